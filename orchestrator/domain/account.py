@@ -1,0 +1,74 @@
+"""Troubles of the account that only a person can end, and what to tell that person.
+
+Source of the codes and texts: the SDK's error classes (2.12) and the Message Batches API reference. The docs advise
+against matching messages; the two limits that a user sets come back as plain 400s without a code, so for those the
+beginning of the message is all there is.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+CREDENTIALS: Final = "credentials"
+PERMISSION: Final = "permission"
+BILLING: Final = "billing"
+SPEND_LIMIT: Final = "spend_limit"
+ON_HOLD: Final = "on_hold"
+ENDPOINT: Final = "endpoint"
+#: Not the API's word but ours: another account's key is in use, or a person stopped a batch, or a 400 names nobody.
+OTHER_ACCOUNT: Final = "other_account"
+CANCELED_ELSEWHERE: Final = "canceled_elsewhere"
+REFUSED: Final = "refused"
+BY_USER: Final = "by_user"
+
+#: What to do, for each code that a job can be paused with.
+REMEDIES: Final = MappingProxyType(
+    {
+        CREDENTIALS: "set a valid ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), then resume the job",
+        PERMISSION: "give the key access to this workspace and to the Message Batches API, then resume the job",
+        BILLING: "add credit or mend the payment method in the Console, then resume the job",
+        SPEND_LIMIT: "raise the spend limit in the Console or wait until it renews, then resume the job",
+        ON_HOLD: "the organization is on hold: contact Anthropic support, then resume the job",
+        ENDPOINT: "check ANTHROPIC_BASE_URL: the server there has no Message Batches API; then resume the job",
+        OTHER_ACCOUNT: "use a key of the account that the batches were sent with, then resume the job",
+        CANCELED_ELSEWHERE: "a batch was canceled outside of this program; resume the job to send its requests again",
+        REFUSED: "the API refuses every part of the batch with the same words; mend the cause, then resume the job",
+        BY_USER: "resume the job to go on",
+    }
+)
+
+#: The API's own codes inside `error.details.error_code`, and what they mean here.
+_CODES: Final = MappingProxyType(
+    {
+        "enforced_spend_limit_reached": SPEND_LIMIT,
+        "contract_spend_limit_reached": SPEND_LIMIT,
+        "linked_organization_spend_limit_reached": SPEND_LIMIT,
+        "linked_organization_billing_unavailable": BILLING,
+        "organization_on_hold": ON_HOLD,
+        "claude_code_key_creator_not_member": PERMISSION,
+        "cmek_key_disabled": PERMISSION,
+    }
+)
+_STATUSES: Final = MappingProxyType({401: CREDENTIALS, 402: BILLING, 403: PERMISSION})
+
+
+def blocked_by(status: int, error_code: str | None, message: str) -> str | None:
+    """The code of the account trouble that an HTTP error answer means, or None if it means something else."""
+    if error_code is not None and error_code in _CODES:
+        return _CODES[error_code]
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if status == 400:
+        return blocked_message(message)
+    return None
+
+
+def blocked_message(message: str) -> str | None:
+    """The same for a message alone: empty credit also arrives inside the results, row by row."""
+    text = message.lower()
+    if text.startswith("your credit balance is too low"):
+        return BILLING
+    if text.startswith("you have reached your specified") and "usage limit" in text:
+        return SPEND_LIMIT
+    return None

@@ -1,0 +1,124 @@
+"""Every error this project raises on purpose; a class exists only where somebody acts differently on it.
+
+OrchestratorError                     exit
+├── UsageError                         2   the command line or a setting is wrong
+│   └── InputError                     2   the input file is wrong; nothing was stored or sent
+├── OutputError                        2   the results cannot be written where they were asked for
+├── NeedsPerson                        3   credentials, permission, billing, spend limit
+├── NoSuchThing                        4   no such job, batch or request
+├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
+├── StoreError                         8   the database file: locked, newer, corrupt, full
+│   ├── StoreFull                      8   no space; the engine waits and goes on by itself
+│   └── StoreOwned                     8   another process owns the store
+├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
+└── ProviderError                      -   an answer of the API, or the lack of one
+    ├── ProviderUnreachable            -   no clear answer came; asking again is harmless for a read
+    ├── ProviderBusy                   -   the API asks us to wait
+    ├── ProviderRefused                -   the API said no; repeating the call does not help
+    └── ProviderNotFound               -   404; not proof of absence
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OrchestratorError(Exception):
+    """Something a person should read: what happened, why, and what to do."""
+
+    exit_code: ClassVar[int] = 8
+
+    def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cause = cause
+        self.hint = hint
+
+
+class UsageError(OrchestratorError):
+    """The command line or the configuration is wrong; nothing was stored or sent."""
+
+    exit_code = 2
+
+
+class InputError(UsageError):
+    """The input file is wrong; nothing was stored or sent."""
+
+
+class OutputError(OrchestratorError):
+    """The results cannot be written where they were asked for."""
+
+    exit_code = 2
+
+
+class NeedsPerson(OrchestratorError):
+    """Only a person can help: credentials, permission, billing, spend limit."""
+
+    exit_code = 3
+
+
+class NoSuchThing(OrchestratorError):
+    """No such job, batch or request."""
+
+    exit_code = 4
+
+
+class GuardRefused(OrchestratorError):
+    """A guard said no; nothing was changed."""
+
+    exit_code = 5
+
+
+class StoreError(OrchestratorError):
+    """The database file itself: locked by another program, newer schema, corrupt, I/O error."""
+
+    exit_code = 8
+
+
+class StoreFull(StoreError):
+    """No space left for the store; nothing new may be sent until there is."""
+
+
+class StoreOwned(StoreError):
+    """Another process owns the store."""
+
+
+class IllegalStep(Exception):
+    """A row was asked to move along an edge that the transition table does not have."""
+
+
+class ProviderError(Exception):
+    """Base of what a call to the API can end in, other than an answer."""
+
+    def __init__(self, message: str, *, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.request_id = request_id
+
+
+class ProviderUnreachable(ProviderError):
+    """No clear answer came (connection, timeout, 5xx, unreadable body)."""
+
+
+class ProviderBusy(ProviderError):
+    """The API asks us to wait; `retry_after_s` is its own figure in seconds, or None."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderRefused(ProviderError):
+    """The API said no, and repeating the call does not help.
+
+    `blocked` names the account trouble when only a person can help, else None.
+    """
+
+    def __init__(self, message: str, *, status: int, blocked: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.status = status
+        self.blocked = blocked
+
+
+class ProviderNotFound(ProviderError):
+    """404. It may pass (it was seen on batches that exist), so it is never taken for proof of absence."""

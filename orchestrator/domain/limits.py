@@ -1,0 +1,31 @@
+"""The API's limits, and what a body of a given batch weighs, to the byte."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orchestrator.domain.ids import NONCE_LENGTH
+
+#: Source: Message Batches API reference: "100,000 requests or 256 MB, whichever is reached first".
+API_MAX_REQUESTS: Final = 100_000
+#: MB is taken as decimal: whether the cut is at 256·10⁶ or 256·2²⁰ bytes is not documented, so the smaller one.
+API_MAX_BYTES: Final = 256_000_000
+
+BODY_HEAD: Final = b'{"requests":['
+BODY_TAIL: Final = b"]}"
+_ITEM_FRAME: Final = len('{"custom_id":"') + NONCE_LENGTH + len("-") + len('","params":') + len("}")
+
+
+def item_bytes(params_bytes: int, number: int) -> int:
+    """The exact size on the wire of one request, without the comma that may follow it."""
+    return _ITEM_FRAME + len(str(number)) + params_bytes
+
+
+def body_bytes(items_bytes: int, count: int) -> int:
+    """The exact size of a body whose *count* items (>= 1) weigh *items_bytes* together."""
+    return len(BODY_HEAD) + items_bytes + (count - 1) + len(BODY_TAIL)
+
+
+def largest_params(max_bytes: int) -> int:
+    """How many bytes of params one request may have so that it fits a body of *max_bytes* alone."""
+    return max_bytes - len(BODY_HEAD) - len(BODY_TAIL) - _ITEM_FRAME - 10

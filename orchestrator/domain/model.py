@@ -1,0 +1,284 @@
+"""Jobs and batches as the engine reads them: one value per row, read in one transaction, never changed in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain.answers import Counts
+from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.states import BatchState, JobState, RequestState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCounts:
+    """How many requests of a job are in each state; kept by the schema, they always add up."""
+
+    total: int
+    queued: int
+    batched: int
+    succeeded: int
+    failed: int
+    canceled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A workload. `reason_code`/`reason` are set exactly while it is paused."""
+
+    id: JobId
+    public_id: str
+    name: str
+    state: JobState
+    reason_code: str | None
+    reason: str | None
+    source: str
+    content_hash: str | None
+    api_version: str
+    betas: tuple[str, ...]
+    priority: int
+    still_open: bool
+    added_at: datetime
+    resumes: int
+    created_at: datetime
+    finished_at: datetime | None
+    fence: int
+    resubmitted: int
+    requests: RequestCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is sent in one POST.
+
+    Whose clock: `created_at`, `expires_at`, `ended_at` and everything named `…_date` or `cursor_…` are the API's;
+    the other times are ours.
+    """
+
+    id: BatchId
+    job_id: JobId
+    nonce: Nonce
+    state: BatchState
+    count: int
+    size_bytes: int
+    digest: str
+    api_version: str
+    betas: tuple[str, ...]
+    planned_at: datetime
+    resumes: int | None
+    parent_id: BatchId | None
+    depth: int
+    cuts: int
+    refusal: str | None
+    cursor_id: str | None
+    cursor_created_at: datetime | None
+    cursor_date: datetime | None
+    organization: str | None
+    workspace: str | None
+    sent_at: datetime | None
+    doubt_since: datetime | None
+    doubt_date: datetime | None
+    doubt_until: datetime | None
+    doubt_looks: int
+    closed_date: datetime | None
+    remote_id: str | None
+    created_at: datetime | None
+    expires_at: datetime | None
+    cancel_asked_at: datetime | None
+    ended_at: datetime | None
+    api_counts: Counts | None
+    downloads: int
+    download_tries: int
+    first_download_date: datetime | None
+    download_due_at: datetime | None
+    collected: bool
+    settled_at: datetime | None
+    deleted_at: datetime | None
+    adopted: bool
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """What intake knows of a job before it has read the first line."""
+
+    name: str
+    source: str
+    api_version: str
+    betas: tuple[str, ...]
+    priority: int = 10
+    still_open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A line whose custom_id the job has already, at `first_line`."""
+
+    line: int
+    custom_id: str
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Something a person should look at; gone when its cause is gone."""
+
+    kind: str
+    batch_id: BatchId | None
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """One look at a job, in one snapshot. `batches` has every batch state as a key."""
+
+    job: Job
+    batches: dict[str, int]
+    attention: tuple[Attention, ...]
+    next_expiry: datetime | None
+    sweep_until: datetime | None
+    sandbox: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """Failed or canceled requests of one cause: how many, and the first few as examples (custom_id, line)."""
+
+    error_type: str
+    error_message: str
+    count: int
+    examples: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """An attempt that did not succeed, and why."""
+
+    batch_id: BatchId
+    kind: str
+    error_type: str | None
+    error_message: str | None
+    api_request_id: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """One request with all its trips that did not succeed."""
+
+    custom_id: str
+    line: int
+    state: RequestState
+    attempts: int
+    error_type: str | None
+    error_message: str | None
+    api_request_id: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    batch_id: BatchId | None
+    result: bytes | None
+    trips: tuple[Trip, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A wait that the API asked for, or the streak of refusals that a create is in."""
+
+    name: str
+    set_at: datetime
+    until: datetime
+    tries: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A remote batch that might be ours, and what is known of it."""
+
+    remote_id: str
+    count: int
+    created_at: datetime
+    verdict: str  # 'unproven' | 'ours' | 'foreign' | 'unprovable'
+    batch_id: BatchId | None
+    unreadable_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One step of a job or batch: who moved what, when and why."""
+
+    id: int
+    at: datetime
+    job_id: JobId | None
+    batch_id: BatchId | None
+    kind: str
+    old: str | None
+    new: str | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plannable:
+    """A job that has queued requests, and how much of the account's queue it already uses."""
+
+    job: Job
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What all jobs together have at the API or about to be: batches and requests that have not ended."""
+
+    batches: int
+    requests: int
+    waiting_batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One line of a download, judged; hot path, one per request."""
+
+    number: int
+    kind: str
+    outcome: str
+    body: bytes
+    error_type: str | None
+    error_message: str | None
+    api_request_id: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One settled request, for the output: `body` is the API's result object; None for one that was never sent."""
+
+    number: int
+    custom_id: str
+    state: RequestState
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How much of an ended batch the store has: requests by the API's result type."""
+
+    count: int
+    by_kind: dict[str, int]
+
+    @property
+    def seen(self) -> int:
+        """How many of the batch's requests were seen in its results."""
+        return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMeta:
+    """Who a store is. `lineage` is random and made once; `spread` makes its full batches differ from others'."""
+
+    lineage: str
+    created_at: datetime
+    sandbox: bool
+    spread: int
+    duplicates_total: int

@@ -1,0 +1,57 @@
+"""What a result line means for its request: settled, tried again, or tried again for free (stage settle)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from orchestrator.domain.account import blocked_message
+
+
+class Outcome(StrEnum):
+    """What to do with a request after one line of results."""
+
+    SUCCEEDED = "succeeded"  #: settled; its answer is stored
+    FAILED = "failed"  #: settled; the request itself is at fault
+    AGAIN = "again"  #: the server's fault: queued again, one attempt burnt
+    CREDIT = "credit"  #: empty credit: queued again, no attempt burnt; the job may pause
+    CANCELED = "canceled"  #: canceled; by us it is settled, by somebody else it is queued again and the job pauses
+
+
+#: errored types that are the server's fault. Unknown types are an open set and count as the server's, too.
+#: Source: SDK 2.12 `types/shared/error_object.py`; which of them a repetition can mend is our reading of it.
+_REQUEST_FAULTS: Final = frozenset(
+    {
+        "invalid_request_error",
+        "authentication_error",
+        "billing_error",
+        "permission_error",
+        "not_found_error",
+        "request_too_large",
+        "conflict_error",
+    }
+)
+#: An `invalid_request_error` that passes: the URL source was slow (Message Batches guide, "URL sources").
+_SLOW_DOWNLOAD: Final = "the request timed out while trying to download the file"
+
+#: Our own type for a request that the API kept leaving out of complete downloads.
+MISSING_RESULT: Final = "missing_result"
+
+
+def judge(kind: str, error_type: str | None, error_message: str | None) -> Outcome:
+    """What a line of *kind* (`result.type`) with the error of `result.error.error` means.
+
+    An unknown kind is treated like a server error: the request is tried again and the line reported.
+    """
+    if kind == "succeeded":
+        return Outcome.SUCCEEDED
+    if kind == "canceled":
+        return Outcome.CANCELED
+    if kind != "errored" or error_type not in _REQUEST_FAULTS:
+        return Outcome.AGAIN
+    message = error_message if error_message is not None else ""
+    if blocked_message(message) is not None or error_type == "billing_error":
+        return Outcome.CREDIT
+    if message.lower().startswith(_SLOW_DOWNLOAD):
+        return Outcome.AGAIN
+    return Outcome.FAILED

@@ -1,0 +1,291 @@
+"""May these params go into a batch? Decided before anything is sent, because the API says no only a day later.
+
+Params are not validated when a batch is created: a request that a batch cannot run comes back `errored` when the batch
+ends. So what is documented as refused is refused at intake. Everything else passes through: the API decides.
+
+This runs once per request, over every byte. The fast path is one typed decode that accepts only what is plainly fine;
+whatever it does not accept goes to the slow path, which explains, and may still find nothing wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import msgspec
+
+from orchestrator.domain.json_text import UNREADABLE, kind_of, why_unreadable
+from orchestrator.domain.limits import API_MAX_BYTES, largest_params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: The version that still takes sampling parameters.
+OLD_API_VERSION: Final = "2023-06-01"
+#: The first version that refuses them. Source: migration guide of API version 2026-10-21. Versions are ISO dates.
+STRICTER_API_VERSION: Final = "2026-10-21"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What one job's requests are checked against; both are fixed per job."""
+
+    api_version: str  #: the `anthropic-version` that the job's batches are sent with
+    max_request_bytes: int = largest_params(API_MAX_BYTES)  #: the largest params that fit a batch alone
+
+    @property
+    def is_stricter(self) -> bool:
+        """True when the version refuses sampling parameters and two content forms."""
+        return self.api_version >= STRICTER_API_VERSION
+
+
+class ParamProblem(NamedTuple):
+    """One reason why a request cannot go into a batch."""
+
+    field: str  #: "params", "params.max_tokens", "params.messages.3.role"
+    message: str
+    remedy: str
+
+
+_Never = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]  # no JSON value fits: the key must be absent
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _PlainMessage(msgspec.Struct, gc=False):
+    role: str
+    content: msgspec.Raw
+
+
+class _Plain(msgspec.Struct, gc=False):
+    """Params that need no explanation. A field typed `None` may be absent or null; what else it may be is explained."""
+
+    model: _Text
+    max_tokens: _Count
+    messages: Annotated[list[_PlainMessage], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    speed: None = None
+    store: None = None
+    previous_thread_event_id: None = None
+    cache_hint: None = None
+    context_hint: None = None
+    research_preview_2026_02: None = None
+    billing_policy: None = None
+    betas: _Never = ""
+    anthropic_beta: _Never = ""
+    anthropic_beta_header: _Never = msgspec.field(default="", name="anthropic-beta")
+
+
+class _PlainStricter(_Plain, gc=False):
+    temperature: _Never = ""
+    top_p: _Never = ""
+    top_k: _Never = ""
+
+
+class _Message(msgspec.Struct):
+    role: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Block(msgspec.Struct):
+    type: msgspec.Raw = msgspec.Raw()
+    citations: msgspec.Raw = msgspec.Raw()
+
+
+class _BillingPolicy(msgspec.Struct):
+    bill_to: str | None = None
+
+
+_plain: Final = msgspec.json.Decoder(_Plain)
+_plain_stricter: Final = msgspec.json.Decoder(_PlainStricter)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_message: Final = msgspec.json.Decoder(_Message)
+_block: Final = msgspec.json.Decoder(_Block)
+_billing_policy: Final = msgspec.json.Decoder(_BillingPolicy)
+_integer: Final = msgspec.json.Decoder(int)
+
+_DROP: Final = "remove it from params"
+#: Refused in a batch whatever the value, except null. Source: Message Batches guide, "not supported in batch requests".
+_REFUSED_VALUES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "speed": "fast mode is not supported in a batch",
+        "store": "threads are not supported in a batch",
+        "previous_thread_event_id": "threads are not supported in a batch",
+        "cache_hint": "routing hints are not supported in a batch",
+        "context_hint": "routing hints are not supported in a batch",
+    }
+)
+#: Source: the API answers "Extra inputs are not permitted": betas are a header, and hold for a whole batch.
+_REFUSED_KEYS: Final = ("betas", "anthropic_beta", "anthropic-beta")
+#: Refused since 2026-10-21 even at their default values. Source: migration guide of that version.
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_USE_OLD_VERSION: Final = f"remove it, or send this file with --api-version {OLD_API_VERSION}"
+
+
+def problems_in(params: bytes, rules: Rules) -> list[ParamProblem]:
+    """Every reason why *params* (one JSON value, of any quality) cannot go into a batch; empty if it may.
+
+    Never raises on bad input. Unknown keys and unknown models pass: only the API knows them.
+    """
+    stricter = rules.is_stricter
+    if len(params) <= rules.max_request_bytes:
+        try:
+            plain = (_plain_stricter if stricter else _plain).decode(params)
+        except UNREADABLE:
+            return list(_explain(params, rules))
+        if not plain.stream and not (stricter and _may_hold_refused_content(params)):
+            return []
+    return list(_explain(params, rules))
+
+
+def _may_hold_refused_content(params: bytes) -> bool:
+    """A cheap sieve: only params with one of these words are looked at block by block."""
+    return b'"document"' in params or b'"citations"' in params
+
+
+def _explain(params: bytes, rules: Rules) -> Iterator[ParamProblem]:
+    if len(params) > rules.max_request_bytes:
+        size = f"is {len(params):,} bytes; one request may have {rules.max_request_bytes:,}"
+        yield ParamProblem("params", size, "make the request smaller, or upload its files and refer to them by id")
+        return
+    try:
+        fields = {key: bytes(value) for key, value in _fields.decode(params).items()}
+    except msgspec.ValidationError:
+        message = f"must be an object, not {kind_of(params.lstrip())}"
+        yield ParamProblem("params", message, "put the Messages API parameters there")
+        return
+    except UNREADABLE as exc:
+        yield ParamProblem("params", why_unreadable(params, exc), "write the request again with a JSON library")
+        return
+    yield from _required(fields)
+    yield from _refused_in_a_batch(fields)
+    if rules.is_stricter:
+        yield from _refused_by_version(fields)
+
+
+def _required(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
+    """`model`, `max_tokens`, `messages`. Source: Messages API reference; "Field required" in the results otherwise."""
+    model = fields.get("model")
+    if model is None:
+        yield ParamProblem("params.model", "is missing", "name the model, for example claude-sonnet-4-5")
+    elif kind_of(model) != "a string" or model == b'""':
+        yield ParamProblem("params.model", f"must be a non-empty string, not {_shown(model)}", "name the model")
+    limit = fields.get("max_tokens")
+    if limit is None:
+        yield ParamProblem("params.max_tokens", "is missing", "add it, for example 1024")
+    elif not _is_positive_integer(limit):
+        yield ParamProblem(
+            "params.max_tokens", f"must be a whole number of at least 1, not {_shown(limit)}", "a batch takes no 0"
+        )
+    messages = fields.get("messages")
+    if messages is None:
+        yield ParamProblem("params.messages", "is missing", 'add it: [{"role":"user","content":"…"}]')
+    else:
+        yield from _message_problems(messages)
+
+
+def _is_positive_integer(value: bytes) -> bool:
+    try:
+        return _integer.decode(value) >= 1
+    except msgspec.DecodeError:
+        return False
+
+
+def _message_problems(messages: bytes) -> Iterator[ParamProblem]:
+    """A shallow look: an array, not empty, of objects that have a role and a content. The first trouble is enough."""
+    if kind_of(messages) != "an array":
+        message = f"must be an array, not {kind_of(messages)}"
+        yield ParamProblem("params.messages", message, 'write [{"role":"user","content":"…"}]')
+        return
+    items = _items.decode(messages)
+    if not items:
+        yield ParamProblem("params.messages", "is empty", "add at least one message")
+    for place, item in enumerate(items):
+        where = f"params.messages.{place}"
+        try:
+            message_ = _message.decode(item)
+        except msgspec.ValidationError:
+            yield ParamProblem(where, f"must be an object, not {kind_of(bytes(item))}", "give it a role and a content")
+            return
+        if message_.role is msgspec.UNSET or kind_of(bytes(message_.role)) != "a string":
+            yield ParamProblem(f"{where}.role", "must be a string", 'write "role":"user" or "assistant"')
+            return
+        if message_.content is msgspec.UNSET:
+            yield ParamProblem(f"{where}.content", "is missing", "add the text or the content blocks")
+            return
+
+
+def _refused_in_a_batch(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
+    stream = fields.get("stream", b"false")
+    if stream not in {b"false", b"null"}:
+        # Source: "stream=True" is not supported in the Message Batches API (errored row, live capture).
+        yield ParamProblem("params.stream", f"must be false or absent, not {_shown(stream)}", _DROP)
+    for key, why in _REFUSED_VALUES.items():
+        if fields.get(key, b"null") != b"null":
+            yield ParamProblem(f"params.{key}", why, _DROP)
+    if fields.get("research_preview_2026_02") == b'"active"':
+        # Source: Message Batches guide, same table; other values are not named there.
+        yield ParamProblem("params.research_preview_2026_02", "is not available in a batch", _DROP)
+    for key in _REFUSED_KEYS:
+        if key in fields:
+            yield ParamProblem(f"params.{key}", "betas are a header, not a parameter", "remove it and use --beta NAME")
+    if _bills_a_user_profile(fields.get("billing_policy", b"null")):
+        # Source: SDK 2.12, docstring of `billing_policy`: errored with invalid_request_error in a batch.
+        yield ParamProblem(
+            "params.billing_policy", "a batch cannot bill a user profile", 'remove it or write "bill_to":"self"'
+        )
+
+
+def _bills_a_user_profile(policy: bytes) -> bool:
+    try:
+        return _billing_policy.decode(policy).bill_to == "user_profile"
+    except msgspec.DecodeError:
+        return False  # null, or a shape that we do not know: the API decides
+
+
+def _refused_by_version(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
+    for key in _SAMPLING:
+        if key in fields:
+            message = f"API version {STRICTER_API_VERSION} takes no sampling parameters"
+            yield ParamProblem(f"params.{key}", message, _USE_OLD_VERSION)
+    messages = fields.get("messages", b"")
+    if kind_of(messages) == "an array" and _may_hold_refused_content(messages):
+        yield from _refused_content(messages)
+
+
+def _refused_content(messages: bytes) -> Iterator[ParamProblem]:
+    """Documents said by the assistant and citations on the user's text. Source: migration guide of 2026-10-21."""
+    for place, item in enumerate(_items.decode(messages)):
+        if kind_of(bytes(item)) != "an object":
+            continue
+        message = _message.decode(item)
+        if message.role is msgspec.UNSET or message.content is msgspec.UNSET:
+            continue
+        role, content = bytes(message.role), bytes(message.content)
+        for block_place, block in _blocks(content):
+            where = f"params.messages.{place}.content.{block_place}"
+            if role == b'"assistant"' and bytes(block.type) == b'"document"':
+                text = f"API version {STRICTER_API_VERSION} takes no document block in an assistant message"
+                yield ParamProblem(where, text, _USE_OLD_VERSION)
+            elif role == b'"user"' and bytes(block.type) == b'"text"' and _has_entries(bytes(block.citations)):
+                text = f"API version {STRICTER_API_VERSION} takes no citations on a user's text block"
+                yield ParamProblem(f"{where}.citations", text, _USE_OLD_VERSION)
+
+
+def _blocks(content: bytes) -> Iterator[tuple[int, _Block]]:
+    if kind_of(content) != "an array":
+        return
+    for place, item in enumerate(_items.decode(content)):
+        if kind_of(bytes(item)) == "an object":
+            yield place, _block.decode(item)
+
+
+def _has_entries(citations: bytes) -> bool:
+    return kind_of(citations) == "an array" and bool(_items.decode(citations))
+
+
+def _shown(value: bytes) -> str:
+    """A value as it may be shown in one line: short ones as they are, long ones by their kind."""
+    return value.decode(errors="replace") if len(value) <= 32 else kind_of(value)

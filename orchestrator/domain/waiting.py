@@ -1,0 +1,62 @@
+"""How long to wait: between looks, after a refusal, before a download is tried again. Pure; jitter is handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+#: Source: Message Batches API reference: results are readable for 29 days after `created_at`.
+RETENTION: Final = timedelta(days=29)
+#: From here on a batch that is not collected is shown as needing attention, and its download is never put off.
+RETENTION_ALARM: Final = timedelta(days=27)
+#: Source: `expires_at` is `created_at` + 24 h. One hour later a batch that has not ended needs attention.
+STUCK_AFTER: Final = timedelta(hours=25)
+#: How long a void or abandoned batch is looked for (promise 2, late sweep), in the API's time.
+SWEEP_FOR: Final = timedelta(hours=25)
+#: A batch is looked for from the cursor down to this much before it: the list's order and `created_at` may differ.
+WALK_MARGIN: Final = timedelta(minutes=10)
+#: The API's Date has second resolution: both ends of a wait measured by it may be off by one second.
+DATE_MARGIN: Final = timedelta(seconds=2)
+#: A candidate that could not be read for this long, in the API's time, is unprovable.
+UNREADABLE_AFTER: Final = timedelta(hours=24)
+#: What the API omits after so many full downloads over so long, in the API's time, is `missing_result`.
+PATIENCE_DOWNLOADS: Final = 10
+PATIENCE_TIME: Final = timedelta(hours=24)
+#: A foreign batch is recognised after this many complete lines without a nonce of ours.
+PROOF_LINES: Final = 100
+DOWNLOAD_AGAIN_MAX: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The bounds between which the time from one look to the next grows."""
+
+    shortest: timedelta
+    longest: timedelta
+
+
+def poll_pause(age: timedelta, pace: Pace, jitter: float) -> timedelta:
+    """The pause before the next look at a batch of *age*: a twentieth of the age, within *pace*.
+
+    Most batches end within the hour, so a young batch is looked at often and an old one rarely.
+    jitter: a number in [0, 1); the pause is lengthened by at most a tenth of itself.
+    """
+    pause = min(max(age / 20, pace.shortest), pace.longest)
+    return pause * (1 + jitter / 10)
+
+
+def backoff(tries: int, pace: Pace, jitter: float) -> timedelta:
+    """The pause after *tries* (>= 1) failures in a row: doubling from the shortest, with up to a quarter of jitter."""
+    doubled: timedelta = pace.shortest * 2 ** min(tries - 1, 20)
+    return min(doubled, pace.longest) * (1 + jitter / 4)
+
+
+def polite(retry_after_s: float | None, own: timedelta) -> timedelta:
+    """The wait after the API asked for *retry_after_s*: never shorter than it asks; nonsense gives our *own*.
+
+    More than a day is taken for nonsense, as is a negative figure.
+    """
+    if retry_after_s is None or not 0 <= retry_after_s <= 86_400:
+        return own
+    return max(timedelta(seconds=retry_after_s), own)

@@ -1,0 +1,1 @@
+"""What the engine needs from the outside, as Protocols: provider, clock, entropy, source, sink, store facets."""

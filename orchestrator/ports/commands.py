@@ -1,0 +1,120 @@
+"""What faces may ask of a running engine; the same whether the engine is in this process or behind a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Job, NewJob
+from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.store import DetailReads, JobReads
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How an input is taken in.
+
+    anew: start a new job although the same content is there; skip_bad: leave bad lines out instead of refusing the
+    whole; max_problems: how many problems are listed (all are counted).
+    """
+
+    anew: bool = False
+    skip_bad: bool = False
+    max_problems: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenIn:
+    """What became of an input.
+
+    job: None if it was refused as a whole (nothing is left of it then). attached: the job was there already.
+    problems: the first of them, in file order; problem_count: all. refused: lines left out by `skip_bad`.
+    """
+
+    job: Job | None
+    attached: bool
+    problems: tuple[Problem, ...]
+    problem_count: int
+    refused: int
+
+
+class Commands(Protocol):
+    """What a person asks for. Raises NoSuchThing, GuardRefused, InputError."""
+
+    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        """Read *source* into a job, whole or not at all.
+
+        The same bytes for the same API version and betas attach to the job that is there (unless `terms.anew`).
+        A file that changed since a job of the same name was made from it is refused (InputError), unless `terms.anew`.
+        """
+        ...
+
+    async def pause(self, job: JobId) -> bool:
+        """Send nothing new. False: the job does not run."""
+        ...
+
+    async def resume(self, job: JobId) -> bool:
+        """Go on. False: the job is not paused."""
+        ...
+
+    async def cancel(self, job: JobId) -> bool:
+        """Stop a job; what had succeeded is kept. False: it is over already."""
+        ...
+
+    async def retry(self, job: JobId, only: str | None) -> int:
+        """Queue failed and canceled requests again, or those of one error type; how many."""
+        ...
+
+    async def adopt(self, remote_id: str, job: JobId | None) -> str:
+        """Take a remote batch for ours; a sentence of what was done.
+
+        Without *job*: the candidate of a batch in doubt. With it: a batch made elsewhere whose requests are exactly
+        those of *job*, of which none has been planned.
+        """
+        ...
+
+    async def disown(self, remote_id: str) -> str:
+        """Say that a candidate is not ours. A sentence of what was done."""
+        ...
+
+
+class Growing(Protocol):
+    """Jobs that stay open for more requests (library)."""
+
+    async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
+        """Add requests to an open job; a custom_id that it has already raises InputError and adds nothing."""
+        ...
+
+    async def close(self, job: JobId) -> None:
+        """No more will come: the job may finish."""
+        ...
+
+
+class Reads(JobReads, DetailReads, Protocol):
+    """Everything that can be read, in one snapshot."""
+
+
+class Reader(Protocol):
+    """Reading at any time, from one committed snapshot per call."""
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on the reader's thread."""
+        ...
+
+
+class Health(Protocol):
+    """What an engine knows of itself."""
+
+    @property
+    def api_worked(self) -> bool:
+        """Some API call got an answer since the start."""
+        ...
+
+    @property
+    def last_trouble(self) -> str | None:
+        """Why the last API call failed; None if it worked."""
+        ...

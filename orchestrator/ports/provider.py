@@ -1,0 +1,84 @@
+"""The Message Batches API, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.domain.answers import BatchPage, CreateAnswer, Meta, RemoteBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """What a batch is sent with, fixed per job: `anthropic-version`, and the betas in sorted order."""
+
+    api_version: str
+    betas: tuple[str, ...]
+
+
+class Body(Protocol):
+    """The exact bytes of one create, streamed; can be read once."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The exact Content-Length."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many requests are inside."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, about 1 MiB at a time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """An open result file: what the headers say, and its bytes as they come."""
+
+    meta: Meta
+    chunks: AsyncIterator[bytes]
+
+
+class Provider(Protocol):
+    """The API. Reads raise ProviderUnreachable, ProviderBusy, ProviderRefused or ProviderNotFound; nothing else.
+
+    Reads and `cancel`/`delete` may be tried up to three times within five seconds, by the provider itself. `create`
+    is sent once, whatever happens.
+    """
+
+    async def create(self, body: Body, headers: Headers) -> CreateAnswer:
+        """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer."""
+        ...
+
+    async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
+        """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000."""
+        ...
+
+    async def retrieve(self, remote_id: str) -> RemoteBatch:
+        """One batch."""
+        ...
+
+    async def cancel(self, remote_id: str) -> RemoteBatch:
+        """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
+        ...
+
+    async def delete(self, remote_id: str) -> None:
+        """Delete an ended batch and its results at the API; a batch that is gone already raises ProviderNotFound."""
+        ...
+
+    def results(self, remote_id: str) -> AbstractAsyncContextManager[Download]:
+        """Open the result file of an ended batch, from our own base URL.
+
+        A broken download raises ProviderUnreachable out of the iterator; a silent cut just ends it: whether all came is
+        the caller's to check.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...

@@ -1,0 +1,56 @@
+"""What intake reads from: a stream of requests, each either a line that may be stored or a problem to report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class InputLine:
+    """One request that passed validation. Positional: one of these is made per request."""
+
+    line: int  #: 1-based line in the file (item number for objects)
+    custom_id: str  #: the user's own; non-empty, not yet checked for uniqueness
+    params: bytes  #: the bytes of `params` as they stood in the file, outer whitespace stripped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with one line; a line may have several."""
+
+    line: int  #: 1-based; 0 = the file as a whole, and nothing of it may be taken
+    field: str  #: "custom_id", "params.max_tokens", "" for the whole line
+    message: str  #: what is wrong
+    remedy: str  #: what to do
+    raw: bytes  #: the refused line, cut at 64 KiB; empty if it is not one line's fault
+
+
+class Source(Protocol):
+    """A stream of requests, read once, in order."""
+
+    @property
+    def name(self) -> str:
+        """What is shown before ":line", such as the path or "<stdin>"."""
+        ...
+
+    def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+        """Bounded, non-empty chunks: at most 2,000 items or 4 MiB of params (one larger request comes alone).
+
+        Uniqueness of `custom_id` is not checked here: only the store sees the whole job.
+        Raises InputError where reading itself fails (no such file, truncated archive).
+        """
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of the decompressed bytes. Raises RuntimeError before `chunks` is exhausted."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Decompressed bytes read so far."""
+        ...

@@ -1,0 +1,181 @@
+"""Which params may go into a batch."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain.params import OLD_API_VERSION, STRICTER_API_VERSION, Rules, problems_in
+
+NEW = Rules(api_version=STRICTER_API_VERSION)
+OLD = Rules(api_version=OLD_API_VERSION)
+GOOD: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def encoded(**changes: object) -> bytes:
+    """GOOD with *changes*; `...` takes a key away."""
+    return json.dumps({key: value for key, value in (GOOD | changes).items() if value is not ...}).encode()
+
+
+def fields(params: bytes, rules: Rules = NEW) -> list[str]:
+    return [problem.field for problem in problems_in(params, rules)]
+
+
+FINE: list[dict[str, object]] = [
+    {},
+    {"stream": False},
+    {"stream": None},
+    {"speed": None},
+    {"store": None},
+    {"system": "be kind", "tools": [], "unknown_key": {"a": [1.5]}},
+    {"billing_policy": {"type": "billing_policy", "bill_to": "self"}},
+    {"billing_policy": None},
+    {"research_preview_2026_02": "off"},
+    {"max_tokens": 9_999_999},
+    {"model": "claude-does-not-exist-9"},
+    {"messages": [{"role": "user", "content": [{"type": "document", "source": {}}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "citations": []}]}]},
+    {"messages": [{"role": "assistant", "content": [{"type": "text", "text": "a", "citations": [{}]}]}]},
+    {"messages": [{"role": "user", "content": 'say "document" and "citations"'}]},
+    {"service_tier": "auto"},
+]
+
+
+@pytest.mark.parametrize("changes", FINE)
+def test_what_a_batch_takes_is_let_through(changes: dict[str, object]) -> None:
+    """A refusal of something that would have worked is as bad as the opposite."""
+    assert problems_in(encoded(**changes), NEW) == []
+
+
+REFUSED: list[tuple[dict[str, object], str]] = [
+    ({"model": ...}, "params.model"),
+    ({"model": ""}, "params.model"),
+    ({"model": 5}, "params.model"),
+    ({"model": None}, "params.model"),
+    ({"max_tokens": ...}, "params.max_tokens"),
+    ({"max_tokens": 0}, "params.max_tokens"),
+    ({"max_tokens": -1}, "params.max_tokens"),
+    ({"max_tokens": True}, "params.max_tokens"),
+    ({"max_tokens": "5"}, "params.max_tokens"),
+    ({"max_tokens": 1.5}, "params.max_tokens"),
+    ({"max_tokens": None}, "params.max_tokens"),
+    ({"messages": ...}, "params.messages"),
+    ({"messages": []}, "params.messages"),
+    ({"messages": "hi"}, "params.messages"),
+    ({"messages": {}}, "params.messages"),
+    ({"messages": ["hi"]}, "params.messages.0"),
+    ({"messages": [{"content": "hi"}]}, "params.messages.0.role"),
+    ({"messages": [{"role": 1, "content": "hi"}]}, "params.messages.0.role"),
+    ({"messages": [GOOD["messages"][0], {"role": "user"}]}, "params.messages.1.content"),
+    ({"stream": True}, "params.stream"),
+    ({"stream": 1}, "params.stream"),
+    ({"speed": "fast"}, "params.speed"),
+    ({"store": True}, "params.store"),
+    ({"previous_thread_event_id": "evt"}, "params.previous_thread_event_id"),
+    ({"cache_hint": "x"}, "params.cache_hint"),
+    ({"context_hint": {}}, "params.context_hint"),
+    ({"research_preview_2026_02": "active"}, "params.research_preview_2026_02"),
+    ({"betas": []}, "params.betas"),
+    ({"anthropic-beta": "x"}, "params.anthropic-beta"),
+    ({"anthropic_beta": None}, "params.anthropic_beta"),
+    ({"billing_policy": {"type": "billing_policy", "bill_to": "user_profile"}}, "params.billing_policy"),
+]
+
+
+@pytest.mark.parametrize("rules", [OLD, NEW], ids=["old", "new"])
+@pytest.mark.parametrize(("changes", "field"), REFUSED)
+def test_what_a_batch_refuses_is_named_by_its_field(changes: dict[str, object], field: str, rules: Rules) -> None:
+    """Found at intake, not a day later in an errored row."""
+    assert fields(encoded(**changes), rules) == [field]
+
+
+STRICTER: list[tuple[dict[str, object], str]] = [
+    ({"temperature": 1.0}, "params.temperature"),
+    ({"temperature": None}, "params.temperature"),
+    ({"top_p": 0.9}, "params.top_p"),
+    ({"top_k": 5}, "params.top_k"),
+    ({"messages": [{"role": "assistant", "content": [{"type": "document"}]}]}, "params.messages.0.content.0"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "citations": [{}]}]}]},
+        "params.messages.0.content.0.citations",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "field"), STRICTER)
+def test_the_new_version_refuses_what_the_old_one_takes(changes: dict[str, object], field: str) -> None:
+    """A whole old file must not come back errored; the remedy names the version that takes it."""
+    params = encoded(**changes)
+    assert fields(params, OLD) == []
+    (problem,) = problems_in(params, NEW)
+    assert problem.field == field
+    assert f"--api-version {OLD_API_VERSION}" in problem.remedy
+
+
+def test_betas_inside_params_are_sent_to_the_flag() -> None:
+    """Betas are a header of the whole batch."""
+    assert "--beta" in problems_in(encoded(betas=["x"]), NEW)[0].remedy
+
+
+def test_every_problem_of_one_request_is_told() -> None:
+    """One look at the report is enough to repair the line."""
+    params = encoded(model=..., max_tokens=0, stream=True, temperature=0)
+    assert fields(params) == ["params.model", "params.max_tokens", "params.stream", "params.temperature"]
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_the_size_limit_is_exact(spare: int) -> None:
+    """A request one byte over fits no batch."""
+    params = encoded()
+    rules = Rules(api_version=STRICTER_API_VERSION, max_request_bytes=len(params) - 1 + spare)
+    assert fields(params, rules) == ([] if spare else ["params"])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b'{"model":NaN}',
+        b'{"a":"\\ud83d"}',
+        b'{"model":"\xff"}',
+        b'{"max_tokens":1e999}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"max_tokens":1' + b"0" * 6_000 + b"}",
+    ],
+    ids=range(11),
+)
+def test_hostile_params_are_problems_and_never_exceptions(params: bytes) -> None:
+    """Intake of a million lines does not stop at one."""
+    assert problems_in(params, NEW)
+
+
+KEYS = [*GOOD, "stream", "speed", "store", "betas", "temperature", "billing_policy", "research_preview_2026_02", "x"]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.sampled_from(["", "a", "fast"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content"]), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES), st.sampled_from([OLD, NEW]))
+def test_any_params_are_judged_without_raising_and_the_required_ones_are_needed(
+    changes: dict[str, Any], rules: Rules
+) -> None:
+    """The fast path and the explanation agree: what lacks a sound model, max_tokens or messages never passes."""
+    params = GOOD | changes
+    found = [problem.field for problem in problems_in(msgspec.json.encode(params), rules)]
+    sound_tokens = isinstance(params["max_tokens"], int) and not isinstance(params["max_tokens"], bool)
+    is_sound = bool(isinstance(params["model"], str) and params["model"] and sound_tokens and params["max_tokens"] >= 1)
+    if not is_sound or not isinstance(params["messages"], list) or params.get("stream") is True:
+        assert found
+    if changes.keys() <= {"x"}:
+        assert found == []
