@@ -1,0 +1,1 @@
+"""SQLite through aiosqlite: the only memory, and the only place that knows columns."""

@@ -1,0 +1,208 @@
+"""Store facets of collect and settle: every line once, whatever the download does; then the requests' last word."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
+from orchestrator.domain.model import Batch, Job, Progress, Settled
+from orchestrator.domain.states import JobState
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import load
+from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.submit import move
+from orchestrator.store.times import to_text, to_text_or_none
+
+SQL: Final = load("collect")
+_SETTLE_SLICE: Final = 5000
+
+
+class SqliteCollect:
+    """See `ports.store.CollectStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def to_collect(self, now: datetime, limit: int) -> list[Batch]:
+        """Ended batches whose download is due, the oldest first."""
+        values = {"now": to_text(now), "limit": limit}
+        rows = await self._db.read(lambda c: named(c.execute(SQL["to_collect"], values)))
+        return [to_batch(row) for row in rows]
+
+    async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
+        """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
+        values = {"job_id": job, "custom_ids": json.dumps(list(custom_ids))}
+        rows = await self._db.read(lambda c: c.execute(SQL["numbers"], values).fetchall())
+        return {custom_id: number_of(RequestId(key)) for custom_id, key in rows}
+
+    async def store_lines(self, batch: Batch, lines: Sequence[Settled], now: datetime) -> int:
+        """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
+        return await self._db.write(partial(_store_lines, batch, lines, now))
+
+    async def progress(self, batch: Batch) -> Progress:
+        """How much of the batch is here, by the API's result types."""
+        return await self._db.read(partial(_progress, batch))
+
+    async def again(self, batch: Batch, due: datetime, date: datetime | None, *, full: bool) -> bool:
+        """Repeat the download at *due*. full: it came to a clean end; *date*: the API's Date of it."""
+        values = {
+            "id": batch.id,
+            "fence": batch.fence,
+            "due": to_text(due),
+            "date": to_text_or_none(date),
+            "full": int(full),
+        }
+        return await self._db.write(lambda c: moved(c, SQL["again"], values))
+
+    async def collected(self, batch: Batch, now: datetime) -> bool:
+        """Every wire id was seen and the counts agree."""
+        return await self._db.write(partial(_collected, batch, "all results are stored", now))
+
+    async def give_up(self, batch: Batch, error: tuple[str, str], body: bytes, now: datetime) -> int:
+        """Settle the members that never came as failed with *error* (type, message), and call the batch collected."""
+        return await self._db.write(partial(_give_up, batch, error, body, now))
+
+
+class SqliteSettle:
+    """See `ports.store.SettleStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def to_settle(self) -> list[Batch]:
+        """Collected batches."""
+        rows = await self._db.read(lambda c: named(c.execute(SQL["to_settle"])))
+        return [to_batch(row) for row in rows]
+
+    async def outcomes(self, batch: Batch) -> dict[str, int]:
+        """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
+        rows = await self._db.read(lambda c: c.execute(SQL["outcomes"], {"id": batch.id}).fetchall())
+        return dict(rows)
+
+    async def settle(self, batch: Batch, max_attempts: int, now: datetime) -> dict[str, int] | None:
+        """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
+
+        Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
+        """
+        return await self._db.write(partial(_settle, batch, max_attempts, now))
+
+    async def finish_jobs(self, now: datetime) -> list[Job]:
+        """Jobs with nothing left to do end: `finished`, or `canceled` after a cancel. Returns them as they were."""
+        return await self._db.write(partial(_finish_jobs, now))
+
+    async def to_delete(self, limit: int) -> list[Batch]:
+        """Settled batches that still exist at the API, as far as we know."""
+        rows = await self._db.read(lambda c: named(c.execute(SQL["to_delete"], {"limit": limit})))
+        return [to_batch(row) for row in rows]
+
+    async def deleted(self, batch: Batch, now: datetime) -> None:
+        """It is gone at the API."""
+        await self._db.write(partial(_deleted, batch, now))
+
+
+def _store_lines(batch: Batch, lines: Sequence[Settled], now: datetime, c: sqlite3.Connection) -> int:
+    by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
+    values = {"keys": json.dumps(list(by_key)), "batch_id": batch.id}
+    waiting = [row[0] for row in c.execute(SQL["waiting"], values)]
+    fresh = [(key, by_key[key]) for key in waiting]
+    won = [(key, line) for key, line in fresh if line.outcome == "succeeded"]
+    lost = [(key, line) for key, line in fresh if line.outcome != "succeeded"]
+    c.executemany(SQL["add_result"], [(key, line.body) for key, line in won])
+    c.executemany(SQL["succeed"], [(line.input_tokens, line.output_tokens, key) for key, line in won])
+    _store_attempts(batch, lost, now, c)
+    failed = [(key, line) for key, line in lost if line.outcome == "failed"]
+    c.executemany(SQL["add_result"], [(key, line.body) for key, line in failed])
+    c.executemany(SQL["fail"], [(*_error(line), line.api_request_id, key) for key, line in failed])
+    return len(fresh)
+
+
+def _store_attempts(batch: Batch, lost: Iterable[tuple[int, Settled]], now: datetime, c: sqlite3.Connection) -> None:
+    at = to_text(now)
+    rows = [
+        (batch.id, key, line.kind, line.outcome, line.error_type, line.error_message, line.api_request_id, at,
+         None if line.outcome == "failed" else line.body)
+        for key, line in lost
+    ]  # fmt: skip
+    c.executemany(SQL["add_attempt"], rows)
+
+
+def _error(line: Settled) -> tuple[str, str]:
+    """What a failed request shows: the API's own words, or the result type where it gave none."""
+    kind = line.error_type if line.error_type is not None else line.kind
+    return kind, line.error_message if line.error_message is not None else kind
+
+
+def _progress(batch: Batch, c: sqlite3.Connection) -> Progress:
+    by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
+    by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
+    return Progress(count=batch.count, by_kind=by_kind)
+
+
+def _collected(batch: Batch, why: str, now: datetime, c: sqlite3.Connection) -> bool:
+    if not moved(c, SQL["collected"], {"id": batch.id, "fence": batch.fence}):
+        return False
+    record(c, now, "batch.collected", job=batch.job_id, batch=batch.id, why=why)
+    return True
+
+
+def _give_up(batch: Batch, error: tuple[str, str], body: bytes, now: datetime, c: sqlite3.Connection) -> int:
+    keys = [row[0] for row in c.execute(SQL["unseen"], {"id": batch.id})]
+    if not _collected(batch, f"{len(keys)} results never came", now, c):
+        return 0
+    c.executemany(SQL["add_result"], [(key, body) for key in keys])
+    c.executemany(SQL["fail"], [(*error, None, key) for key in keys])
+    return len(keys)
+
+
+def _settle(batch: Batch, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[str, int] | None:
+    rows = named(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
+    if not rows:
+        values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
+        move(batch, SQL["settle"], values, "settled", None, now, c)
+        return None
+    state = JobState(c.execute("SELECT state FROM job WHERE id = ?", (batch.job_id,)).fetchone()[0])
+    counts: dict[str, int] = {}
+    for row in rows:
+        outcome = _decide(row, batch, state, max_attempts, c)
+        counts[outcome] = counts.get(outcome, 0) + 1
+    return counts
+
+
+def _decide(row: dict[str, Any], batch: Batch, state: JobState, max_attempts: int, c: sqlite3.Connection) -> str:
+    """The last word on one request of a collected batch: queued again, failed, or canceled with its job."""
+    key, burnt = row["request_id"], int(row["outcome"] == "again")
+    error = (row["error_type"] if row["error_type"] is not None else row["kind"], row["error_message"])
+    if state is JobState.CANCELING:
+        c.execute(SQL["cancel"] if burnt else SQL["cancel_free"], (key,))
+        return "canceled_with_job"
+    if row["outcome"] == "canceled" and batch.cancel_asked_at is not None:
+        # Asked for by us, but the job goes on since: a person retried it meanwhile. Nothing was bought; queue it again.
+        c.execute(SQL["requeue"], (0, None, None, None, key))
+        return "canceled_by_us"
+    if burnt and row["attempts"] + 1 >= max_attempts:
+        message = error[1] if error[1] is not None else f"{error[0]} in {row['attempts'] + 1} attempts"
+        c.execute(SQL["add_result"], (key, row["body"]))
+        c.execute(SQL["fail"], (error[0], message, row["api_request_id"], key))
+        return "failed"
+    c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
+    return str(row["outcome"])
+
+
+def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[Job]:
+    jobs = [to_job(row) for row in named(c.execute(SQL["done_jobs"]))]
+    for job in jobs:
+        new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
+        values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": to_text(now)}
+        if moved(c, SQL["finish_job"], values):
+            record(c, now, "job.moved", job=job.id, old=job.state, new=new)
+    return jobs
+
+
+def _deleted(batch: Batch, now: datetime, c: sqlite3.Connection) -> None:
+    if moved(c, SQL["deleted"], {"id": batch.id, "now": to_text(now)}):
+        record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)

@@ -1,0 +1,190 @@
+"""Store facet of the intake: a job and its requests come in, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
+from orchestrator.domain.model import Duplicate, Job, NewJob
+from orchestrator.ports.source import InputLine, Problem
+from orchestrator.store.connection import Database
+from orchestrator.store.payload import encode_block
+from orchestrator.store.queries import load
+from orchestrator.store.rows import join_betas, moved, named, record, to_job
+from orchestrator.store.times import to_text
+
+SQL: Final = load("intake")
+
+
+class SqliteIntake:
+    """See `ports.store.IntakeStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def same_content(self, content_hash: str, new: NewJob) -> Job | None:
+        """The newest job made of the same bytes for the same headers, or None."""
+        values = {
+            "content_hash": content_hash,
+            "api_version": new.api_version,
+            "betas": join_betas(new.betas),
+        }
+        return await self._db.read(partial(_one_job, "job_with_content", values))
+
+    async def same_source(self, source: str, name: str) -> Job | None:
+        """The newest job made from *source* under *name*, or None."""
+        return await self._db.read(partial(_one_job, "job_from_source", {"source": source, "name": name}))
+
+    async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
+        """A new job, importing; nothing of it is planned before `finish`."""
+        return await self._db.write(partial(_begin, new, public_id, now))
+
+    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
+        """Store the next requests of *job*; lines whose custom_id it has already are left out and returned."""
+        return await self._db.write(partial(_add, job, lines, now))
+
+    async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
+        """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
+        try:
+            return await self._db.write(partial(_extend, job, lines, now))
+        except _TakenIds as exc:
+            return exc.duplicates
+
+    async def close_open(self, job: JobId, now: datetime) -> bool:
+        """No more requests will come: the job may finish."""
+        return await self._db.write(partial(_close_open, job, now))
+
+    async def add_refused(self, job: JobId, problems: Sequence[Problem]) -> None:
+        """Keep refused lines with their reasons."""
+        rows = [(job, p.line, p.field, p.message, p.remedy, p.raw) for p in problems]
+        await self._db.write(lambda c: c.executemany(SQL["add_refused"], rows).rowcount)
+
+    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
+        """The whole input is in: the job runs from here on."""
+        return await self._db.write(partial(_finish, job, content_hash, size_bytes, now))
+
+    async def discard(self, job: JobId) -> None:
+        """Take an import away without a trace; safe to repeat."""
+        while await self._db.write(partial(_discard_some, job)):
+            pass
+
+
+async def discard_leftovers(database: Database) -> int:
+    """Take away what killed imports left; returns how many. For the start, before any import begins."""
+    jobs = await database.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["leftovers"])])
+    for job in jobs:
+        await SqliteIntake(database).discard(job)
+    return len(jobs)
+
+
+def _one_job(query: str, values: dict[str, str], c: sqlite3.Connection) -> Job | None:
+    rows = named(c.execute(SQL[query], values))
+    return to_job(rows[0]) if rows else None
+
+
+def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) -> Job:
+    values = {
+        "public_id": public_id,
+        "name": new.name,
+        "source": new.source,
+        "api_version": new.api_version,
+        "betas": join_betas(new.betas),
+        "priority": new.priority,
+        "still_open": int(new.still_open),
+        "now": to_text(now),
+    }
+    job = to_job(named(c.execute(SQL["begin"], values))[0])
+    record(c, now, "job.created", job=job.id, new=job.state, why=new.source)
+    return job
+
+
+def _add(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
+    c.execute("SAVEPOINT chunk")
+    try:
+        _insert(job, lines, now, c)
+    except sqlite3.IntegrityError as exc:
+        if exc.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
+            raise
+        c.execute("ROLLBACK TO chunk")
+    else:
+        return []
+    fresh, duplicates = _sift(job, lines, c)
+    if fresh:
+        _insert(job, fresh, now, c)
+    return duplicates
+
+
+class _TakenIds(Exception):
+    """Rolls back an addition whose custom ids are taken."""
+
+    def __init__(self, duplicates: list[Duplicate]) -> None:
+        super().__init__()
+        self.duplicates = duplicates
+
+
+def _extend(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
+    _, state, still_open = c.execute(SQL["total"], {"id": job}).fetchone()
+    if not still_open or state not in {"running", "paused"}:
+        raise GuardRefused("the job takes no more requests", cause=f"it is {state}", hint="submit them as another job")
+    duplicates = _add(job, lines, now, c)
+    if duplicates:
+        raise _TakenIds(duplicates)
+    return []
+
+
+def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
+    if not moved(c, SQL["close_open"], {"id": job}):
+        return False
+    record(c, now, "job.closed", job=job)
+    return True
+
+
+def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> None:
+    total, _, _ = c.execute(SQL["total"], {"id": job}).fetchone()
+    if total + len(lines) > MAX_NUMBER:
+        raise OverflowError("a job holds at most 4,294,967,295 requests")
+    first = request_id(job, total + 1)
+    params = [line.params for line in lines]
+    rows = [(first + i, line.custom_id, line.line, len(line.params)) for i, line in enumerate(lines)]
+    c.executemany(SQL["add_request"], rows)
+    c.execute(SQL["add_payload"], {"first_id": first, "count": len(rows), "data": encode_block(params)})
+    c.execute(SQL["touch"], {"id": job, "now": to_text(now)})
+
+
+def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tuple[list[InputLine], list[Duplicate]]:
+    """Lines whose custom_id is new to the job, and the others with the line that has it already."""
+    ids = json.dumps([line.custom_id for line in lines])
+    known: dict[str, int] = dict(c.execute(SQL["taken"], {"job_id": job, "custom_ids": ids}).fetchall())
+    fresh: list[InputLine] = []
+    duplicates: list[Duplicate] = []
+    for line in lines:
+        first = known.setdefault(line.custom_id, line.line)
+        if first == line.line:
+            fresh.append(line)
+        else:
+            duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first))
+    return fresh, duplicates
+
+
+def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime, c: sqlite3.Connection) -> Job:
+    values = {"id": job, "content_hash": content_hash, "size_bytes": size_bytes}
+    row = to_job(named(c.execute(SQL["finish"], values))[0])
+    record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")
+    return row
+
+
+def _discard_some(job: JobId, c: sqlite3.Connection) -> bool:
+    """Delete a slice of an import; True while there may be more."""
+    span = {"low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
+    if c.execute(SQL["discard_requests"], span).rowcount > 0:
+        return True
+    c.execute(SQL["discard_payload"], span)
+    c.execute(SQL["discard_refused"], {"id": job})
+    c.execute(SQL["discard_job"], {"id": job})
+    return False

@@ -1,0 +1,134 @@
+"""Store facet of the planner: what waits, how full the API's queue is, and a batch cut from it in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
+from orchestrator.domain.model import Job, Load, Plannable
+from orchestrator.domain.packing import Pack
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import load
+from orchestrator.store.rows import join_betas, named, record, to_job
+from orchestrator.store.times import to_text
+
+SQL: Final = load("plan")
+
+
+class SqlitePlan:
+    """See `ports.store.PlanStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def load(self) -> Load:
+        """How full the API's queue is, by our own doing."""
+        batches, requests, waiting = await self._db.read(lambda c: c.execute(SQL["load"]).fetchone())
+        return Load(batches=batches, requests=requests, waiting_batches=waiting)
+
+    async def plannable(self) -> list[Plannable]:
+        """Running jobs with queued requests."""
+        rows = await self._db.read(lambda c: named(c.execute(SQL["plannable"])))
+        return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
+
+    async def queued(self, job: JobId, limit: int) -> list[tuple[int, int]]:
+        """(number, params bytes) of the next *limit* queued requests, in file order."""
+        values = {"job_id": job, "limit": limit}
+        rows = await self._db.read(lambda c: c.execute(SQL["queued"], values).fetchall())
+        return [(number_of(row_id), size) for row_id, size in rows]
+
+    async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
+        """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
+        try:
+            return await self._db.write(partial(_plan, job, pack, nonce, now))
+        except _Moved:
+            return None
+
+    async def fail_queued(self, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime) -> bool:
+        """Settle a queued request as failed with *error* (type, message) and its result *body*."""
+        return await self._db.write(partial(_fail_queued, job, number, error, body, now))
+
+    async def spread(self) -> int:
+        """The store's own random number (1–999) that makes its full batches differ from everybody else's."""
+        value: int = await self._db.read(lambda c: c.execute("SELECT spread FROM meta").fetchone()[0])
+        return value
+
+
+class _Moved(Exception):
+    """A row was not where it had been read."""
+
+
+def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The ascending *numbers* as runs of neighbours (first, last): one statement moves a run."""
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last
+
+
+def digest_of(members: Sequence[int]) -> str:
+    """A fingerprint of which requests a batch was planned with."""
+    return hashlib.sha256(",".join(map(str, members)).encode()).hexdigest()
+
+
+def add_batch(
+    c: sqlite3.Connection, job: Job, pack: Pack, nonce: Nonce, now: datetime, parent: tuple[int, int] | None = None
+) -> BatchId:
+    """Insert a planned batch and move its queued requests into it; raises if one is not queued any more.
+
+    parent: (batch id, depth) of the batch that was halved into this one.
+    """
+    values = {
+        "job_id": job.id,
+        "nonce": nonce,
+        "count": len(pack.numbers),
+        "size_bytes": pack.size_bytes,
+        "digest": digest_of(pack.numbers),
+        "api_version": job.api_version,
+        "betas": join_betas(job.betas),
+        "now": to_text(now),
+        "parent_id": None if parent is None else parent[0],
+        "depth": 0 if parent is None else parent[1],
+    }
+    batch = BatchId(c.execute(SQL["add_batch"], values).fetchone()[0])
+    taken = 0
+    for first, last in runs(pack.numbers):
+        span = {"batch_id": batch, "low": request_id(job.id, first), "high": request_id(job.id, last)}
+        taken += c.execute(SQL["take"], span).rowcount
+    if taken != len(pack.numbers):
+        raise _Moved
+    record(
+        c,
+        now,
+        "batch.planned",
+        job=job.id,
+        batch=batch,
+        new="planned",
+        why=f"{taken} requests, {pack.size_bytes} bytes",
+    )
+    return batch
+
+
+def _plan(job: Job, pack: Pack, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> BatchId:
+    if c.execute(SQL["job_is_running"], {"id": job.id}).fetchone() is None:
+        raise _Moved
+    return add_batch(c, job, pack, nonce, now)
+
+
+def _fail_queued(
+    job: JobId, number: int, error: tuple[str, str], body: bytes, _now: datetime, c: sqlite3.Connection
+) -> bool:
+    key = request_id(job, number)
+    values = {"id": key, "error_type": error[0], "error_message": error[1]}
+    if c.execute(SQL["fail_queued"], values).rowcount != 1:
+        return False
+    c.execute(SQL["add_result"], (key, body))
+    return True

@@ -1,0 +1,168 @@
+"""From rows to values. One SELECT list per table, so that a value is always read whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any, Final
+
+from orchestrator.domain.answers import Counts
+from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts
+from orchestrator.domain.states import BatchState, JobState
+from orchestrator.store.times import from_text, from_text_or_none, to_text
+
+_BATCH_TIMES: Final = (
+    "cursor_created_at",
+    "cursor_date",
+    "sent_at",
+    "doubt_since",
+    "doubt_date",
+    "doubt_until",
+    "closed_date",
+    "created_at",
+    "expires_at",
+    "cancel_asked_at",
+    "ended_at",
+    "first_download_date",
+    "download_due_at",
+    "settled_at",
+    "deleted_at",
+)
+
+
+def named(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    """Every row of *cursor* as column → value."""
+    columns = [column[0] for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+
+def split_betas(text: str) -> tuple[str, ...]:
+    """The betas as they are stored: sorted, comma-separated."""
+    return tuple(text.split(",")) if text else ()
+
+
+def join_betas(betas: tuple[str, ...]) -> str:
+    """How betas are stored."""
+    return ",".join(sorted(betas))
+
+
+def to_job(row: dict[str, Any]) -> Job:
+    """A `SELECT * FROM job` row."""
+    return Job(
+        id=JobId(row["id"]),
+        public_id=row["public_id"],
+        name=row["name"],
+        state=JobState(row["state"]),
+        reason_code=row["reason_code"],
+        reason=row["reason"],
+        source=row["source"],
+        content_hash=row["content_hash"],
+        api_version=row["api_version"],
+        betas=split_betas(row["betas"]),
+        priority=row["priority"],
+        still_open=bool(row["still_open"]),
+        added_at=from_text(row["added_at"]),
+        resumes=row["resumes"],
+        created_at=from_text(row["created_at"]),
+        finished_at=from_text_or_none(row["finished_at"]),
+        fence=row["fence"],
+        resubmitted=row["resubmitted"],
+        requests=RequestCounts(
+            total=row["total"],
+            queued=row["queued"],
+            batched=row["batched"],
+            succeeded=row["succeeded"],
+            failed=row["failed"],
+            canceled=row["canceled"],
+        ),
+    )
+
+
+def to_batch(row: dict[str, Any]) -> Batch:
+    """A `SELECT * FROM batch` row."""
+    times: dict[str, Any] = {name: from_text_or_none(row[name]) for name in _BATCH_TIMES}
+    ended = row["api_succeeded"] is not None
+    counts = Counts(
+        succeeded=row["api_succeeded"] if ended else 0,
+        errored=row["api_errored"] if ended else 0,
+        canceled=row["api_canceled"] if ended else 0,
+        expired=row["api_expired"] if ended else 0,
+    )
+    plain = ("count", "size_bytes", "digest", "api_version", "resumes", "depth", "cuts", "refusal", "cursor_id")
+    more = ("organization", "workspace", "doubt_looks", "remote_id", "downloads", "download_tries", "fence")
+    return Batch(
+        id=BatchId(row["id"]),
+        job_id=JobId(row["job_id"]),
+        nonce=Nonce(row["nonce"]),
+        state=BatchState(row["state"]),
+        betas=split_betas(row["betas"]),
+        planned_at=from_text(row["planned_at"]),
+        parent_id=None if row["parent_id"] is None else BatchId(row["parent_id"]),
+        api_counts=counts if ended else None,
+        collected=bool(row["collected"]),
+        adopted=bool(row["adopted"]),
+        **{name: row[name] for name in (*plain, *more)},
+        **times,
+    )
+
+
+def to_gate(row: dict[str, Any]) -> Gate:
+    """A `SELECT * FROM gate` row."""
+    return Gate(
+        name=row["name"],
+        set_at=from_text(row["set_at"]),
+        until=from_text(row["until"]),
+        tries=row["tries"],
+        why=row["why"],
+    )
+
+
+def to_remote(row: dict[str, Any]) -> Remote:
+    """A `SELECT * FROM remote` row."""
+    return Remote(
+        remote_id=row["remote_id"],
+        count=row["count"],
+        created_at=from_text(row["created_at"]),
+        verdict=row["verdict"],
+        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
+        unreadable_since=from_text_or_none(row["unreadable_since"]),
+    )
+
+
+def to_event(row: dict[str, Any]) -> Event:
+    """A `SELECT * FROM event` row."""
+    return Event(
+        id=row["id"],
+        at=from_text(row["at"]),
+        job_id=None if row["job_id"] is None else JobId(row["job_id"]),
+        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
+        kind=row["kind"],
+        old=row["old"],
+        new=row["new"],
+        why=row["why"],
+    )
+
+
+def record(  # noqa: PLR0913 - the columns of the event log, all but two optional
+    connection: sqlite3.Connection,
+    now: datetime,
+    kind: str,
+    *,
+    job: int | None = None,
+    batch: int | None = None,
+    old: str | None = None,
+    new: str | None = None,
+    why: str | None = None,
+) -> None:
+    """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters."""
+    text = None if why is None else why[:2000]
+    connection.execute(
+        "INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (to_text(now), job, batch, kind, old, new, text),
+    )
+
+
+def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:
+    """Run a guarded UPDATE; False means that somebody else moved the row: stop, do not force."""
+    return connection.execute(sql, values).rowcount == 1

@@ -1,0 +1,61 @@
+-- name: job_with_content
+-- The newest job made of the same bytes for the same API version and betas: the same command twice is safe.
+SELECT * FROM job
+ WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing'
+ ORDER BY id DESC LIMIT 1
+
+-- name: job_from_source
+-- The newest job made from the same file or under the same name, whatever the file held then.
+SELECT * FROM job
+ WHERE source = :source AND name = :name AND state <> 'importing'
+ ORDER BY id DESC LIMIT 1
+
+-- name: leftovers
+-- Imports that no process can be working on any more (asked at the start, before any begins). An open job has none.
+SELECT id FROM job WHERE state = 'importing'
+
+-- name: begin
+INSERT INTO job (public_id, name, state, source, api_version, betas, priority, still_open, added_at, created_at)
+VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :still_open, :now, :now)
+RETURNING *
+
+-- name: total
+SELECT total, state, still_open FROM job WHERE id = :id
+
+-- name: add_request
+INSERT INTO request (id, custom_id, line, params_bytes, state) VALUES (?, ?, ?, ?, 'queued')
+
+-- name: add_payload
+INSERT INTO payload (first_id, count, data) VALUES (:first_id, :count, :data)
+
+-- name: touch
+UPDATE job SET added_at = :now WHERE id = :id
+
+-- name: taken
+-- Which of these custom ids the job has, and on which line.
+SELECT custom_id, line FROM request
+ WHERE job_id = :job_id AND custom_id IN (SELECT value FROM json_each(:custom_ids))
+
+-- name: add_refused
+INSERT INTO refused_line (job_id, line, field, problem, remedy, raw) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: finish
+UPDATE job SET state = 'running', content_hash = :content_hash, source_bytes = :size_bytes, fence = fence + 1
+ WHERE id = :id AND state = 'importing'
+RETURNING *
+
+-- name: close_open
+-- An open job takes no more requests: it may finish.
+UPDATE job SET still_open = 0, content_hash = coalesce(content_hash, ''), fence = fence + 1 WHERE id = :id AND still_open = 1
+
+-- name: discard_requests
+DELETE FROM request WHERE id IN (SELECT id FROM request WHERE id BETWEEN :low AND :high LIMIT 5000)
+
+-- name: discard_payload
+DELETE FROM payload WHERE first_id BETWEEN :low AND :high
+
+-- name: discard_refused
+DELETE FROM refused_line WHERE job_id = :id
+
+-- name: discard_job
+DELETE FROM job WHERE id = :id AND state = 'importing'

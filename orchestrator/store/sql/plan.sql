@@ -1,0 +1,34 @@
+-- name: load
+-- What all jobs have, or are about to have, in the API's queue: planned batches count, they were admitted.
+SELECT count(*), coalesce(sum(count), 0), coalesce(sum(state = 'planned'), 0) FROM batch
+ WHERE state IN ('planned', 'submitting', 'in_doubt', 'in_progress', 'canceling')
+
+-- name: plannable
+-- Jobs with something to plan, and their share of the queue.
+SELECT job.*, (SELECT coalesce(sum(count), 0) FROM batch
+                WHERE batch.job_id = job.id
+                  AND batch.state IN ('planned', 'submitting', 'in_doubt', 'in_progress', 'canceling')) AS in_flight
+  FROM job WHERE state = 'running' AND queued > 0
+
+-- name: queued
+-- The next requests in file order, so that neighbours that share a cached prefix stay together.
+SELECT id, params_bytes FROM request WHERE job_id = :job_id AND state = 'queued' ORDER BY id LIMIT :limit
+
+-- name: add_batch
+INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version, betas, planned_at, parent_id, depth)
+VALUES (:job_id, :nonce, 'planned', :count, :size_bytes, :digest, :api_version, :betas, :now, :parent_id, :depth)
+RETURNING id
+
+-- name: take
+-- A run of neighbours joins the batch; what is not queued any more is not taken, and the caller sees the count.
+UPDATE request SET state = 'batched', batch_id = :batch_id WHERE id BETWEEN :low AND :high AND state = 'queued'
+
+-- name: fail_queued
+UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message
+ WHERE id = :id AND state = 'queued'
+
+-- name: add_result
+INSERT INTO result (request_id, body) VALUES (?, ?)
+
+-- name: job_is_running
+SELECT 1 FROM job WHERE id = :id AND state = 'running'

@@ -1,0 +1,77 @@
+-- name: sendable
+-- Planned batches of running jobs, oldest first. One that waits for its sibling's word (refusal) is not sent again.
+SELECT batch.* FROM batch JOIN job ON job.id = batch.job_id
+ WHERE batch.state = 'planned' AND batch.refusal IS NULL AND job.state = 'running'
+ ORDER BY job.priority DESC, batch.id LIMIT :limit
+
+-- name: parked
+-- Halves that were refused without a name and wait for what becomes of the other half.
+SELECT * FROM batch WHERE state = 'planned' AND refusal IS NOT NULL
+
+-- name: siblings
+SELECT * FROM batch WHERE parent_id = :parent_id AND id <> :id
+
+-- name: intend
+-- The write-ahead record of promise 2: the cursor and the intent, durable before the first byte leaves. The job is
+-- asked again here, inside the transaction: a pause or cancel that came first wins.
+UPDATE batch
+   SET state = 'submitting', sent_at = :now, cursor_id = :cursor_id, cursor_created_at = :cursor_created_at,
+       cursor_date = :cursor_date, organization = :organization, workspace = :workspace,
+       resumes = (SELECT resumes FROM job WHERE job.id = batch.job_id), fence = fence + 1
+ WHERE id = :id AND state = 'planned' AND fence = :fence
+   AND EXISTS (SELECT 1 FROM job WHERE job.id = batch.job_id AND job.state = 'running')
+
+-- name: accept
+-- A clear yes.
+UPDATE batch
+   SET state = 'in_progress', remote_id = :remote_id, created_at = :created_at, expires_at = :expires_at,
+       organization = coalesce(:organization, organization), workspace = coalesce(:workspace, workspace),
+       cuts = 0, fence = fence + 1
+ WHERE id = :id AND state = 'submitting' AND fence = :fence
+
+-- name: give_back
+-- A clear no: the batch waits to be sent again, under the same nonce.
+UPDATE batch SET state = 'planned', cuts = CASE WHEN :cut THEN cuts + 1 ELSE 0 END, fence = fence + 1
+ WHERE id = :id AND state = 'submitting' AND fence = :fence
+
+-- name: park
+UPDATE batch SET state = 'planned', refusal = :refusal, fence = fence + 1
+ WHERE id = :id AND state = 'submitting' AND fence = :fence
+
+-- name: doubt
+UPDATE batch SET state = 'in_doubt', doubt_since = :now, doubt_looks = 0, fence = fence + 1
+ WHERE id = :id AND state = 'submitting' AND fence = :fence
+
+-- name: abandon
+-- Terminal: never sent. Nonce, count and cursor stay for the late sweep.
+UPDATE batch SET state = 'abandoned', closed_date = coalesce(:closed_date, cursor_date),
+       refusal = coalesce(:refusal, refusal), fence = fence + 1
+ WHERE id = :id AND state IN ('submitting', 'planned') AND fence = :fence
+
+-- name: release
+-- The requests of a void or abandoned batch wait again, with no attempt burnt.
+UPDATE request SET state = 'queued', batch_id = NULL WHERE batch_id = :id AND state = 'batched'
+
+-- name: members
+SELECT id, params_bytes FROM request WHERE batch_id = :id AND state = 'batched' ORDER BY id
+
+-- name: fail_member
+UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message
+ WHERE id = :id AND batch_id = :batch_id AND state = 'batched'
+
+-- name: get_batch
+SELECT * FROM batch WHERE id = :id
+
+-- name: get_job
+SELECT * FROM job WHERE id = :id
+
+-- name: stranded
+-- Batches whose POST nobody is watching: after a crash, or after a cancelled task.
+SELECT * FROM batch WHERE state = 'submitting'
+
+-- name: next_members
+-- A slice of a batch in order, from just above :above. `batch_id` stays with a request until it is queued again.
+SELECT id, params_bytes FROM request WHERE batch_id = :id AND id > :above ORDER BY id LIMIT :limit
+
+-- name: block_of
+SELECT first_id, count, data FROM payload WHERE first_id <= :id ORDER BY first_id DESC LIMIT 1

@@ -1,0 +1,45 @@
+-- name: watched
+-- Batches the API works on.
+SELECT * FROM batch WHERE state IN ('in_progress', 'canceling') ORDER BY created_at DESC
+
+-- name: to_cancel
+-- Batches of canceled jobs that the API has not been asked to cancel yet.
+SELECT batch.* FROM batch JOIN job ON job.id = batch.job_id
+ WHERE batch.state = 'in_progress' AND batch.cancel_asked_at IS NULL AND job.state = 'canceling'
+
+-- name: asked_to_cancel
+UPDATE batch SET state = 'canceling', cancel_asked_at = :now, fence = fence + 1
+ WHERE id = :id AND state = 'in_progress' AND fence = :fence
+
+-- name: seen_canceling
+-- Somebody else asked for it: `cancel_asked_at` stays empty.
+UPDATE batch SET state = 'canceling', fence = fence + 1 WHERE id = :id AND state = 'in_progress' AND fence = :fence
+
+-- name: ended
+UPDATE batch
+   SET state = 'ended', ended_at = :ended_at, api_succeeded = :succeeded, api_errored = :errored,
+       api_canceled = :canceled, api_expired = :expired, download_due_at = NULL, fence = fence + 1
+ WHERE id = :id AND state IN ('in_progress', 'canceling') AND fence = :fence
+
+-- name: uncollected
+SELECT * FROM batch WHERE state = 'ended'
+
+-- name: attend
+INSERT INTO attention (job_id, kind, batch_id, message, since) VALUES (:job_id, :kind, :batch_id, :message, :now)
+ON CONFLICT (job_id, kind, batch_id) DO UPDATE SET message = excluded.message
+
+-- name: unattend
+DELETE FROM attention WHERE job_id = :job_id AND kind = :kind AND batch_id = :batch_id
+
+-- name: attended
+SELECT 1 FROM attention WHERE job_id = :job_id AND kind = :kind AND batch_id = :batch_id
+
+-- name: gate
+SELECT * FROM gate WHERE name = :name
+
+-- name: shut
+INSERT INTO gate (name, set_at, until, tries, why) VALUES (:name, :now, :until, 1, :why)
+ON CONFLICT (name) DO UPDATE SET set_at = excluded.set_at, until = excluded.until, why = excluded.why, tries = tries + 1
+
+-- name: open
+DELETE FROM gate WHERE name = :name

@@ -1,0 +1,77 @@
+"""The store, opened: its lock, its connections, and one facet per consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.store.collect import SqliteCollect, SqliteSettle
+from orchestrator.store.connection import Database
+from orchestrator.store.control import SqliteControl
+from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
+from orchestrator.store.intake import SqliteIntake, discard_leftovers
+from orchestrator.store.migrate import prepare
+from orchestrator.store.ownership import Lock
+from orchestrator.store.plan import SqlitePlan
+from orchestrator.store.read import DetailReader, JobReader
+from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
+from orchestrator.store.watch import SqliteAttention, SqliteGates, SqlitePoll
+
+T = TypeVar("T")
+
+
+class Reads(JobReader, DetailReader):
+    """Every reading method, inside one snapshot."""
+
+
+class Store:
+    """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
+
+    def __init__(self, path: Path, database: Database, lock: Lock) -> None:
+        self.path = path
+        self._database = database
+        self._lock = lock
+        self.intake = SqliteIntake(database)
+        self.plan = SqlitePlan(database)
+        self.submit = SqliteSubmit(database)
+        self.narrow = SqliteNarrow(database)
+        self.body = SqliteBody(database)
+        self.gates = SqliteGates(database)
+        self.doubt = SqliteDoubt(database)
+        self.evidence = SqliteEvidence(database)
+        self.sweep = SqliteSweep(database)
+        self.poll = SqlitePoll(database)
+        self.collect = SqliteCollect(database)
+        self.settle = SqliteSettle(database)
+        self.control = SqliteControl(database)
+        self.attention = SqliteAttention(database)
+
+    @classmethod
+    async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, inline: bool = False) -> Store:
+        """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
+
+        Raises StoreError. inline: run SQLite on the caller's thread (simulations).
+        """
+        prepare(path, now=now, sandbox=sandbox)
+        return cls(path, await Database.start(path, inline=inline), lock)
+
+    async def discard_leftovers(self) -> int:
+        """Take away what killed imports left; for the start, before any import begins."""
+        return await discard_leftovers(self._database)
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on one snapshot, on the reader's thread."""
+        return await self._database.read(lambda c: look(Reads(c)))
+
+    async def read_bulk(self, look: Callable[[Reads], T]) -> T:
+        """The same, for results: never delays a `read`."""
+        return await self._database.read_bulk(lambda c: look(Reads(c)))
+
+    async def aclose(self) -> None:
+        """Close the connections, then give the lock back."""
+        try:
+            await self._database.aclose()
+        finally:
+            self._lock.release()

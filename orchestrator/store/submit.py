@@ -1,0 +1,209 @@
+"""Store facet of the submit stage: intent, clear yes, clear no, doubt; and narrowing a refused batch down."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.domain.answers import Meta, RemoteBatch
+from orchestrator.domain.ids import BatchId, Nonce, RequestId, number_of, request_id
+from orchestrator.domain.limits import body_bytes, item_bytes
+from orchestrator.domain.model import Batch
+from orchestrator.domain.packing import Pack
+from orchestrator.store.connection import Database
+from orchestrator.store.payload import BLOCK_REQUESTS, Block
+from orchestrator.store.plan import SQL as PLAN_SQL
+from orchestrator.store.plan import add_batch
+from orchestrator.store.queries import load
+from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.times import to_text, to_text_or_none
+
+SQL: Final = load("submit")
+
+
+class SqliteSubmit:
+    """See `ports.store.SubmitStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def sendable(self, limit: int) -> list[Batch]:
+        """Planned batches of running jobs, the most urgent first."""
+        return await self._batches("sendable", {"limit": limit})
+
+    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: Meta, now: datetime) -> Batch | None:
+        """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile."""
+        values = {
+            "id": batch.id,
+            "fence": batch.fence,
+            "now": to_text(now),
+            "cursor_id": None if cursor is None else cursor.id,
+            "cursor_created_at": None if cursor is None else to_text(cursor.created_at),
+            "cursor_date": to_text_or_none(meta.date),
+            "organization": meta.organization,
+            "workspace": meta.workspace,
+        }
+        return await self._db.write(partial(_intend, batch, values, now))
+
+    async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
+        """A clear yes: the batch is in progress at the API."""
+        values = {
+            "id": batch.id,
+            "fence": batch.fence,
+            "remote_id": remote.id,
+            "created_at": to_text(remote.created_at),
+            "expires_at": to_text(remote.expires_at),
+            "organization": meta.organization,
+            "workspace": meta.workspace,
+        }
+        return await self._move(batch, "accept", values, "in_progress", remote.id, now)
+
+    async def give_back(self, batch: Batch, why: str, now: datetime, *, cut: bool) -> bool:
+        """A clear no: it waits to be sent again, under its nonce. `cut`: the connection broke inside the body."""
+        values = {"id": batch.id, "fence": batch.fence, "cut": cut}
+        return await self._move(batch, "give_back", values, "planned", why, now)
+
+    async def doubt(self, batch: Batch, why: str, now: datetime) -> bool:
+        """No clear answer: the batch may or may not exist."""
+        values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
+        return await self._move(batch, "doubt", values, "in_doubt", why, now)
+
+    async def stranded(self) -> list[Batch]:
+        """Batches in `submitting`; at the start all of them, later those whose task was cancelled."""
+        return await self._batches("stranded", {})
+
+    async def _batches(self, query: str, values: dict[str, Any]) -> list[Batch]:
+        rows = await self._db.read(lambda c: named(c.execute(SQL[query], values)))
+        return [to_batch(row) for row in rows]
+
+    async def _move(self, batch: Batch, query: str, values: dict[str, Any], new: str, why: str, now: datetime) -> bool:
+        return await self._db.write(partial(move, batch, SQL[query], values, new, why, now))
+
+
+class SqliteNarrow:
+    """See `ports.store.NarrowStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def abandon(
+        self, batch: Batch, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
+    ) -> bool:
+        """Never sent: its requests are queued again, but the one in *failed*, which is settled.
+
+        failed: (place in the batch from 0, error type, message, result body).
+        """
+        return await self._db.write(partial(_abandon, batch, why, failed, now))
+
+    async def halve(self, batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
+        """Abandon *batch* and plan its two halves. It has at least two requests."""
+        return await self._db.write(partial(_halve, batch, nonces, why, now))
+
+    async def park(self, batch: Batch, words: str, now: datetime) -> bool:
+        """Keep the unnamed refusal of a half until its sibling's word is known."""
+        values = {"id": batch.id, "fence": batch.fence, "refusal": words}
+        return await self._db.write(partial(move, batch, SQL["park"], values, "planned", words, now))
+
+    async def parked(self) -> list[tuple[Batch, Batch | None]]:
+        """Parked halves, each with its sibling."""
+        return await self._db.read(_parked)
+
+
+class SqliteBody:
+    """See `ports.store.BodyStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def slice(self, batch: BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
+        """(number, params) of the members with a number above *above*, in order; ends with a block of payload.
+
+        Empty at the end; else at least *limit_bytes* of params, if there are as many, and at most a block more.
+        """
+        return await self._db.read_bulk(partial(_slice, batch, above, limit_bytes))
+
+
+def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why, when
+    batch: Batch, sql: str, values: dict[str, Any], new: str, why: str | None, now: datetime, c: sqlite3.Connection
+) -> bool:
+    """A guarded step of one batch and its event, inside a transaction; False: somebody else moved it."""
+    if not moved(c, sql, values):
+        return False
+    record(c, now, "batch.moved", job=batch.job_id, batch=batch.id, old=batch.state, new=new, why=why)
+    return True
+
+
+def _intend(batch: Batch, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Batch | None:
+    if not move(batch, SQL["intend"], values, "submitting", None, now, c):
+        return None
+    return to_batch(named(c.execute(SQL["get_batch"], {"id": batch.id}))[0])
+
+
+def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
+    """Abandon a batch; its requests are the caller's to move, in the same transaction."""
+    values = {"id": batch.id, "fence": batch.fence, "closed_date": None, "refusal": refusal}
+    return move(batch, SQL["abandon"], values, "abandoned", why, now, c)
+
+
+def _abandon(
+    batch: Batch, why: str, failed: tuple[int, str, str, bytes] | None, now: datetime, c: sqlite3.Connection
+) -> bool:
+    if not close(batch, why, now, c):
+        return False
+    if failed is not None:
+        index, error_type, message, body = failed
+        members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
+        key = members[index][0]
+        values = {"id": key, "batch_id": batch.id, "error_type": error_type, "error_message": message}
+        if c.execute(SQL["fail_member"], values).rowcount == 1:
+            c.execute(PLAN_SQL["add_result"], (key, body))
+    c.execute(SQL["release"], {"id": batch.id})
+    return True
+
+
+def _halve(batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c: sqlite3.Connection) -> bool:
+    members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
+    if not close(batch, why, now, c):
+        return False
+    c.execute(SQL["release"], {"id": batch.id})
+    job = to_job(named(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
+    middle = len(members) // 2
+    for nonce, half in zip(nonces, (members[:middle], members[middle:]), strict=True):
+        add_batch(c, job, _pack_of(half), nonce, now, parent=(batch.id, batch.depth + 1))
+    return True
+
+
+def _pack_of(members: Sequence[tuple[int, int]]) -> Pack:
+    numbers = [number_of(RequestId(key)) for key, _ in members]
+    items = sum(item_bytes(size, number) for (_, size), number in zip(members, numbers, strict=True))
+    return Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
+
+
+def _parked(c: sqlite3.Connection) -> list[tuple[Batch, Batch | None]]:
+    pairs: list[tuple[Batch, Batch | None]] = []
+    for row in named(c.execute(SQL["parked"])):
+        batch = to_batch(row)
+        siblings = named(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))
+        pairs.append((batch, to_batch(siblings[0]) if siblings else None))
+    return pairs
+
+
+def _slice(batch: BatchId, above: int, limit_bytes: int, c: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    job_id = c.execute("SELECT job_id FROM batch WHERE id = ?", (batch,)).fetchone()[0]
+    values = {"id": batch, "above": request_id(job_id, above), "limit": BLOCK_REQUESTS}
+    taken: list[tuple[int, bytes]] = []
+    size = 0
+    first, count = 0, 0
+    block: Block | None = None
+    for key, params_bytes in c.execute(SQL["next_members"], values):
+        if block is None or not first <= key < first + count:
+            if size >= limit_bytes:  # only here: a block is opened once, not once per slice
+                break
+            first, count, data = c.execute(SQL["block_of"], {"id": key}).fetchone()
+            block = Block(data, count)
+        taken.append((number_of(key), block.params(key - first)))
+        size += params_bytes
+    return taken
