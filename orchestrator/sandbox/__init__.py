@@ -1,0 +1,33 @@
+"""A local Message Batches API: it behaves like the real one, answers nothing real, and goes wrong on request.
+
+    sandbox = build_sandbox(SandboxSettings(speed=360, faults="error=.05,429=.05"))
+    client = httpx2.AsyncClient(transport=sandbox.transport())      # in this process
+    async with sandbox.serving(port=0) as port: ...                  # or on 127.0.0.1
+
+Public names: `Sandbox`, `build_sandbox`, `SandboxSettings`, `MachineSettings`, `ScaledClock`, `Machine`, `Caller`,
+`ApiError`, `LedgerRow`, `FaultPlan`, `parse_faults`. The machine (`machine.py`) is a plain object with an injected
+clock and no I/O; `routes.py` puts HTTP before it, `transport.py` and `server.py` bring the requests. Importing this
+package loads none of httpx2 and uvicorn.
+"""
+
+from orchestrator.sandbox.clock import ScaledClock
+from orchestrator.sandbox.faults import FaultPlan, parse_faults
+from orchestrator.sandbox.ledger import LedgerRow
+from orchestrator.sandbox.machine import Machine
+from orchestrator.sandbox.sandbox import Sandbox, build_sandbox
+from orchestrator.sandbox.settings import MachineSettings, SandboxSettings
+from orchestrator.sandbox.wire import ApiError, Caller
+
+__all__ = [
+    "ApiError",
+    "Caller",
+    "FaultPlan",
+    "LedgerRow",
+    "Machine",
+    "MachineSettings",
+    "Sandbox",
+    "SandboxSettings",
+    "ScaledClock",
+    "build_sandbox",
+    "parse_faults",
+]

@@ -1,0 +1,40 @@
+"""Who is calling: keys, workspaces, API versions and betas, read from the headers as the API reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.sandbox.settings import MachineSettings
+from orchestrator.sandbox.wire import API_VERSIONS, DEFAULT_WORKSPACE, ApiError, Caller, invalid_request
+
+
+def identify(headers: Mapping[str, str], base_url: str, settings: MachineSettings) -> Caller:
+    """The caller behind *headers* (names in lower case). Raises ApiError 401 for the key, 400 for the version."""
+    workspace = _workspace(_key(headers), settings)
+    version = headers.get("anthropic-version")
+    if version is None:
+        raise invalid_request("anthropic-version: header is required")
+    if version not in API_VERSIONS:
+        raise invalid_request(f'anthropic-version: "{version}" is not a valid version')
+    betas = frozenset(filter(None, (name.strip() for name in headers.get("anthropic-beta", "").split(","))))
+    return Caller(workspace=workspace, api_version=version, betas=betas, base_url=base_url)
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    """The API key: `x-api-key`, or a bearer token (what SDK 2 sends)."""
+    key = headers.get("x-api-key", "").strip()
+    if key:
+        return key
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    raise ApiError(401, "authentication_error", "x-api-key header is required")
+
+
+def _workspace(key: str, settings: MachineSettings) -> str:
+    if settings.valid_keys is None:
+        return DEFAULT_WORKSPACE
+    workspace = settings.valid_keys.get(key)
+    if workspace is None:
+        raise ApiError(401, "authentication_error", "API key is invalid.")
+    return workspace

@@ -1,0 +1,123 @@
+"""Result lines: canned, the same for the same request, and they say that they are canned.
+
+The shapes are those of live captures (2026-09) and of the types of SDK 2.12; token figures are characters / 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from orchestrator.sandbox.batch import Batch, Outcome
+from orchestrator.sandbox.chance import word
+from orchestrator.sandbox.faults import FaultPlan
+from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, Row
+
+CANNED: Final = "SANDBOX canned answer to: "
+_encode: Final = msgspec.json.Encoder().encode
+_GARBAGE: Final = b'{"custom_id":"\xff\xfe", "result": {{{\n'
+
+
+def result_lines(batch: Batch, *, seed: int, download: int, plan: FaultPlan) -> Iterator[bytes]:
+    """The lines of a batch's results, each with its newline, in an order that has nothing to do with the body's.
+
+    *download* counts from 1; line faults are drawn for each download. Only one block of rows is decoded at a time.
+    """
+    alter = _Spoiler(batch, download, plan).lines if plan.lines_may_fail else None
+    for number in _shuffled(batch.block_count(), word(seed, "blocks", batch.id)):
+        rows = batch.block(number)
+        for place in _shuffled(len(rows), word(seed, "rows", batch.id, number)):
+            row = rows[place]
+            if row.hidden == 0 or (row.hidden == 1 and download > 1):
+                yield from _altered(render(row, batch.outcome(row), batch.id), row, alter)
+
+
+def render(row: Row, outcome: Outcome, batch_id: str) -> bytes:
+    """One line of results, with its newline."""
+    if outcome == "succeeded":
+        result = _succeeded(row, batch_id)
+    elif outcome == "errored":
+        result = _errored(row, batch_id)
+    else:
+        result = b'{"type":"%b"}' % outcome.encode()
+    return b'{"custom_id":"%b","result":%b}\n' % (row.custom_id.encode(), result)
+
+
+def _succeeded(row: Row, batch_id: str) -> bytes:
+    text = CANNED + row.echo
+    refused = row.fate is Fate.REFUSED
+    read, written, hour = (0, 0, False) if row.cache is None else row.cache
+    return (
+        b'{"type":"succeeded","message":{"id":"msg_%b","type":"message","role":"assistant","model":%b,'
+        b'"content":[%b],"stop_reason":"%b","stop_sequence":null,"stop_details":null,"container":null,'
+        b'"diagnostics":null,"usage":{"input_tokens":%d,"cache_creation_input_tokens":%d,'
+        b'"cache_read_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":%d,'
+        b'"ephemeral_1h_input_tokens":%d},"output_tokens":%d,"server_tool_use":null,"service_tier":"batch",'
+        b'"inference_geo":"not_available"}}}'
+    ) % (
+        _row_token(row, batch_id),
+        _encode(row.model),
+        b"" if refused else b'{"type":"text","text":%b,"citations":null}' % _encode(text),
+        b"refusal" if refused else b"end_turn",
+        max(1, row.chars // CHARS_PER_TOKEN - read - written),
+        written,
+        read,
+        0 if hour else written,
+        written if hour else 0,
+        1 if refused else max(1, min(row.max_tokens, len(text) // CHARS_PER_TOKEN)),
+    )
+
+
+def _errored(row: Row, batch_id: str) -> bytes:
+    """An error row; what went wrong before the execution has no request id, what went wrong in it has one."""
+    kind, message = ("api_error", "Internal server error") if row.error is None else row.error
+    error = b'{"type":%b,"message":%b,"details":null}' % (_encode(kind), _encode(message))
+    if kind == "invalid_request_error":
+        error = error.replace(b'"details":null', b'"details":{"error_visibility":"user_facing"}')
+    request_id = b'"workerreq_%b"' % _row_token(row, batch_id) if row.faulted else b"null"
+    return b'{"type":"errored","error":{"type":"error","error":%b,"request_id":%b}}' % (error, request_id)
+
+
+def _row_token(row: Row, batch_id: str) -> bytes:
+    return blake2b(f"{batch_id}/{row.custom_id}".encode(), digest_size=12).hexdigest().encode()
+
+
+def _shuffled(count: int, key: int) -> list[int]:
+    """0 … count-1 in an order that *key* fixes."""
+    order = list(range(count))
+    for place in range(count - 1, 0, -1):
+        key = (key * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        other = (key >> 33) % (place + 1)
+        order[place], order[other] = order[other], order[place]
+    return order
+
+
+def _altered(line: bytes, row: Row, alter: Callable[[bytes, Row], Iterator[bytes]] | None) -> Iterator[bytes]:
+    if alter is None:
+        yield line
+    else:
+        yield from alter(line, row)
+
+
+class _Spoiler:
+    """Spoils lines of one download by the rates of the plan."""
+
+    def __init__(self, batch: Batch, download: int, plan: FaultPlan) -> None:
+        self._about = (plan.life, batch.id, download)
+        self._plan = plan
+
+    def lines(self, line: bytes, row: Row) -> Iterator[bytes]:
+        """What comes over the wire in place of *line*."""
+        if self._happens("foreign_lines", row):
+            yield line.replace(row.custom_id.encode(), b"theirs-%b" % row.digest.hex()[:12].encode(), 1)
+        if self._happens("blank_lines", row):
+            yield b"\n"
+        yield _GARBAGE if self._happens("garbled", row) else line
+        if self._happens("duplicated", row):
+            yield line
+
+    def _happens(self, name: str, row: Row) -> bool:
+        return self._plan.happens(name, *self._about, row.custom_id)

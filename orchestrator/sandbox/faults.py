@@ -1,0 +1,243 @@
+"""Faults on request: which call, row or line goes wrong, by rate (seeded) or by script ("the next create drops").
+
+An option string is `name=rate` separated by commas:
+`error=.05,expire=.08,create.429=.05,drop_after_accept=.02,list_lag=30`. Names of calls may carry an endpoint
+(`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`); without one they hold for every endpoint they
+make sense for. What a name does at the client's side is in `CALL_FAULTS` and `ROW_FAULTS`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from orchestrator.sandbox.chance import unit
+
+T = TypeVar("T")
+
+ENDPOINTS: Final = ("create", "list", "retrieve", "cancel", "delete", "results")
+
+LOW_CREDIT: Final = (
+    "Your credit balance is too low to access the Anthropic API. "
+    "Please go to Plans & Billing to upgrade or purchase credits."
+)
+
+#: Faults of one call. Statuses are answered with the API's own error body before anything is done.
+CALL_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "400": "invalid_request_error that names no request",
+        "401": "authentication_error",
+        "402": "billing_error",
+        "403": "permission_error",
+        "404": "not_found_error",
+        "408": "the request timed out on its way",
+        "409": "conflict_error",
+        "413": "request_too_large, as JSON, after the body was read",
+        "429": "rate_limit_error with retry-after",
+        "500": "api_error",
+        "502": "a proxy's HTML page",
+        "503": "api_error, not ready",
+        "504": "timeout_error",
+        "529": "overloaded_error",
+        "credit": "400, the credit balance is too low",
+        "spend": "429 without retry-after, enforced_spend_limit_reached",
+        "overloaded_500": "500 api_error with the message Overloaded",
+        "refuse": "the connection is refused (over TCP: closed before anything was read)",
+        "drop": "the request is read, nothing is done, the connection closes without an answer",
+        "drop_reset": "as drop, with a reset",
+        "hang": "the request is read, nothing is done, no answer ever comes",
+        "html_200": "200 with a captive portal's HTML",
+        "garbled_200": "200 with cut-off JSON, nothing done",
+        "redirect": "307 to another host",
+        "drop_mid": "create: the connection is reset while the body is being sent",
+        "early_413": "create: 413 from the CDN before the body is read, then the connection closes",
+        "drop_after_accept": "create: the batch exists, the connection closes without an answer",
+        "hang_after_accept": "create: the batch exists, no answer ever comes",
+        "error_after_accept": "create: the batch exists, the answer is a 500",
+        "garbled_after_accept": "create: the batch exists, the answer is cut-off JSON",
+        "cut_clean": "results: the stream ends properly, some lines early",
+        "cut_line": "results: the stream ends properly in the middle of a line",
+        "cut_reset": "results: the connection breaks in the middle of a line",
+        "cut_results": "results: one of the three cuts",
+        "stall": "results: the stream stops without an end",
+    }
+)
+
+_ONLY: Final = MappingProxyType(
+    {
+        "create": frozenset(
+            {
+                "413",
+                "drop_mid",
+                "early_413",
+                "drop_after_accept",
+                "hang_after_accept",
+                "error_after_accept",
+                "garbled_after_accept",
+            }
+        ),
+        "results": frozenset({"cut_clean", "cut_line", "cut_reset", "cut_results", "stall"}),
+    }
+)
+_CUTS: Final = ("cut_clean", "cut_line", "cut_reset")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFault:
+    """How a row goes wrong: its outcome letter (see `rows.Fate`) and, for an errored row, the error."""
+
+    fate: str
+    kind: str | None = None
+    message: str | None = None
+    hidden: int = 0
+
+
+#: Faults of one row, met by its first execution only (unless `sticky`), so that sending it again helps.
+ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
+    {
+        "error": RowFault(fate="e", kind="api_error", message="Internal server error"),
+        "overloaded": RowFault(fate="e", kind="overloaded_error", message="Overloaded"),
+        "timeout": RowFault(fate="e", kind="timeout_error", message="Request timed out"),
+        "expire": RowFault(fate="x"),
+        "cancel": RowFault(fate="c"),
+        "invalid": RowFault(fate="e", kind="invalid_request_error", message="Could not process image"),
+        "url_timeout": RowFault(
+            fate="e",
+            kind="invalid_request_error",
+            message="The request timed out while trying to download the file. Please try again later.",
+        ),
+        "credit_row": RowFault(
+            fate="e",
+            kind="invalid_request_error",
+            message=LOW_CREDIT,
+        ),
+        "odd_error": RowFault(fate="e", kind="novel_error", message="An error of a type not known yet"),
+        "refusal": RowFault(fate="r"),
+        "missing": RowFault(fate="s", hidden=2),
+        "missing_once": RowFault(fate="s", hidden=1),
+    }
+)
+
+#: Faults of one line of a download, drawn anew for each download.
+LINE_FAULTS: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines")
+
+#: Options that are amounts: seconds of sandbox time, a count, real seconds, a rate, yes/no.
+AMOUNTS: Final = ("list_lag", "foreign_batches", "retry_after", "flicker404", "sticky")
+
+
+def parse_faults(text: str) -> dict[str, float]:
+    """The option string as numbers by name; a bare name means 1. Raises ValueError that lists the valid names."""
+    options: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, given, amount = part.partition("=")
+        check_fault_name(name)
+        try:
+            options[name] = float(amount) if given else 1.0
+        except ValueError:
+            raise ValueError(f"fault {name!r} wants a number, not {amount!r}") from None
+    return options
+
+
+def check_fault_name(name: str) -> None:
+    """Raises ValueError when *name* (with or without `endpoint.`) is no option."""
+    endpoint, dot, bare = name.rpartition(".")
+    known = bare in CALL_FAULTS if dot else bare in {*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *AMOUNTS}
+    if not known or (dot and endpoint not in ENDPOINTS) or (endpoint and not applies(bare, endpoint)):
+        names = ", ".join((*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *AMOUNTS))
+        raise ValueError(f"unknown fault {name!r}; the names are {names}")
+
+
+def applies(fault: str, endpoint: str) -> bool:
+    """True when a call fault makes sense for an endpoint."""
+    return all(fault not in names or endpoint == only for only, names in _ONLY.items())
+
+
+class FaultPlan:
+    """Says what goes wrong. Rates are read from *options* (see `parse_faults`); scripts come first.
+
+    *seed* and *life* (which start of a persistent sandbox this is) fix every draw.
+    """
+
+    def __init__(self, *, seed: int = 0, options: Mapping[str, float] | None = None, life: int = 0) -> None:
+        self.seed = seed
+        self.life = life
+        self.options: dict[str, float] = {}
+        self._scripts: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._drawn: Counter[str] = Counter()
+        self._rows: list[tuple[float, RowFault]] = []
+        self._calls: dict[str, list[tuple[float, str]]] = {}
+        self.set({} if options is None else options)
+
+    def set(self, options: Mapping[str, float]) -> None:
+        """Replace all rates and amounts; scripts stay. Raises ValueError on an unknown name."""
+        for name in options:
+            check_fault_name(name)
+        self.options = dict(options)
+        self._rows = _ladder((options[name], fault) for name, fault in ROW_FAULTS.items() if name in options)
+        self._calls = {endpoint: _ladder(self._call_rates(endpoint)) for endpoint in ENDPOINTS}
+
+    def script(self, endpoint: str, fault: str, times: int = 1) -> None:
+        """The next *times* calls of *endpoint* get *fault* (`"ok"`: nothing). Raises ValueError on an unknown name."""
+        if fault != "ok":
+            check_fault_name(f"{endpoint}.{fault}")
+        self._scripts[endpoint].extend([fault] * times)
+
+    def draw(self, endpoint: str) -> str | None:
+        """What this call of *endpoint* meets, a name of `CALL_FAULTS`; None: nothing."""
+        self._drawn[endpoint] += 1
+        ordinal = self._drawn[endpoint]
+        fault = self._scripted(endpoint)
+        if fault is None:
+            steps = self._calls.get(endpoint)
+            fault = _pick(steps, unit(self.seed, self.life, "call", endpoint, ordinal)) if steps else None
+        if fault == "cut_results":
+            return _CUTS[int(unit(self.seed, self.life, "cut", ordinal) * len(_CUTS))]
+        return None if fault == "ok" else fault
+
+    def row(self, chance: float) -> RowFault | None:
+        """What a row with this *chance* (0 to 1) meets."""
+        return _pick(self._rows, chance) if self._rows else None
+
+    def amount(self, name: str, default: float = 0.0) -> float:
+        """An option that is an amount or a rate."""
+        return self.options.get(name, default)
+
+    def happens(self, name: str, *about: object) -> bool:
+        """True when the event *name*, an option with a rate, happens to *about*."""
+        rate = self.options.get(name, 0.0)
+        return rate > 0 and unit(self.seed, self.life, name, *about) < rate
+
+    @property
+    def lines_may_fail(self) -> bool:
+        """True when a download needs the slow road, line by line."""
+        return any(self.options.get(name, 0.0) > 0 for name in LINE_FAULTS)
+
+    def _scripted(self, endpoint: str) -> str | None:
+        queue = self._scripts[endpoint]
+        return queue.popleft() if queue else None
+
+    def _call_rates(self, endpoint: str) -> list[tuple[float, str]]:
+        """Rates of the faults an endpoint may meet; one with the endpoint's name replaces the general one."""
+        rates = {name: rate for name, rate in self.options.items() if name in CALL_FAULTS and applies(name, endpoint)}
+        for name, rate in self.options.items():
+            where, _, bare = name.rpartition(".")
+            if where == endpoint:
+                rates[bare] = rate
+        return [(rate, name) for name, rate in sorted(rates.items())]
+
+
+def _ladder(rates: Iterable[tuple[float, T]]) -> list[tuple[float, T]]:
+    """Rates summed up, so that one draw picks at most one."""
+    steps: list[tuple[float, T]] = []
+    total = 0.0
+    for rate, thing in rates:
+        total += rate
+        steps.append((total, thing))
+    return steps
+
+
+def _pick(steps: list[tuple[float, T]], chance: float) -> T | None:
+    return next((thing for limit, thing in steps if chance < limit), None)

@@ -1,0 +1,64 @@
+"""A create on its way in: pieces of a body become rows, and nothing of them counts before the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from orchestrator.sandbox.batch import BLOCK_ROWS, encode_rows
+from orchestrator.sandbox.body import BodyReader, Item
+from orchestrator.sandbox.rows import Fate, Row, RowMaker
+from orchestrator.sandbox.wire import Caller, MessageBatchObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A body that was whole and right: its rows in blocks, their tally, the params that met a fault."""
+
+    total: int
+    blocks: list[bytes]
+    tally: Counter[tuple[int, Fate]]
+    faulted: set[bytes]
+
+
+Admit = Callable[[Caller, Callable[[], Accepted]], MessageBatchObject]
+
+
+class Intake:
+    """Feed it the body in pieces of any size, then `accept`; or drop it, and nothing has happened."""
+
+    def __init__(self, *, caller: Caller, reader: BodyReader, maker: RowMaker, admit: Admit) -> None:
+        self._caller = caller
+        self._reader = reader
+        self._maker = maker
+        self._admit = admit
+        self._rows: list[Row] = []
+        self._blocks: list[bytes] = []
+        self._tally: Counter[tuple[int, Fate]] = Counter()
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece of the body. Raises ApiError 413 when it is too much."""
+        self._take(self._reader.feed(piece))
+
+    def accept(self) -> MessageBatchObject:
+        """End of the body: check it as a whole, create the batch. Raises ApiError 400, 429; then there is no batch."""
+        return self._admit(self._caller, self._close)
+
+    def _close(self) -> Accepted:
+        self._take(self._reader.finish())
+        self._flush()
+        return Accepted(total=self._reader.count, blocks=self._blocks, tally=self._tally, faulted=self._maker.faulted)
+
+    def _take(self, items: Iterator[Item]) -> None:
+        for item in items:
+            row = self._maker.make(item)
+            self._rows.append(row)
+            self._tally[row.bucket, row.fate] += 1
+            if len(self._rows) == BLOCK_ROWS:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._blocks.append(encode_rows(self._rows))
+            self._rows = []

@@ -1,0 +1,334 @@
+"""The Message Batches API as a plain object: no I/O, no asyncio, no clock of its own.
+
+It owns the batches and decides every answer; time comes from the injected clock, chance from the seed. Whoever drives
+it (a transport, a server, a simulator) brings bytes and carries answers. Facts about the API: Message Batches API
+reference and live captures of 2026-09; what is not documented is a setting.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from orchestrator.sandbox.answers import result_lines
+from orchestrator.sandbox.batch import Batch
+from orchestrator.sandbox.body import BodyReader
+from orchestrator.sandbox.chance import token, unit
+from orchestrator.sandbox.faults import FaultPlan
+from orchestrator.sandbox.intake import Accepted, Intake
+from orchestrator.sandbox.ledger import LedgerRow, ledger_rows
+from orchestrator.sandbox.models import info
+from orchestrator.sandbox.records import Recorder, Replayed, replay
+from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, RowMaker
+from orchestrator.sandbox.settings import MachineSettings
+from orchestrator.sandbox.wire import (
+    ApiError,
+    BatchPage,
+    Caller,
+    DeletedBatch,
+    MessageBatchObject,
+    batch_not_found,
+    invalid_request,
+    not_found,
+)
+
+ANYBODY: Final = Caller()
+DEFAULT_PAGE: Final = 20
+MAX_PAGE: Final = 1000
+
+
+class Machine:
+    """The API. Every method takes the *caller* (default: the one workspace, newest version) and raises ApiError.
+
+    *now* must give aware UTC instants that never go back. *journal*, if given, is called with bytes to append before
+    an answer exists; `replay` takes them back. `calls` counts the calls by endpoint, `bodies_received` the create
+    bodies that came whole, `batches_created` the accepted ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        seed: int = 0,
+        settings: MachineSettings | None = None,
+        plan: FaultPlan | None = None,
+        journal: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.now = now
+        self.seed = seed
+        self.settings = MachineSettings() if settings is None else settings
+        self.plan = FaultPlan(seed=seed) if plan is None else plan
+        self.calls: Counter[str] = Counter()
+        self.bodies_received = 0
+        self.batches_created = 0
+        self._recorder = Recorder(journal)
+        self._batches: list[Batch] = []
+        self._by_id: dict[str, Batch] = {}
+        self._faulted: set[bytes] = set()
+        self._looks: Counter[str] = Counter()
+        self._downloads: Counter[str] = Counter()
+
+    def begin_create(self, caller: Caller = ANYBODY) -> Intake:
+        """Start taking the body of a create; the batch exists once `Intake.accept` has returned."""
+        self.calls["create"] += 1
+        reader = BodyReader(max_requests=self.settings.max_requests, max_bytes=self.settings.max_body_bytes)
+        maker = RowMaker(
+            models=self.settings.models, caller=caller, seed=self.seed, plan=self.plan, already=self._faulted
+        )
+        return Intake(caller=caller, reader=reader, maker=maker, admit=self._admit)
+
+    def create(self, body: bytes | Iterable[bytes], caller: Caller = ANYBODY) -> MessageBatchObject:
+        """Create a batch from a whole body.
+
+        Raises ApiError 400 or 413 as `BodyReader` says, 429 over the queue limit.
+        """
+        intake = self.begin_create(caller)
+        for piece in (body,) if isinstance(body, bytes) else body:
+            intake.feed(piece)
+        return intake.accept()
+
+    def retrieve(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
+        """The batch as it is now. Raises ApiError 404."""
+        self.calls["retrieve"] += 1
+        return self._show(self._find(batch_id, caller), caller)
+
+    def list(
+        self,
+        before_id: str | None = None,
+        after_id: str | None = None,
+        limit: int = DEFAULT_PAGE,
+        caller: Caller = ANYBODY,
+    ) -> BatchPage:
+        """One page of the workspace's batches, newest first.
+
+        Those older than *after_id*, or those just newer than *before_id*.
+
+        *limit*: 1–1000. `has_more` looks in the direction of paging. Raises ApiError 400 on a bad limit, 404 on a
+        cursor that does not exist.
+        """
+        self.calls["list"] += 1
+        _check_page(before_id, after_id, limit)
+        shown = self._listed(caller)
+        if before_id is not None:
+            end = _place(shown, before_id)
+            start = max(0, end - limit)
+        else:
+            start = 0 if after_id is None else _place(shown, after_id) + 1
+            end = min(len(shown), start + limit)
+        data = [self._show(batch, caller) for batch in shown[start:end]]
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        more = end < len(shown) if before_id is None else start > 0
+        return BatchPage(data=data, has_more=more, first_id=first, last_id=last)
+
+    def cancel(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
+        """Stop a batch: what is done keeps its results, the rest is canceled within seconds. Raises ApiError 404."""
+        self.calls["cancel"] += 1
+        batch = self._find(batch_id, caller)
+        now = self.now()
+        if batch.has_ended(now):
+            if self.settings.refuse_late_cancel:
+                raise invalid_request(f"Message Batch {batch_id} has already ended.")
+        elif batch.cancel_at is None:
+            self._recorder.canceled(batch_id, now)
+            batch.cancel_at = now
+        return self._show(batch, caller)
+
+    def delete(self, batch_id: str, caller: Caller = ANYBODY) -> DeletedBatch:
+        """Forget an ended batch. Raises ApiError 400 while it runs, 404."""
+        self.calls["delete"] += 1
+        batch = self._find(batch_id, caller)
+        now = self.now()
+        if not batch.has_ended(now):
+            raise invalid_request("In progress batches cannot be deleted. Consider canceling the batch instead.")
+        self._recorder.deleted(batch_id, now)
+        batch.deleted = True
+        return DeletedBatch(batch_id)
+
+    def results(self, batch_id: str, caller: Caller = ANYBODY) -> Iterator[bytes]:
+        """The result lines, made while they are read.
+
+        Raises ApiError 404 before the end and after 29 days, at the call.
+        """
+        self.calls["results"] += 1
+        batch = self._find(batch_id, caller)
+        if not batch.has_results(self.now()):
+            raise not_found(f"Message Batch {batch_id} has no available results.")
+        self._downloads[batch_id] += 1
+        return result_lines(batch, seed=self.seed, download=self._downloads[batch_id], plan=self.plan)
+
+    def count_tokens(self, params: bytes) -> dict[str, int]:
+        """`POST /v1/messages/count_tokens`: characters / 4. Raises ApiError 400, 404 for an unknown model."""
+        self.calls["count_tokens"] += 1
+        try:
+            model = msgspec.json.decode(params, type=dict[str, msgspec.Raw]).get("model")
+            name = None if model is None else msgspec.json.decode(model, type=str)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise invalid_request(f"The request body is not valid JSON: {exc}") from exc
+        if name is None:
+            raise invalid_request("model: Field required")
+        if name not in self.settings.models:
+            raise not_found(f"model: {name}")
+        return {"input_tokens": max(1, len(params) // CHARS_PER_TOKEN)}
+
+    def models(self) -> dict[str, object]:
+        """`GET /v1/models`: all of them on one page."""
+        self.calls["models"] += 1
+        data = [info(card) for card in self.settings.models.values()]
+        ids = list(self.settings.models)
+        return {
+            "data": data,
+            "has_more": False,
+            "first_id": ids[0] if ids else None,
+            "last_id": ids[-1] if ids else None,
+        }
+
+    def model(self, model_id: str) -> dict[str, object]:
+        """`GET /v1/models/{id}`. Raises ApiError 404."""
+        self.calls["models"] += 1
+        if model_id not in self.settings.models:
+            raise not_found(f"model: {model_id}")
+        return info(self.settings.models[model_id])
+
+    def ledger(self) -> Iterator[LedgerRow]:
+        """What became of every request of every accepted create, deleted batches included, foreign ones not."""
+        return ledger_rows(self._batches, self.now())
+
+    def stats(self) -> dict[str, object]:
+        """Counters for tests and people: calls by endpoint, batches created, bodies received, the machine's time."""
+        return {
+            "now": self.now(),
+            "calls": dict(self.calls),
+            "batches_created": self.batches_created,
+            "bodies_received": self.bodies_received,
+            "requests_accepted": sum(batch.total for batch in self._batches if not batch.foreign),
+        }
+
+    def add_foreign(self, total: int, *, workspace: str = ANYBODY.workspace, count: int = 1) -> Sequence[str]:
+        """Let somebody else in *workspace* create *count* batches of *total* requests; returns their ids."""
+        added = [self._new_batch(total, workspace, ANYBODY.api_version, foreign=True) for _ in range(count)]
+        for batch in added:
+            batch.tally = Counter({(0, Fate.SUCCEEDED): total})
+            self._keep(batch)
+        return [batch.id for batch in added]
+
+    def replay(self, lines: Iterable[bytes]) -> Replayed:
+        """Read a journal and `restore` what it holds; returns it, with the number of bytes that were whole."""
+        replayed = replay(lines)
+        self.restore(replayed)
+        return replayed
+
+    def restore(self, held: Replayed) -> None:
+        """Take back what a journal held, before the first call, and note in it that a new life begins."""
+        for batch in held.batches:
+            self._batches.append(batch)
+            self._by_id[batch.id] = batch
+            self.batches_created += not batch.foreign
+        self._faulted |= held.faulted
+        self.plan.life = held.lives
+        self._recorder.born(self.now())
+
+    def size(self, batch_id: str) -> int:
+        """How many requests a batch has. Raises KeyError for an unknown id."""
+        return self._by_id[batch_id].total
+
+    def touch(self) -> datetime:
+        """Now; and the journal knows that time has come this far."""
+        now = self.now()
+        self._recorder.seen(now)
+        return now
+
+    def _admit(self, caller: Caller, accept: Callable[[], Accepted]) -> MessageBatchObject:
+        """Turn a whole body into a batch. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
+        self.bodies_received += 1
+        taken = accept()
+        total = taken.total
+        self._check_queue(caller.workspace, total)
+        neighbours = int(self.plan.amount("foreign_batches"))
+        self.add_foreign(total, workspace=caller.workspace, count=neighbours // 2)
+        batch = self._new_batch(total, caller.workspace, caller.api_version, foreign=False)
+        batch.blocks, batch.tally = taken.blocks, taken.tally
+        self._keep(batch)
+        self._faulted |= taken.faulted
+        self.batches_created += 1
+        self.add_foreign(total, workspace=caller.workspace, count=neighbours - neighbours // 2)
+        return batch.show_new()
+
+    def _new_batch(self, total: int, workspace: str, api_version: str, *, foreign: bool) -> Batch:
+        ordinal = len(self._batches)
+        now = self.now()
+        # The instant is part of the id: a sandbox without a journal must not give the ids of its last life again.
+        batch_id = f"msgbatch_{token(self.seed, 'batch', ordinal, now.isoformat())}"
+        shortest, longest = (0.0, 0.0) if self.settings.instant else self.settings.batch_seconds
+        lasts = shortest + (longest - shortest) * unit(self.seed, "lasts", ordinal)
+        return Batch(
+            id=batch_id,
+            ordinal=ordinal,
+            workspace=workspace,
+            api_version=api_version,
+            total=total,
+            created_at=now,
+            expires_at=now + timedelta(hours=self.settings.expiry_hours),
+            archives_at=now + timedelta(days=self.settings.retention_days),
+            work_ends_at=now + timedelta(seconds=lasts),
+            overrun=timedelta(hours=self.settings.overrun_hours),
+            cancel_lasts=timedelta(seconds=self.settings.cancel_seconds),
+            tally=Counter(),
+            foreign=foreign,
+        )
+
+    def _keep(self, batch: Batch) -> None:
+        self._recorder.created(batch)
+        self._batches.append(batch)
+        self._by_id[batch.id] = batch
+
+    def _find(self, batch_id: str, caller: Caller) -> Batch:
+        batch = self._by_id.get(batch_id)
+        if batch is None or batch.deleted or batch.workspace != caller.workspace:
+            raise batch_not_found(batch_id)
+        self._looks[batch_id] += 1
+        if self.plan.happens("flicker404", self.plan.life, batch_id, self._looks[batch_id]):
+            raise batch_not_found(batch_id)
+        return batch
+
+    def _listed(self, caller: Caller) -> Sequence[Batch]:
+        newest = self.now() - timedelta(seconds=self.plan.amount("list_lag"))
+        return [
+            batch
+            for batch in reversed(self._batches)
+            if not batch.deleted and batch.workspace == caller.workspace and batch.created_at <= newest
+        ]
+
+    def _show(self, batch: Batch, caller: Caller) -> MessageBatchObject:
+        return batch.show(self.now(), caller, live_counts=self.settings.live_counts)
+
+    def _check_queue(self, workspace: str, total: int) -> None:
+        """The text for a full queue is not published; the type and the header are."""
+        limit = self.settings.queue_limit
+        if limit is None:
+            return
+        now = self.now()
+        mine = (batch for batch in self._batches if batch.workspace == workspace and not batch.foreign)
+        queued = sum(batch.total for batch in mine if not batch.has_ended(now))
+        if queued + total > limit:
+            message = f"This request would exceed your account's limit of {limit} batch requests in the queue."
+            raise ApiError(429, "rate_limit_error", message, headers=(("retry-after", "1"),))
+
+
+def _check_page(before_id: str | None, after_id: str | None, limit: int) -> None:
+    if limit < 1:
+        raise invalid_request("limit: Input should be greater than or equal to 1")
+    if limit > MAX_PAGE:
+        raise invalid_request(f"limit: Input should be less than or equal to {MAX_PAGE}")
+    if before_id is not None and after_id is not None:
+        raise invalid_request("Only one of before_id and after_id can be given")
+
+
+def _place(shown: Sequence[Batch], cursor: str) -> int:
+    for place, batch in enumerate(shown):
+        if batch.id == cursor:
+            return place
+    raise batch_not_found(cursor)

@@ -1,0 +1,256 @@
+"""From a request to the machine and back: paths, headers, bodies in slices, faults of a call.
+
+Both transports use this; neither the machine nor they know of each other. Long bodies and results are worked on in
+slices, with a turn for the event loop after each, so that nobody else waits more than some milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from email.utils import format_datetime
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from orchestrator.sandbox.access import identify
+from orchestrator.sandbox.admin import Admin
+from orchestrator.sandbox.chance import token, unit
+from orchestrator.sandbox.clock import ScaledClock
+from orchestrator.sandbox.exchange import SLICE_BYTES, Answer, Ask, ConnectionCut, one_piece, read_all
+from orchestrator.sandbox.faults import ENDPOINTS
+from orchestrator.sandbox.journal import JournalError
+from orchestrator.sandbox.machine import DEFAULT_PAGE, Machine
+from orchestrator.sandbox.mishaps import CUTS, as_answer, as_error
+from orchestrator.sandbox.wire import (
+    ApiError,
+    BatchPage,
+    Caller,
+    MessageBatchObject,
+    invalid_request,
+    not_found,
+    too_large,
+)
+
+_BATCHES: Final = "/v1/messages/batches"
+_SMALL_BODY: Final = 32_000_000
+_encode: Final = msgspec.json.Encoder().encode
+Headers = list[tuple[str, str]]
+
+
+class Router:
+    """Answers requests for a machine. `clock` is what the admin route may push forward."""
+
+    def __init__(self, machine: Machine, clock: ScaledClock) -> None:
+        self._machine = machine
+        self._admin = Admin(machine, clock)
+        self._asked = 0
+
+    async def answer(self, ask: Ask) -> Answer:
+        """The answer to *ask*. Raises ConnectionCut when there is to be none.
+
+        Whatever the body's iterator raises passes.
+        """
+        if ask.path.startswith("/sandbox/"):
+            return await self._admin.answer(ask)
+        self._asked += 1
+        request_id = f"req_{token(self._machine.seed, 'request', self._machine.plan.life, self._asked)}"
+        headers: Headers = []
+        try:
+            headers = self._headers(request_id)
+            return await self._serve(ask, headers)
+        except (ApiError, JournalError) as exc:
+            error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX journal: {exc}")
+            content = error.body(request_id)
+            headers += [*error.headers, ("content-type", "application/json"), ("content-length", str(len(content)))]
+            return Answer(status=error.status, headers=headers, body=one_piece(content), close=error.status == 413)
+
+    def _headers(self, request_id: str) -> Headers:
+        """What every answer of the API carries (live captures, 2026-09). The date is the machine's."""
+        return [
+            ("date", format_datetime(self._machine.touch(), usegmt=True)),
+            ("request-id", request_id),
+            ("anthropic-organization-id", "00000000-0000-4000-8000-5a4db0000000"),
+        ]
+
+    async def _serve(self, ask: Ask, headers: Headers) -> Answer:
+        endpoint, name = _endpoint(ask)
+        try:
+            caller = identify(ask.headers, ask.base_url, self._machine.settings)
+        except ApiError:
+            self._machine.calls[endpoint] += 1
+            raise
+        headers.append(("anthropic-workspace-id", caller.workspace))
+        fault = self._machine.plan.draw(endpoint) if endpoint in ENDPOINTS else None
+        if fault is not None:
+            met = await self._meet(fault, endpoint, ask)
+            if met is not None:
+                return met
+        match endpoint:
+            case "create":
+                return await self._create(ask, caller, headers, fault)
+            case "results":
+                return self._results(name, caller, headers, fault)
+            case _:
+                body = await read_all(ask.body, _SMALL_BODY)
+                said = self._object(endpoint, name, ask.query, body, caller)
+                if endpoint == "retrieve" and isinstance(said, MessageBatchObject):
+                    headers += self._pause(said)
+                return _json(said, headers)
+
+    def _object(self, endpoint: str, name: str, query: str, body: bytes, caller: Caller) -> object:
+        """What the endpoints say whose answer is one JSON object."""
+        machine = self._machine
+        match endpoint:
+            case "list":
+                said: object = self._list(query, caller)
+            case "retrieve":
+                said = machine.retrieve(name, caller)
+            case "cancel":
+                said = machine.cancel(name, caller)
+            case "delete":
+                said = machine.delete(name, caller)
+            case "count_tokens":
+                said = machine.count_tokens(body)
+            case _:
+                said = machine.model(name) if name else machine.models()
+        return said
+
+    async def _meet(self, fault: str, endpoint: str, ask: Ask) -> Answer | None:
+        """Do what a fault says that strikes before the machine acts; None when it strikes later."""
+        if fault in {"drop_mid", "413"} or fault.endswith("_after_accept") or fault.startswith(("cut_", "stall")):
+            return None
+        self._machine.calls[endpoint] += 1
+        if fault == "refuse":
+            raise ConnectionCut("refuse")
+        if fault == "early_413":
+            return as_answer(fault)
+        await read_all(ask.body, 0)
+        self._machine.bodies_received += endpoint == "create"
+        return self._play(fault)
+
+    def _play(self, fault: str) -> Answer:
+        """The answer a fault stands for. Raises ApiError or ConnectionCut where it is one of these."""
+        error = as_error(fault, retry_after_s=self._machine.plan.amount("retry_after", 1.0))
+        if error is not None:
+            raise error
+        answer = as_answer(fault)
+        if answer is None:
+            raise ConnectionCut(CUTS[fault])
+        return answer
+
+    async def _create(self, ask: Ask, caller: Caller, headers: Headers, fault: str | None) -> Answer:
+        """Take the body slice by slice, create the batch, answer, unless a fault says otherwise."""
+        intake = self._machine.begin_create(caller)
+        length = ask.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._machine.settings.max_body_bytes:
+            raise too_large()
+        async for piece in ask.body:
+            for start in range(0, len(piece), SLICE_BYTES):
+                intake.feed(piece[start : start + SLICE_BYTES])
+                await asyncio.sleep(0)
+            if fault == "drop_mid":
+                raise ConnectionCut("reset")
+        if fault == "413":
+            self._machine.bodies_received += 1
+            raise too_large()
+        batch = intake.accept()
+        if fault is not None:
+            return self._play(fault)
+        return _json(batch, headers)
+
+    def _list(self, query: str, caller: Caller) -> BatchPage:
+        given = {name: values[-1] for name, values in parse_qs(query).items()}
+        try:
+            limit = int(given.get("limit", DEFAULT_PAGE))
+        except ValueError:
+            self._machine.calls["list"] += 1
+            raise invalid_request(
+                "limit: Input should be a valid integer, unable to parse string as an integer"
+            ) from None
+        return self._machine.list(given.get("before_id"), given.get("after_id"), limit, caller)
+
+    def _pause(self, batch: MessageBatchObject) -> Headers:
+        """The retry-after that live captures show on a batch that still runs."""
+        pause = self._machine.settings.retry_after_in_progress
+        return [] if pause is None or batch.processing_status == "ended" else [("retry-after", str(pause))]
+
+    def _results(self, name: str, caller: Caller, headers: Headers, fault: str | None) -> Answer:
+        lines = self._machine.results(name, caller)
+        headers.append(("content-type", "application/x-jsonl"))
+        return Answer(status=200, headers=headers, body=_stream(lines, self._cut(name, fault)))
+
+    def _cut(self, name: str, fault: str | None) -> tuple[str, int] | None:
+        """Where and how a download ends early: (fault, number of whole lines before)."""
+        if fault is None:
+            return None
+        chance = unit(self._machine.seed, self._machine.plan.life, "cut at", name, self._asked)
+        return fault, int(chance * self._machine.size(name))
+
+
+async def _stream(lines: Iterator[bytes], cut: tuple[str, int] | None) -> AsyncGenerator[bytes, None]:
+    """Lines in pieces of some 128 kB, with a turn for the loop after each."""
+    pieces: list[bytes] = []
+    size = 0
+    for number, line in enumerate(lines):
+        if cut is not None and number == cut[1]:
+            async for piece in _end_early(cut[0], pieces, line):
+                yield piece
+            return
+        pieces.append(line)
+        size += len(line)
+        if size >= SLICE_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+            await asyncio.sleep(0)
+    if pieces:
+        yield b"".join(pieces)
+
+
+async def _end_early(fault: str, pieces: list[bytes], line: bytes) -> AsyncGenerator[bytes, None]:
+    """The last piece of a download that is cut.
+
+    At a line's end, inside *line*, with or without breaking the connection.
+    """
+    yield b"".join(pieces) if fault == "cut_clean" else b"".join((*pieces, line[: len(line) // 2]))
+    await asyncio.sleep(0)
+    if fault == "cut_reset":
+        raise ConnectionCut("reset")
+    if fault == "stall":
+        raise ConnectionCut("hang")
+
+
+def _endpoint(ask: Ask) -> tuple[str, str]:
+    """(endpoint, id in the path). Raises ApiError 404 and 405."""
+    path = ask.path.rstrip("/")
+    if path == _BATCHES:
+        return _allowed(ask.method, {"POST": "create", "GET": "list"}), ""
+    if path == "/v1/messages/count_tokens":
+        return _allowed(ask.method, {"POST": "count_tokens"}), ""
+    if path == "/v1/models" or path.startswith("/v1/models/"):
+        return _allowed(ask.method, {"GET": "models"}), path.removeprefix("/v1/models").lstrip("/")
+    if not path.startswith(f"{_BATCHES}/"):
+        raise not_found("Not found")
+    name, _, action = path.removeprefix(f"{_BATCHES}/").partition("/")
+    match action:
+        case "":
+            return _allowed(ask.method, {"GET": "retrieve", "DELETE": "delete"}), name
+        case "cancel":
+            return _allowed(ask.method, {"POST": "cancel"}), name
+        case "results":
+            return _allowed(ask.method, {"GET": "results"}), name
+        case _:
+            raise not_found("Not found")
+
+
+def _allowed(method: str, endpoints: dict[str, str]) -> str:
+    if method not in endpoints:
+        raise ApiError(405, "invalid_request_error", "Method Not Allowed")
+    return endpoints[method]
+
+
+def _json(content: object, headers: Headers) -> Answer:
+    encoded = _encode(content)
+    headers += [("content-type", "application/json"), ("content-length", str(len(encoded)))]
+    return Answer(status=200, headers=headers, body=one_piece(encoded))
