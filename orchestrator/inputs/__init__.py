@@ -1,0 +1,22 @@
+"""Files in: reads requests from wherever they are and says what is wrong with those that may not be sent.
+
+Owns reading, unpacking, cutting into lines and validation line by line. Must not store anything, and does not know
+which `custom_id` was there before: uniqueness is the store's, which sees the whole job through an index.
+"""
+
+from orchestrator.inputs.objects import ObjectSource, source_from_objects
+from orchestrator.inputs.report import problem_line, problem_lines, refused_line, refused_lines
+from orchestrator.inputs.source import JsonLinesSource, StreamSource, open_source, source_from_stream
+
+__all__ = [
+    "JsonLinesSource",
+    "ObjectSource",
+    "StreamSource",
+    "open_source",
+    "problem_line",
+    "problem_lines",
+    "refused_line",
+    "refused_lines",
+    "source_from_objects",
+    "source_from_stream",
+]

@@ -1,0 +1,145 @@
+"""One line of the input file: a request that may be stored, or what is wrong with it, field by field."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
+from orchestrator.domain.params import problems_in
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from orchestrator.domain.params import Rules
+
+#: How much of a refused line is kept in its problem.
+KEPT_RAW_BYTES: Final = 64 * 1024
+
+SHAPE: Final = '{"custom_id": "…", "params": {…}}'
+_ONE_PER_LINE: Final = "write each request as one line of JSON; jq -c . in.json > out.jsonl does it"
+_OPENAI_KEYS: Final = frozenset({"method", "url", "body"})
+_PARAMS_KEYS: Final = frozenset({"model", "max_tokens", "messages", "system", "tools", "temperature", "thinking"})
+
+#: `{"custom_id":"","params":}`: what a line holds besides its id and its params, and the least that a second
+#: `,"params":0` would add. A line with less to spare cannot say a key twice.
+_FRAME_BYTES: Final = 26
+_LEAST_DUPLICATE_BYTES: Final = 11
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    custom_id: str
+    params: msgspec.Raw
+
+
+_envelope: Final = msgspec.json.Decoder(_Envelope)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text: Final = msgspec.json.Decoder(str)
+
+
+def read_line(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem]:
+    """The request in *line* (the *number*-th, not blank, without its newline), or everything that is wrong with it.
+
+    Never raises on bad input. The params are the very bytes of the line.
+    """
+    try:
+        envelope = _envelope.decode(line)
+    except UNREADABLE:
+        return _explain(line, number, rules)
+    params, custom_id = bytes(envelope.params), envelope.custom_id
+    if (
+        len(line) - len(params) - len(custom_id) < _FRAME_BYTES + _LEAST_DUPLICATE_BYTES
+        and custom_id
+        and "\0" not in custom_id
+        and (line.isascii() or is_utf8(line))
+        and not problems_in(params, rules)
+    ):
+        return InputLine(number, custom_id, params)
+    return _explain(line, number, rules)
+
+
+def _explain(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem]:
+    """The slow path: it looks at everything, and still takes a line that only looked odd."""
+    problems = [
+        Problem(line=number, field=field, message=message, remedy=remedy, raw=line[:KEPT_RAW_BYTES])
+        for field, message, remedy in _problems(line, rules)
+    ]
+    if problems:
+        return problems
+    envelope = _envelope.decode(line)
+    return InputLine(number, envelope.custom_id, bytes(envelope.params))
+
+
+def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
+    if not is_utf8(line):
+        yield "", "is not valid UTF-8", "save the file as UTF-8"
+        return
+    if b"\0" in line:
+        yield "", f"has a NUL byte (byte {line.index(0) + 1})", "remove it, or save the file as UTF-8"
+        return
+    try:
+        fields = {key: bytes(value) for key, value in _fields.decode(line).items()}
+    except msgspec.ValidationError:
+        yield "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
+        return
+    except UNREADABLE as exc:
+        yield "", why_unreadable(line, exc), _ONE_PER_LINE
+        return
+    yield from _key_problems(line, fields)
+    if "requests" in fields:
+        return
+    yield from _custom_id_problems(fields.get("custom_id"))
+    if "params" in fields:
+        yield from problems_in(fields["params"], rules)
+    elif "body" not in fields:
+        yield "params", "is missing", f"write {SHAPE}"
+
+
+def _key_problems(line: bytes, fields: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
+    if "body" in fields and "params" not in fields:
+        yield "", "is in OpenAI's batch format (method, url, body)", f"write {SHAPE} with Messages API parameters"
+    elif "requests" in fields:
+        yield "requests", "is the body of a create call, not one request", "jq -c '.requests[]' in.json > out.jsonl"
+    else:
+        for key in sorted(fields.keys() - {"custom_id", "params"}):
+            remedy = "put it inside params" if key in _PARAMS_KEYS else f"remove it; a line is {SHAPE}"
+            yield _shown(key), "is not a key of a request", remedy
+    for key in ("custom_id", "params"):
+        if key in fields and _says_twice(line, key, fields):
+            yield key, "is there more than once in this line", "keep one of them"
+
+
+def _says_twice(line: bytes, key: str, fields: Mapping[str, bytes]) -> bool:
+    """True if *key* is repeated: a decoder would silently take the last. Parses only lines with room for a repeat."""
+    spare = len(line) - sum(len(value) for value in fields.values()) - (_FRAME_BYTES - len('""'))
+    if spare < _LEAST_DUPLICATE_BYTES:
+        return False
+    params = fields.get("params", b"")
+    rest = line.replace(params, b"0") if params.startswith(b"{") else line  # only the keys around it matter
+    try:
+        keys = json.loads(rest, object_pairs_hook=_keys, parse_int=str, parse_float=str)
+    except RecursionError:
+        return True  # without the params only a second value can be that deep
+    return bool(keys.count(key) > 1)
+
+
+def _keys(pairs: list[tuple[str, object]]) -> list[str]:
+    return [key for key, _ in pairs]
+
+
+def _custom_id_problems(value: bytes | None) -> Iterator[tuple[str, str, str]]:
+    if value is None:
+        yield "custom_id", "is missing", "give every request a custom_id of its own"
+    elif kind_of(value) != "a string":
+        yield "custom_id", f"must be a string, not {kind_of(value)}", 'write it in quotes, such as "custom_id": "42"'
+    elif value == b'""':
+        yield "custom_id", "is empty", "give every request a custom_id of its own"
+    elif "\0" in _text.decode(value):
+        yield "custom_id", "has a NUL character", "remove it"
+
+
+def _shown(key: str) -> str:
+    return key if len(key) <= 64 and key.isprintable() else ascii(key[:64])

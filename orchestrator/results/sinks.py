@@ -1,0 +1,291 @@
+"""Where results are written: a file that appears whole or not at all, standard output, or a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import secrets
+import select
+import stat
+import sys
+import threading
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import zstandard
+
+from orchestrator.domain.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.ports.sink import Sink
+
+WRITE_BYTES: Final = 1 << 20
+#: zlib's "gzip wrapper"; it writes no time into the header, so the same results give the same file.
+_GZIP_WBITS: Final = 31
+#: A write of this size to a pipe that poll calls writable does not block (POSIX: PIPE_BUF, 4096 on Linux).
+_PIPE_BYTES: Final = 4096
+_LOOK_MS: Final = 200
+
+
+class _Packer(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class _Plain:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+class FileSink:
+    """A file that is not there until `commit`, and complete then; `.gz` and `.zst` are compressed.
+
+    Until then the bytes are in a file of mode 0600 with a random name in the same folder. A file that was there before
+    is replaced at that moment, or stays as it is. If the process dies, a `.<name>.<random>.tmp` may stay behind.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        if not self._path.name:
+            raise OutputError(f"cannot write {os.fspath(path)!r}", cause="it names no file", hint="choose another path")
+        self._temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
+        self._packer = _packer_for(self._path.name)
+        self._pending = bytearray()
+        self._fd: int | None = None
+        self._is_made = False  # the temporary file
+        self._is_over = False
+        self._turn = threading.Lock()  # a cancelled call may still be running in its thread
+
+    async def write(self, chunk: bytes) -> None:
+        """Take *chunk*; it reaches the disk in pieces of about 1 MiB. Raises OutputError."""
+        self._pending += chunk
+        if len(self._pending) >= WRITE_BYTES:
+            await asyncio.to_thread(self._in_turn, self._flush)
+
+    async def commit(self) -> None:
+        """Make it visible and durable: fsync, rename, fsync of the folder. Raises OutputError, and leaves nothing."""
+        await asyncio.to_thread(self._in_turn, self._commit)
+
+    async def abort(self) -> None:
+        """Leave nothing behind; after `commit` it does nothing."""
+        await asyncio.to_thread(self._in_turn, self._abort)
+
+    def _in_turn(self, step: Callable[[], None]) -> None:
+        with self._turn:
+            if self._is_over:
+                return
+            try:
+                step()
+            except OSError as exc:
+                self._abort()
+                raise _unwritable(self._path, exc) from exc
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, bytearray()
+        _write_all(self._open(), self._packer.compress(bytes(pending)))
+
+    def _commit(self) -> None:
+        self._flush()
+        fd = self._open()
+        _write_all(fd, self._packer.flush())
+        os.fsync(fd)
+        self._fd = None
+        os.close(fd)
+        self._temporary.replace(self._path)
+        self._is_over, self._is_made = True, False
+        _fsync_folder(self._path.parent)
+
+    def _open(self) -> int:
+        if self._fd is None:
+            _refuse_what_is_no_file(self._path)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._temporary, flags, 0o600)
+            self._is_made = True
+        return self._fd
+
+    def _abort(self) -> None:
+        self._is_over = True
+        self._pending = bytearray()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        if self._is_made:
+            self._temporary.unlink(missing_ok=True)
+
+
+class StdoutSink:
+    """Standard output: what is written is on its way, so `abort` cannot take it back."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._stop = threading.Event()
+
+    async def write(self, chunk: bytes) -> None:
+        """Take *chunk*; it is handed on in pieces of about 1 MiB. Raises OutputError if nobody reads any more."""
+        self._pending += chunk
+        if len(self._pending) >= WRITE_BYTES:
+            await self._flush()
+
+    async def commit(self) -> None:
+        """Hand on what is left. Raises OutputError."""
+        await self._flush()
+
+    async def abort(self) -> None:
+        """Write no more."""
+        self._pending = bytearray()
+        self._stop.set()
+
+    async def _flush(self) -> None:
+        pending, self._pending = bytes(self._pending), bytearray()
+        try:
+            await asyncio.to_thread(_write_stdout, pending, self._stop)
+        except asyncio.CancelledError:
+            self._stop.set()  # else the thread would wait for a reader that never comes, and the process with it
+            raise
+        except OSError as exc:
+            raise _unwritable(Path("<stdout>"), exc) from exc
+
+
+class PipeSink:
+    """A named pipe or a device that is there already (`/dev/null`, `>(program)`): written to, never replaced."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._fd: int | None = None
+        self._stop = threading.Event()
+
+    async def write(self, chunk: bytes) -> None:
+        """Hand *chunk* on. Raises OutputError."""
+        try:
+            await asyncio.to_thread(self._write, chunk)
+        except asyncio.CancelledError:
+            self._stop.set()
+            raise
+        except OSError as exc:
+            raise _unwritable(self._path, exc) from exc
+
+    async def commit(self) -> None:
+        """Close it, so that the reader sees the end."""
+        await self.write(b"")  # opens it even if there was nothing to say
+        self._close()
+
+    async def abort(self) -> None:
+        """Close it; what was written cannot be taken back."""
+        self._stop.set()
+        self._close()
+
+    def _write(self, chunk: bytes) -> None:
+        if self._fd is None:
+            # Not blocking: opening a pipe that nobody reads would hang; so it fails with ENXIO.
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(self._fd, True)
+        _write_patiently(self._fd, chunk, self._stop)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def open_sink(path_or_dash: str | os.PathLike[str]) -> Sink:
+    """The sink for what a person wrote after `-o`: "-" is standard output."""
+    if os.fspath(path_or_dash) == "-":
+        return StdoutSink()
+    path = Path(path_or_dash)
+    with contextlib.suppress(OSError):
+        mode = path.stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            return PipeSink(path)
+    return FileSink(path)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError now if results could not be written to *path* later: worth asking before a day of waiting."""
+    target = Path(path)
+    try:
+        _refuse_what_is_no_file(target)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(2, "there is no such folder")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise PermissionError(13, "the folder is not writable")
+    except OSError as exc:
+        raise _unwritable(target, exc) from exc
+
+
+def _packer_for(name: str) -> _Packer:
+    if name.endswith(".gz"):
+        return zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
+    if name.endswith(".zst"):
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+    return _Plain()
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Renaming over a folder fails late; over a device it would succeed, and break the machine."""
+    if path.is_dir():
+        raise IsADirectoryError(21, "it is a folder")
+    if path.exists() and not path.is_file():
+        raise OSError(22, "it is not a file")
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view[:WRITE_BYTES]) :]
+
+
+def _write_stdout(data: bytes, stop: threading.Event) -> None:
+    sys.stdout.flush()
+    try:
+        fd = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # a program has put an object of its own in its place
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    _write_patiently(fd, data, stop)
+
+
+def _write_patiently(fd: int, data: bytes, stop: threading.Event) -> None:
+    """Write *data*, waiting for a slow reader only as long as *stop* is not set."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        _write_all(fd, data)
+        return
+    ready = select.poll()
+    ready.register(fd, select.POLLOUT)
+    view = memoryview(data)
+    while view and not stop.is_set():
+        if ready.poll(_LOOK_MS):
+            with contextlib.suppress(BlockingIOError):  # somebody has made our standard output non-blocking
+                view = view[os.write(fd, view[:_PIPE_BYTES]) :]
+
+
+def _fsync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _unwritable(path: Path, exc: OSError) -> OutputError:
+    match exc:
+        case FileNotFoundError():
+            hint = "make the folder first, or choose another path"
+        case PermissionError():
+            hint = "choose a folder that you may write to"
+        case BrokenPipeError():
+            hint = "the reader went away; the results are safe in the store"
+        case OSError(errno=28 | 122):  # ENOSPC, EDQUOT
+            hint = "make space, then write the results again"
+        case _:
+            hint = "choose another path; the results are safe in the store"
+    return OutputError(f"cannot write {path}", cause=exc.strerror, hint=hint)

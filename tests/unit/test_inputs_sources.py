@@ -1,0 +1,341 @@
+"""Where requests come from: files, archives, pipes, standard input, objects."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import os
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pydantic
+import pytest
+import zstandard
+
+from orchestrator.domain.errors import InputError
+from orchestrator.domain.params import STRICTER_API_VERSION, Rules
+from orchestrator.inputs import (
+    open_source,
+    problem_line,
+    problem_lines,
+    refused_line,
+    source_from_objects,
+    source_from_stream,
+)
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from orchestrator.ports.source import Source
+
+RULES = Rules(api_version=STRICTER_API_VERSION)
+PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def line(number: int) -> bytes:
+    return b'{"custom_id":"r-%d","params":%b}\n' % (number, msgspec.json.encode(PARAMS))
+
+
+TEXT = b"".join(line(number) for number in range(3_000))
+
+
+async def drained(source: Source) -> list[InputLine | Problem]:
+    return [item async for chunk in source.chunks() for item in chunk]
+
+
+def read_path(path: Path | str, *, max_line_bytes: int = 1_000_000) -> list[InputLine | Problem]:
+    return asyncio.run(drained(open_source(path, rules=RULES, max_line_bytes=max_line_bytes)))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def read_objects(requests: Any) -> list[InputLine | Problem]:
+    return asyncio.run(drained(source_from_objects(requests, name="requests", rules=RULES)))
+
+
+def zstd(text: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(text)
+
+
+def gzipped_with_padding(text: bytes) -> bytes:
+    return gzip.compress(text) + b"\0" * 700
+
+
+def two_members(text: bytes) -> bytes:
+    return gzip.compress(text[:1_000]) + gzip.compress(text[1_000:])
+
+
+def two_frames(text: bytes) -> bytes:
+    skippable = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+    return skippable + zstd(text[:1_000]) + skippable + zstd(text[1_000:])
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.gz", "in.txt"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, gzipped_with_padding, two_members, zstd, two_frames])
+def test_archives_are_told_by_their_bytes_not_by_their_name(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """A renamed download is read as what it is; several members are one text."""
+    (tmp_path / name).write_bytes(pack(TEXT))
+    items = read_path(tmp_path / name)
+    assert [item.line for item in items if isinstance(item, InputLine)] == list(range(1, 3_001))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd, two_members, two_frames])
+@pytest.mark.parametrize("missing", [1, 9, 100, 1_000])
+def test_an_archive_that_ends_too_early_is_an_error_that_names_it(
+    tmp_path: Path, pack: Callable[[bytes], bytes], missing: int
+) -> None:
+    """Half a file must never be taken for a whole one."""
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(pack(TEXT)[:-missing])
+    with pytest.raises(InputError, match=r"in\.jsonl"):
+        read_path(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_garbage_after_an_archive_is_an_error(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """What cannot be read is told, not dropped."""
+    (tmp_path / "in").write_bytes(pack(TEXT) + b"garbage")
+    with pytest.raises(InputError, match="damaged"):
+        read_path(tmp_path / "in")
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ\x00"])
+def test_other_archives_are_refused_by_name(tmp_path: Path, head: bytes) -> None:
+    """Better one sentence than a thousand malformed lines."""
+    (tmp_path / "in").write_bytes(head + b"\x00" * 10)
+    with pytest.raises(InputError, match="archive") as caught:
+        read_path(tmp_path / "in")
+    assert caught.value.hint
+
+
+def test_a_missing_file_and_a_folder_are_errors_with_a_hint(tmp_path: Path) -> None:
+    """Exit 2, and what to do."""
+    for path in (tmp_path / "missing.jsonl", tmp_path, "/dev/zero"):
+        with pytest.raises(InputError) as caught:
+            read_path(path)
+        assert str(path) in caught.value.message
+        assert caught.value.hint
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    """A job is one text: half of the old and half of the new is neither."""
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(TEXT)
+
+    async def read_while_it_grows() -> None:
+        source = open_source(path, rules=RULES, max_line_bytes=1_000_000)
+        async for _ in source.chunks():
+            with path.open("ab") as file:
+                file.write(line(9))
+
+    with pytest.raises(InputError, match="changed"):
+        asyncio.run(read_while_it_grows())
+
+
+def test_300_mb_without_a_newline_are_counted_and_not_held() -> None:
+    """A damaged file must not take the machine down."""
+    block = b"x" * (1 << 20)
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield b'{"custom_id":"'
+        for _ in range(300):
+            yield block
+        yield b"\n" + line(1)
+
+    source = source_from_stream(blocks(), name="in", rules=RULES, max_line_bytes=8 << 20)
+    tracemalloc.start()
+    try:
+        problem, request = asyncio.run(drained(source))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(problem, Problem)
+    assert "314,572,814 bytes" in problem.message
+    assert isinstance(request, InputLine)
+    assert request.line == 2
+    assert peak < 32 << 20
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_a_small_archive_of_a_huge_line_is_not_held_either(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """A few hundred kilobytes can unpack to gigabytes."""
+    path = tmp_path / "bomb"
+    path.write_bytes(pack(b"\n" + b"x" * (200 << 20)))
+    tracemalloc.start()
+    try:
+        (problem,) = read_path(path, max_line_bytes=1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(problem, Problem)
+    assert problem.line == 2
+    assert peak < 48 << 20
+
+
+def test_standard_input_is_read_through_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cat in.jsonl | orchestrator run -`."""
+    reading, writing = os.pipe()
+    os.write(writing, line(1))
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        source = open_source("-", rules=RULES, max_line_bytes=1_000)
+        assert [item.line for item in asyncio.run(drained(source))] == [1]
+        assert source.name == "<stdin>"
+
+
+def test_a_stand_in_for_standard_input_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that call the command line inside themselves put an object there."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line(1))))
+    assert len(read_path("-")) == 1
+
+
+def test_stopping_does_not_wait_for_a_silent_pipe(tmp_path: Path) -> None:
+    """Ctrl-C during `run -` must end the process: the reading thread gives up by itself."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    keep_open = os.open(path, os.O_RDWR)
+
+    async def start_and_stop() -> None:
+        source = open_source(path, rules=RULES, max_line_bytes=1_000)
+        async with asyncio.timeout(0.05):
+            await drained(source)
+
+    try:
+        with pytest.raises(TimeoutError):
+            asyncio.run(start_and_stop())  # joins its worker threads before it returns
+    finally:
+        os.close(keep_open)
+
+
+def test_breaking_off_closes_the_file(tmp_path: Path) -> None:
+    """An intake that stops at a guard leaves no descriptor behind."""
+    (tmp_path / "in").write_bytes(TEXT)
+
+    async def first_chunk() -> None:
+        chunks = open_source(tmp_path / "in", rules=RULES, max_line_bytes=1_000).chunks()
+        async for chunk in chunks:
+            assert chunk
+            break
+        await chunks.aclose()  # type: ignore[attr-defined]  # the Protocol promises an iterator; it is a generator
+
+    before = open_files()
+    asyncio.run(first_chunk())
+    assert open_files() == before
+
+
+class Turn(pydantic.BaseModel):
+    role: str
+    content: str
+    note: str | None = None
+
+
+class Whole(pydantic.BaseModel):
+    custom_id: str
+    params: dict[str, Any]
+
+
+def test_objects_become_the_compact_json_of_what_they_are() -> None:
+    """The SDK's own Request dicts, models in them, models of their own, iterators in them."""
+    turns: Iterator[Turn] = iter([Turn(role="user", content="hé")])
+    items = read_objects(
+        [
+            {"custom_id": "a", "params": PARAMS},
+            {"custom_id": "b", "params": PARAMS | {"messages": turns}},
+            Whole(custom_id="c", params=PARAMS),
+            {"custom_id": "d", "params": PARAMS | {"metadata": None}},
+        ]
+    )
+    assert [item.custom_id for item in items if isinstance(item, InputLine)] == ["a", "b", "c", "d"]
+    second = items[1]
+    assert isinstance(second, InputLine)
+    assert second.params == '{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hé"}]}'.encode()
+
+
+def test_a_dict_that_is_used_again_is_encoded_when_it_is_taken() -> None:
+    """Generators that change one dict and yield it again are common."""
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        request: dict[str, Any] = {"params": PARAMS}
+        for number in range(200):
+            request["custom_id"] = f"r-{number}"
+            yield request
+
+    ids = [item.custom_id for item in read_objects(requests()) if isinstance(item, InputLine)]
+    assert ids == [f"r-{number}" for number in range(200)]
+
+
+BAD_OBJECTS: list[object] = [
+    5,
+    "text",
+    {"custom_id": "a"},
+    {"custom_id": 5, "params": PARAMS},
+    {"custom_id": "a", "params": PARAMS | {"top": float("nan")}},
+    {"custom_id": "a", "params": PARAMS | {"top": (x for x in [float("inf")])}},
+    {"custom_id": "a", "params": PARAMS | {"x": "\ud83d"}},
+    {"custom_id": "a", "params": PARAMS | {"x": object()}},
+    {"custom_id": "a", "params": PARAMS | {"stream": True}},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_OBJECTS, ids=range(len(BAD_OBJECTS)))
+def test_a_bad_object_is_told_by_its_number(bad: object) -> None:
+    """NaN would silently become null; it is refused like everything else that JSON cannot say."""
+    good = {"custom_id": "good", "params": PARAMS}
+    first, second, third = read_objects([good, bad, good])
+    assert isinstance(second, Problem)
+    assert second.line == 2
+    assert isinstance(first, InputLine)
+    assert isinstance(third, InputLine)
+
+
+def test_no_objects_are_no_requests() -> None:
+    """An empty generator is a mistake worth telling."""
+    (problem,) = read_objects([])
+    assert isinstance(problem, Problem)
+    assert problem.line == 0
+
+
+def test_objects_and_the_file_of_them_have_the_same_hash(tmp_path: Path) -> None:
+    """A library user and a command-line user of the same requests mean the same job."""
+    (tmp_path / "in").write_bytes(line(1) + line(2))
+    file = open_source(tmp_path / "in", rules=RULES, max_line_bytes=1_000)
+    objects = source_from_objects([json.loads(line(1)), json.loads(line(2))], name="requests", rules=RULES)
+    asyncio.run(drained(file))
+    asyncio.run(drained(objects))
+    assert file.content_hash == objects.content_hash
+    assert file.size_bytes == objects.size_bytes
+
+
+def test_problems_are_shown_up_to_a_cap() -> None:
+    """A person reads twenty, and learns how many there are."""
+    problem = Problem(line=7, field="params.model", message="is missing", remedy="name the model", raw=b'{"a":"\xff"}')
+    whole = Problem(line=0, field="", message="is empty", remedy="write one", raw=b"")
+    assert problem_line("in.jsonl", problem) == "in.jsonl:7: params.model: is missing (name the model)"
+    assert problem_line("in.jsonl", whole) == "in.jsonl: is empty (write one)"
+    shown = list(problem_lines("in.jsonl", [problem] * 30, total=1_234))
+    assert len(shown) == 21
+    assert shown[-1] == "… and 1,214 more"
+    assert list(problem_lines("in.jsonl", [problem], total=1)) == [problem_line("in.jsonl", problem)]
+
+
+def test_a_refused_line_is_written_with_its_reason() -> None:
+    """The file of refused lines can be repaired by a program."""
+    problem = Problem(line=7, field="params.model", message="is missing", remedy="name it", raw=b'{"a":"\xff"}')
+    assert json.loads(refused_line(problem)) == {
+        "line": 7,
+        "field": "params.model",
+        "problem": "is missing",
+        "remedy": "name it",
+        "raw": '{"a":"\\xff"}',
+    }
