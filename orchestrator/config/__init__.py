@@ -1,0 +1,48 @@
+"""Settings: where they come from, what they may be, what they are when nobody says.
+
+The one place that knows files, variables and defaults of the configuration. It reads no global state: the environment,
+the working directory and the flags are handed in. Importing it loads neither the SDK, nor SQLite, nor the screen.
+"""
+
+from orchestrator.config.example import render_example
+from orchestrator.config.loading import Settings, Shown, effective, load_settings, shown
+from orchestrator.config.paths import PROJECT_FILE, default_socket_path, user_config_file
+from orchestrator.config.sections import (
+    DEFAULT_API_VERSION,
+    KEYS,
+    ApiSection,
+    BatchingSection,
+    DatabaseSection,
+    LimitsSection,
+    LogSection,
+    RetrySection,
+    SandboxSection,
+    ServerSection,
+)
+from orchestrator.config.values import format_duration, format_size, parse_duration, parse_size
+
+__all__ = [
+    "DEFAULT_API_VERSION",
+    "KEYS",
+    "PROJECT_FILE",
+    "ApiSection",
+    "BatchingSection",
+    "DatabaseSection",
+    "LimitsSection",
+    "LogSection",
+    "RetrySection",
+    "SandboxSection",
+    "ServerSection",
+    "Settings",
+    "Shown",
+    "default_socket_path",
+    "effective",
+    "format_duration",
+    "format_size",
+    "load_settings",
+    "parse_duration",
+    "parse_size",
+    "render_example",
+    "shown",
+    "user_config_file",
+]

@@ -1,0 +1,187 @@
+"""Puts the settings together: flag > environment > `./orchestrator.toml` > user's file > default; keeps the origins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from orchestrator.config.paths import PROJECT_FILE, data_folder, home_of, user_config_file
+from orchestrator.config.sections import (
+    DEFAULT_DATABASE,
+    KEYS,
+    SANDBOX_DATABASE,
+    SECTIONS,
+    ApiSection,
+    BatchingSection,
+    DatabaseSection,
+    Key,
+    LimitsSection,
+    LogSection,
+    RetrySection,
+    SandboxSection,
+    ServerSection,
+)
+from orchestrator.config.sources import Entry, from_env, from_file, from_flags
+from orchestrator.config.values import format_duration
+from orchestrator.domain.errors import UsageError
+
+DEFAULT: Final = "default"
+SANDBOX_DEFAULT: Final = "sandbox default"
+_UNSET: Final = frozenset({DEFAULT, SANDBOX_DEFAULT})
+
+#: Sandbox time runs 360 times faster, so looks are closer together. `doubt_wait` stays: it is also measured by the
+#: `Date` of the API's answers, which is sandbox time there, and 20 minutes of that are over in seconds.
+_SANDBOX_POLL: Final = timedelta(milliseconds=200)
+_SANDBOX_POLL_MAX: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, read and checked; each part of the program receives its section.
+
+    origins: for every name of `KEYS`, where its value comes from.
+    """
+
+    api: ApiSection
+    database: DatabaseSection
+    batching: BatchingSection
+    limits: LimitsSection
+    retry: RetrySection
+    server: ServerSection
+    sandbox: SandboxSection
+    log: LogSection
+    origins: Mapping[str, str]
+
+    def origin(self, name: str) -> str:
+        """Where the value of *name* ("limits.poll_interval") comes from.
+
+        "default", "sandbox default", "flag", the name of a file, or that of an environment variable.
+        """
+        return self.origins[name]
+
+    def is_set(self, name: str) -> bool:
+        """True when somebody chose the value of *name*, if only to repeat the default."""
+        return self.origins[name] not in _UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One row of `config show`: `text` is the value as TOML, None when it is not set; then `unset` says what holds."""
+
+    name: str
+    text: str | None
+    unset: str
+    origin: str
+    is_used: bool
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, object],
+    env: Mapping[str, str],
+    cwd: Path,
+    config_file: Path | None = None,
+    sandbox: bool = False,
+) -> Settings:
+    """The settings that hold for a process started in *cwd* (absolute) with *env* and *flags*.
+
+    flags: by name ("limits.poll_interval"), as text or in the setting's own type; None is not given.
+    config_file: replaces both files, and must exist. sandbox: fill in what is not set as `--sandbox` wants it.
+    A wrong value is refused even where a stronger one would hide it. Raises UsageError.
+    """
+    chosen: dict[str, object] = {}
+    origins = dict.fromkeys(KEYS, DEFAULT)
+    for entry in _entries(flags, env, cwd, config_file):
+        chosen[entry.key.name] = entry.read()
+        origins[entry.key.name] = entry.source.label
+    if origins["database.path"] == DEFAULT:
+        chosen["database.path"] = _default_database(env)
+    return effective(_built(chosen, origins), sandbox=sandbox)
+
+
+def effective(settings: Settings, *, sandbox: bool) -> Settings:
+    """*settings* with what is not set filled in for sandbox mode or for the real API; doing it twice changes no more.
+
+    A database path that was set, however, is used as it is: the store itself refuses to mix sandbox and real jobs.
+    Raises UsageError if the shortest pause between looks is longer than the longest.
+    """
+    if sandbox:
+        settings = _for_sandbox(settings)
+    limits = settings.limits
+    if limits.poll_interval > limits.poll_interval_max:
+        origins = (settings.origin("limits.poll_interval"), settings.origin("limits.poll_interval_max"))
+        raise UsageError(
+            f"[limits] poll_interval = {format_duration(limits.poll_interval)} ({origins[0]}) is longer than "
+            f"poll_interval_max = {format_duration(limits.poll_interval_max)} ({origins[1]})",
+            hint="set both, poll_interval_max to at least poll_interval",
+        )
+    return settings
+
+
+def shown(settings: Settings) -> Iterator[Shown]:
+    """Every setting with its value and its origin, in the order of the example file."""
+    for key in KEYS.values():
+        value = getattr(getattr(settings, key.section), key.key)
+        yield Shown(
+            name=key.name,
+            text=None if value is None else key.meaning.kind.show(value),
+            unset=key.meaning.unset,
+            origin=settings.origin(key.name),
+            is_used=key.meaning.is_used,
+        )
+
+
+def _entries(
+    flags: Mapping[str, object], env: Mapping[str, str], cwd: Path, config_file: Path | None
+) -> Iterator[Entry]:
+    """All values found, the weakest place first."""
+    home = home_of(env)
+    if config_file is not None:
+        yield from from_file(cwd / config_file, str(config_file), home=home, must_exist=True)
+    else:
+        user_file = user_config_file(env)
+        if user_file is not None:
+            yield from from_file(user_file, str(user_file), home=home, must_exist=False)
+        yield from from_file(cwd / PROJECT_FILE, PROJECT_FILE, home=home, must_exist=False)
+    yield from from_env(env, cwd, home)
+    yield from from_flags(flags, cwd, home)
+
+
+def _default_database(env: Mapping[str, str]) -> Path:
+    folder = data_folder(env)
+    if folder is None:
+        hint = "name the database: --db PATH, or [database] path"
+        raise UsageError("there is no place for the database", cause="neither HOME nor XDG_DATA_HOME is set", hint=hint)
+    return folder / DEFAULT_DATABASE
+
+
+def _built(chosen: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
+    built: dict[str, Any] = {
+        section: cls(**{key.key: _value(key, chosen) for key in KEYS.values() if key.section == section})
+        for section, cls in SECTIONS.items()
+    }
+    return Settings(**built, origins=MappingProxyType(dict(origins)))
+
+
+def _value(key: Key, chosen: Mapping[str, object]) -> object:
+    return chosen[key.name] if key.name in chosen else key.default  # noqa: SIM401 - None is a value
+
+
+def _for_sandbox(settings: Settings) -> Settings:
+    origins = dict(settings.origins)
+    limits, database = settings.limits, settings.database
+    if not settings.is_set("limits.poll_interval"):
+        longest = limits.poll_interval_max if settings.is_set("limits.poll_interval_max") else _SANDBOX_POLL_MAX
+        limits = replace(limits, poll_interval=min(_SANDBOX_POLL, longest))
+        origins["limits.poll_interval"] = SANDBOX_DEFAULT
+    if not settings.is_set("limits.poll_interval_max"):
+        limits = replace(limits, poll_interval_max=max(_SANDBOX_POLL_MAX, limits.poll_interval))
+        origins["limits.poll_interval_max"] = SANDBOX_DEFAULT
+    if not settings.is_set("database.path"):
+        database = DatabaseSection(path=database.path.with_name(SANDBOX_DATABASE.name))
+        origins["database.path"] = SANDBOX_DEFAULT
+    return replace(settings, limits=limits, database=database, origins=MappingProxyType(origins))

@@ -1,0 +1,90 @@
+"""Where things are when nobody said so: the user's files, the database, the socket. The environment is handed in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from orchestrator.domain.errors import UsageError
+
+PROJECT_FILE: Final = "orchestrator.toml"
+#: A longer path does not fit `sockaddr_un`. Source: unix(7): 108 bytes with the NUL at the end.
+MAX_SOCKET_PATH_BYTES: Final = 107
+_TEMPORARY: Final = Path("/tmp")  # noqa: S108 - the folder made in it is checked to be ours and closed to others
+
+
+def home_of(env: Mapping[str, str]) -> Path | None:
+    """The user's home, or None if HOME is not an absolute path."""
+    return _absolute(env, "HOME")
+
+
+def user_config_file(env: Mapping[str, str]) -> Path | None:
+    """`$XDG_CONFIG_HOME/orchestrator/config.toml`, below `~/.config` if unset; None if HOME is not set either."""
+    folder = _folder(env, "XDG_CONFIG_HOME", ".config")
+    return None if folder is None else folder / "orchestrator" / "config.toml"
+
+
+def data_folder(env: Mapping[str, str]) -> Path | None:
+    """`$XDG_DATA_HOME`, `~/.local/share` if unset; None if HOME is not set either."""
+    return _folder(env, "XDG_DATA_HOME", ".local/share")
+
+
+def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
+    """Where the engine that owns the database at *db_path* listens; the same for every way to write that path.
+
+    `$XDG_RUNTIME_DIR/orchestrator-<hash>.sock` where that folder is there, else the same name in a folder below
+    *temporary* that is made (0700) if need be. Raises UsageError if that folder is not ours alone, or the path is too
+    long for a socket.
+    """
+    digest = hashlib.sha256(os.fsencode(db_path.resolve())).hexdigest()[:16]
+    runtime = _absolute(env, "XDG_RUNTIME_DIR")
+    folder = runtime if runtime is not None and runtime.is_dir() else _private_folder(temporary)
+    path = folder / f"orchestrator-{digest}.sock"
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise UsageError(
+            f"the path of the socket is too long: {path}",
+            cause=f"{length} bytes, and the system takes {MAX_SOCKET_PATH_BYTES}",
+            hint="set XDG_RUNTIME_DIR to a folder with a shorter path, for every command alike",
+        )
+    return path
+
+
+def _private_folder(temporary: Path) -> Path:
+    """`orchestrator-<uid>` below *temporary*, made if it is not there; nobody else may own it or look into it."""
+    folder = temporary / f"orchestrator-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as exc:
+        raise _not_private(folder, exc.strerror) from exc
+    if not stat.S_ISDIR(found.st_mode):
+        raise _not_private(folder, "it is not a folder")
+    if found.st_uid != os.getuid():
+        raise _not_private(folder, "it belongs to somebody else")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise _not_private(folder, "others may look into it")
+    return folder
+
+
+def _not_private(folder: Path, cause: str | None) -> UsageError:
+    hint = f"remove {folder}, or set XDG_RUNTIME_DIR to a folder that only you can enter"
+    return UsageError(f"the folder for the socket cannot be used: {folder}", cause=cause, hint=hint)
+
+
+def _folder(env: Mapping[str, str], variable: str, below_home: str) -> Path | None:
+    found = _absolute(env, variable)
+    if found is not None:
+        return found
+    home = home_of(env)
+    return None if home is None else home / below_home
+
+
+def _absolute(env: Mapping[str, str], variable: str) -> Path | None:
+    """A relative path counts as unset. Source: XDG Base Directory Specification 0.8."""
+    text = env.get(variable, "")
+    return Path(text) if text.startswith("/") else None

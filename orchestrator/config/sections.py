@@ -1,0 +1,315 @@
+"""Every setting: its section, key, default, kind and meaning. Checks, `config show` and the example come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.config import values
+from orchestrator.config.values import Kind
+from orchestrator.domain.limits import API_MAX_BYTES, API_MAX_REQUESTS
+
+#: What the SDK sends when nothing else is asked for; it is known here so that nothing has to import the SDK to say so.
+#: Source: SDK 2.12, `anthropic/_constants.py`; a test compares the two.
+DEFAULT_API_VERSION: Final = "2026-10-21"
+#: `[database] path` when nothing is set, below the folder for data, and its twin for sandbox mode.
+DEFAULT_DATABASE: Final = Path("orchestrator", "orchestrator.db")
+SANDBOX_DATABASE: Final = Path("orchestrator", "sandbox.db")
+
+_META: Final = "orchestrator.setting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What is known of a setting beside its default.
+
+    unset: what holds while a setting without a default is not set, for people. example: a value, as TOML, to show
+    where the default shows nothing. is_used: False for a setting that is checked and kept, but that nothing reads yet.
+    """
+
+    kind: Kind
+    means: str
+    unset: str = ""
+    example: str = ""
+    is_used: bool = True
+
+
+def _means(
+    kind: Kind, means: str, *, unset: str = "", example: str = "", is_used: bool = True
+) -> Mapping[str, Meaning]:
+    """The `Meaning` of a setting, as metadata of its field."""
+    return {_META: Meaning(kind=kind, means=means, unset=unset, example=example, is_used=is_used)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSection:
+    """`[api]`: how the Message Batches API is called. The SDK's own variables keep their meaning."""
+
+    version: str | None = field(
+        default=None,
+        metadata=_means(
+            values.api_version(),
+            "The API version (`anthropic-version`) that new jobs are fixed to.",
+            unset=f"the SDK's own, {DEFAULT_API_VERSION}",
+            example='"2023-06-01"',
+        ),
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata=_means(
+            values.url(),
+            "Where the API is.",
+            unset="ANTHROPIC_BASE_URL, else the SDK's own",
+            example='"https://gateway.example.com"',
+        ),
+    )
+    timeout: timedelta = field(
+        default=timedelta(minutes=10),
+        metadata=_means(values.duration(), "How long one call may take, an upload or a download of a batch included."),
+    )
+    delete_after_collect: bool = field(
+        default=False,
+        metadata=_means(
+            values.yes_or_no(), "Delete a batch at the API once every result of it is stored here, for privacy."
+        ),
+    )
+    key_file: Path | None = field(
+        default=None,
+        metadata=_means(
+            values.path(),
+            "A file that holds the API key and nothing else, readable by you alone (mode 0600).",
+            unset="ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
+            example='"~/.config/orchestrator/key"',
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSection:
+    """`[database]`: where the store is.
+
+    `path` is absolute once the settings are loaded.
+    """
+
+    path: Path = field(
+        default=Path("~", ".local", "share") / DEFAULT_DATABASE,
+        metadata=_means(
+            values.path(),
+            "The database file; it must be on a local disk. Where XDG_DATA_HOME is set, the default is below it.\n"
+            "In sandbox mode the default is sandbox.db beside it.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchingSection:
+    """`[batching]`: how requests are packed into batches."""
+
+    max_requests: int | None = field(
+        default=None,
+        metadata=_means(
+            values.whole_number(1, API_MAX_REQUESTS),
+            "The most requests in one batch.",
+            unset="100,000 minus a number from 1 to 999 that the store keeps",
+            example="50000",
+        ),
+    )
+    max_bytes: int = field(
+        default=API_MAX_BYTES,
+        metadata=_means(
+            values.size(API_MAX_BYTES),
+            "The most bytes in the body of one batch: a number, or a text with KB, MB, GB (decimal) or KiB, MiB, GiB.",
+        ),
+    )
+    linger: timedelta = field(
+        default=timedelta(seconds=5),
+        metadata=_means(
+            values.duration(zero=True),
+            "How long a batch that is not full waits for more requests while its job still grows.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSection:
+    """`[limits]`: how much is asked of the API at once, and how often it is asked."""
+
+    max_in_flight_requests: int = field(
+        default=200_000,
+        metadata=_means(
+            values.whole_number(1),
+            "The most requests at the API that have not ended, over all jobs: your account's queue limit.",
+        ),
+    )
+    max_in_flight_batches: int = field(
+        default=1000,
+        metadata=_means(values.whole_number(1), "The most batches at the API that have not ended, over all jobs."),
+    )
+    max_uploads: int = field(
+        default=4, metadata=_means(values.whole_number(1), "The most batches that are sent at the same time.")
+    )
+    max_downloads: int = field(
+        default=4, metadata=_means(values.whole_number(1), "The most result files that are read at the same time.")
+    )
+    poll_interval: timedelta = field(
+        default=timedelta(seconds=30),
+        metadata=_means(
+            values.duration(), "The pause between two looks at the API while a batch is young (sandbox mode: 0.2s)."
+        ),
+    )
+    poll_interval_max: timedelta = field(
+        default=timedelta(minutes=5),
+        metadata=_means(
+            values.duration(),
+            "The longest pause between two looks; it grows with the age of the batches (sandbox mode: 1s).",
+        ),
+    )
+    doubt_wait: timedelta = field(
+        default=timedelta(minutes=20),
+        metadata=_means(
+            values.duration(),
+            "How long to wait before a batch whose sending got no clear answer is looked for at the API.\n"
+            "Shorter is less safe: a batch that shows up later than this may be sent, and paid for, twice.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySection:
+    """`[retry]`: how often a request is sent again."""
+
+    max_attempts: int = field(
+        default=5,
+        metadata=_means(
+            values.whole_number(1),
+            "How many batches a request may go through that expire or fail on the server's side.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSection:
+    """`[server]`: the HTTP API on TCP. These settings are checked, but nothing uses them in this version."""
+
+    listen: str | None = field(
+        default=None,
+        metadata=_means(
+            values.text('an address such as "127.0.0.1:8787"'),
+            "The address that the daemon's HTTP API listens on.",
+            unset="it does not listen on TCP",
+            example='"127.0.0.1:8787"',
+            is_used=False,
+        ),
+    )
+    token_file: Path | None = field(
+        default=None,
+        metadata=_means(
+            values.path(),
+            "A file that holds the token which callers must show.",
+            unset="none",
+            example='"~/.config/orchestrator/token"',
+            is_used=False,
+        ),
+    )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_means(
+            values.texts('a list of host names such as ["localhost"]'),
+            "Host names that callers may use for this server, beside the address it listens on.",
+            example='["localhost"]',
+            is_used=False,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSection:
+    """`[sandbox]`: the local API of `--sandbox`.
+
+    `faults` is checked by the sandbox itself.
+    """
+
+    speed: float = field(
+        default=360.0,
+        metadata=_means(
+            values.positive_number(1_000_000),
+            "Seconds of sandbox time in one real second: 360 makes an hour ten seconds.",
+        ),
+    )
+    seed: int = field(
+        default=0, metadata=_means(values.whole_number(0), "The seed of everything that is random in the sandbox.")
+    )
+    faults: str = field(
+        default="",
+        metadata=_means(
+            values.text('faults such as "429=.05,expire=.01"'),
+            "Faults to provoke, with their probability.",
+            example='"429=.05"',
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """`[log]`: what is logged to stderr, and how."""
+
+    level: str = field(
+        default="info",
+        metadata=_means(
+            values.choice("debug", "info", "warning", "error"),
+            'The least important events to log: "debug", "info", "warning" or "error".',
+        ),
+    )
+    format: str = field(
+        default="auto",
+        metadata=_means(
+            values.choice("auto", "console", "json"),
+            '"console" for people, "json" for machines, "auto": console on a terminal, else json.',
+        ),
+    )
+
+
+SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        "api": ApiSection,
+        "database": DatabaseSection,
+        "batching": BatchingSection,
+        "limits": LimitsSection,
+        "retry": RetrySection,
+        "server": ServerSection,
+        "sandbox": SandboxSection,
+        "log": LogSection,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One setting: `name` is "limits.poll_interval"."""
+
+    section: str
+    key: str
+    default: object
+    meaning: Meaning
+
+    @property
+    def name(self) -> str:
+        """Section and key, with a dot between them."""
+        return f"{self.section}.{self.key}"
+
+
+def _keys() -> Mapping[str, Key]:
+    found = (
+        Key(section=section, key=each.name, default=each.default, meaning=each.metadata[_META])
+        for section, cls in SECTIONS.items()
+        for each in fields(cls)
+    )
+    return MappingProxyType({key.name: key for key in found})
+
+
+#: Every setting by its name, in the order of the example file.
+KEYS: Final[Mapping[str, Key]] = _keys()

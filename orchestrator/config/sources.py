@@ -1,0 +1,203 @@
+"""Reads the places where settings stand, and says how a wrong one is wrong. Decides nothing about precedence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from orchestrator.config.sections import KEYS, SECTIONS, Key
+from orchestrator.config.values import Source
+from orchestrator.domain.errors import UsageError
+
+ENV_PREFIX: Final = "ORCHESTRATOR_"
+FLAG: Final = "flag"
+
+_SECRET_VALUE: Final = "sk-ant-"  # noqa: S105 - how a secret begins, not one
+_SECRET_NAME: Final = re.compile(r"key|secret|password|auth_?token", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"//[^/\s]*@")
+_KEY_REMEDY: Final = (
+    "set ANTHROPIC_API_KEY in the environment, or put the key alone into a file of mode 0600 and name it: "
+    '[api] key_file = "PATH". If others could read this value, revoke the key'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One value as it was found, before it is read."""
+
+    key: Key
+    value: object
+    source: Source
+
+    def read(self) -> object:
+        """The value in its own type. Raises UsageError: where it stands, which one, what is expected, the remedy."""
+        kind = self.key.meaning.kind
+        raw = self.value.strip() if self.source.is_text and isinstance(self.value, str) else self.value
+        try:
+            return kind.read(raw, self.source)
+        except ValueError:
+            pass  # what is raised below must not carry the reader's error along: it holds the value as it was written
+        raise UsageError(
+            f"{self.source.label}: [{self.key.section}] {self.key.key}: expected {kind.expected}",
+            cause=f"it is {_quoted(self.value)}",
+            hint=f"write for instance: {self._sample()}",
+        )
+
+    def _sample(self) -> str:
+        """How a right value is written in the place where the wrong one stands."""
+        meaning = self.key.meaning
+        toml = meaning.example or meaning.kind.show(self.key.default)
+        if not self.source.is_text:
+            return f"{self.key.key} = {toml}"
+        plain = toml.strip('[]"')
+        return plain if self.source.label == FLAG else f"{self.source.label}={plain}"
+
+
+def from_file(file: Path, label: str, *, home: Path | None, must_exist: bool) -> Iterator[Entry]:
+    """The settings in a TOML file; none if it is not there, unless it *must_exist*. Raises UsageError."""
+    table = _load(file, label, must_exist=must_exist)
+    source = Source(label=label, folder=file.parent, home=home, is_text=False)
+    _refuse_secrets_in(table, "", label)
+    for section, content in table.items():
+        if not isinstance(content, Mapping) or section not in SECTIONS:
+            _refuse_section(section, content, label)
+        for key, value in content.items():
+            yield Entry(key=_known(section, key, label), value=value, source=source)
+
+
+def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[Entry]:
+    """The settings in `ORCHESTRATOR_SECTION__KEY`. Raises UsageError.
+
+    Other names that start with `ORCHESTRATOR_` are left alone: the command line has variables of its own.
+    """
+    for variable, value in env.items():
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        section, separator, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not separator:
+            _refuse_single_underscore(variable)
+            continue
+        if section not in SECTIONS:
+            _refuse_section(section, None, variable)
+        _refuse_secret_value(value, f"[{section}] {key}", variable)
+        source = Source(label=variable, folder=cwd, home=home, is_text=True)
+        yield Entry(key=_known(section, key, variable), value=value, source=source)
+
+
+def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None) -> Iterator[Entry]:
+    """The settings of the command line or of a caller, by name ("limits.poll_interval"); None is not given.
+
+    Raises UsageError.
+    """
+    source = Source(label=FLAG, folder=cwd, home=home, is_text=True)
+    for name, value in flags.items():
+        section, _, key = name.partition(".")
+        if section not in SECTIONS:
+            _refuse_section(section, None, FLAG)
+        if value is not None:
+            _refuse_secret_value(value, f"[{section}] {key}", FLAG)
+            yield Entry(key=_known(section, key, FLAG), value=value, source=source)
+
+
+def _load(file: Path, label: str, *, must_exist: bool) -> Mapping[str, object]:
+    try:
+        content = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        if not must_exist:
+            return {}
+        raise UsageError(
+            f"no such configuration file: {label}", hint="`orchestrator config init` writes one to start from"
+        ) from exc
+    except OSError as exc:
+        hint = "make it a file that you can read, or name another with --config"
+        raise UsageError(f"the configuration file cannot be read: {label}", cause=exc.strerror, hint=hint) from exc
+    import tomllib  # late: most runs have no file
+
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{label}: it is not UTF-8 text", hint="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as exc:
+        hint = 'see config.example.toml; texts and durations stand in quotes: poll_interval = "30s"'
+        raise UsageError(f"{label}: it is not valid TOML", cause=str(exc), hint=hint) from None
+
+
+def _known(section: str, key: str, label: str) -> Key:
+    """The setting of that name, or UsageError with the nearest one."""
+    found = KEYS.get(f"{section}.{key}")
+    if found is not None:
+        return found
+    if _SECRET_NAME.search(key):
+        _refuse_secret(f"[{section}] {key}", label)
+    names = [each.key for each in KEYS.values() if each.section == section]
+    elsewhere = [each.section for each in KEYS.values() if each.key == key]
+    hint = f"it belongs to [{elsewhere[0]}]" if elsewhere else _nearest(key, names, f"the settings of [{section}] are")
+    raise UsageError(f"{label}: unknown setting [{section}] {key}", hint=hint)
+
+
+def _refuse_section(section: str, content: object, label: str) -> NoReturn:
+    """Say why *section*, at the top level of a file or in a variable's name, is not one."""
+    if section in SECTIONS:
+        raise UsageError(
+            f"{label}: {section} is a section, not a setting", hint=f"write [{section}] on a line of its own"
+        )
+    home = next((key.section for key in KEYS.values() if key.key == section), None)
+    if home is not None and not isinstance(content, Mapping):
+        hint = f"put it below a line [{home}]"
+        raise UsageError(f"{label}: {section} stands outside of a section", hint=hint)
+    raise UsageError(
+        f"{label}: unknown section [{section}]", hint=_nearest(section, list(SECTIONS), "the sections are")
+    )
+
+
+def _refuse_single_underscore(variable: str) -> None:
+    """ORCHESTRATOR_LIMITS_POLL_INTERVAL would be passed over in silence; its author means a setting."""
+    name = variable.removeprefix(ENV_PREFIX).lower()
+    meant = next((key for key in KEYS.values() if f"{key.section}_{key.key}" == name), None)
+    if meant is not None:
+        right = f"{ENV_PREFIX}{meant.section}__{meant.key}".upper()
+        raise UsageError(f"{variable}: not the name of a setting", hint=f'did you mean "{right}"? (two underscores)')
+
+
+def _nearest(name: str, valid: list[str], otherwise: str) -> str:
+    import difflib  # late: only a mistake needs it
+
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"{otherwise}: {', '.join(valid)}"
+
+
+def _quoted(value: object) -> str:
+    """*value* for an error message: short, and without the user and password of an address."""
+    text = _USER_INFO.sub("//***@", repr(value))
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def _refuse_secrets_in(value: object, name: str, label: str) -> None:
+    """Go through all of a file before anything else is said about it, so that no message can quote a secret."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            path = f"{name}.{key}" if name else str(key)
+            if _SECRET_NAME.search(str(key)) and not isinstance(inner, Mapping) and path not in KEYS:
+                _refuse_secret(path, label)
+            _refuse_secrets_in(inner, path, label)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_secrets_in(inner, name, label)
+    else:
+        _refuse_secret_value(value, name, label)
+
+
+def _refuse_secret_value(value: object, name: str, label: str) -> None:
+    if isinstance(value, str) and _SECRET_VALUE in value.lower():
+        _refuse_secret(name, label)
+
+
+def _refuse_secret(name: str, label: str) -> NoReturn:
+    raise UsageError(
+        f"{label}: {name} looks like an API key, and settings do not hold secrets",
+        cause="configuration files are copied, committed and shown by `config show`",
+        hint=_KEY_REMEDY,
+    )

@@ -1,0 +1,236 @@
+"""The kinds of value a setting can have: how each is read, written in TOML, and explained to who got it wrong.
+
+A *reader* takes what a file, an environment variable or a flag holds and gives the value, or raises ValueError (that of
+msgspec is one). The message that a person sees is `Kind.expected`, not the reader's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
+_DURATION: Final = re.compile(
+    rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?", re.ASCII
+)
+_SIZE: Final = re.compile(r"([0-9]+) ?([kmg]?b|[kmg]ib)", re.ASCII | re.IGNORECASE)
+_URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", re.ASCII)
+_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_BYTES_IN: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+#: Longer waits are slips of the pen, and far longer ones overflow the clock arithmetic of asyncio.
+LONGEST_DURATION: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a value stands, as far as reading it needs to know.
+
+    label: "orchestrator.toml", "ORCHESTRATOR_LIMITS__POLL_INTERVAL", "flag": what errors and `config show` say.
+    folder: what a relative path is relative to. home: what `~` stands for; None when it is not known.
+    is_text: True where numbers arrive as text (environment, flags), so that "5" is a number.
+    """
+
+    label: str
+    folder: Path
+    home: Path | None
+    is_text: bool
+
+
+Reader = Callable[[object, Source], object]
+
+
+def toml_text(value: object) -> str:
+    """*value* as it is written in a TOML file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return str(int(value)) if value.is_integer() else repr(value)
+        case int():
+            return str(value)
+        case timedelta():
+            return f'"{format_duration(value)}"'
+        case tuple():
+            return "[" + ", ".join(toml_text(item) for item in value) + "]"
+        case _:
+            return msgspec.json.encode(str(value)).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of value: its reader, its TOML form, and what is `expected` of who writes one."""
+
+    expected: str
+    read: Reader
+    show: Callable[[Any], str] = toml_text
+
+
+def parse_duration(text: str) -> timedelta:
+    """The duration that *text* says: "30s", "0.2s", "250ms", "10m", "1h30m", "2d"; units from the largest down.
+
+    Raises ValueError for anything else, a number without a unit included, and for more than 366 days.
+    """
+    found = _DURATION.fullmatch(text)
+    if found is None or not text:
+        raise ValueError(text)
+    days, hours, minutes, seconds, millis = (float(part) if part is not None else 0.0 for part in found.groups())
+    try:
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+    except OverflowError as exc:
+        raise ValueError(text) from exc
+    if duration > LONGEST_DURATION:
+        raise ValueError(text)
+    return duration
+
+
+def format_duration(duration: timedelta) -> str:
+    """*duration* (>= 0) as `parse_duration` reads it: "1h30m", "0.2s", "0s"; exact to the microsecond."""
+    rest = duration // timedelta(microseconds=1)
+    text = ""
+    for unit, size in (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000)):
+        whole, rest = divmod(rest, size)
+        text += f"{whole}{unit}" if whole else ""
+    if rest or not text:
+        seconds = f"{rest // 1_000_000}.{rest % 1_000_000:06d}".rstrip("0").rstrip(".")
+        text += f"{seconds}s"
+    return text
+
+
+def parse_size(text: str) -> int:
+    """Bytes that *text* says: "250MB" and "64KB" are decimal, "64KiB" is binary, "1000" is bytes. Raises ValueError."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return int(found[1]) * _BYTES_IN[found[2].upper()]
+
+
+def format_size(size_bytes: int) -> str:
+    """*size_bytes* as `parse_size` reads it, exact, in the largest decimal unit that divides it: "256MB", "1500B"."""
+    for unit in ("GB", "MB", "KB"):
+        whole, rest = divmod(size_bytes, _BYTES_IN[unit])
+        if whole and not rest:
+            return f"{whole}{unit}"
+    return f"{size_bytes}B"
+
+
+def _plain(type_: object, expected: str) -> Kind:
+    """A kind that msgspec converts by itself."""
+
+    def read(value: object, source: Source) -> object:
+        return msgspec.convert(value, type_, strict=not source.is_text)
+
+    return Kind(expected=expected, read=read)
+
+
+def whole_number(least: int, most: int | None = None) -> Kind:
+    """A whole number from *least* to *most*, both included."""
+    expected = f"a whole number, at least {least}" if most is None else f"a whole number from {least} to {most:,}"
+    return _plain(Annotated[int, msgspec.Meta(ge=least, le=most)], expected)
+
+
+def positive_number(most: int) -> Kind:
+    """A number over 0, up to *most*, fractions allowed."""
+    return _plain(Annotated[float, msgspec.Meta(gt=0, le=most)], f"a number over 0, at most {most:,}")
+
+
+def yes_or_no() -> Kind:
+    """A yes or a no, written true or false."""
+    return _plain(bool, "true or false")
+
+
+def text(expected: str) -> Kind:
+    """Any text, the empty one included."""
+    return _plain(str, expected)
+
+
+def duration(*, zero: bool = False) -> Kind:
+    """A duration with its unit; *zero*: whether 0 is one."""
+
+    def read(value: object, _: Source) -> object:
+        found = value if isinstance(value, timedelta) else parse_duration(msgspec.convert(value, str))
+        if found < timedelta(0) or (not found and not zero):
+            raise ValueError(value)
+        return found
+
+    least = "0s or more" if zero else "more than 0s"
+    return Kind(expected=f'a duration with its unit such as "30s", "0.2s", "10m" or "1h30m", {least}', read=read)
+
+
+def size(most: int) -> Kind:
+    """A number of bytes from 1 to *most*."""
+
+    def read(value: object, _: Source) -> object:
+        found = parse_size(value) if isinstance(value, str) else msgspec.convert(value, int)
+        if not 1 <= found <= most:
+            raise ValueError(value)
+        return found
+
+    expected = f'a size such as "250MB" or a whole number of bytes, from 1 to {most:,}'
+    return Kind(expected=expected, read=read, show=lambda value: f'"{format_size(value)}"')
+
+
+def choice(*names: str) -> Kind:
+    """One of *names*, in upper or lower case."""
+
+    def read(value: object, _: Source) -> object:
+        name = msgspec.convert(value, str).lower()
+        if name not in names:
+            raise ValueError(value)
+        return name
+
+    return Kind(expected="one of " + ", ".join(f'"{name}"' for name in names), read=read)
+
+
+def texts(expected: str) -> Kind:
+    """A list of non-empty texts; in the environment they are separated by commas."""
+
+    def read(value: object, source: Source) -> object:
+        if source.is_text and isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        return msgspec.convert(value, tuple[Annotated[str, msgspec.Meta(min_length=1)], ...])
+
+    return Kind(expected=expected, read=read)
+
+
+def url() -> Kind:
+    """An http or https address without user, password, query or fragment: `config show` would print a password."""
+    return _matching(_URL, 'an address such as "https://api.example.com", without a user name, password or query')
+
+
+def api_version() -> Kind:
+    """The date that names a version of the API."""
+    return _matching(_VERSION, 'a version of the API such as "2026-10-21"')
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> Kind:
+    def read(value: object, _: Source) -> object:
+        found = msgspec.convert(value, str)
+        if pattern.fullmatch(found) is None:
+            raise ValueError(value)
+        return found
+
+    return Kind(expected=expected, read=read)
+
+
+def path() -> Kind:
+    """A path, made absolute: relative to the folder of the file that names it, or to the working directory."""
+
+    def read(value: object, source: Source) -> object:
+        found = value if isinstance(value, Path) else Path(msgspec.convert(value, str))
+        if not found.name or "\0" in str(found):
+            raise ValueError(value)
+        if found.parts[0] == "~":
+            if source.home is None:
+                raise ValueError(value)
+            found = source.home.joinpath(*found.parts[1:])
+        return source.folder / found
+
+    return Kind(expected='the path of a file ("~" needs HOME to be set)', read=read)

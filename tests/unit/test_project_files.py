@@ -1,0 +1,61 @@
+"""The files around the code say what the code does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+import orchestrator
+from orchestrator.config import DEFAULT_API_VERSION, render_example
+from orchestrator.domain.params import Rules, problems_in
+
+ROOT = Path(__file__).parents[2]
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    custom_id: str
+    params: msgspec.Raw
+
+
+def test_the_example_configuration_is_the_one_the_code_writes() -> None:
+    """`config init` and `config.example.toml` are one text; CONTRIBUTING.md says how to write it anew."""
+    assert (ROOT / "config.example.toml").read_text(encoding="utf-8") == render_example()
+
+
+def test_the_licence_is_the_apache_licence_unchanged() -> None:
+    """The digest is that of the text at apache.org/licenses/LICENSE-2.0.txt."""
+    digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """`--version` must not ask the package metadata: that costs more than the whole command may."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == orchestrator.__version__
+
+
+def test_every_request_of_the_example_may_go_into_a_batch() -> None:
+    """`make demo` is the first thing a user sees: all 200 are valid, distinct and small."""
+    rows = [msgspec.json.decode(line, type=Row) for line in (ROOT / "examples/reviews.jsonl").read_bytes().splitlines()]
+    assert [row.custom_id for row in rows] == [f"review-{number:03d}" for number in range(1, 201)]
+    assert len({bytes(row.params) for row in rows}) == 200
+    rules = Rules(api_version=DEFAULT_API_VERSION)
+    assert not [problem for row in rows for problem in problems_in(bytes(row.params), rules)]
+
+
+def test_the_makefile_explains_its_targets() -> None:
+    """`make` alone is safe, and lists every target that is meant for people."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = text.partition(".PHONY: ")[2].partition("\n")[0].split()
+    done = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True)
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  make ")] == targets
+
+
+def test_the_check_script_can_be_run() -> None:
+    """It is called by its path, not through a shell."""
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

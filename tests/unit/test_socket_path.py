@@ -1,0 +1,66 @@
+"""The socket's path: the same for everybody who means the same database, and in a folder that is ours alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import default_socket_path
+from orchestrator.domain.errors import UsageError
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short path, unlike `tmp_path`: a socket's path has room for 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="orc-") as folder:
+        yield Path(folder).resolve()
+
+
+def test_every_way_to_write_a_database_gives_the_same_socket(short: Path) -> None:
+    """Promise 10: whoever opens the same store finds its owner."""
+    (short / "link").symlink_to(short)
+    env = {"XDG_RUNTIME_DIR": str(short)}
+    paths = [short / "a.db", short / "link" / "a.db", short / "x" / ".." / "a.db"]
+    assert len({default_socket_path(path, env) for path in paths}) == 1
+    assert default_socket_path(short / "b.db", env) != default_socket_path(short / "a.db", env)
+    assert default_socket_path(paths[0], env).name.removesuffix(".sock").removeprefix("orchestrator-").isalnum()
+
+
+@pytest.mark.parametrize("runtime", ["", "relative", "/does/not/exist"])
+def test_without_a_runtime_folder_a_private_one_is_made(short: Path, runtime: str) -> None:
+    """Nobody else may enter the folder that commands pass through."""
+    path = default_socket_path(short / "a.db", {"XDG_RUNTIME_DIR": runtime}, temporary=short)
+    assert path.parent.parent == short
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert default_socket_path(short / "a.db", {}, temporary=short) == path
+
+
+@pytest.mark.parametrize("trap", ["symlink", "dangling", "file", "open"])
+def test_a_folder_that_is_not_ours_alone_is_refused(short: Path, trap: str) -> None:
+    """In /tmp anybody may have put something of that name there first."""
+    folder = default_socket_path(short / "a.db", {}, temporary=short).parent
+    elsewhere = short / "elsewhere"
+    if trap == "open":
+        folder.chmod(0o755)
+    else:
+        folder.rmdir()
+    if trap == "symlink":
+        elsewhere.mkdir(mode=0o700)
+    if trap in {"symlink", "dangling"}:
+        folder.symlink_to(elsewhere)
+    if trap == "file":
+        folder.write_text("")
+    with pytest.raises(UsageError, match="folder for the socket cannot be used"):
+        default_socket_path(short / "a.db", {}, temporary=short)
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_it_fails(tmp_path: Path) -> None:
+    """The system would only say "AF_UNIX path too long"."""
+    folder = tmp_path / ("d" * 90)
+    folder.mkdir()
+    with pytest.raises(UsageError, match="too long") as caught:
+        default_socket_path(tmp_path / "a.db", {"XDG_RUNTIME_DIR": str(folder)})
+    assert "XDG_RUNTIME_DIR" in str(caught.value.hint)
