@@ -1,0 +1,58 @@
+"""The exact bytes of one create, streamed out of the store: params as they were handed in, wire ids around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from orchestrator.domain.errors import StoreError
+from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
+from orchestrator.domain.model import Batch
+from orchestrator.ports.store import BodyStore
+
+_SLICE: Final = 1024 * 1024
+
+
+class BatchBody:
+    """See `ports.provider.Body`. The size was fixed when the batch was planned; the bytes are checked against it.
+
+    A mismatch raises before the last byte is handed over, so that the API cannot have taken the batch.
+    """
+
+    def __init__(self, store: BodyStore, batch: Batch) -> None:
+        self._store = store
+        self._batch = batch
+
+    @property
+    def size_bytes(self) -> int:
+        """The exact Content-Length."""
+        return self._batch.size_bytes
+
+    @property
+    def count(self) -> int:
+        """How many requests are inside."""
+        return self._batch.count
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, about 1 MiB at a time; one chunk is held back until the sum is known to be right."""
+        held = BODY_HEAD
+        size = count = above = 0
+        while members := await self._store.slice(self._batch.id, above, _SLICE):
+            above = members[-1][0]
+            count += len(members)
+            size += len(held)
+            yield held
+            held = self._items(members, first=count == len(members))
+        held += BODY_TAIL
+        if size + len(held) != self._batch.size_bytes or count != self._batch.count:
+            raise StoreError(
+                f"batch {self._batch.id} is not what was planned",
+                cause=f"{size + len(held)} bytes in {count} requests instead of {self._batch.size_bytes}",
+                hint="the store is damaged: restore a backup",
+            )
+        yield held
+
+    def _items(self, members: list[tuple[int, bytes]], *, first: bool) -> bytes:
+        head = b'{"custom_id":"' + self._batch.nonce.encode() + b"-"
+        items = b",".join([b'%b%d","params":%b}' % (head, number, params) for number, params in members])
+        return items if first else b"," + items

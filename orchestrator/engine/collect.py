@@ -1,0 +1,211 @@
+"""Stage collect: downloads the results of ended batches and stores every line exactly once (promise 3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.domain.answers import Counts, Meta
+from orchestrator.domain.errors import ProviderBusy, ProviderError
+from orchestrator.domain.ids import split_wire_id
+from orchestrator.domain.line_splitter import LineSplitter
+from orchestrator.domain.model import Batch, Progress, Settled
+from orchestrator.domain.outcome import MISSING_RESULT, judge
+from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
+from orchestrator.domain.waiting import (
+    DOWNLOAD_AGAIN_MAX,
+    PATIENCE_DOWNLOADS,
+    PATIENCE_TIME,
+    Pace,
+    backoff,
+    polite,
+)
+from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+_ROWS_PER_WRITE: Final = 2000
+_BYTES_PER_WRITE: Final = 8 * 1024 * 1024
+MISSING = "missing_result"
+COUNTS = "counts_disagree"
+
+
+class CollectStage:
+    """Fills batches in `ended` until every wire id was seen and the counts by type are the API's own.
+
+    A download that breaks, ends early or carries bad lines is repeated from its start; lines that are stored do not
+    change. What the API still omits after ten full downloads over a day becomes `failed: missing_result`.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._active: set[int] = set()
+
+    async def tick(self, now: datetime) -> int:
+        """Download what is due, up to `max_downloads` side by side; how many batches were completed."""
+        async with asyncio.TaskGroup() as group:
+            workers = [
+                group.create_task(self._work(now), name=f"download-{number}")
+                for number in range(self._context.settings.max_downloads)
+            ]
+        return sum(worker.result() for worker in workers)
+
+    async def _work(self, now: datetime) -> int:
+        done = 0
+        while (batch := await self._next(now)) is not None:
+            try:
+                done += await self.advance(batch)
+            finally:
+                self._active.discard(batch.id)
+        return done
+
+    async def _next(self, now: datetime) -> Batch | None:
+        for batch in await self._context.store.collect.to_collect(now, self._context.settings.max_downloads + 1):
+            if batch.id not in self._active:
+                self._active.add(batch.id)
+                return batch
+        return None
+
+    async def advance(self, batch: Batch) -> int:
+        """One download of one batch, and what follows from it. 1 if the batch is complete now."""
+        try:
+            meta, odd = await self._download(batch)
+        except ProviderError as exc:
+            self._context.health.note_trouble(exc.message)
+            await self._again(batch, None, exc)
+            return 0
+        self._context.health.note_answer()
+        progress = await self._context.store.collect.progress(batch)
+        now = self._context.clock.now()
+        if complete(progress, batch.api_counts):
+            await self._context.store.attention.unattend(batch.job_id, COUNTS, batch.id)
+            moved = await self._context.store.collect.collected(batch, now)
+            log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
+            return int(moved)
+        log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=odd)
+        return await self._incomplete(batch, progress, meta, now)
+
+    async def _download(self, batch: Batch) -> tuple[Meta, int]:
+        """Stream one result file into the store. Returns its headers and how many lines were no use."""
+        sieve = _Sieve(batch)
+        splitter = LineSplitter(MAX_LINE_BYTES)
+        async with self._context.provider.results(str(batch.remote_id)) as download:
+            async for chunk in download.chunks:
+                await self._take(sieve, batch, decode_split(splitter.feed(chunk)))
+                if sieve.is_full:
+                    await self._store(batch, sieve.empty())
+            await self._take(sieve, batch, decode_split(splitter.rest()))
+            await self._store(batch, sieve.empty())
+            return download.meta, sieve.odd
+
+    async def _take(self, sieve: _Sieve, batch: Batch, lines: list[ResultLine | BadLine]) -> None:
+        """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
+        numbers: dict[str, int] | None = None
+        if batch.adopted:
+            ids = [line.wire_id for line in lines if isinstance(line, ResultLine)]
+            numbers = await self._context.store.collect.numbers(batch.job_id, ids)
+        sieve.take(lines, numbers)
+
+    async def _store(self, batch: Batch, lines: list[Settled]) -> None:
+        if lines:
+            await self._context.store.collect.store_lines(batch, lines, self._context.clock.now())
+
+    async def _again(self, batch: Batch, meta: Meta | None, exc: ProviderError | None) -> None:
+        """Repeat the download: from `poll_interval`, doubling to 10 minutes; as late as the API asks, if it does."""
+        now = self._context.clock.now()
+        first = self._context.settings.poll.shortest
+        pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
+        own = backoff(batch.download_tries + 1, pace, self._context.entropy.jitter())
+        retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
+        due = now + min(polite(retry_after, own), timedelta(hours=1))
+        date = None if meta is None else meta.date
+        await self._context.store.collect.again(batch, due, date, full=meta is not None)
+
+    async def _incomplete(self, batch: Batch, progress: Progress, meta: Meta, now: datetime) -> int:
+        if not _patience_is_over(batch, meta):
+            await self._again(batch, meta, None)
+            return 0
+        missing = batch.count - progress.seen
+        words = f"the API left out {missing} of {batch.count} results of {batch.remote_id}, download after download"
+        if missing == 0:
+            words = f"{batch.remote_id}: the results are all here, but the API's counts disagree with them"
+            await self._context.store.attention.attend(batch.job_id, COUNTS, batch.id, words, now)
+            return int(await self._context.store.collect.collected(batch, now))
+        await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+        error = (MISSING_RESULT, "the API never returned a result for this request")
+        await self._context.store.collect.give_up(batch, error, errored_result(*error), now)
+        log.error("batch.results_missing", batch_id=batch.id, missing=missing)
+        return 1
+
+
+class _Sieve:
+    """Turns decoded lines into rows to store; what is not a line of this batch is counted and left out."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._rows: list[Settled] = []
+        self._bytes = 0
+        self.odd = 0
+
+    def take(self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None) -> None:
+        """Keep the lines that carry this batch's nonce, or whose id is in *numbers* if that is given."""
+        for line in lines:
+            number = None if isinstance(line, BadLine) else self._number(line.wire_id, numbers)
+            if isinstance(line, BadLine) or number is None:
+                self.odd += 1
+                continue
+            self._rows.append(_settled(number, line))
+            self._bytes += len(line.result)
+
+    def _number(self, wire: str, numbers: Mapping[str, int] | None) -> int | None:
+        if numbers is not None:
+            return numbers.get(wire)
+        parts = split_wire_id(wire)
+        return parts[1] if parts is not None and parts[0] == self._batch.nonce else None
+
+    @property
+    def is_full(self) -> bool:
+        """Time to write."""
+        return len(self._rows) >= _ROWS_PER_WRITE or self._bytes >= _BYTES_PER_WRITE
+
+    def empty(self) -> list[Settled]:
+        """Hand over what was kept."""
+        rows, self._rows, self._bytes = self._rows, [], 0
+        return rows
+
+
+def _settled(number: int, line: ResultLine) -> Settled:
+    return Settled(
+        number,
+        line.kind,
+        judge(line.kind, line.error_type, line.error_message).value,
+        line.result,
+        line.error_type,
+        line.error_message,
+        line.api_request_id,
+        line.input_tokens,
+        line.output_tokens,
+    )
+
+
+def complete(progress: Progress, counts: Counts | None) -> bool:
+    """Promise 3: every wire id was seen, and the counts by type are the API's."""
+    if counts is None or progress.seen != progress.count:
+        return False
+    wanted = Counter(
+        succeeded=counts.succeeded, errored=counts.errored, canceled=counts.canceled, expired=counts.expired
+    )
+    return +wanted == +Counter(progress.by_kind)
+
+
+def _patience_is_over(batch: Batch, meta: Meta) -> bool:
+    """Ten full downloads, this one included, over a day of the API's time."""
+    if batch.first_download_date is None or meta.date is None:
+        return False
+    enough = batch.downloads + 1 >= PATIENCE_DOWNLOADS
+    return enough and meta.date - batch.first_download_date >= PATIENCE_TIME

@@ -1,0 +1,113 @@
+"""What a person asks of an engine: take in, pause, resume, cancel, retry, adopt, disown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.domain.account import BY_USER
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.errors import GuardRefused, InputError, NoSuchThing, ProviderError, ProviderNotFound
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Batch, NewJob
+from orchestrator.engine.context import Context
+from orchestrator.engine.doubt import UNPROVABLE
+from orchestrator.engine.intake import Intake
+from orchestrator.engine.reading import asked
+from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.source import InputLine, Source
+
+_WHY: Final = "paused by a person"
+
+
+class EngineCommands:
+    """See `ports.commands.Commands` and `ports.commands.Growing`. They need the store's lock, not running stages."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._intake = Intake(context.store.intake, context.clock, context.entropy)
+
+    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        """Read *source* into a job, whole or not at all."""
+        return await self._intake.take_in(source, new, terms)
+
+    async def pause(self, job: JobId) -> bool:
+        """Send nothing new."""
+        return await self._context.store.control.pause(job, BY_USER, _WHY, self._context.clock.now())
+
+    async def resume(self, job: JobId) -> bool:
+        """Go on."""
+        return await self._context.store.control.resume(job, self._context.clock.now())
+
+    async def cancel(self, job: JobId) -> bool:
+        """Stop a job; the poll stage asks the API to cancel what is in flight."""
+        return await self._context.store.control.cancel(job, self._context.clock.now())
+
+    async def retry(self, job: JobId, only: str | None) -> int:
+        """Queue failed and canceled requests again."""
+        return await self._context.store.control.retry(job, only, self._context.clock.now())
+
+    async def adopt(self, remote_id: str, job: JobId | None) -> str:
+        """Take a remote batch for ours."""
+        if job is not None:
+            return await self._adopt_foreign(remote_id, job)
+        doubts = await self._context.store.control.doubts_about(remote_id)
+        if not doubts:
+            raise NoSuchThing(
+                f"{remote_id} is not a candidate for any batch in doubt",
+                hint="for a batch made elsewhere, name the file of its requests: batches adopt ID INPUT",
+            )
+        if len(doubts) > 1:
+            several = ", ".join(str(batch.id) for batch in doubts)
+            raise GuardRefused(
+                f"{remote_id} may be any of the batches {several}", hint="disown the other candidates first"
+            )
+        return await self._adopt_doubt(remote_id, doubts[0])
+
+    async def disown(self, remote_id: str) -> str:
+        """Say that a candidate is not ours."""
+        doubts = await self._context.store.control.doubts_about(remote_id)
+        if not await self._context.store.control.disown(remote_id):
+            raise NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
+        for batch in doubts:
+            await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+        return f"{remote_id} is not ours; the batches in doubt no longer wait for it"
+
+    async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
+        """Add requests to an open job."""
+        duplicates = await self._context.store.intake.extend(job, lines, self._context.clock.now())
+        if duplicates:
+            taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
+            raise InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
+
+    async def close(self, job: JobId) -> None:
+        """No more will come."""
+        await self._context.store.intake.close_open(job, self._context.clock.now())
+
+    async def _adopt_doubt(self, remote_id: str, batch: Batch) -> str:
+        remote = await self._remote(remote_id)
+        if not await self._context.store.doubt.claim(batch, remote, self._context.clock.now()):
+            raise GuardRefused(f"batch {batch.id} is not in doubt any more")
+        await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+        return f"{remote_id} is batch {batch.id}: it is watched and collected"
+
+    async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:
+        remote = await self._remote(remote_id)
+        context = self._context
+        page = await asked(context, context.provider.page(after_id=None, limit=1))
+        job = await context.store.control.get(job_id)
+        if not await context.store.control.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
+            raise GuardRefused(
+                f"{remote_id} has {remote.counts.total} requests, job {job.public_id} has {job.requests.total} "
+                f"({job.requests.queued} not planned yet)",
+                hint="the file must hold exactly the requests that the batch was made of, and the job be new",
+            )
+        return f"{remote_id} is taken into {job.public_id}: it is watched and collected"
+
+    async def _remote(self, remote_id: str) -> RemoteBatch:
+        try:
+            return await asked(self._context, self._context.provider.retrieve(remote_id))
+        except ProviderNotFound as exc:
+            raise NoSuchThing(f"the API does not show {remote_id}", cause=exc.message) from exc
+        except ProviderError as exc:
+            raise GuardRefused("the API could not be asked", cause=exc.message, hint="try again later") from exc

@@ -1,0 +1,49 @@
+"""What every stage is handed: the store, the API, time, chance, settings, and where to note the API's health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.ports.clock import Clock, Entropy
+from orchestrator.ports.provider import Provider
+from orchestrator.ports.store import EngineStore
+
+
+@dataclass(slots=True)
+class ApiHealth:
+    """Whether the API answers; for faces only, no stage decides by it."""
+
+    worked: bool = False
+    trouble: str | None = None
+
+    @property
+    def api_worked(self) -> bool:
+        """Some call got an answer since the start."""
+        return self.worked
+
+    @property
+    def last_trouble(self) -> str | None:
+        """Why the last call failed; None if it worked."""
+        return self.trouble
+
+    def note_answer(self) -> None:
+        """A call worked."""
+        self.worked = True
+        self.trouble = None
+
+    def note_trouble(self, why: str) -> None:
+        """A call failed."""
+        self.trouble = why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Handed to every stage."""
+
+    store: EngineStore
+    provider: Provider
+    clock: Clock
+    entropy: Entropy
+    settings: EngineSettings
+    health: ApiHealth = field(default_factory=ApiHealth)

@@ -1,0 +1,41 @@
+"""Stage export: settled requests in input order, each line exactly the API's own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import ResultRow
+from orchestrator.domain.output_lines import canceled_result, output_lines
+from orchestrator.ports.commands import Reader, Reads
+from orchestrator.ports.sink import Sink
+
+_PAGE: Final = 2000
+
+
+async def export(reader: Reader, job: JobId, sink: Sink) -> int:
+    """Write every request of *job* that is settled now; returns how many. Commits the sink, or aborts it.
+
+    Streams page by page, each from its own snapshot: settled is settled, so what was written stays true.
+    """
+    written = above = 0
+    try:
+        while rows := await reader.read(_page(job, above)):
+            above = rows[-1].number
+            written += len(rows)
+            await sink.write(output_lines((row.custom_id, _body(row)) for row in rows))
+        await sink.commit()
+    except BaseException:
+        await sink.abort()
+        raise
+    return written
+
+
+def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
+    return lambda reads: reads.results(job, above=above, limit=_PAGE)
+
+
+def _body(row: ResultRow) -> bytes:
+    """The API's own result; a request that was canceled before it was sent gets the API's word for that."""
+    return canceled_result() if row.body is None else row.body

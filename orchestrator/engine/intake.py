@@ -1,0 +1,131 @@
+"""Stage intake: a source becomes a job, whole or not at all; the same content becomes the same job."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import PurePath
+from typing import Any, Final, cast
+
+from orchestrator.domain.errors import InputError
+from orchestrator.domain.model import Duplicate, Job, NewJob
+from orchestrator.observability.logs import get_logger
+from orchestrator.ports.clock import Clock, Entropy
+from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.store import IntakeStore
+
+log = get_logger(__name__)
+
+_WHOLE_FILE: Final = 0
+
+
+class Intake:
+    """Reads sources into jobs. A killed import leaves an `importing` job, which the next start takes away."""
+
+    def __init__(self, store: IntakeStore, clock: Clock, entropy: Entropy) -> None:
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+
+    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        """See `ports.commands.Commands.take_in`."""
+        job = await self._store.begin(new, self.public_id(new.name), self._clock.now())
+        reading = _Reading(terms)
+        try:
+            await self._read(job, source, reading)
+            return await self._conclude(job, source, new, reading)
+        except BaseException:
+            await self._store.discard(job.id)
+            raise
+
+    def public_id(self, name: str) -> str:
+        """What people call the job: its name, cut down to what a shell takes, and four characters of chance."""
+        kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name).strip("-.")
+        return f"{kept[:40] if kept else 'job'}-{self._entropy.nonce()[:6]}"
+
+    async def _read(self, job: Job, source: Source, reading: _Reading) -> None:
+        chunks = cast("Any", source.chunks())
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                lines = [item for item in chunk if isinstance(item, InputLine)]
+                problems = [item for item in chunk if isinstance(item, Problem)]
+                if lines and not reading.is_lost:
+                    duplicates = await self._store.add(job.id, lines, self._clock.now())
+                    problems += [_duplicate(source, duplicate) for duplicate in duplicates]
+                    reading.taken += len(lines) - len(duplicates)
+                if problems:
+                    reading.note(problems)
+                    if not reading.is_lost:
+                        await self._store.add_refused(job.id, problems)
+
+    async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> TakenIn:
+        """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
+        if reading.is_lost or reading.taken == 0:
+            await self._store.discard(job.id)
+            return reading.outcome(None, attached=False)
+        if not reading.terms.anew:
+            same = await self._store.same_content(source.content_hash, new)
+            if same is not None:
+                await self._store.discard(job.id)
+                return reading.outcome(same, attached=True)
+            await self._refuse_changed(source, new)
+        done = await self._store.finish(job.id, source.content_hash, source.size_bytes, self._clock.now())
+        log.info("job.taken_in", job=done.public_id, requests=done.requests.total, refused=len(reading.refused))
+        return reading.outcome(done, attached=False)
+
+    async def _refuse_changed(self, source: Source, new: NewJob) -> None:
+        """A file that changed under the same name is told, not mixed. The caller discards the import."""
+        old = await self._store.same_source(new.source, new.name)
+        if old is None or not PurePath(new.source).is_absolute():
+            return
+        raise InputError(
+            f"{source.name} is not the same any more as when job {old.public_id} was made from it",
+            cause="its content, API version or betas differ; nothing was stored or sent",
+            hint=f"--new makes another job of all of it; `orchestrator resume {old.public_id}` finishes the old one",
+        )
+
+
+class _Reading:
+    """What has been read so far, and whether it can still become a job."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.taken = 0
+        self.refused: set[int] = set()
+        self._problems: list[Problem] = []
+        self._count = 0
+        self._whole = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Nothing of it will be stored: a problem without `--skip-bad`, or one with the file as a whole."""
+        return self._whole or (self._count > 0 and not self.terms.skip_bad)
+
+    def note(self, problems: list[Problem]) -> None:
+        """Count problems and keep the first of them."""
+        self._count += len(problems)
+        self._whole = self._whole or any(problem.line == _WHOLE_FILE for problem in problems)
+        self.refused.update(problem.line for problem in problems)
+        room = self.terms.max_problems - len(self._problems)
+        self._problems += problems[: max(room, 0)]
+
+    def outcome(self, job: Job | None, *, attached: bool) -> TakenIn:
+        """What became of it."""
+        return TakenIn(
+            job=job,
+            attached=attached,
+            problems=tuple(self._problems),
+            problem_count=self._count,
+            refused=0 if job is None else len(self.refused),
+        )
+
+
+def _duplicate(source: Source, duplicate: Duplicate) -> Problem:
+    first = f"{source.name}:{duplicate.first_line}"
+    return Problem(
+        line=duplicate.line,
+        field="custom_id",
+        message=f"{duplicate.custom_id!r} is taken by {first}",
+        remedy="give every request of a job a custom_id of its own",
+        raw=duplicate.custom_id.encode()[:65536],
+    )

@@ -1,0 +1,86 @@
+"""Narrowing a refused batch down, so that a poisoned request does not sink the others (promise 4).
+
+- A 400 that names a request fails that one; the others are planned again.
+- An unnamed 400 is halved once. If both halves are refused with the same words, the cause is not in a request: the job
+  pauses with the words, and nothing is failed. Else halving goes on, down to the request at fault.
+- A 413 is halved, down to one request, which fails as too large.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from orchestrator.domain.account import REFUSED
+from orchestrator.domain.answers import Invalid
+from orchestrator.domain.model import Batch
+from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.states import BatchState
+from orchestrator.engine.context import Context
+from orchestrator.engine.reading import pause_for
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+_INVALID: Final = "invalid_request_error"
+_TOO_LARGE: Final = "request_too_large"
+#: The halves of a batch that was refused as a whole: here the two are compared before anything is failed.
+_FIRST_HALVES: Final = 1
+_PENDING: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
+
+
+class Narrowing:
+    """What to do with a batch that the API refused for what is in it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def too_large(self, batch: Batch, why: str, now: datetime) -> None:
+        """413."""
+        await self._split_or_fail(batch, _TOO_LARGE, why, now)
+
+    async def invalid(self, batch: Batch, answer: Invalid, now: datetime) -> None:
+        """400 or 422, with or without the place of the request at fault."""
+        if answer.index is not None and answer.index < batch.count:
+            await self._fail(batch, answer.index, _INVALID, answer.why, now)
+        elif batch.depth == _FIRST_HALVES:
+            await self._context.store.narrow.park(batch, answer.why, now)
+            await self.settle_parked(now)
+        else:
+            await self._split_or_fail(batch, _INVALID, answer.why, now)
+
+    async def settle_parked(self, now: datetime) -> None:
+        """Decide halves that waited for their sibling's word."""
+        for batch, sibling in await self._context.store.narrow.parked():
+            if sibling is not None and _undecided(sibling):
+                continue
+            if sibling is not None and sibling.state is BatchState.PLANNED and sibling.refusal == batch.refusal:
+                await self._same_words(batch, sibling, now)
+            else:
+                words = "" if batch.refusal is None else batch.refusal
+                await self._split_or_fail(batch, _INVALID, words, now)
+
+    async def _same_words(self, batch: Batch, sibling: Batch, now: datetime) -> None:
+        words = "" if batch.refusal is None else batch.refusal
+        if await pause_for(self._context, batch.job_id, REFUSED, words, now):
+            log.error("job.refused", job_id=batch.job_id, why=words)
+        for half in (batch, sibling):
+            await self._context.store.narrow.abandon(half, words, now)
+
+    async def _split_or_fail(self, batch: Batch, error_type: str, why: str, now: datetime) -> None:
+        if batch.count == 1:
+            await self._fail(batch, 0, error_type, why, now)
+            return
+        nonces = (self._context.entropy.nonce(), self._context.entropy.nonce())
+        await self._context.store.narrow.halve(batch, nonces, why, now)
+        log.warning("batch.halved", batch_id=batch.id, requests=batch.count, why=why)
+
+    async def _fail(self, batch: Batch, index: int, error_type: str, why: str, now: datetime) -> None:
+        failed = (index, error_type, why, errored_result(error_type, why))
+        await self._context.store.narrow.abandon(batch, why, now, failed=failed)
+        log.warning("request.refused", batch_id=batch.id, place=index, why=why)
+
+
+def _undecided(sibling: Batch) -> bool:
+    """True while the sibling's fate is open: not sent yet, or sent without a clear answer."""
+    return sibling.state in _PENDING or (sibling.state is BatchState.PLANNED and sibling.refusal is None)

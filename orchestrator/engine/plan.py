@@ -1,0 +1,97 @@
+"""Stage plan: cuts queued requests into batches, as far as the account's queue has room."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from orchestrator.domain.ids import request_id
+from orchestrator.domain.limits import API_MAX_REQUESTS
+from orchestrator.domain.model import Load, Plannable
+from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.packing import Caps, pack
+from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+#: Planned batches waiting to be sent, per upload slot: enough that an upload never waits for the planner.
+_AHEAD = 2
+
+
+class PlanStage:
+    """Moves requests `queued → batched` into new `planned` batches.
+
+    Admission is a sliding window over requests that have not ended, across all jobs: the account's queue limit. Room
+    goes to the job that uses the least of it for its priority; it waits for room for a full batch of its own rather
+    than being overtaken for ever by smaller ones.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._max_requests: int | None = None
+
+    async def tick(self, now: datetime) -> int:
+        """Plan until nothing fits; how many batches were planned."""
+        planned = 0
+        while True:
+            load = await self._context.store.plan.load()
+            if not self._has_room(load):
+                return planned
+            moved: int | None = 0
+            for candidate in _fair(await self._context.store.plan.plannable()):
+                moved = await self._plan_one(candidate, load, now)
+                if moved is None:
+                    return planned
+                if moved:
+                    break
+            if not moved:
+                return planned
+            planned += moved
+
+    def _has_room(self, load: Load) -> bool:
+        settings = self._context.settings
+        return load.waiting_batches < _AHEAD * settings.max_uploads and load.batches < settings.max_in_flight_batches
+
+    async def _plan_one(self, candidate: Plannable, load: Load, now: datetime) -> int | None:
+        """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""
+        store, settings, job = self._context.store.plan, self._context.settings, candidate.job
+        caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
+        found = pack(await store.queued(job.id, caps.requests + 1), caps)
+        if not found.numbers:
+            return await self._fail_first(candidate, now) if found.full else 0
+        if job.still_open and not found.full and now - job.added_at < settings.linger:
+            return 0
+        if len(found.numbers) > settings.max_in_flight_requests - load.requests:
+            return None
+        batch = await store.plan(job, found, self._context.entropy.nonce(), now)
+        if batch is None:
+            return 0
+        log.info(
+            "batch.planned", job=job.public_id, batch_id=batch, requests=len(found.numbers), bytes=found.size_bytes
+        )
+        return 1
+
+    async def _most(self) -> int:
+        """How many requests a batch may have."""
+        if self._max_requests is None:
+            settings = self._context.settings
+            most = settings.max_requests
+            if most is None:
+                most = API_MAX_REQUESTS - await self._context.store.plan.spread()
+            self._max_requests = min(most, settings.max_in_flight_requests)
+        return self._max_requests
+
+    async def _fail_first(self, candidate: Plannable, now: datetime) -> int:
+        """The first queued request does not fit a batch alone (the byte limit was lowered since intake)."""
+        job = candidate.job.id
+        (number, size), *_ = await self._context.store.plan.queued(job, 1)
+        words = f"the request has {size} bytes of params; a batch may have {self._context.settings.max_bytes}"
+        error = ("request_too_large", words)
+        failed = await self._context.store.plan.fail_queued(job, number, error, errored_result(*error), now)
+        log.warning("request.too_large", job=candidate.job.public_id, request=request_id(job, number), bytes=size)
+        return int(failed)
+
+
+def _fair(candidates: list[Plannable]) -> list[Plannable]:
+    """The job with the least in flight for its priority first; among equals the older one."""
+    return sorted(candidates, key=lambda c: (c.in_flight / c.job.priority, c.job.id))

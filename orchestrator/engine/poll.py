@@ -1,0 +1,144 @@
+"""Stage poll: one list call sees every batch; asks the API to cancel what a person canceled (promise 5)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from orchestrator.domain.account import OTHER_ACCOUNT
+from orchestrator.domain.answers import Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
+from orchestrator.domain.model import Batch
+from orchestrator.domain.states import BatchState
+from orchestrator.domain.waiting import RETENTION_ALARM, STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.engine.context import Context
+from orchestrator.engine.reading import READ_GATE, Gates, asked, pause_for, same_account, shut_after, walk
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+STUCK = "stuck"
+MISSING = "missing"
+RETENTION = "retention"
+
+
+class PollStage:
+    """Moves batches `in_progress → canceling → ended` by what the API says, never by counts or by a failed question."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._gates = Gates(context=context)
+        self._next_look: datetime | None = None
+        self._unseen_since: dict[int, datetime] = {}  # by the API's Date; a hint for attention, nothing acts on it
+
+    async def tick(self, now: datetime) -> int:
+        """One look if one is due; how many batches moved."""
+        moved = await self._cancel(now)
+        batches = await self._context.store.poll.watched()
+        if not batches:
+            self._next_look = None
+            return moved
+        if (self._next_look is not None and now < self._next_look) or await self._gates.is_shut(READ_GATE, now):
+            return moved
+        try:
+            moved += await self._look(batches, now)
+        except ProviderRefused as exc:
+            await self._refused(batches, exc, now)
+        except ProviderError as exc:
+            await shut_after(self._context, exc, now)
+        else:
+            await self._gates.open(READ_GATE)
+        self._next_look = now + self._pause(batches, now)
+        return moved
+
+    def _pause(self, batches: list[Batch], now: datetime) -> timedelta:
+        """The youngest batch sets the pace: the others are seen by the same call."""
+        youngest = max(batch.sent_at if batch.sent_at is not None else now for batch in batches)
+        return poll_pause(now - youngest, self._context.settings.poll, self._context.entropy.jitter())
+
+    async def _look(self, batches: list[Batch], now: datetime) -> int:
+        waiting = {batch.remote_id: batch for batch in batches}
+        bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
+        moved, meta = 0, Meta()
+        async for page, meta in walk(self._context, bottom):
+            for remote in page.batches:
+                batch = waiting.pop(remote.id, None)
+                if batch is not None:
+                    moved += await self._seen(batch, remote, meta, now)
+            if not waiting:
+                break
+        for batch in waiting.values():
+            moved += await self._unlisted(batch, meta, now)
+        await self._retention(meta, now)
+        return moved
+
+    async def _seen(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> int:
+        """What one batch's line in the list means. An unchanged batch writes nothing."""
+        store = self._context.store
+        if self._unseen_since.pop(batch.id, None) is not None:
+            await store.attention.unattend(batch.job_id, MISSING, batch.id)
+        if remote.status is RemoteStatus.ENDED:
+            await store.attention.unattend(batch.job_id, STUCK, batch.id)
+            return int(await store.poll.ended(batch, remote, now))
+        if meta.date is not None and meta.date - remote.created_at > STUCK_AFTER:
+            words = f"batch {remote.id} should have ended by {remote.expires_at:%Y-%m-%d %H:%M} UTC and has not"
+            await store.attention.attend(batch.job_id, STUCK, batch.id, words, now)
+        if remote.status is RemoteStatus.CANCELING and batch.state is BatchState.IN_PROGRESS:
+            return int(await store.poll.seen_canceling(batch, now))
+        return 0
+
+    async def _unlisted(self, batch: Batch, meta: Meta, now: datetime) -> int:
+        """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""
+        if not same_account(meta, batch.organization, batch.workspace):
+            needed = f"organization {batch.organization}, workspace {batch.workspace}"
+            words = f"batch {batch.remote_id} was sent with {needed}; the key in use is of another account"
+            await pause_for(self._context, batch.job_id, OTHER_ACCOUNT, words, now)
+            return 0
+        try:
+            remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+        except ProviderNotFound as exc:
+            await self._missing(batch, meta, exc.message, now)
+            return 0
+        return await self._seen(batch, remote, meta, now)
+
+    async def _missing(self, batch: Batch, meta: Meta, why: str, now: datetime) -> None:
+        if meta.date is None:
+            return
+        since = self._unseen_since.setdefault(batch.id, meta.date)
+        if meta.date - since >= UNREADABLE_AFTER:
+            words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
+            await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+
+    async def _retention(self, meta: Meta, now: datetime) -> None:
+        """Raise attention for ended batches whose results will soon be gone (29 days after `created_at`)."""
+        if meta.date is None:
+            return
+        for batch in await self._context.store.poll.uncollected():
+            if batch.created_at is not None and meta.date - batch.created_at > RETENTION_ALARM:
+                words = (
+                    f"the results of {batch.remote_id} are deleted at the API 29 days after {batch.created_at:%Y-%m-%d}"
+                )
+                await self._context.store.attention.attend(batch.job_id, RETENTION, batch.id, words, now)
+
+    async def _refused(self, batches: list[Batch], exc: ProviderRefused, now: datetime) -> None:
+        if exc.blocked is not None:
+            for job in {batch.job_id for batch in batches}:
+                await pause_for(self._context, job, exc.blocked, exc.message, now)
+        await shut_after(self._context, exc, now)
+
+    async def _cancel(self, now: datetime) -> int:
+        """Ask the API to cancel the batches of canceled jobs. A refusal means that one ended: the next look tells."""
+        if await self._gates.is_shut(READ_GATE, now):
+            return 0
+        moved = 0
+        for batch in await self._context.store.poll.to_cancel():
+            try:
+                await asked(self._context, self._context.provider.cancel(str(batch.remote_id)))
+            except (ProviderRefused, ProviderNotFound) as exc:
+                log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
+                self._next_look = now
+            except ProviderError as exc:
+                await shut_after(self._context, exc, now)
+                break
+            # Marked also after a refusal: the batch is watched on as `canceling` until the API says that it ended.
+            moved += await self._context.store.poll.asked_to_cancel(batch, now)
+        return moved

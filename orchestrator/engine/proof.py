@@ -1,0 +1,91 @@
+"""Whose is a remote batch? Only its results tell: a wire id with our nonce is proof (promise 2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.errors import ProviderError, ProviderNotFound
+from orchestrator.domain.ids import split_wire_id
+from orchestrator.domain.line_splitter import LineSplitter
+from orchestrator.domain.model import Batch
+from orchestrator.domain.result_lines import MAX_LINE_BYTES, ResultLine, decode_split
+from orchestrator.domain.waiting import PROOF_LINES
+from orchestrator.engine.context import Context
+from orchestrator.engine.reading import asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """One line has the nonce of *batch*."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Enough complete lines, or all of them, without a nonce of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsure:
+    """The results could not be read, or not far enough. `gone`: the API says 404."""
+
+    why: str
+    gone: bool
+
+
+Verdict = Ours | Foreign | Unsure
+
+
+async def prove(context: Context, remote: RemoteBatch) -> Verdict:
+    """Read the results of *remote*, which has ended, until it is sure whose they are."""
+    try:
+        return await _read(context, remote)
+    except ProviderNotFound as exc:
+        return Unsure(why=exc.message, gone=True)
+    except ProviderError as exc:
+        return Unsure(why=exc.message, gone=False)
+
+
+async def _read(context: Context, remote: RemoteBatch) -> Verdict:
+    """A clean end short of the batch's own count proves nothing: a cut download may look like that."""
+    seen = 0
+    async with aclosing(_wire_ids(context, remote.id)) as wires:
+        async for wire in wires:
+            seen += 1
+            if (batch := await _owner(context, wire)) is not None:
+                return Ours(batch=batch)
+            if seen >= PROOF_LINES:
+                return Foreign()
+    if seen >= remote.counts.total:
+        return Foreign()
+    return Unsure(why=f"the results ended after {seen} of {remote.counts.total} lines", gone=False)
+
+
+async def _wire_ids(context: Context, remote_id: str) -> AsyncGenerator[str, None]:
+    """The custom ids of the complete lines of a result file."""
+    splitter = LineSplitter(MAX_LINE_BYTES)
+    async with context.provider.results(remote_id) as download:
+        async for chunk in download.chunks:
+            for line in decode_split(splitter.feed(chunk)):
+                if isinstance(line, ResultLine):
+                    yield line.wire_id
+    for line in decode_split(splitter.rest()):
+        if isinstance(line, ResultLine):
+            yield line.wire_id
+
+
+async def _owner(context: Context, wire: str) -> Batch | None:
+    parts = split_wire_id(wire)
+    return None if parts is None else await context.store.evidence.by_nonce(parts[0])
+
+
+async def look_up(context: Context, remote_id: str) -> RemoteBatch | None:
+    """One remote batch, or None if the API does not show it now (which proves nothing)."""
+    try:
+        return await asked(context, context.provider.retrieve(remote_id))
+    except ProviderNotFound:
+        return None

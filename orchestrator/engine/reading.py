@@ -1,0 +1,103 @@
+"""Asking the API politely: one place where the end of a read becomes an answer, a wait, or a pause."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from orchestrator.domain.account import REMEDIES
+from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch
+from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.waiting import Pace, backoff, polite
+from orchestrator.engine.context import Context
+
+T = TypeVar("T")
+
+READ_GATE: Final = "read"
+CREATE_GATE: Final = "create"
+GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
+PAGE: Final = 1000  #: Source: the list takes limits from 1 to 1000 (SDK 2.12, Message Batches API reference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """Shuts a kind of call for a while and opens it again."""
+
+    context: Context
+
+    async def is_shut(self, name: str, now: datetime) -> bool:
+        """True while the API asked us to wait. A gate from the future (the clock was set back) is open."""
+        gate = await self.context.store.gates.get(name)
+        return gate is not None and gate.set_at <= now < gate.until
+
+    async def tries(self, name: str) -> int:
+        """How many calls of this kind failed in a row."""
+        gate = await self.context.store.gates.get(name)
+        return 0 if gate is None else gate.tries
+
+    async def shut(self, name: str, why: str, retry_after_s: float | None, now: datetime) -> None:
+        """Wait as long as the API asks, or with growing pauses of our own."""
+        own = backoff(await self.tries(name) + 1, GATE_PACE, self.context.entropy.jitter())
+        await self.context.store.gates.shut(name, now + polite(retry_after_s, own), why, now)
+
+    async def open(self, name: str) -> None:
+        """A call worked: forget the streak. Writes nothing when there is none."""
+        if await self.context.store.gates.get(name) is not None:
+            await self.context.store.gates.open(name)
+
+
+async def pause_for(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
+    """Pause *job* because only a person can help: the API's words, and what to do."""
+    return await context.store.control.pause(job, code, f"{words} — {REMEDIES[code]}", now)
+
+
+async def asked(context: Context, call: Awaitable[T]) -> T:
+    """Await *call* and note whether the API answers. Raises what it raises."""
+    try:
+        answer = await call
+    except ProviderRefused as exc:
+        context.health.note_answer()
+        context.health.note_trouble(exc.message)
+        raise
+    except ProviderError as exc:
+        context.health.note_trouble(exc.message)
+        raise
+    context.health.note_answer()
+    return answer
+
+
+async def shut_after(context: Context, exc: ProviderError, now: datetime) -> None:
+    """After a read that failed: wait before the next one."""
+    retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
+    await Gates(context=context).shut(READ_GATE, exc.message, retry_after, now)
+
+
+async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> AsyncIterator[tuple[BatchPage, Meta]]:
+    """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
+
+    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below.
+    """
+    after: str | None = None
+    while True:
+        page = await asked(context, context.provider.page(after_id=after, limit=limit))
+        yield page, page.meta
+        oldest = page.batches[-1].created_at if page.batches else None
+        if not page.has_more or oldest is None or oldest < until:
+            return
+        after = page.batches[-1].id
+
+
+def same_account(meta: Meta, organization: str | None, workspace: str | None) -> bool:
+    """False only where both sides name an account and the names differ."""
+    for seen, known in ((meta.organization, organization), (meta.workspace, workspace)):
+        if seen is not None and known is not None and seen != known:
+            return False
+    return True
+
+
+def newest(page: BatchPage) -> RemoteBatch | None:
+    """The batch on top of the list."""
+    return page.batches[0] if page.batches else None

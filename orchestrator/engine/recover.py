@@ -1,0 +1,42 @@
+"""Recovery: what a crash left, made whole. First at the start, then in turn; there is no other way to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+
+from orchestrator.domain.ids import BatchId
+from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class RecoverStage:
+    """Moves batches `submitting → in_doubt` whose POST nobody watches, and drops what a canceled job still queues.
+
+    active: the batches whose POST a task of this process is watching.
+    """
+
+    def __init__(self, context: Context, active: Callable[[], AbstractSet[BatchId]]) -> None:
+        self._context = context
+        self._active = active
+
+    async def start(self, now: datetime) -> int:
+        """At the start nobody watches anything: every intent without an answer is in doubt."""
+        restarted = await self._context.store.doubt.restart_waits(now)
+        if restarted:
+            log.info("doubt.waits_restarted", batches=restarted)
+        return await self.tick(now)
+
+    async def tick(self, now: datetime) -> int:
+        """How many rows were made whole."""
+        moved = 0
+        for batch in await self._context.store.submit.stranded():
+            if batch.id not in self._active():
+                moved += await self._context.store.submit.doubt(batch, "the POST was interrupted", now)
+                log.warning("batch.in_doubt", batch_id=batch.id)
+        for job in await self._context.store.control.canceling():
+            moved += await self._context.store.control.cancel_queued(job.id)
+        return moved

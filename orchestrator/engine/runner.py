@@ -1,0 +1,87 @@
+"""The runner: ticks every stage until told to stop. The only place where stages loop and wait.
+
+Core tasks live and die together (promise 11): one that fails ends the others, and its error rises. A full disk is the
+exception: the stage is tried again every five seconds; it sends nothing meanwhile, because it cannot store an intent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.domain.errors import StoreFull
+from orchestrator.engine.collect import CollectStage
+from orchestrator.engine.context import Context
+from orchestrator.engine.doubt import DoubtStage
+from orchestrator.engine.plan import PlanStage
+from orchestrator.engine.poll import PollStage
+from orchestrator.engine.probe import ProbeStage
+from orchestrator.engine.recover import RecoverStage
+from orchestrator.engine.settle import SettleStage
+from orchestrator.engine.submit import SubmitStage
+from orchestrator.engine.sweep import SweepStage
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+Tick = Callable[[datetime], Awaitable[int]]
+
+#: From one tick to the next when there was nothing to do. A tick that finds nothing is a few indexed reads.
+_SHORTEST: Final = timedelta(milliseconds=20)
+_LONGEST: Final = timedelta(seconds=1)
+_FULL_DISK: Final = timedelta(seconds=5)
+
+
+class Runner:
+    """Every stage, in the order of the road."""
+
+    def __init__(self, context: Context, *, keep_probing: bool = False) -> None:
+        self._context = context
+        self.plan = PlanStage(context)
+        self.submit = SubmitStage(context)
+        self.doubt = DoubtStage(context)
+        self.poll = PollStage(context)
+        self.collect = CollectStage(context)
+        self.settle = SettleStage(context)
+        self.sweep = SweepStage(context)
+        self.recover = RecoverStage(context, lambda: self.submit.active)
+        self.stages: dict[str, Tick] = {
+            "recover": self.recover.tick,
+            "plan": self.plan.tick,
+            "submit": self.submit.tick,
+            "doubt": self.doubt.tick,
+            "poll": self.poll.tick,
+            "collect": self.collect.tick,
+            "settle": self.settle.tick,
+            "sweep": self.sweep.tick,
+        }
+        if keep_probing:
+            self.stages["probe"] = ProbeStage(context).tick
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
+        await self.recover.start(self._context.clock.now())
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._every(tick, name), name=name) for name, tick in self.stages.items()]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def _every(self, tick: Tick, name: str) -> None:
+        """Tick, and wait: not at all after work was done, longer and longer while there is none."""
+        pause = _SHORTEST
+        while True:
+            try:
+                moved = await tick(self._context.clock.now())
+            except StoreFull as exc:
+                log.error("store.full", stage=name, why=exc.message)
+                await self._context.clock.sleep(_FULL_DISK)
+                continue
+            pause = _SHORTEST if moved else min(pause * 2, self._longest())
+            await self._context.clock.sleep(pause)
+
+    def _longest(self) -> timedelta:
+        """Idle pauses stay below the time between two looks, so that a short poll interval is kept."""
+        return min(_LONGEST, max(self._context.settings.poll.shortest / 2, _SHORTEST))

@@ -1,0 +1,76 @@
+"""Stage settle: the last word on what did not succeed, and the end of jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
+from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
+from orchestrator.domain.model import Batch
+from orchestrator.engine.context import Context
+from orchestrator.engine.reading import READ_GATE, Gates, asked, pause_for, shut_after
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+_DELETES_PER_TICK = 20
+
+
+class SettleStage:
+    """Moves batches `ended → settled`, requests `batched → queued | failed | canceled`, jobs to their end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._gates = Gates(context=context)
+
+    async def tick(self, now: datetime) -> int:
+        """How many batches and jobs moved."""
+        moved = 0
+        for batch in await self._context.store.settle.to_settle():
+            moved += await self.advance(batch, now)
+        for job in await self._context.store.settle.finish_jobs(now):
+            log.info("job.over", job=job.public_id, succeeded=job.requests.succeeded, failed=job.requests.failed)
+            moved += 1
+        if self._context.settings.delete_after_collect:
+            await self._delete(now)
+        return moved
+
+    async def advance(self, batch: Batch, now: datetime) -> int:
+        """Settle one collected batch, slice by slice; a pause that its rows ask for comes before the slice is queued.
+
+        So a crash in between leaves a paused job, never a job that sends again what a person stopped.
+        """
+        await self._pause_first(batch, now)
+        totals: dict[str, int] = {}
+        while (counts := await self._slice(batch, now)) is not None:
+            for outcome, count in counts.items():
+                totals[outcome] = totals.get(outcome, 0) + count
+        log.info("batch.settled", batch_id=batch.id, **totals)
+        return 1
+
+    async def _slice(self, batch: Batch, now: datetime) -> dict[str, int] | None:
+        return await self._context.store.settle.settle(batch, self._context.settings.max_attempts, now)
+
+    async def _pause_first(self, batch: Batch, now: datetime) -> None:
+        outcomes = await self._context.store.settle.outcomes(batch)
+        job = await self._context.store.control.get(batch.job_id)
+        if outcomes.get("credit", 0) and batch.resumes == job.resumes:
+            words = f"{outcomes['credit']} requests came back because the credit balance is too low"
+            await pause_for(self._context, batch.job_id, BILLING, words, now)
+        if outcomes.get("canceled", 0) and batch.cancel_asked_at is None:
+            words = f"{outcomes['canceled']} requests of {batch.remote_id} were canceled by somebody else"
+            await pause_for(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
+
+    async def _delete(self, now: datetime) -> None:
+        """For privacy: a batch is deleted at the API once every result is stored."""
+        if await self._gates.is_shut(READ_GATE, now):
+            return
+        for batch in await self._context.store.settle.to_delete(_DELETES_PER_TICK):
+            try:
+                await asked(self._context, self._context.provider.delete(str(batch.remote_id)))
+            except ProviderNotFound:
+                pass  # deleted before, and the answer was lost
+            except (ProviderRefused, ProviderError) as exc:
+                await shut_after(self._context, exc, now)
+                return
+            await self._context.store.settle.deleted(batch, now)

@@ -1,0 +1,1 @@
+"""What tests share: a world of store, engine and sandbox whose time is moved by hand."""

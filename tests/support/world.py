@@ -1,0 +1,255 @@
+"""A world for engine tests: the real store, the real provider code, the sandbox as the API, and time moved by hand.
+
+Nothing here is a mock: the clock and the chance are injected through the engine's own ports, and the API is the
+sandbox's machine behind its in-process transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
+from orchestrator.domain.model import Batch, Job, JobStatus, NewJob
+from orchestrator.domain.params import Rules
+from orchestrator.domain.waiting import Pace
+from orchestrator.engine.commands import EngineCommands
+from orchestrator.engine.context import Context
+from orchestrator.engine.export import export
+from orchestrator.engine.runner import Runner
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.inputs import source_from_objects
+from orchestrator.ports.commands import Terms
+from orchestrator.provider.client import AnthropicProvider
+from orchestrator.provider.credentials import find
+from orchestrator.provider.settings import ProviderSettings
+from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
+from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Store
+
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+API_VERSION = "2023-06-01"
+
+QUICK = EngineSettings(
+    max_requests=100,
+    max_bytes=1_000_000,
+    linger=timedelta(seconds=5),
+    max_in_flight_requests=100_000,
+    max_in_flight_batches=1000,
+    max_uploads=2,
+    max_downloads=2,
+    poll=Pace(shortest=timedelta(seconds=30), longest=timedelta(minutes=5)),
+    doubt_wait=timedelta(minutes=20),
+    max_attempts=3,
+    delete_after_collect=False,
+)
+
+
+class HandClock:
+    """Our clock and the API's, moved by hand; `sleep` returns once time was moved far enough."""
+
+    def __init__(self, api: ScaledClock) -> None:
+        self._now = START
+        self._api = api
+
+    def now(self) -> datetime:
+        """The time."""
+        return self._now
+
+    async def sleep(self, pause: timedelta) -> None:
+        """Move time on: nobody else lives in this world."""
+        self.advance(pause)
+        await asyncio.sleep(0)
+
+    async def sleep_seconds(self, seconds: float) -> None:
+        """The same, for the provider."""
+        await self.sleep(timedelta(seconds=seconds))
+
+    def advance(self, pause: timedelta, *, api: timedelta | None = None) -> None:
+        """Both clocks go on; *api* gives the API's its own step."""
+        self._now += pause
+        self._api.advance(pause if api is None else api)
+
+
+class SeededEntropy:
+    """Chance from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def nonce(self) -> Nonce:
+        """A new nonce."""
+        return Nonce("".join(self._random.choices(NONCE_ALPHABET, k=NONCE_LENGTH)))
+
+    def jitter(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+
+@dataclass
+class World:
+    """One process's life on one store and one API; `restarted` gives the next life."""
+
+    path: Path
+    sandbox: Sandbox
+    clock: HandClock
+    store: Store
+    provider: AnthropicProvider
+    context: Context
+    runner: Runner
+    commands: EngineCommands
+    sent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> Machine:
+        """The API's ground truth."""
+        return self.sandbox.machine
+
+    @property
+    def creates(self) -> int:
+        """How many POSTs the API counted."""
+        return self.machine.calls["create"]
+
+    def script(self, endpoint: str, fault: str, times: int = 1) -> None:
+        """The next *times* calls of *endpoint* go wrong this way."""
+        self.machine.plan.script(endpoint, fault, times)
+
+    def advance(self, pause: timedelta, *, api: timedelta | None = None) -> None:
+        """Let time pass."""
+        self.clock.advance(pause, api=api)
+
+    async def submit(
+        self, count: int = 10, *, name: str = "job", params: Sequence[dict[str, object]] | None = None, priority: int = 10
+    ) -> Job:
+        """Take *count* requests in, `r1`…; or one for each of *params*."""
+        bodies = [message(f"{name} {i}") for i in range(1, count + 1)] if params is None else list(params)
+        requests = [{"custom_id": f"r{i}", "params": body} for i, body in enumerate(bodies, 1)]
+        source = source_from_objects(requests, name=f"<{name}>", rules=Rules(api_version=API_VERSION))
+        new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
+        taken = await self.commands.take_in(source, new, Terms(anew=True))
+        assert taken.job is not None, taken.problems
+        return taken.job
+
+    async def tick(self, *stages: str) -> int:
+        """Tick these stages in order, now."""
+        moved = 0
+        for stage in stages:
+            moved += await self.runner.stages[stage](self.clock.now())
+        return moved
+
+    async def round(self) -> int:
+        """Tick every stage once, in the order of the road."""
+        return await self.tick(*self.runner.stages)
+
+    async def settle(self, *, step: timedelta = timedelta(minutes=1), rounds: int = 400) -> None:
+        """Let time pass and stages tick until every job is over or waits for a person."""
+        for _ in range(rounds):
+            await self.round()
+            jobs = await self.store.read(lambda reads: reads.unfinished())
+            if all(job.state == "paused" for job in jobs):
+                return
+            self.advance(step)
+        raise AssertionError(f"not settled: {[await self.status(job.id) for job in jobs]}")
+
+    async def status(self, job: JobId) -> JobStatus:
+        """One look."""
+        return await self.store.read(lambda reads: reads.status(reads.get(job)))
+
+    async def batches(self, job: JobId) -> list[Batch]:
+        """Every batch of the job."""
+        return await self.store.read(lambda reads: reads.batches(job))
+
+    async def states(self, job: JobId) -> list[str]:
+        """The batches' states, in the order of planning."""
+        return [batch.state.value for batch in await self.batches(job)]
+
+    async def results(self, job: JobId) -> list[dict[str, object]]:
+        """The exported lines, decoded."""
+        sink = MemorySink()
+        await export(self.store, job, sink)
+        return [json.loads(line) for line in sink.text.splitlines()]
+
+    def bought(self) -> Counter[str]:
+        """How often each body of params was executed and billed, by its sha256."""
+        return Counter(row.params_sha256 for row in self.machine.ledger() if row.billed)
+
+
+class MemorySink:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.text = b""
+        self.state = "open"
+
+    async def write(self, chunk: bytes) -> None:
+        """Keep it."""
+        self.text += chunk
+
+    async def commit(self) -> None:
+        """Done."""
+        self.state = "committed"
+
+    async def abort(self) -> None:
+        """Given up."""
+        self.state = "aborted"
+
+
+def message(text: str, **more: object) -> dict[str, object]:
+    """Params that the API takes."""
+    return {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": text}], **more}
+
+
+def sha256_of(params: bytes) -> str:
+    """How the API's books name a body of params."""
+    return hashlib.sha256(params).hexdigest()
+
+
+@asynccontextmanager
+async def new_world(
+    path: Path,
+    *,
+    settings: EngineSettings = QUICK,
+    sandbox: Sandbox | None = None,
+    clock: HandClock | None = None,
+    seed: int = 1,
+    machine: MachineSettings | None = None,
+    **changes: object,
+) -> AsyncIterator[World]:
+    """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process."""
+    if sandbox is None:
+        chosen = MachineSettings(batch_seconds=(60, 600)) if machine is None else machine
+        api_clock = ScaledClock(0, start=START)
+        sandbox = build_sandbox(SandboxSettings(machine=chosen, speed=0), clock=api_clock)
+    if clock is None:
+        clock = HandClock(sandbox.clock)
+    lock = Lock.take(path, patience_s=0)
+    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True)
+    provider = AnthropicProvider(
+        ProviderSettings(base_url="http://127.0.0.1", timeout=timedelta(seconds=2)),
+        transport=sandbox.transport(),
+        credentials=find({"ANTHROPIC_API_KEY": "sandbox"}),
+        sleep=clock.sleep_seconds,
+    )
+    context = Context(
+        store=store,
+        provider=provider,
+        clock=clock,
+        entropy=SeededEntropy(seed),
+        settings=replace(settings, **changes),  # type: ignore[arg-type]  # names are checked by `replace`
+    )
+    runner = Runner(context)
+    await store.discard_leftovers()
+    await runner.recover.start(clock.now())
+    try:
+        yield World(path, sandbox, clock, store, provider, context, runner, EngineCommands(context))
+    finally:
+        await provider.aclose()
+        await store.aclose()
