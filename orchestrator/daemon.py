@@ -1,0 +1,274 @@
+"""The one place where the parts are put together: store, provider or sandbox, engine, socket.
+
+`running_engine` is a process's whole engine for as long as a block lasts; `open_commands` opens the store for a single
+command without running any stage. Both take the store's lock first and give it back last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.errors import InputError, OrchestratorError
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.limits import API_MAX_BYTES
+from orchestrator.domain.params import Rules
+from orchestrator.domain.waiting import Pace
+from orchestrator.engine.clock import SystemClock, SystemEntropy
+from orchestrator.engine.commands import EngineCommands
+from orchestrator.engine.context import ApiHealth, Context
+from orchestrator.engine.export import export
+from orchestrator.engine.runner import Runner
+from orchestrator.engine.settings import EngineSettings
+from orchestrator.ports.commands import Reads
+from orchestrator.ports.provider import Provider
+from orchestrator.ports.sink import Sink
+from orchestrator.ports.source import Source
+from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.sandbox import Sandbox
+
+T = TypeVar("T")
+
+_PAGE: Final = 100
+#: A line of input holds one request and its custom_id, which may be long.
+MAX_LINE_BYTES: Final = API_MAX_BYTES + 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine in this process: what faces may ask, and what they may read."""
+
+    path: Path
+    sandbox: bool
+    settings: Settings
+    commands: EngineCommands
+    health: ApiHealth
+    store: Store
+    provider: Provider
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on one committed snapshot."""
+        return await self.store.read(look)
+
+    async def export(self, job: JobId, sink: Sink) -> int:
+        """Write the settled requests of *job* in input order; returns how many."""
+        return await export(_Bulk(self.store), job, sink)
+
+    async def remote_batches(self) -> AsyncIterator[RemoteBatch]:
+        """Everything that the API lists, newest first."""
+        after: str | None = None
+        while True:
+            page = await self.provider.page(after_id=after, limit=_PAGE)
+            for batch in page.batches:
+                yield batch
+            if not page.has_more or not page.batches:
+                return
+            after = page.batches[-1].id
+
+
+class _Bulk:
+    """Reads of many rows, on the connection that never delays a look."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on one committed snapshot."""
+        return await self._store.read_bulk(look)
+
+
+@asynccontextmanager
+async def running_engine(settings: Settings, *, sandbox: bool, keep_probing: bool = False) -> AsyncIterator[Engine]:
+    """Own the store, recover, and run every stage and the socket until the block ends.
+
+    Raises StoreOwned if another process owns the store. A core task that fails ends the block, and its error rises.
+    """
+    async with AsyncExitStack() as stack:
+        engine, context = await _open(stack, settings, sandbox=sandbox)
+        await engine.store.discard_leftovers()
+        stop = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Runner(context, keep_probing=keep_probing).run(stop), name="stages")
+                await _listen(group, engine, stop)
+                try:
+                    yield engine
+                finally:
+                    stop.set()
+        except BaseExceptionGroup as exc:
+            raise first_error(exc) from exc
+
+
+@asynccontextmanager
+async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[Engine]:
+    """Own the store for a command; no stage runs, the API is asked only by commands that need it."""
+    async with AsyncExitStack() as stack:
+        engine, _ = await _open(stack, settings, sandbox=sandbox)
+        await engine.store.discard_leftovers()
+        yield engine
+
+
+@asynccontextmanager
+async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
+    """The API alone, without the store (`doctor`, `batches ls`)."""
+    async with AsyncExitStack() as stack:
+        yield await _provider(stack, settings, sandbox=sandbox)
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The part of the configuration that the stages need."""
+    limits = settings.limits
+    return EngineSettings(
+        max_requests=settings.batching.max_requests,
+        max_bytes=settings.batching.max_bytes,
+        linger=settings.batching.linger,
+        max_in_flight_requests=limits.max_in_flight_requests,
+        max_in_flight_batches=limits.max_in_flight_batches,
+        max_uploads=limits.max_uploads,
+        max_downloads=limits.max_downloads,
+        poll=Pace(shortest=limits.poll_interval, longest=limits.poll_interval_max),
+        doubt_wait=limits.doubt_wait,
+        max_attempts=settings.retry.max_attempts,
+        delete_after_collect=settings.api.delete_after_collect,
+    )
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a group of tasks: one that a person can read, if there is any."""
+    flat = list(_flatten(group))
+    return next((exc for exc in flat if isinstance(exc, OrchestratorError)), flat[0])
+
+
+def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for exc in group.exceptions:
+        found += _flatten(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
+    return found
+
+
+async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> tuple[Engine, Context]:
+    """Lock, store, provider, commands; closed in the reverse order."""
+    path = settings.database.path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = await asyncio.to_thread(Lock.take, path)
+    stack.callback(lock.release)
+    clock = SystemClock()
+    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=sandbox)
+    stack.push_async_callback(store.aclose)
+    provider = await _provider(stack, settings, sandbox=sandbox)
+    context = Context(
+        store=store,
+        provider=provider,
+        clock=clock,
+        entropy=SystemEntropy(),
+        settings=engine_settings(settings),
+    )
+    engine = Engine(
+        path=path,
+        sandbox=sandbox,
+        settings=settings,
+        commands=EngineCommands(context),
+        health=context.health,
+        store=store,
+        provider=provider,
+    )
+    return engine, context
+
+
+async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> Provider:
+    """The real API, or the sandbox in this process. The SDK itself is loaded by the first call."""
+    from orchestrator.provider.client import AnthropicProvider
+    from orchestrator.provider.credentials import find
+    from orchestrator.provider.settings import ProviderSettings
+
+    local = _sandbox(settings) if sandbox else None
+    if local is not None:
+        stack.callback(local.close)
+    chosen = ProviderSettings(
+        base_url="http://127.0.0.1" if sandbox else settings.api.base_url,
+        api_version=settings.api.version,
+        timeout=settings.api.timeout,
+        max_uploads=settings.limits.max_uploads,
+        max_downloads=settings.limits.max_downloads,
+    )
+    environ = {"ANTHROPIC_API_KEY": "sandbox"} if sandbox else _environ(settings, os.environ)
+    provider = AnthropicProvider(
+        chosen,
+        transport=None if local is None else local.transport(),
+        credentials=find(environ) if sandbox or settings.api.key_file is not None else None,
+    )
+    stack.push_async_callback(provider.aclose)
+    return provider
+
+
+def _environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment, with the key out of `[api] key_file` where that is set."""
+    if settings.api.key_file is None:
+        return environ
+    try:
+        key = settings.api.key_file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(
+            f"the key file {settings.api.key_file} cannot be read",
+            cause=type(exc).__name__,
+            hint="[api] key_file names a file that holds the API key alone",
+        ) from None
+    return {**environ, "ANTHROPIC_API_KEY": key}
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    """The sandbox in this process; its journal lies beside the store, so that its batches survive a killed process."""
+    from orchestrator.sandbox import SandboxSettings, build_sandbox
+
+    path = settings.database.path
+    chosen = SandboxSettings(
+        seed=settings.sandbox.seed,
+        speed=settings.sandbox.speed,
+        faults=settings.sandbox.faults,
+        journal=path.with_name(f"{path.name}.sandbox.jsonl"),
+    )
+    return build_sandbox(chosen)
+
+
+def api_version(settings: Settings) -> str:
+    """The API version of jobs that name none."""
+    return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version
+
+
+def _open_stream(blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
+    """The source of a body that arrives over HTTP."""
+    from orchestrator.inputs import source_from_stream
+
+    return source_from_stream(blocks, name=name, rules=Rules(api_version=api_version), max_line_bytes=MAX_LINE_BYTES)
+
+
+async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event) -> None:
+    """Serve the socket as one more core task; returns when it accepts connections."""
+    from orchestrator.http_api import Identity, build_app, serve_socket
+
+    meta = await engine.read(lambda reads: reads.meta())
+    identity = Identity(
+        db=str(engine.path),
+        sandbox=engine.sandbox,
+        lineage=meta.lineage,
+        api_version=api_version(engine.settings),
+    )
+    app = build_app(
+        commands=engine.commands, reader=engine, health=engine.health, identity=identity, opener=_open_stream
+    )
+    listening = asyncio.Event()
+    path = default_socket_path(engine.path, os.environ)
+    server = group.create_task(serve_socket(app, path, ready=listening.set, stop=stop), name="socket")
+    waiting = asyncio.ensure_future(listening.wait())
+    await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()

@@ -1,0 +1,1 @@
+"""The Message Batches API over the official SDK: the only place that knows the SDK and tenacity."""

@@ -1,0 +1,275 @@
+"""The provider port over the official SDK: what is asked, how long, how often, and what each end means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
+
+from orchestrator.domain.account import CREDENTIALS, ENDPOINT
+from orchestrator.domain.answers import BatchPage, Blocked, CreateAnswer, RemoteBatch
+from orchestrator.domain.errors import (
+    NeedsPerson,
+    ProviderNotFound,
+    ProviderRefused,
+    ProviderUnreachable,
+    UsageError,
+)
+from orchestrator.domain.submission import classify
+from orchestrator.ports.provider import Body, Download, Headers
+from orchestrator.provider.connection import Clients, load_sdk, open_clients
+from orchestrator.provider.credentials import Credentials
+from orchestrator.provider.deadline import Deadline
+from orchestrator.provider.errors import Silence, no_answer, refusal, silence
+from orchestrator.provider.exchange import exchange_of
+from orchestrator.provider.patience import Sleep, patiently
+from orchestrator.provider.settings import ProviderSettings
+from orchestrator.provider.upload import Upload
+from orchestrator.provider.wire import (
+    Unreadable,
+    read_batch,
+    read_deleted,
+    read_meta,
+    read_page,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+    from anthropic import AsyncAnthropic, RequestOptions
+
+T = TypeVar("T")
+
+_PATH: Final = "/v1/messages/batches"
+_CHUNK_BYTES: Final = 1 << 20
+#: Makes the SDK (2.12) return before the body is read, as its own `with_streaming_response` does.
+_STREAMED: Final = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
+_REPEATABLE: Final = frozenset({408, 409})
+_REPEATABLE_CANCEL: Final = frozenset({408})
+_PAGES: Final = ("text/html", "application/xhtml+xml")
+
+
+class AnthropicProvider:
+    """The Message Batches API.
+
+    *transport* replaces the network (the sandbox in process, tests). *credentials*: None looks them up in the
+    environment at the first call, or in `warm`. *sleep* is the pause between the tries of a read.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        credentials: Credentials | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._credentials = credentials
+        self._sleep = sleep
+        self._opened: Clients | None = None
+        self._uploads = asyncio.Semaphore(settings.max_uploads)
+        self._downloads = asyncio.Semaphore(settings.max_downloads)
+
+    async def warm(self) -> Credentials:
+        """Load the SDK beside the event loop and find the credentials; sends nothing.
+
+        Returns what was found (for `doctor`). Raises NeedsPerson without usable credentials, UsageError for a base URL
+        or headers that cannot be used: so a person is told before any work begins.
+        """
+        return (await self._clients()).credentials
+
+    async def _clients(self) -> Clients:
+        if self._opened is None:
+            await load_sdk()
+        if self._opened is None:  # another task may have been faster
+            self._opened = open_clients(self._settings, transport=self._transport, credentials=self._credentials)
+        return self._opened
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, body: Body, headers: Headers) -> CreateAnswer:
+        """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer.
+
+        What the body's own iterator raises comes out as itself: the API cannot have a batch then.
+        """
+        try:
+            clients = await self._clients()
+        except (NeedsPerson, UsageError) as exc:
+            return Blocked(code=_block_of(exc), why=exc.message)
+        deadline = Deadline(self._settings.timeout.total_seconds())
+        async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
+            outcome = await deadline.outcome_of(_post(clients.creates, upload, headers))
+        if upload.failure is not None:
+            raise upload.failure
+        if isinstance(outcome, Silence) and outcome.credentials:
+            return Blocked(code=CREDENTIALS, why=outcome.why)
+        return classify(exchange_of(outcome, body, upload.handed_bytes, clients.credentials.hide))
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
+        """One page of the workspace's batches, newest first; *after_id* goes on below that batch; 1 <= limit <= 1000.
+
+        A 404 without *after_id* means that there is no such API at the base URL: ProviderRefused, blocked `endpoint`.
+        """
+        params: dict[str, object] = {"limit": limit} if after_id is None else {"limit": limit, "after_id": after_id}
+        try:
+            response = await self._get(_PATH, params=params)
+        except ProviderNotFound as exc:
+            if after_id is not None:
+                raise
+            missing = ProviderRefused(exc.message, status=404, blocked=ENDPOINT, request_id=exc.request_id)
+        else:
+            meta = read_meta(response.headers)
+            return _readable(lambda: read_page(response.content, meta), response)
+        raise missing
+
+    async def retrieve(self, remote_id: str) -> RemoteBatch:
+        """One batch."""
+        response = await self._get(_path(remote_id))
+        return _readable(lambda: read_batch(response.content), response)
+
+    async def cancel(self, remote_id: str) -> RemoteBatch:
+        """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
+        import httpx2
+
+        path = _path(remote_id, "/cancel")
+        response = await self._ask(lambda sdk: sdk.post(path, cast_to=httpx2.Response), _REPEATABLE_CANCEL)
+        return _readable(lambda: read_batch(response.content), response)
+
+    async def delete(self, remote_id: str) -> None:
+        """Delete an ended batch and its results at the API; a batch that is gone already raises ProviderNotFound."""
+        import httpx2
+
+        path = _path(remote_id)
+        response = await self._ask(lambda sdk: sdk.delete(path, cast_to=httpx2.Response), _REPEATABLE)
+        _readable(lambda: read_deleted(response.content), response)
+
+    @asynccontextmanager
+    async def results(self, remote_id: str) -> AsyncIterator[Download]:
+        """Open the result file of an ended batch, from our own base URL: the host in `results_url` never gets the key.
+
+        Chunks are about 1 MiB of decoded bytes. A break in the stream raises ProviderUnreachable after the bytes that
+        came; a silent cut just ends it. A page of HTML is no result file, whatever its status: ProviderUnreachable.
+        """
+        async with self._downloads:
+            response = await self._get(_path(remote_id, "/results"), streamed=True)
+            try:
+                if response.headers.get("content-type", "").lower().startswith(_PAGES):
+                    raise ProviderUnreachable("the answer is a page of HTML, not a result file")
+                async with aclosing(_chunks(response, self._settings.timeout.total_seconds())) as chunks:
+                    yield Download(meta=read_meta(response.headers), chunks=chunks)
+            finally:
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; a later call opens new ones."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    async def _get(
+        self, path: str, *, params: dict[str, object] | None = None, streamed: bool = False
+    ) -> httpx2.Response:
+        import httpx2
+
+        options: RequestOptions = {"headers": _STREAMED} if streamed else {}
+        if params is not None:
+            options["params"] = params
+        within_s = self._settings.timeout.total_seconds() if streamed else self._settings.read_timeout_s
+        return await self._ask(
+            lambda sdk: sdk.get(path, cast_to=httpx2.Response, options=options), _REPEATABLE, within_s=within_s
+        )
+
+    async def _ask(
+        self,
+        call: Callable[[AsyncAnthropic], Awaitable[httpx2.Response]],
+        repeatable: frozenset[int],
+        *,
+        within_s: float | None = None,
+    ) -> httpx2.Response:
+        """A 200, at the latest try; *within_s* limits one try. Raises a ProviderError."""
+        seconds = self._settings.read_timeout_s if within_s is None else within_s
+
+        async def attempt() -> httpx2.Response:
+            clients = await self._clients_or_refusal()
+            outcome = await Deadline(seconds).outcome_of(call(clients.reads))
+            if isinstance(outcome, Silence):
+                raise no_answer(outcome)
+            if outcome.status_code != 200:
+                await outcome.aclose()
+                raise refusal(outcome, clients.credentials.hide, repeatable=repeatable)
+            return outcome
+
+        return await patiently(attempt, sleep=self._sleep)
+
+    async def _clients_or_refusal(self) -> Clients:
+        """The clients; what only a person can mend is a refusal here: a read raises nothing but ProviderErrors."""
+        try:
+            return await self._clients()
+        except (NeedsPerson, UsageError) as exc:
+            refused = ProviderRefused(exc.message, status=401, blocked=_block_of(exc))
+        raise refused
+
+
+def _block_of(problem: NeedsPerson | UsageError) -> str:
+    return CREDENTIALS if isinstance(problem, NeedsPerson) else ENDPOINT
+
+
+def _path(remote_id: str, action: str = "") -> str:
+    return f"{_PATH}/{quote(remote_id, safe='')}{action}"
+
+
+async def _post(sdk: AsyncAnthropic, upload: Upload, headers: Headers) -> httpx2.Response:
+    """The one POST. `content-length` is ours: without it the body would go out in HTTP chunks."""
+    import httpx2
+
+    sent = {"content-length": str(upload.size_bytes), "anthropic-version": headers.api_version}
+    if headers.betas:
+        sent["anthropic-beta"] = ",".join(headers.betas)
+    options: RequestOptions = {"headers": sent, "max_retries": 0, "follow_redirects": False}
+    return await sdk.post(_PATH, cast_to=httpx2.Response, content=upload, options=options)
+
+
+def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
+    """What *read* gives; an answer that cannot be read is no answer."""
+    try:
+        return read()
+    except Unreadable as exc:
+        why = f"an unreadable answer: {exc}"
+    raise ProviderUnreachable(why, request_id=response.headers.get("request-id"))
+
+
+async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerator[bytes, None]:
+    """The decoded bytes, about 1 MiB at a time; each must come within *patience_s*."""
+    import httpx2
+
+    buffer = bytearray()
+    ended = False
+    broken: Silence | None = None
+    async with aclosing(response.aiter_bytes()) as pieces:
+        while not ended and broken is None:
+            try:
+                async with asyncio.timeout(patience_s):
+                    ended = await _fill(buffer, pieces)
+            except TimeoutError:
+                broken = Silence(why=f"less than a MiB came within {patience_s:g} s")
+            except httpx2.HTTPError as exc:
+                broken = silence(exc)
+            if buffer:
+                yield bytes(buffer)
+                buffer.clear()
+    if broken is not None:
+        raise ProviderUnreachable(f"the download broke: {broken.why}", request_id=response.headers.get("request-id"))
+
+
+async def _fill(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:
+    """Take from *pieces* until *buffer* has a chunk. True at the end of the stream."""
+    async for piece in pieces:
+        buffer += piece
+        if len(buffer) >= _CHUNK_BYTES:
+            return False
+    return True

@@ -1,0 +1,200 @@
+"""Where the key comes from: found before anything is sent, checked before an HTTP library sees it, never shown.
+
+A key with a newline or a stray character makes httpx2 and h11 print it whole in their exceptions (measured), so a key
+is stripped and must be printable ASCII. Order of sources as in SDK 2.12: `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`,
+then what the SDK finds by itself: `ANTHROPIC_PROFILE`, workload identity federation, the active profile. A gateway's
+own key may come in `ANTHROPIC_CUSTOM_HEADERS`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from orchestrator.domain.account import CREDENTIALS, REMEDIES
+from orchestrator.domain.errors import NeedsPerson, UsageError
+
+API_KEY: Final = "ANTHROPIC_API_KEY"
+AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+BASE_URL: Final = "ANTHROPIC_BASE_URL"
+CUSTOM_HEADERS: Final = "ANTHROPIC_CUSTOM_HEADERS"
+PROFILE: Final = "ANTHROPIC_PROFILE"
+
+_PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_AUTH_HEADERS: Final = frozenset({"authorization", "x-api-key"})
+
+
+class Secret:
+    """A value that shows as `***` wherever it is printed; only `reveal` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the HTTP library alone."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a secret is not written anywhere"
+        raise TypeError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What the API is asked with. Both values None: the SDK finds them by itself, at *source*.
+
+    source: where they were found, in words for a person; never the value.
+    """
+
+    source: str
+    api_key: Secret | None = None
+    auth_token: Secret | None = None
+
+    @property
+    def is_discovered(self) -> bool:
+        """True when the SDK reads them (a profile, a federation): they can change while we run."""
+        return self.api_key is None and self.auth_token is None
+
+    def hide(self, text: str) -> str:
+        """*text* without the key: a gateway may echo it in its error message."""
+        for secret in (self.api_key, self.auth_token):
+            if secret is not None:
+                text = text.replace(secret.reveal(), "***")
+        return text
+
+    def describe(self) -> str:
+        """One line for `doctor`: what was found and where, never the value."""
+        if self.api_key is not None:
+            return f"API key from {self.source}"
+        if self.auth_token is not None:
+            return f"auth token from {self.source}"
+        return f"credentials from {self.source}"
+
+
+def find(environ: Mapping[str, str]) -> Credentials:
+    """The credentials that the SDK would use.
+
+    *environ*: the process's environment. Imports the SDK only if no variable holds a key (1.2 s).
+    Raises NeedsPerson if there are none or if they cannot be a key, naming the source and never the value; UsageError
+    if `ANTHROPIC_CUSTOM_HEADERS` cannot be sent.
+    """
+    custom = custom_headers(environ)
+    if environ.get(API_KEY, "") != "":
+        return Credentials(source=f"the environment variable {API_KEY}", api_key=_checked(environ[API_KEY], API_KEY))
+    if environ.get(AUTH_TOKEN, "") != "":
+        token = _checked(environ[AUTH_TOKEN], AUTH_TOKEN)
+        return Credentials(source=f"the environment variable {AUTH_TOKEN}", auth_token=token)
+    if not _AUTH_HEADERS.isdisjoint(custom):
+        return Credentials(source=f"the environment variable {CUSTOM_HEADERS}")
+    return Credentials(source=_discovered_source(environ))
+
+
+def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
+    """The names, in lower case, of the headers in `ANTHROPIC_CUSTOM_HEADERS` (`Name: value`, one a line).
+
+    The SDK sends them by itself; here they are only checked, because httpx2 would print a bad value.
+    Raises UsageError, naming the line and never the value.
+    """
+    names = set()
+    for number, name, value in _header_lines(environ.get(CUSTOM_HEADERS, "")):
+        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+            raise UsageError(
+                f"line {number} of {CUSTOM_HEADERS} is not a header",
+                cause="a header is `Name: value` in printable ASCII",
+                hint=f"mend or unset {CUSTOM_HEADERS}",
+            )
+        names.add(name.lower())
+    return frozenset(names)
+
+
+def _header_lines(text: str) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        name, colon, value = line.partition(":")
+        if colon:
+            yield number, name.strip(), value.strip()
+
+
+def _checked(raw: str, source: str) -> Secret:
+    value = raw.strip()
+    if _PRINTABLE.fullmatch(value) is None:
+        raise NeedsPerson(
+            f"the key in the environment variable {source} cannot be a key",
+            cause="it is blank"
+            if value == ""
+            else "it has spaces, line breaks, control or non-ASCII characters inside",
+            hint=f"set {source} to the key alone, exactly as the Console shows it",
+        )
+    return Secret(value)
+
+
+def _discovered_source(environ: Mapping[str, str]) -> str:
+    """Where the SDK's own chain finds credentials (it reads the process's environment and the profile files)."""
+    from anthropic import AnthropicError
+    from anthropic.lib.credentials import WorkloadIdentityCredentials, default_credentials
+
+    try:
+        result = default_credentials()
+    except AnthropicError as exc:
+        problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
+    else:
+        if result is not None:
+            if isinstance(result.provider, WorkloadIdentityCredentials):
+                return "workload identity federation (ANTHROPIC_FEDERATION_RULE_ID)"
+            return f"the profile in {PROFILE}" if environ.get(PROFILE, "") != "" else "the active profile"
+        problem = NeedsPerson("no API key found", cause=_looked_at(environ), hint=REMEDIES[CREDENTIALS])
+    raise problem
+
+
+def _looked_at(environ: Mapping[str, str]) -> str:
+    states = [f"{name} is {'empty' if name in environ else 'not set'}" for name in (API_KEY, AUTH_TOKEN)]
+    return f"{', '.join(states)}, and there is no profile or federation that the SDK can use"
+
+
+def checked_base_url(url: str, source: str) -> str:
+    """*url*, if a key may be sent there: https, or http to this machine.
+
+    *source*: the variable or setting that names it, for the message. Raises UsageError; the message never shows the
+    URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        complaint = _complaint(parts)
+    except ValueError:
+        complaint = "it is not a URL"
+    if complaint is not None:
+        raise UsageError(
+            f"{source} cannot be used",
+            cause=complaint,
+            hint="use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]",
+        )
+    return url.strip()
+
+
+def _complaint(parts: SplitResult) -> str | None:
+    if parts.username is not None or parts.password is not None:
+        return "it has a user name or password in it"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "it is not an http or https URL with a host"
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        return "over plain http the key could be read on the way"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,142 @@
+"""The one seam where exceptions of the SDK and of httpx2 become ours.
+
+They are turned into values inside the `except` and raised outside of it: so no traceback of ours leads into frames
+whose locals hold the headers, and with them the key. The texts of foreign exceptions are used only where they cannot
+hold a header: h11 and httpx2 print a header that they refuse.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.account import CREDENTIALS, blocked_by
+from orchestrator.domain.errors import (
+    ProviderBusy,
+    ProviderError,
+    ProviderNotFound,
+    ProviderRefused,
+    ProviderUnreachable,
+)
+from orchestrator.provider.wire import read_retry_after, read_trouble
+
+if TYPE_CHECKING:
+    import httpx2
+
+BUSY: Final = frozenset({429, 529})
+_SNIPPET_MAX: Final = 200
+_ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """No answer came.
+
+    connected: False only where it is certain that nothing left. credentials: there was nothing to ask with.
+    """
+
+    why: str
+    connected: bool = True
+    credentials: bool = False
+
+
+class Again(Exception):
+    """A read that may be tried again; `after_s` is the API's own figure, or None."""
+
+    def __init__(self, error: ProviderError, after_s: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.after_s = after_s
+
+
+async def outcome_of(call: Awaitable[httpx2.Response]) -> httpx2.Response | Silence:
+    """The answer to *call* whatever its status, or why there is none. Lets only cancellation through."""
+    import anthropic
+    import httpx2
+
+    try:
+        return await call
+    except anthropic.APIStatusError as exc:
+        return exc.response
+    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        return silence(exc)
+
+
+def silence(exc: BaseException) -> Silence:
+    """Why no answer came, in words that cannot hold a header."""
+    import anthropic
+    import httpx2
+    from anthropic.lib.credentials import WorkloadIdentityError
+
+    causes = tuple(_chain(exc))
+    if isinstance(exc, anthropic.CredentialsError | WorkloadIdentityError):
+        status = getattr(exc, "status_code", None)
+        return Silence(why=str(exc), connected=False, credentials=status is None or status < 500)
+    before_anything = (
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.ProxyError,
+        httpx2.UnsupportedProtocol,
+    )
+    return Silence(why=_why(causes), connected=not any(isinstance(cause, before_anything) for cause in causes))
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """*exc* and what it was raised from or while, outermost first."""
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ if current.__cause__ is not None else current.__context__
+
+
+def _why(causes: tuple[BaseException, ...]) -> str:
+    import httpx2
+
+    name = next((type(c).__name__ for c in causes if isinstance(c, httpx2.HTTPError)), type(causes[0]).__name__)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"{name}: {cause.verify_message}"
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{name}: {cause.strerror}"
+        if isinstance(cause, httpx2.RemoteProtocolError):
+            return f"{name}: {str(cause)[:_SNIPPET_MAX]}"
+    return name
+
+
+def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable: frozenset[int]) -> Exception:
+    """What an answer other than 200 means for a read, a cancel or a delete: an Again or a ProviderError.
+
+    *hide* takes the key out of a text. *repeatable*: the statuses under 500 that may be tried again. A redirect or
+    another 2xx is no clear answer: a captive portal gives them, and it passes.
+    """
+    status, request_id = response.status_code, response.headers.get("request-id")
+    trouble = read_trouble(response.content, response.headers)
+    why = f"{status}: {hide(trouble.message)}"
+    code = blocked_by(status, trouble.error_code, trouble.message)
+    if code is not None and (trouble.api_error or status in _ACCOUNT_STATUSES):
+        return ProviderRefused(why, status=status, blocked=code, request_id=request_id)
+    after_s = read_retry_after(response.headers)
+    busy = ProviderBusy(why, retry_after_s=after_s, request_id=request_id)
+    if status in BUSY:
+        return busy
+    if status >= 500 or status in repeatable:
+        return Again(busy if after_s is not None else ProviderUnreachable(why, request_id=request_id), after_s)
+    if status == HTTPStatus.NOT_FOUND:
+        return ProviderNotFound(why, request_id=request_id)
+    if status < 400 or status == HTTPStatus.REQUEST_TIMEOUT:
+        return ProviderUnreachable(why, request_id=request_id)
+    return ProviderRefused(why, status=status, request_id=request_id)
+
+
+def no_answer(silent: Silence) -> Exception:
+    """The same for no answer at all."""
+    if silent.credentials:
+        return ProviderRefused(silent.why, status=401, blocked=CREDENTIALS)
+    return Again(ProviderUnreachable(silent.why))
