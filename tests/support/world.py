@@ -1,7 +1,7 @@
 """A world for engine tests: the real store, the real provider code, the sandbox as the API, and time moved by hand.
 
 Nothing here is a mock: the clock and the chance are injected through the engine's own ports, and the API is the
-sandbox's machine behind its in-process transport.
+sandbox's machine behind its in-process transport. `new_world` is a process; `next_life` kills it and is the next one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import Any, Final, ParamSpec
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
 from orchestrator.domain.model import Batch, Job, JobStatus, NewJob
@@ -35,6 +37,8 @@ from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSetti
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 
+P = ParamSpec("P")
+
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 API_VERSION = "2023-06-01"
 
@@ -51,6 +55,19 @@ QUICK = EngineSettings(
     max_attempts=3,
     delete_after_collect=False,
 )
+
+
+def in_a_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Run an async test in an event loop of its own."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def whole() -> None:
+            await test(*args, **kwargs)
+
+        asyncio.run(whole())
+
+    return run
 
 
 class HandClock:
@@ -74,7 +91,7 @@ class HandClock:
         await self.sleep(timedelta(seconds=seconds))
 
     def advance(self, pause: timedelta, *, api: timedelta | None = None) -> None:
-        """Both clocks go on; *api* gives the API's its own step."""
+        """Both clocks go on; *api* gives the API's its own step (only it may not go back)."""
         self._now += pause
         self._api.advance(pause if api is None else api)
 
@@ -106,7 +123,8 @@ class World:
     context: Context
     runner: Runner
     commands: EngineCommands
-    sent: dict[str, str] = field(default_factory=dict)
+    life: int = 1
+    dead: bool = False
 
     @property
     def machine(self) -> Machine:
@@ -127,7 +145,12 @@ class World:
         self.clock.advance(pause, api=api)
 
     async def submit(
-        self, count: int = 10, *, name: str = "job", params: Sequence[dict[str, object]] | None = None, priority: int = 10
+        self,
+        count: int = 10,
+        *,
+        name: str = "job",
+        params: Sequence[dict[str, object]] | None = None,
+        priority: int = 10,
     ) -> Job:
         """Take *count* requests in, `r1`…; or one for each of *params*."""
         bodies = [message(f"{name} {i}") for i in range(1, count + 1)] if params is None else list(params)
@@ -177,6 +200,26 @@ class World:
         await export(self.store, job, sink)
         return [json.loads(line) for line in sink.text.splitlines()]
 
+    async def attention(self, job: JobId) -> list[str]:
+        """The kinds of what a person should look at."""
+        return [item.kind for item in (await self.status(job)).attention]
+
+    async def until(self, batch_state: str, job: JobId, *, step: timedelta = timedelta(minutes=1)) -> None:
+        """Let time pass until every batch of *job* is in *batch_state*."""
+        for _ in range(200):
+            if set(await self.states(job)) == {batch_state}:
+                return
+            await self.round()
+            self.advance(step)
+        raise AssertionError(await self.states(job))
+
+    async def die(self) -> None:
+        """End this process as a crash does: nothing is finished, given back or written; the kernel frees the lock."""
+        if not self.dead:
+            self.dead = True
+            await self.provider.aclose()
+            await self.store.aclose()
+
     def bought(self) -> Counter[str]:
         """How often each body of params was executed and billed, by its sha256."""
         return Counter(row.params_sha256 for row in self.machine.ledger() if row.billed)
@@ -221,6 +264,8 @@ async def new_world(
     clock: HandClock | None = None,
     seed: int = 1,
     machine: MachineSettings | None = None,
+    key: str = "sandbox",
+    timeout: timedelta = timedelta(seconds=0.5),
     **changes: object,
 ) -> AsyncIterator[World]:
     """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process."""
@@ -231,11 +276,11 @@ async def new_world(
     if clock is None:
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
-    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True)
+    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, inline=True)
     provider = AnthropicProvider(
-        ProviderSettings(base_url="http://127.0.0.1", timeout=timedelta(seconds=2)),
+        ProviderSettings(base_url="http://127.0.0.1", timeout=timeout),
         transport=sandbox.transport(),
-        credentials=find({"ANTHROPIC_API_KEY": "sandbox"}),
+        credentials=find({"ANTHROPIC_API_KEY": key}),
         sleep=clock.sleep_seconds,
     )
     context = Context(
@@ -246,10 +291,21 @@ async def new_world(
         settings=replace(settings, **changes),  # type: ignore[arg-type]  # names are checked by `replace`
     )
     runner = Runner(context)
-    await store.discard_leftovers()
-    await runner.recover.start(clock.now())
+    world = World(path, sandbox, clock, store, provider, context, runner, EngineCommands(context), life=seed)
     try:
-        yield World(path, sandbox, clock, store, provider, context, runner, EngineCommands(context))
+        await store.discard_leftovers()
+        await runner.recover.start(clock.now())
+        yield world
     finally:
-        await provider.aclose()
-        await store.aclose()
+        await world.die()
+
+
+@asynccontextmanager
+async def next_life(world: World, **more: Any) -> AsyncIterator[World]:  # noqa: ANN401 - what `new_world` takes
+    """Kill *world*'s process, wherever it stands, and start the next one on its store, its API and its clocks."""
+    await world.die()
+    settings: Final = more.pop("settings", world.context.settings)
+    async with new_world(
+        world.path, sandbox=world.sandbox, clock=world.clock, seed=world.life + 1, settings=settings, **more
+    ) as born:
+        yield born

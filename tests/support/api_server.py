@@ -1,0 +1,29 @@
+"""The sandbox on a port, in a process of its own: the API of process-level tests. Prints its port.
+
+Usage: python tests/support/api_server.py '{"speed": 3600, "faults": "", "batch_seconds": [60, 600]}'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
+from orchestrator.sandbox.server import serve
+
+
+async def main(options: dict[str, object]) -> None:
+    """Serve until killed."""
+    low, high = json.loads(json.dumps(options.get("batch_seconds", [60, 600])))
+    settings = SandboxSettings(
+        machine=MachineSettings(batch_seconds=(low, high), retry_after_in_progress=None),
+        speed=float(str(options.get("speed", 3600))),
+        faults=str(options.get("faults", "")),
+        seed=int(str(options.get("seed", 0))),
+    )
+    await serve(build_sandbox(settings).app(), 0, ready=lambda port: print(port, flush=True))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
