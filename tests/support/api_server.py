@@ -13,6 +13,11 @@ from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
 from orchestrator.sandbox.server import serve
 
 
+def _say(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
 async def main(options: dict[str, object]) -> None:
     """Serve until killed."""
     low, high = json.loads(json.dumps(options.get("batch_seconds", [60, 600])))
@@ -22,7 +27,7 @@ async def main(options: dict[str, object]) -> None:
         faults=str(options.get("faults", "")),
         seed=int(str(options.get("seed", 0))),
     )
-    await serve(build_sandbox(settings).app(), 0, ready=lambda port: print(port, flush=True))
+    await serve(build_sandbox(settings).app(), 0, ready=_say)
 
 
 if __name__ == "__main__":

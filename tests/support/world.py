@@ -265,7 +265,7 @@ async def new_world(
     seed: int = 1,
     machine: MachineSettings | None = None,
     key: str = "sandbox",
-    timeout: timedelta = timedelta(seconds=0.5),
+    patience: timedelta = timedelta(seconds=0.5),
     **changes: object,
 ) -> AsyncIterator[World]:
     """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process."""
@@ -278,7 +278,7 @@ async def new_world(
     lock = Lock.take(path, patience_s=0)
     store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, inline=True)
     provider = AnthropicProvider(
-        ProviderSettings(base_url="http://127.0.0.1", timeout=timeout),
+        ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),
         credentials=find({"ANTHROPIC_API_KEY": key}),
         sleep=clock.sleep_seconds,
@@ -301,7 +301,7 @@ async def new_world(
 
 
 @asynccontextmanager
-async def next_life(world: World, **more: Any) -> AsyncIterator[World]:  # noqa: ANN401 - what `new_world` takes
+async def next_life(world: World, **more: Any) -> AsyncIterator[World]:
     """Kill *world*'s process, wherever it stands, and start the next one on its store, its API and its clocks."""
     await world.die()
     settings: Final = more.pop("settings", world.context.settings)
