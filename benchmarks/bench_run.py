@@ -24,7 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-WORDS = "the product arrived late and broken but service was quick to help would buy again never cheap quality".split()
+WORDS = (
+    "the",
+    "product",
+    "arrived",
+    "late",
+    "and",
+    "broken",
+    "but",
+    "service",
+    "was",
+    "quick",
+    "never",
+    "cheap",
+    "again",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

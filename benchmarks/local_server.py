@@ -1,4 +1,4 @@
-"""The API for benchmarks: the sandbox on a port, in a process of its own, whose batches end the moment they are made."""
+"""The API for benchmarks: the sandbox on a port, in a process of its own; its batches end the moment they are made."""
 
 from __future__ import annotations
 
