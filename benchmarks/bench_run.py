@@ -24,21 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-WORDS = (
-    "the",
-    "product",
-    "arrived",
-    "late",
-    "and",
-    "broken",
-    "but",
-    "service",
-    "was",
-    "quick",
-    "never",
-    "cheap",
-    "again",
-)
+WORDS = ("the", "product", "arrived", "late", "and", "broken", "but", "service", "was", "quick", "cheap", "again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +46,7 @@ def main() -> None:
         work = Path(folder)
         source = make_input(work / "input.jsonl", options.requests)
         print(
-            f"{options.requests} requests, {source.stat().st_size / 1e6:.0f} MB, {options.rounds} rounds after one warm-up"
+            f"{options.requests} requests, {source.stat().st_size / 1e6:.0f} MB, {options.rounds} rounds and a warm-up"
         )
         ours: list[Cost] = []
         guide: list[Cost] = []

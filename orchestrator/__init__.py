@@ -1,6 +1,25 @@
-"""A durable job orchestrator for the Message Batches API: kill it anywhere, lose nothing, pay once."""
+"""A durable job orchestrator for the Message Batches API: kill it anywhere, lose nothing, pay once.
 
-from typing import Final
+The library's names are loaded when they are first used: importing this package costs nothing.
+"""
 
-__version__: Final = "0.1.0"
-__all__ = ["__version__"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.version import VERSION
+
+if TYPE_CHECKING:
+    from orchestrator.client import InputRefused, Job, JobTimeout, Orchestrator, Result, SyncOrchestrator
+
+__version__ = VERSION
+__all__ = ["InputRefused", "Job", "JobTimeout", "Orchestrator", "Result", "SyncOrchestrator", "__version__"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - stands for each name above
+    """Load the library with the first use of one of its names."""
+    if name in __all__:
+        from orchestrator import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

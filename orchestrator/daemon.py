@@ -18,7 +18,7 @@ from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_pa
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import InputError, OrchestratorError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.limits import API_MAX_BYTES
+from orchestrator.domain.limits import API_MAX_BYTES, largest_params
 from orchestrator.domain.params import Rules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.clock import SystemClock, SystemEntropy
@@ -35,6 +35,7 @@ from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
+    from orchestrator.http_api.app import SourceOpener
     from orchestrator.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> 
     """Lock, store, provider, commands; closed in the reverse order."""
     path = settings.database.path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = await asyncio.to_thread(Lock.take, path)
+    lock = await _locked(path)
     stack.callback(lock.release)
     clock = SystemClock()
     store = await Store.open(path, lock=lock, now=clock.now(), sandbox=sandbox)
@@ -183,6 +184,21 @@ async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> 
         provider=provider,
     )
     return engine, context
+
+
+async def _locked(path: Path) -> Lock:
+    """Take the lock in a thread, which may wait two seconds. If we are cancelled meanwhile it is given back."""
+    taking = asyncio.ensure_future(asyncio.to_thread(Lock.take, path))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(_give_back)
+        raise
+
+
+def _give_back(taking: asyncio.Future[Lock]) -> None:
+    if not taking.cancelled() and taking.exception() is None:
+        taking.result().release()
 
 
 async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> Provider:
@@ -245,11 +261,17 @@ def api_version(settings: Settings) -> str:
     return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version
 
 
-def _open_stream(blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
-    """The source of a body that arrives over HTTP."""
+def _stream_opener(settings: Settings) -> SourceOpener:
+    """Makes sources of bodies that arrive over HTTP."""
     from orchestrator.inputs import source_from_stream
 
-    return source_from_stream(blocks, name=name, rules=Rules(api_version=api_version), max_line_bytes=MAX_LINE_BYTES)
+    largest = largest_params(settings.batching.max_bytes)
+
+    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
+        rules = Rules(api_version=api_version, max_request_bytes=largest)
+        return source_from_stream(blocks, name=name, rules=rules, max_line_bytes=MAX_LINE_BYTES)
+
+    return opener
 
 
 async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event) -> None:
@@ -264,7 +286,11 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event)
         api_version=api_version(engine.settings),
     )
     app = build_app(
-        commands=engine.commands, reader=engine, health=engine.health, identity=identity, opener=_open_stream
+        commands=engine.commands,
+        reader=engine,
+        health=engine.health,
+        identity=identity,
+        opener=_stream_opener(engine.settings),
     )
     listening = asyncio.Event()
     path = default_socket_path(engine.path, os.environ)

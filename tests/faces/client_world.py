@@ -17,9 +17,9 @@ import httpx2
 from orchestrator.config import Settings, default_socket_path, load_settings
 
 #: A batch of the sandbox takes minutes of its own time; at this speed that is milliseconds.
-QUICK: Final[dict[str, object]] = {"sandbox__speed": 36_000, "limits__poll_interval": "0.05s"}
+QUICK: Final[dict[str, Any]] = {"sandbox__speed": 36_000, "limits__poll_interval": "0.05s"}
 #: At this speed a batch does not end while a test looks.
-SLOW: Final[dict[str, object]] = {"sandbox__speed": 0.01, "limits__poll_interval": "0.05s"}
+SLOW: Final[dict[str, Any]] = {"sandbox__speed": 0.01, "limits__poll_interval": "0.05s"}
 
 
 def requests(count: int, *, first: int = 0, said: str = "hello") -> list[dict[str, Any]]:

@@ -1,0 +1,186 @@
+"""An orchestrator in a thread of its own, for programs without an event loop, or (a notebook) with one that is taken.
+
+The one place of the library with a thread of its own: a blocking face needs a loop that goes on while its caller does
+something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from orchestrator.client.orchestrator import Orchestrator
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.ports.source import Source
+
+T = TypeVar("T")
+Chunk = Sequence[InputLine | Problem]
+
+#: How often the thread looks whether the program is ending without having closed it.
+_LOOK_S: Final = 0.5
+_CHUNKS_AHEAD: Final = 2
+
+
+class Bridge:
+    """Runs coroutines on the orchestrator's own loop and waits for them; safe to use from several threads."""
+
+    def __init__(self, make: Callable[[], Orchestrator]) -> None:
+        self._make = make
+        self._thread = threading.Thread(target=self._run, name="orchestrator")
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._orchestrator: Orchestrator | None = None
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Open the orchestrator. Raises what that raises."""
+        self._thread.start()
+        try:
+            self._ready.wait()
+        except BaseException:  # Ctrl-C: do not leave an engine behind that nobody can close
+            self.stop()
+            raise
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop the engine and wait for the thread; safe to repeat. Raises what the engine failed with, once."""
+        if self._thread.ident is None:
+            return
+        self._ready.wait()
+        if self._loop is not None and self._stop is not None:
+            with suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def call(self, use: Callable[[Orchestrator], Coroutine[Any, Any, T]]) -> T:
+        """Run *use* over there and wait. Interrupted here (Ctrl-C), it is cancelled there."""
+        return self._result(self._send(use))
+
+    def hand_over(self, source: Source, use: Callable[[Orchestrator, Source], Coroutine[Any, Any, T]]) -> T:
+        """The same, with a source that is read in this thread, to which the caller's objects may belong."""
+        belt = _Belt(source)
+        future = self._send(lambda orchestrator: use(orchestrator, belt))
+        try:
+            for chunk in _driven(source):
+                if not self._put(belt, chunk, future):
+                    break
+            else:
+                self._put(belt, None, future)
+        except BaseException:
+            future.cancel()  # what was read of it is discarded
+            raise
+        return self._result(future)
+
+    def _put(self, belt: _Belt, chunk: Chunk | None, user: Future[T]) -> bool:
+        """Wait for room on *belt*; False if nobody takes anything from it any more."""
+        put = self._send(lambda _: belt.put(chunk))
+        self._first_of(put, user)
+        if put.done() and not put.cancelled():
+            return True
+        put.cancel()
+        return False
+
+    def _first_of(self, *futures: Future[Any]) -> None:
+        """Wait until one of *futures* is done, or the loop has ended, which may forget one."""
+        while not wait(futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done:
+            if not self._thread.is_alive():
+                return
+
+    def _send(self, use: Callable[[Orchestrator], Coroutine[Any, Any, T]]) -> Future[T]:
+        orchestrator, loop = self._orchestrator, self._loop
+        if orchestrator is None or loop is None or loop.is_closed():
+            if self._failure is not None:
+                raise self._failure
+            raise RuntimeError("the orchestrator is not open")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a blocking call inside the orchestrator's own loop would wait for itself")
+        coroutine = use(orchestrator)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:  # closed between the two lines above
+            coroutine.close()
+            raise
+
+    def _result(self, future: Future[T]) -> T:
+        try:
+            self._first_of(future)
+        except BaseException:
+            future.cancel()
+            raise
+        if not future.done() or future.cancelled():  # only the end of the loop does that
+            self._thread.join()
+            raise RuntimeError("the orchestrator was closed meanwhile") if self._failure is None else self._failure
+        return future.result()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as exc:  # noqa: BLE001 - it belongs to the callers: `call` and `stop` raise it there
+            self._failure = exc
+        finally:
+            self._ready.set()
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = stop = asyncio.Event()
+        async with self._make() as orchestrator:
+            self._orchestrator = orchestrator
+            self._ready.set()
+            # A program that ends without closing us waits for this thread: then we close ourselves.
+            while threading.main_thread().is_alive() and not stop.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await stop.wait()
+
+
+class _Belt:
+    """A source whose chunks come from another thread, a few ahead at most."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_CHUNKS_AHEAD)
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    @property
+    def content_hash(self) -> str:
+        return self._source.content_hash
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    async def put(self, chunk: Chunk | None) -> None:
+        await self._chunks.put(chunk)
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        while (chunk := await self._chunks.get()) is not None:
+            yield chunk
+
+
+def _driven(source: Source) -> Iterator[Chunk]:
+    """The chunks of a source over plain objects, without a loop: all it ever awaits is its turn (`sleep(0)`)."""
+    chunks = cast("Any", source.chunks())
+    while True:
+        step = chunks.__anext__()
+        try:
+            while True:
+                step.send(None)
+        except StopIteration as done:
+            yield done.value
+        except StopAsyncIteration:
+            return

@@ -1,0 +1,27 @@
+"""What only a program that waits or submits can run into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.domain.errors import InputError, OrchestratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.ports.source import Problem
+
+
+class JobTimeout(OrchestratorError, TimeoutError):
+    """The time to wait is over; the job goes on."""
+
+    exit_code = 7
+
+
+class InputRefused(InputError):
+    """Some requests may not be sent; `problems` has the first things wrong with them, `count` is all."""
+
+    def __init__(self, message: str, problems: Sequence[Problem], *, count: int, cause: str, hint: str) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.problems = tuple(problems)
+        self.count = count

@@ -1,0 +1,209 @@
+"""The library's front door: opens a store, runs its engine (or finds the one that runs), and hands out jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from orchestrator.client.job import Job
+from orchestrator.client.open_job import OpenJob
+from orchestrator.client.submission import Submission, Wish, refusal
+from orchestrator.domain.params import Rules
+from orchestrator.domain.states import OVER, JobState
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from orchestrator.client.keeper import Keeper
+    from orchestrator.client.link import Link
+    from orchestrator.config import Settings
+    from orchestrator.daemon import Engine
+    from orchestrator.domain.model import JobStatus, NewJob
+    from orchestrator.ports.commands import Health, TakenIn, Terms
+    from orchestrator.ports.source import Source
+
+_OBJECTS: Final = "<library>"
+_UNNAMED: Final = "requests"
+_STDIN: Final = "-"
+
+
+class Orchestrator:
+    """Use it as `async with Orchestrator(...) as orc:`. Inside the block jobs are sent, watched and collected.
+
+    db: the database file (default: the settings'). sandbox: a local API that costs nothing and answers with canned
+    text. config: a settings file instead of the usual two. Settings by name with two underscores:
+    `limits__poll_interval="10s"`.
+
+    Leaving the block stops the engine safely; jobs that are not finished go on the next time. If another process owns
+    the store, that one does the work, and this one watches; should it end, this one takes its place. An engine that
+    fails cancels the block, and its error rises out of it.
+    """
+
+    def __init__(
+        self,
+        db: str | os.PathLike[str] | None = None,
+        *,
+        sandbox: bool = False,
+        config: str | os.PathLike[str] | None = None,
+        **overrides: object,
+    ) -> None:
+        self._db = db
+        self._sandbox = sandbox
+        self._config = config
+        self._overrides = overrides
+        self._stack = AsyncExitStack()
+        self._keeper: Keeper | None = None
+        self._settings: Settings | None = None
+
+    async def __aenter__(self) -> Self:
+        from orchestrator.client.keeper import keeping
+
+        if self._keeper is not None:
+            raise RuntimeError("this orchestrator is or was open: make another one")
+        self._settings = self._load()
+        self._keeper = await self._stack.enter_async_context(keeping(self._settings, sandbox=self._sandbox))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, exc, trace)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold."""
+        if self._settings is None:
+            raise _not_open()
+        return self._settings
+
+    @property
+    def link(self) -> Link:
+        """The way to the engine at this moment."""
+        if self._keeper is None:
+            raise _not_open()
+        return self._keeper.link
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, if it runs in this process."""
+        return self.link.engine
+
+    @property
+    def embedded(self) -> bool:
+        """True if the engine runs in this process; may become true when the process that ran it ends."""
+        return self.link.engine is not None
+
+    @property
+    def health(self) -> Health:
+        """Whether the API answers."""
+        return self.link.health
+
+    async def submit(
+        self,
+        requests: Iterable[object] | AsyncIterable[object],
+        *,
+        name: str | None = None,
+        **how: Unpack[Submission],
+    ) -> Job:
+        """Take in SDK `Request` dicts (`{"custom_id": …, "params": {…}}`), streamed; returns once they are stored.
+
+        The same requests for the same API version and betas are the same job: submitting them again attaches to it,
+        and resumes it if it was paused. Raises InputRefused.
+        """
+        wish = Wish(**how)
+        new, source = self.prepared(requests, name, wish)
+        return await self.submit_wish(source, new, wish)
+
+    async def submit_file(
+        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
+    ) -> Job:
+        """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
+        from orchestrator.daemon import MAX_LINE_BYTES
+        from orchestrator.inputs import open_source
+
+        wish = Wish(**how)
+        place, default_name = _place(path)
+        new = self.new_job(default_name if name is None else name, place, wish)
+        source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_LINE_BYTES)
+        return await self.submit_wish(source, new, wish)
+
+    async def submit_source(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        """Take in *source* as *new*: what the other ways to submit stand on. Refused input is told, not raised."""
+        return await self.link.commands.take_in(source, new, terms)
+
+    async def submit_wish(self, source: Source, new: NewJob, wish: Wish) -> Job:
+        """The same, with the job's handle, or InputRefused. A job that is there and paused goes on."""
+        taken = await self.submit_source(source, new, wish.terms())
+        if taken.job is None:
+            raise refusal(source.name, taken)
+        if taken.attached and taken.job.state is JobState.PAUSED:
+            await self.link.commands.resume(taken.job.id)
+        return Job(self._link, taken.job, attached=taken.attached, refused_count=taken.refused)
+
+    def prepared(
+        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, wish: Wish
+    ) -> tuple[NewJob, Source]:
+        """What `submit` hands to `submit_wish`; nothing is read yet."""
+        from orchestrator.inputs import source_from_objects
+
+        new = self.new_job(_UNNAMED if name is None else name, _OBJECTS, wish)
+        return new, source_from_objects(requests, name=_UNNAMED, rules=self.rules(new.api_version))
+
+    async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
+        """A job that still grows; one of this name that was left open (by a crash, say) goes on.
+
+        Of the options, `new` starts another one instead; `skip_bad` does not apply.
+        """
+        wish = Wish(**how)
+        new = self.new_job(name, _OBJECTS, wish, still_open=True)
+        unfinished = [] if wish.new else await self.link.reader.read(lambda reads: reads.unfinished())
+        there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
+        job = max(there, key=lambda job: job.id, default=None)
+        version = new.api_version if job is None else job.api_version
+        return OpenJob(self._link, new, self.rules(version), job)
+
+    async def job(self, ref: str) -> Job:
+        """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing."""
+        return Job(self._link, await self.link.reader.read(lambda reads: reads.find(ref)))
+
+    async def jobs(self, *, limit: int = 100) -> list[JobStatus]:
+        """The newest jobs."""
+        return await self.link.reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
+
+    def rules(self, api_version: str) -> Rules:
+        """What requests for *api_version* are checked against."""
+        from orchestrator.domain.limits import largest_params
+
+        return Rules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
+
+    def new_job(self, name: str, source: str, wish: Wish, *, still_open: bool = False) -> NewJob:
+        """The job that *wish* describes. Raises UsageError."""
+        from orchestrator.daemon import api_version
+
+        return wish.new_job(name, source, api_version=api_version(self.settings), still_open=still_open)
+
+    def _link(self) -> Link:
+        return self.link
+
+    def _load(self) -> Settings:
+        from orchestrator.config import load_settings
+
+        flags = {key.replace("__", ".", 1): value for key, value in self._overrides.items()}
+        if self._db is not None:
+            flags["database.path"] = os.fspath(self._db)
+        config = None if self._config is None else Path(self._config)
+        return load_settings(flags=flags, env=os.environ, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox)
+
+
+def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Where a file is, whatever the working directory, and what its job is called."""
+    text = os.fspath(path)
+    return ("<stdin>", "stdin") if text == _STDIN else (str(Path(text).absolute()), Path(text).name)
+
+
+def _not_open() -> RuntimeError:
+    return RuntimeError("the orchestrator is not open: use it inside `async with`")

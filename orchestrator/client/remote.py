@@ -1,0 +1,250 @@
+"""The engine in the process that owns the store, asked over its unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
+
+import msgspec
+
+from orchestrator.client.link import FileReader, Link
+from orchestrator.domain.errors import GuardRefused, OrchestratorError
+from orchestrator.http_api import lines, problems
+from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.source import InputLine, Problem, Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx2
+
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import NewJob
+
+#: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
+KNOCK_S: Final = 5.0
+_COMMAND_S: Final = 60.0
+
+
+class EngineSilent(GuardRefused):
+    """The engine behind the socket did not answer."""
+
+
+class RemoteEngine:
+    """See `ports.commands.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
+
+    def __init__(self, socket: Path, database: Path) -> None:
+        self._socket = socket
+        self._reader = FileReader(database)
+        self._client: httpx2.AsyncClient | None = None
+        self.health = RemoteHealth()
+
+    async def __aenter__(self) -> Self:
+        import httpx2
+
+        transport = httpx2.AsyncHTTPTransport(uds=str(self._socket), verify=False)
+        timeout = httpx2.Timeout(_COMMAND_S, connect=KNOCK_S)
+        self._client = httpx2.AsyncClient(transport=transport, base_url="http://engine/api/v1/", timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self, _k: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    @property
+    def link(self) -> Link:
+        """What handles work through."""
+        return Link(
+            commands=self, growing=self, health=self.health, reader=self._reader, bulk=self._reader, engine=None
+        )
+
+    async def identity(self) -> Mapping[str, Any]:
+        """Who answers: version, pid, db, sandbox, lineage. Raises EngineSilent after `KNOCK_S`."""
+        try:
+            async with asyncio.timeout(KNOCK_S):
+                return await self._get("version")
+        except TimeoutError:
+            raise _silent(f"no answer within {KNOCK_S:g} s") from None
+
+    async def look(self) -> None:
+        """Note what the engine knows of the API. Raises EngineSilent."""
+        try:
+            async with asyncio.timeout(KNOCK_S):
+                self.health.note(await self._get("health"))
+        except TimeoutError:
+            raise _silent(f"no answer within {KNOCK_S:g} s") from None
+
+    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
+        import httpx2
+
+        try:
+            answer = await self._post(
+                "jobs",
+                _described(source, new, terms),
+                content=lines.encoded(source),
+                timeout=httpx2.Timeout(None, connect=KNOCK_S),  # the pace is that of the source and of the disk
+            )
+        except _RefusedError as exc:
+            return exc.taken
+        public_id: str = answer["job"]["id"]
+        job = await self._reader.read(lambda reads: reads.find(public_id))
+        return TakenIn(job=job, attached=answer["attached"], problems=(), problem_count=0, refused=answer["refused"])
+
+    async def pause(self, job: JobId) -> bool:
+        """Send nothing new."""
+        return await self._move(job, "pause")
+
+    async def resume(self, job: JobId) -> bool:
+        """Go on."""
+        return await self._move(job, "resume")
+
+    async def cancel(self, job: JobId) -> bool:
+        """Stop a job."""
+        return await self._move(job, "cancel")
+
+    async def retry(self, job: JobId, only: str | None) -> int:
+        """Queue failed and canceled requests again."""
+        query = {} if only is None else {"only": only}
+        queued: int = (await self._post(f"{await self._job(job)}/retry", query))["queued"]
+        return queued
+
+    async def adopt(self, remote_id: str, job: JobId | None) -> str:
+        """Take a remote batch for ours."""
+        query = {} if job is None else {"job": await self._public_id(job)}
+        return str((await self._post(f"batches/{quote(remote_id, safe='')}/adopt", query))["done"])
+
+    async def disown(self, remote_id: str) -> str:
+        """Say that a candidate is not ours."""
+        return str((await self._post(f"batches/{quote(remote_id, safe='')}/disown"))["done"])
+
+    async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
+        """Add requests to an open job."""
+        await self._post(f"{await self._job(job)}/requests", content=lines.encoded_whole(lines_))
+
+    async def close(self, job: JobId) -> None:
+        """No more will come."""
+        await self._post(f"{await self._job(job)}/close")
+
+    async def _move(self, job: JobId, verb: str) -> bool:
+        try:
+            await self._post(f"{await self._job(job)}/{verb}")
+        except _DoesNotApplyError:
+            return False
+        return True
+
+    async def _public_id(self, job: JobId) -> str:
+        return (await self._reader.read(lambda reads: reads.get(job))).public_id
+
+    async def _job(self, job: JobId) -> str:
+        return f"jobs/{quote(await self._public_id(job), safe='')}"
+
+    async def _get(self, path: str) -> Mapping[str, Any]:
+        return await self._call("GET", path)
+
+    async def _post(
+        self,
+        path: str,
+        query: Mapping[str, str | list[str]] | None = None,
+        *,
+        content: bytes | AsyncIterator[bytes] = b"",
+        timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109 - the HTTP client's own, one for each of its steps
+    ) -> Mapping[str, Any]:
+        more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        headers = {"content-type": lines.CONTENT_TYPE}
+        return await self._call("POST", path, params=query, content=content, headers=headers, **more)
+
+    async def _call(self, method: str, path: str, **how: Any) -> Mapping[str, Any]:  # noqa: ANN401 - the client's own
+        import httpx2
+
+        if self._client is None or self._client.is_closed:
+            raise _silent("the connection to it is closed")
+        try:
+            response = await self._client.request(method, path, **how)
+        except httpx2.TransportError as exc:
+            raise _silent(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__) from exc
+        try:
+            answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError as exc:
+            raise _silent(f"its answer is not JSON (status {response.status_code})") from exc
+        if response.is_error:
+            raise _told(answer)
+        return answer
+
+
+class RemoteHealth:
+    """See `ports.commands.Health`: what the engine said last."""
+
+    def __init__(self) -> None:
+        self._worked = False
+        self._trouble: str | None = None
+
+    @property
+    def api_worked(self) -> bool:
+        """Some API call got an answer since the start."""
+        return self._worked
+
+    @property
+    def last_trouble(self) -> str | None:
+        """Why the last API call failed; None if it worked."""
+        return self._trouble
+
+    def note(self, answer: Mapping[str, Any]) -> None:
+        """Take over an answer of `GET /health`."""
+        self._worked = bool(answer["api_worked"])
+        self._trouble = answer["last_trouble"]
+
+
+class _DoesNotApplyError(GuardRefused):
+    """The job is in no state for it."""
+
+
+class _RefusedError(OrchestratorError):
+    """The input was read and refused."""
+
+    def __init__(self, taken: TakenIn) -> None:
+        super().__init__("the input was refused")
+        self.taken = taken
+
+
+def _told(answer: Mapping[str, Any]) -> OrchestratorError:
+    """The error that a problem document tells."""
+    match answer.get("type"):
+        case problems.INPUT_REFUSED:
+            told = tuple(_problem(problem) for problem in answer["problems"])
+            count: int = answer["problem_count"]
+            return _RefusedError(TakenIn(job=None, attached=False, problems=told, problem_count=count, refused=0))
+        case problems.DOES_NOT_APPLY:
+            return _DoesNotApplyError(str(answer.get("title")))
+        case _:
+            return problems.error_of(answer)
+
+
+def _problem(view: Mapping[str, Any]) -> Problem:
+    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
+
+
+def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | list[str]]:
+    return {
+        "name": new.name,
+        "source": new.source,
+        "api_version": new.api_version,
+        "beta": list(new.betas),
+        "priority": str(new.priority),
+        "open": str(int(new.still_open)),
+        "new": str(int(terms.anew)),
+        "skip_bad": str(int(terms.skip_bad)),
+        "max_problems": str(terms.max_problems),
+        "shown_as": source.name,
+    }
+
+
+def _silent(cause: str) -> EngineSilent:
+    return EngineSilent(
+        "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
+    )

@@ -1,0 +1,81 @@
+"""How a program wants its requests taken in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypedDict
+
+from orchestrator.client.errors import InputRefused
+from orchestrator.domain.errors import UsageError
+from orchestrator.domain.model import NewJob
+from orchestrator.ports.commands import Terms
+
+if TYPE_CHECKING:
+    from orchestrator.ports.commands import TakenIn
+
+_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_HIGHEST_PRIORITY: Final = 100
+_SHOWN: Final = 20
+ALL_OR_NOTHING: Final = "nothing was stored; mend them, or pass skip_bad=True"
+
+
+class Submission(TypedDict, total=False):
+    """Options of `submit` and `submit_file`.
+
+    api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
+    account's queue for a larger number. new: start a new job although the same content is there. skip_bad: leave bad
+    requests out instead of refusing all.
+    """
+
+    api_version: str | None
+    betas: Sequence[str]
+    priority: int
+    new: bool
+    skip_bad: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A `Submission`, complete; an unknown option raises TypeError."""
+
+    api_version: str | None = None
+    betas: Sequence[str] = ()
+    priority: int = 10
+    new: bool = False
+    skip_bad: bool = False
+
+    def new_job(self, name: str, source: str, *, api_version: str, still_open: bool = False) -> NewJob:
+        """The job to make. *api_version* holds where none was wished for. Raises UsageError."""
+        version = api_version if self.api_version is None else self.api_version
+        if _VERSION.fullmatch(version) is None:
+            raise UsageError(f"api_version is {version!r}", hint='give a date such as "2026-10-21"')
+        if not name:
+            raise UsageError("name is empty", hint="give it at least one character, or leave it out")
+        if not 1 <= self.priority <= _HIGHEST_PRIORITY:
+            raise UsageError(f"priority is {self.priority}", hint=f"give a number from 1 to {_HIGHEST_PRIORITY}")
+        if isinstance(self.betas, str):
+            raise UsageError(f"betas is {self.betas!r}", hint="give a list of names")
+        return NewJob(
+            name=name,
+            source=source,
+            api_version=version,
+            betas=tuple(sorted(set(self.betas))),
+            priority=self.priority,
+            still_open=still_open,
+        )
+
+    def terms(self) -> Terms:
+        """How the input is to be taken in."""
+        return Terms(anew=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
+
+
+def refusal(name: str, taken: TakenIn, *, hint: str = ALL_OR_NOTHING) -> InputRefused:
+    """The error that tells why *taken* has no job; *name* stands before ":line"."""
+    from orchestrator.inputs import problem_lines
+
+    told = "\n".join(problem_lines(name, taken.problems, total=taken.problem_count))
+    count = taken.problem_count
+    what = "1 problem" if count == 1 else f"{count:,} problems"
+    return InputRefused(f"{name} has {what}", taken.problems, count=count, cause=told, hint=hint)

@@ -1,0 +1,200 @@
+"""The same library without `await`, for scripts and notebooks. Every method does what its namesake does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
+from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from orchestrator.client.bridge import Bridge
+from orchestrator.client.job import Job
+from orchestrator.client.orchestrator import Orchestrator
+from orchestrator.client.submission import Submission, Wish
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from orchestrator.client.open_job import OpenJob
+    from orchestrator.client.result import Result
+    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestView
+    from orchestrator.ports.source import Problem, Source
+
+Requests = Iterable[object] | AsyncIterable[object]
+
+
+class SyncOrchestrator:
+    """`Orchestrator` for code without a loop, or inside one that runs already (a notebook).
+
+    Use it as `with SyncOrchestrator(...) as orc:`, or call `open` and `close`. Its engine works in a thread while the
+    program does something else. Ctrl-C ends the call it meets, and nothing else.
+    """
+
+    def __init__(
+        self,
+        db: str | os.PathLike[str] | None = None,
+        *,
+        sandbox: bool = False,
+        config: str | os.PathLike[str] | None = None,
+        **overrides: object,
+    ) -> None:
+        self._bridge = Bridge(partial(Orchestrator, db, sandbox=sandbox, config=config, **overrides))
+
+    def open(self) -> Self:
+        """Open the store and start the engine; once only."""
+        self._bridge.start()
+        return self
+
+    def close(self) -> None:
+        """Stop the engine safely; jobs that are not finished go on the next time."""
+        self._bridge.stop()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, exc: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except BaseException as failure:
+            if failure is not exc:  # the engine's failure ended the block: it is on its way already
+                raise
+
+    @property
+    def embedded(self) -> bool:
+        """True if the engine runs in this process."""
+        return self._bridge.call(_embedded)
+
+    def submit(self, requests: Requests, *, name: str | None = None, **how: Unpack[Submission]) -> SyncJob:
+        """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
+        if isinstance(requests, AsyncIterable):
+            return self._job(lambda orc: orc.submit(requests, name=name, **how))
+        wish = Wish(**how)
+        new, source = self._bridge.call(lambda orc: _prepared(orc, requests, name, wish))
+        handed = self._bridge.hand_over(source, lambda orc, belt: orc.submit_wish(belt, new, wish))
+        return SyncJob(self._bridge, handed)
+
+    def submit_file(
+        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
+    ) -> SyncJob:
+        """Take in a file of JSON Lines, or "-" for standard input."""
+        return self._job(lambda orc: orc.submit_file(path, name=name, **how))
+
+    def open_job(self, name: str, **how: Unpack[Submission]) -> SyncOpenJob:
+        """A job that still grows."""
+        return SyncOpenJob(self._bridge, self._bridge.call(lambda orc: orc.open_job(name, **how)))
+
+    def job(self, ref: str) -> SyncJob:
+        """The job that *ref* means."""
+        return self._job(lambda orc: orc.job(ref))
+
+    def jobs(self, *, limit: int = 100) -> list[JobStatus]:
+        """The newest jobs."""
+        return self._bridge.call(lambda orc: orc.jobs(limit=limit))
+
+    def _job(self, use: Callable[[Orchestrator], Coroutine[Any, Any, Job]]) -> SyncJob:
+        return SyncJob(self._bridge, self._bridge.call(use))
+
+
+class SyncJob:
+    """`Job`, blocking."""
+
+    def __init__(self, bridge: Bridge, job: Job) -> None:
+        self._bridge = bridge
+        self._job = job
+        self.id = job.id
+        self.name = job.name
+        self.attached = job.attached
+        self.refused_count = job.refused_count
+
+    def __repr__(self) -> str:
+        return f"SyncJob(id={self.id!r})"
+
+    def status(self) -> JobStatus:
+        """Where it is."""
+        return self._bridge.call(lambda _: self._job.status())
+
+    def wait(self, timeout: float | timedelta | None = None) -> JobStatus:
+        """Wait until it is finished or canceled."""
+        return self._bridge.call(lambda _: self._job.wait(timeout))
+
+    def results(self, *, settled_only: bool = False) -> Iterator[Result]:
+        """Every result, in input order, page by page."""
+        if not settled_only:
+            self.wait()
+        number = 0
+        while page := self._page(number):
+            yield from page
+            number = page[-1].number
+
+    def export(self, path: str | os.PathLike[str], *, settled_only: bool = False) -> int:
+        """Write the results to *path*."""
+        return self._bridge.call(lambda _: self._job.export(path, settled_only=settled_only))
+
+    def errors(self) -> list[ErrorGroup]:
+        """Failed and canceled requests grouped by cause."""
+        return self._bridge.call(lambda _: self._job.errors())
+
+    def request(self, custom_id: str) -> RequestView:
+        """One request, with every trip that did not succeed."""
+        return self._bridge.call(lambda _: self._job.request(custom_id))
+
+    def refused(self, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+        """Why `skip_bad` left requests out."""
+        return self._bridge.call(lambda _: self._job.refused(after=after, limit=limit))
+
+    def pause(self) -> JobStatus:
+        """Send nothing new."""
+        return self._bridge.call(lambda _: self._job.pause())
+
+    def resume(self) -> JobStatus:
+        """Go on after a pause."""
+        return self._bridge.call(lambda _: self._job.resume())
+
+    def cancel(self) -> JobStatus:
+        """Stop it."""
+        return self._bridge.call(lambda _: self._job.cancel())
+
+    def retry(self, only: str | None = None) -> int:
+        """Queue failed and canceled requests again."""
+        return self._bridge.call(lambda _: self._job.retry(only))
+
+    def _page(self, number: int) -> list[Result]:
+        return self._bridge.call(lambda _: self._job.page(after=number))
+
+
+class SyncOpenJob:
+    """`OpenJob`, blocking."""
+
+    def __init__(self, bridge: Bridge, growing: OpenJob) -> None:
+        self._bridge = bridge
+        self._growing = growing
+
+    @property
+    def job(self) -> SyncJob | None:
+        """The job; None before its first request."""
+        return None if self._growing.job is None else SyncJob(self._bridge, self._growing.job)
+
+    def add(self, requests: Requests) -> int:
+        """Add requests. A plain iterable is read in the caller's thread."""
+        if isinstance(requests, AsyncIterable):
+            return self._bridge.call(lambda _: self._growing.add(requests))
+        source = self._growing.source(requests)
+        return self._bridge.hand_over(source, lambda _, belt: self._growing.add_source(belt))
+
+    def close(self) -> SyncJob:
+        """No more will come: the job may finish."""
+        return SyncJob(self._bridge, self._bridge.call(lambda _: self._growing.close()))
+
+
+async def _embedded(orchestrator: Orchestrator) -> bool:
+    return orchestrator.embedded
+
+
+async def _prepared(
+    orchestrator: Orchestrator, requests: Iterable[object], name: str | None, wish: Wish
+) -> tuple[NewJob, Source]:
+    return orchestrator.prepared(requests, name, wish)

@@ -1,0 +1,159 @@
+r"""Requests that a face has read and checked already, on their way to the engine: a `Source` as a stream of bytes.
+
+Why not the file's own bytes: a source may be objects of a program, or standard input; and the engine must see the same
+line numbers, problems and content hash as if it had read the source itself, so that the same input is the same job.
+
+One record per line (`b"\n"` occurs in none of them), its kind is its first byte:
+
+    +[line, custom_id, params]
+    !{"line", "field", "message", "remedy", "raw"}      raw in base64
+    .{"content_hash", "size_bytes"}                     the end; without it the stream was cut
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from orchestrator.domain.errors import InputError, UsageError
+from orchestrator.domain.limits import API_MAX_BYTES
+from orchestrator.domain.line_splitter import LineSplitter, LongLine
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from orchestrator.ports.source import Source
+
+CONTENT_TYPE: Final = "application/x-orchestrator-lines"
+
+#: What a `Source` may give at once. Source: `ports.source.Source.chunks`.
+_CHUNK_ITEMS: Final = 2_000
+_CHUNK_BYTES: Final = 4 << 20
+#: The face has checked every size; this bounds only what a foreign client could make us hold.
+_MAX_RECORD_BYTES: Final = 2 * API_MAX_BYTES
+
+_text: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """content_hash: None for an input that was refused as a whole."""
+
+    content_hash: str | None
+    size_bytes: int
+
+
+_decode_line: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw]).decode
+_decode_problem: Final = msgspec.json.Decoder(Problem).decode
+_decode_end: Final = msgspec.json.Decoder(_End).decode
+
+
+async def encoded(source: Source) -> AsyncGenerator[bytes, None]:
+    """*source* as bytes, one piece per chunk. Raises what the source raises."""
+    is_refused = False
+    async with aclosing(cast("Any", source.chunks())) as chunks:
+        async for chunk in chunks:
+            is_refused = is_refused or any(isinstance(item, Problem) and item.line == 0 for item in chunk)
+            yield encoded_items(chunk)
+    content_hash = None if is_refused else source.content_hash
+    yield b".%b\n" % _text(_End(content_hash=content_hash, size_bytes=source.size_bytes))
+
+
+def encoded_whole(items: Sequence[InputLine]) -> bytes:
+    """A stream of *items* alone, which no content hash stands for."""
+    return encoded_items(items) + b".%b\n" % _text(_End(content_hash=None, size_bytes=0))
+
+
+def encoded_items(items: Sequence[InputLine | Problem]) -> bytes:
+    """The records of *items*."""
+    return b"".join([_record(item) for item in items])
+
+
+def numbered_on(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
+    """*items* with line numbers that go on from *above*: in a job that grows, no two requests share one."""
+    return [replace(item, line=above + place) for place, item in enumerate(items, start=1)]
+
+
+def _record(item: InputLine | Problem) -> bytes:
+    if isinstance(item, Problem):
+        return b"!%b\n" % _text(item)
+    return b"+[%d,%b,%b]\n" % (item.line, _text(item.custom_id), item.params)
+
+
+class HandedSource:
+    """A `Source` out of the bytes that `encoded` made, in blocks cut anywhere."""
+
+    def __init__(self, blocks: AsyncIterator[bytes], *, name: str) -> None:
+        self._blocks = blocks
+        self._name = name
+        self._splitter = LineSplitter(_MAX_RECORD_BYTES)
+        self._items: list[InputLine | Problem] = []
+        self._bytes = 0
+        self._end: _End | None = None
+
+    @property
+    def name(self) -> str:
+        """What is shown before ":line"."""
+        return self._name
+
+    @property
+    def content_hash(self) -> str:
+        """As the face computed it. Raises RuntimeError before the end, and for an input refused as a whole."""
+        if self._end is None or self._end.content_hash is None:
+            raise RuntimeError("the source was not read to its end")
+        return self._end.content_hash
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of text in the input; 0 before the end."""
+        return 0 if self._end is None else self._end.size_bytes
+
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+        """The requests and the problems, in order. Once only. Raises InputError if the stream was cut."""
+        async for block in self._blocks:
+            for record in self._splitter.feed(block):
+                if full := self._take(record):
+                    yield full
+        if self._end is None or self._splitter.rest():
+            raise InputError("the input was cut on its way to the engine", hint="send it again; nothing was stored")
+        if self._items:
+            yield self._items
+
+    def _take(self, record: bytes | LongLine) -> list[InputLine | Problem] | None:
+        """Read one record; returns the chunk before it if that is full now."""
+        item = self._read(record)
+        if item is None:
+            return None
+        size = len(item.params) if isinstance(item, InputLine) else len(item.raw)
+        full = None
+        if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + size > _CHUNK_BYTES):
+            full, self._items, self._bytes = self._items, [], 0
+        self._items.append(item)
+        self._bytes += size
+        return full
+
+    def _read(self, record: bytes | LongLine) -> InputLine | Problem | None:
+        if isinstance(record, LongLine) or self._end is not None:
+            raise _unreadable("a record is too long" if self._end is None else "there is more behind the end")
+        kind, body = record[:1], memoryview(record)[1:]
+        try:
+            if kind == b"+":
+                line, custom_id, params = _decode_line(body)
+                return InputLine(line, custom_id, bytes(params))
+            if kind == b"!":
+                return _decode_problem(body)
+            if kind == b".":
+                self._end = _decode_end(body)
+                return None
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise _unreadable(str(exc)) from exc
+        raise _unreadable(f"no record begins with {kind!r}")
+
+
+def _unreadable(why: str) -> UsageError:
+    hint = "the command and the engine may be of different versions: use the same for both"
+    return UsageError("the engine cannot read what it was sent", cause=why, hint=hint)

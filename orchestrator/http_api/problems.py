@@ -1,0 +1,85 @@
+"""Errors as problem documents (RFC 9457) and back: an error that crosses the socket is the same error on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.domain.errors import (
+    GuardRefused,
+    InputError,
+    NeedsPerson,
+    NoSuchThing,
+    OrchestratorError,
+    OutputError,
+    StoreError,
+    StoreFull,
+    StoreOwned,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTENT_TYPE: Final = "application/problem+json"
+#: The `type` of an input that was read and refused; the document lists its problems.
+INPUT_REFUSED: Final = "input-refused"
+#: The `type` of a pause, resume or cancel of a job that is in no state for it.
+DOES_NOT_APPLY: Final = "does-not-apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    error: type[OrchestratorError]
+    status: int
+
+
+#: By `type`. A subclass stands before its base: the first that fits is taken.
+_KINDS: Final = MappingProxyType(
+    {
+        "input-error": _Kind(error=InputError, status=422),
+        "usage-error": _Kind(error=UsageError, status=400),
+        "output-error": _Kind(error=OutputError, status=500),
+        "needs-person": _Kind(error=NeedsPerson, status=409),
+        "no-such-thing": _Kind(error=NoSuchThing, status=404),
+        "guard-refused": _Kind(error=GuardRefused, status=409),
+        DOES_NOT_APPLY: _Kind(error=GuardRefused, status=409),
+        "store-full": _Kind(error=StoreFull, status=507),
+        "store-owned": _Kind(error=StoreOwned, status=503),
+        "store-error": _Kind(error=StoreError, status=500),
+        "error": _Kind(error=OrchestratorError, status=500),
+    }
+)
+
+
+def problem_of(exc: OrchestratorError) -> tuple[int, dict[str, Any]]:
+    """The HTTP status and the document for *exc*."""
+    slug, kind = next((slug, kind) for slug, kind in _KINDS.items() if isinstance(exc, kind.error))
+    return kind.status, document(slug, exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code)
+
+
+def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
+    """The error that *problem* was made of; a type that this version does not know is told by its exit code."""
+    kind = _KINDS.get(str(problem.get("type")))
+    error = _by_exit_code(problem.get("exit_code")) if kind is None else kind.error
+    title = problem.get("title")
+    return error(
+        title if isinstance(title, str) else "the engine refused",
+        cause=_text_or_none(problem.get("detail")),
+        hint=_text_or_none(problem.get("hint")),
+    )
+
+
+def document(slug: str, title: str, *, detail: str | None, hint: str | None, exit_code: int) -> dict[str, Any]:
+    """A problem document. `hint` says what to do; `exit_code` is what the command line ends with."""
+    return {"type": slug, "title": title, "detail": detail, "hint": hint, "exit_code": exit_code}
+
+
+def _by_exit_code(exit_code: object) -> type[OrchestratorError]:
+    bases = (UsageError, NeedsPerson, NoSuchThing, GuardRefused, StoreError)
+    return next((error for error in bases if error.exit_code == exit_code), OrchestratorError)
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None

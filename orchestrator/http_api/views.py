@@ -1,0 +1,74 @@
+"""What a face shows of a job, as JSON: the socket, `status --json` and `ls --json` say the very same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.errors import GuardRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.domain.model import Attention, Job, JobStatus
+    from orchestrator.ports.source import Problem
+
+_DONE: Final = {"pause": "paused", "resume": "resumed", "cancel": "canceled"}
+
+
+def job_view(status: JobStatus) -> dict[str, object]:
+    """One job; `id` is what people call it. Times are RFC 3339 in UTC, or null."""
+    job = status.job
+    return {
+        "id": job.public_id,
+        "name": job.name,
+        "state": job.state.value,
+        "reason": job.reason,
+        "reason_code": job.reason_code,
+        "requests": asdict(job.requests),
+        "batches": dict(status.batches),
+        "resubmitted": job.resubmitted,
+        "created_at": time_text(job.created_at),
+        "finished_at": time_text(job.finished_at),
+        "next_expiry": time_text(status.next_expiry),
+        "sweep_until": time_text(status.sweep_until),
+        "attention": [_attention_view(attention) for attention in status.attention],
+        "source": job.source,
+        "api_version": job.api_version,
+        "betas": list(job.betas),
+        "priority": job.priority,
+        "still_open": job.still_open,
+        "sandbox": status.sandbox,
+    }
+
+
+def jobs_view(statuses: Iterable[JobStatus]) -> dict[str, object]:
+    """Several jobs, in the order given."""
+    return {"jobs": [job_view(status) for status in statuses]}
+
+
+def problem_view(problem: Problem) -> dict[str, object]:
+    """One thing that is wrong with an input."""
+    return {"line": problem.line, "field": problem.field, "problem": problem.message, "remedy": problem.remedy}
+
+
+def time_text(at: datetime | None) -> str | None:
+    """`2026-11-23T06:18:52.123Z`; *at* must be aware."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def does_not_apply(verb: str, job: Job) -> GuardRefused:
+    """The refusal of a "pause", "resume" or "cancel" that *job* is in no state for."""
+    return GuardRefused(
+        f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}", hint="nothing was changed"
+    )
+
+
+def _attention_view(attention: Attention) -> dict[str, object]:
+    return {
+        "kind": attention.kind,
+        "batch": attention.batch_id,
+        "message": attention.message,
+        "since": time_text(attention.since),
+    }
