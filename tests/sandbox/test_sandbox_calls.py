@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from sandbox_world import BATCHES, HEADERS, Face, body, http_client, run, still_sandbox
+from sandbox.sandbox_world import BATCHES, HEADERS, Face, body, http_client, run, still_sandbox
 
 from orchestrator.sandbox import FaultPlan, Sandbox, parse_faults
 from orchestrator.sandbox.server import serve

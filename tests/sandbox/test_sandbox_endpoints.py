@@ -5,7 +5,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from sandbox_world import BATCHES, HOUR, START, body, http_client, params, run, sdk_client, still_sandbox
+from sandbox.sandbox_world import BATCHES, HOUR, START, body, http_client, params, run, sdk_client, still_sandbox
 
 from orchestrator.sandbox import Sandbox
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sandbox_world import BATCHES, HEADERS, HOUR, World, body, http_client, params, run, still_sandbox
+from sandbox.sandbox_world import BATCHES, HEADERS, HOUR, World, body, http_client, params, run, still_sandbox
 
 from orchestrator.sandbox import ApiError
 

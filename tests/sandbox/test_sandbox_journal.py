@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sandbox_world import BATCHES, HEADERS, HOUR, START, World, body, http_client, run, still_sandbox
+from sandbox.sandbox_world import BATCHES, HEADERS, HOUR, START, World, body, http_client, run, still_sandbox
 
 from orchestrator.sandbox import ApiError, Machine, Sandbox
 from orchestrator.sandbox.journal import JournalError

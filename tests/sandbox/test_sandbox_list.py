@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sandbox_world import World, body, run, sdk_client, still_sandbox
+from sandbox.sandbox_world import World, body, run, sdk_client, still_sandbox
 
 from orchestrator.sandbox import ApiError
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 
-from sandbox_world import HOUR, World, body, params
+from sandbox.sandbox_world import HOUR, World, body, params
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # it ships no types; used in one test
+import jsonschema
 import pytest
-from sandbox_world import BATCHES, HOUR, body, http_client, params, run, still_sandbox
+from sandbox.sandbox_world import BATCHES, HOUR, body, http_client, params, run, still_sandbox
 
 COPIES = Path(__file__).parents[3] / "shared" / "openapi"
 

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sandbox_world import HOUR, MODEL, World, body, params
+from sandbox.sandbox_world import HOUR, MODEL, World, body, params
 
 from orchestrator.sandbox import Caller
 

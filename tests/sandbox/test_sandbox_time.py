@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from sandbox_world import HOUR, START, World, body
+from sandbox.sandbox_world import HOUR, START, World, body
 
 from orchestrator.sandbox import ApiError, ScaledClock
 
