@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import InputError, OrchestratorError
+from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_BYTES, largest_params
 from orchestrator.domain.params import Rules
@@ -36,6 +36,7 @@ from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.http_api.app import SourceOpener
+    from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
 
 T = TypeVar("T")
@@ -121,9 +122,9 @@ async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[E
 
 @asynccontextmanager
 async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
-    """The API alone, without the store (`doctor`, `batches ls`)."""
+    """The API alone, without the store (`doctor`, `batches ls`). The sandbox is then an empty one of its own."""
     async with AsyncExitStack() as stack:
-        yield await _provider(stack, settings, sandbox=sandbox)
+        yield await _provider(stack, settings, sandbox=_sandbox(settings, keeps=False) if sandbox else None)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
@@ -166,7 +167,7 @@ async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> 
     clock = SystemClock()
     store = await Store.open(path, lock=lock, now=clock.now(), sandbox=sandbox)
     stack.push_async_callback(store.aclose)
-    provider = await _provider(stack, settings, sandbox=sandbox)
+    provider = await _provider(stack, settings, sandbox=_sandbox(settings, keeps=True) if sandbox else None)
     context = Context(
         store=store,
         provider=provider,
@@ -201,49 +202,43 @@ def _give_back(taking: asyncio.Future[Lock]) -> None:
         taking.result().release()
 
 
-async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> Provider:
-    """The real API, or the sandbox in this process. The SDK itself is loaded by the first call."""
+async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: Sandbox | None) -> Provider:
+    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
     from orchestrator.provider.client import AnthropicProvider
-    from orchestrator.provider.credentials import find
+    from orchestrator.provider.credentials import Credentials, Secret
     from orchestrator.provider.settings import ProviderSettings
 
-    local = _sandbox(settings) if sandbox else None
-    if local is not None:
-        stack.callback(local.close)
+    if sandbox is not None:
+        stack.callback(sandbox.close)
     chosen = ProviderSettings(
-        base_url="http://127.0.0.1" if sandbox else settings.api.base_url,
+        base_url=settings.api.base_url if sandbox is None else "https://sandbox.invalid",
         api_version=settings.api.version,
         timeout=settings.api.timeout,
         max_uploads=settings.limits.max_uploads,
         max_downloads=settings.limits.max_downloads,
     )
-    environ = {"ANTHROPIC_API_KEY": "sandbox"} if sandbox else _environ(settings, os.environ)
+    local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
     provider = AnthropicProvider(
         chosen,
-        transport=None if local is None else local.transport(),
-        credentials=find(environ) if sandbox or settings.api.key_file is not None else None,
+        transport=None if sandbox is None else sandbox.transport(),
+        credentials=credentials_for(settings) if sandbox is None else local,
     )
     stack.push_async_callback(provider.aclose)
     return provider
 
 
-def _environ(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment, with the key out of `[api] key_file` where that is set."""
-    if settings.api.key_file is None:
-        return environ
-    try:
-        key = settings.api.key_file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(
-            f"the key file {settings.api.key_file} cannot be read",
-            cause=type(exc).__name__,
-            hint="[api] key_file names a file that holds the API key alone",
-        ) from None
-    return {**environ, "ANTHROPIC_API_KEY": key}
+def credentials_for(settings: Settings) -> Credentials | None:
+    """The key out of `[api] key_file`, if that is set; None: what the environment has, at the first call."""
+    from orchestrator.provider.credentials import from_file
+
+    return None if settings.api.key_file is None else from_file(settings.api.key_file)
 
 
-def _sandbox(settings: Settings) -> Sandbox:
-    """The sandbox in this process; its journal lies beside the store, so that its batches survive a killed process."""
+def _sandbox(settings: Settings, *, keeps: bool) -> Sandbox:
+    """The sandbox in this process. keeps: its journal lies beside the store, so that its batches survive a kill.
+
+    Only the owner of the store may keep one: two processes would write over each other.
+    """
     from orchestrator.sandbox import SandboxSettings, build_sandbox
 
     path = settings.database.path
@@ -251,7 +246,7 @@ def _sandbox(settings: Settings) -> Sandbox:
         seed=settings.sandbox.seed,
         speed=settings.sandbox.speed,
         faults=settings.sandbox.faults,
-        journal=path.with_name(f"{path.name}.sandbox.jsonl"),
+        journal=path.with_name(f"{path.name}.sandbox.jsonl") if keeps else None,
     )
     return build_sandbox(chosen)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
+from orchestrator.domain.naming import name_of
 from orchestrator.domain.params import Rules
 from orchestrator.domain.states import OVER, JobState
 
@@ -202,7 +203,8 @@ class Orchestrator:
 def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Where a file is, whatever the working directory, and what its job is called."""
     text = os.fspath(path)
-    return ("<stdin>", "stdin") if text == _STDIN else (str(Path(text).absolute()), Path(text).name)
+    place = "<stdin>" if text == _STDIN else str(Path(text).absolute())
+    return place, name_of(place)
 
 
 def _not_open() -> RuntimeError:

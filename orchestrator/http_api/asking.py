@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import aclosing
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
+from orchestrator.domain.naming import name_of
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def new_job(query: QueryParams, *, api_version: str) -> NewJob:
     _only(query, _NEW_JOB)
     source = query.get("source", _SOURCE)
     return NewJob(
-        name=_filled(query, "name", PurePath(source).name),
+        name=_filled(query, "name", name_of(source)),
         source=source,
         api_version=_matching(_API_VERSION, "api_version", query.get("api_version", api_version)),
         betas=tuple(sorted({_matching(_BETA, "beta", beta) for beta in query.getlist("beta")})),

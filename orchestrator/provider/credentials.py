@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
@@ -80,6 +81,19 @@ class Credentials:
         if self.auth_token is not None:
             return f"auth token from {self.source}"
         return f"credentials from {self.source}"
+
+
+def from_file(path: Path) -> Credentials:
+    """The key in the file at *path*, which holds it alone. Raises NeedsPerson, naming the file and never the value."""
+    try:
+        raw = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise NeedsPerson(
+            f"the key file {path} cannot be read",
+            cause=type(exc).__name__,
+            hint="[api] key_file names a file that holds the API key alone",
+        ) from None
+    return Credentials(source=f"the file {path}", api_key=_checked(raw, str(path)))
 
 
 def find(environ: Mapping[str, str]) -> Credentials:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -157,3 +158,11 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, object]]) -> str:
 def ids_in(path: Path) -> list[str]:
     """The custom_ids of a result file, in its order."""
     return [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
+
+
+@contextmanager
+def program_in(folder: Path) -> Iterator[Program]:
+    """A program with a home in *folder*; its sockets lie where their paths are short enough."""
+    (folder / "home").mkdir()
+    with tempfile.TemporaryDirectory(prefix="orc-") as runtime:
+        yield Program(folder, Path(runtime))

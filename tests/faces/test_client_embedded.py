@@ -106,7 +106,7 @@ async def test_async_iterables_and_files_are_taken_in_as_they_come(tmp_path: Pat
         jobs = {status.job.public_id: status.job for status in await orc.jobs()}
         assert jobs[streamed.id].betas == ("a-beta", "b-beta")
         assert (jobs[streamed.id].api_version, jobs[streamed.id].priority) == ("2023-06-01", 1)
-        assert (jobs[filed.id].name, jobs[filed.id].source) == ("in.jsonl", str(file))
+        assert (jobs[filed.id].name, jobs[filed.id].source) == ("in", str(file))
         await filed.wait(30)
         assert await filed.export(tmp_path / "out.jsonl") == 5
         lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
@@ -198,7 +198,7 @@ async def test_waiting_ends_in_time_and_for_a_person(tmp_path: Path) -> None:
             await job.wait(timeout=0.05)
         assert late.value.exit_code == 7
         assert isinstance(late.value, TimeoutError)
-        assert (await job.cancel()).job.state.value == "canceling"
+        assert (await job.cancel()).job.state.value == "canceled"
     async with quick(tmp_path, sandbox__faults="create.credit=1") as orc:
         job = await orc.submit(requests(1))
         with pytest.raises(NeedsPerson, match="is paused") as poor:

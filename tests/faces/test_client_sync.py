@@ -50,7 +50,7 @@ def test_everything_works_without_a_loop(tmp_path: Path) -> None:
         assert job.export(tmp_path / "out.jsonl") == 2500
         filed = orc.submit_file(_file(tmp_path), skip_bad=True)
         assert (filed.refused_count, {problem.line for problem in filed.refused()}) == (1, {2})
-        assert [status.job.name for status in orc.jobs()] == ["in.jsonl", "plain"]
+        assert [status.job.name for status in orc.jobs()] == ["in", "plain"]
         assert orc.job("plain").id == job.id
         assert job.request("r7").state.value == "succeeded"
         assert (job.errors(), job.retry(), orc.embedded) == ([], 0, True)

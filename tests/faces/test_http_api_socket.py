@@ -141,7 +141,7 @@ def test_steering_a_job_that_is_in_no_state_for_it_is_a_conflict(tmp_path: Path)
             states = [(await client.post(f"jobs/{job}/{verb}")).json()["state"] for verb in ("pause", "resume")]
             assert states == ["paused", "running"]
             assert (await client.post(f"jobs/{job}/resume")).status_code == 409
-            assert (await client.post("jobs/@last/cancel")).json()["state"] == "canceling"
+            assert (await client.post("jobs/@last/cancel")).json()["state"] == "canceled"
             again = await client.post(f"jobs/{job}/pause")
             assert (again.status_code, again.json()["type"], again.json()["exit_code"]) == (409, "does-not-apply", 5)
             assert (await engine.read(lambda reads: reads.find(job))).state.value in {"canceling", "canceled"}

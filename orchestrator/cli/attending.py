@@ -1,0 +1,76 @@
+"""Staying with a job until it is over, beside the engine that works on it (ours, or another process's)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.cli.asking_api import ApiSilent
+from orchestrator.cli.follow import LOOK_S, SANDBOX_LOOK_S, Looker, needs_person, timed_out
+from orchestrator.domain.account import BILLING, BY_USER, CANCELED_ELSEWHERE, REFUSED, SPEND_LIMIT
+from orchestrator.domain.states import OVER, BatchState, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.cli.progress import Progress
+    from orchestrator.client import Orchestrator
+    from orchestrator.domain.model import JobStatus
+
+#: Pauses under which the API still answers reads: what is in flight is collected before a person is called.
+_READS_WORK: Final = frozenset({BILLING, SPEND_LIMIT, CANCELED_ELSEWHERE, REFUSED, BY_USER})
+_TO_COLLECT: Final = (BatchState.SUBMITTING, BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.ENDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to stay. timeout: at most; silence: without a single answer of the API."""
+
+    timeout: timedelta | None = None
+    silence: timedelta = timedelta(seconds=60)
+
+
+async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience: Patience) -> JobStatus:
+    """Show the job until it is over; gives its last status.
+
+    Raises NeedsPerson when it is paused and nothing is left to collect, ApiSilent when no call ever worked, TimedOut.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with progress:
+        while True:
+            status, ages, pulse = await orc.link.reader.read(looker.look)
+            trouble = orc.health.last_trouble
+            progress.show(status, ages, pulse, trouble)
+            if status.job.state in OVER:
+                return status
+            _give_up(status, timedelta(seconds=loop.time() - began), patience)
+            if trouble is not None and not orc.health.api_worked and loop.time() - began >= _seconds(patience.silence):
+                raise _silent(status, trouble)
+            await asyncio.sleep(SANDBOX_LOOK_S if status.sandbox else LOOK_S)
+
+
+def _give_up(status: JobStatus, stayed: timedelta, patience: Patience) -> None:
+    """Raise what ends the waiting for a job that is not over."""
+    if status.job.state is JobState.PAUSED and not is_collecting(status):
+        raise needs_person(status)
+    if patience.timeout is not None and stayed >= patience.timeout:
+        raise timed_out(status)
+
+
+def is_collecting(status: JobStatus) -> bool:
+    """True if a paused job still has batches at the API that can be collected."""
+    return status.job.reason_code in _READS_WORK and any(status.batches[state] for state in _TO_COLLECT)
+
+
+def _seconds(duration: timedelta) -> float:
+    return duration.total_seconds()
+
+
+def _silent(status: JobStatus, trouble: str) -> ApiSilent:
+    ref = status.job.public_id
+    return ApiSilent(
+        f"the API never answered; job {ref} is stored, and nothing of it is lost",
+        cause=trouble,
+        hint="check the network and ANTHROPIC_BASE_URL (`orchestrator doctor`), then run the same command again",
+    )

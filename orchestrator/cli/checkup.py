@@ -1,0 +1,40 @@
+"""What `doctor` asks of the store's file itself: which SQLite reads it, which schema it has, whether it is sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.store.connection import connect_reader, speaking_our_errors
+from orchestrator.store.migrate import shipped_migrations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFacts:
+    """schema: the version in the file; known: the newest that this program has. damage: what SQLite found, if any."""
+
+    sqlite: tuple[int, ...]
+    schema: int
+    known: int
+    damage: str | None
+
+
+def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
+    """Look at the store at *path*, read-only. *thoroughly*: read all of it, which takes as long as a copy.
+
+    Raises StoreError if it cannot even be opened.
+    """
+    connection = connect_reader(path)
+    try:
+        with speaking_our_errors():
+            sqlite = connection.execute("SELECT sqlite_version()").fetchone()[0]
+            schema = connection.execute("PRAGMA user_version").fetchone()[0]
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thoroughly else "ok"
+    finally:
+        connection.close()
+    return StoreFacts(
+        sqlite=tuple(int(part) for part in sqlite.split(".")),
+        schema=schema,
+        known=shipped_migrations()[-1].version,
+        damage=None if found == "ok" else found,
+    )

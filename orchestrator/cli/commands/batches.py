@@ -1,0 +1,174 @@
+"""`batches`: what the API has beside what we know, and a person's word on a batch that cannot be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.asking_api import for_a_person
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.batches_text import batch_lines, batch_view, remote_table, remote_view
+from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.cli.reading import reading
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
+from orchestrator.domain.model import Batch, Event, Job
+from orchestrator.domain.states import BatchState
+
+if TYPE_CHECKING:
+    from orchestrator.config import Settings
+    from orchestrator.store.read import StoreReader
+
+EXAMPLES = """
+Examples:
+  orchestrator batches ls                                  the API's newest batches, and whose they are
+  orchestrator batches show msgbatch_013Zva2CMHLNnXjNJJ    one of ours, with its history
+  orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ   it is the batch that is in doubt
+  orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ requests.jsonl
+                                                           made elsewhere from this file: collect it here
+  orchestrator batches disown msgbatch_013Zva2CMHLNnXjNJJ  it is not ours
+"""
+
+_HERE = "orchestrator.cli.commands.batches"
+
+
+@click.group(
+    "batches",
+    cls=LazyGroup,
+    entries={
+        "ls": Entry(module=_HERE, attribute="ls", help="List the batches at the API, and whose they are."),
+        "show": Entry(module=_HERE, attribute="show_batch", help="Show one batch of ours with its history."),
+        "adopt": Entry(module="orchestrator.cli.commands.steer", attribute="adopt", help="Take a batch for ours."),
+        "disown": Entry(
+            module="orchestrator.cli.commands.steer", attribute="disown", help="Say that a batch is not ours."
+        ),
+    },
+    examples=EXAMPLES,
+)
+@common
+def batches() -> None:
+    """Compare the batches at the API with ours; adopt or disown one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What our store knows of the batches at the API: ours by remote id, and those that wait for a proof."""
+
+    ours: dict[str, tuple[Batch, Job]]
+    in_doubt: list[tuple[Batch, Job]]
+
+
+@click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many batches.")
+@common
+@click.pass_obj
+def ls(ask: Ask, limit: int) -> None:
+    """List the batches at the API, and whose they are.
+
+    "elsewhere" is a batch that this store did not make, or cannot prove to have made.
+    """
+    settings = ask.settings()
+    with for_a_person():
+        found = drive(lambda: _listed(settings, limit + 1, sandbox=ask.sandbox))
+    remotes, has_more = found[:limit], len(found) > limit
+    known = _known(ask, settings, remotes)
+    if ask.as_json:
+        rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
+        doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
+        show_json({"batches": rows, "in_doubt": doubts, "has_more": has_more, "sandbox": ask.sandbox})
+        return
+    show_banner(ask, sandbox=ask.sandbox)
+    show(remote_table(remotes, known.ours, known.in_doubt) if remotes else "the API has no batches")
+    for batch, job in known.in_doubt:
+        show(f"in doubt: batch {batch.id} of {job.public_id}, {words.count(batch.count, 'request')}")
+    if has_more:
+        say(ask, f"there are more: --limit {limit * 4} shows them")
+
+
+async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[RemoteBatch]:
+    """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
+    from orchestrator.daemon import open_commands, open_provider
+
+    if not sandbox:
+        async with open_provider(settings, sandbox=False) as provider:
+            page = await provider.page(after_id=None, limit=min(limit, 1000))
+            found = list(page.batches)
+            while page.has_more and page.batches and len(found) < limit:
+                page = await provider.page(after_id=page.batches[-1].id, limit=min(limit - len(found), 1000))
+                found += page.batches
+            return found
+    if not settings.database.path.exists():
+        return []
+    try:  # the sandbox's memory lies beside the store and has one user at a time
+        async with open_commands(settings, sandbox=True) as engine:
+            found = []
+            async with aclosing(cast("Any", engine.remote_batches())) as listed:
+                async for remote in listed:
+                    found.append(remote)
+                    if len(found) == limit:
+                        break
+            return found
+    except StoreOwned as exc:
+        raise GuardRefused(
+            "the sandbox's API lives in the engine that is running",
+            cause=exc.message,
+            hint="ask again when it has ended; `orchestrator status` shows our batches at any time",
+        ) from exc
+
+
+def _known(ask: Ask, settings: Settings, remotes: Sequence[RemoteBatch]) -> Known:
+    try:
+        with reading(ask, settings) as reads:
+            ours = reads.batches_by_remote([remote.id for remote in remotes])
+            jobs = {batch.job_id: reads.get(batch.job_id) for batch in ours.values()}
+            return Known(
+                ours={remote_id: (batch, jobs[batch.job_id]) for remote_id, batch in ours.items()},
+                in_doubt=_in_doubt(reads),
+            )
+    except NoSuchThing:
+        return Known(ours={}, in_doubt=[])
+
+
+def _in_doubt(reads: StoreReader) -> list[tuple[Batch, Job]]:
+    jobs = [job for job in reads.unfinished() if reads.status(job).batches[BatchState.IN_DOUBT]]
+    return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
+
+
+@click.command("show", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("batch", metavar="BATCH")
+@common
+@click.pass_obj
+def show_batch(ask: Ask, batch: str) -> None:
+    """Show one batch of ours with its history.
+
+    BATCH is the API's id (msgbatch_...) or our number. Reads the store only.
+    """
+    with reading(ask) as reads:
+        found = reads.batch(batch)
+        job = reads.get(found.job_id)
+        events = _history(reads, found)
+        sandbox = reads.meta().sandbox
+    if ask.as_json:
+        history = [{"at": event.at, "kind": event.kind, "state": event.new, "why": event.why} for event in events]
+        show_json({**batch_view(found, job), "events": history, "sandbox": sandbox})
+        return
+    show_banner(ask, sandbox=sandbox)
+    show("\n".join(batch_lines(found, job, events, now=datetime.now(UTC))))
+
+
+def _history(reads: StoreReader, batch: Batch) -> list[Event]:
+    """Every event of *batch*, read in pages of its job's."""
+    found: list[Event] = []
+    after = 0
+    while page := reads.events(batch.job_id, after=after):
+        found += [event for event in page if event.batch_id == batch.id]
+        after = page[-1].id
+    return found

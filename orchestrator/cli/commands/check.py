@@ -1,0 +1,107 @@
+"""`check`: says whether an input is fit to be sent, and what would be sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.handing_in import STDIN, STDIN_NAME, Input, header_options, input_argument, problem_text
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import show, show_banner, show_json
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.limits import API_MAX_REQUESTS
+
+if TYPE_CHECKING:
+    from orchestrator.cli.planning import Plan
+    from orchestrator.config import Settings
+
+EXAMPLES = """
+Examples:
+  orchestrator check reviews.jsonl
+  orchestrator check reviews.jsonl --api-version 2023-06-01
+  zcat big.jsonl.gz | orchestrator check -
+
+Exit codes: 0 fit to be sent, 2 it has problems (each with its line and a remedy).
+The batches are counted as if every line were sent; how many go at a time is up to [limits].
+"""
+
+
+@click.command("check", cls=TeachingCommand, examples=EXAMPLES)
+@input_argument
+@header_options
+@click.option("--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="List so many.")
+@common
+@click.pass_obj
+def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
+    """Validate an input and show the plan; sends and stores nothing."""
+    from orchestrator.cli.planning import plan_of
+    from orchestrator.domain.packing import Caps
+
+    settings = ask.settings()
+    chosen = Input(path=path, api_version=api_version, beta=beta)
+    most, is_exact = _max_requests(settings)
+    caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
+    plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems))
+    name = STDIN_NAME if path == STDIN else path
+    if ask.as_json:
+        show_json(_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox))
+    else:
+        show_banner(ask, sandbox=ask.sandbox)
+        _show(name, plan, most, is_exact=is_exact)
+    return 2 if plan.problem_count else 0
+
+
+def _max_requests(settings: Settings) -> tuple[int, bool]:
+    """The most requests of one batch, and whether that is certain: a store that is not there yet will choose."""
+    from orchestrator.store.read import StoreReader
+
+    if settings.batching.max_requests is not None:
+        return settings.batching.max_requests, True
+    try:
+        with StoreReader.open(settings.database.path) as reads:
+            return API_MAX_REQUESTS - reads.meta().spread, True
+    except NoSuchThing:
+        return API_MAX_REQUESTS - 999, False
+
+
+def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
+    bad = f", {words.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
+    shown = words.plain(words.near_path(name))
+    show(f"read     {shown}: {words.count(plan.requests, 'request')}, {words.size(plan.size_bytes)}{bad}")
+    for line in problem_text(name, plan.problems, plan.problem_count):
+        show(f"  {line}")
+    if plan.problem_count:
+        show("nothing of it would be sent; with --skip-bad `run` leaves these lines out")
+        return
+    total = sum(size for _, size in plan.batches)
+    most_text = f"at most {most:,} requests each" + ("" if is_exact else " (up to 998 more: the store will choose)")
+    show(f"plan     {words.batches(len(plan.batches))}, {words.size(total)} to send; {most_text}")
+    for number, (requests, size_bytes) in enumerate(plan.batches[:_SHOWN], start=1):
+        show(f"  batch {number}: {words.count(requests, 'request')}, {size_bytes:,} bytes")
+    if len(plan.batches) > _SHOWN:
+        show(f"  … and {len(plan.batches) - _SHOWN:,} more")
+
+
+_SHOWN = 10
+
+
+def _view(name: str, plan: Plan, version: str, betas: tuple[str, ...], *, sandbox: bool) -> dict[str, object]:
+    return {
+        "source": name,
+        "valid": plan.problem_count == 0,
+        "requests": plan.requests,
+        "bytes": plan.size_bytes,
+        "batches": [{"requests": requests, "bytes": size_bytes} for requests, size_bytes in plan.batches],
+        "problems": [
+            {"line": each.line, "field": each.field, "problem": each.message, "remedy": each.remedy}
+            for each in plan.problems
+        ],
+        "problem_count": plan.problem_count,
+        "api_version": version,
+        "betas": sorted(set(betas)),
+        "sandbox": sandbox,
+    }

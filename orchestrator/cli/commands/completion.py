@@ -1,0 +1,33 @@
+"""`completion`: click's own completion script, and where to put it."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.options import common
+from orchestrator.cli.out import show
+
+EXAMPLES = """
+Examples:
+  bash   echo 'eval "$(orchestrator completion bash)"' >> ~/.bashrc
+  zsh    echo 'eval "$(orchestrator completion zsh)"' >> ~/.zshrc
+  fish   orchestrator completion fish > ~/.config/fish/completions/orchestrator.fish
+
+It completes commands, options, and the ids and names of your jobs.
+"""
+
+
+@click.command("completion", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@common
+def completion(shell: str) -> None:
+    """Print the completion script for a shell."""
+    from click.shell_completion import get_completion_class
+
+    from orchestrator.cli.main import COMPLETE_VARIABLE, PROGRAM, cli
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"{shell} is not known")
+    show(found(cli, {}, PROGRAM, COMPLETE_VARIABLE).source())

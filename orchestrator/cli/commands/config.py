@@ -1,0 +1,80 @@
+"""`config`: the settings that hold and where each comes from; a file to start from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.config import PROJECT_FILE, render_example, shown
+from orchestrator.domain.errors import GuardRefused, OutputError
+
+EXAMPLES = """
+Examples:
+  orchestrator config show                                       every setting, its value and where it comes from
+  ORCHESTRATOR_LIMITS__POLL_INTERVAL=10s orchestrator config show
+  orchestrator config init                                       writes ./orchestrator.toml, all of it commented out
+
+Strongest first: flag > environment > ./orchestrator.toml > ~/.config/orchestrator/config.toml > default.
+"""
+
+_HERE = "orchestrator.cli.commands.config"
+
+
+@click.group(
+    "config",
+    cls=LazyGroup,
+    entries={
+        "show": Entry(module=_HERE, attribute="show_settings", help="Show every setting and where it comes from."),
+        "init": Entry(module=_HERE, attribute="init", help="Write ./orchestrator.toml to start from."),
+    },
+    examples=EXAMPLES,
+)
+@common
+def config() -> None:
+    """Show the settings that hold, or write a file to start from."""
+
+
+@click.command("show", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+def show_settings(ask: Ask) -> None:
+    """Show every setting and where it comes from."""
+    rows = list(shown(ask.settings()))
+    if ask.as_json:
+        settings = [{"name": row.name, "value": row.text, "origin": row.origin, "used": row.is_used} for row in rows]
+        show_json({"settings": settings, "sandbox": ask.sandbox})
+        return
+    show_banner(ask, sandbox=ask.sandbox)
+    cells = [("SETTING", "VALUE", "FROM")]
+    for row in rows:
+        value = f"not set: {row.unset}" if row.text is None else row.text
+        cells.append((row.name, value, row.origin if row.is_used else f"{row.origin}; not used by this version"))
+    show(words.table(cells))
+
+
+@click.command("init", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+def init(ask: Ask) -> None:
+    """Write ./orchestrator.toml to start from.
+
+    Every setting is in it with its meaning and its default, commented out. A file that is there is left alone.
+    """
+    path = Path.cwd() / PROJECT_FILE
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise GuardRefused(
+            f"{PROJECT_FILE} is there already", hint="nothing was changed; move it away to write a new one"
+        ) from None
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="go to another folder") from exc
+    with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - an open descriptor, made exclusively
+        file.write(render_example())
+    say(ask, f"wrote {PROJECT_FILE}: take the # away before what you want to change")

@@ -1,0 +1,50 @@
+"""`doctor`: is everything there that the work needs? One line per check, with a remedy where something is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.diagnosis import FAIL, api_findings, exit_code_of, local_findings
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.helm import show_log
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import show, show_banner, show_json
+
+EXAMPLES = """
+Examples:
+  orchestrator doctor
+  orchestrator doctor --thorough                read all of the database file, which takes as long as a copy of it
+  orchestrator doctor --json | jq '.checks[] | select(.verdict != "ok")'
+
+It asks the API for one page of the list of batches, which costs nothing, and changes nothing anywhere.
+Exit codes: 0 all well or only warnings, 3 no usable credentials, 6 the API is out of reach, 8 the store or its disk.
+"""
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command("doctor", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("--thorough", is_flag=True, help="Read all of the database file.")
+@common
+@click.pass_obj
+def doctor(ask: Ask, thorough: bool) -> int:
+    """Check key, API, clock, store, disk and limits, each with a remedy."""
+    settings = ask.settings()
+    show_log(ask, settings)
+    findings = drive(lambda: api_findings(settings, sandbox=ask.sandbox))
+    findings += local_findings(settings, thorough=thorough)
+    if ask.as_json:
+        facts = [asdict(finding) for finding in findings]
+        show_json({"checks": facts, "healthy": all(f.verdict != FAIL for f in findings), "sandbox": ask.sandbox})
+        return exit_code_of(findings)
+    show_banner(ask, sandbox=ask.sandbox)
+    for finding in findings:
+        verdict = words.coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
+        show(f"{verdict} {finding.check:<12} {words.plain(finding.fact)}")
+        if finding.remedy is not None:
+            show(f"{'':<18} -> {words.plain(finding.remedy)}")
+    return exit_code_of(findings)

@@ -1,0 +1,131 @@
+"""`results` and `errors`: what came back, and what did not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.options import Ask, common, job_argument
+from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
+from orchestrator.cli.reading import FileReader, reading
+from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.model import ErrorGroup, JobStatus
+from orchestrator.domain.states import OVER
+
+RESULTS_EXAMPLES = """
+Each line has the API's own shape: {"custom_id": ..., "result": {"type": "succeeded", ...}}.
+The lines are in input order; a file appears whole or not at all; .gz and .zst are compressed.
+
+While the job is not over:
+  (default)         what is settled by now, in input order, with gaps; stderr says how many are missing
+  --settled-only    the same, without a word about what is missing
+  --complete        refuse, with exit code 5, unless every request is settled
+
+Examples:
+  orchestrator results @last > answers.jsonl
+  orchestrator results reviews -o answers.jsonl.gz --complete
+  orchestrator results @last | jq -r 'select(.result.type == "succeeded") | .result.message.content[0].text'
+"""
+
+ERRORS_EXAMPLES = """
+Examples:
+  orchestrator errors @last
+  orchestrator errors reviews --json | jq '.groups[] | {type, count}'
+  orchestrator retry reviews --only overloaded_error      queue those again
+"""
+
+
+@click.command("results", cls=TeachingCommand, examples=RESULTS_EXAMPLES)
+@job_argument()
+@click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is standard output, the default.")
+@click.option("--settled-only", "wanted", flag_value="settled", help="What is settled by now, silently.")
+@click.option("--complete", "wanted", flag_value="complete", help="Only if every request is settled.")
+@common
+@click.pass_obj
+def results(ask: Ask, job: str, output: str, wanted: str | None) -> None:
+    """Write a job's results, in input order.
+
+    Works at any time, whoever owns the store.
+    """
+    from orchestrator.engine.export import export
+    from orchestrator.results import open_sink
+
+    if ask.as_json and output == "-":
+        raise click.UsageError("--json and the results cannot both go to standard output; name a file with -o")
+    settings = ask.settings()
+    with reading(ask, settings) as reads:
+        status = reads.status(reads.find(job))
+    missing = status.job.requests.queued + status.job.requests.batched
+    if wanted == "complete" and (missing or status.job.state not in OVER):
+        raise _incomplete(status, missing)
+    say_banner(ask, sandbox=status.sandbox)
+    with writing_to(output):
+        written = drive(lambda: export(FileReader(settings.database.path), status.job.id, open_sink(output)))
+    missing = max(0, status.job.requests.total - written)
+    if output != "-":
+        say(ask, f"{words.count(written, 'result')} -> {output}")
+    if missing and wanted is None:
+        say(ask, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
+    if ask.as_json:
+        facts = {"job": status.job.public_id, "written": written, "missing": missing, "output": output}
+        show_json({**facts, "sandbox": status.sandbox})
+
+
+def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
+    return GuardRefused(
+        f"{missing:,} of {words.count(status.job.requests.total, 'request')} are not settled yet; nothing was written",
+        hint=f"`orchestrator wait {status.job.public_id}` first, or take what is there with --settled-only",
+    )
+
+
+@click.command("errors", cls=TeachingCommand, examples=ERRORS_EXAMPLES)
+@job_argument()
+@click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Examples per cause.")
+@click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many causes.")
+@common
+@click.pass_obj
+def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
+    """Show a job's failures, grouped by cause."""
+    with reading(ask) as reads:
+        status = reads.status(reads.find(job))
+        found = reads.errors(status.job.id, groups=groups, examples=examples)
+    if ask.as_json:
+        show_json(_view(status, found))
+        return
+    show_banner(ask, sandbox=status.sandbox)
+    failed, canceled = status.job.requests.failed, status.job.requests.canceled
+    if not found:
+        show(f"{status.job.public_id}: no request has failed" + (f"; {canceled:,} are canceled" if canceled else ""))
+        return
+    show(f"{status.job.public_id}: {failed:,} of {words.count(status.job.requests.total, 'request')} failed")
+    source = words.plain(words.near_path(status.job.source))
+    for group in found:
+        show(f"\n{group.count:>7,}  {words.plain(group.error_type)}: {words.plain(group.error_message)}")
+        for custom_id, line in group.examples:
+            show(f"         {source}:{line}  {words.plain(custom_id)}")
+    if sum(group.count for group in found) < failed:
+        say(ask, f"there are more causes: --groups {groups * 4} shows them")
+    again = f"orchestrator retry {status.job.public_id}{' --sandbox' if status.sandbox else ''}"
+    say(ask, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")
+
+
+def _view(status: JobStatus, groups: list[ErrorGroup]) -> dict[str, object]:
+    return {
+        "job": status.job.public_id,
+        "requests": asdict(status.job.requests),
+        "groups": [
+            {
+                "type": group.error_type,
+                "message": group.error_message,
+                "count": group.count,
+                "examples": [{"custom_id": custom_id, "line": line} for custom_id, line in group.examples],
+            }
+            for group in groups
+        ],
+        "source": status.job.source,
+        "sandbox": status.sandbox,
+    }

@@ -1,0 +1,239 @@
+"""`run` and `resume`: staying with a job until it is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli import look, words
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.attending import Patience, attend
+from orchestrator.cli.errors import Stopped
+from orchestrator.cli.follow import Looker
+from orchestrator.cli.group import Mistake, TeachingCommand
+from orchestrator.cli.handing_in import STDIN, Input, job_input
+from orchestrator.cli.helm import orchestrator_for, show_log, steer
+from orchestrator.cli.options import Ask, Duration, common, job_argument
+from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
+from orchestrator.cli.progress import progress_for
+from orchestrator.cli.reading import engine_runs, reading
+from orchestrator.cli.storing import refused_path, store_job, stored, write_refused
+from orchestrator.cli.summary import resume_line, same_line, say_end, say_taken_in
+from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api.views import job_view
+
+if TYPE_CHECKING:
+    from orchestrator.client import Orchestrator
+    from orchestrator.config import Settings
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.ports.commands import Commands, Reader
+
+RUN_EXAMPLES = """
+INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard input:
+  {"custom_id": "r1", "params": {"model": "claude-haiku-4-5", "max_tokens": 64, "messages": [...]}}
+
+Examples:
+  orchestrator run reviews.jsonl --sandbox             try it: no key, no network, no cost
+  orchestrator run reviews.jsonl -o answers.jsonl      results in input order, written when all is done
+  orchestrator run reviews.jsonl                       again: goes on, or writes the results again
+  orchestrator run old.jsonl --api-version 2023-06-01  parameters that newer versions refuse
+  make-requests | orchestrator run - > answers.jsonl
+
+Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
+If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
+Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered, 7 --timeout.
+"""
+
+RESUME_EXAMPLES = """
+Examples:
+  orchestrator resume reviews                     un-pauses it; without a running engine, works on it here until the end
+  orchestrator resume @last -o answers.jsonl      the same, and writes the results
+  orchestrator resume reviews --detach            only un-pauses it
+
+Ctrl-C detaches; everything is safe. Exit codes are those of run.
+"""
+
+_LARGE_BYTES = 50_000_000
+
+
+timeout_option = click.option(
+    "--timeout", type=Duration(), help="Detach after so long, such as 30m; the exit code is 7."
+)
+silence_option = click.option(
+    "--give-up-after",
+    "silence",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="End with 6 if no API call ever worked for so long.",
+)
+
+
+@click.command("run", cls=TeachingCommand, examples=RUN_EXAMPLES)
+@click.option("-o", "--output", metavar="OUT", help="Where the results go; - is stdout.  [default: NAME.results.jsonl]")
+@click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
+@timeout_option
+@silence_option
+@common
+@click.pass_obj
+@job_input
+def run(
+    ask: Ask, chosen: Input, output: str | None, detach: bool, timeout: timedelta | None, silence: timedelta
+) -> int:
+    """Submit, wait and write the results; run it again to go on.
+
+    It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is the
+    same job.
+    """
+    if detach:
+        if output is not None:
+            raise Mistake("--detach writes no results", hint="orchestrator results JOB -o OUT writes them, later")
+        store_job(ask, chosen)
+        return 0
+    settings = ask.settings()
+    place = _output(ask, chosen, output)
+    show_log(ask, settings)
+    say_banner(ask, sandbox=ask.sandbox)
+    _say_reading(ask, chosen.path)
+    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), place)
+    try:
+        status = drive(lambda: running.run_input(chosen))
+    except Stopped as stop:
+        stop.hint = running.resume_line if chosen.new or chosen.path == STDIN else same_line(ask)
+        raise
+    return _finish(ask, status, place)
+
+
+@click.command("resume", cls=TeachingCommand, examples=RESUME_EXAMPLES)
+@job_argument()
+@click.option("-o", "--output", metavar="OUT", help="Write the results there at the end; - is stdout.")
+@click.option("--detach", is_flag=True, help="Only un-pause it.")
+@timeout_option
+@silence_option
+@common
+@click.pass_obj
+def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timedelta | None, silence: timedelta) -> int:
+    """Go on with a job.
+
+    A paused job is un-paused. If no engine runs, this command works on it until it is over, like run.
+    """
+    settings = ask.settings()
+    with reading(ask, settings) as reads:
+        found = reads.find(job)
+        sandbox = reads.meta().sandbox
+    say_banner(ask, sandbox=sandbox)
+    if output is not None:
+        _check_output(ask, output)
+    if detach or (output is None and engine_runs(settings)):
+        return _unpause(ask, settings, found)
+    show_log(ask, settings)
+    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), output)
+    try:
+        status = drive(lambda: running.resume_job(found))
+    except Stopped as stop:
+        stop.hint = running.resume_line
+        raise
+    return _finish(ask, status, output)
+
+
+class _Running:
+    """One stay with a job. output: None writes no results."""
+
+    def __init__(self, ask: Ask, settings: Settings, patience: Patience, output: str | None) -> None:
+        self._ask = ask
+        self._settings = settings
+        self._patience = patience
+        self._output = output
+        self.resume_line: str | None = None  #: how to go on, once there is a job
+
+    async def run_input(self, chosen: Input) -> JobStatus:
+        """Take the input in, or find the job that it is, and stay until it is over and its results are written."""
+        source = chosen.source(self._settings)
+        async with orchestrator_for(self._ask) as orc:
+            taken = await orc.submit_source(source, chosen.new_job(self._settings), chosen.terms())
+            key = stored(taken, source.name)
+            say_taken_in(self._ask, source.name, source.size_bytes, taken)
+            if taken.refused:
+                await write_refused(self._ask, orc.link.reader, taken, refused_path(chosen, self._output))
+            return await self._stay(orc, key)
+
+    async def resume_job(self, job: Job) -> JobStatus:
+        """Go on with *job* and stay."""
+        async with orchestrator_for(self._ask) as orc:
+            return await self._stay(orc, job.id)
+
+    async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
+        job = await orc.link.reader.read(lambda reads: reads.get(key))
+        self.resume_line = resume_line(self._ask, job.public_id, self._output)
+        if not orc.embedded:
+            say(self._ask, "another process runs the engine on this store: it does the work, this one watches")
+        if job.state is JobState.PAUSED and await orc.link.commands.resume(key):
+            say(self._ask, f"it was paused ({job.reason_code}: {words.plain(str(job.reason))}); it goes on")
+        looker = Looker(key, self._settings)
+        status = await attend(orc, looker, progress_for(self._ask), self._patience)
+        if self._output is not None:
+            await self._export(orc, key, self._output)
+        return status
+
+    async def _export(self, orc: Orchestrator, key: JobId, output: str) -> None:
+        from orchestrator.engine.export import export
+        from orchestrator.results import open_sink
+
+        with writing_to(output):
+            await export(orc.link.bulk, key, open_sink(output))
+
+
+def _output(ask: Ask, chosen: Input, output: str | None) -> str:
+    """Where the results of *chosen* go; refused now if they could not be written there a day later."""
+    place = output
+    if place is None:
+        place = STDIN if chosen.path == STDIN else f"{chosen.stem}.results.jsonl"
+    _check_output(ask, place)
+    if STDIN not in {place, chosen.path} and Path(place).resolve() == Path(chosen.path).resolve():
+        raise Mistake("the results would replace the input", hint="choose another -o OUT")
+    return place
+
+
+def _check_output(ask: Ask, output: str) -> None:
+    from orchestrator.results import check_writable
+
+    if output == "-":
+        if ask.as_json:
+            raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o OUT")
+    else:
+        check_writable(output)
+
+
+def _say_reading(ask: Ask, path: str) -> None:
+    """Reading a large file takes a while; say so before, not after."""
+    file = Path(path)
+    if path != STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
+        say(ask, f"reading {words.plain(path)}, {words.size(file.stat().st_size)} ...")
+
+
+def _finish(ask: Ask, status: JobStatus, output: str | None) -> int:
+    say_end(ask, status, output)
+    if ask.as_json:
+        show_json({**job_view(status), "output": output})
+    return look.exit_code_of(status)
+
+
+def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
+    async def act(commands: Commands, reader: Reader) -> tuple[bool, JobStatus]:
+        did_apply = await commands.resume(job.id)
+        return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))
+
+    (did_apply, status), has_engine = steer(ask, settings, act)
+    if ask.as_json:
+        show_json(job_view(status))
+    elif did_apply:
+        show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
+    else:
+        show(f"{job.public_id} is not paused: {look.sentence(status)}")
+    if not has_engine and status.job.state not in OVER:
+        say(ask, f"no engine is running: `orchestrator serve` or `{resume_line(ask, job.public_id, None)}` works on it")
+    return 0

@@ -1,0 +1,205 @@
+"""`pause`, `cancel`, `retry`, `batches adopt`, `batches disown`: a person's word, to the engine or into the store."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.asking_api import for_a_person
+from orchestrator.cli.group import Mistake, TeachingCommand
+from orchestrator.cli.handing_in import Input, header_options, problem_text, refuse
+from orchestrator.cli.helm import steer
+from orchestrator.cli.options import Ask, JobRef, common, job_argument
+from orchestrator.cli.out import say, say_banner, show, show_json
+from orchestrator.cli.reading import FileReader, engine_runs, reading
+from orchestrator.cli.summary import resume_line
+from orchestrator.config import Settings
+from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Job
+from orchestrator.domain.states import JobState
+from orchestrator.http_api.views import does_not_apply, job_view
+from orchestrator.ports.commands import Commands, Reader
+
+PAUSE_EXAMPLES = """
+Examples:
+  orchestrator pause reviews
+  orchestrator resume reviews
+"""
+
+CANCEL_EXAMPLES = """
+Results that are there stay: orchestrator results JOB.  What was canceled can be queued again: orchestrator retry JOB.
+
+Examples:
+  orchestrator cancel @last
+
+Without a running engine the job is only marked; the next engine (serve, run, resume) asks the API to stop its batches.
+"""
+
+RETRY_EXAMPLES = """
+Examples:
+  orchestrator retry reviews                            every request that failed or was canceled
+  orchestrator retry reviews --only overloaded_error    one cause, as `orchestrator errors` names it
+"""
+
+ADOPT_EXAMPLES = """
+Examples:
+  orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ
+      it is the batch in doubt that it was a candidate for
+  orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ requests.jsonl
+      it was made elsewhere, from exactly the requests of this file; custom_ids and all: a new job collects it
+  orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ --job reviews
+      the same for a job of which nothing was planned yet
+"""
+
+DISOWN_EXAMPLES = """
+Examples:
+  orchestrator batches disown msgbatch_013Zva2CMHLNnXjNJJ
+      the batch in doubt no longer waits for it; if it was ours after all, its requests are paid for twice
+"""
+
+
+@click.command("pause", cls=TeachingCommand, examples=PAUSE_EXAMPLES)
+@job_argument()
+@common
+@click.pass_obj
+def pause(ask: Ask, job: str) -> None:
+    """Send nothing new for a job; what is in flight is still collected."""
+    settings, found = _find(ask, job)
+
+    async def act(commands: Commands, _reader: Reader) -> bool:
+        return await commands.pause(found.id)
+
+    did_apply, _ = steer(ask, settings, act)
+    if not did_apply:
+        raise does_not_apply("pause", found)
+    _tell(ask, settings, found.id, f"{found.public_id} is paused; {resume_line(ask, found.public_id, None)} goes on")
+
+
+@click.command("cancel", cls=TeachingCommand, examples=CANCEL_EXAMPLES)
+@job_argument()
+@common
+@click.pass_obj
+def cancel(ask: Ask, job: str) -> None:
+    """Stop a job for good; what has succeeded is kept."""
+    settings, found = _find(ask, job)
+
+    async def act(commands: Commands, _reader: Reader) -> bool:
+        return await commands.cancel(found.id)
+
+    did_apply, has_engine = steer(ask, settings, act)
+    if not did_apply:
+        raise does_not_apply("cancel", found)
+    _tell(ask, settings, found.id, f"{found.public_id} is being canceled; what has succeeded is kept")
+    if not has_engine:
+        say(ask, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
+
+
+@click.command("retry", cls=TeachingCommand, examples=RETRY_EXAMPLES)
+@job_argument()
+@click.option("--only", metavar="TYPE", help="Only requests that failed with this error type.")
+@common
+@click.pass_obj
+def retry(ask: Ask, job: str, only: str | None) -> None:
+    """Queue failed and canceled requests again."""
+    settings, found = _find(ask, job)
+
+    async def act(commands: Commands, _reader: Reader) -> int:
+        return await commands.retry(found.id, only)
+
+    queued, has_engine = steer(ask, settings, act)
+    if ask.as_json:
+        status = FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(found.id)))
+        show_json({"queued": queued, "job": job_view(status)})
+    else:
+        show(f"{found.public_id}: {words.count(queued, 'request')} queued again")
+    if queued and not has_engine:
+        say(ask, f"no engine is running; to go on: {resume_line(ask, found.public_id, None)}")
+
+
+@click.command("adopt", cls=TeachingCommand, examples=ADOPT_EXAMPLES)
+@click.argument("remote_id", metavar="ID")
+@click.argument("path", metavar="[INPUT]", required=False, type=click.Path(allow_dash=True))
+@click.option("--job", type=JobRef(), metavar="JOB", help="The job whose requests it was made of.")
+@header_options
+@common
+@click.pass_obj
+def adopt(
+    ask: Ask, remote_id: str, path: str | None, job: str | None, api_version: str | None, beta: tuple[str, ...]
+) -> None:
+    """Take a batch for ours: ID is the API's (msgbatch_...)."""
+    settings = ask.settings()
+    if path is not None and job is not None:
+        raise Mistake("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
+    say_banner(ask, sandbox=ask.sandbox)
+    if path is not None:
+        sentence = _adopt_file(ask, settings, remote_id, Input(path=path, api_version=api_version, beta=beta))
+    else:
+        found = None if job is None else _find(ask, job)[1].id
+        with for_a_person():
+            sentence, _ = steer(ask, settings, lambda commands, _: commands.adopt(remote_id, found))
+    _say_done(ask, sentence)
+
+
+def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> str:
+    """Make a job of the file and give it the batch, while no engine could plan the job first."""
+    if engine_runs(settings):
+        raise GuardRefused(
+            "a file can be adopted for only while no engine runs: it would send the requests again at once",
+            hint="stop the engine, adopt, and start it again",
+        )
+    source = chosen.source(settings)
+
+    async def act(commands: Commands, _reader: Reader) -> str:
+        taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
+        if taken.job is None:
+            for line in problem_text(source.name, taken.problems, taken.problem_count):
+                click.echo(line, err=True)
+            raise refuse(source.name, taken)
+        try:
+            return await commands.adopt(remote_id, taken.job.id)
+        except BaseException:
+            if not taken.attached:  # else the next engine would send, and buy, the requests of this file
+                await commands.cancel(taken.job.id)
+            raise
+
+    with for_a_person():
+        return steer(ask, settings, act)[0]
+
+
+@click.command(
+    "disown", cls=TeachingCommand, examples=ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0]
+)
+@click.argument("remote_id", metavar="ID")
+@common
+@click.pass_obj
+def disown(ask: Ask, remote_id: str) -> None:
+    """Say that a batch is not ours: ID is the API's (msgbatch_...)."""
+    say_banner(ask, sandbox=ask.sandbox)
+    sentence, _ = steer(ask, ask.settings(), lambda commands, _: commands.disown(remote_id))
+    _say_done(ask, sentence)
+
+
+def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
+    settings = ask.settings()
+    with reading(ask, settings) as reads:
+        sandbox = reads.meta().sandbox
+        found = reads.find(ref)
+    say_banner(ask, sandbox=sandbox)
+    if found.state is JobState.IMPORTING:
+        raise GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")
+    return settings, found
+
+
+def _tell(ask: Ask, settings: Settings, job: JobId, sentence: str) -> None:
+    if ask.as_json:
+        show_json(job_view(FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job)))))
+    else:
+        show(sentence)
+
+
+def _say_done(ask: Ask, sentence: str) -> None:
+    if ask.as_json:
+        show_json({"done": sentence, "sandbox": ask.sandbox})
+    else:
+        show(sentence)

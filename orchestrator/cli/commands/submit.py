@@ -1,0 +1,31 @@
+"""`submit`: into the store, and done. The engine that runs, or the next one, does the rest."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.handing_in import Input, job_input
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.storing import store_job
+
+EXAMPLES = """
+Examples:
+  orchestrator submit reviews.jsonl                  prints the job's id
+  job=$(orchestrator submit reviews.jsonl) && orchestrator wait "$job"
+  make-requests | orchestrator submit - --name nightly
+
+The same input is the same job: submitting it again prints the same id and stores nothing new (unless --new).
+"""
+
+
+@click.command("submit", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+@job_input
+def submit(ask: Ask, chosen: Input) -> None:
+    """Store a job, print its id and return.
+
+    If no engine runs, nothing is sent until one does: orchestrator serve, run or resume.
+    """
+    store_job(ask, chosen)

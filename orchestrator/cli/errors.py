@@ -1,0 +1,118 @@
+"""Every end of a command that is not a success: what is said on stderr, and the exit code. No traceback, ever.
+
+Beyond the table of the main help there is one code: 70, a bug of ours (`sysexits.h`: EX_SOFTWARE).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.domain.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INTERNAL: Final = 70
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the command; what it worked on is safe. `hint`: how to go on.
+
+    A KeyboardInterrupt, so that nothing on the way takes it for an error and swallows it.
+    """
+
+    def __init__(self, signal_number: int, *, hint: str | None = None) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+        self.hint = hint
+
+
+def reported(error: BaseException, *, tracebacks: bool) -> int:
+    """Say on stderr what *error* means for a person, and return the exit code."""
+    match error:
+        case OrchestratorError():
+            _say(error.message, error.cause, error.hint)
+            code = error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
+        case click.ClickException():
+            _say(_lower(_bare_message(error)), None, _hint_of(error))
+            code = 2
+        case Stopped():
+            _say_stopped(error)
+            code = error.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            code = 130
+        case BaseExceptionGroup() if (inner := _the_one_of_ours(error)) is not None:
+            return reported(inner, tracebacks=tracebacks)
+        case _:
+            code = _internal(error)
+    if tracebacks and isinstance(error, Exception) and not isinstance(error, click.ClickException | Stopped):
+        import traceback
+
+        traceback.print_exception(error)
+    return code
+
+
+def error_lines(message: str, cause: str | None, hint: str | None) -> Iterator[str]:
+    """`error: …`, `cause: …`, `hint: …`; what is not known is left out."""
+    from orchestrator.cli.words import coloured, plain
+
+    for title, text in (("error", message), ("cause", cause), ("hint", hint)):
+        if text is not None:
+            yield f"{coloured(f'{title}:', 'red' if title == 'error' else None, bold=True)} {plain(text)}"
+
+
+def _say(message: str, cause: str | None, hint: str | None) -> None:
+    for line in error_lines(message, cause, hint):
+        click.echo(line, err=True)
+
+
+def _say_stopped(stopped: Stopped) -> None:
+    name = "interrupted" if stopped.exit_code == 130 else "terminated"
+    click.echo(f"{name}: everything is stored; nothing is lost or sent twice", err=True)
+    if stopped.hint is not None:
+        click.echo(f"to go on: {stopped.hint}", err=True)
+
+
+def _internal(error: BaseException) -> int:
+    _say(
+        f"internal error: {type(error).__name__}: {error}",
+        "this is a bug in orchestrator; what is stored is safe",
+        f"run the same command with -v -v for the details, and report them (Python {sys.version.split()[0]})",
+    )
+    return INTERNAL
+
+
+def _the_one_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The first error inside *group* that is made for a person."""
+    for inner in group.exceptions:
+        if isinstance(inner, OrchestratorError | Stopped):
+            return inner
+        if isinstance(inner, BaseExceptionGroup) and (found := _the_one_of_ours(inner)) is not None:
+            return found
+    return None
+
+
+def _bare_message(error: click.ClickException) -> str:
+    """Click's message without the guess that `_hint_of` gives."""
+    return error.message if isinstance(error, click.NoSuchOption) else error.format_message()
+
+
+def _hint_of(error: click.ClickException) -> str | None:
+    hint: str | None = getattr(error, "hint", None)
+    if hint is not None:
+        return hint
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return f"did you mean {' or '.join(sorted(error.possibilities))}?"
+    ctx = getattr(error, "ctx", None)
+    return None if ctx is None else f"{ctx.command_path} --help shows how it is used"
+
+
+def _lower(text: str) -> str:
+    """Click's sentences in our form: no capital, no full stop."""
+    return text[:1].lower() + text[1:].rstrip(".")

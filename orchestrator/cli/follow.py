@@ -1,0 +1,104 @@
+"""Following a job through the store until it is over, whoever runs it; synchronous, for `watch` and `wait`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.cli.look import Ages, Pulse, read_ages
+from orchestrator.domain.account import REMEDIES
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError
+from orchestrator.domain.states import OVER
+
+if TYPE_CHECKING:
+    from orchestrator.cli.progress import Progress
+    from orchestrator.cli.reading import FileReader
+    from orchestrator.config import Settings
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.ports.commands import Reads
+
+#: A look costs a millisecond, so a person sees every change; ages cost a row per batch, so they are read less often.
+LOOK_S: Final = 0.5
+SANDBOX_LOOK_S: Final = 0.1
+AGES_EVERY: Final = timedelta(seconds=2)
+
+
+class TimedOut(OrchestratorError):
+    """`--timeout` is over; the job goes on."""
+
+    exit_code = 7
+
+
+def pulse_of(settings: Settings, *, sandbox: bool) -> Pulse:
+    """How the API's time runs beside ours."""
+    return Pulse(now=datetime.now(UTC), speed=settings.sandbox.speed if sandbox else 1.0)
+
+
+class Looker:
+    """Looks at one job again and again: its status each time, the ages of its batches now and then."""
+
+    def __init__(self, job: JobId, settings: Settings) -> None:
+        self._job = job
+        self._settings = settings
+        self._ages = Ages()
+        self._next_ages = datetime.min.replace(tzinfo=UTC)
+
+    def look(self, reads: Reads) -> tuple[JobStatus, Ages, Pulse]:
+        """One look, from the snapshot of *reads*."""
+        status = reads.status(reads.get(self._job))
+        pulse = pulse_of(self._settings, sandbox=status.sandbox)
+        if pulse.now >= self._next_ages:
+            self._ages = read_ages(reads, self._job)
+            self._next_ages = pulse.now + AGES_EVERY
+        return status, self._ages, pulse
+
+
+def follow(
+    looker: Looker, reader: FileReader, progress: Progress, *, timeout: timedelta | None, is_over: Callable[[Job], bool]
+) -> JobStatus:
+    """Show the job until *is_over* of it. Raises TimedOut."""
+    deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    with progress:
+        while True:
+            status, ages, pulse = reader.read_now(looker.look)
+            progress.show(status, ages, pulse)
+            if is_over(status.job):
+                return status
+            pause = SANDBOX_LOOK_S if status.sandbox else LOOK_S
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise timed_out(status)
+                pause = min(pause, left)
+            time.sleep(pause)
+
+
+def is_over(job: Job) -> bool:
+    """Nothing of it will change by itself."""
+    return job.state in OVER
+
+
+def timed_out(status: JobStatus) -> TimedOut:
+    """`--timeout` came before the end of the job."""
+    ref = status.job.public_id
+    return TimedOut(
+        f"job {ref} is not over yet; it goes on as long as an engine runs",
+        cause="--timeout is over",
+        hint=f"orchestrator resume {ref}{' --sandbox' if status.sandbox else ''} goes on here, "
+        "unless an engine does already",
+    )
+
+
+def needs_person(status: JobStatus) -> NeedsPerson:
+    """The job is paused: what for, and what to do."""
+    job = status.job
+    remedy = REMEDIES.get(str(job.reason_code), "resume the job to go on")
+    again = f"orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}"
+    return NeedsPerson(
+        f"job {job.public_id} is paused ({job.reason_code}); nothing is lost",
+        cause=job.reason,
+        hint=f"{remedy}: {again}",
+    )

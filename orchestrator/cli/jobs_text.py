@@ -1,0 +1,101 @@
+"""Jobs as a person reads them: the screen of `status`, the table of `ls`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import look, words
+from orchestrator.domain.account import REMEDIES
+from orchestrator.domain.states import OVER, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.cli.look import Ages, Pulse
+    from orchestrator.domain.model import JobStatus
+
+_COLOURS = {
+    JobState.RUNNING: "blue",
+    JobState.PAUSED: "yellow",
+    JobState.FINISHED: "green",
+    JobState.CANCELED: "red",
+    JobState.CANCELING: "yellow",
+}
+
+
+def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
+    """The screen of `status`."""
+    job = status.job
+    state = words.coloured(look.sentence(status), _COLOURS.get(job.state))
+    yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({words.plain(job.name)})")
+    yield f"state      {state}"
+    if job.state is JobState.PAUSED and (remedy := REMEDIES.get(str(job.reason_code))) is not None:
+        yield f"           to do: {remedy}"
+    yield f"requests   {_request_line(status)}"
+    yield f"batches    {look.batch_words(status).removeprefix('batches ')}"
+    if age := look.age_words(status, ages, pulse):
+        yield f"           {age}"
+    if job.state not in OVER and status.next_expiry is not None:
+        yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
+    yield f"input      {words.plain(words.near_path(job.source))}, {_headers(status)}"
+    yield f"created    {_instant(job.created_at)}, {words.span(pulse.now - job.created_at)} ago"
+    if job.finished_at is not None:
+        yield f"over       {_instant(job.finished_at)}, after {words.span(job.finished_at - job.created_at)}"
+    yield from _notes(status)
+
+
+def _request_line(status: JobStatus) -> str:
+    found = status.job.requests
+    counts = (
+        (found.succeeded, "succeeded"),
+        (found.failed, "failed"),
+        (found.canceled, "canceled"),
+        (found.batched, "in batches"),
+        (found.queued, "waiting"),
+    )
+    parts = [f"{number:,} {text}" for number, text in counts if number]
+    if status.job.resubmitted:
+        parts.append(f"{status.job.resubmitted:,} resubmitted so far")
+    return f"{found.total:,}: {', '.join(parts)}" if parts else f"{found.total:,}"
+
+
+def _headers(status: JobStatus) -> str:
+    job = status.job
+    betas = f", betas {', '.join(job.betas)}" if job.betas else ""
+    return f"API version {job.api_version}{betas}"
+
+
+def _notes(status: JobStatus) -> Iterator[str]:
+    for attention in status.attention:
+        yield words.coloured(f"attention  {words.plain(attention.message)}", "red")
+    if status.sweep_until is not None:
+        yield (
+            f"sweep      a batch that was given up is still looked for until {_instant(status.sweep_until)} "
+            "by the API's clock, whenever an engine runs"
+        )
+
+
+def _instant(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
+    """The table of `ls`."""
+    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "NAME")]
+    rows += [_row(status, pulse) for status in statuses]
+    return words.table(rows, right=(2, 3, 4, 5))
+
+
+def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
+    job, found = status.job, status.job.requests
+    state = job.state.value if job.reason_code is None else f"{job.state.value} ({job.reason_code})"
+    ended, known = look.batches_ended(status)
+    return (
+        job.public_id,
+        state + (" !" if status.attention else ""),
+        f"{found.succeeded:,}/{found.total:,}",
+        f"{found.failed + found.canceled:,}",
+        f"{ended}/{known}",
+        words.span(pulse.now - job.created_at),
+        words.plain(job.name),
+    )

@@ -1,0 +1,164 @@
+"""One look at a job, and the sentences that say honestly how far it is.
+
+A batch's counts stay zero at the API until it has ended, so progress is told in batches that ended and requests that
+are settled here; how long it may still take is judged from batches that have ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import words
+from orchestrator.domain.states import BatchState, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import JobStatus
+    from orchestrator.ports.commands import Reads
+
+_AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
+_DONE = (BatchState.ENDED, BatchState.SETTLED)
+_GIVEN_UP = (BatchState.VOID, BatchState.ABANDONED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ages:
+    """How old what is at the API is, and how long such batches take.
+
+    oldest_sent_at: our clock. lifetime: from creation to expiry, and typical: from creation to the end, by the API's
+    clock. requests: in flight.
+    """
+
+    oldest_sent_at: datetime | None = None
+    lifetime: timedelta | None = None
+    typical: timedelta | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """How the API's time runs beside ours: now, and how many of its seconds one of ours has (sandbox: many)."""
+
+    now: datetime
+    speed: float = 1.0
+
+
+def read_ages(reads: Reads, job: JobId) -> Ages:
+    """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
+    flying = [batch for batch in reads.batches(job) if batch.state in _AT_THE_API and batch.sent_at is not None]
+    spans = sorted(ended - created for created, ended in reads.spans(job))
+    oldest = min(flying, key=lambda batch: str(batch.sent_at), default=None)
+    lifetime = None
+    if oldest is not None and oldest.expires_at is not None and oldest.created_at is not None:
+        lifetime = oldest.expires_at - oldest.created_at
+    return Ages(
+        oldest_sent_at=None if oldest is None else oldest.sent_at,
+        lifetime=lifetime,
+        typical=spans[len(spans) // 2] if spans else None,
+        requests=sum(batch.count for batch in flying),
+    )
+
+
+def batches_ended(status: JobStatus) -> tuple[int, int]:
+    """How many batches ended, and how many there are; those that were given up do not count."""
+    found = status.batches
+    ended = sum(found[state] for state in _DONE)
+    return ended, sum(found.values()) - sum(found[state] for state in _GIVEN_UP)
+
+
+def batch_words(status: JobStatus) -> str:
+    """`batches 1/2 ended, 1 in flight`; a plus where more will be planned."""
+    found = status.batches
+    ended, known = batches_ended(status)
+    more = "+" if status.job.requests.queued and status.job.state is not JobState.CANCELING else ""
+    parts = [f"batches {ended}/{known}{more} ended" if known else "batches none planned yet"]
+    for state, text in _BATCH_WORDS:
+        if found[state]:
+            parts.append(f"{found[state]} {text}")
+    return ", ".join(parts)
+
+
+_BATCH_WORDS = (
+    (BatchState.IN_PROGRESS, "in flight"),
+    (BatchState.CANCELING, "being canceled"),
+    (BatchState.SUBMITTING, "being sent"),
+    (BatchState.PLANNED, "to send"),
+    (BatchState.IN_DOUBT, "in doubt"),
+)
+
+
+def request_words(status: JobStatus) -> str:
+    """`requests 100/200 settled, 3 resubmitted`."""
+    found = status.job.requests
+    parts = [f"requests {found.succeeded + found.failed + found.canceled:,}/{found.total:,} settled"]
+    for number, text in (
+        (found.failed, "failed"),
+        (found.canceled, "canceled"),
+        (status.job.resubmitted, "resubmitted"),
+    ):
+        if number:
+            parts.append(f"{number:,} {text}")
+    return ", ".join(parts)
+
+
+def age_words(status: JobStatus, ages: Ages, pulse: Pulse) -> str:
+    """`oldest 12:07, expires in 23h47m, about 40m more`; empty if nothing is at the API."""
+    if ages.oldest_sent_at is None or not any(status.batches[state] for state in _AT_THE_API):
+        return ""
+    age = pulse.now - ages.oldest_sent_at
+    parts = [f"oldest {words.clock(age)}"]
+    if ages.lifetime is not None:
+        parts.append(f"expires in {words.span(ages.lifetime - age * pulse.speed)}")
+    left = time_left(status, ages, pulse)
+    if left is not None:
+        parts.append(f"about {words.span(left)} more" if left else "longer than those before it")
+    return ", ".join(parts)
+
+
+def time_left(status: JobStatus, ages: Ages, pulse: Pulse) -> timedelta | None:
+    """An estimate from batches that ended: what is in flight, and then as many rounds as are still to be sent.
+
+    None while no batch has ended, or nothing is at the API. Zero: it takes longer than such batches took so far.
+    """
+    if ages.typical is None or ages.oldest_sent_at is None or ages.requests == 0:
+        return None
+    found = status.job.requests
+    waiting = max(0, found.queued + found.batched - ages.requests)
+    rounds = 1 + -(-waiting // ages.requests)
+    left = ages.typical / pulse.speed * rounds - (pulse.now - ages.oldest_sent_at)
+    return max(left, timedelta(0))
+
+
+def sentence(status: JobStatus) -> str:
+    """The state of the job in one sentence, with what to do where a person is needed."""
+    job, found = status.job, status.job.requests
+    match job.state:
+        case JobState.IMPORTING:
+            return f"its input is being read: {words.count(found.total, 'request')} so far"
+        case JobState.RUNNING:
+            return "running" if not job.still_open else "running, and open for more requests"
+        case JobState.PAUSED:
+            return f"paused ({job.reason_code}): {words.plain(str(job.reason))}"
+        case JobState.CANCELING:
+            return "being canceled; what has succeeded is kept"
+        case JobState.FINISHED if found.succeeded == found.total:
+            return f"finished: {words.count(found.total, 'request')}, all succeeded"
+        case JobState.FINISHED | JobState.CANCELED:
+            return f"{job.state}: {outcome_words(status)}"
+
+
+def outcome_words(status: JobStatus) -> str:
+    """`197 succeeded, 3 failed`, and how many needed a second trip."""
+    found = status.job.requests
+    counts = ((found.succeeded, "succeeded"), (found.failed, "failed"), (found.canceled, "canceled"))
+    parts = [f"{number:,} {text}" for number, text in counts if number or text == "succeeded"]
+    if status.job.resubmitted:
+        parts.append(f"{status.job.resubmitted:,} resubmitted on the way")
+    return ", ".join(parts)
+
+
+def exit_code_of(status: JobStatus) -> int:
+    """0 if every request of a job that is over succeeded, else 1."""
+    return 0 if status.job.requests.succeeded == status.job.requests.total else 1

@@ -1,0 +1,172 @@
+"""The options that every command takes, before or after its name, and what they add up to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from click.shell_completion import CompletionItem
+
+    from orchestrator.config import Settings
+
+    _TextParam = click.ParamType[str]
+    _DurationParam = click.ParamType[timedelta]
+else:  # click before 8.4 has no generic ParamType
+    _TextParam = _DurationParam = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Ask:
+    """What the common options say, filled in while the command line is read.
+
+    quiet: only errors and data. verbose: 1 shows the log, 2 also tracebacks. argv: the command line as it was given.
+    """
+
+    db: str | None = None
+    config: Path | None = None
+    sandbox: bool = False
+    as_json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    argv: tuple[str, ...] = ()
+
+    def settings(self, more: Mapping[str, object] | None = None) -> Settings:
+        """The settings that hold for this command; *more* are flags of its own by name. Raises UsageError."""
+        from orchestrator.config import load_settings
+        from orchestrator.domain.errors import UsageError
+
+        try:
+            cwd = Path.cwd()
+        except FileNotFoundError:
+            raise UsageError("the current folder does not exist any more", hint="cd to another one") from None
+        flags = {"database.path": self.db, **({} if more is None else more)}
+        return load_settings(flags=flags, env=os.environ, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
+
+
+class CommonOption(click.Option):
+    """An option of every command; the help lists it apart."""
+
+
+def common(function: F) -> F:
+    """Give *function* the common options; they go into the `Ask` at the root, not into its arguments."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
+    """Write what was given down; what was not given leaves what stood before the command's name."""
+    if value is None:
+        return
+    if ctx.parent is not None and ctx.get_parameter_source(str(param.name)) is ParameterSource.ENVIRONMENT:
+        return  # the root has read it already, and a flag before the command's name is stronger
+    ask = ctx.find_root().ensure_object(Ask)
+    if param.name == "verbose":
+        ask.verbose += value
+    else:
+        setattr(ask, str(param.name), value)
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
+    if value and not ctx.resilient_parsing:
+        from orchestrator.version import VERSION
+
+        click.echo(f"orchestrator {VERSION}")
+        ctx.exit()
+
+
+def _flag(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002, ANN401 - click's words, passed on
+    more = {"expose_value": False, "callback": _note, **more}
+    return click.option(*names, cls=CommonOption, help=help, **more)
+
+
+_OPTIONS = (
+    _flag(
+        "--db",
+        metavar="PATH",
+        help="The database file.  [env: ORCHESTRATOR_DATABASE__PATH]",
+    ),
+    _flag(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="ORCHESTRATOR_CONFIG",
+        help="Read settings from FILE and from no other file.  [env: ORCHESTRATOR_CONFIG]",
+    ),
+    _flag(
+        "--sandbox",
+        is_flag=True,
+        default=None,
+        envvar="ORCHESTRATOR_SANDBOX",
+        help="Work with the local API: no network, no key, canned answers.  [env: ORCHESTRATOR_SANDBOX]",
+    ),
+    _flag("--json", "as_json", is_flag=True, default=None, help="Print facts as one JSON object on stdout."),
+    _flag("-q", "--quiet", is_flag=True, default=None, help="Say nothing but errors."),
+    _flag("-v", "--verbose", count=True, default=None, help="Show the log; twice: details, and tracebacks of bugs."),
+    _flag(
+        "-V",
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        callback=_show_version,
+        help="Show the version and end.",
+    ),
+)
+
+
+class JobRef(_TextParam):
+    """An id, a unique prefix of one, a name, or `@last`; the shell completes it from the store."""
+
+    name = "job"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's signature
+        """The newest jobs' ids and names that begin with what was typed."""
+        from click.shell_completion import CompletionItem
+
+        from orchestrator.domain.errors import OrchestratorError
+        from orchestrator.store.read import StoreReader
+
+        try:
+            path = ctx.find_root().ensure_object(Ask).settings().database.path
+            with StoreReader.open(path) as reads:
+                jobs = reads.jobs(limit=200)
+        except OrchestratorError:
+            return []
+        names = dict.fromkeys(ref for job in jobs for ref in (job.public_id, job.name))
+        return [CompletionItem(ref) for ref in ("@last", *names) if ref.startswith(incomplete)]
+
+
+class Duration(_DurationParam):
+    """A duration such as 30s, 10m or 1h30m, or a bare number of seconds; gives a timedelta."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
+        """The timedelta that *value* says."""
+        from orchestrator.config import parse_duration
+
+        if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
+            value = f"{value}s"  # on the command line a bare number is seconds, as with sleep(1)
+
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a duration; write it with its unit, such as 30s, 10m or 1h30m", param, ctx)
+
+
+def job_argument(*, required: bool = True) -> Callable[[F], F]:
+    """The argument JOB."""
+    return click.argument("job", metavar="JOB" if required else "[JOB]", type=JobRef(), required=required)

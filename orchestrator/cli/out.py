@@ -1,0 +1,57 @@
+"""Data goes to stdout, talk to stderr; `--json` is one object, never coloured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.words import BANNER, coloured
+
+if TYPE_CHECKING:
+    from orchestrator.cli.options import Ask
+
+
+def show(text: str) -> None:
+    """Data for a person, on stdout."""
+    click.echo(text)
+
+
+def show_json(facts: object) -> None:
+    """One JSON object, on stdout."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n", nl=False)
+
+
+def say(ask: Ask, text: str) -> None:
+    """Talk, on stderr; nothing with `-q`."""
+    if not ask.quiet:
+        click.echo(text, err=True)
+
+
+def show_banner(ask: Ask, *, sandbox: bool) -> None:
+    """On every screen of a sandbox store: that nothing of it is real. In JSON it is `sandbox: true`."""
+    if sandbox and not ask.as_json:
+        show(coloured(BANNER, "yellow"))
+
+
+def say_banner(ask: Ask, *, sandbox: bool) -> None:
+    """The same for commands whose stdout is data."""
+    if sandbox:
+        say(ask, coloured(BANNER, "yellow"))
+
+
+@contextmanager
+def writing_to(output: str) -> Iterator[None]:
+    """While results go to *output*: whoever reads our stdout may stop, as `head` does, and that is no error."""
+    from orchestrator.domain.errors import OutputError
+
+    try:
+        yield
+    except OutputError as exc:
+        if output == "-" and isinstance(exc.__cause__, BrokenPipeError):
+            raise exc.__cause__ from None
+        raise

@@ -1,0 +1,125 @@
+"""The plan of `check`: what an input holds, and the batches it would be cut into; stores and sends nothing."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from orchestrator.domain.packing import Caps, pack
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.ports.source import Source
+
+_PARTS: Final = 256
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What `check` found. batches: (requests, bytes of the exact body) each; problems: the first of them, by line."""
+
+    requests: int = 0
+    size_bytes: int = 0
+    batches: list[tuple[int, int]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    problem_count: int = 0
+
+
+class IdRegister:
+    """Finds repeated ids in 16 bytes per request, however long they are: hashes first, then equal hashes by part.
+
+    Two different ids with one hash would be called the same: with ten million ids that happens once in 350,000 files.
+    """
+
+    def __init__(self) -> None:
+        self._hashes = [array("Q") for _ in range(_PARTS)]
+        self._lines = [array("Q") for _ in range(_PARTS)]
+
+    def add(self, custom_id: str, line: int) -> None:
+        """Note an id and its line."""
+        digest = blake2b(custom_id.encode(), digest_size=8).digest()
+        self._hashes[digest[0]].append(int.from_bytes(digest, "little"))
+        self._lines[digest[0]].append(line)
+
+    def repeats(self) -> Iterator[tuple[int, int]]:
+        """(line, first line with the same id), in no order."""
+        for hashes, lines in zip(self._hashes, self._lines, strict=True):
+            first: dict[int, int] = {}
+            for found, line in zip(hashes, lines, strict=True):
+                known = first.setdefault(found, line)
+                if known != line:
+                    yield line, known
+
+
+class Packer:
+    """Cuts requests into batches as the planner does, holding the sizes of at most one batch."""
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
+        self._rows: list[tuple[int, int]] = []
+        self._bytes = 0
+        self._number = 0
+        self.batches: list[tuple[int, int]] = []
+
+    def add(self, params_bytes: int) -> None:
+        """Note the next request."""
+        self._number += 1
+        self._rows.append((self._number, params_bytes))
+        self._bytes += params_bytes
+        if len(self._rows) > self._caps.requests or self._bytes > self._caps.size_bytes:
+            self._cut()
+
+    def finish(self) -> None:
+        """The last batches."""
+        while self._rows:
+            self._cut()
+
+    def _cut(self) -> None:
+        cut = pack(self._rows, self._caps)
+        taken = max(1, len(cut.numbers))  # a request too large alone was a problem at intake; it takes no part
+        if cut.numbers:
+            self.batches.append((len(cut.numbers), cut.size_bytes))
+        self._rows = self._rows[taken:]
+        self._bytes = sum(size for _, size in self._rows)
+
+
+async def plan_of(source: Source, caps: Caps, *, max_problems: int) -> Plan:
+    """Read *source* to its end. Raises InputError where reading itself fails."""
+    plan, ids, packer = Plan(), IdRegister(), Packer(caps)
+    chunks = cast("Any", source.chunks())
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            for item in chunk:
+                if isinstance(item, InputLine):
+                    plan.requests += 1
+                    ids.add(item.custom_id, item.line)
+                    packer.add(len(item.params))
+                else:
+                    _note(plan, item, max_problems)
+    for line, first in sorted(ids.repeats()):
+        plan.requests -= 1
+        _note(plan, _repeat(source.name, line, first), max_problems)
+    packer.finish()
+    plan.problems.sort(key=lambda problem: problem.line)
+    plan.size_bytes, plan.batches = source.size_bytes, packer.batches
+    return plan
+
+
+def _note(plan: Plan, problem: Problem, most: int) -> None:
+    plan.problem_count += 1
+    if len(plan.problems) < most:
+        plan.problems.append(problem)
+
+
+def _repeat(name: str, line: int, first: int) -> Problem:
+    return Problem(
+        line=line,
+        field="custom_id",
+        message=f"is taken by {name}:{first}",
+        remedy="give every request of a job a custom_id of its own",
+        raw=b"",
+    )

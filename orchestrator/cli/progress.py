@@ -1,0 +1,144 @@
+"""Progress on stderr: a live line where it is a terminal, else one line per change."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import click
+
+from orchestrator.cli import look, words
+from orchestrator.cli.look import Ages, Pulse
+from orchestrator.domain.states import OVER, JobState
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from orchestrator.cli.options import Ask
+    from orchestrator.domain.model import JobStatus
+
+#: Between two lines that differ only in counts.
+_QUIET: Final = timedelta(seconds=1)
+
+
+class Progress(Protocol):
+    """Shows looks at one job; a context that leaves a clean screen."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        ...
+
+    def __exit__(self, *exc: object) -> None:
+        """Show no more."""
+        ...
+
+    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+        """Show this look. trouble: why the API does not answer at the moment."""
+        ...
+
+
+def progress_for(ask: Ask) -> Progress:
+    """Nothing with `-q`; live on a terminal that can do it (unless the log is shown there); else lines."""
+    if ask.quiet:
+        return NoProgress()
+    if sys.stderr.isatty() and ask.verbose == 0 and os.environ.get("TERM") not in {None, "dumb"}:
+        return LiveProgress()
+    return LineProgress()
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End."""
+
+    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+        """Say nothing."""
+
+
+class LineProgress:
+    """One line per change; lines that differ only in counts come at most once a second."""
+
+    def __init__(self) -> None:
+        self._said: tuple[object, ...] | None = None
+        self._line = ""
+        self._at = datetime.min.replace(tzinfo=UTC)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """End."""
+
+    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+        """Write a line if there is something new to say."""
+        if status.job.state in OVER:
+            return  # the command itself has the last word
+        topic = (status.job.state, status.job.reason, trouble)
+        line = _one_line(status, trouble)
+        if line == self._line or (topic == self._said and pulse.now - self._at < _QUIET):
+            return
+        self._said, self._line, self._at = topic, line, pulse.now
+        age = look.age_words(status, ages, pulse)
+        click.echo(f"{line}; {age}" if age else line, err=True)
+
+
+class LiveProgress:
+    """A few lines at the bottom of the terminal that are rewritten; gone at the end."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        """Take the bottom of the screen."""
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give it back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+        """Rewrite the lines."""
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        first, *rest = _screen(status, ages, pulse, trouble)
+        if self._live is not None:
+            self._live.update(Group(Spinner("dots", text=Text(first)), *(Text(f"  {line}") for line in rest)))
+
+
+def _one_line(status: JobStatus, trouble: str | None) -> str:
+    parts = [look.batch_words(status), look.request_words(status)]
+    if status.job.state is not JobState.RUNNING:
+        parts.insert(0, look.sentence(status))
+    if trouble is not None:
+        parts.append(f"the API does not answer, trying again: {words.plain(trouble)}")
+    name = status.job.public_id
+    return f"{'SANDBOX ' if status.sandbox else ''}{name}: {'; '.join(parts)}"
+
+
+def _screen(status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None) -> list[str]:
+    lines = [f"{'SANDBOX  ' if status.sandbox else ''}{status.job.public_id}  {look.batch_words(status)}"]
+    lines.append(look.request_words(status))
+    if age := look.age_words(status, ages, pulse):
+        lines.append(age)
+    if status.job.state is not JobState.RUNNING:
+        lines.append(look.sentence(status))
+    if trouble is not None:
+        lines.append(f"the API does not answer, trying again: {words.plain(trouble)}")
+    return lines

@@ -1,0 +1,88 @@
+"""What `run`, `submit` and `resume` say on stderr before and after the work."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import look, words
+from orchestrator.cli.out import say
+from orchestrator.domain.states import OVER, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.cli.options import Ask
+    from orchestrator.domain.model import JobStatus
+    from orchestrator.ports.commands import TakenIn
+
+
+def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: TakenIn) -> None:
+    """What was read, and the job that it became or was already."""
+    job = taken.job
+    if job is None:
+        return
+    bad = "all valid" if taken.refused == 0 else f"{words.count(taken.refused, 'bad line')} left out"
+    shown = words.plain(words.near_path(source_name))
+    total = words.count(job.requests.total, "request")
+    say(ask, _line("done", "read", f"{shown}: {total}, {words.size(size_bytes)}, {bad}"))
+    if not taken.attached:
+        say(ask, _line("done", "job", job.public_id))
+        return
+    found = job.requests
+    settled = found.succeeded + found.failed + found.canceled
+    where = job.state.value if job.state in OVER else f"{job.state.value}, {settled:,}/{found.total:,} settled"
+    say(ask, _line("done", "job", f"{job.public_id} is there already: {where} (--new would start another one)"))
+
+
+def say_refused_lines(ask: Ask, count: int, path: str) -> None:
+    """Where the lines that were left out are."""
+    say(ask, _line("next", "refused", f"{path}  {words.count(count, 'line')}, each with its reason"))
+
+
+def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
+    """How the job ended, where its results are, and what to do next."""
+    perfect = look.exit_code_of(status) == 0
+    what = "canceled" if status.job.state is JobState.CANCELED else "done"
+    say(ask, _line("done" if perfect else "poor", what, look.outcome_words(status)))
+    if output is not None and output != "-":
+        say(ask, _line("next", "results", output))
+    ref = f"{status.job.public_id}{_flags(ask)}"
+    if output is None:
+        say(ask, f"  next     orchestrator results {ref} -o FILE")
+    if not perfect:
+        say(ask, f"  next     orchestrator errors {ref}     orchestrator retry {ref}")
+
+
+def resume_line(ask: Ask, job: str, output: str | None) -> str:
+    """The command that goes on with *job*."""
+    out = "" if output is None else f" -o {shlex.quote(output)}"
+    return f"orchestrator resume {job}{out}{_flags(ask)}"
+
+
+def same_line(ask: Ask) -> str:
+    """The command as it was given, to give it again."""
+    return shlex.join(["orchestrator", *ask.argv])
+
+
+def _flags(ask: Ask) -> str:
+    """The flags that lead to the same store."""
+    parts = []
+    if ask.db is not None:
+        parts += ["--db", ask.db]
+    if ask.config is not None:
+        parts += ["--config", str(ask.config)]
+    if ask.sandbox:
+        parts.append("--sandbox")
+    return f" {shlex.join(parts)}" if parts else ""
+
+
+def _line(mark: str, title: str, text: str) -> str:
+    return f"{_mark(mark)} {title:<8} {text}"
+
+
+def _mark(kind: str) -> str:
+    """A sign in front of a line; plain ASCII where stderr cannot show others."""
+    signs = {"done": ("✓", "*", "green"), "poor": ("✗", "!", "red"), "next": ("→", ">", "cyan")}
+    sign, ascii_sign, colour = signs[kind]
+    is_wide = (sys.stderr.encoding or "ascii").lower().replace("-", "") == "utf8"
+    return words.coloured(sign if is_wide else ascii_sign, colour)

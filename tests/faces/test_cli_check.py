@@ -1,0 +1,155 @@
+"""`check`, `config`, `doctor`: what can be known before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faces.cli_world import Program, program_in, request, write_lines
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cli.diagnosis import FAIL, OK, WARN, Finding, exit_code_of
+from orchestrator.cli.planning import IdRegister, Packer
+from orchestrator.config import load_settings
+from orchestrator.domain.packing import Caps, pack
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with program_in(tmp_path) as found:
+        yield found
+
+
+def test_the_plan_is_what_will_be_sent(program: Program) -> None:
+    """Number, requests and bytes of the batches are those of the engine, to the byte; nothing is stored."""
+    source = write_lines(program.folder / "in.jsonl", [request(n) for n in range(25)])
+    env = {"ORCHESTRATOR_BATCHING__MAX_REQUESTS": "10"}
+    plan = program("check", source, "--json", env=env).facts
+    assert not program.db.exists()
+    assert (plan["valid"], plan["requests"]) == (True, 25)
+    assert program("run", source, "--sandbox", env=env).code == 0
+    sent = [program("batches", "show", str(n), "--json").facts for n in (1, 2, 3)]
+    assert [{"requests": batch["requests"], "bytes": batch["bytes"]} for batch in sent] == plan["batches"]
+
+
+def test_every_problem_has_its_line_and_a_remedy(program: Program) -> None:
+    """Exit code 2; the same words as `run`, in the order of the file."""
+    rows = [request(0), request(1, stream=True), request(0), request(2, temperature=0.5)]
+    source = write_lines(program.folder / "in.jsonl", rows)
+    found = program("check", source, "--json")
+    assert found.code == 2
+    problems = found.facts["problems"]
+    assert [problem["line"] for problem in problems] == sorted(problem["line"] for problem in problems)
+    assert {(problem["line"], problem["field"]) for problem in problems} >= {
+        (2, "params.stream"),
+        (3, "custom_id"),
+        (4, "params.temperature"),
+    }
+    assert all(problem["remedy"] for problem in problems)
+    shown = program("check", source)
+    assert "in.jsonl:3: custom_id" in shown.out
+    older = program("check", source, "--api-version", "2023-06-01", "--json").facts
+    assert older["problem_count"] == found.facts["problem_count"] - 1
+
+
+def test_problems_are_listed_up_to_a_cap_and_all_counted(program: Program) -> None:
+    """A file with a million bad lines does not fill the screen."""
+    source = write_lines(program.folder / "in.jsonl", [request(n, stream=True) for n in range(50)])
+    found = program("check", source, "--max-problems", "5", "--json").facts
+    assert (len(found["problems"]), found["problem_count"]) == (5, 50)
+    assert "… and 45 more" in program("check", source, "--max-problems", "5").out
+
+
+def test_check_reads_standard_input(program: Program) -> None:
+    """For programs that make requests."""
+    found = program("check", "-", "--json", given=json.dumps(request(1)).encode())
+    assert (found.code, found.facts["requests"], found.facts["source"]) == (0, 1, "<stdin>")
+
+
+@given(st.lists(st.integers(1, 60), max_size=60), st.integers(1, 9), st.integers(120, 400))
+def test_packing_piece_by_piece_is_packing_at_once(sizes: list[int], requests: int, size_bytes: int) -> None:
+    """`check` streams; the engine offers rows in slices; both cut at the same places."""
+    caps = Caps(requests=requests, size_bytes=size_bytes)
+    packer = Packer(caps)
+    for size in sizes:
+        packer.add(size)
+    packer.finish()
+    rows, expected = list(enumerate(sizes, start=1)), []
+    while rows:
+        cut = pack(rows, caps)
+        expected += [(len(cut.numbers), cut.size_bytes)] if cut.numbers else []
+        rows = rows[max(1, len(cut.numbers)) :]
+    assert packer.batches == expected
+
+
+@given(st.lists(st.text(min_size=1, max_size=3), max_size=40))
+def test_repeated_ids_are_found_with_their_first_line(ids: list[str]) -> None:
+    """Whatever is in them."""
+    register = IdRegister()
+    first: dict[str, int] = {}
+    expected = set()
+    for line, custom_id in enumerate(ids, start=1):
+        register.add(custom_id, line)
+        if first.setdefault(custom_id, line) != line:
+            expected.add((line, first[custom_id]))
+    assert set(register.repeats()) == expected
+
+
+def test_config_show_tells_where_a_value_comes_from(program: Program) -> None:
+    """Flag, environment, file, default."""
+    (program.folder / "orchestrator.toml").write_text("[retry]\nmax_attempts = 3\n")
+    rows = program("config", "show", "--json", "--db", "x.db").facts["settings"]
+    found = {row["name"]: (row["value"], row["origin"]) for row in rows}
+    assert found["retry.max_attempts"] == ("3", "orchestrator.toml")
+    assert found["limits.poll_interval"] == ('"0.02s"', "ORCHESTRATOR_LIMITS__POLL_INTERVAL")
+    assert found["database.path"][1] == "flag"
+    assert found["limits.max_uploads"] == ("4", "default")
+    assert "retry.max_attempts" in program("config", "show").out
+
+
+def test_config_init_writes_a_file_that_changes_nothing(program: Program) -> None:
+    """All of it is commented out; a file that is there is left alone (exit code 5)."""
+    before = program("config", "show", "--json").facts
+    assert program("config", "init").code == 0
+    assert program("config", "show", "--json").facts == before
+    text = (program.folder / "orchestrator.toml").read_text()
+    assert program("config", "init").code == 5
+    assert (program.folder / "orchestrator.toml").read_text() == text
+    assert load_settings(flags={}, env={"HOME": "/"}, cwd=program.folder).limits.max_uploads == 4
+
+
+def test_doctor_never_shows_the_key(program: Program) -> None:
+    """It says where the key was found."""
+    env = {"ANTHROPIC_API_KEY": "sk-ant-canary", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    seen = program("doctor", env=env)
+    assert seen.code == 6
+    assert "ANTHROPIC_API_KEY" in seen.out
+    assert "canary" not in seen.out + seen.err
+
+
+def test_doctor_looks_at_the_store(program: Program) -> None:
+    """Schema, soundness, SQLite's version, disk, limits; a job that nobody works on is a warning."""
+    source = write_lines(program.folder / "in.jsonl", [request(0)])
+    assert program("submit", source, "--sandbox").code == 0
+    seen = program("doctor", "--sandbox", "--thorough", "--json")
+    assert seen.code == 0
+    checks = {check["check"]: check for check in seen.facts["checks"]}
+    assert "sound" in checks["store"]["fact"]
+    assert checks["engine"]["verdict"] == "warn"
+    assert {"credentials", "store", "engine", "sqlite", "disk", "limits"} <= set(checks)
+    assert all(check["remedy"] for check in checks.values() if check["verdict"] != "ok")
+
+
+def test_the_worst_finding_decides_the_exit_code() -> None:
+    """The store before the key, the key before the network; warnings decide nothing."""
+    store = Finding(check="store", verdict=FAIL, fact="", exit_code=8)
+    key = Finding(check="credentials", verdict=FAIL, fact="", exit_code=3)
+    network = Finding(check="api", verdict=FAIL, fact="", exit_code=6)
+    hint = Finding(check="sqlite", verdict=WARN, fact="")
+    assert exit_code_of([Finding(check="disk", verdict=OK, fact=""), hint]) == 0
+    assert exit_code_of([network, key, hint]) == 3
+    assert exit_code_of([network, key, store]) == 8
+    assert exit_code_of([network]) == 6

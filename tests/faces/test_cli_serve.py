@@ -1,0 +1,152 @@
+"""`serve` and what goes to it over its socket; systemd's side of it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, write_lines
+
+from orchestrator.cli.systemd import ALIVE, READY, Notifier
+
+RUNS = "the engine runs on"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with program_in(tmp_path) as found:
+        write_lines(tmp_path / "in.jsonl", [request(n) for n in range(4)])
+        yield found
+
+
+def test_a_job_that_is_submitted_is_worked_on(program: Program) -> None:
+    """`submit` hands it over and returns; `wait` sees its end; SIGTERM ends the daemon with 0."""
+    with program.started("serve", "--sandbox", env=FAST) as engine:
+        engine.says(RUNS)
+        submitted = program("submit", "in.jsonl", "--sandbox")
+        assert submitted.code == 0
+        assert "the engine that is running works on it" in submitted.err
+        job = submitted.out.strip()
+        assert program("wait", job).code == 0
+        assert program("results", job, "-o", "out.jsonl").code == 0
+        stopped = engine.signal(signal.SIGTERM)
+    assert stopped.code == 0
+    assert "SANDBOX" in stopped.err
+    assert ids_in(program.folder / "out.jsonl") == [f"r-{n}" for n in range(4)]
+
+
+def test_run_beside_an_engine_hands_its_job_over_and_watches(program: Program) -> None:
+    """One owner per store: the second process says so, watches, and writes the results itself."""
+    with program.started("serve", "--sandbox", env=FAST) as engine:
+        engine.says(RUNS)
+        done = program("run", "in.jsonl", "--sandbox")
+        assert done.code == 0
+        assert "another process runs the engine" in done.err
+        assert engine.signal(signal.SIGINT).code == 0
+    assert ids_in(program.folder / "in.results.jsonl") == [f"r-{n}" for n in range(4)]
+
+
+def test_input_that_is_refused_is_refused_over_the_socket_too(program: Program) -> None:
+    """The same lines, the same code, whoever owns the store."""
+    write_lines(program.folder / "bad.jsonl", [request(0), request(1, stream=True), request(0)])
+    alone = program("submit", "bad.jsonl", "--sandbox")
+    with program.started("serve", "--sandbox") as engine:
+        engine.says(RUNS)
+        beside = program("submit", "bad.jsonl", "--sandbox")
+    assert beside.code == alone.code == 2
+    assert beside.err == alone.err
+
+
+def test_a_detached_job_waits_for_an_engine(program: Program) -> None:
+    """`run --detach` stores it; a daemon that starts later does the rest."""
+    detached = program("run", "in.jsonl", "--sandbox", "--detach")
+    assert detached.code == 0
+    assert "orchestrator serve" in detached.err
+    assert program("status", "--json").facts["requests"]["queued"] == 4
+    with program.started("serve", "--sandbox", env=FAST) as engine:
+        engine.says(RUNS)
+        assert program("wait", detached.out.strip()).code == 0
+
+
+def test_pause_resume_and_cancel_reach_the_engine(program: Program) -> None:
+    """What is in flight goes on while paused; a cancel is asked of the API, and what had succeeded is kept."""
+    with program.started("serve", "--sandbox", env=SLOW) as engine:
+        engine.says(RUNS)
+        job = program("submit", "in.jsonl", "--sandbox").out.strip()
+        assert program("pause", job, "--sandbox", "--json").facts["state"] == "paused"
+        assert program("resume", job, "--sandbox", "--json").facts["state"] == "running"
+        assert program("cancel", job, "--sandbox", "--json").facts["state"] in {"canceling", "canceled"}
+        assert engine.signal(signal.SIGTERM).code == 0
+
+
+def test_an_error_of_the_engine_ends_the_daemon_with_its_code(program: Program) -> None:
+    """A daemon that cannot work ends, so that whoever started it notices."""
+    assert program("submit", "in.jsonl", "--sandbox").code == 0
+    assert program("serve").code == 8
+
+
+def test_a_second_daemon_is_refused(program: Program) -> None:
+    """One owner per store."""
+    with program.started("serve", "--sandbox") as engine:
+        engine.says(RUNS)
+        assert program("serve", "--sandbox").code == 8
+
+
+def test_systemd_is_told_ready_alive_and_stopping(program: Program) -> None:
+    """Type=notify and WatchdogSec work without a library."""
+    address = program.folder / "n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(30)
+        env = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "200000"}
+        with program.started("serve", "--sandbox", env=env) as engine:
+            assert systemd.recv(100) == b"READY=1"
+            assert systemd.recv(100) == systemd.recv(100) == b"WATCHDOG=1"
+            engine.signal(signal.SIGTERM)
+            told = [systemd.recv(100)]
+            while told[-1] != b"STOPPING=1":
+                told.append(systemd.recv(100))
+
+
+def test_without_systemd_nothing_is_told(tmp_path: Path) -> None:
+    """No socket, a dead socket, and a watchdog meant for another process: all silent."""
+    Notifier({}, pid=7).tell(READY)
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}, pid=7).tell(READY, ALIVE)
+    assert Notifier({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "8"}, pid=7).alive_every is None
+    assert Notifier({"WATCHDOG_USEC": "soon"}, pid=7).alive_every is None
+
+
+def test_the_sandbox_serves_the_sdk_on_a_port(program: Program) -> None:
+    """The two lines that it prints make any client of the API work with it; here our own, and `batches ls`."""
+    with program.started("sandbox", "--port", "0", "--speed", "100000") as sandbox:
+        base, key = sandbox.line().strip(), sandbox.line().strip()
+        assert base.startswith("export ANTHROPIC_BASE_URL=http://127.0.0.1:")
+        env = dict(line.removeprefix("export ").split("=", 1) for line in (base, key))
+        assert program("run", "in.jsonl", env=env).code == 0
+        listed = program("batches", "ls", "--json", env=env).facts
+        job = program("status", "--json").facts["id"]
+        assert [(row["owner"], row["job"], row["state"]) for row in listed["batches"]] == [("ours", job, "settled")]
+        healthy = program("doctor", "--json", env=env)
+        assert healthy.code == 0
+        assert "SANDBOX" in sandbox.signal(signal.SIGINT).err
+    checks = {check["check"]: check["verdict"] for check in healthy.facts["checks"]}
+    assert checks["credentials"] == checks["api"] == checks["store"] == "ok"
+    assert checks["clock"] == "warn"  # its time runs 100,000 times as fast as ours
+
+
+def test_a_batch_made_elsewhere_is_adopted_with_its_file(program: Program) -> None:
+    """Its requests are not sent again: the API has one batch before and after."""
+    with program.started("sandbox", "--port", "0", "--speed", "100000") as sandbox:
+        lines = (sandbox.line().strip(), sandbox.line().strip())
+        env = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        assert program("run", "in.jsonl", env=env).code == 0
+        remote = program("batches", "ls", "--json", env=env).facts["batches"][0]["id"]
+        other = {**env, "ORCHESTRATOR_DATABASE__PATH": str(program.folder / "other.db")}
+        assert program("batches", "ls", "--json", env=other).facts["batches"][0]["owner"] == "elsewhere"
+        adopted = program("batches", "adopt", remote, "in.jsonl", env=other)
+        assert adopted.code == 0
+        assert "it is watched and collected" in adopted.out
+        assert len(program("batches", "ls", "--json", env=other).facts["batches"]) == 1
