@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -25,14 +24,17 @@ from orchestrator.domain.waiting import (
     polite,
 )
 from orchestrator.engine.context import Context
+from orchestrator.engine.retention import RETENTION_NEAR, Retention
+from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
 _ROWS_PER_WRITE: Final = 2000
 _BYTES_PER_WRITE: Final = 8 * 1024 * 1024
-MISSING = "missing_result"
-COUNTS = "counts_disagree"
+#: However long the API asks us to wait: a download is never put off for longer (results are gone after 29 days).
+_LONGEST_PAUSE: Final = timedelta(hours=1)
+COUNTS: Final = "counts_disagree"
 
 
 class CollectStage:
@@ -44,32 +46,45 @@ class CollectStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._retention = Retention(context)
         self._active: set[int] = set()
+        self._mended = False
 
-    async def tick(self, now: datetime) -> int:
+    async def tick(self, _now: datetime) -> int:
         """Download what is due, up to `max_downloads` side by side; how many batches were completed."""
-        async with asyncio.TaskGroup() as group:
-            workers = [
-                group.create_task(self._work(now), name=f"download-{number}")
-                for number in range(self._context.settings.max_downloads)
-            ]
-        return sum(worker.result() for worker in workers)
+        return await side_by_side(self.work, self._context.settings.max_downloads, "download")
 
-    async def _work(self, now: datetime) -> int:
+    def slots(self) -> dict[str, Tick]:
+        """The download slots, each with a tick of its own."""
+        return ticks(self.work, self._context.settings.max_downloads, "download")
+
+    async def work(self, number: int) -> int:
+        """One download slot: takes batches until none is due."""
+        if number == 0 and not self._mended:
+            await self._mend_dues(self._context.clock.now())
         done = 0
-        while (batch := await self._next(now)) is not None:
+        while (batch := await self._next()) is not None:
             try:
                 done += await self.advance(batch)
             finally:
                 self._active.discard(batch.id)
         return done
 
-    async def _next(self, now: datetime) -> Batch | None:
+    async def _next(self) -> Batch | None:
+        now = self._context.clock.now()
         for batch in await self._context.store.collect.to_collect(now, self._context.settings.max_downloads + 1):
             if batch.id not in self._active:
                 self._active.add(batch.id)
                 return batch
         return None
+
+    async def _mend_dues(self, now: datetime) -> None:
+        """Once per process: a download that is due later than we ever put one off was put off by another clock."""
+        for batch in await self._context.store.poll.uncollected():
+            due = batch.download_due_at
+            if not batch.collected and due is not None and due - now > _LONGEST_PAUSE:
+                await self._context.store.collect.again(batch, now, None, full=False)
+        self._mended = True
 
     async def advance(self, batch: Batch) -> int:
         """One download of one batch, and what follows from it. 1 if the batch is complete now."""
@@ -77,18 +92,23 @@ class CollectStage:
             meta, odd = await self._download(batch)
         except ProviderError as exc:
             self._context.health.note_trouble(exc.message)
+            if await self._retention.after_failure(batch, exc):
+                return 1
             await self._again(batch, None, exc)
             return 0
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
-        now = self._context.clock.now()
         if complete(progress, batch.api_counts):
-            await self._context.store.attention.unattend(batch.job_id, COUNTS, batch.id)
-            moved = await self._context.store.collect.collected(batch, now)
-            log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
-            return int(moved)
+            return await self._complete(batch, progress)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=odd)
-        return await self._incomplete(batch, progress, meta, now)
+        return await self._incomplete(batch, progress, meta, self._context.clock.now())
+
+    async def _complete(self, batch: Batch, progress: Progress) -> int:
+        moved = await self._context.store.collect.collected(batch, self._context.clock.now())
+        for kind in (COUNTS, RETENTION_NEAR):
+            await self._context.store.attention.unattend(batch.job_id, kind, batch.id)
+        log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
+        return int(moved)
 
     async def _download(self, batch: Batch) -> tuple[Meta, int]:
         """Stream one result file into the store. Returns its headers and how many lines were no use."""
@@ -122,12 +142,13 @@ class CollectStage:
         pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
         own = backoff(batch.download_tries + 1, pace, self._context.entropy.jitter())
         retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-        due = now + min(polite(retry_after, own), timedelta(hours=1))
+        due = now + min(polite(retry_after, own), _LONGEST_PAUSE)
         date = None if meta is None else meta.date
         await self._context.store.collect.again(batch, due, date, full=meta is not None)
 
     async def _incomplete(self, batch: Batch, progress: Progress, meta: Meta, now: datetime) -> int:
         if not _patience_is_over(batch, meta):
+            await self._retention.watch(batch, meta.date, now)
             await self._again(batch, meta, None)
             return 0
         missing = batch.count - progress.seen
@@ -136,7 +157,7 @@ class CollectStage:
             words = f"{batch.remote_id}: the results are all here, but the API's counts disagree with them"
             await self._context.store.attention.attend(batch.job_id, COUNTS, batch.id, words, now)
             return int(await self._context.store.collect.collected(batch, now))
-        await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+        await self._context.store.attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
         error = (MISSING_RESULT, "the API never returned a result for this request")
         await self._context.store.collect.give_up(batch, error, errored_result(*error), now)
         log.error("batch.results_missing", batch_id=batch.id, missing=missing)

@@ -40,8 +40,11 @@ class EngineCommands:
         return await self._context.store.control.resume(job, self._context.clock.now())
 
     async def cancel(self, job: JobId) -> bool:
-        """Stop a job; the poll stage asks the API to cancel what is in flight."""
-        return await self._context.store.control.cancel(job, self._context.clock.now())
+        """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
+        now = self._context.clock.now()
+        canceled = await self._context.store.control.cancel(job, now)
+        await self._context.store.settle.finish_jobs(now)
+        return canceled
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again."""

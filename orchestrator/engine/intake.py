@@ -69,7 +69,8 @@ class Intake:
                 await self._store.discard(job.id)
                 return reading.outcome(same, attached=True)
             await self._refuse_changed(source, new)
-        done = await self._store.finish(job.id, source.content_hash, source.size_bytes, self._clock.now())
+        content = None if new.still_open else source.content_hash  # what is to come is not in it
+        done = await self._store.finish(job.id, content, source.size_bytes, self._clock.now())
         log.info("job.taken_in", job=done.public_id, requests=done.requests.total, refused=len(reading.refused))
         return reading.outcome(done, attached=False)
 

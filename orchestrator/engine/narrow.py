@@ -27,6 +27,8 @@ _TOO_LARGE: Final = "request_too_large"
 #: The halves of a batch that was refused as a whole: here the two are compared before anything is failed.
 _FIRST_HALVES: Final = 1
 _PENDING: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
+#: Where a refused half is: waiting for its sibling, or (a crash, or a resume, came in between) given up already.
+_REFUSED: Final = frozenset({BatchState.PLANNED, BatchState.ABANDONED})
 
 
 class Narrowing:
@@ -54,7 +56,7 @@ class Narrowing:
         for batch, sibling in await self._context.store.narrow.parked():
             if sibling is not None and _undecided(sibling):
                 continue
-            if sibling is not None and sibling.state is BatchState.PLANNED and sibling.refusal == batch.refusal:
+            if sibling is not None and sibling.state in _REFUSED and sibling.refusal == batch.refusal:
                 await self._same_words(batch, sibling, now)
             else:
                 words = "" if batch.refusal is None else batch.refusal

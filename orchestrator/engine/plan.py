@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.domain.ids import request_id
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.domain.model import Load, Plannable
+from orchestrator.domain.model import Job, Load, Plannable
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.engine.context import Context
@@ -35,7 +35,7 @@ class PlanStage:
         planned = 0
         while True:
             load = await self._context.store.plan.load()
-            if not self._has_room(load):
+            if not await self._has_room(load):
                 return planned
             moved: int | None = 0
             for candidate in _fair(await self._context.store.plan.plannable()):
@@ -48,20 +48,25 @@ class PlanStage:
                 return planned
             planned += moved
 
-    def _has_room(self, load: Load) -> bool:
+    async def _has_room(self, load: Load) -> bool:
+        """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
         settings = self._context.settings
-        return load.waiting_batches < _AHEAD * settings.max_uploads and load.batches < settings.max_in_flight_batches
+        ahead = _AHEAD * settings.max_uploads
+        waiting = await self._context.store.submit.sendable(ahead)
+        return len(waiting) < ahead and load.batches < settings.max_in_flight_batches
 
     async def _plan_one(self, candidate: Plannable, load: Load, now: datetime) -> int | None:
         """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""
         store, settings, job = self._context.store.plan, self._context.settings, candidate.job
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
-        found = pack(await store.queued(job.id, caps.requests + 1), caps)
+        room = max(settings.max_in_flight_requests - load.requests, 0)
+        # One row more than fits tells that there is more; to read them all at every tick would be dear while we wait.
+        found = pack(await store.queued(job.id, min(caps.requests, room) + 1), caps)
         if not found.numbers:
             return await self._fail_first(candidate, now) if found.full else 0
-        if job.still_open and not found.full and now - job.added_at < settings.linger:
+        if self._lingers(job, now) and not found.full and job.requests.queued <= caps.requests:
             return 0
-        if len(found.numbers) > settings.max_in_flight_requests - load.requests:
+        if len(found.numbers) > room:
             return None
         batch = await store.plan(job, found, self._context.entropy.nonce(), now)
         if batch is None:
@@ -70,6 +75,10 @@ class PlanStage:
             "batch.planned", job=job.public_id, batch_id=batch, requests=len(found.numbers), bytes=found.size_bytes
         )
         return 1
+
+    def _lingers(self, job: Job, now: datetime) -> bool:
+        """More may come soon. An instant ahead of us means that the clock was set back since: that is no reason."""
+        return job.still_open and timedelta(0) <= now - job.added_at < self._context.settings.linger
 
     async def _most(self) -> int:
         """How many requests a batch may have."""

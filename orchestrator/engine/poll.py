@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from orchestrator.domain.account import OTHER_ACCOUNT
 from orchestrator.domain.answers import Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
-from orchestrator.domain.waiting import RETENTION_ALARM, STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import READ_GATE, Gates, asked, pause_for, same_account, shut_after, walk
+from orchestrator.engine.reading import (
+    READ_GATE,
+    Gates,
+    asked,
+    forget_trouble,
+    pause_for_account,
+    same_account,
+    shut_after,
+    walk,
+)
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
 STUCK = "stuck"
 MISSING = "missing"
-RETENTION = "retention"
 
 
 class PollStage:
@@ -28,6 +36,7 @@ class PollStage:
         self._context = context
         self._gates = Gates(context=context)
         self._next_look: datetime | None = None
+        self._next_cancel: datetime | None = None
         self._unseen_since: dict[int, datetime] = {}  # by the API's Date; a hint for attention, nothing acts on it
 
     async def tick(self, now: datetime) -> int:
@@ -41,10 +50,8 @@ class PollStage:
             return moved
         try:
             moved += await self._look(batches, now)
-        except ProviderRefused as exc:
-            await self._refused(batches, exc, now)
         except ProviderError as exc:
-            await shut_after(self._context, exc, now)
+            await shut_after(self._context, exc, jobs=[batch.job_id for batch in batches])
         else:
             await self._gates.open(READ_GATE)
         self._next_look = now + self._pause(batches, now)
@@ -59,16 +66,16 @@ class PollStage:
         waiting = {batch.remote_id: batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
         moved, meta = 0, Meta()
-        async for page, meta in walk(self._context, bottom):
-            for remote in page.batches:
-                batch = waiting.pop(remote.id, None)
-                if batch is not None:
-                    moved += await self._seen(batch, remote, meta, now)
-            if not waiting:
-                break
+        async with aclosing(walk(self._context, bottom)) as pages:
+            async for page, meta in pages:
+                for remote in page.batches:
+                    batch = waiting.pop(remote.id, None)
+                    if batch is not None:
+                        moved += await self._seen(batch, remote, meta, now)
+                if not waiting:
+                    break
         for batch in waiting.values():
             moved += await self._unlisted(batch, meta, now)
-        await self._retention(meta, now)
         return moved
 
     async def _seen(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> int:
@@ -78,6 +85,8 @@ class PollStage:
             await store.attention.unattend(batch.job_id, MISSING, batch.id)
         if remote.status is RemoteStatus.ENDED:
             await store.attention.unattend(batch.job_id, STUCK, batch.id)
+            if batch.cancel_asked_at is not None:
+                await forget_trouble(self._context, batch.job_id)
             return int(await store.poll.ended(batch, remote, now))
         if meta.date is not None and meta.date - remote.created_at > STUCK_AFTER:
             words = f"batch {remote.id} should have ended by {remote.expires_at:%Y-%m-%d %H:%M} UTC and has not"
@@ -89,13 +98,13 @@ class PollStage:
     async def _unlisted(self, batch: Batch, meta: Meta, now: datetime) -> int:
         """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""
         if not same_account(meta, batch.organization, batch.workspace):
-            needed = f"organization {batch.organization}, workspace {batch.workspace}"
-            words = f"batch {batch.remote_id} was sent with {needed}; the key in use is of another account"
-            await pause_for(self._context, batch.job_id, OTHER_ACCOUNT, words, now)
+            await pause_for_account(self._context, batch, meta, now)
             return 0
         try:
             remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
-        except ProviderNotFound as exc:
+        except (ProviderNotFound, ProviderRefused) as exc:
+            if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+                raise
             await self._missing(batch, meta, exc.message, now)
             return 0
         return await self._seen(batch, remote, meta, now)
@@ -108,37 +117,33 @@ class PollStage:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
             await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
-    async def _retention(self, meta: Meta, now: datetime) -> None:
-        """Raise attention for ended batches whose results will soon be gone (29 days after `created_at`)."""
-        if meta.date is None:
-            return
-        for batch in await self._context.store.poll.uncollected():
-            if batch.created_at is not None and meta.date - batch.created_at > RETENTION_ALARM:
-                words = (
-                    f"the results of {batch.remote_id} are deleted at the API 29 days after {batch.created_at:%Y-%m-%d}"
-                )
-                await self._context.store.attention.attend(batch.job_id, RETENTION, batch.id, words, now)
-
-    async def _refused(self, batches: list[Batch], exc: ProviderRefused, now: datetime) -> None:
-        if exc.blocked is not None:
-            for job in {batch.job_id for batch in batches}:
-                await pause_for(self._context, job, exc.blocked, exc.message, now)
-        await shut_after(self._context, exc, now)
-
     async def _cancel(self, now: datetime) -> int:
-        """Ask the API to cancel the batches of canceled jobs. A refusal means that one ended: the next look tells."""
-        if await self._gates.is_shut(READ_GATE, now):
+        """Ask the API to cancel the batches of canceled jobs."""
+        if (self._next_cancel is not None and now < self._next_cancel) or await self._gates.is_shut(READ_GATE, now):
             return 0
         moved = 0
         for batch in await self._context.store.poll.to_cancel():
             try:
-                await asked(self._context, self._context.provider.cancel(str(batch.remote_id)))
-            except (ProviderRefused, ProviderNotFound) as exc:
-                log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
-                self._next_look = now
+                moved += await self._cancel_one(batch, now)
             except ProviderError as exc:
-                await shut_after(self._context, exc, now)
+                await shut_after(self._context, exc, jobs=[batch.job_id])
                 break
-            # Marked also after a refusal: the batch is watched on as `canceling` until the API says that it ended.
-            moved += await self._context.store.poll.asked_to_cancel(batch, now)
         return moved
+
+    async def _cancel_one(self, batch: Batch, now: datetime) -> int:
+        """Ask once. A plain refusal means that it ended: it is watched on as `canceling` until the API says so.
+
+        A 404 is no answer to rely on (the batch may exist, and run on at our cost): it is asked again at the pace of a
+        look.
+        """
+        try:
+            await asked(self._context, self._context.provider.cancel(str(batch.remote_id)))
+        except ProviderNotFound:
+            self._next_cancel = now + self._context.settings.poll.shortest
+            return 0
+        except ProviderRefused as exc:
+            if exc.blocked is not None:
+                raise
+            log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
+            self._next_look = now
+        return int(await self._context.store.poll.asked_to_cancel(batch, now))

@@ -35,6 +35,7 @@ class ProbeStage:
             return 0
         jobs = [job for job in await self._context.store.control.paused() if job.reason_code in MENDABLE]
         if not jobs:
+            self._next = None
             return 0
         first = self._next is None
         self._next = now + EVERY
@@ -48,4 +49,5 @@ class ProbeStage:
         for job in jobs:
             await self._context.store.control.resume(job.id, now)
             log.info("job.resumed", job=job.public_id, was=job.reason_code)
+        self._next = None  # whoever is paused again now waits its five minutes
         return len(jobs)

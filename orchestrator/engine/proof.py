@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import ProviderError, ProviderNotFound
+from orchestrator.domain.answers import RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable
 from orchestrator.domain.ids import split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch
@@ -31,23 +31,25 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsure:
-    """The results could not be read, or not far enough. `gone`: the API says 404."""
+    """It still runs, or its results could not be read, or not far enough."""
 
     why: str
-    gone: bool
 
 
 Verdict = Ours | Foreign | Unsure
 
 
 async def prove(context: Context, remote: RemoteBatch) -> Verdict:
-    """Read the results of *remote*, which has ended, until it is sure whose they are."""
+    """Read the results of *remote* until it is sure whose they are.
+
+    Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
+    """
+    if remote.status is not RemoteStatus.ENDED:
+        return Unsure(why="it has not ended")
     try:
         return await _read(context, remote)
-    except ProviderNotFound as exc:
-        return Unsure(why=exc.message, gone=True)
-    except ProviderError as exc:
-        return Unsure(why=exc.message, gone=False)
+    except (ProviderNotFound, ProviderUnreachable) as exc:
+        return Unsure(why=exc.message)
 
 
 async def _read(context: Context, remote: RemoteBatch) -> Verdict:
@@ -62,7 +64,7 @@ async def _read(context: Context, remote: RemoteBatch) -> Verdict:
                 return Foreign()
     if seen >= remote.counts.total:
         return Foreign()
-    return Unsure(why=f"the results ended after {seen} of {remote.counts.total} lines", gone=False)
+    return Unsure(why=f"the results ended after {seen} of {remote.counts.total} lines")
 
 
 async def _wire_ids(context: Context, remote_id: str) -> AsyncGenerator[str, None]:

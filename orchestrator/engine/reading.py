@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from orchestrator.domain.account import REMEDIES
+from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
 from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch
-from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
+from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused, ProviderUnreachable
 from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Batch
+from orchestrator.domain.states import JobState
 from orchestrator.domain.waiting import Pace, backoff, polite
 from orchestrator.engine.context import Context
 
@@ -38,8 +40,9 @@ class Gates:
         gate = await self.context.store.gates.get(name)
         return 0 if gate is None else gate.tries
 
-    async def shut(self, name: str, why: str, retry_after_s: float | None, now: datetime) -> None:
-        """Wait as long as the API asks, or with growing pauses of our own."""
+    async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
+        """Wait as long as the API asks, or with growing pauses of our own: from now on, not from the call on."""
+        now = self.context.clock.now()
         own = backoff(await self.tries(name) + 1, GATE_PACE, self.context.entropy.jitter())
         await self.context.store.gates.shut(name, now + polite(retry_after_s, own), why, now)
 
@@ -50,8 +53,22 @@ class Gates:
 
 
 async def pause_for(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
-    """Pause *job* because only a person can help: the API's words, and what to do."""
-    return await context.store.control.pause(job, code, f"{words} — {REMEDIES[code]}", now)
+    """Pause *job* because only a person can help: the API's words, and what to do.
+
+    A job that is being canceled cannot be paused; the person who waits for its end is told all the same.
+    """
+    text = f"{words} — {REMEDIES[code]}"
+    if await context.store.control.pause(job, code, text, now):
+        return True
+    if (await context.store.control.get(job)).state is JobState.CANCELING:
+        await context.store.attention.attend(job, code, None, text, now)
+    return False
+
+
+async def forget_trouble(context: Context, job: JobId) -> None:
+    """The account works: what a job that is being canceled was waiting for is over."""
+    for code in REMEDIES:
+        await context.store.attention.unattend(job, code, None)
 
 
 async def asked(context: Context, call: Awaitable[T]) -> T:
@@ -69,25 +86,31 @@ async def asked(context: Context, call: Awaitable[T]) -> T:
     return answer
 
 
-async def shut_after(context: Context, exc: ProviderError, now: datetime) -> None:
-    """After a read that failed: wait before the next one."""
+async def shut_after(context: Context, exc: ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
+    """After a read that failed: wait before the next one; where only a person can help, pause *jobs* as well."""
+    if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+        for job in set(jobs):
+            await pause_for(context, job, exc.blocked, exc.message, context.clock.now())
     retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-    await Gates(context=context).shut(READ_GATE, exc.message, retry_after, now)
+    await Gates(context=context).shut(READ_GATE, exc.message, retry_after)
 
 
-async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> AsyncIterator[tuple[BatchPage, Meta]]:
+async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> AsyncGenerator[tuple[BatchPage, Meta], None]:
     """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
 
-    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below.
+    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
+    for a list that says there is more and does not show it: half a walk must never pass for a whole one.
     """
     after: str | None = None
     while True:
         page = await asked(context, context.provider.page(after_id=after, limit=limit))
+        last = page.batches[-1] if page.batches else None
+        if page.has_more and (last is None or last.id == after):
+            raise ProviderUnreachable("the list says that there is more, and does not show it")
         yield page, page.meta
-        oldest = page.batches[-1].created_at if page.batches else None
-        if not page.has_more or oldest is None or oldest < until:
+        if not page.has_more or last is None or last.created_at < until:
             return
-        after = page.batches[-1].id
+        after = last.id
 
 
 def same_account(meta: Meta, organization: str | None, workspace: str | None) -> bool:
@@ -101,3 +124,10 @@ def same_account(meta: Meta, organization: str | None, workspace: str | None) ->
 def newest(page: BatchPage) -> RemoteBatch | None:
     """The batch on top of the list."""
     return page.batches[0] if page.batches else None
+
+
+async def pause_for_account(context: Context, batch: Batch, meta: Meta, now: datetime) -> bool:
+    """Pause the job of *batch*, which another account holds than the one that answers now; say which is needed."""
+    needed = f"organization {batch.organization}, workspace {batch.workspace}"
+    words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"
+    return await pause_for(context, batch.job_id, OTHER_ACCOUNT, words, now)

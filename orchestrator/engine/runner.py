@@ -7,8 +7,7 @@ exception: the stage is tried again every five seconds; it sends nothing meanwhi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from orchestrator.domain.errors import StoreFull
@@ -20,13 +19,12 @@ from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
 from orchestrator.engine.recover import RecoverStage
 from orchestrator.engine.settle import SettleStage
+from orchestrator.engine.slots import Tick
 from orchestrator.engine.submit import SubmitStage
 from orchestrator.engine.sweep import SweepStage
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
-
-Tick = Callable[[datetime], Awaitable[int]]
 
 #: From one tick to the next when there was nothing to do. A tick that finds nothing is a few indexed reads.
 _SHORTEST: Final = timedelta(milliseconds=20)
@@ -35,7 +33,7 @@ _FULL_DISK: Final = timedelta(seconds=5)
 
 
 class Runner:
-    """Every stage, in the order of the road."""
+    """Every stage, in the order of the road. `stages` are their ticks, for whoever ticks them one by one."""
 
     def __init__(self, context: Context, *, keep_probing: bool = False) -> None:
         self._context = context
@@ -60,11 +58,16 @@ class Runner:
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
 
+    def tasks(self) -> dict[str, Tick]:
+        """What runs side by side: every stage, but submit and collect slot by slot, so that none waits for another."""
+        single = {name: tick for name, tick in self.stages.items() if name not in {"submit", "collect"}}
+        return {**single, **self.submit.slots(), **self.collect.slots()}
+
     async def run(self, stop: asyncio.Event) -> None:
         """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
         await self.recover.start(self._context.clock.now())
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._every(tick, name), name=name) for name, tick in self.stages.items()]
+            tasks = [group.create_task(self._every(tick, name), name=name) for name, tick in self.tasks().items()]
             await stop.wait()
             for task in tasks:
                 task.cancel()

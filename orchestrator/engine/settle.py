@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
-from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
+from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
 from orchestrator.domain.model import Batch
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import READ_GATE, Gates, asked, pause_for, shut_after
+from orchestrator.engine.proof import look_up
+from orchestrator.engine.reading import Gates, asked, pause_for, same_account
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
-_DELETES_PER_TICK = 20
+_DELETES_PER_TICK: Final = 20
+_DELETE_GATE: Final = "delete"
 
 
 class SettleStage:
@@ -63,14 +66,27 @@ class SettleStage:
 
     async def _delete(self, now: datetime) -> None:
         """For privacy: a batch is deleted at the API once every result is stored."""
-        if await self._gates.is_shut(READ_GATE, now):
+        if await self._gates.is_shut(_DELETE_GATE, now):
             return
+        trouble: ProviderError | None = None
         for batch in await self._context.store.settle.to_delete(_DELETES_PER_TICK):
             try:
-                await asked(self._context, self._context.provider.delete(str(batch.remote_id)))
-            except ProviderNotFound:
-                pass  # deleted before, and the answer was lost
-            except (ProviderRefused, ProviderError) as exc:
-                await shut_after(self._context, exc, now)
-                return
-            await self._context.store.settle.deleted(batch, now)
+                await self._delete_one(batch, now)
+            except ProviderError as exc:
+                trouble = exc
+        if trouble is None:
+            await self._gates.open(_DELETE_GATE)
+            return
+        retry_after = trouble.retry_after_s if isinstance(trouble, ProviderBusy) else None
+        await self._gates.shut(_DELETE_GATE, trouble.message, retry_after)
+
+    async def _delete_one(self, batch: Batch, now: datetime) -> None:
+        """A 404 means that it is gone (the answer of an earlier try was lost), if the same account says so twice."""
+        try:
+            await asked(self._context, self._context.provider.delete(str(batch.remote_id)))
+        except ProviderNotFound:
+            page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+            held = same_account(page.meta, batch.organization, batch.workspace)
+            if not held or await look_up(self._context, str(batch.remote_id)) is not None:
+                raise
+        await self._context.store.settle.deleted(batch, now)

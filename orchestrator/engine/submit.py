@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -12,6 +11,7 @@ from orchestrator.domain.answers import (
     Busy,
     CreateAnswer,
     Invalid,
+    Meta,
     NotSent,
     TooLarge,
     Unclear,
@@ -22,7 +22,16 @@ from orchestrator.domain.model import Batch
 from orchestrator.engine.body import BatchBody
 from orchestrator.engine.context import Context
 from orchestrator.engine.narrow import Narrowing
-from orchestrator.engine.reading import CREATE_GATE, Gates, asked, newest, pause_for
+from orchestrator.engine.reading import (
+    CREATE_GATE,
+    Gates,
+    asked,
+    newest,
+    pause_for,
+    pause_for_account,
+    same_account,
+)
+from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.provider import Headers
 
@@ -31,13 +40,18 @@ log = get_logger(__name__)
 #: Bodies in a row that were cut before their last byte count as a 413: the CDN refuses early, and all that the client
 #: sees of it is a reset (measured with a 50 MB body against an early 413).
 CUTS_ARE_TOO_LARGE: Final = 3
+#: A single request cannot be halved, only failed: where it is small enough to leave in one piece, a cut tells of the
+#: network rather than of its size, so it takes many more of them.
+CUTS_OF_A_SMALL_ONE: Final = 10
+_ONE_PIECE_BYTES: Final = 1024 * 1024
 
 
 class SubmitStage:
     """Moves batches `planned → submitting → in_progress | planned | in_doubt | abandoned`.
 
-    Uploads run side by side, up to `max_uploads`. After a create that failed, one at a time until one works: a storm
-    at the API leaves at most one batch in doubt. `active` names the batches whose POST a task of ours is watching.
+    Uploads run side by side, up to `max_uploads`. After a create that failed, one at a time until one works: in a storm
+    at the API each pause of the gate leaves at most one more batch in doubt. `active` names the batches whose POST a
+    task of ours is watching.
     """
 
     def __init__(self, context: Context) -> None:
@@ -46,18 +60,18 @@ class SubmitStage:
         self._narrow = Narrowing(context)
         self.active: set[BatchId] = set()
 
-    async def tick(self, now: datetime) -> int:
+    async def tick(self, _now: datetime) -> int:
         """Send what is planned until nothing is left or the API wants us to wait; how many POSTs were made."""
-        await self._narrow.settle_parked(now)
-        async with asyncio.TaskGroup() as group:
-            workers = [
-                group.create_task(self._work(number), name=f"upload-{number}")
-                for number in range(self._context.settings.max_uploads)
-            ]
-        return sum(worker.result() for worker in workers)
+        return await side_by_side(self.work, self._context.settings.max_uploads, "upload")
 
-    async def _work(self, number: int) -> int:
+    def slots(self) -> dict[str, Tick]:
+        """The upload slots, each with a tick of its own."""
+        return ticks(self.work, self._context.settings.max_uploads, "upload")
+
+    async def work(self, number: int) -> int:
         """One upload slot: takes batches until there is none. Only slot 0 works while a streak of failures lasts."""
+        if number == 0:
+            await self._narrow.settle_parked(self._context.clock.now())
         sent = 0
         while (batch := await self._next(number)) is not None:
             try:
@@ -70,11 +84,20 @@ class SubmitStage:
         now = self._context.clock.now()
         if await self._gates.is_shut(CREATE_GATE, now) or (number > 0 and await self._gates.tries(CREATE_GATE)):
             return None
+        if await self._is_full():
+            return None
         for batch in await self._context.store.submit.sendable(self._context.settings.max_uploads + 1):
             if batch.id not in self.active:
                 self.active.add(batch.id)
                 return batch
         return None
+
+    async def _is_full(self) -> bool:
+        """The planner keeps the limit; a batch that was halved, or a limit that was lowered since, is met here."""
+        load = await self._context.store.plan.load()
+        submitting = await self._context.store.submit.stranded()
+        others = load.batches - load.waiting_batches - len(submitting)
+        return others + len(self.active) >= self._context.settings.max_in_flight_batches
 
     async def advance(self, batch: Batch) -> int:
         """Send one batch: cursor, intent, POST, answer. 1 if a POST was made.
@@ -92,25 +115,36 @@ class SubmitStage:
 
     async def _prepare(self, batch: Batch) -> Batch | None:
         """The cursor, then the intent, committed. None if the API cannot be asked now or the batch moved."""
-        now = self._context.clock.now()
         try:
             page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
             if page.meta.date is None:
                 raise ProviderUnreachable("the API's answer has no Date header")
         except ProviderRefused as exc:
-            await self._refused(batch, exc, now)
+            await self._refused(batch, exc)
             return None
         except ProviderError as exc:
             retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-            await self._gates.shut(CREATE_GATE, exc.message, retry_after, now)
+            await self._gates.shut(CREATE_GATE, exc.message, retry_after)
+            return None
+        now = self._context.clock.now()
+        held = await self._held_elsewhere(batch, page.meta)
+        if held is not None:
+            await pause_for_account(self._context, held, page.meta, now)
             return None
         return await self._context.store.submit.intend(batch, newest(page), page.meta, now)
 
-    async def _refused(self, batch: Batch, exc: ProviderRefused, now: datetime) -> None:
+    async def _held_elsewhere(self, batch: Batch, meta: Meta) -> Batch | None:
+        """A batch of the same job that another account holds than the one that answers now."""
+        store = self._context.store
+        live = [*await store.poll.watched(), *await store.poll.uncollected(), *await store.doubt.in_doubt()]
+        mine = [other for other in live if other.job_id == batch.job_id]
+        return next((b for b in mine if not same_account(meta, b.organization, b.workspace)), None)
+
+    async def _refused(self, batch: Batch, exc: ProviderRefused) -> None:
         """The list was refused. Trouble of the account pauses the job; anything else waits."""
         if exc.blocked is not None:
-            await pause_for(self._context, batch.job_id, exc.blocked, exc.message, now)
-        await self._gates.shut(CREATE_GATE, exc.message, None, now)
+            await pause_for(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
+        await self._gates.shut(CREATE_GATE, exc.message, None)
 
     async def _apply(self, batch: Batch, answer: CreateAnswer, now: datetime) -> None:
         """Write down what the POST ended in, by the table of `domain.submission`."""
@@ -127,7 +161,7 @@ class SubmitStage:
             case Busy():
                 context.health.note_answer()
                 await store.give_back(batch, answer.why, now, cut=False)
-                await self._gates.shut(CREATE_GATE, answer.why, answer.retry_after_s, now)
+                await self._gates.shut(CREATE_GATE, answer.why, answer.retry_after_s)
             case Blocked():
                 context.health.note_trouble(answer.why)
                 await store.give_back(batch, answer.why, now, cut=False)
@@ -139,13 +173,15 @@ class SubmitStage:
             case Unclear():
                 context.health.note_trouble(answer.why)
                 await store.doubt(batch, answer.why, now)
-                await self._gates.shut(CREATE_GATE, answer.why, None, now)
+                await self._gates.shut(CREATE_GATE, answer.why, None)
             case _:
                 assert_never(answer)
 
     async def _not_sent(self, batch: Batch, answer: NotSent, now: datetime) -> None:
-        if answer.cut and batch.cuts + 1 >= CUTS_ARE_TOO_LARGE:
-            await self._narrow.too_large(batch, f"cut {CUTS_ARE_TOO_LARGE} times: {answer.why}", now)
+        small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
+        most = CUTS_OF_A_SMALL_ONE if small else CUTS_ARE_TOO_LARGE
+        if answer.cut and batch.cuts + 1 >= most:
+            await self._narrow.too_large(batch, f"cut {most} times: {answer.why}", now)
             return
         await self._context.store.submit.give_back(batch, answer.why, now, cut=answer.cut)
-        await self._gates.shut(CREATE_GATE, answer.why, None, now)
+        await self._gates.shut(CREATE_GATE, answer.why, None)

@@ -165,7 +165,7 @@ def _settle(batch: Batch, max_attempts: int, now: datetime, c: sqlite3.Connectio
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
         move(batch, SQL["settle"], values, "settled", None, now, c)
         return None
-    state = JobState(c.execute("SELECT state FROM job WHERE id = ?", (batch.job_id,)).fetchone()[0])
+    state = JobState(c.execute(SQL["job_state"], {"id": batch.job_id}).fetchone()[0])
     counts: dict[str, int] = {}
     for row in rows:
         outcome = _decide(row, batch, state, max_attempts, c)

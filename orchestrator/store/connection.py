@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -33,7 +34,7 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -32768",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA wal_autocheckpoint = 8000",  # 32 MB: a page that many transactions dirty is written back once
 )
 _READER_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
@@ -48,9 +49,13 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return _connect(f"{path.absolute().as_uri()}?mode=rw", _WRITER_PRAGMAS)
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection; works at any time, whoever owns the store."""
-    return _connect(f"{path.absolute().as_uri()}?mode=ro", _READER_PRAGMAS)
+def connect_reader(path: Path, *, untouched: bool = False) -> sqlite3.Connection:
+    """A read-only connection; works at any time, whoever owns the store.
+
+    untouched: not even a -shm file is made; only for a file that nobody has open and that has no -wal.
+    """
+    how = "mode=ro&immutable=1" if untouched else "mode=ro"
+    return _connect(f"{path.absolute().as_uri()}?{how}", _READER_PRAGMAS)
 
 
 def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
@@ -68,14 +73,15 @@ def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 
 
 class speaking_our_errors:  # noqa: N801 - reads as a phrase in `with speaking_our_errors():`
-    """Turns sqlite3's exceptions into ours; a constraint that fires is a bug of ours and passes as it is."""
+    """Turns sqlite3's exceptions into ours; a constraint that fires or a misuse is a bug and passes as it is."""
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
 
     def __exit__(self, _kind: object, exc: BaseException | None, _trace: object) -> None:
         """Translate what was raised, if it was SQLite's."""
-        if isinstance(exc, sqlite3.DatabaseError) and not isinstance(exc, sqlite3.IntegrityError):
+        bugs = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
+        if isinstance(exc, sqlite3.DatabaseError) and not isinstance(exc, bugs):
             raise translated(exc) from exc
 
 
@@ -209,7 +215,7 @@ class Database:
         return await self._bulk.run(partial(in_snapshot, step))
 
     async def aclose(self) -> None:
-        """Close every connection; the writer last, which checkpoints."""
-        await self._bulk.aclose()
-        await self._reader.aclose()
-        await self._writer.aclose()
+        """Close every connection, whatever becomes of the others; the writer last, which checkpoints."""
+        async with AsyncExitStack() as closing:
+            for connection in (self._writer, self._reader, self._bulk):
+                closing.push_async_callback(connection.aclose)

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.answers import Meta, RemoteBatch
-from orchestrator.domain.ids import JobId, Nonce
+from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.submit import CANCELED, drop
 from orchestrator.store.submit import SQL as SUBMIT_SQL
-from orchestrator.store.submit import close
 from orchestrator.store.times import to_text
 
 SQL: Final = load("control")
@@ -59,12 +59,11 @@ class SqliteControl:
 
     async def retry(self, job: JobId, only: str | None, now: datetime) -> int:
         """Queue failed and canceled requests again (of one error type, or all); returns how many."""
-        done = 0
-        while True:
-            count = await self._db.write(partial(_retry_slice, job, only, now))
+        done, above = 0, request_id(job, 0)
+        while (slice_ := await self._db.write(partial(_retry_slice, job, only, above, now))) is not None:
+            count, above = slice_
             done += count
-            if count == 0:
-                return done
+        return done
 
     async def paused(self) -> list[Job]:
         """Jobs that wait for a person."""
@@ -96,7 +95,7 @@ def _step(
     name: str, job: JobId, new: JobState, why: str | None, now: datetime, c: sqlite3.Connection, **more: str
 ) -> bool:
     """A guarded step of a job and its event."""
-    old = c.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
+    old = c.execute(SQL["job_state"], {"id": job}).fetchone()
     if old is None or not moved(c, SQL[name], {"id": job, **more}):
         return False
     record(c, now, "job.moved", job=job, old=old[0], new=new, why=why)
@@ -110,43 +109,38 @@ def _pause(job: JobId, code: str, reason: str, now: datetime, c: sqlite3.Connect
 def _resume(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
     if not _step("resume", job, JobState.RUNNING, None, now, c):
         return False
-    _drop(SQL["unpark"], job, "tried afresh after a resume", now, c)
+    drop(SQL["unpark"], job, "tried afresh after a resume", now, c)
     return True
 
 
 def _cancel(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
     if not _step("cancel", job, JobState.CANCELING, None, now, c):
         return False
-    _drop(SQL["planned"], job, "its job was canceled", now, c)
+    drop(SUBMIT_SQL["left_planned"], job, CANCELED, now, c)
     return True
 
 
-def _drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection) -> None:
-    """Abandon the planned batches that *query* gives; their requests are queued again."""
-    for row in named(c.execute(query, {"id": job})):
-        batch = to_batch(row)
-        if close(batch, why, now, c):
-            c.execute(SUBMIT_SQL["release"], {"id": batch.id})
-
-
 def _cancel_slice(job: JobId, c: sqlite3.Connection) -> int:
-    if c.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()[0] != "canceling":
+    if c.execute(SQL["job_state"], {"id": job}).fetchone()[0] != JobState.CANCELING:
         return 0
     return c.execute(SQL["cancel_queued"], {"id": job}).rowcount
 
 
-def _retry_slice(job: JobId, only: str | None, now: datetime, c: sqlite3.Connection) -> int:
-    if c.execute(SQL["may_retry"], {"id": job}).fetchone() is None:
-        return 0
-    keys = [(row[0],) for row in c.execute(SQL["retry_all"], {"id": job, "only": only})]
+def _retry_slice(
+    job: JobId, only: str | None, above: RequestId, now: datetime, c: sqlite3.Connection
+) -> tuple[int, RequestId] | None:
+    """Queue the next slice again; (how many, the last of them), or None at the end."""
+    old = c.execute(SQL["job_state"], {"id": job}).fetchone()[0]
+    span = {"above": above, "high": request_id(job, MAX_NUMBER), "only": only}
+    keys = c.execute(SQL["retry_all"], span).fetchall() if old != JobState.CANCELING else []
     if not keys:
-        return 0
+        return None
     if moved(c, SQL["reopen"], {"id": job}):
-        record(c, now, "job.moved", job=job, new=JobState.RUNNING, why="retry")
+        record(c, now, "job.moved", job=job, old=old, new=JobState.RUNNING, why="retry")
     c.executemany(SQL["retry"], keys)
     c.executemany(SQL["forget_result"], keys)
     record(c, now, "job.retried", job=job, why=f"{len(keys)} requests")
-    return len(keys)
+    return len(keys), RequestId(keys[-1][0])
 
 
 def _adopt(job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> bool:

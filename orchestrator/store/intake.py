@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
@@ -159,17 +158,17 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
 
 def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tuple[list[InputLine], list[Duplicate]]:
     """Lines whose custom_id is new to the job, and the others with the line that has it already."""
-    ids = json.dumps([line.custom_id for line in lines])
-    known: dict[str, int] = dict(c.execute(SQL["taken"], {"job_id": job, "custom_ids": ids}).fetchall())
-    fresh: list[InputLine] = []
+    fresh: dict[str, InputLine] = {}
     duplicates: list[Duplicate] = []
     for line in lines:
-        first = known.setdefault(line.custom_id, line.line)
-        if first == line.line:
-            fresh.append(line)
+        stored = c.execute(SQL["taken"], (job, line.custom_id)).fetchone()
+        earlier = fresh.get(line.custom_id)
+        first = stored[0] if stored is not None else None if earlier is None else earlier.line
+        if first is None:
+            fresh[line.custom_id] = line
         else:
             duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first))
-    return fresh, duplicates
+    return list(fresh.values()), duplicates
 
 
 def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime, c: sqlite3.Connection) -> Job:

@@ -27,8 +27,12 @@ class Lock:
 
     @classmethod
     def take(cls, database: Path, *, patience_s: float = PATIENCE_S) -> Self:
-        """Take the lock of *database*, waiting up to *patience_s*. Blocks; raises StoreOwned."""
+        """Take the lock of *database*, waiting up to *patience_s*. Blocks; raises StoreOwned.
+
+        The folder is made if it is missing.
+        """
         path = lock_path(database)
+        make_private_folder(path.parent)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
@@ -62,6 +66,18 @@ class Lock:
     def __exit__(self, _k: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
         """Release it."""
         self.release()
+
+
+def make_private_folder(path: Path) -> None:
+    """Make *path* and what is missing above it, each 0700 whatever the umask. Raises StoreError."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise StoreError(
+            f"the folder {path} cannot be made", cause=exc.strerror, hint="choose another path with --db"
+        ) from exc
 
 
 def lock_path(database: Path) -> Path:

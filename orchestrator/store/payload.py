@@ -9,20 +9,16 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from itertools import accumulate
+from typing import Final, Self
 
 import zstandard
 
 from orchestrator.domain.errors import StoreError
 
-#: A block is closed at this many bytes of params: enough neighbours for a long prefix to pay, and little enough to
-#: decompress for one request.
-BLOCK_BYTES: Final = 4 * 1024 * 1024
-BLOCK_REQUESTS: Final = 4096
 _LEVEL: Final = 1
-
-_compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
-_decompressor = zstandard.ZstdDecompressor()
+#: A block holds one chunk of intake: 4 MiB of params, or one larger request, which fits a body of 256 MB.
+_MOST_BYTES: Final = 512 * 1024 * 1024
 
 
 def encode_block(params: Sequence[bytes]) -> bytes:
@@ -30,29 +26,52 @@ def encode_block(params: Sequence[bytes]) -> bytes:
     lengths = array("I", map(len, params))
     if sys.byteorder == "big":
         lengths.byteswap()
-    return _compressor.compress(lengths.tobytes() + b"".join(params))
+    # One compressor per block: they are not safe to share between threads, and cost microseconds.
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, write_content_size=True)
+    return compressor.compress(lengths.tobytes() + b"".join(params))
 
 
 class Block:
-    """A block, opened: `params(i)` is the i-th request's params, byte for byte as they were handed in."""
+    """A block, opened: the params of neighbouring requests, byte for byte as they were handed in."""
 
-    def __init__(self, data: bytes, count: int) -> None:
+    def __init__(self, first: int, count: int, data: bytes) -> None:
         try:
-            self._bytes = _decompressor.decompress(data)
+            if zstandard.frame_content_size(data) > _MOST_BYTES:  # a damaged header must not ask for all memory
+                raise _damaged("its header names an impossible size")
+            self._bytes = zstandard.ZstdDecompressor().decompress(data)
         except zstandard.ZstdError as exc:
-            raise StoreError(
-                "a payload block is damaged", cause=str(exc), hint="restore the store from a backup"
-            ) from exc
+            raise _damaged(str(exc)) from exc
+        if len(self._bytes) < 4 * count:
+            raise _damaged(f"{len(self._bytes)} bytes cannot hold {count} requests")
         lengths = array("I")
         lengths.frombytes(self._bytes[: 4 * count])
         if sys.byteorder == "big":
             lengths.byteswap()
-        self._starts = array("Q", [4 * count])
-        at = 4 * count
-        for length in lengths:
-            at += length
-            self._starts.append(at)
+        self._first = first
+        self._starts = array("Q", accumulate(lengths, initial=4 * count))
+        if self._starts[-1] != len(self._bytes):
+            raise _damaged(f"its parts weigh {self._starts[-1]} bytes, not {len(self._bytes)}")
 
-    def params(self, index: int) -> bytes:
-        """The params of the request at *index* (from 0) in the block."""
-        return self._bytes[self._starts[index] : self._starts[index + 1]]
+    @classmethod
+    def of(cls, key: int, row: tuple[int, int, bytes] | None) -> Self:
+        """The block in *row* (first id, count, data), which must hold the request *key*."""
+        block = None if row is None else cls(*row)
+        if block is None or not block.holds(key):
+            raise _damaged(f"request {key} has no payload")
+        return block
+
+    def holds(self, key: int) -> bool:
+        """True if the params of the request *key* are in here."""
+        return self._first <= key < self._first + len(self._starts) - 1
+
+    def params(self, key: int, size_bytes: int) -> bytes:
+        """The params of the request *key*, which must weigh *size_bytes*."""
+        index = key - self._first
+        start, end = self._starts[index], self._starts[index + 1]
+        if end - start != size_bytes:
+            raise _damaged(f"request {key} has {end - start} bytes of params, not {size_bytes}")
+        return self._bytes[start:end]
+
+
+def _damaged(cause: str) -> StoreError:
+    return StoreError("a payload block is damaged", cause=cause, hint="restore the store from a backup")

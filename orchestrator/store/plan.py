@@ -55,7 +55,7 @@ class SqlitePlan:
 
     async def spread(self) -> int:
         """The store's own random number (1–999) that makes its full batches differ from everybody else's."""
-        value: int = await self._db.read(lambda c: c.execute("SELECT spread FROM meta").fetchone()[0])
+        value: int = await self._db.read(lambda c: c.execute(SQL["spread"]).fetchone()[0])
         return value
 
 

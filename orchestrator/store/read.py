@@ -27,7 +27,7 @@ from orchestrator.domain.states import BatchState, RequestState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
 from orchestrator.store.connection import connect_reader, speaking_our_errors
-from orchestrator.store.migrate import APPLICATION_ID
+from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named, to_batch, to_event, to_job
 from orchestrator.store.times import from_text, from_text_or_none
@@ -166,7 +166,7 @@ class DetailReader:
         return _request(rows[0], tuple(_trip(row) for row in trips))
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order."""
+        """Lines that `--skip-bad` left out, with their reasons, in file order; a page ends with a whole line."""
         values = {"id": job, "after": after, "limit": limit}
         return [
             Problem(line=r[0], field=r[1], message=r[2], remedy=r[3], raw=r[4])
@@ -189,11 +189,17 @@ class StoreReader(JobReader, DetailReader):
                 f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another"
             )
         connection = connect_reader(path)
-        with speaking_our_errors():
-            application = connection.execute("PRAGMA application_id").fetchone()[0]
-        if application != APPLICATION_ID:
+        try:
+            with speaking_our_errors():
+                application = connection.execute("PRAGMA application_id").fetchone()[0]
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if application != APPLICATION_ID:
+                raise StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
+            if version > SCHEMA_VERSION:
+                raise newer_schema(path, version)
+        except BaseException:
             connection.close()
-            raise StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
+            raise
         return cls(connection)
 
     def __enter__(self) -> Self:

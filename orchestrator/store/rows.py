@@ -10,7 +10,10 @@ from orchestrator.domain.answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.store.queries import load
 from orchestrator.store.times import from_text, from_text_or_none, to_text
+
+SQL: Final = load("rows")
 
 _BATCH_TIMES: Final = (
     "cursor_created_at",
@@ -157,10 +160,7 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
 ) -> None:
     """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters."""
     text = None if why is None else why[:2000]
-    connection.execute(
-        "INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (to_text(now), job, batch, kind, old, new, text),
-    )
+    connection.execute(SQL["record"], (to_text(now), job, batch, kind, old, new, text))
 
 
 def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.answers import Meta, RemoteBatch
-from orchestrator.domain.ids import BatchId, Nonce, RequestId, number_of, request_id
+from orchestrator.domain.ids import BatchId, JobId, Nonce, RequestId, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
-from orchestrator.store.payload import BLOCK_REQUESTS, Block
+from orchestrator.store.payload import Block
 from orchestrator.store.plan import SQL as PLAN_SQL
 from orchestrator.store.plan import add_batch
 from orchestrator.store.queries import load
@@ -22,6 +22,9 @@ from orchestrator.store.rows import moved, named, record, to_batch, to_job
 from orchestrator.store.times import to_text, to_text_or_none
 
 SQL: Final = load("submit")
+_SLICE_REQUESTS: Final = 4096
+#: Why the planned batches of a canceled job are dropped.
+CANCELED: Final = "its job was canceled"
 
 
 class SqliteSubmit:
@@ -64,7 +67,7 @@ class SqliteSubmit:
     async def give_back(self, batch: Batch, why: str, now: datetime, *, cut: bool) -> bool:
         """A clear no: it waits to be sent again, under its nonce. `cut`: the connection broke inside the body."""
         values = {"id": batch.id, "fence": batch.fence, "cut": cut}
-        return await self._move(batch, "give_back", values, "planned", why, now)
+        return await self._db.write(partial(_back_to_planned, batch, SQL["give_back"], values, why, now))
 
     async def doubt(self, batch: Batch, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
@@ -105,7 +108,7 @@ class SqliteNarrow:
     async def park(self, batch: Batch, words: str, now: datetime) -> bool:
         """Keep the unnamed refusal of a half until its sibling's word is known."""
         values = {"id": batch.id, "fence": batch.fence, "refusal": words}
-        return await self._db.write(partial(move, batch, SQL["park"], values, "planned", words, now))
+        return await self._db.write(partial(_back_to_planned, batch, SQL["park"], values, words, now))
 
     async def parked(self) -> list[tuple[Batch, Batch | None]]:
         """Parked halves, each with its sibling."""
@@ -148,6 +151,24 @@ def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal:
     return move(batch, SQL["abandon"], values, "abandoned", why, now, c)
 
 
+def drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection) -> None:
+    """Abandon the planned batches that *query* gives for *job*; their requests are queued again."""
+    for row in named(c.execute(query, {"id": job})):
+        batch = to_batch(row)
+        if close(batch, why, now, c):
+            c.execute(SQL["release"], {"id": batch.id})
+
+
+def _back_to_planned(
+    batch: Batch, sql: str, values: dict[str, Any], why: str, now: datetime, c: sqlite3.Connection
+) -> bool:
+    """A guarded step to `planned`; if the job was canceled while the POST was under way, the batch is dropped."""
+    if not move(batch, sql, values, "planned", why, now, c):
+        return False
+    drop(SQL["left_planned"], batch.job_id, CANCELED, now, c)
+    return True
+
+
 def _abandon(
     batch: Batch, why: str, failed: tuple[int, str, str, bytes] | None, now: datetime, c: sqlite3.Connection
 ) -> bool:
@@ -173,6 +194,7 @@ def _halve(batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c
     middle = len(members) // 2
     for nonce, half in zip(nonces, (members[:middle], members[middle:]), strict=True):
         add_batch(c, job, _pack_of(half), nonce, now, parent=(batch.id, batch.depth + 1))
+    drop(SQL["left_planned"], batch.job_id, CANCELED, now, c)
     return True
 
 
@@ -192,18 +214,16 @@ def _parked(c: sqlite3.Connection) -> list[tuple[Batch, Batch | None]]:
 
 
 def _slice(batch: BatchId, above: int, limit_bytes: int, c: sqlite3.Connection) -> list[tuple[int, bytes]]:
-    job_id = c.execute("SELECT job_id FROM batch WHERE id = ?", (batch,)).fetchone()[0]
-    values = {"id": batch, "above": request_id(job_id, above), "limit": BLOCK_REQUESTS}
+    job_id = c.execute(SQL["job_of_batch"], {"id": batch}).fetchone()[0]
+    values = {"id": batch, "above": request_id(job_id, above), "limit": _SLICE_REQUESTS}
     taken: list[tuple[int, bytes]] = []
     size = 0
-    first, count = 0, 0
     block: Block | None = None
     for key, params_bytes in c.execute(SQL["next_members"], values):
-        if block is None or not first <= key < first + count:
+        if block is None or not block.holds(key):
             if size >= limit_bytes:  # only here: a block is opened once, not once per slice
                 break
-            first, count, data = c.execute(SQL["block_of"], {"id": key}).fetchone()
-            block = Block(data, count)
-        taken.append((number_of(key), block.params(key - first)))
+            block = Block.of(key, c.execute(SQL["block_of"], {"id": key}).fetchone())
+        taken.append((number_of(key), block.params(key, params_bytes)))
         size += params_bytes
     return taken

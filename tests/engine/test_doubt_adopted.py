@@ -18,6 +18,7 @@ async def finished_once(world: World, job: int, count: int) -> None:
     assert status.job.state == "finished"
     assert status.job.requests.succeeded == count
     assert sorted(world.bought().values()) == [1] * count
+    assert world.creates <= await world.intents()
 
 
 @pytest.mark.parametrize(
@@ -96,9 +97,11 @@ async def test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_rea
     async with new_world(tmp_path / "store.db") as world:
         job = await world.submit(30)
         world.script("create", "drop_after_accept")
-        world.machine.plan.set({"foreign_batches": 4})
+        world.machine.add_foreign(30)
+        world.machine.add_foreign(30)
         await world.tick("plan", "submit")
-        world.machine.plan.set({})
+        world.machine.add_foreign(30)
+        world.machine.add_foreign(30)
         await finished_once(world, job.id, 30)
         assert (world.creates, world.machine.batches_created) == (1, 1)
         assert world.machine.calls["results"] <= 4 + 1 + 1  # each candidate once, and the download itself
@@ -141,7 +144,7 @@ async def test_a_crash_loop_shorter_than_the_wait_still_converges(tmp_path: Path
         job = await world.submit(30)
         world.script("create", "drop_after_accept")
         await world.tick("plan", "submit")
-        life = world
+        life, states = world, ["in_doubt"]
         for _ in range(12):
             await life.die()
             async with next_life(life) as life:

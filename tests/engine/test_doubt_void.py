@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
+from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job
 
 MINUTE = timedelta(minutes=1)
@@ -113,19 +115,35 @@ async def test_a_person_disowns_an_unprovable_batch(tmp_path: Path) -> None:
 
 
 @in_a_loop
-async def test_a_candidate_that_can_be_read_in_between_is_not_unprovable(tmp_path: Path) -> None:
-    """Promise 2: unprovable means unreadable for a whole day, not now and a day ago."""
+async def test_a_candidate_for_two_batches_is_not_adopted_by_a_guess(tmp_path: Path) -> None:
+    """Promise 2: where a person's word is not clear either, nothing is done."""
+    async with new_world(tmp_path / "store.db") as world:
+        (theirs,) = world.machine.add_foreign(30)
+        await in_doubt(world, "drop")
+        world.advance(5 * MINUTE)
+        await in_doubt(world, "drop")
+        world.machine.plan.set({"results.404": 1})
+        await ticking(world, "doubt", span=timedelta(hours=1), step=10 * MINUTE)
+        with pytest.raises(GuardRefused):
+            await world.commands.adopt(theirs, None)
+
+
+@in_a_loop
+async def test_a_candidate_that_is_seen_in_between_is_not_unprovable(tmp_path: Path) -> None:
+    """Promise 2: unprovable means out of reach for a whole day, not now and a day ago."""
     async with new_world(tmp_path / "store.db") as world:
         world.machine.add_foreign(30)
+        world.machine._batches[-1].work_ends_at += timedelta(hours=60)
+        world.machine._batches[-1].overrun = timedelta(hours=60)
         job = await in_doubt(world, "drop")
         world.advance(25 * MINUTE)
-        world.machine.plan.set({"list.404": 0, "results.404": 1})
         await world.tick("doubt")
-        (candidate,) = await world.store.evidence.candidates((await world.batches(job.id))[0])
-        assert candidate.unreadable_since is not None
-        world.advance(10 * MINUTE)
-        world.machine.plan.set({"results.500": 1})
-        await ticking(world, "doubt", span=timedelta(hours=2), step=10 * MINUTE)
+        for hours in (1, 22, 1):
+            await ticking(world, "doubt", span=timedelta(hours=hours), step=10 * MINUTE)
+            away = not world.machine.plan.options
+            world.machine.plan.set({"list_lag": 10**6, "retrieve.404": 1} if away and hours == 1 else {})
+            await ticking(world, "doubt", span=timedelta(hours=1), step=10 * MINUTE)
+        assert await world.states(job.id) == ["in_doubt"]
         assert await world.attention(job.id) == []
 
 
@@ -238,17 +256,35 @@ async def test_a_late_batch_that_still_runs_is_not_swept_away(tmp_path: Path) ->
 
 
 @in_a_loop
-async def test_forty_batches_in_doubt_share_one_walk_of_the_list(tmp_path: Path) -> None:
-    """Promise 5: looking after many doubts costs no more calls than looking after one."""
+async def test_many_batches_in_doubt_share_one_walk_of_the_list(tmp_path: Path) -> None:
+    """Promise 5: looking after eight doubts costs no more calls than looking after one."""
     async with new_world(tmp_path / "store.db", max_requests=1, max_uploads=8) as world:
         job = await world.submit(8)
-        world.script("create", "drop_after_accept", 8)
+        world.script("create", "drop", 8)
         for _ in range(60):
             await world.tick("plan", "submit")
             world.advance(timedelta(seconds=30))
         assert await world.states(job.id) == ["in_doubt"] * 8
-        await ticking(world, "doubt", span=10 * MINUTE)
         calls = world.machine.calls["list"]
-        world.advance(10 * MINUTE)
         await world.tick("doubt")
-        assert world.machine.calls["list"] - calls <= 2
+        assert world.machine.calls["list"] - calls == 2
+        world.advance(5 * MINUTE)
+        await world.tick("doubt")
+        assert await world.states(job.id) == ["void"] * 8
+
+
+@in_a_loop
+async def test_half_a_walk_never_passes_for_a_whole_one(tmp_path: Path) -> None:
+    """Promise 2 (T42): a page that fails ends the look; nothing is concluded from what it did not show."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await in_doubt(world, "drop_after_accept")
+        world.advance(25 * MINUTE)
+        for _ in range(4):
+            world.script("list", "ok")
+            world.script("list", "500", 3)
+            await world.tick("doubt")
+            world.advance(5 * MINUTE)
+        (batch,) = await world.batches(job.id)
+        assert (batch.state, batch.doubt_looks) == ("in_doubt", 0)
+        await world.settle()
+        assert world.creates == 1

@@ -151,10 +151,13 @@ class World:
         name: str = "job",
         params: Sequence[dict[str, object]] | None = None,
         priority: int = 10,
+        ids: Sequence[str] | None = None,
     ) -> Job:
-        """Take *count* requests in, `r1`…; or one for each of *params*."""
-        bodies = [message(f"{name} {i}") for i in range(1, count + 1)] if params is None else list(params)
-        requests = [{"custom_id": f"r{i}", "params": body} for i, body in enumerate(bodies, 1)]
+        """Take *count* requests in, `r1`…; or one for each of *params*, or of *ids*."""
+        many = count if ids is None else len(ids)
+        bodies = [message(f"{name} {i}") for i in range(1, many + 1)] if params is None else list(params)
+        names = [f"r{i}" for i in range(1, len(bodies) + 1)] if ids is None else ids
+        requests = [{"custom_id": own, "params": body} for own, body in zip(names, bodies, strict=True)]
         source = source_from_objects(requests, name=f"<{name}>", rules=Rules(api_version=API_VERSION))
         new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
         taken = await self.commands.take_in(source, new, Terms(anew=True))
@@ -174,6 +177,7 @@ class World:
 
     async def settle(self, *, step: timedelta = timedelta(minutes=1), rounds: int = 400) -> None:
         """Let time pass and stages tick until every job is over or waits for a person."""
+        jobs: list[Job] = []
         for _ in range(rounds):
             await self.round()
             jobs = await self.store.read(lambda reads: reads.unfinished())
@@ -213,12 +217,28 @@ class World:
             self.advance(step)
         raise AssertionError(await self.states(job))
 
+    async def until_collected(self, job: JobId, *, step: timedelta = timedelta(minutes=1)) -> None:
+        """Let time pass until nothing of *job* is at the API any more."""
+        live = {"submitting", "in_doubt", "in_progress", "canceling", "ended"}
+        for _ in range(200):
+            await self.round()
+            if not live & set(await self.states(job)):
+                return
+            self.advance(step)
+        raise AssertionError(await self.states(job))
+
     async def die(self) -> None:
         """End this process as a crash does: nothing is finished, given back or written; the kernel frees the lock."""
         if not self.dead:
             self.dead = True
             await self.provider.aclose()
             await self.store.aclose()
+
+    async def intents(self) -> int:
+        """How many intents to POST were stored."""
+        query = "SELECT count(*) FROM event WHERE kind = 'batch.moved' AND new = 'submitting'"
+        found: int = await self.store._database.read(lambda c: c.execute(query).fetchone()[0])
+        return found
 
     def bought(self) -> Counter[str]:
         """How often each body of params was executed and billed, by its sha256."""
@@ -266,9 +286,14 @@ async def new_world(
     machine: MachineSettings | None = None,
     key: str = "sandbox",
     patience: timedelta = timedelta(seconds=0.5),
+    wrap: Callable[[Context], Context] = lambda context: context,
     **changes: object,
 ) -> AsyncIterator[World]:
-    """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process."""
+    """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process.
+
+    key: the API key; patience: how long a call is waited for (real time); wrap: puts something between the stages and
+    the ports. Others: fields of `EngineSettings`.
+    """
     if sandbox is None:
         chosen = MachineSettings(batch_seconds=(60, 600)) if machine is None else machine
         api_clock = ScaledClock(0, start=START)
@@ -283,12 +308,14 @@ async def new_world(
         credentials=find({"ANTHROPIC_API_KEY": key}),
         sleep=clock.sleep_seconds,
     )
-    context = Context(
-        store=store,
-        provider=provider,
-        clock=clock,
-        entropy=SeededEntropy(seed),
-        settings=replace(settings, **changes),  # type: ignore[arg-type]  # names are checked by `replace`
+    context = wrap(
+        Context(
+            store=store,
+            provider=provider,
+            clock=clock,
+            entropy=SeededEntropy(seed),
+            settings=replace(settings, **changes),  # type: ignore[arg-type]  # names are checked by `replace`
+        )
     )
     runner = Runner(context)
     world = World(path, sandbox, clock, store, provider, context, runner, EngineCommands(context), life=seed)

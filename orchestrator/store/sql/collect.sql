@@ -6,7 +6,9 @@ SELECT * FROM batch
 
 -- name: waiting
 -- Of these requests, the ones that still wait for a line of this batch. The others were settled by an earlier line.
-SELECT request.id FROM json_each(:keys) AS wanted JOIN request ON request.id = wanted.value
+-- CROSS JOIN keeps the list outside: the planner would rather walk the whole batch for every chunk (measured at
+-- 100,000: 3,100 against 20 us a line).
+SELECT request.id FROM json_each(:keys) AS wanted CROSS JOIN request ON request.id = wanted.value
  WHERE request.batch_id = :batch_id AND request.state = 'batched'
    AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.batch_id = :batch_id AND attempt.request_id = request.id)
 
@@ -54,11 +56,12 @@ SELECT request.id FROM request
 SELECT * FROM batch WHERE state = 'ended' AND collected = 1 ORDER BY id
 
 -- name: undecided
--- Trips that did not succeed and whose request still waits in this batch.
+-- Trips that did not succeed and whose request still waits in this batch. CROSS JOIN: from the few trips to their
+-- requests, not from all requests of the batch.
 SELECT attempt.request_id, attempt.kind, attempt.outcome, attempt.error_type, attempt.error_message,
        attempt.api_request_id, attempt.body, request.attempts
-  FROM request JOIN attempt ON attempt.batch_id = :id AND attempt.request_id = request.id
- WHERE request.batch_id = :id AND request.state = 'batched' LIMIT :limit
+  FROM attempt CROSS JOIN request ON request.id = attempt.request_id
+ WHERE attempt.batch_id = :id AND request.batch_id = :id AND request.state = 'batched' LIMIT :limit
 
 -- name: requeue
 UPDATE request SET state = 'queued', batch_id = NULL, attempts = attempts + ?, error_type = ?, error_message = ?,
@@ -95,10 +98,13 @@ UPDATE batch SET deleted_at = :now WHERE id = :id AND deleted_at IS NULL
 
 -- name: outcomes
 -- What the undecided trips of a batch ask for.
-SELECT attempt.outcome, count(*) FROM request
-  JOIN attempt ON attempt.batch_id = :id AND attempt.request_id = request.id
- WHERE request.batch_id = :id AND request.state = 'batched' GROUP BY attempt.outcome
+SELECT attempt.outcome, count(*) FROM attempt CROSS JOIN request ON request.id = attempt.request_id
+ WHERE attempt.batch_id = :id AND request.batch_id = :id AND request.state = 'batched' GROUP BY attempt.outcome
+
+-- name: job_state
+SELECT state FROM job WHERE id = :id
 
 -- name: numbers
+-- Places of a batch that was made elsewhere: its lines carry the users' own ids.
 SELECT custom_id, id FROM request
  WHERE job_id = :job_id AND custom_id IN (SELECT value FROM json_each(:custom_ids))

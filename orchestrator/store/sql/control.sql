@@ -19,24 +19,22 @@ UPDATE job SET state = 'canceling', reason_code = NULL, reason = NULL, still_ope
 UPDATE request SET state = 'canceled' WHERE id IN
  (SELECT id FROM request WHERE job_id = :id AND state = 'queued' LIMIT 20000)
 
--- name: planned
-SELECT * FROM batch WHERE job_id = :id AND state = 'planned'
-
 -- name: canceling
 SELECT * FROM job WHERE state = 'canceling' AND queued > 0
 
 -- name: reopen
 UPDATE job SET state = 'running', finished_at = NULL, fence = fence + 1 WHERE id = :id AND state IN ('finished', 'canceled')
 
--- name: may_retry
-SELECT 1 FROM job WHERE id = :id AND state <> 'canceling'
+-- name: job_state
+SELECT state FROM job WHERE id = :id
 
 -- name: retry_all
 -- Failed and canceled requests, a slice at a time; :only narrows it down to one error type ('canceled' for those).
+-- Each slice goes on above the last: the job is walked once, and what fails again meanwhile is left alone.
 SELECT id FROM request
- WHERE job_id = :id AND state IN ('failed', 'canceled')
+ WHERE id > :above AND id <= :high AND state IN ('failed', 'canceled')
    AND (:only IS NULL OR error_type = :only OR (:only = 'canceled' AND state = 'canceled'))
- LIMIT 20000
+ ORDER BY id LIMIT 20000
 
 -- name: retry
 UPDATE request SET state = 'queued', batch_id = NULL, attempts = 0, retries = retries + 1, error_type = NULL,
@@ -45,9 +43,6 @@ UPDATE request SET state = 'queued', batch_id = NULL, attempts = 0, retries = re
 
 -- name: forget_result
 DELETE FROM result WHERE request_id = ?
-
--- name: by_public_id
-SELECT * FROM job WHERE public_id = :ref
 
 -- name: by_id
 SELECT * FROM job WHERE id = :id

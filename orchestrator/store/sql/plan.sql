@@ -30,5 +30,8 @@ UPDATE request SET state = 'failed', error_type = :error_type, error_message = :
 -- name: add_result
 INSERT INTO result (request_id, body) VALUES (?, ?)
 
+-- name: spread
+SELECT spread FROM meta
+
 -- name: job_is_running
 SELECT 1 FROM job WHERE id = :id AND state = 'running'

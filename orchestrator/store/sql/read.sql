@@ -65,7 +65,12 @@ SELECT request.*, result.body FROM request LEFT JOIN result ON result.request_id
 SELECT * FROM attempt WHERE request_id = :request_id ORDER BY batch_id
 
 -- name: refused
-SELECT line, field, problem, remedy, raw FROM refused_line WHERE job_id = :id AND line > :after ORDER BY line LIMIT :limit
+-- A page ends with a whole line, which may have several problems.
+SELECT line, field, problem, remedy, raw FROM refused_line
+ WHERE job_id = :id AND line > :after
+   AND line <= (SELECT max(line) FROM (SELECT line FROM refused_line
+                                        WHERE job_id = :id AND line > :after ORDER BY line LIMIT :limit))
+ ORDER BY line
 
 -- name: meta
 SELECT lineage, created_at, sandbox, spread, duplicates_total FROM meta

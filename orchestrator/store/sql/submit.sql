@@ -48,6 +48,11 @@ UPDATE batch SET state = 'abandoned', closed_date = coalesce(:closed_date, curso
        refusal = coalesce(:refusal, refusal), fence = fence + 1
  WHERE id = :id AND state IN ('submitting', 'planned') AND fence = :fence
 
+-- name: left_planned
+-- Planned batches of a job that is being canceled: nothing sends them, and the job would wait for them for ever.
+SELECT batch.* FROM batch JOIN job ON job.id = batch.job_id
+ WHERE batch.job_id = :id AND batch.state = 'planned' AND job.state = 'canceling'
+
 -- name: release
 -- The requests of a void or abandoned batch wait again, with no attempt burnt.
 UPDATE request SET state = 'queued', batch_id = NULL WHERE batch_id = :id AND state = 'batched'
@@ -73,5 +78,9 @@ SELECT * FROM batch WHERE state = 'submitting'
 -- A slice of a batch in order, from just above :above. `batch_id` stays with a request until it is queued again.
 SELECT id, params_bytes FROM request WHERE batch_id = :id AND id > :above ORDER BY id LIMIT :limit
 
+-- name: job_of_batch
+SELECT job_id FROM batch WHERE id = :id
+
 -- name: block_of
+-- The block of payload that holds a request: blocks do not overlap, so it is the last that begins at or before it.
 SELECT first_id, count, data FROM payload WHERE first_id <= :id ORDER BY first_id DESC LIMIT 1

@@ -1,0 +1,145 @@
+"""Promise 11 and 2: killed between any two steps, the next life finishes; nothing is lost, nothing is bought twice."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.mortal import Fuse, Killed, on_a_fuse
+from support.world import World, in_a_loop, new_world, next_life
+
+FOR_EVER = 10**9
+LIVES = 8
+
+
+async def live_until_killed(world: World, job: int) -> bool:
+    """True if the job ended before the fuse did."""
+    try:
+        await world.settle(step=timedelta(minutes=2))
+    except Killed:
+        return False
+    except BaseExceptionGroup as group:
+        if group.subgroup(Killed) is None:
+            raise
+        return False
+    return True
+
+
+def unclear(fuse: Fuse) -> bool:
+    """True if this life died between an intent and the record of its answer: its POST may be unclear."""
+    return fuse.steps.count("before store.submit.intend") > fuse.steps.count("after store.submit.accept")
+
+
+async def whole_road(path: Path) -> list[str]:
+    """The steps of a life that nobody ends."""
+    fuse = Fuse(FOR_EVER)
+    async with new_world(path, max_requests=15, wrap=on_a_fuse(fuse)) as world:
+        job = await world.submit(30)
+        fuse.steps.clear()
+        assert await live_until_killed(world, job.id)
+    return fuse.steps
+
+
+async def killed_after(path: Path, sparks: int) -> None:
+    """One life ends after *sparks*; the next one finishes, and the API's books are right."""
+    fuse = Fuse(FOR_EVER)
+    async with new_world(path, max_requests=15, wrap=on_a_fuse(fuse)) as world:
+        job = await world.submit(30)
+        fuse.steps.clear()
+        fuse.left = sparks
+        await live_until_killed(world, job.id)
+        async with next_life(world) as second:
+            await second.settle(step=timedelta(minutes=2))
+            status = await second.status(job.id)
+            where = fuse.steps[-3:]
+            assert status.job.requests.succeeded == 30, where
+            assert sorted(second.bought().values()) == [1] * 30, where
+            assert (await second.store.read(lambda reads: reads.meta())).duplicates_total == 0, where
+            void = (await second.states(job.id)).count("void")
+            assert void == 0 or unclear(fuse), where
+            assert second.machine.batches_created == 2, where
+
+
+@pytest.mark.parametrize("part", range(LIVES))
+@in_a_loop
+async def test_a_life_may_end_at_any_step(tmp_path: Path, part: int) -> None:
+    """Every call of every port in turn, before it and after it: the same batches, the same answers, paid once."""
+    steps = await whole_road(tmp_path / "whole.db")
+    for sparks in range(part, len(steps), LIVES):
+        await killed_after(tmp_path / f"{sparks}.db", sparks)
+
+
+@pytest.mark.parametrize("part", range(2))
+@in_a_loop
+async def test_a_life_that_resolves_a_doubt_may_end_at_any_step(tmp_path: Path, part: int) -> None:
+    """The same for a life that finds a batch in doubt: adopted in the end, never bought again."""
+
+    async def one(path: Path, sparks: int) -> int:
+        fuse = Fuse(FOR_EVER)
+        async with new_world(path, wrap=on_a_fuse(fuse)) as world:
+            world.machine.plan.set({"foreign_batches": 2})
+            world.script("create", "drop_after_accept")
+            job = await world.submit(20)
+            await world.tick("plan", "submit")
+            world.machine.plan.set({})
+            fuse.steps.clear()
+            fuse.left = sparks
+            await live_until_killed(world, job.id)
+            used = len(fuse.steps)
+            async with next_life(world) as second:
+                await second.settle(step=timedelta(minutes=2))
+                assert (await second.status(job.id)).job.requests.succeeded == 20, fuse.steps[-3:]
+                assert second.creates == 1, fuse.steps[-3:]
+            return used
+
+    total = await one(tmp_path / "whole.db", FOR_EVER)
+    for sparks in range(part, total, 2 * 5):
+        await one(tmp_path / f"{sparks}.db", sparks)
+
+
+@in_a_loop
+async def test_lives_that_all_end_early_still_finish_the_job(tmp_path: Path) -> None:
+    """A crash loop in which each life does a little more than nothing converges (T6)."""
+    fuse = Fuse(FOR_EVER)
+    async with (
+        AsyncExitStack() as stack,
+        new_world(tmp_path / "store.db", max_requests=10, wrap=on_a_fuse(fuse)) as world,
+    ):
+        job = await world.submit(30)
+        life, lives = world, 0
+        while lives < 200:
+            fuse.left = 90 + lives % 7
+            if await live_until_killed(life, job.id):
+                break
+            life.advance(timedelta(minutes=3))
+            lives += 1
+            fuse.left = FOR_EVER  # (the start itself is gone through below, step by step)
+            life = await stack.enter_async_context(next_life(life, wrap=on_a_fuse(fuse)))
+        assert 5 < lives < 200
+        assert (await life.status(job.id)).job.requests.succeeded == 30
+        assert set(life.bought().values()) == {1}
+        assert life.machine.batches_created == 3
+
+
+@in_a_loop
+async def test_a_start_may_end_at_any_step(tmp_path: Path) -> None:
+    """Recovery is the only way to start, and it may be killed like anything else."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await world.submit(10)
+        world.script("create", "drop_after_accept")
+        await world.tick("plan", "submit")
+        life = world
+        for sparks in range(12):
+            await life.die()
+            fuse = Fuse(sparks)
+            try:
+                async with next_life(life, wrap=on_a_fuse(fuse)) as life:
+                    await live_until_killed(life, job.id)
+            except Killed:
+                life.life += 1
+        async with next_life(life) as last:
+            await last.settle()
+            assert (await last.status(job.id)).job.requests.succeeded == 10
+            assert last.creates == 1

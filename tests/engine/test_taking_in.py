@@ -1,0 +1,133 @@
+"""Intake: whole or not at all; the same content is the same job; a changed file is told, not mixed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.world import API_VERSION, World, in_a_loop, new_world, next_life
+
+from orchestrator.domain.errors import InputError
+from orchestrator.domain.model import NewJob
+from orchestrator.domain.params import Rules
+from orchestrator.inputs import open_source
+from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.source import InputLine, Problem
+
+PARAMS = '{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}'
+
+
+def write(path: Path, ids: Sequence[str], *, extra: str = "") -> Path:
+    """A file of requests."""
+    lines = [f'{{"custom_id":"{name}","params":{PARAMS}}}' for name in ids]
+    path.write_text("\n".join(lines) + "\n" + extra)
+    return path
+
+
+async def take(world: World, path: Path, **terms: bool) -> TakenIn:
+    """Hand a file in, as `run` does."""
+    source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+    new = NewJob(name=path.stem, source=str(path), api_version=API_VERSION, betas=())
+    return await world.commands.take_in(source, new, Terms(**terms))
+
+
+async def nothing_is_left(world: World) -> bool:
+    """No job, no request, no payload."""
+    query = "SELECT count(*) FROM job UNION SELECT count(*) FROM request UNION SELECT count(*) FROM payload"
+    found = await world.store._database.read(lambda c: c.execute(query).fetchall())
+    return found == [(0,)]
+
+
+@in_a_loop
+async def test_the_same_content_attaches_to_the_job_that_is_there(tmp_path: Path) -> None:
+    """Promise 7: the same command twice sends nothing twice, whatever the file is called."""
+    async with new_world(tmp_path / "store.db") as world:
+        first = await take(world, write(tmp_path / "a.jsonl", ["x", "y"]))
+        assert first.job is not None
+        await world.settle()
+        again = await take(world, write(tmp_path / "b.jsonl", ["x", "y"]))
+        assert again.attached
+        assert again.job is not None
+        assert again.job.id == first.job.id
+        await world.settle()
+        assert world.creates == 1
+        anew = await take(world, tmp_path / "a.jsonl", anew=True)
+        assert anew.job is not None
+        assert anew.job.id != first.job.id
+
+
+@in_a_loop
+async def test_a_changed_file_under_the_same_name_is_told_not_mixed(tmp_path: Path) -> None:
+    """Promise 7: nothing is stored or sent; `--new` makes another job."""
+    async with new_world(tmp_path / "store.db") as world:
+        await take(world, write(tmp_path / "a.jsonl", ["x", "y"]))
+        with pytest.raises(InputError, match="not the same"):
+            await take(world, write(tmp_path / "a.jsonl", ["x", "y", "z"]))
+        assert len(await world.store.read(lambda reads: reads.jobs(limit=10))) == 1
+        taken = await take(world, tmp_path / "a.jsonl", anew=True)
+        assert taken.job is not None
+        assert taken.job.requests.total == 3
+
+
+@in_a_loop
+async def test_one_bad_line_refuses_the_whole_and_leaves_nothing(tmp_path: Path) -> None:
+    """All or nothing by default, with both line numbers of a duplicate."""
+    async with new_world(tmp_path / "store.db") as world:
+        taken = await take(world, write(tmp_path / "a.jsonl", ["x", "y", "x"], extra="{oops\n"))
+        assert taken.job is None
+        assert taken.problem_count == 2
+        assert {problem.line for problem in taken.problems} == {3, 4}
+        assert any(":1" in problem.message for problem in taken.problems)
+        assert await nothing_is_left(world)
+
+
+@in_a_loop
+async def test_skip_bad_takes_the_rest_and_keeps_what_it_left_out(tmp_path: Path) -> None:
+    """`--skip-bad`: the refused lines are kept with their reasons."""
+    async with new_world(tmp_path / "store.db") as world:
+        taken = await take(world, write(tmp_path / "a.jsonl", ["x", "y", "x"], extra="{oops\n"), skip_bad=True)
+        assert taken.job is not None
+        job = taken.job.id
+        assert (taken.job.requests.total, taken.refused) == (2, 2)
+        refused = await world.store.read(lambda reads: reads.refused(job))
+        assert [problem.line for problem in refused] == [3, 4]
+
+
+class CutSource:
+    """A source whose reading ends in the middle."""
+
+    name = "<cut>"
+    content_hash = "none"
+    size_bytes = 0
+
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+        """One chunk, then the end of the world."""
+        yield [InputLine(1, "x", PARAMS.encode())]
+        raise InputError("the file is cut short")
+
+
+@in_a_loop
+async def test_an_import_that_fails_or_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    """Killed in the middle: the next `run` starts the intake again, without doubles."""
+    async with new_world(tmp_path / "store.db") as world:
+        new = NewJob(name="cut", source="<cut>", api_version=API_VERSION, betas=())
+        with pytest.raises(InputError):
+            await world.commands.take_in(CutSource(), new, Terms())
+        assert await nothing_is_left(world)
+        job = await world.store.intake.begin(new, "cut-1", world.clock.now())
+        await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
+        await world.round()
+        assert world.creates == 0
+        async with next_life(world) as second:
+            assert await nothing_is_left(second)
+
+
+@in_a_loop
+async def test_a_job_being_read_is_not_planned(tmp_path: Path) -> None:
+    """Nothing is sent before the whole input is in."""
+    async with new_world(tmp_path / "store.db") as world:
+        new = NewJob(name="half", source="<half>", api_version=API_VERSION, betas=())
+        job = await world.store.intake.begin(new, "half-1", world.clock.now())
+        await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
+        assert await world.tick("plan", "submit") == 0

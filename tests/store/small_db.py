@@ -1,0 +1,45 @@
+"""A small database in WAL mode behind the program's own connections, for tests of the seam alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from orchestrator.store.connection import Database, connect_writer
+
+PAIRS = 3  #: rows that one step writes: a step that is cut leaves a number that this does not divide
+
+
+def make(path: Path) -> None:
+    """A small database in WAL mode."""
+    path.touch(0o600)
+    with closing(connect_writer(path)) as c:
+        c.execute("CREATE TABLE pair (id INTEGER PRIMARY KEY, step INTEGER NOT NULL) STRICT")
+
+
+@asynccontextmanager
+async def database(path: Path, *, inline: bool = False) -> AsyncIterator[Database]:
+    """The program's own connections on it."""
+    make(path)
+    opened = await Database.start(path, inline=inline)
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
+
+
+def write_pair(step: int, c: sqlite3.Connection) -> int:
+    """One step of PAIRS rows; every tenth fails in its middle."""
+    for row in range(PAIRS):
+        c.execute("INSERT INTO pair (step) VALUES (?)", (step,))
+        if step % 10 == 9 and row == 1:
+            raise LookupError(step)
+    return step
+
+
+def count(c: sqlite3.Connection) -> int:
+    """Rows stored."""
+    value: int = c.execute("SELECT count(*) FROM pair").fetchone()[0]
+    return value

@@ -1,0 +1,144 @@
+"""Helpers of the store's tests: a real store in a folder, and rows moved along the road by the facets alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.ids import JobId, Nonce
+from orchestrator.domain.model import Batch, Job, NewJob, Settled
+from orchestrator.domain.packing import Caps, pack
+from orchestrator.ports.source import InputLine
+from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Store
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+META = Meta(date=NOW, organization="org-1", workspace="ws-1")
+WIDE = Caps(requests=100_000, size_bytes=256_000_000)
+PARAMS = b'{"model":"m","max_tokens":1,"messages":[]}'
+BODY = b'{"type":"succeeded","message":{}}'
+
+
+@asynccontextmanager
+async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[Store]:
+    """The store at *path*, locked and open for the block."""
+    store = await Store.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False, inline=inline)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def lines(ids: Iterable[str], *, first_line: int = 1, params: bytes = PARAMS) -> list[InputLine]:
+    """One line for each of *ids*."""
+    return [InputLine(number, custom_id, params) for number, custom_id in enumerate(ids, first_line)]
+
+
+def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) -> NewJob:
+    """What intake knows of a job."""
+    return NewJob(
+        name=name, source=f"/{name}", api_version="v1", betas=("b", "a"), still_open=still_open, priority=priority
+    )
+
+
+async def running_job(store: Store, count: int = 4, name: str = "job", **more: bool) -> Job:
+    """A job of *count* requests r1…, taken in."""
+    job = await store.intake.begin(new_job(name, **more), f"{name}-id", NOW)
+    if count:
+        await store.intake.add(job.id, lines(f"r{i}" for i in range(1, count + 1)), NOW)
+    return await store.intake.finish(job.id, f"hash of {name}", 10, NOW)
+
+
+async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+    """A planned batch of the next queued requests of *job*."""
+    found = pack(await store.plan.queued(job, limit), WIDE)
+    made = await store.plan.plan(await store.control.get(job), found, Nonce(nonce * 20), NOW)
+    assert made is not None
+    return await batch_of(store, made)
+
+
+async def submitting(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+    """A batch whose intent is stored."""
+    sent = await store.submit.intend(await planned(store, job, limit, nonce), None, META, NOW)
+    assert sent is not None
+    return sent
+
+
+async def in_progress(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+    """A batch that the API took."""
+    sent = await submitting(store, job, limit, nonce)
+    assert await store.submit.accept(sent, remote(nonce, sent.count), META, NOW)
+    return await batch_of(store, sent.id)
+
+
+async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+    """A batch whose results can be fetched."""
+    watched = await in_progress(store, job, limit, nonce)
+    assert await store.poll.ended(watched, remote(nonce, watched.count), NOW)
+    return await batch_of(store, watched.id)
+
+
+async def collected(store: Store, job: JobId, rows: Sequence[Settled], nonce: str = "a") -> Batch:
+    """A batch whose *rows* are stored."""
+    batch = await ended(store, job, nonce=nonce)
+    await store.collect.store_lines(batch, rows, NOW)
+    assert await store.collect.collected(batch, NOW)
+    return await batch_of(store, batch.id)
+
+
+async def settle_all(store: Store, batch: Batch, max_attempts: int = 3) -> None:
+    """Settle until nothing is left."""
+    while await store.settle.settle(batch, max_attempts, NOW) is not None:
+        pass
+
+
+async def batch_of(store: Store, batch: int) -> Batch:
+    """The batch as it is now."""
+    return await store.read(lambda reads: reads.batch(str(batch)))
+
+
+def remote(nonce: str, count: int, *, created_at: datetime = NOW) -> RemoteBatch:
+    """An ended batch of the API; every request succeeded."""
+    return RemoteBatch(
+        id=f"msgbatch_{nonce}",
+        status=RemoteStatus.ENDED,
+        counts=Counts(succeeded=count),
+        created_at=created_at,
+        expires_at=created_at + timedelta(hours=24),
+        ended_at=created_at + timedelta(hours=1),
+    )
+
+
+def won(number: int, body: bytes = BODY) -> Settled:
+    """A line that brings a success."""
+    return Settled(number, "succeeded", "succeeded", body, None, None, None, 3, 5)
+
+
+def lost(number: int, outcome: str = "again", kind: str = "expired") -> Settled:
+    """A line that brings none."""
+    return Settled(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), None, None, "req_1", None, None)
+
+
+def raw(path: Path) -> sqlite3.Connection:
+    """A connection of the test's own, behind the store's back; for looking, and for breaking rules on purpose."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+async def in_doubt(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+    """A batch without a clear answer."""
+    sent = await submitting(store, job, limit, nonce)
+    assert await store.submit.doubt(sent, "reset", NOW)
+    return await batch_of(store, sent.id)
+
+
+def dump(path: Path) -> list[str]:
+    """Everything that is stored, as text."""
+    with closing(raw(path)) as connection:
+        return list(connection.iterdump())

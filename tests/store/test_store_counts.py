@@ -1,0 +1,164 @@
+"""Counts are kept by the schema: after any walk, in every committed snapshot, they are what counting the rows gives."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, remote, settle_all, won
+
+from orchestrator.domain.ids import JobId, Nonce
+from orchestrator.domain.model import Batch, Settled
+from orchestrator.domain.packing import Caps, pack
+from orchestrator.store.store import Store
+
+STATES = ("queued", "batched", "succeeded", "failed", "canceled")
+
+
+class Walk:
+    """One job of an open store, pushed about by chance; every step is one facet call on whatever row it finds."""
+
+    def __init__(self, store: Store, job: JobId, chance: random.Random) -> None:
+        self.store, self.job, self.chance = store, job, chance
+        self.added = self.nonces = 0
+
+    def nonce(self) -> Nonce:
+        """A nonce of its own for every batch."""
+        self.nonces += 1
+        return Nonce(f"{self.nonces:020}")
+
+    async def grow(self) -> None:
+        """More requests, some of them known already."""
+        count = self.chance.randint(1, 9)
+        ids = [f"r{self.added + i - self.chance.randint(0, 1) * 3}" for i in range(count)]
+        job = await self.store.control.get(self.job)
+        if job.state in {"running", "paused"} and job.still_open:
+            await self.store.intake.extend(self.job, lines(dict.fromkeys(ids), first_line=self.added + 1), NOW)
+            self.added += count
+
+    async def plan(self) -> None:
+        """A batch of some of what waits."""
+        found = pack(
+            await self.store.plan.queued(self.job, 20), Caps(requests=self.chance.randint(1, 6), size_bytes=10**6)
+        )
+        if found.numbers:
+            await self.store.plan.plan(await self.store.control.get(self.job), found, self.nonce(), NOW)
+
+    async def send(self) -> None:
+        """An intent and one of its ends."""
+        for batch in await self.store.submit.sendable(1):
+            sent = await self.store.submit.intend(batch, None, META, NOW)
+            assert sent is not None
+            end = self.chance.randrange(6)
+            if end == 0:
+                await self.store.submit.give_back(sent, "busy", NOW, cut=False)
+            elif end == 1:
+                await self.store.submit.doubt(sent, "reset", NOW)
+            elif end == 2 and batch.count > 1:
+                await self.store.narrow.halve(sent, (self.nonce(), self.nonce()), "413", NOW)
+            elif end == 3:
+                named = (self.chance.randrange(batch.count), "invalid_request_error", "bad", b"{}")
+                await self.store.narrow.abandon(sent, "400", NOW, failed=named)
+            else:
+                await self.store.submit.accept(sent, remote(batch.nonce, batch.count), META, NOW)
+
+    async def resolve(self) -> None:
+        """A doubt ends either way."""
+        for batch in await self.store.doubt.in_doubt():
+            if self.chance.random() < 0.5:
+                await self.store.doubt.void(batch, NOW, "never seen", NOW)
+            else:
+                await self.store.doubt.claim(batch, remote(batch.nonce, batch.count), NOW)
+
+    async def end(self) -> None:
+        """The API stops working on a batch, and lines of it come, some twice."""
+        for batch in (await self.store.poll.watched())[:1]:
+            await self.store.poll.ended(batch, remote(batch.nonce, batch.count), NOW)
+        for batch in await self.store.collect.to_collect(NOW, 1):
+            numbers = await self._members(batch)
+            await self.store.collect.store_lines(batch, [self._line(n) for n in numbers for _ in range(2)], NOW)
+            await self.store.collect.collected(batch, NOW)
+
+    async def settle(self) -> None:
+        """The last word, and perhaps the job's end."""
+        for batch in await self.store.settle.to_settle():
+            await settle_all(self.store, batch, max_attempts=2)
+        await self.store.settle.finish_jobs(NOW)
+
+    async def command(self) -> None:
+        """A person."""
+        control, choice = self.store.control, self.chance.randrange(5)
+        if choice == 0:
+            await control.pause(self.job, "by_hand", "why not", NOW)
+        elif choice in {1, 2}:
+            await control.resume(self.job, NOW)
+        elif choice == 3:
+            await control.retry(self.job, None, NOW)
+        elif self.chance.random() < 0.2:
+            await control.cancel(self.job, NOW)
+
+    async def _members(self, batch: Batch) -> list[int]:
+        taken = await self.store.body.slice(batch.id, 0, 10**9)
+        return [number for number, _ in taken]
+
+    def _line(self, number: int) -> Settled:
+        outcome: str = self.chance.choice(("succeeded", "failed", "again", "credit", "canceled"))
+        return won(number) if outcome == "succeeded" else lost(number, outcome)
+
+    async def step(self) -> None:
+        """One of them."""
+        steps: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
+            self.grow, self.plan, self.plan, self.send, self.send, self.resolve, self.end, self.end, self.settle,
+            self.command,
+        )  # fmt: skip
+        await self.chance.choice(steps)()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), inline=st.booleans())
+def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, inline: bool) -> None:
+    """`status` answers from counts: they must be right whatever happened, and add up at any instant."""
+
+    async def walk(path: Path) -> Counter[str]:
+        reached: Counter[str] = Counter()
+        async with open_store(path, inline=inline) as store:
+            job = await store.intake.begin(new_job(still_open=True), "job-1", NOW)
+            await store.intake.finish(job.id, None, 0, NOW)
+            walker = Walk(store, job.id, random.Random(seed))
+            with closing(raw(path)) as outside:
+                for _ in range(60):
+                    await walker.step()
+                    reached.update(check(outside))
+        return reached
+
+    with tempfile.TemporaryDirectory() as folder:
+        reached = asyncio.run(walk(Path(folder) / "store.db"))
+        assert reached["batched"] + reached["queued"] > 0
+
+
+def check(outside: Any) -> Counter[str]:
+    """Compare the job's counts with its rows, from another connection, in one snapshot."""
+    outside.execute("BEGIN")
+    kept = outside.execute("SELECT total, queued, batched, succeeded, failed, canceled FROM job").fetchone()
+    rows: Counter[str] = Counter(dict(outside.execute("SELECT state, count(*) FROM request GROUP BY state")))
+    results = outside.execute(
+        "SELECT count(*) FROM request LEFT JOIN result ON request_id = request.id"
+        " WHERE (result.id IS NULL) = (request.state IN ('succeeded', 'failed'))"
+    ).fetchone()[0]
+    strays = outside.execute(
+        "SELECT count(*) FROM request JOIN batch ON batch.id = batch_id WHERE request.state = 'batched'"
+        " AND batch.state IN ('settled', 'void', 'abandoned')"
+    ).fetchone()[0]
+    outside.execute("ROLLBACK")
+    assert kept == (rows.total(), *(rows[state] for state in STATES))
+    assert results == 0, "succeeded and failed rows have a result, the others have none"
+    assert strays == 0, "a request waits in a batch that is closed"
+    return rows

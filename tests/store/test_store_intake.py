@@ -1,0 +1,303 @@
+"""Intake: whole or not at all, every duplicate named with both lines, every byte back as it came."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store.store_world import (
+    LATER,
+    NOW,
+    PARAMS,
+    ended,
+    lines,
+    new_job,
+    open_store,
+    planned,
+    raw,
+    running_job,
+    settle_all,
+    won,
+)
+
+from orchestrator.domain.errors import GuardRefused, StoreError
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Duplicate
+from orchestrator.ports.source import InputLine, Problem
+from orchestrator.store.payload import Block, encode_block
+from orchestrator.store.store import Reads, Store
+
+BULKY = ("request", "payload", "refused_line", "job")
+
+
+def rows_of(path: Path, *tables: str) -> dict[str, int]:
+    """How many rows each table has."""
+    with closing(raw(path)) as c:
+        sql = "SELECT count(*) FROM "
+        return {table: c.execute(sql + table).fetchone()[0] for table in tables}
+
+
+def duplicate(line: int, custom_id: str, first_line: int) -> Duplicate:
+    """A line left out."""
+    return Duplicate(line=line, custom_id=custom_id, first_line=first_line)
+
+
+def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path: Path) -> None:
+    """The user mends a file with this: the line at fault, and the line that has the id already."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            assert await store.intake.add(job.id, lines(["a", "b", "a", "c", "a"]), NOW) == [
+                duplicate(3, "a", 1), duplicate(5, "a", 1),
+            ]  # fmt: skip
+            assert await store.intake.add(job.id, lines(["d", "b", "d", "e"], first_line=6), NOW) == [
+                duplicate(7, "b", 2), duplicate(8, "d", 6),
+            ]  # fmt: skip
+            assert await store.intake.add(job.id, lines(["a", "e"], first_line=10), NOW) == [
+                duplicate(10, "a", 1), duplicate(11, "e", 9),
+            ]  # fmt: skip
+            done = await store.intake.finish(job.id, "h", 1, NOW)
+            assert done.requests.total == 5
+            numbers = await store.plan.queued(job.id, 10)
+            assert [number for number, _ in numbers] == [1, 2, 3, 4, 5], "numbers are dense, whatever was left out"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("custom_id", ["a\0b", "\0", "日本", "a'; DROP TABLE job; --", "x" * 5000, "1", " "])
+def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: str) -> None:
+    """NUL too: SQLite's json_each would cut there, and the second copy would come in."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            await store.intake.add(job.id, lines([custom_id, "other"]), NOW)
+            again = await store.intake.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
+            assert again == [duplicate(8, custom_id, 1), duplicate(9, custom_id, 1)]
+            await store.intake.finish(job.id, "h", 1, NOW)
+            view = await store.read(lambda reads: reads.request(job.id, custom_id))
+            assert (view.custom_id, view.line) == (custom_id, 1)
+
+    asyncio.run(run())
+
+
+def test_a_discarded_import_leaves_nothing(tmp_path: Path) -> None:
+    """All or nothing: an import that is given up takes its rows along, and is safe to repeat."""
+    path = tmp_path / "store.db"
+
+    async def run() -> None:
+        async with open_store(path) as store:
+            kept = await running_job(store, 3, name="kept")
+            before = rows_of(path, *BULKY)
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            await store.intake.add(job.id, lines(f"x{i}" for i in range(12_000)), NOW)
+            problem = Problem(line=5, field="f", message="m", remedy="r", raw=b"raw")
+            await store.intake.add_refused(job.id, [problem])
+            await store.intake.discard(job.id)
+            await store.intake.discard(job.id)
+            assert rows_of(path, *BULKY) == before
+            assert (await store.control.get(kept.id)).requests.total == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("slices", [0, 1, 2, 3])
+def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(tmp_path: Path, slices: int) -> None:
+    """Killed after any slice: the start finishes it, once, and touches nothing else."""
+    path = tmp_path / "store.db"
+
+    async def killed() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 3, name="kept")
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            await store.intake.add(job.id, lines(f"x{i}" for i in range(12_000)), NOW)
+        with closing(raw(path)) as c:  # what the first slices of a discard do
+            for _ in range(slices):
+                c.execute(
+                    "DELETE FROM request WHERE id IN (SELECT id FROM request WHERE id > ? LIMIT 5000)", (job.id << 32,)
+                )
+
+    async def restarted() -> None:
+        async with open_store(path) as store:
+            assert await store.discard_leftovers() == 1
+            assert await store.discard_leftovers() == 0
+            found = await store.read(lambda reads: reads.jobs(limit=10))
+            assert [job.name for job in found] == ["kept"]
+
+    asyncio.run(killed())
+    asyncio.run(restarted())
+    assert rows_of(path, "request", "payload", "job") == {"request": 3, "payload": 1, "job": 1}
+
+
+def test_a_job_that_runs_is_never_discarded(tmp_path: Path) -> None:
+    """The schema refuses, even if a bug above asks for it."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 3)
+            with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
+                await store.intake.discard(job.id)
+            assert (await store.control.get(job.id)).requests.queued == 3
+
+    asyncio.run(run())
+
+
+def test_an_open_job_grows_all_or_none_and_then_closes(tmp_path: Path) -> None:
+    """The library adds requests while earlier ones run; each call stands as a whole."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 0, still_open=True)
+            assert await store.intake.extend(job.id, lines(["a", "b"]), NOW) == []
+            # The same item numbers come again with every call: they do not make a duplicate look like itself.
+            assert await store.intake.extend(job.id, lines(["a", "c"]), LATER) == [duplicate(1, "a", 1)]
+            assert await store.intake.extend(job.id, lines(["c", "c"]), LATER) == [duplicate(2, "c", 1)]
+            grown = await store.control.get(job.id)
+            assert (grown.requests.total, grown.added_at) == (2, NOW), "nothing of a refused call is stored"
+            assert await store.settle.finish_jobs(NOW) == []
+            await settle_all_of(store, job.id)
+            assert await store.settle.finish_jobs(NOW) == [], "an open job waits for more"
+            assert await store.intake.close_open(job.id, NOW)
+            assert not await store.intake.close_open(job.id, NOW)
+            assert [done.id for done in await store.settle.finish_jobs(NOW)] == [job.id]
+            with pytest.raises(GuardRefused, match="no more requests"):
+                await store.intake.extend(job.id, lines(["z"]), NOW)
+
+    asyncio.run(run())
+
+
+async def settle_all_of(store: Store, job: JobId) -> None:
+    """Everything of the job succeeds."""
+    batch = await ended(store, job)
+    await store.collect.store_lines(batch, [won(1), won(2)], NOW)
+    await store.collect.collected(batch, NOW)
+    (done,) = await store.settle.to_settle()
+    await settle_all(store, done)
+
+
+def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) -> None:
+    """Promise 7: the same command twice attaches; another API version or beta is another job."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 1)
+            same = await store.intake.same_content("hash of job", new_job("any name"))
+            assert same is not None
+            assert same.id == job.id
+            assert same.betas == ("a", "b"), "kept in order: the order of --beta is no difference"
+            assert await store.intake.same_content("other", new_job()) is None
+            with closing(raw(store.path)) as c:
+                c.execute("UPDATE job SET betas = 'a'")
+            assert await store.intake.same_content("hash of job", new_job()) is None
+            importing = await store.intake.begin(new_job("other"), "other-1", NOW)
+            assert await store.intake.same_source("/other", "other") is None, "an import is not a job yet"
+            await store.intake.finish(importing.id, "h2", 1, NOW)
+            found = await store.intake.same_source("/other", "other")
+            assert found is not None
+
+    asyncio.run(run())
+
+
+def two_refused(job: JobId, after: int) -> Callable[[Reads], list[Problem]]:
+    """A page of at least two."""
+    return lambda reads: reads.refused(job, after=after, limit=2)
+
+
+def test_refused_lines_are_read_in_whole_lines(tmp_path: Path) -> None:
+    """A line may have several problems: a page never ends between two of them."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 1)
+            problems = [
+                Problem(line=line, field=f"f{n}", message="m", remedy="r", raw=b"\x00raw")
+                for line in (2, 5, 9)
+                for n in range(3)
+            ]
+            await store.intake.add_refused(job.id, problems)
+            read, after = [], 0
+            while page := await store.read(two_refused(job.id, after)):
+                read += page
+                after = page[-1].line
+            assert read == problems
+
+    asyncio.run(run())
+
+
+PARAMS_BYTES = st.binary(min_size=1, max_size=200) | st.just(PARAMS) | st.just(b"\n\0\xff" * 9000)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    chunks=st.lists(st.lists(PARAMS_BYTES, min_size=1, max_size=8), min_size=1, max_size=5), piece=st.integers(1, 4000)
+)
+def test_params_come_back_byte_for_byte(chunks: list[list[bytes]], piece: int) -> None:
+    """Bytes in = bytes out, in order, whatever is in them and however the body is sliced."""
+
+    async def run(path: Path) -> list[tuple[int, bytes]]:
+        async with open_store(path, inline=True) as store:
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            number = 1
+            for chunk in chunks:
+                given_lines = [InputLine(i, f"r{i}", params) for i, params in enumerate(chunk, number)]
+                number += len(chunk)
+                await store.intake.add(job.id, given_lines, NOW)
+            await store.intake.finish(job.id, "h", 1, NOW)
+            batch = await planned(store, job.id)
+            taken: list[tuple[int, bytes]] = []
+            while more := await store.body.slice(batch.id, taken[-1][0] if taken else 0, piece):
+                taken += more
+            return taken
+
+    with tempfile.TemporaryDirectory() as folder:
+        expected = list(enumerate((params for chunk in chunks for params in chunk), 1))
+        assert asyncio.run(run(Path(folder) / "store.db")) == expected
+
+
+def test_a_damaged_block_is_never_sent(tmp_path: Path) -> None:
+    """Every single flipped bit is noticed (or harmless), and so is a cut or a missing block: nothing of it leaves."""
+    params = [b"%d" % i * 50 for i in range(1, 9)]
+    data = encode_block(params)
+    whole = Block(10, 8, data)
+    assert [whole.params(10 + i, len(p)) for i, p in enumerate(params)] == params
+    assert whole.holds(17)
+    assert not whole.holds(18)
+    assert not whole.holds(9)
+    noticed = 0
+    for bit in range(8 * len(data)):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        try:
+            block = Block(10, 8, bytes(broken))
+        except StoreError:
+            noticed += 1
+        else:
+            assert [block.params(10 + i, len(p)) for i, p in enumerate(params)] == params
+    assert noticed > 8 * len(data) - 8, "zstd ignores one bit of its header"
+    for cut in (0, 1, 5, len(data) - 1):
+        with pytest.raises(StoreError, match="damaged"):
+            Block(10, 8, data[:cut])
+    for row in (None, (1, 8, data), (10, 7, data), (10, 9, data), (10, 10**6, data)):
+        with pytest.raises(StoreError, match="damaged"):
+            Block.of(17, row)
+    with pytest.raises(StoreError, match="damaged"):
+        whole.params(10, 51)
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 3)
+            batch = await planned(store, job.id)
+            with closing(raw(store.path)) as c:
+                c.execute("DELETE FROM payload")
+            with pytest.raises(StoreError, match="damaged"):
+                await store.body.slice(batch.id, 0, 100)
+
+    asyncio.run(run())

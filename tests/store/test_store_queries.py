@@ -1,0 +1,81 @@
+"""The named queries: each fits the schema, each is used, and none walks a large table."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from store.store_world import NOW, raw
+
+from orchestrator.store import queries
+from orchestrator.store.migrate import prepare
+
+PACKAGE = Path(queries.__file__).parent
+FILES = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
+NAMED = [(name, query) for name in FILES for query in queries.load(name)]
+LARGE = {"request", "payload", "result", "attempt", "event", "spare", "candidate", "refused_line", "batch"}
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """A store, empty."""
+    path = tmp_path_factory.mktemp("store") / "store.db"
+    prepare(path, now=NOW, sandbox=False)
+    with closing(raw(path)) as connection:
+        yield connection
+
+
+def explained(db: sqlite3.Connection, sql: str, how: str) -> list[tuple[object, ...]]:
+    """The statement, prepared with values for all its parameters, and explained."""
+    marks = re.findall(r":(\w+)", sql)
+    values: object = dict.fromkeys(marks, "1") if marks else ["1"] * sql.count("?")
+    return db.execute(f"{how} {sql}", values).fetchall()  # type: ignore[arg-type]  # a mapping or a list, as the text asks
+
+
+@pytest.mark.parametrize(("name", "query"), NAMED)
+def test_every_query_fits_the_schema(db: sqlite3.Connection, name: str, query: str) -> None:
+    """A column that was renamed is found here, not at night."""
+    sql = queries.load(name)[query]
+    if not sql.startswith("-- Before everything else"):  # EXPLAIN would refuse a table that is there
+        assert explained(db, sql, "EXPLAIN") if "VACUUM" not in sql else sqlite3.complete_statement(sql + ";")
+
+
+@pytest.mark.parametrize(("name", "query"), NAMED)
+def test_no_query_walks_a_large_table(db: sqlite3.Connection, name: str, query: str) -> None:
+    """Ten million requests: whatever runs per tick or per chunk finds its rows by a key or an index."""
+    sql = queries.load(name)[query]
+    if "CREATE TABLE" in sql or "VACUUM" in sql:
+        return
+    for row in explained(db, sql, "EXPLAIN QUERY PLAN"):
+        found = re.match(r"SCAN (\w+)", str(row[3]))
+        assert found is None or found[1] not in LARGE, f"{name}.{query}: {row[3]}"
+
+
+@pytest.mark.parametrize("name", ["waiting", "undecided", "outcomes"])
+def test_a_chunk_of_results_never_walks_its_batch(db: sqlite3.Connection, name: str) -> None:
+    """Left alone, the planner takes the batch's index for the outer loop: 100,000 rows for a chunk of 2,000."""
+    plan = [str(row[3]) for row in explained(db, queries.load("collect")[name], "EXPLAIN QUERY PLAN")]
+    assert any("SEARCH request USING INTEGER PRIMARY KEY" in line for line in plan), plan
+    assert not any("request_batch" in line for line in plan), plan
+
+
+def test_every_query_is_used_and_named_once_per_file() -> None:
+    """Dead SQL is a trap for the next reader."""
+    code = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))
+    used = set(re.findall(r'"(\w+)"', code))
+    assert [pair for pair in NAMED if pair[1] not in used] == []
+    for name in FILES:
+        text = (PACKAGE / "sql" / f"{name}.sql").read_text("utf-8")
+        assert len(re.findall(r"^-- name: ", text, re.MULTILINE)) == len(queries.load(name)), name
+
+
+def test_no_statement_hides_in_the_code() -> None:
+    """SQL lives in the .sql files; code has the words that open and end a transaction, and PRAGMAs."""
+    for path in PACKAGE.glob("*.py"):
+        text = path.read_text("utf-8")
+        found = re.findall(r'execute(?:many)?\(\s*f?"(?!BEGIN|COMMIT|ROLLBACK|SAVEPOINT|PRAGMA)(\w+)', text)
+        assert found == [], path.name

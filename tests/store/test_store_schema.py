@@ -1,0 +1,273 @@
+"""The schema refuses what must never be true, whoever writes: members, steps, frozen rows, impossible rows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from store.store_world import BODY, NOW, collected, lost, open_store, raw, running_job, settle_all, won
+
+from orchestrator.domain.states import BATCH_STEPS, JOB_STEPS, REQUEST_STEPS, BatchState, JobState, RequestState
+from orchestrator.store.migrate import SCHEMA_VERSION, prepare, shipped_migrations
+
+BATCH_BASE = """INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version, betas, planned_at,
+  depth, sent_at, cursor_date, doubt_since, remote_id, created_at, ended_at, settled_at, collected)
+VALUES (1, :nonce, :state, 1, 1, 'd', 'v', '', 't', 0, 't', 't', 't', :remote_id, :created_at, 't', :settled_at, 1)"""
+REQUEST = "INSERT INTO request (id, custom_id, line, params_bytes, state) VALUES "
+AT_API = {BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.ENDED, BatchState.SETTLED}
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A bare store with one running job of four requests, number 4 settled of none."""
+    path = tmp_path / "store.db"
+
+    async def fill() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 4)
+
+    asyncio.run(fill())
+    with closing(raw(path)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A finished job: request 1 succeeded, 2 failed; an attempt and a result each."""
+    path = tmp_path / "store.db"
+
+    async def fill() -> None:
+        async with open_store(path) as store:
+            job = await running_job(store, 2)
+            await settle_all(store, await collected(store, job.id, [won(1), lost(2)]), max_attempts=1)
+            await store.settle.finish_jobs(NOW)
+
+    asyncio.run(fill())
+    with closing(raw(path)) as connection:
+        yield connection
+
+
+def members_in_check(db: sqlite3.Connection, table: str, column: str = "state") -> set[str]:
+    """The members that the CHECK of *column* lists."""
+    sql = db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()[0]
+    found = re.search(rf"CHECK \({column} IN \(([^)]*)\)\)", sql)
+    assert found is not None
+    return set(re.findall(r"'(\w+)'", found[1]))
+
+
+@pytest.mark.parametrize(("table", "states"), [("job", JobState), ("batch", BatchState), ("request", RequestState)])
+def test_the_schema_knows_exactly_the_states_of_the_domain(
+    db: sqlite3.Connection, table: str, states: type[JobState | BatchState | RequestState]
+) -> None:
+    """One word, one meaning: a state added to one side only would be refused at night."""
+    assert members_in_check(db, table) == {state.value for state in states}
+
+
+@pytest.mark.parametrize(("machine", "steps"), [("job", JOB_STEPS), ("batch", BATCH_STEPS)])
+def test_the_step_table_is_the_transition_table_of_the_domain(
+    db: sqlite3.Connection, machine: str, steps: Mapping[str, frozenset[str]]
+) -> None:
+    """Nothing else changes a state."""
+    rows = set(db.execute("SELECT old, new FROM step WHERE machine = ?", (machine,)).fetchall())
+    assert rows == {(old.value, new.value) for old, news in steps.items() for new in news}  # type: ignore[attr-defined]  # members of a StrEnum
+
+
+def test_the_version_constant_is_the_number_of_migrations(tmp_path: Path) -> None:
+    """A reader compares with the constant and never opens the files."""
+    assert [m.version for m in shipped_migrations()] == list(range(1, SCHEMA_VERSION + 1))
+    prepare(tmp_path / "a.db", now=NOW, sandbox=False)
+    with closing(raw(tmp_path / "a.db")) as c:
+        assert c.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+
+
+def test_every_illegal_step_of_a_batch_is_refused_and_every_legal_one_is_not(db: sqlite3.Connection) -> None:
+    """The schema holds the state machine even against a bug above it."""
+    number = 0
+    for old in BatchState:
+        for new in BatchState:
+            if old is new:
+                continue
+            number += 1
+            at_api = old in AT_API
+            values = {
+                "nonce": f"{number:020}",
+                "state": old,
+                "remote_id": f"msgbatch_{number}" if at_api else None,
+                "created_at": "t" if at_api else None,
+                "settled_at": "t" if old is BatchState.SETTLED else None,
+            }
+            db.execute(BATCH_BASE, values)
+            change = """UPDATE batch SET state = ?, settled_at = ?, remote_id = coalesce(remote_id, 'm' || id),
+                created_at = 't' WHERE nonce = ?"""
+            if new not in AT_API:
+                change = "UPDATE batch SET state = ?, settled_at = ? WHERE nonce = ?"
+            given = (new.value, "t" if new is BatchState.SETTLED else None, values["nonce"])
+            if new in BATCH_STEPS[old]:
+                assert db.execute(change, given).rowcount == 1, (old, new)
+            else:
+                with pytest.raises(sqlite3.IntegrityError, match="no such step"):
+                    db.execute(change, given)
+
+
+def test_every_illegal_step_of_a_job_is_refused_and_every_legal_one_is_not(db: sqlite3.Connection) -> None:
+    """The same for jobs; empty ones, so that only the step is in question."""
+    insert = """INSERT INTO job (public_id, name, state, reason_code, source, content_hash, api_version, betas,
+      priority, still_open, added_at, created_at, finished_at)
+      VALUES (?, 'n', ?, ?, '/s', 'h', 'v', '', 1, 0, 't', 't', ?)"""
+    for old in JobState:
+        for new in JobState:
+            if old is new:
+                continue
+            key = f"{old}-{new}"
+            db.execute(insert, (key, old, *_job_columns(old)))
+            change = "UPDATE job SET state = ?, reason_code = ?, finished_at = ? WHERE public_id = ?"
+            if new in JOB_STEPS[old]:
+                assert db.execute(change, (new, *_job_columns(new), key)).rowcount == 1
+            else:
+                with pytest.raises(sqlite3.IntegrityError, match="no such step"):
+                    db.execute(change, (new, *_job_columns(new), key))
+
+
+def _job_columns(state: JobState) -> tuple[str | None, str | None]:
+    over = state in {JobState.FINISHED, JobState.CANCELED}
+    return "why" if state is JobState.PAUSED else None, "t" if over else None
+
+
+def test_every_illegal_step_of_a_request_is_refused_and_every_legal_one_is_not(db: sqlite3.Connection) -> None:
+    """A request has no row in the step table: its edges are the guards of two triggers. Each edge is tried."""
+    db.execute("UPDATE job SET still_open = 1")
+    values = {"nonce": "n" * 20, "state": "planned", "remote_id": None, "created_at": None, "settled_at": None}
+    db.execute(BATCH_BASE, values)
+    change = "UPDATE request SET state = ?, batch_id = ?, error_type = 'e', retries = retries + ? WHERE id = ?"
+    for key, (old, new) in enumerate(((o, n) for o in RequestState for n in RequestState if o is not n), 5):
+        row = (1 << 32 | key, f"r{key}")
+        db.execute(REQUEST + "(?, ?, 1, 1, 'queued')", row)
+        if old != RequestState.QUEUED:
+            db.execute(change, (RequestState.BATCHED, 1, 0, row[0]))
+            db.execute(change, (old, 1, 0, row[0]))
+        given = (new, None if new is RequestState.QUEUED else 1, int(new is RequestState.QUEUED), row[0])
+        if new in REQUEST_STEPS[old]:
+            assert db.execute(change, given).rowcount == 1, (old, new)
+        else:
+            with pytest.raises(sqlite3.IntegrityError, match=r"no such step|settled is settled"):
+                db.execute(change, given)
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+def test_a_settled_request_is_frozen_in_every_column(settled: sqlite3.Connection, state: str) -> None:
+    """Promise 3: what is settled does not change, whatever a later download or a bug says."""
+    columns = [row[1] for row in settled.execute("PRAGMA table_info(request)")]
+    assert {"id", "custom_id", "state", "attempts", "batch_id", "output_tokens"} <= set(columns)
+    for column in columns:
+        value = "'queued'" if column == "state" else "7"
+        change = f"UPDATE request SET {column} = {value} WHERE state = ?"  # noqa: S608 - names of the schema
+        with pytest.raises(sqlite3.IntegrityError, match=r"settled is settled|never changes"):
+            settled.execute(change, (state,))
+
+
+def test_only_a_retry_thaws_and_never_a_success(settled: sqlite3.Connection) -> None:
+    """A person's `retry` is the one way back, and it is counted in the row."""
+    settled.execute("UPDATE job SET state = 'running', finished_at = NULL")
+    again = "UPDATE request SET state = 'queued', batch_id = NULL, retries = retries + ? WHERE state = ?"
+    for more, state in ((1, "succeeded"), (0, "failed"), (2, "failed")):
+        with pytest.raises(sqlite3.IntegrityError, match="settled is settled"):
+            settled.execute(again, (more, state))
+    assert settled.execute(again, (1, "failed")).rowcount == 1
+
+
+def test_rows_of_history_are_never_deleted_or_changed(settled: sqlite3.Connection) -> None:
+    """Promise 1: requests, results, batches, jobs, attempts, events and the store's identity stay."""
+    for table in ("request", "result", "batch", "job", "attempt", "event", "meta"):
+        rows = settled.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names from above
+        assert rows > 0, table
+        with pytest.raises(sqlite3.IntegrityError):
+            settled.execute(f"DELETE FROM {table}")  # noqa: S608 - names from above
+    for change in (
+        "result SET body = x'00'",
+        "result SET request_id = 9",
+        "attempt SET kind = 'x'",
+        "event SET why = 'x'",
+        "meta SET lineage = 'x'",
+        "meta SET spread = 5",
+        "batch SET nonce = 'bbbbbbbbbbbbbbbbbbbb'",
+        "batch SET count = 9",
+        "batch SET remote_id = 'msgbatch_other'",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            settled.execute("UPDATE " + change)
+
+
+def test_one_result_per_request(settled: sqlite3.Connection) -> None:
+    """Promise 3: exactly once, by a UNIQUE index."""
+    key = settled.execute("SELECT id FROM request WHERE state = 'succeeded'").fetchone()[0]
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        settled.execute("INSERT INTO result (request_id, body) VALUES (?, ?)", (key, BODY))
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        settled.execute("INSERT INTO result (request_id, body) VALUES (99, ?)", (BODY,))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE job SET queued = queued - 1",
+        "UPDATE job SET total = total + 1",
+        "UPDATE job SET succeeded = 1",
+        "UPDATE job SET state = 'finished', finished_at = 't'",  # with requests that wait
+        "UPDATE job SET state = 'paused'",  # without a reason
+        "UPDATE job SET reason_code = 'billing'",  # without a pause
+        "UPDATE job SET finished_at = 't'",
+        "UPDATE job SET content_hash = NULL",
+        "UPDATE job SET name = ''",
+        "UPDATE job SET betas = x'00'",  # not text: tables are STRICT
+        "UPDATE request SET state = 'batched' WHERE id & 3 = 1",  # in no batch
+        "UPDATE request SET batch_id = 1 WHERE id & 3 = 1",  # queued, yet in one
+        "UPDATE request SET state = 'failed' WHERE id & 3 = 1",  # without a cause
+        "UPDATE request SET attempts = -1",
+        "UPDATE request SET custom_id = 'r2' WHERE id & 3 = 1",
+        REQUEST + "(4294967400, '', 1, 1, 'queued')",
+        REQUEST + "(4294967400, 'r1', 1, 1, 'queued')",
+        REQUEST + "(4294967400, 'z', 1, 0, 'queued')",
+        REQUEST + "(4294967400, 'z', 1, 1, 'queued')",  # closed
+        REQUEST + "(8589934593, 'z', 1, 1, 'queued')",  # no job
+        REQUEST + "(4294967400, 'z', 1, 1, 'canceled')",  # born settled
+        "INSERT INTO meta VALUES (2, 'l', 't', 0, 1, 0)",
+        "UPDATE meta SET duplicates_total = -1",
+    ],
+)
+def test_impossible_rows_are_refused(db: sqlite3.Connection, statement: str) -> None:
+    """What must never be true is a CHECK or a trigger, not a promise of the code above."""
+    with pytest.raises(sqlite3.IntegrityError):
+        db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("in_progress", {"remote_id": None}),
+        ("in_progress", {"created_at": None}),
+        ("planned", {"remote_id": "msgbatch_1"}),
+        ("submitting", {"remote_id": "msgbatch_1"}),
+        ("in_doubt", {"remote_id": "msgbatch_1"}),
+        ("settled", {"settled_at": None}),
+        ("ended", {"settled_at": "t"}),
+        ("planned", {"nonce": "short"}),
+    ],
+)
+def test_impossible_batches_are_refused(db: sqlite3.Connection, state: str, change: dict[str, str | None]) -> None:
+    """A remote id exists exactly where the API gave one; a time of settling exactly in settled rows."""
+    at_api = BatchState(state) in AT_API
+    values: dict[str, str | None] = {
+        "nonce": "n" * 20,
+        "state": state,
+        "remote_id": "msgbatch_0" if at_api else None,
+        "created_at": "t" if at_api else None,
+        "settled_at": "t" if state == "settled" else None,
+    }
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        db.execute(BATCH_BASE, values | change)
+    db.execute(BATCH_BASE, values)

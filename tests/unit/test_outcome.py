@@ -1,0 +1,49 @@
+"""What a result line means for its request."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.domain.outcome import Outcome, judge
+from orchestrator.domain.result_lines import decode_lines
+
+SLOW = "The request timed out while trying to download the file. Please try again later."
+CREDIT = "Your credit balance is too low to access the Anthropic API."
+
+
+@pytest.mark.parametrize(
+    ("kind", "error_type", "message", "outcome"),
+    [
+        ("succeeded", None, None, Outcome.SUCCEEDED),
+        ("canceled", None, None, Outcome.CANCELED),
+        ("expired", None, None, Outcome.AGAIN),
+        ("errored", "api_error", "Internal server error", Outcome.AGAIN),
+        ("errored", "overloaded_error", "Overloaded", Outcome.AGAIN),
+        ("errored", "timeout_error", "Request timed out", Outcome.AGAIN),
+        ("errored", "rate_limit_error", "slow down", Outcome.AGAIN),
+        ("errored", "invalid_request_error", SLOW, Outcome.AGAIN),
+        ("errored", "invalid_request_error", "messages: Field required", Outcome.FAILED),
+        ("errored", "invalid_request_error", None, Outcome.FAILED),
+        ("errored", "not_found_error", "model: claude-nobody", Outcome.FAILED),
+        ("errored", "permission_error", "no", Outcome.FAILED),
+        ("errored", "request_too_large", "too large", Outcome.FAILED),
+        ("errored", "invalid_request_error", CREDIT, Outcome.CREDIT),
+        ("errored", "billing_error", "There is a problem with your billing information.", Outcome.CREDIT),
+        ("errored", "novel_error", "An error of a type not known yet", Outcome.AGAIN),
+        ("errored", None, None, Outcome.AGAIN),
+        ("postponed", None, None, Outcome.AGAIN),
+    ],
+)
+def test_what_a_line_means(kind: str, error_type: str | None, message: str | None, outcome: Outcome) -> None:
+    """Settle: the server's faults and unknown types are tried again, the request's own are final, credit is free."""
+    assert judge(kind, error_type, message) is outcome
+
+
+def test_the_type_is_read_from_inside_the_error_object() -> None:
+    """The path is `result.error.error.type`; the outer `type` says only "error"."""
+    line = (
+        b'{"custom_id":"a","result":{"type":"errored","error":{"type":"error","error":{"type":"overloaded_error",'
+        b'"message":"Overloaded"},"request_id":"workerreq_1"}}}'
+    )
+    (read,) = decode_lines(line)
+    assert (read.kind, read.error_type, read.api_request_id) == ("errored", "overloaded_error", "workerreq_1")  # type: ignore[union-attr]
