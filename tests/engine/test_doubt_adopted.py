@@ -185,6 +185,36 @@ async def test_our_clock_set_by_a_day_between_lives_changes_nothing(tmp_path: Pa
 
 
 @in_a_loop
+async def test_a_batch_dated_a_little_before_its_cursor_is_found(tmp_path: Path) -> None:
+    """Promise 2: the list's order and `created_at` may differ; the walk goes ten minutes further."""
+    async with new_world(tmp_path / "store.db") as world:
+        world.machine.add_foreign(7)
+        job = await world.submit(30)
+        world.script("create", "drop_after_accept")
+        await world.tick("plan", "submit")
+        world.machine._batches[-1].created_at -= 9 * MINUTE
+        await finished_once(world, job.id, 30)
+        assert world.creates == 1
+
+
+@in_a_loop
+async def test_results_without_a_readable_line_prove_nothing(tmp_path: Path) -> None:
+    """Promise 2: foreign means a hundred complete lines, or all of them; garbage is read again."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await world.submit(30)
+        world.script("create", "drop_after_accept")
+        await world.tick("plan", "submit")
+        world.machine.plan.set({"garbled": 1})
+        for _ in range(40):
+            await world.tick("doubt")
+            world.advance(MINUTE)
+        assert await world.states(job.id) == ["in_doubt"]
+        world.machine.plan.set({})
+        await finished_once(world, job.id, 30)
+        assert world.creates == 1
+
+
+@in_a_loop
 async def test_an_intent_without_an_answer_is_in_doubt_after_a_crash(tmp_path: Path) -> None:
     """Promise 2: a crash inside the POST is an unclear answer."""
     async with new_world(tmp_path / "store.db") as world:
