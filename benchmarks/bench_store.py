@@ -32,7 +32,7 @@ from orchestrator.domain.params import Rules
 from orchestrator.domain.result_lines import ResultLine, decode_lines
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.source import InputLine
-from orchestrator.store.connection import connect_writer
+from orchestrator.store.opening import connect_writer
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Reads, Store
 

@@ -161,7 +161,6 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> tuple[Engine, Context]:
     """Lock, store, provider, commands; closed in the reverse order."""
     path = settings.database.path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = await _locked(path)
     stack.callback(lock.release)
     clock = SystemClock()

@@ -17,8 +17,8 @@ from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
 
 if TYPE_CHECKING:
-    from orchestrator.cli.checkup import StoreFacts
     from orchestrator.config import Settings
+    from orchestrator.store.checkup import StoreFacts
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -121,7 +121,7 @@ def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
 
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
-    from orchestrator.cli.checkup import check_up
+    from orchestrator.store.checkup import check_up
     from orchestrator.store.read import StoreReader
 
     path = settings.database.path

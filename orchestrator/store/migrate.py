@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError
-from orchestrator.store.connection import connect_reader, connect_writer, speaking_our_errors
+from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder
 from orchestrator.store.queries import load
 from orchestrator.store.times import to_text

@@ -1,7 +1,8 @@
 """Blocks of params: neighbours compressed together, so that what they share is stored once.
 
-Measured on 2 cores, Python 3.11 (`benchmarks/README.md`, "Store size"): a shared 40 kB prefix shrinks to about a
-hundredth; plain prompts to about a half. Every block has a checksum (zstd's own), so a damaged one raises.
+Measured by `benchmarks/bench_store.py`, whole file against whole input: a shared 40 kB prefix 0.014; plain text of few
+words 0.24 (params alone: 8,000 random words 0.49, base64 noise 0.75). Every block has a checksum (zstd's own), so a
+damaged one raises.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from orchestrator.domain.model import (
 from orchestrator.domain.states import BatchState, RequestState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
-from orchestrator.store.connection import connect_reader, speaking_our_errors
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
+from orchestrator.store.opening import connect_reader, speaking_our_errors
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named, to_batch, to_event, to_job
 from orchestrator.store.times import from_text, from_text_or_none

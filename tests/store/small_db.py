@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from orchestrator.store.connection import Database, connect_writer
+from orchestrator.store.connection import Database
+from orchestrator.store.opening import connect_writer
 
 PAIRS = 3  #: rows that one step writes: a step that is cut leaves a number that this does not divide
 

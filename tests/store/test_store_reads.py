@@ -32,7 +32,7 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, ResultRow
 from orchestrator.domain.states import BatchState
-from orchestrator.store.connection import connect_reader
+from orchestrator.store.opening import connect_reader
 from orchestrator.store.read import StoreReader
 from orchestrator.store.store import Reads, Store
 

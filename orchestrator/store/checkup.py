@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.store.connection import connect_reader, speaking_our_errors
 from orchestrator.store.migrate import shipped_migrations
+from orchestrator.store.opening import connect_reader, speaking_our_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
