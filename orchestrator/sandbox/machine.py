@@ -209,11 +209,13 @@ class Machine:
 
     def add_foreign(self, total: int, *, workspace: str = ANYBODY.workspace, count: int = 1) -> Sequence[str]:
         """Let somebody else in *workspace* create *count* batches of *total* requests; returns their ids."""
-        added = [self._new_batch(total, workspace, ANYBODY.api_version, foreign=True) for _ in range(count)]
-        for batch in added:
+        added: list[str] = []
+        for _ in range(count):
+            batch = self._new_batch(total, workspace, ANYBODY.api_version, foreign=True)
             batch.tally = Counter({(0, Fate.SUCCEEDED): total})
-            self._keep(batch)
-        return [batch.id for batch in added]
+            self._keep(batch)  # before the next one: a batch's id comes from its place
+            added.append(batch.id)
+        return added
 
     def replay(self, lines: Iterable[bytes]) -> Replayed:
         """Read a journal and `restore` what it holds; returns it, with the number of bytes that were whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
     connection = connect_reader(path)
     try:
         with speaking_our_errors():
-            sqlite = connection.execute("SELECT sqlite_version()").fetchone()[0]
+            sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thoroughly else "ok"
     finally:

@@ -104,3 +104,9 @@ def test_foreign_batches_share_the_workspace_and_the_count() -> None:
     assert not any(name.startswith("r-") for name in names)
     assert {row.batch_id for row in world.machine.ledger()} == {ours.id}
     assert world.machine.batches_created == 1
+
+
+def test_several_foreign_batches_at_once_have_ids_of_their_own() -> None:
+    """A crowded workspace is a crowd, not one batch listed again and again."""
+    sandbox = still_sandbox()
+    assert len(set(sandbox.machine.add_foreign(10, count=6))) == 6

@@ -248,6 +248,6 @@ def test_halves_keep_order_and_exact_sizes_and_know_each_other(tmp_path: Path) -
             await store.control.pause(job.id, "by_hand", "r", NOW)
             await store.control.resume(job.id, NOW)
             assert await store.narrow.parked() == []
-            assert (await store.control.get(job.id)).requests.queued == 2
+            assert (await store.control.get(job.id)).requests.queued == 5, "a resume plans afresh"
 
     asyncio.run(run())

@@ -7,8 +7,9 @@ UPDATE job SET state = 'running', reason_code = NULL, reason = NULL, resumes = r
  WHERE id = :id AND state = 'paused'
 
 -- name: unpark
--- After a resume every planned batch is tried afresh.
-SELECT * FROM batch WHERE job_id = :id AND state = 'planned' AND refusal IS NOT NULL
+-- After a resume everything that was not sent is planned afresh: a half that was refused is tried whole again, and
+-- what others have in the API's queue by now is counted.
+SELECT * FROM batch WHERE job_id = :id AND state = 'planned'
 
 -- name: cancel
 UPDATE job SET state = 'canceling', reason_code = NULL, reason = NULL, still_open = 0,
@@ -64,6 +65,7 @@ INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version,
 SELECT id, :nonce, 'in_progress', :count, 1, 'adopted', api_version, betas, :now, resumes, 0,
        :created_at, :organization, :workspace, :now, :remote_id, :created_at, :expires_at, 1
   FROM job WHERE id = :id AND state IN ('running', 'paused') AND total = :count AND queued = :count
+   AND NOT EXISTS (SELECT 1 FROM batch WHERE remote_id = :remote_id)
 RETURNING id
 
 -- name: take_all

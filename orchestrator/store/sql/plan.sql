@@ -1,7 +1,9 @@
 -- name: load
--- What all jobs have, or are about to have, in the API's queue: planned batches count, they were admitted.
+-- What all jobs have, or are about to have, in the API's queue: planned batches count, they were admitted; but not
+-- those of a paused job, which would fill the window for as long as a person is waited for (a resume drops them).
 SELECT count(*), coalesce(sum(count), 0), coalesce(sum(state = 'planned'), 0) FROM batch
- WHERE state IN ('planned', 'submitting', 'in_doubt', 'in_progress', 'canceling')
+ WHERE state IN ('submitting', 'in_doubt', 'in_progress', 'canceling')
+    OR (state = 'planned' AND EXISTS (SELECT 1 FROM job WHERE job.id = batch.job_id AND job.state = 'running'))
 
 -- name: plannable
 -- Jobs with something to plan, and their share of the queue.
