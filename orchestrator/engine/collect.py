@@ -31,7 +31,7 @@ from orchestrator.observability.logs import get_logger
 log = get_logger(__name__)
 
 _ROWS_PER_WRITE: Final = 2000
-_BYTES_PER_WRITE: Final = 8 * 1024 * 1024
+_BYTES_PER_WRITE: Final = 2 * 1024 * 1024
 #: However long the API asks us to wait: a download is never put off for longer (results are gone after 29 days).
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 COUNTS: Final = "counts_disagree"
