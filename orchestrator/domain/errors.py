@@ -9,7 +9,7 @@ OrchestratorError                     exit
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
-│   └── StoreOwned                     8   another process owns the store
+│   └── StoreOwned                     5   another process owns the store
 ├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
 └── ProviderError                      -   an answer of the API, or the lack of one
     ├── ProviderUnreachable            -   no clear answer came; asking again is harmless for a read
@@ -80,7 +80,9 @@ class StoreFull(StoreError):
 
 
 class StoreOwned(StoreError):
-    """Another process owns the store."""
+    """Another process owns the store: a guard, not trouble with the file."""
+
+    exit_code = 5
 
 
 class IllegalStep(Exception):

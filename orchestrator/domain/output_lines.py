@@ -21,6 +21,11 @@ def output_line(custom_id: str, result: bytes) -> bytes:
     return b'{"custom_id":%b,"result":%b}\n' % (_text(custom_id), result)
 
 
+def input_line(custom_id: str, params: bytes) -> bytes:
+    """One line of input, without a newline: a request as it can be handed in again."""
+    return b'{"custom_id":%b,"params":%b}' % (_text(custom_id), params)
+
+
 def output_lines(results: Iterable[tuple[str, bytes]]) -> bytes:
     """The lines of many results, in the order given."""
     encode = _text

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.model import Duplicate, Job, NewJob
+from orchestrator.domain.output_lines import input_line
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import TakenIn, Terms
@@ -17,6 +18,7 @@ from orchestrator.ports.store import IntakeStore
 log = get_logger(__name__)
 
 _WHOLE_FILE: Final = 0
+_RAW_BYTES: Final = 65_536  #: as `ports.source.Problem.raw` says
 
 
 class Intake:
@@ -51,7 +53,7 @@ class Intake:
                 problems = [item for item in chunk if isinstance(item, Problem)]
                 if lines and not reading.is_lost:
                     duplicates = await self._store.add(job.id, lines, self._clock.now())
-                    problems += [_duplicate(source, duplicate) for duplicate in duplicates]
+                    problems += _duplicates(source, lines, duplicates)
                     reading.taken += len(lines) - len(duplicates)
                 if problems:
                     reading.note(problems)
@@ -121,12 +123,16 @@ class _Reading:
         )
 
 
-def _duplicate(source: Source, duplicate: Duplicate) -> Problem:
-    first = f"{source.name}:{duplicate.first_line}"
-    return Problem(
-        line=duplicate.line,
-        field="custom_id",
-        message=f"{duplicate.custom_id!r} is taken by {first}",
-        remedy="give every request of a job a custom_id of its own",
-        raw=duplicate.custom_id.encode()[:65536],
-    )
+def _duplicates(source: Source, lines: list[InputLine], duplicates: list[Duplicate]) -> list[Problem]:
+    """Lines whose custom_id is taken, with both line numbers; `raw` is the request again, as it can be handed in."""
+    by_line = {line.line: line for line in lines}
+    return [
+        Problem(
+            line=duplicate.line,
+            field="custom_id",
+            message=f"{duplicate.custom_id!r} is taken by {source.name}:{duplicate.first_line}",
+            remedy="give every request of a job a custom_id of its own",
+            raw=input_line(duplicate.custom_id, by_line[duplicate.line].params)[:_RAW_BYTES],
+        )
+        for duplicate in duplicates
+    ]

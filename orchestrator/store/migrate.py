@@ -66,7 +66,7 @@ def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Mi
     if not path.exists():
         _create(path, wanted, now, sandbox=sandbox)
         return
-    done = _inspect(path, sandbox=sandbox)
+    done = _inspect(path, known=wanted[-1].version, sandbox=sandbox)
     _check_history(done, wanted, path)
     if len(done) < len(wanted):
         _upgrade(path, wanted[len(done) :], len(done), now)
@@ -113,7 +113,7 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
         connection.close()
 
 
-def _inspect(path: Path, *, sandbox: bool) -> list[tuple[int, str]]:
+def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
     """(version, checksum) of every migration that the file has, read without touching it. Raises if it is not ours."""
     if path.stat().st_nlink > 1:  # each name would have a log of its own: two owners, and a corrupt store
         raise StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
@@ -127,6 +127,9 @@ def _inspect(path: Path, *, sandbox: bool) -> list[tuple[int, str]]:
                     cause="it is empty: if it was a store, its content is lost" if empty else None,
                     hint="choose another path with --db" + ("; or restore a backup" if empty else ""),
                 )
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > known:
+                raise newer_schema(path, version)
             done = [(version, checksum) for version, checksum in connection.execute(SQL["history"])]
             is_sandbox = bool(connection.execute(SQL["sandbox"]).fetchone()[0])
     finally:

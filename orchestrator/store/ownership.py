@@ -47,7 +47,8 @@ class Lock:
                 if time.monotonic() >= deadline:
                     os.close(fd)
                     raise StoreOwned(
-                        f"another process owns {database}", hint="use its socket, or stop it first"
+                        f"another process owns {database}",
+                        hint="`orchestrator submit` and the other commands reach it; or stop it first",
                     ) from None
                 time.sleep(0.02)
             else:

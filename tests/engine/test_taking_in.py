@@ -131,3 +131,14 @@ async def test_a_job_being_read_is_not_planned(tmp_path: Path) -> None:
         job = await world.store.intake.begin(new, "half-1", world.clock.now())
         await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
         assert await world.tick("plan", "submit") == 0
+
+
+@in_a_loop
+async def test_a_duplicate_that_was_left_out_is_kept_whole(tmp_path: Path) -> None:
+    """What `--skip-bad` leaves out can be mended and handed in again: from standard input there is no other copy."""
+    async with new_world(tmp_path / "store.db") as world:
+        taken = await take(world, write(tmp_path / "in.jsonl", ["a", "b", "a"]), skip_bad=True)
+        assert taken.job is not None
+        job = taken.job.id
+        (refused,) = await world.store.read(lambda reads: reads.refused(job))
+        assert (refused.line, refused.raw) == (3, f'{{"custom_id":"a","params":{PARAMS}}}'.encode())

@@ -115,6 +115,13 @@ def newer(path: Path) -> None:
     prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), SECOND])
 
 
+def marked_newer(path: Path) -> None:
+    """A store whose version mark alone is ahead: readers and owners must agree about it."""
+    store_with_a_job(path)
+    with closing(raw(path)) as c:
+        c.execute("PRAGMA user_version = 99")
+
+
 def changed(path: Path) -> None:
     """A store whose migration is not the one we ship."""
     store_with_a_job(path)
@@ -140,13 +147,16 @@ REFUSALS = [
     (other_program, "not a store"),
     (tables_only, "not a store"),
     (newer, "newer version"),
+    (marked_newer, "newer version"),
     (changed, "another form of migration 1"),
     (sandbox, "sandbox work"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("make", "words"), REFUSALS, ids=["empty", "garbage", "stub", "foreign", "nobody", "newer", "changed", "sandbox"]
+    ("make", "words"),
+    REFUSALS,
+    ids=["empty", "garbage", "stub", "foreign", "nobody", "newer", "marked", "changed", "sandbox"],
 )
 def test_a_file_that_is_not_ours_is_refused_and_not_touched(tmp_path: Path, make, words: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - Callable[[Path], object]
     """Exit 8, the bytes as they were, and no file beside it: an empty one may be what a broken disk left of a store."""

@@ -42,7 +42,7 @@ def test_a_second_owner_is_refused_within_its_patience(tmp_path: Path) -> None:
         with pytest.raises(StoreOwned) as refused:
             Lock.take(tmp_path / "store.db", patience_s=0.1)
         assert time.monotonic() - start >= 0.1
-        assert refused.value.exit_code == 8
+        assert refused.value.exit_code == 5
     Lock.take(tmp_path / "store.db", patience_s=0).release()
 
 
