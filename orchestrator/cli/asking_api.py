@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
+
+if TYPE_CHECKING:
+    from orchestrator.ports.provider import Provider
 
 
 class ApiSilent(OrchestratorError):
@@ -27,9 +31,30 @@ def for_a_person() -> Iterator[None]:
 def explained(exc: ProviderError) -> OrchestratorError:
     """What *exc* means for who gave the command."""
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
-        return NeedsPerson("the API refuses this account", cause=exc.message, hint=REMEDIES[exc.blocked])
+        return NeedsPerson("the API refuses this account", cause=exc.message, hint=without_a_job(REMEDIES[exc.blocked]))
     if isinstance(exc, ProviderRefused):
-        return OrchestratorError("the API refused the call", cause=exc.message, hint="orchestrator doctor looks closer")
+        return OrchestratorError(
+            "the API refused the call", cause=exc.message, hint="`orchestrator doctor` looks closer"
+        )
     return ApiSilent(
         "the API cannot be reached", cause=exc.message, hint="check the network; `orchestrator doctor` looks closer"
     )
+
+
+def without_a_job(remedy: str) -> str:
+    """*remedy* for a command that has no job to resume."""
+    for ending in (", then resume the job", "; then resume the job"):
+        remedy = remedy.removesuffix(ending)
+    return remedy
+
+
+async def with_a_key(provider: Provider) -> None:
+    """Find the credentials before the first call. Raises NeedsPerson, UsageError."""
+    from orchestrator.provider.client import AnthropicProvider
+
+    try:
+        if isinstance(provider, AnthropicProvider):
+            await provider.warm()
+    except NeedsPerson as exc:
+        hint = None if exc.hint is None else without_a_job(exc.hint)
+        raise NeedsPerson(exc.message, cause=exc.cause, hint=hint) from exc

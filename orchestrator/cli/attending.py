@@ -37,11 +37,15 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
+    was_silent = False
     with progress:
         while True:
             status, ages, pulse = await orc.link.reader.read(looker.look)
             trouble = orc.health.last_trouble
-            progress.show(status, ages, pulse, trouble)
+            if _waits_for_a_person(status):
+                raise needs_person(status)
+            progress.show(status, ages, pulse, trouble if was_silent else None)
+            was_silent = trouble is not None  # a call that was refused pauses the job before the next look
             if status.job.state in OVER:
                 return status
             _give_up(status, timedelta(seconds=loop.time() - began), patience)
@@ -51,11 +55,13 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
 
 
 def _give_up(status: JobStatus, stayed: timedelta, patience: Patience) -> None:
-    """Raise what ends the waiting for a job that is not over."""
-    if status.job.state is JobState.PAUSED and not is_collecting(status):
-        raise needs_person(status)
+    """Raise TimedOut for a job that is not over in time."""
     if patience.timeout is not None and stayed >= patience.timeout:
         raise timed_out(status)
+
+
+def _waits_for_a_person(status: JobStatus) -> bool:
+    return status.job.state is JobState.PAUSED and not is_collecting(status)
 
 
 def is_collecting(status: JobStatus) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import words
+from orchestrator.cli.asking_api import without_a_job
 from orchestrator.cli.reading import engine_runs
 from orchestrator.config import format_duration
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
@@ -82,14 +83,20 @@ def _unusable(exc: OrchestratorError) -> Finding:
     """Credentials, or the address they are for, that cannot be used."""
     code = 3 if isinstance(exc, NeedsPerson) else 2
     fact = exc.message if exc.cause is None else f"{exc.message}: {exc.cause}"
-    remedy = f"{exc.hint}; without a key, try --sandbox" if code == 3 else exc.hint
+    remedy = f"{without_a_job(str(exc.hint))}; without a key, try --sandbox" if code == 3 else exc.hint
     return Finding(check="credentials", verdict=FAIL, fact=fact, remedy=remedy, exit_code=code)
 
 
 def _refused(exc: ProviderError) -> Finding:
     if isinstance(exc, ProviderRefused):
         code = CREDENTIALS if exc.blocked is None else exc.blocked
-        return Finding(check="api", verdict=FAIL, fact=f"it refuses: {exc.message}", remedy=REMEDIES[code], exit_code=3)
+        return Finding(
+            check="api",
+            verdict=FAIL,
+            fact=f"it refuses: {exc.message}",
+            remedy=without_a_job(REMEDIES[code]),
+            exit_code=3,
+        )
     return Finding(
         check="api",
         verdict=FAIL,
@@ -136,7 +143,7 @@ def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
         yield Finding(check="store", verdict=FAIL, fact=exc.message, remedy=exc.hint, exit_code=8)
         return
     yield _file(path, facts, sandbox=meta.sandbox, thorough=thorough)
-    yield _engine(settings, unfinished=len(jobs))
+    yield _engine(settings, unfinished=len(jobs), sandbox=meta.sandbox)
     yield _sqlite(facts.sqlite)
     if meta.duplicates_total:
         fact = f"{words.batches(meta.duplicates_total)} turned out to have been sent twice"
@@ -155,17 +162,18 @@ def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Fi
     return Finding(check="store", verdict=OK, fact=f"{path}: {kind}, {size}, schema {facts.schema}{soundness}")
 
 
-def _engine(settings: Settings, *, unfinished: int) -> Finding:
+def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
     if engine_runs(settings):
         return Finding(
             check="engine", verdict=OK, fact=f"one runs on this store; {words.count(unfinished, 'job')} not over"
         )
     if unfinished:
+        flag = " --sandbox" if sandbox else ""
         return Finding(
             check="engine",
             verdict=WARN,
             fact=f"none runs, and {words.count(unfinished, 'job')} {'is' if unfinished == 1 else 'are'} not over",
-            remedy="orchestrator serve works on all of them, orchestrator resume JOB on one",
+            remedy=f"`orchestrator serve{flag}` works on all of them, `orchestrator resume JOB{flag}` on one",
         )
     return Finding(check="engine", verdict=OK, fact="none runs, and none is needed")
 

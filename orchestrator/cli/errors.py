@@ -15,40 +15,58 @@ from orchestrator.domain.errors import OrchestratorError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.cli.options import Ask
+
 INTERNAL: Final = 70
+
+#: What is true when a signal ends a command: of any command, of one with a stored job, of one that only read.
+SAFE: Final = "nothing is lost or sent twice"
+STORED: Final = "everything is stored; nothing is lost or sent twice"
+UNTOUCHED: Final = "nothing was stored or sent"
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the command; what it worked on is safe. `hint`: how to go on.
+    """A signal ended the command; what it worked on is safe. `fact`: in which way; `hint`: how to go on.
 
     A KeyboardInterrupt, so that nothing on the way takes it for an error and swallows it.
     """
 
-    def __init__(self, signal_number: int, *, hint: str | None = None) -> None:
+    def __init__(self, signal_number: int, *, fact: str = SAFE, hint: str | None = None) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number
+        self.fact = fact
         self.hint = hint
 
+    def lines(self) -> Iterator[str]:
+        """What a person is told."""
+        yield f"{'interrupted' if self.exit_code == 130 else 'terminated'}: {self.fact}"
+        if self.hint is not None:
+            yield f"{'to start again' if self.fact == UNTOUCHED else 'to go on'}: {self.hint}"
 
-def reported(error: BaseException, *, tracebacks: bool) -> int:
-    """Say on stderr what *error* means for a person, and return the exit code."""
+
+def reported(error: BaseException, *, tracebacks: bool, ask: Ask | None = None) -> int:
+    """Say on stderr what *error* means for a person, and return the exit code.
+
+    ask: what the command line said, for the commands that hints name.
+    """
     match error:
         case OrchestratorError():
-            _say(error.message, error.cause, error.hint)
+            _say(error.message, error.cause, _pasteable(error.hint, ask))
             code = error.exit_code
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         case click.ClickException():
-            _say(_lower(_bare_message(error)), None, _hint_of(error))
+            _say(_lower(_bare_message(error)), None, _pasteable(_hint_of(error), ask))
             code = 2
         case Stopped():
-            _say_stopped(error)
+            for line in error.lines():
+                click.echo(line, err=True)
             code = error.exit_code
         case KeyboardInterrupt() | click.Abort():
             code = 130
         case BaseExceptionGroup() if (inner := _the_one_of_ours(error)) is not None:
-            return reported(inner, tracebacks=tracebacks)
+            return reported(inner, tracebacks=tracebacks, ask=ask)
         case _:
             code = _internal(error)
     if tracebacks and isinstance(error, Exception) and not isinstance(error, click.ClickException | Stopped):
@@ -72,11 +90,10 @@ def _say(message: str, cause: str | None, hint: str | None) -> None:
         click.echo(line, err=True)
 
 
-def _say_stopped(stopped: Stopped) -> None:
-    name = "interrupted" if stopped.exit_code == 130 else "terminated"
-    click.echo(f"{name}: everything is stored; nothing is lost or sent twice", err=True)
-    if stopped.hint is not None:
-        click.echo(f"to go on: {stopped.hint}", err=True)
+def _pasteable(hint: str | None, ask: Ask | None) -> str | None:
+    from orchestrator.cli.pasting import completed
+
+    return hint if hint is None or ask is None else completed(ask, hint)
 
 
 def _internal(error: BaseException) -> int:

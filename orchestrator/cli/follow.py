@@ -87,7 +87,7 @@ def timed_out(status: JobStatus) -> TimedOut:
     return TimedOut(
         f"job {ref} is not over yet; it goes on as long as an engine runs",
         cause="--timeout is over",
-        hint=f"orchestrator resume {ref}{' --sandbox' if status.sandbox else ''} goes on here, "
+        hint=f"`orchestrator resume {ref}{' --sandbox' if status.sandbox else ''}` goes on here, "
         "unless an engine does already",
     )
 
@@ -96,9 +96,9 @@ def needs_person(status: JobStatus) -> NeedsPerson:
     """The job is paused: what for, and what to do."""
     job = status.job
     remedy = REMEDIES.get(str(job.reason_code), "resume the job to go on")
-    again = f"orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}"
+    again = f"`orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}`"
     return NeedsPerson(
         f"job {job.public_id} is paused ({job.reason_code}); nothing is lost",
-        cause=job.reason,
+        cause=None if job.reason is None else job.reason.removesuffix(f" — {remedy}"),  # the hint says it
         hint=f"{remedy}: {again}",
     )

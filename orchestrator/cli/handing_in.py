@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -142,13 +142,23 @@ _JOB_OPTIONS: Final = (
 )
 
 
-def refuse(source_name: str, taken: TakenIn) -> InputError:
-    """An input that was refused as a whole: every problem up to the cap has been said, this is the last word."""
+def refuse(source_name: str, taken: TakenIn, *, may_skip: bool) -> InputError:
+    """An input that was refused as a whole: every problem up to the cap has been said, this is the last word.
+
+    may_skip: the command takes --skip-bad, and it was not given.
+    """
     shown = words.near_path(source_name)
     return InputError(
         f"{shown} has {words.count(taken.problem_count, 'problem')}; nothing was stored or sent",
-        hint="mend them, or leave the bad lines out with --skip-bad",
+        hint="mend them, or leave the bad lines out with --skip-bad"
+        if may_skip and not is_of_the_file(taken.problems)
+        else None,
     )
+
+
+def is_of_the_file(problems: Iterable[Problem]) -> bool:
+    """True if one of *problems* is with the file as a whole: leaving lines out does not help."""
+    return any(problem.line == 0 for problem in problems)
 
 
 def problem_text(source_name: str, problems: Sequence[Problem], total: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.asyncly import Part, drive
 from orchestrator.cli.reading import engine_runs
 from orchestrator.domain.errors import StoreOwned
 
@@ -35,14 +35,14 @@ def orchestrator_for(ask: Ask) -> Orchestrator:
     return Orchestrator(ask.db, sandbox=ask.sandbox, config=ask.config)
 
 
-def steer(ask: Ask, settings: Settings, act: Act[T]) -> tuple[T, bool]:
+def steer(ask: Ask, settings: Settings, act: Act[T], part: Part | None = None) -> tuple[T, bool]:
     """What *act* gives, and whether an engine runs, so that it has an effect at once.
 
     Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
-    process owns the store and does not answer.
+    process owns the store and does not answer. part: see `drive`.
     """
     show_log(ask, settings)
-    return drive(lambda: _steer(ask, settings, act))
+    return drive(lambda: _steer(ask, settings, act), part)
 
 
 async def _steer(ask: Ask, settings: Settings, act: Act[T]) -> tuple[T, bool]:

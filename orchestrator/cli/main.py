@@ -67,7 +67,7 @@ Exit codes:
   4    no such job, batch or request
   5    refused by a guard, such as an engine that owns the store and does not answer
   6    the API never answered; the work is safe
-  7    --timeout reached; the job goes on
+  7    --timeout reached; the job goes on with its engine, or with the next run
   8    the database file: locked, newer, damaged, disk full
   70   a bug in orchestrator
   130  interrupted, 143 terminated; everything is safe
@@ -124,7 +124,7 @@ def _invoke(argv: list[str], ask: Ask) -> int:
 
 def _reported(error: BaseException, ask: Ask) -> int:
     try:
-        return reported(error, tracebacks=ask.verbose >= 2)
+        return reported(error, tracebacks=ask.verbose >= 2, ask=ask)
     except BrokenPipeError:
         return _quiet_pipe()
 

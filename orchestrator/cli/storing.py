@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.handing_in import Input, problem_text, refuse
+from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
+from orchestrator.cli.handing_in import STDIN, Input, problem_text, refuse
 from orchestrator.cli.helm import steer
-from orchestrator.cli.out import say, say_banner, show, show_json
+from orchestrator.cli.out import is_device, say, say_banner, show, show_json
 from orchestrator.cli.reading import FileReader
-from orchestrator.cli.summary import resume_line, say_refused_lines, say_taken_in
+from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
 
@@ -31,14 +32,18 @@ def store_job(ask: Ask, chosen: Input) -> None:
     say_banner(ask, sandbox=ask.sandbox)
     source = chosen.source(settings)
 
+    known: list[str] = []
+
     async def act(commands: Commands, reader: Reader) -> TakenIn:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
-        if taken.job is not None and taken.refused:
+        if taken.job is not None:
+            known.append(resume_line(ask, taken.job.public_id, None))
+        if taken.refused:
             await write_refused(ask, reader, taken, refused_path(chosen, None))
         return taken
 
-    taken, has_engine = steer(ask, settings, act)
-    job = stored(taken, source.name)
+    taken, has_engine = steer(ask, settings, act, lambda stopped: part(ask, stopped, known[0] if known else None))
+    job = stored(taken, source.name, chosen)
     say_taken_in(ask, source.name, source.size_bytes, taken)
     if ask.as_json:
         status = FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job)))
@@ -48,13 +53,19 @@ def store_job(ask: Ask, chosen: Input) -> None:
     _say_who_works(ask, taken, has_engine=has_engine)
 
 
-def stored(taken: TakenIn, source_name: str) -> JobId:
+def part(ask: Ask, stopped: Stopped, go_on: str | None) -> None:
+    """The last words of a command that takes an input in. go_on: the command for the job, once there is one."""
+    stopped.fact = UNTOUCHED if go_on is None else STORED
+    stopped.hint = same_line(ask) if go_on is None else go_on
+
+
+def stored(taken: TakenIn, source_name: str, chosen: Input) -> JobId:
     """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
     if taken.job is not None:
         return taken.job.id
     for line in problem_text(source_name, taken.problems, taken.problem_count):
         click.echo(line, err=True)
-    raise refuse(source_name, taken)
+    raise refuse(source_name, taken, may_skip=not chosen.skip_bad)
 
 
 def public_id(taken: TakenIn) -> str:
@@ -62,35 +73,68 @@ def public_id(taken: TakenIn) -> str:
     return "" if taken.job is None else taken.job.public_id
 
 
-def refused_path(chosen: Input, output: str | None) -> str:
-    """Where lines that were left out go: beside the output, `<its stem>.refused.jsonl`, else into this folder."""
-    if output is None or output == "-":
-        return f"{chosen.stem}.refused.jsonl"
+def refused_path(chosen: Input, output: str | None) -> Path | None:
+    """Where lines that were left out go: beside the output, `<its stem>.refused.jsonl`, else into this folder.
+
+    None: there is no name to go by, so the job's id is it.
+    """
+    if output is None or output == "-" or is_device(output):
+        return None if chosen.path == STDIN else Path(f"{chosen.stem}.refused.jsonl")
     path = Path(output)
     name = path.name
     for ending in (".gz", ".zst", ".jsonl"):
         name = name.removesuffix(ending)
-    return str(path.with_name(f"{name}.refused.jsonl"))
+    return path.with_name(f"{name}.refused.jsonl")
 
 
-async def write_refused(ask: Ask, reader: Reader, taken: TakenIn, path: str) -> None:
-    """Write the lines of the job that were left out, each with its reason, to *path*. Raises OutputError."""
-    from orchestrator.inputs import refused_lines
+async def write_refused(ask: Ask, reader: Reader, taken: TakenIn, path: Path | None) -> None:
+    """Write the lines of the job that were left out, each with its reason, to *path*. Raises OutputError.
+
+    Into a file that is called as the job is, if there is no path or something else lies there.
+    """
     from orchestrator.results import open_sink
 
     if taken.job is None:
         return
-    job, after, written = taken.job.id, 0, 0
+    job = taken.job
+    own = Path(f"{job.public_id}.refused.jsonl")
+    if path is None:
+        path = own
+    elif path.exists() and not await _holds(path, _refused(reader, job.id)):
+        path = path.with_name(own.name)
+    lines = 0
     sink = open_sink(path)
     try:
-        while page := await reader.read(_whole_lines(job, after)):
-            await sink.write(refused_lines(page))
-            after, written = page[-1].line, written + len(page)
+        async for chunk, count in _refused(reader, job.id):
+            await sink.write(chunk)
+            lines += count
         await sink.commit()
     except BaseException:
         await sink.abort()
         raise
-    say_refused_lines(ask, written, path)
+    say_refused_lines(ask, lines, str(path))
+
+
+async def _refused(reader: Reader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
+    """What was left out of *job*, piece by piece: the bytes to write, and of how many problems they tell."""
+    from orchestrator.inputs import refused_lines
+
+    after = 0
+    while page := await reader.read(_whole_lines(job, after)):
+        yield refused_lines(page), len(page)
+        after = page[-1].line
+
+
+async def _holds(path: Path, chunks: AsyncIterator[tuple[bytes, int]]) -> bool:
+    """True if the file at *path* has exactly these bytes; one that cannot be read is somebody else's."""
+    try:
+        with path.open("rb") as file:
+            async for chunk, _ in chunks:
+                if file.read(len(chunk)) != chunk:
+                    return False
+            return file.read(1) == b""
+    except OSError:
+        return False
 
 
 def _whole_lines(job: JobId, after: int) -> Callable[[Reads], list[Problem]]:
@@ -113,4 +157,4 @@ def _say_who_works(ask: Ask, taken: TakenIn, *, has_engine: bool) -> None:
     elif has_engine:
         say(ask, "the engine that is running works on it")
     else:
-        say(ask, f"no engine is running: `orchestrator serve` or `{resume_line(ask, job.public_id, None)}` works on it")
+        say(ask, f"no engine is running: {engine_lines(ask, job.public_id)} works on it")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import look, words
 from orchestrator.cli.out import say
+from orchestrator.cli.pasting import pasteable
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
@@ -46,17 +47,21 @@ def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
     say(ask, _line("done" if perfect else "poor", what, look.outcome_words(status)))
     if output is not None and output != "-":
         say(ask, _line("next", "results", output))
-    ref = f"{status.job.public_id}{_flags(ask)}"
+    ref = status.job.public_id
+    commands = {name: pasteable(ask, f"orchestrator {name} {ref}", sandbox=status.sandbox) for name in _NEXT}
     if output is None:
-        say(ask, f"  next     orchestrator results {ref} -o FILE")
+        say(ask, f"  next     {commands['results']} -o FILE")
     if not perfect:
-        say(ask, f"  next     orchestrator errors {ref}     orchestrator retry {ref}")
+        say(ask, f"  next     {commands['errors']}     {commands['retry']}")
 
 
-def resume_line(ask: Ask, job: str, output: str | None) -> str:
-    """The command that goes on with *job*."""
+_NEXT = ("results", "errors", "retry")
+
+
+def resume_line(ask: Ask, job: str, output: str | None, *, sandbox: bool = False) -> str:
+    """The command that goes on with *job*. sandbox: its store holds sandbox work."""
     out = "" if output is None else f" -o {shlex.quote(output)}"
-    return f"orchestrator resume {job}{out}{_flags(ask)}"
+    return pasteable(ask, f"orchestrator resume {job}{out}", sandbox=sandbox)
 
 
 def same_line(ask: Ask) -> str:
@@ -64,16 +69,10 @@ def same_line(ask: Ask) -> str:
     return shlex.join(["orchestrator", *ask.argv])
 
 
-def _flags(ask: Ask) -> str:
-    """The flags that lead to the same store."""
-    parts = []
-    if ask.db is not None:
-        parts += ["--db", ask.db]
-    if ask.config is not None:
-        parts += ["--config", str(ask.config)]
-    if ask.sandbox:
-        parts.append("--sandbox")
-    return f" {shlex.join(parts)}" if parts else ""
+def engine_lines(ask: Ask, job: str, *, sandbox: bool = False) -> str:
+    """The two commands that work on *job* when no engine does."""
+    serve = pasteable(ask, "orchestrator serve", sandbox=sandbox)
+    return f"`{serve}` or `{resume_line(ask, job, None, sandbox=sandbox)}`"
 
 
 def _line(mark: str, title: str, text: str) -> str:

@@ -50,6 +50,6 @@ def split_wire_id(wire: str) -> tuple[Nonce, int] | None:
     nonce, dash, digits = wire.rpartition("-")
     if not dash or len(nonce) != NONCE_LENGTH or not digits.isascii() or not digits.isdigit():
         return None
-    if digits[0] == "0" or len(digits) > 10:
-        return None
+    if digits[0] == "0" or len(digits) > 10 or int(digits) > MAX_NUMBER:
+        return None  # (a number beyond its bits would run into the next job's requests)
     return Nonce(nonce), int(digits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from orchestrator.domain.answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
@@ -108,6 +109,19 @@ class NewJob:
     betas: tuple[str, ...]
     priority: int = 10
     still_open: bool = False
+
+    @property
+    def is_from_file(self) -> bool:
+        """Its source is a path that may hold something else tomorrow."""
+        return self.source.startswith("/")
+
+
+class Concluded(StrEnum):
+    """What a whole import came to."""
+
+    MADE = "made"  #: a new job runs
+    SAME = "same"  #: its content is a job already
+    CHANGED = "changed"  #: the file was another when a job was made from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.answers import Counts, Meta
+from orchestrator.domain.answers import Counts, Meta, RemoteStatus
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.ids import split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
@@ -24,6 +24,7 @@ from orchestrator.domain.waiting import (
     polite,
 )
 from orchestrator.engine.context import Context
+from orchestrator.engine.reading import asked
 from orchestrator.engine.retention import RETENTION_NEAR, Retention
 from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
@@ -98,10 +99,20 @@ class CollectStage:
             return 0
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
-        if complete(progress, batch.api_counts):
+        if complete(progress, batch.api_counts) or await self._recounted(batch, progress):
             return await self._complete(batch, progress)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
+
+    async def _recounted(self, batch: Batch, progress: Progress) -> bool:
+        """Every id came, but the counts differ: those of the first look at the end may have been stale. Ask again."""
+        if progress.seen != progress.count:
+            return False
+        try:
+            remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+        except ProviderError:
+            return False
+        return remote.status is RemoteStatus.ENDED and complete(progress, remote.counts)
 
     async def _complete(self, batch: Batch, progress: Progress) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
@@ -221,7 +232,9 @@ def complete(progress: Progress, counts: Counts | None) -> bool:
     wanted = Counter(
         succeeded=counts.succeeded, errored=counts.errored, canceled=counts.canceled, expired=counts.expired
     )
-    return +wanted == +Counter(progress.by_kind)
+    # A kind that the API has no count for may hide in any of them: then those that have one must not exceed theirs.
+    counted = Counter({kind: number for kind, number in progress.by_kind.items() if kind in wanted})
+    return counted <= wanted if counted.total() < progress.seen else +counted == +wanted
 
 
 def _patience_is_over(batch: Batch, meta: Meta) -> bool:

@@ -14,11 +14,20 @@ from orchestrator.domain.answers import Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import Batch, Remote
 from orchestrator.domain.states import BatchState
-from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.engine.proof import Foreign, Ours, Unsure, look_up, prove
-from orchestrator.engine.reading import READ_GATE, Gates, asked, pause_for_account, same_account, shut_after, walk
+from orchestrator.engine.reading import (
+    READ_GATE,
+    Gates,
+    asked,
+    pause_for_account,
+    same_account,
+    search_from,
+    shut_after,
+    walk,
+)
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -69,7 +78,7 @@ class DoubtStage:
         ready = [batch for batch in batches if await self._is_ready(batch, top.meta, top.meta.date, now)]
         if not ready:
             return 0
-        look = await self._walk(min(map(_bottom, ready)), now)
+        look = await self._walk(min(map(search_from, ready)), now)
         return sum([await self._advance(batch, look) for batch in ready])
 
     async def _is_ready(self, batch: Batch, meta: Meta, date: datetime, now: datetime) -> bool:
@@ -107,7 +116,7 @@ class DoubtStage:
         fitting = [
             remote
             for remote in look.remotes.values()
-            if remote.counts.total == batch.count and _bottom(batch) <= remote.created_at <= until
+            if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
         ]
         await evidence.add_candidates(batch, await evidence.unclaimed(fitting))
         open_ones = 0
@@ -184,9 +193,3 @@ class DoubtStage:
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
             log.info("batch.void", batch_id=batch.id)
         return int(voided)
-
-
-def _bottom(batch: Batch) -> datetime:
-    """Nothing that was created before this (API's clock) can be *batch*: the cursor, less a margin."""
-    start = batch.cursor_created_at if batch.cursor_created_at is not None else batch.cursor_date
-    return (batch.planned_at if start is None else start) - WALK_MARGIN

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from pathlib import PurePath
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.model import Duplicate, Job, NewJob
+from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
 from orchestrator.domain.output_lines import input_line
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.clock import Clock, Entropy
@@ -65,27 +64,22 @@ class Intake:
         if reading.is_lost or reading.taken == 0:
             await self._store.discard(job.id)
             return reading.outcome(None, attached=False)
-        if not reading.terms.anew:
-            same = await self._store.same_content(source.content_hash, new)
-            if same is not None:
-                await self._store.discard(job.id)
-                return reading.outcome(same, attached=True)
-            await self._refuse_changed(source, new)
-        content = None if new.still_open else source.content_hash  # what is to come is not in it
-        done = await self._store.finish(job.id, content, source.size_bytes, self._clock.now())
-        log.info("job.taken_in", job=done.public_id, requests=done.requests.total, refused=len(reading.refused))
-        return reading.outcome(done, attached=False)
+        how, found = await self._finish(job, source, new, reading.terms)
+        if how is Concluded.CHANGED:
+            raise _changed(source, found)
+        if how is Concluded.SAME:
+            await self._store.discard(job.id)
+            return reading.outcome(found, attached=True)
+        log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=len(reading.refused))
+        return reading.outcome(found, attached=False)
 
-    async def _refuse_changed(self, source: Source, new: NewJob) -> None:
-        """A file that changed under the same name is told, not mixed. The caller discards the import."""
-        old = await self._store.same_source(new.source, new.name)
-        if old is None or not PurePath(new.source).is_absolute():
-            return
-        raise InputError(
-            f"{source.name} is not the same any more as when job {old.public_id} was made from it",
-            cause="its content, API version or betas differ; nothing was stored or sent",
-            hint=f"--new makes another job of all of it; `orchestrator resume {old.public_id}` finishes the old one",
-        )
+    async def _finish(self, job: Job, source: Source, new: NewJob, terms: Terms) -> tuple[Concluded, Job]:
+        content, size, now = source.content_hash, source.size_bytes, self._clock.now()
+        if new.still_open:  # what is to come is not in the content
+            return Concluded.MADE, await self._store.finish(job.id, None, size, now)
+        if terms.anew:
+            return Concluded.MADE, await self._store.finish(job.id, content, size, now)
+        return await self._store.conclude(job.id, new, content, size, now)
 
 
 class _Reading:
@@ -121,6 +115,15 @@ class _Reading:
             problem_count=self._count,
             refused=0 if job is None else len(self.refused),
         )
+
+
+def _changed(source: Source, old: Job) -> InputError:
+    """A file that changed under the same name is told, not mixed. The import is discarded."""
+    return InputError(
+        f"{source.name} is not the same any more as when job {old.public_id} was made from it",
+        cause="its content, API version or betas differ; nothing was stored or sent",
+        hint=f"--new makes another job of all of it; `orchestrator resume {old.public_id}` finishes the old one",
+    )
 
 
 def _duplicates(source: Source, lines: list[InputLine], duplicates: list[Duplicate]) -> list[Problem]:

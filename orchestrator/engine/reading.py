@@ -13,7 +13,7 @@ from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefu
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import JobState
-from orchestrator.domain.waiting import Pace, backoff, polite
+from orchestrator.domain.waiting import WALK_MARGIN, Pace, backoff, polite
 from orchestrator.engine.context import Context
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ async def asked(context: Context, call: Awaitable[T]) -> T:
     """Await *call* and note whether the API answers. Raises what it raises."""
     try:
         answer = await call
+        if isinstance(answer, BatchPage) and answer.meta.date is None:
+            raise ProviderUnreachable("the API's answer has no readable Date header, which doubt is measured by")
     except ProviderRefused as exc:
         context.health.note_answer()
         context.health.note_trouble(exc.message)
@@ -102,11 +104,13 @@ async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> Async
     for a list that says there is more and does not show it: half a walk must never pass for a whole one.
     """
     after: str | None = None
+    seen: set[str] = set()
     while True:
         page = await asked(context, context.provider.page(after_id=after, limit=limit))
         last = page.batches[-1] if page.batches else None
-        if page.has_more and (last is None or last.id == after):
+        if page.has_more and (last is None or last.id in seen):
             raise ProviderUnreachable("the list says that there is more, and does not show it")
+        seen.update(batch.id for batch in page.batches)
         yield page, page.meta
         if not page.has_more or last is None or last.created_at < until:
             return
@@ -119,6 +123,15 @@ def same_account(meta: Meta, organization: str | None, workspace: str | None) ->
         if seen is not None and known is not None and seen != known:
             return False
     return True
+
+
+def search_from(batch: Batch) -> datetime:
+    """Nothing that was created before this (API's clock) can be *batch*: what it listed before the POST, less a margin.
+
+    The cursor's own `created_at` or the Date of that answer, whichever is earlier: one odd time must not hide a batch.
+    """
+    times = [at for at in (batch.cursor_created_at, batch.cursor_date) if at is not None]
+    return min(times, default=batch.planned_at) - WALK_MARGIN
 
 
 def newest(page: BatchPage) -> RemoteBatch | None:

@@ -16,7 +16,7 @@ from orchestrator.domain.answers import (
     TooLarge,
     Unclear,
 )
-from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused, ProviderUnreachable
+from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import Batch
 from orchestrator.engine.body import BatchBody
@@ -117,8 +117,6 @@ class SubmitStage:
         """The cursor, then the intent, committed. None if the API cannot be asked now or the batch moved."""
         try:
             page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
-            if page.meta.date is None:
-                raise ProviderUnreachable("the API's answer has no Date header")
         except ProviderRefused as exc:
             await self._refused(batch, exc)
             return None
@@ -152,9 +150,7 @@ class SubmitStage:
         log.info("batch.answered", batch_id=batch.id, answer=type(answer).__name__)
         match answer:
             case Accepted():
-                context.health.note_answer()
-                await store.accept(batch, answer.batch, answer.meta, now)
-                await self._gates.open(CREATE_GATE)
+                await self._accepted(batch, answer, now)
             case NotSent():
                 context.health.note_trouble(answer.why)
                 await self._not_sent(batch, answer, now)
@@ -176,6 +172,16 @@ class SubmitStage:
                 await self._gates.shut(CREATE_GATE, answer.why, None)
             case _:
                 assert_never(answer)
+
+    async def _accepted(self, batch: Batch, answer: Accepted, now: datetime) -> None:
+        """A clear yes, unless the id is one that we know as another batch's: then nothing is clear."""
+        self._context.health.note_answer()
+        if not await self._context.store.evidence.unclaimed([answer.batch]):
+            why = f"the API answered with {answer.batch.id}, which is another batch"
+            await self._context.store.submit.doubt(batch, why, now)
+            return
+        await self._context.store.submit.accept(batch, answer.batch, answer.meta, now)
+        await self._gates.open(CREATE_GATE)
 
     async def _not_sent(self, batch: Batch, answer: NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES

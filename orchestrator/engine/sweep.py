@@ -12,11 +12,11 @@ from datetime import datetime
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import Batch
-from orchestrator.domain.waiting import RETENTION, SWEEP_FOR, WALK_MARGIN
+from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.engine.proof import Foreign, Ours, Unsure, prove
-from orchestrator.engine.reading import READ_GATE, Gates, same_account, shut_after, walk
+from orchestrator.engine.reading import READ_GATE, Gates, same_account, search_from, shut_after, walk
 
 
 class SweepStage:
@@ -47,7 +47,7 @@ class SweepStage:
         found = 0
         date: datetime | None = None
         undecided: set[int] = set()
-        async with aclosing(walk(self._context, min(map(_bottom, closed), default=now))) as pages:
+        async with aclosing(walk(self._context, min(map(search_from, closed), default=now))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
@@ -82,12 +82,7 @@ class SweepStage:
             await self._context.store.sweep.swept(batch)
 
 
-def _bottom(batch: Batch) -> datetime:
-    start = batch.cursor_created_at if batch.cursor_created_at is not None else batch.cursor_date
-    return (batch.planned_at if start is None else start) - WALK_MARGIN
-
-
 def _may_be(batch: Batch, remote: RemoteBatch) -> bool:
     """Its size, and created between its cursor and the end of its sweep."""
     in_time = batch.closed_date is None or remote.created_at <= batch.closed_date + SWEEP_FOR
-    return remote.counts.total == batch.count and remote.created_at >= _bottom(batch) and in_time
+    return remote.counts.total == batch.count and remote.created_at >= search_from(batch) and in_time

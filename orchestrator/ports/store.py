@@ -13,6 +13,7 @@ from orchestrator.domain.answers import Meta, RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, Nonce, RemoteId
 from orchestrator.domain.model import (
     Batch,
+    Concluded,
     Duplicate,
     ErrorGroup,
     Event,
@@ -36,14 +37,6 @@ from orchestrator.ports.source import InputLine, Problem
 class IntakeStore(Protocol):
     """A job and its requests come in, whole or not at all."""
 
-    async def same_content(self, content_hash: str, new: NewJob) -> Job | None:
-        """The newest job made of the same bytes for the same headers, or None."""
-        ...
-
-    async def same_source(self, source: str, name: str) -> Job | None:
-        """The newest job made from *source* under *name*, or None."""
-        ...
-
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
         """A new job, importing; nothing of it is planned before `finish`."""
         ...
@@ -66,6 +59,16 @@ class IntakeStore(Protocol):
 
     async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
         """The whole input is in: the job runs from here on."""
+        ...
+
+    async def conclude(
+        self, job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime
+    ) -> tuple[Concluded, Job]:
+        """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
+
+        Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
+        it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
+        """
         ...
 
     async def discard(self, job: JobId) -> None:

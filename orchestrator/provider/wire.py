@@ -21,9 +21,12 @@ _MESSAGE_MAX: Final = 2000
 _SNIPPET_MAX: Final = 120
 _SECONDS: Final = re.compile(r"\d{1,12}(\.\d{1,9})?")
 
+#: What arithmetic on times can bear, with room on both sides.
+_YEARS: Final = range(2000, 9000)
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 _Id = Annotated[str, msgspec.Meta(pattern=r"^msgbatch_[!-~]+$", max_length=256)]
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+#: A batch has at most 100,000 requests; ten times that is no count of one.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Unreadable(ValueError):
@@ -129,11 +132,18 @@ def _remote(batch: _Batch) -> RemoteBatch:
             canceled=counts.canceled,
             expired=counts.expired,
         ),
-        created_at=batch.created_at.astimezone(UTC),
-        expires_at=batch.expires_at.astimezone(UTC),
-        ended_at=None if batch.ended_at is None else batch.ended_at.astimezone(UTC),
-        archived_at=None if batch.archived_at is None else batch.archived_at.astimezone(UTC),
+        created_at=_instant(batch.created_at),
+        expires_at=_instant(batch.expires_at),
+        ended_at=None if batch.ended_at is None else _instant(batch.ended_at),
+        archived_at=None if batch.archived_at is None else _instant(batch.archived_at),
     )
+
+
+def _instant(at: datetime) -> datetime:
+    """*at* in UTC. A time outside of these years is no time: such as Go's zero, the year 1. Raises Unreadable."""
+    if at.year not in _YEARS:
+        raise Unreadable(f"{at.isoformat()} is no time of a batch")
+    return at.astimezone(UTC)
 
 
 def read_trouble(body: bytes, headers: Mapping[str, str]) -> Trouble:
@@ -191,6 +201,6 @@ def _http_date(value: str | None) -> datetime | None:
         return None
     try:
         date = parsedate_to_datetime(value)
-        return None if date.tzinfo is None else date.astimezone(UTC)
+        return None if date.tzinfo is None or date.year not in _YEARS else date.astimezone(UTC)
     except (ValueError, OverflowError, IndexError, TypeError):
         return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
-from orchestrator.domain.model import Duplicate, Job, NewJob
+from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.connection import Database
 from orchestrator.store.payload import encode_block
@@ -26,19 +26,6 @@ class SqliteIntake:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-
-    async def same_content(self, content_hash: str, new: NewJob) -> Job | None:
-        """The newest job made of the same bytes for the same headers, or None."""
-        values = {
-            "content_hash": content_hash,
-            "api_version": new.api_version,
-            "betas": join_betas(new.betas),
-        }
-        return await self._db.read(partial(_one_job, "job_with_content", values))
-
-    async def same_source(self, source: str, name: str) -> Job | None:
-        """The newest job made from *source* under *name*, or None."""
-        return await self._db.read(partial(_one_job, "job_from_source", {"source": source, "name": name}))
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
         """A new job, importing; nothing of it is planned before `finish`."""
@@ -67,6 +54,16 @@ class SqliteIntake:
     async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
         """The whole input is in: the job runs from here on."""
         return await self._db.write(partial(_finish, job, content_hash, size_bytes, now))
+
+    async def conclude(
+        self, job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime
+    ) -> tuple[Concluded, Job]:
+        """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
+
+        Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
+        it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
+        """
+        return await self._db.write(partial(_conclude, job, new, content_hash, size_bytes, now))
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat."""
@@ -169,6 +166,19 @@ def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tupl
         else:
             duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first))
     return list(fresh.values()), duplicates
+
+
+def _conclude(
+    job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime, c: sqlite3.Connection
+) -> tuple[Concluded, Job]:
+    headers = {"api_version": new.api_version, "betas": join_betas(new.betas)}
+    same = _one_job("job_with_content", {"content_hash": content_hash, **headers}, c)
+    if same is not None:
+        return Concluded.SAME, same
+    old = _one_job("job_from_source", {"source": new.source, "name": new.name}, c) if new.is_from_file else None
+    if old is not None:
+        return Concluded.CHANGED, old
+    return Concluded.MADE, _finish(job, content_hash, size_bytes, now, c)
 
 
 def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime, c: sqlite3.Connection) -> Job:

@@ -115,6 +115,8 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
 
 def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
     """(version, checksum) of every migration that the file has, read without touching it. Raises if it is not ours."""
+    if not path.is_file():
+        raise StoreError(f"{path} is not a file", hint="choose another path with --db")
     if path.stat().st_nlink > 1:  # each name would have a log of its own: two owners, and a corrupt store
         raise StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
     connection = connect_reader(path, untouched=not _beside(path.resolve(), "-wal").exists())

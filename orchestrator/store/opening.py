@@ -11,6 +11,7 @@ from typing import Final
 
 from orchestrator.domain.errors import OrchestratorError, StoreError, StoreFull
 
+_FULL_HINT: Final = "free some space; a daemon goes on by itself, else run the command again"
 _BUSY_MS: Final = 5000
 _WRITER_PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -77,7 +78,9 @@ def translated(exc: sqlite3.DatabaseError) -> OrchestratorError:
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_FULL"):
         return StoreFull(
-            "the disk that holds the store is full", cause=str(exc), hint="free some space; work goes on by itself"
+            "the disk that holds the store is full",
+            cause=str(exc),
+            hint=_FULL_HINT,
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(

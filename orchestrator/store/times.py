@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def to_text(at: datetime) -> str:
     """`2026-11-23T06:18:52.000000Z`; *at* must be aware."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_text_or_none(at: datetime | None) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
-from orchestrator.domain.answers import Counts
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job
 
 MINUTE = timedelta(minutes=1)
@@ -93,30 +96,60 @@ async def test_results_that_never_come_fail_loudly_after_ten_downloads_and_a_day
         assert world.machine.calls["results"] >= 10
 
 
+class Skewed:
+    """An API whose counts are wrong in every answer about one batch; all else is the real provider's."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def retrieve(self, remote_id: str) -> RemoteBatch:
+        """The batch, with one success called an error."""
+        return skewed(await self._inner.retrieve(remote_id))
+
+
+def skewed(remote: RemoteBatch) -> RemoteBatch:
+    """The same batch, with one success called an error."""
+    counts = replace(remote.counts, succeeded=remote.counts.succeeded - 1, errored=1)
+    return replace(remote, counts=counts)
+
+
+async def ended_with_skewed_counts(world: World) -> JobId:
+    """A job whose batch has ended; the counts that came with the news are wrong."""
+    job = await world.submit(20)
+    await world.tick("plan", "submit")
+    world.advance(15 * MINUTE)
+    (remote,) = (await world.provider.page(after_id=None, limit=1)).batches
+    (batch,) = await world.batches(job.id)
+    assert await world.store.poll.ended(batch, skewed(remote), world.clock.now())
+    await world.tick("collect")
+    assert (await world.status(job.id)).job.requests.succeeded == 20
+    return job.id
+
+
 @in_a_loop
 async def test_counts_that_disagree_are_given_the_same_patience_and_then_told(tmp_path: Path) -> None:
     """Promise 3: all ids came but the API's counts are others: nothing is lost, a person is told."""
-    async with new_world(tmp_path / "store.db") as world:
-        job = await world.submit(20)
-        await world.tick("plan", "submit")
-        world.advance(15 * MINUTE)
-        (remote,) = (await world.provider.page(after_id=None, limit=1)).batches
-        (batch,) = await world.batches(job.id)
-        skewed = Counts(succeeded=19, errored=1)
-        lying = type(remote)(
-            id=remote.id,
-            status=remote.status,
-            counts=skewed,
-            created_at=remote.created_at,
-            expires_at=remote.expires_at,
-        )
-        assert await world.store.poll.ended(batch, lying, world.clock.now())
-        await world.tick("collect")
-        assert (await world.status(job.id)).job.requests.succeeded == 20
-        assert await world.states(job.id) == ["ended"]
+    async with new_world(
+        tmp_path / "store.db", wrap=lambda context: replace(context, provider=Skewed(context.provider))
+    ) as world:
+        job = await ended_with_skewed_counts(world)
+        assert await world.states(job) == ["ended"]
         await world.settle(step=10 * MINUTE)
-        assert await world.attention(job.id) == ["counts_disagree"]
-        assert (await world.status(job.id)).job.state == "finished"
+        assert await world.attention(job) == ["counts_disagree"]
+        assert (await world.status(job)).job.state == "finished"
+
+
+@in_a_loop
+async def test_counts_that_were_stale_at_the_end_are_asked_for_again(tmp_path: Path) -> None:
+    """Promise 3: the API's last word counts, not the one it gave in the first second."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await ended_with_skewed_counts(world)
+        await world.tick("settle")
+        assert await world.states(job) == ["settled"]
+        assert world.machine.calls["results"] == 1
 
 
 @in_a_loop

@@ -227,3 +227,19 @@ async def test_an_intent_without_an_answer_is_in_doubt_after_a_crash(tmp_path: P
             assert await second.states(job.id) == ["in_doubt"]
             await finished_once(second, job.id, 30)
             assert second.creates == 1
+
+
+@in_a_loop
+async def test_a_cursor_from_the_future_hides_no_batch(tmp_path: Path) -> None:
+    """Promise 2: one odd `created_at` at the top of the list must not end the search above our own batch."""
+    async with new_world(tmp_path / "store.db") as world:
+        world.clock.advance(timedelta(0), api=timedelta(hours=2))
+        (ahead,) = world.machine.add_foreign(3)
+        world.machine._by_id[ahead].created_at += timedelta(minutes=30)
+        job = await world.submit(10)
+        await world.tick("plan")
+        world.script("create", "drop_after_accept")
+        await world.tick("submit")
+        await world.settle()
+        assert world.machine.batches_created == 1
+        assert (await world.status(job.id)).job.requests.succeeded == 10

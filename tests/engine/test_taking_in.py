@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -142,3 +143,15 @@ async def test_a_duplicate_that_was_left_out_is_kept_whole(tmp_path: Path) -> No
         job = taken.job.id
         (refused,) = await world.store.read(lambda reads: reads.refused(job))
         assert (refused.line, refused.raw) == (3, f'{{"custom_id":"a","params":{PARAMS}}}'.encode())
+
+
+@in_a_loop
+async def test_many_who_bring_the_same_file_at_once_share_one_job(tmp_path: Path) -> None:
+    """Promise 7: looking whether the content is there and letting it run are one step; else it is bought again."""
+    async with new_world(tmp_path / "store.db") as world:
+        path = write(tmp_path / "in.jsonl", [f"r{i}" for i in range(30)])
+        taken = await asyncio.gather(*(take(world, path) for _ in range(6)))
+        assert len({each.job.id for each in taken if each.job is not None}) == 1
+        assert sorted(each.attached for each in taken) == [False] + [True] * 5
+        await world.settle()
+        assert world.machine.batches_created == 1

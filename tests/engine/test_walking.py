@@ -27,6 +27,10 @@ class OddList:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
+    async def _first(self, limit: int) -> BatchPage:
+        page: BatchPage = await self._inner.page(after_id=None, limit=limit)
+        return replace(page, batches=page.batches[::-1], has_more=True)
+
     async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
         """A page that is wrong in one way."""
         small = min(limit, 3)
@@ -34,6 +38,8 @@ class OddList:
         match self._how:
             case "repeats":
                 return replace(page, has_more=True)
+            case "rounds":  # the second page is the first again, and so on
+                return replace(page, has_more=True) if after_id is None else await self._first(small)
             case "empty":
                 return replace(page, batches=() if after_id else page.batches, has_more=True)
             case _:
@@ -49,7 +55,7 @@ async def seen(context: Context) -> int:
     return count
 
 
-@pytest.mark.parametrize("how", ["repeats", "empty"])
+@pytest.mark.parametrize("how", ["repeats", "empty", "rounds"])
 @in_a_loop
 async def test_a_list_that_hides_what_it_announces_is_no_list(tmp_path: Path, how: str) -> None:
     """Promise 2: half a walk must never pass for a whole one, and a page that repeats must not hold us for ever."""

@@ -188,14 +188,21 @@ def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
         "            await asyncio.sleep(60)\n"
         "        except asyncio.CancelledError:\n"
         "            print('not yet', flush=True)\n"
-        "drive(work)\n"
+        "def part(stopped):\n"
+        "    stopped.hint = 'orchestrator resume x'\n"
+        "drive(work, part)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", stubborn], env=program.env(), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", stubborn], env=program.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         for said in (b"begun\n", b"not yet\n"):
             assert process.stdout.readline() == said
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
+        told = process.stderr.read().decode().splitlines()
+    assert told == ["interrupted: nothing is lost or sent twice", "to go on: orchestrator resume x"]
 
 
 def test_the_module_is_the_same_command(program: Program) -> None:

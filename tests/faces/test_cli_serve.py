@@ -11,6 +11,7 @@ import pytest
 from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, write_lines
 
 from orchestrator.cli.systemd import ALIVE, READY, Notifier
+from orchestrator.domain.errors import StoreOwned
 
 RUNS = "the engine runs on"
 
@@ -77,7 +78,9 @@ def test_pause_resume_and_cancel_reach_the_engine(program: Program) -> None:
         engine.says(RUNS)
         job = program("submit", "in.jsonl", "--sandbox").out.strip()
         assert program("pause", job, "--sandbox", "--json").facts["state"] == "paused"
+        assert "is paused already" in program("pause", job, "--sandbox").out
         assert program("resume", job, "--sandbox", "--json").facts["state"] == "running"
+        assert "is running already" in program("resume", job, "--sandbox").out
         assert program("cancel", job, "--sandbox", "--json").facts["state"] in {"canceling", "canceled"}
         assert engine.signal(signal.SIGTERM).code == 0
 
@@ -92,7 +95,7 @@ def test_a_second_daemon_is_refused(program: Program) -> None:
     """One owner per store."""
     with program.started("serve", "--sandbox") as engine:
         engine.says(RUNS)
-        assert program("serve", "--sandbox").code == 8
+        assert program("serve", "--sandbox").code == StoreOwned.exit_code
 
 
 def test_systemd_is_told_ready_alive_and_stopping(program: Program) -> None:

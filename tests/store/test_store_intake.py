@@ -29,7 +29,7 @@ from store.store_world import (
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Duplicate
+from orchestrator.domain.model import Concluded, Duplicate
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.store import Reads, Store
@@ -189,19 +189,17 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 1)
-            same = await store.intake.same_content("hash of job", new_job("any name"))
-            assert same is not None
-            assert same.id == job.id
+            again = await store.intake.begin(new_job("any name"), "again-1", NOW)
+            how, same = await store.intake.conclude(again.id, new_job("any name"), "hash of job", 1, NOW)
+            assert (how, same.id) == (Concluded.SAME, job.id)
             assert same.betas == ("a", "b"), "kept in order: the order of --beta is no difference"
-            assert await store.intake.same_content("other", new_job()) is None
             with closing(raw(store.path)) as c:
                 c.execute("UPDATE job SET betas = 'a'")
-            assert await store.intake.same_content("hash of job", new_job()) is None
-            importing = await store.intake.begin(new_job("other"), "other-1", NOW)
-            assert await store.intake.same_source("/other", "other") is None, "an import is not a job yet"
-            await store.intake.finish(importing.id, "h2", 1, NOW)
-            found = await store.intake.same_source("/other", "other")
-            assert found is not None
+            how, made = await store.intake.conclude(again.id, new_job("any name"), "hash of job", 1, NOW)
+            assert (how, made.id) == (Concluded.MADE, again.id)
+            other = await store.intake.begin(new_job("any name"), "other-1", NOW)
+            how, old = await store.intake.conclude(other.id, new_job("any name"), "h2", 1, NOW)
+            assert (how, old.id) == (Concluded.CHANGED, again.id), "the same file held something else"
 
     asyncio.run(run())
 

@@ -61,3 +61,10 @@ def test_request_ids_round_trip_and_keep_the_order_of_the_file(job: int, number:
     assert (job_of(key), number_of(key)) == (job, number)
     assert request_id(JobId(job), 0) < key < request_id(JobId(job + 1), 0)
     assert key < 2**63
+
+
+def test_a_number_beyond_its_bits_is_no_wire_id_of_ours() -> None:
+    """2**32 + 1 shifted into an odd job would be its request 1: a stranger's line must not become an answer."""
+    nonce = Nonce("a" * NONCE_LENGTH)
+    assert split_wire_id(f"{nonce}-{MAX_NUMBER}") == (nonce, MAX_NUMBER)
+    assert split_wire_id(f"{nonce}-{MAX_NUMBER + 2}") is None

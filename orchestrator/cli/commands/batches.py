@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import for_a_person
+from orchestrator.cli.asking_api import for_a_person, with_a_key
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.batches_text import batch_lines, batch_view, remote_table, remote_view
 from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
@@ -99,6 +99,7 @@ async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[Remo
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
+            await with_a_key(provider)
             page = await provider.page(after_id=None, limit=min(limit, 1000))
             found = list(page.batches)
             while page.has_more and page.batches and len(found) < limit:

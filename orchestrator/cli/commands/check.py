@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.handing_in import STDIN, STDIN_NAME, Input, header_options, input_argument, problem_text
+from orchestrator.cli.handing_in import (
+    STDIN,
+    STDIN_NAME,
+    Input,
+    header_options,
+    input_argument,
+    is_of_the_file,
+    problem_text,
+)
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
 from orchestrator.domain.errors import NoSuchThing
@@ -45,7 +53,7 @@ def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], m
     chosen = Input(path=path, api_version=api_version, beta=beta)
     most, is_exact = _max_requests(settings)
     caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
-    plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems))
+    plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), read_only)
     name = STDIN_NAME if path == STDIN else path
     if ask.as_json:
         show_json(_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox))
@@ -75,7 +83,8 @@ def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
     for line in problem_text(name, plan.problems, plan.problem_count):
         show(f"  {line}")
     if plan.problem_count:
-        show("nothing of it would be sent; with --skip-bad `run` leaves these lines out")
+        can_skip = plan.requests and not is_of_the_file(plan.problems)
+        show("nothing of it would be sent" + ("; with --skip-bad `run` leaves these lines out" if can_skip else ""))
         return
     total = sum(size for _, size in plan.batches)
     most_text = f"at most {most:,} requests each" + ("" if is_exact else " (up to 998 more: the store will choose)")

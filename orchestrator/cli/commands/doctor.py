@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from orchestrator.cli import words
 from orchestrator.cli.asyncly import drive
-from orchestrator.cli.diagnosis import FAIL, api_findings, exit_code_of, local_findings
+from orchestrator.cli.diagnosis import FAIL, Finding, api_findings, exit_code_of, local_findings
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.helm import show_log
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
+from orchestrator.cli.pasting import completed
 
 EXAMPLES = """
 Examples:
@@ -37,6 +38,7 @@ def doctor(ask: Ask, thorough: bool) -> int:
     show_log(ask, settings)
     findings = drive(lambda: api_findings(settings, sandbox=ask.sandbox))
     findings += local_findings(settings, thorough=thorough)
+    findings = [_pasteable(ask, finding) for finding in findings]
     if ask.as_json:
         facts = [asdict(finding) for finding in findings]
         show_json({"checks": facts, "healthy": all(f.verdict != FAIL for f in findings), "sandbox": ask.sandbox})
@@ -48,3 +50,7 @@ def doctor(ask: Ask, thorough: bool) -> int:
         if finding.remedy is not None:
             show(f"{'':<18} -> {words.plain(finding.remedy)}")
     return exit_code_of(findings)
+
+
+def _pasteable(ask: Ask, finding: Finding) -> Finding:
+    return finding if finding.remedy is None else replace(finding, remedy=completed(ask, finding.remedy))

@@ -12,8 +12,10 @@ from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json
+from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import FileReader, chosen_job, engine_runs, reading
+from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
@@ -68,7 +70,8 @@ def ls(ask: Ask, limit: int, unfinished: bool) -> None:
         return
     show_banner(ask, sandbox=sandbox)
     if not statuses:
-        show("no jobs" if unfinished else "no jobs yet: orchestrator run INPUT makes one")
+        makes = pasteable(ask, "orchestrator run INPUT", sandbox=sandbox)
+        show("no jobs" if unfinished else f"no jobs yet: `{makes}` makes one")
         return
     show(jobs_table(statuses, pulse_of(settings, sandbox=sandbox)))
     if has_more:
@@ -96,10 +99,10 @@ def status(ask: Ask, job: str | None) -> None:
     show_banner(ask, sandbox=found.sandbox)
     show("\n".join(status_lines(found, ages, pulse_of(settings, sandbox=found.sandbox))))
     if chosen.state not in OVER and not engine_runs(settings):
-        again = f"orchestrator resume {chosen.public_id}{' --sandbox' if found.sandbox else ''}"
-        say(ask, f"no engine is running on this store; `{again}` or `orchestrator serve` goes on")
+        works = engine_lines(ask, chosen.public_id, sandbox=found.sandbox)
+        say(ask, f"no engine is running on this store; {works} goes on")
     if others:
-        say(ask, f"{len(others)} more not over: orchestrator ls --unfinished")
+        say(ask, f"{len(others)} more not over: {pasteable(ask, 'orchestrator ls --unfinished')}")
 
 
 @click.command("watch", cls=TeachingCommand, examples=WATCH_EXAMPLES)
@@ -116,7 +119,7 @@ def watch(ask: Ask, job: str | None) -> None:
         chosen = chosen_job(reads, job)
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
-    _warn_if_idle(ask, chosen)
+    _warn_if_idle(ask, chosen, sandbox=sandbox)
     reader = FileReader(settings.database.path)
     found = follow(Looker(chosen.id, settings), reader, progress_for(ask), timeout=None, is_over=is_over)
     if ask.as_json:
@@ -137,7 +140,7 @@ def wait(ask: Ask, job: str, timeout: timedelta | None) -> int:
         chosen = reads.find(job)
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
-    _warn_if_idle(ask, chosen)
+    _warn_if_idle(ask, chosen, sandbox=sandbox)
     reader = FileReader(settings.database.path)
     found = follow(Looker(chosen.id, settings), reader, progress_for(ask), timeout=timeout, is_over=_waits_for_nobody)
     if ask.as_json:
@@ -154,6 +157,7 @@ def _waits_for_nobody(job: Job) -> bool:
     return is_over(job) or job.state is JobState.PAUSED
 
 
-def _warn_if_idle(ask: Ask, job: Job) -> None:
+def _warn_if_idle(ask: Ask, job: Job, *, sandbox: bool) -> None:
     if job.state not in OVER and not engine_runs(ask.settings()):
-        say(ask, "no engine is running on this store: nothing moves until `orchestrator serve`, `run` or `resume`")
+        works = engine_lines(ask, job.public_id, sandbox=sandbox)
+        say(ask, f"no engine is running on this store: nothing moves until {works} does")

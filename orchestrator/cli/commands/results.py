@@ -11,6 +11,7 @@ from orchestrator.cli.asyncly import drive
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
+from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.reading import FileReader, reading
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import ErrorGroup, JobStatus
@@ -109,7 +110,7 @@ def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
             show(f"         {source}:{line}  {words.plain(custom_id)}")
     if sum(group.count for group in found) < failed:
         say(ask, f"there are more causes: --groups {groups * 4} shows them")
-    again = f"orchestrator retry {status.job.public_id}{' --sandbox' if status.sandbox else ''}"
+    again = pasteable(ask, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
     say(ask, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")
 
 

@@ -17,11 +17,11 @@ from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.handing_in import STDIN, Input, job_input
 from orchestrator.cli.helm import orchestrator_for, show_log, steer
 from orchestrator.cli.options import Ask, Duration, common, job_argument
-from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
+from orchestrator.cli.out import is_device, say, say_banner, show, show_json, writing_to
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import engine_runs, reading
-from orchestrator.cli.storing import refused_path, store_job, stored, write_refused
-from orchestrator.cli.summary import resume_line, same_line, say_end, say_taken_in
+from orchestrator.cli.storing import part, public_id, refused_path, store_job, stored, write_refused
+from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
 
@@ -45,7 +45,8 @@ Examples:
 
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
 If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
-Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered, 7 --timeout.
+Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered,
+7 --timeout (the job goes on with its engine, or with the next run).
 """
 
 RESUME_EXAMPLES = """
@@ -91,7 +92,7 @@ def run(
     """
     if detach:
         if output is not None:
-            raise Mistake("--detach writes no results", hint="orchestrator results JOB -o OUT writes them, later")
+            raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o OUT` writes them, later")
         store_job(ask, chosen)
         return 0
     settings = ask.settings()
@@ -100,11 +101,12 @@ def run(
     say_banner(ask, sandbox=ask.sandbox)
     _say_reading(ask, chosen.path)
     running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), place)
-    try:
-        status = drive(lambda: running.run_input(chosen))
-    except Stopped as stop:
-        stop.hint = running.resume_line if chosen.new or chosen.path == STDIN else same_line(ask)
-        raise
+
+    def words_at_the_end(stopped: Stopped) -> None:
+        is_repeatable = not chosen.new and chosen.path != STDIN
+        part(ask, stopped, same_line(ask) if running.resume_line and is_repeatable else running.resume_line)
+
+    status = drive(lambda: running.run_input(chosen), words_at_the_end)
     return _finish(ask, status, place)
 
 
@@ -132,11 +134,8 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
         return _unpause(ask, settings, found)
     show_log(ask, settings)
     running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), output)
-    try:
-        status = drive(lambda: running.resume_job(found))
-    except Stopped as stop:
-        stop.hint = running.resume_line
-        raise
+    again = resume_line(ask, found.public_id, output, sandbox=sandbox)
+    status = drive(lambda: running.resume_job(found), lambda stopped: part(ask, stopped, again))
     return _finish(ask, status, output)
 
 
@@ -155,7 +154,8 @@ class _Running:
         source = chosen.source(self._settings)
         async with orchestrator_for(self._ask) as orc:
             taken = await orc.submit_source(source, chosen.new_job(self._settings), chosen.terms())
-            key = stored(taken, source.name)
+            key = stored(taken, source.name, chosen)
+            self.resume_line = resume_line(self._ask, public_id(taken), self._output)
             say_taken_in(self._ask, source.name, source.size_bytes, taken)
             if taken.refused:
                 await write_refused(self._ask, orc.link.reader, taken, refused_path(chosen, self._output))
@@ -168,7 +168,6 @@ class _Running:
 
     async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
         job = await orc.link.reader.read(lambda reads: reads.get(key))
-        self.resume_line = resume_line(self._ask, job.public_id, self._output)
         if not orc.embedded:
             say(self._ask, "another process runs the engine on this store: it does the work, this one watches")
         if job.state is JobState.PAUSED and await orc.link.commands.resume(key):
@@ -204,7 +203,7 @@ def _check_output(ask: Ask, output: str) -> None:
     if output == "-":
         if ask.as_json:
             raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o OUT")
-    else:
+    elif not is_device(output):
         check_writable(output)
 
 
@@ -232,8 +231,11 @@ def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
         show_json(job_view(status))
     elif did_apply:
         show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
+    elif status.job.state is JobState.RUNNING:
+        show(f"{job.public_id} is running already")
     else:
         show(f"{job.public_id} is not paused: {look.sentence(status)}")
     if not has_engine and status.job.state not in OVER:
-        say(ask, f"no engine is running: `orchestrator serve` or `{resume_line(ask, job.public_id, None)}` works on it")
+        works = engine_lines(ask, job.public_id, sandbox=status.sandbox)
+        say(ask, f"no engine is running: {works} works on it")
     return 0

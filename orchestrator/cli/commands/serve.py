@@ -13,6 +13,7 @@ from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, say_banner
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
+from orchestrator.domain.errors import StoreOwned
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -23,6 +24,9 @@ Examples:
   orchestrator serve 2>> orchestrator.log    the log goes to stderr, as JSON when that is no terminal
   systemd: Type=notify, WatchdogSec=60, ExecStart=/usr/local/bin/orchestrator serve, Restart=always
 """
+
+
+_HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestrator ls` shows them; or stop it first"
 
 
 @click.command("serve", cls=TeachingCommand, examples=EXAMPLES)
@@ -38,6 +42,8 @@ def serve(ask: Ask) -> None:
     say_banner(ask, sandbox=ask.sandbox)
     try:
         drive(lambda: _serve(ask, settings))
+    except StoreOwned as exc:
+        raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
         say(ask, "the engine has stopped; everything is stored")
 

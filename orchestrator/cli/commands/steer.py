@@ -15,11 +15,13 @@ from orchestrator.cli.reading import FileReader, engine_runs, reading
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.views import does_not_apply, job_view
 from orchestrator.ports.commands import Commands, Reader
+
+_STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
+_MANY_GROUPS = 10_000
 
 PAUSE_EXAMPLES = """
 Examples:
@@ -71,9 +73,11 @@ def pause(ask: Ask, job: str) -> None:
         return await commands.pause(found.id)
 
     did_apply, _ = steer(ask, settings, act)
-    if not did_apply:
-        raise does_not_apply("pause", found)
-    _tell(ask, settings, found.id, f"{found.public_id} is paused; {resume_line(ask, found.public_id, None)} goes on")
+    now = _now(settings, found)
+    if not did_apply and now.job.state is not JobState.PAUSED:
+        raise does_not_apply("pause", now.job)
+    again = resume_line(ask, found.public_id, None, sandbox=now.sandbox)
+    _tell(ask, now, f"{found.public_id} is paused{'' if did_apply else ' already'}; `{again}` goes on")
 
 
 @click.command("cancel", cls=TeachingCommand, examples=CANCEL_EXAMPLES)
@@ -88,10 +92,12 @@ def cancel(ask: Ask, job: str) -> None:
         return await commands.cancel(found.id)
 
     did_apply, has_engine = steer(ask, settings, act)
-    if not did_apply:
-        raise does_not_apply("cancel", found)
-    _tell(ask, settings, found.id, f"{found.public_id} is being canceled; what has succeeded is kept")
-    if not has_engine:
+    now = _now(settings, found)
+    if not did_apply and now.job.state not in _STOPPED:
+        raise does_not_apply("cancel", now.job)
+    state = "canceled" if now.job.state is JobState.CANCELED else "being canceled"
+    _tell(ask, now, f"{found.public_id} is {state}{'' if did_apply else ' already'}; what has succeeded is kept")
+    if not has_engine and now.job.state is JobState.CANCELING:
         say(ask, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
 
 
@@ -109,10 +115,11 @@ def retry(ask: Ask, job: str, only: str | None) -> None:
 
     queued, has_engine = steer(ask, settings, act)
     if ask.as_json:
-        status = FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(found.id)))
-        show_json({"queued": queued, "job": job_view(status)})
+        show_json({"queued": queued, "job": job_view(_now(settings, found))})
     else:
         show(f"{found.public_id}: {words.count(queued, 'request')} queued again")
+    if not queued and only is not None:
+        say(ask, _types(settings, found))
     if queued and not has_engine:
         say(ask, f"no engine is running; to go on: {resume_line(ask, found.public_id, None)}")
 
@@ -155,7 +162,7 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
         if taken.job is None:
             for line in problem_text(source.name, taken.problems, taken.problem_count):
                 click.echo(line, err=True)
-            raise refuse(source.name, taken)
+            raise refuse(source.name, taken, may_skip=False)
         try:
             return await commands.adopt(remote_id, taken.job.id)
         except BaseException:
@@ -191,9 +198,25 @@ def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
     return settings, found
 
 
-def _tell(ask: Ask, settings: Settings, job: JobId, sentence: str) -> None:
+def _now(settings: Settings, job: Job) -> JobStatus:
+    """What has become of *job*."""
+    return FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job.id)))
+
+
+def _types(settings: Settings, job: Job) -> str:
+    """Which error types `--only` could name."""
+    groups = FileReader(settings.database.path).read_now(
+        lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0)
+    )
+    if not groups:
+        return "no request of it has failed"
+    types = dict.fromkeys(group.error_type for group in groups)
+    return f"its failures are of {'this type' if len(types) == 1 else 'these types'}: {words.plain(', '.join(types))}"
+
+
+def _tell(ask: Ask, status: JobStatus, sentence: str) -> None:
     if ask.as_json:
-        show_json(job_view(FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job)))))
+        show_json(job_view(status))
     else:
         show(sentence)
 
