@@ -11,8 +11,8 @@ from orchestrator.domain.output_lines import input_line
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.intake import IntakeStore
 from orchestrator.ports.source import InputLine, Problem, Source
-from orchestrator.ports.store import IntakeStore
 
 log = get_logger(__name__)
 

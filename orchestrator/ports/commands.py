@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
+from orchestrator.ports.reads import DetailReads, JobReads
 from orchestrator.ports.source import InputLine, Problem, Source
-from orchestrator.ports.store import DetailReads, JobReads
 
 T = TypeVar("T")
 

@@ -5,75 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.answers import Meta, RemoteBatch
-from orchestrator.domain.ids import BatchId, JobId, Nonce, RemoteId
+from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import (
     Batch,
-    Concluded,
-    Duplicate,
-    ErrorGroup,
-    Event,
     Gate,
     Job,
-    JobStatus,
     Load,
-    NewJob,
     Plannable,
     Progress,
-    Remote,
-    RequestView,
-    ResultRow,
     Settled,
-    StoreMeta,
 )
 from orchestrator.domain.packing import Pack
-from orchestrator.ports.source import InputLine, Problem
-
-
-class IntakeStore(Protocol):
-    """A job and its requests come in, whole or not at all."""
-
-    async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
-        """A new job, importing; nothing of it is planned before `finish`."""
-        ...
-
-    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
-        """Store the next requests of *job*; lines whose custom_id it has already are left out and returned."""
-        ...
-
-    async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
-        """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
-        ...
-
-    async def close_open(self, job: JobId, now: datetime) -> bool:
-        """No more requests will come: the job may finish."""
-        ...
-
-    async def add_refused(self, job: JobId, problems: Sequence[Problem]) -> None:
-        """Keep refused lines with their reasons."""
-        ...
-
-    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
-        """The whole input is in: the job runs from here on."""
-        ...
-
-    async def conclude(
-        self, job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime
-    ) -> tuple[Concluded, Job]:
-        """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
-
-        Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
-        it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
-        """
-        ...
-
-    async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat."""
-        ...
+from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
+from orchestrator.ports.intake import IntakeStore
 
 
 class PlanStore(Protocol):
@@ -224,90 +173,6 @@ class AttentionStore(Protocol):
         ...
 
 
-class DoubtStore(Protocol):
-    """Batches in doubt (promise 2)."""
-
-    async def in_doubt(self) -> list[Batch]:
-        """Batches whose POST got no clear answer."""
-        ...
-
-    async def restart_waits(self, now: datetime) -> int:
-        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
-        ...
-
-    async def note_date(self, batches: Iterable[Batch], date: datetime) -> None:
-        """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
-        ...
-
-    async def end_wait(self, batch: Batch, until: datetime) -> bool:
-        """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
-        ...
-
-    async def looked(self, batch: Batch, *, found: bool) -> bool:
-        """One whole look at the list is done; `found`: some candidate is not proven foreign."""
-        ...
-
-    async def void(self, batch: Batch, date: datetime, why: str, now: datetime) -> bool:
-        """It never appeared: its requests are queued again, with no attempt burnt."""
-        ...
-
-    async def claim(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
-        """*remote* is proven to be *batch*: it is in progress."""
-        ...
-
-
-class EvidenceStore(Protocol):
-    """Remote batches that may be ours, and what was proven of each."""
-
-    async def unclaimed(self, remotes: Sequence[RemoteBatch]) -> list[RemoteBatch]:
-        """Of *remotes*, those that are not ours already and not proven foreign."""
-        ...
-
-    async def add_candidates(self, batch: Batch, remotes: Sequence[RemoteBatch]) -> None:
-        """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
-        ...
-
-    async def candidates(self, batch: Batch) -> list[Remote]:
-        """Every remote batch that was ever a candidate for *batch*, with its verdict."""
-        ...
-
-    async def judge(self, remote_id: str, verdict: str, owner: Batch | None) -> bool:
-        """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
-        ...
-
-    async def readable(self, remote_id: str, *, unreadable_at: datetime | None) -> None:
-        """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
-        ...
-
-    async def by_nonce(self, nonce: Nonce) -> Batch | None:
-        """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
-        ...
-
-
-class SweepStore(Protocol):
-    """Closed batches that are still looked for (promise 2, late sweep)."""
-
-    async def to_sweep(self) -> list[Batch]:
-        """Void and abandoned batches that are still looked for."""
-        ...
-
-    async def swept(self, batch: Batch) -> None:
-        """Its time is over."""
-        ...
-
-    async def see(self, remotes: Sequence[RemoteBatch]) -> None:
-        """Remember remote batches that are watched."""
-        ...
-
-    async def duplicate(self, batch: Batch, remote_id: str, now: datetime) -> bool:
-        """A batch that was closed turned out to exist: count it, once, and log it."""
-        ...
-
-    async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Keep results of such a batch: (number, result)."""
-        ...
-
-
 class CollectStore(Protocol):
     """Every line once, whatever the download does (promise 3)."""
 
@@ -419,77 +284,6 @@ class ControlStore(Protocol):
 
     async def doubts_about(self, remote_id: str) -> list[Batch]:
         """Batches in doubt that *remote_id* is a candidate for."""
-        ...
-
-
-class JobReads(Protocol):
-    """Jobs, as faces show them; one snapshot."""
-
-    def meta(self) -> StoreMeta:
-        """Who this store is."""
-        ...
-
-    def find(self, ref: str) -> Job:
-        """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
-
-        Raises NoSuchThing with near names as the hint.
-        """
-        ...
-
-    def get(self, job: JobId) -> Job:
-        """The job as it is in this snapshot."""
-        ...
-
-    def jobs(self, *, limit: int, before: JobId | None = None) -> list[Job]:
-        """The newest *limit* jobs, older than *before* if given."""
-        ...
-
-    def unfinished(self) -> list[Job]:
-        """Jobs that are not over."""
-        ...
-
-    def status(self, job: Job) -> JobStatus:
-        """Everything that `status` shows; constant time, however large the job."""
-        ...
-
-
-class DetailReads(Protocol):
-    """What is inside a job; one snapshot."""
-
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        """Failed requests grouped by cause, the largest group first."""
-        ...
-
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order."""
-        ...
-
-    def batches(self, job: JobId) -> list[Batch]:
-        """Every batch of the job, in the order they were planned."""
-        ...
-
-    def batch(self, ref: str) -> Batch:
-        """A batch by its remote id or its own number. Raises NoSuchThing."""
-        ...
-
-    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
-        """Our batches among these remote ids."""
-        ...
-
-    def events(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first."""
-        ...
-
-    def request(self, job: JobId, custom_id: str) -> RequestView:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
-        ...
-
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order."""
-        ...
-
-    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
-        """(created, ended) of the job's last ended batches, by the API's clock."""
         ...
 
 

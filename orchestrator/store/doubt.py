@@ -22,7 +22,7 @@ SQL: Final = load("doubt")
 
 
 class SqliteDoubt:
-    """See `ports.store.DoubtStore`."""
+    """See `ports.doubts.DoubtStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -61,7 +61,7 @@ class SqliteDoubt:
 
 
 class SqliteEvidence:
-    """See `ports.store.EvidenceStore`."""
+    """See `ports.doubts.EvidenceStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -99,7 +99,7 @@ class SqliteEvidence:
 
 
 class SqliteSweep:
-    """See `ports.store.SweepStore`."""
+    """See `ports.doubts.SweepStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

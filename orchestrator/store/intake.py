@@ -22,7 +22,7 @@ SQL: Final = load("intake")
 
 
 class SqliteIntake:
-    """See `ports.store.IntakeStore`."""
+    """See `ports.intake.IntakeStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

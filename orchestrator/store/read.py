@@ -36,7 +36,7 @@ SQL: Final = load("read")
 
 
 class JobReader:
-    """See `ports.store.JobReads`. Reads from *connection*, whatever snapshot it is in."""
+    """See `ports.reads.JobReads`. Reads from *connection*, whatever snapshot it is in."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._c = connection
@@ -105,7 +105,7 @@ class JobReader:
 
 
 class DetailReader:
-    """See `ports.store.DetailReads`. Reads from *connection*, whatever snapshot it is in."""
+    """See `ports.reads.DetailReads`. Reads from *connection*, whatever snapshot it is in."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._c = connection

@@ -1,0 +1,98 @@
+"""What the store keeps of doubt: POSTs without a clear answer, what they may have made, and the late sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.ids import Nonce
+from orchestrator.domain.model import (
+    Batch,
+    Remote,
+)
+
+
+class DoubtStore(Protocol):
+    """Batches in doubt (promise 2)."""
+
+    async def in_doubt(self) -> list[Batch]:
+        """Batches whose POST got no clear answer."""
+        ...
+
+    async def restart_waits(self, now: datetime) -> int:
+        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
+        ...
+
+    async def note_date(self, batches: Iterable[Batch], date: datetime) -> None:
+        """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
+        ...
+
+    async def end_wait(self, batch: Batch, until: datetime) -> bool:
+        """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
+        ...
+
+    async def looked(self, batch: Batch, *, found: bool) -> bool:
+        """One whole look at the list is done; `found`: some candidate is not proven foreign."""
+        ...
+
+    async def void(self, batch: Batch, date: datetime, why: str, now: datetime) -> bool:
+        """It never appeared: its requests are queued again, with no attempt burnt."""
+        ...
+
+    async def claim(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+        """*remote* is proven to be *batch*: it is in progress."""
+        ...
+
+
+class EvidenceStore(Protocol):
+    """Remote batches that may be ours, and what was proven of each."""
+
+    async def unclaimed(self, remotes: Sequence[RemoteBatch]) -> list[RemoteBatch]:
+        """Of *remotes*, those that are not ours already and not proven foreign."""
+        ...
+
+    async def add_candidates(self, batch: Batch, remotes: Sequence[RemoteBatch]) -> None:
+        """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
+        ...
+
+    async def candidates(self, batch: Batch) -> list[Remote]:
+        """Every remote batch that was ever a candidate for *batch*, with its verdict."""
+        ...
+
+    async def judge(self, remote_id: str, verdict: str, owner: Batch | None) -> bool:
+        """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
+        ...
+
+    async def readable(self, remote_id: str, *, unreadable_at: datetime | None) -> None:
+        """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
+        ...
+
+    async def by_nonce(self, nonce: Nonce) -> Batch | None:
+        """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
+        ...
+
+
+class SweepStore(Protocol):
+    """Closed batches that are still looked for (promise 2, late sweep)."""
+
+    async def to_sweep(self) -> list[Batch]:
+        """Void and abandoned batches that are still looked for."""
+        ...
+
+    async def swept(self, batch: Batch) -> None:
+        """Its time is over."""
+        ...
+
+    async def see(self, remotes: Sequence[RemoteBatch]) -> None:
+        """Remember remote batches that are watched."""
+        ...
+
+    async def duplicate(self, batch: Batch, remote_id: str, now: datetime) -> bool:
+        """A batch that was closed turned out to exist: count it, once, and log it."""
+        ...
+
+    async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Keep results of such a batch: (number, result)."""
+        ...
