@@ -176,12 +176,11 @@ class SubmitStage:
     async def _accepted(self, batch: Batch, answer: Accepted, now: datetime) -> None:
         """A clear yes, unless the id is one that we know as another batch's: then nothing is clear."""
         self._context.health.note_answer()
-        if not await self._context.store.evidence.unclaimed([answer.batch]):
-            why = f"the API answered with {answer.batch.id}, which is another batch"
-            await self._context.store.submit.doubt(batch, why, now)
-            return
-        await self._context.store.submit.accept(batch, answer.batch, answer.meta, now)
-        await self._gates.open(CREATE_GATE)
+        store = self._context.store.submit
+        if await store.accept(batch, answer.batch, answer.meta, now):
+            await self._gates.open(CREATE_GATE)
+        else:
+            await store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
 
     async def _not_sent(self, batch: Batch, answer: NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES

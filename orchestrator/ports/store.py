@@ -65,7 +65,7 @@ class SubmitStore(Protocol):
         ...
 
     async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
-        """A clear yes: the batch is in progress at the API."""
+        """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         ...
 
     async def give_back(self, batch: Batch, why: str, now: datetime, *, cut: bool) -> bool:

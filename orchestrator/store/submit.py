@@ -52,7 +52,7 @@ class SqliteSubmit:
         return await self._db.write(partial(_intend, batch, values, now))
 
     async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
-        """A clear yes: the batch is in progress at the API."""
+        """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         values = {
             "id": batch.id,
             "fence": batch.fence,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.world import World, in_a_loop, new_world, next_life
+
+from orchestrator.domain.answers import Accepted, CreateAnswer, RemoteBatch
 
 MINUTE = timedelta(minutes=1)
 
@@ -243,3 +247,37 @@ async def test_a_cursor_from_the_future_hides_no_batch(tmp_path: Path) -> None:
         await world.settle()
         assert world.machine.batches_created == 1
         assert (await world.status(job.id)).job.requests.succeeded == 10
+
+
+class SameId:
+    """The API, but every create is answered with the id of the first."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._first: RemoteBatch | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def create(self, body: Any, headers: Any) -> CreateAnswer:
+        """What the API did, under the first batch's id."""
+        answer: CreateAnswer = await self._inner.create(body, headers)
+        assert isinstance(answer, Accepted)
+        self._first = answer.batch if self._first is None else self._first
+        return replace(answer, batch=replace(answer.batch, id=self._first.id))
+
+
+@in_a_loop
+async def test_an_id_that_is_another_batchs_is_doubt_not_an_answer(tmp_path: Path) -> None:
+    """Promise 2: the batch exists under some other id; it is found and proven, not sent again."""
+    async with new_world(
+        tmp_path / "store.db",
+        max_requests=10,
+        wrap=lambda context: replace(context, provider=SameId(context.provider)),
+    ) as world:
+        job = await world.submit(20)
+        await world.tick("plan", "submit")
+        assert sorted(await world.states(job.id)) == ["in_doubt", "in_progress"]
+        await world.settle()
+        assert world.machine.batches_created == 2
+        assert (await world.status(job.id)).job.requests.succeeded == 20

@@ -38,6 +38,8 @@ class OddList:
         match self._how:
             case "repeats":
                 return replace(page, has_more=True)
+            case "dateless":
+                return replace(page, meta=replace(page.meta, date=None))
             case "rounds":  # the second page is the first again, and so on
                 return replace(page, has_more=True) if after_id is None else await self._first(small)
             case "empty":
@@ -109,3 +111,16 @@ async def test_accounts_differ_only_where_both_are_named(tmp_path: Path) -> None
         assert same_account(replace(meta, organization=None, workspace=None), "other", "other")
         assert not same_account(meta, "other", meta.workspace)
         assert not same_account(meta, meta.organization, "other")
+
+
+@in_a_loop
+async def test_an_answer_without_a_date_is_no_answer(tmp_path: Path) -> None:
+    """Promise 2 and exit 6: nothing is sent without the API's clock, and that is said, not waited out in silence."""
+    async with new_world(
+        tmp_path / "store.db", wrap=lambda context: replace(context, provider=OddList(context.provider, "dateless"))
+    ) as world:
+        await world.submit(10)
+        await world.tick("plan", "submit")
+        assert world.creates == 0
+        assert not world.context.health.api_worked
+        assert "Date" in str(world.context.health.last_trouble)

@@ -22,12 +22,13 @@ UPDATE batch
    AND EXISTS (SELECT 1 FROM job WHERE job.id = batch.job_id AND job.state = 'running')
 
 -- name: accept
--- A clear yes.
+-- A clear yes; not one if the id is another batch's.
 UPDATE batch
    SET state = 'in_progress', remote_id = :remote_id, created_at = :created_at, expires_at = :expires_at,
        organization = coalesce(:organization, organization), workspace = coalesce(:workspace, workspace),
        cuts = 0, fence = fence + 1
  WHERE id = :id AND state = 'submitting' AND fence = :fence
+   AND NOT EXISTS (SELECT 1 FROM batch AS other WHERE other.remote_id = :remote_id)
 
 -- name: give_back
 -- A clear no: the batch waits to be sent again, under the same nonce.
