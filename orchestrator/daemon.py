@@ -18,7 +18,7 @@ from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_pa
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.limits import API_MAX_BYTES, largest_params
+from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.params import Rules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.clock import SystemClock, SystemEntropy
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAGE: Final = 100
-#: A line of input holds one request and its custom_id, which may be long.
-MAX_LINE_BYTES: Final = API_MAX_BYTES + 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +261,7 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
     def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
         rules = Rules(api_version=api_version, max_request_bytes=largest)
-        return source_from_stream(blocks, name=name, rules=rules, max_line_bytes=MAX_LINE_BYTES)
+        return source_from_stream(blocks, name=name, rules=rules, max_line_bytes=MAX_INPUT_LINE_BYTES)
 
     return opener
 

@@ -60,12 +60,12 @@ class Input:
 
     def source(self, settings: Settings) -> JsonLinesSource:
         """The requests, checked line by line while they are read."""
-        from orchestrator.domain.limits import API_MAX_BYTES, largest_params
+        from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
         from orchestrator.domain.params import Rules
         from orchestrator.inputs import open_source
 
         rules = Rules(api_version=self.version(settings), max_request_bytes=largest_params(settings.batching.max_bytes))
-        return open_source(self.path, rules=rules, max_line_bytes=API_MAX_BYTES + _SPARE_BYTES)
+        return open_source(self.path, rules=rules, max_line_bytes=MAX_INPUT_LINE_BYTES)
 
     def new_job(self, settings: Settings) -> NewJob:
         """What the job is, before its first line is read."""
@@ -84,10 +84,6 @@ class Input:
         from orchestrator.ports.commands import Terms
 
         return Terms(anew=self.new, skip_bad=self.skip_bad)
-
-
-#: A line may have so much beyond the largest body: its custom_id and its frame.
-_SPARE_BYTES: Final = 1 << 20
 
 
 def input_argument(function: F) -> F:

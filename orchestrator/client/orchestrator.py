@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
+from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.naming import name_of
 from orchestrator.domain.params import Rules
 from orchestrator.domain.states import OVER, JobState
@@ -123,13 +124,12 @@ class Orchestrator:
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
     ) -> Job:
         """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
-        from orchestrator.daemon import MAX_LINE_BYTES
         from orchestrator.inputs import open_source
 
         wish = Wish(**how)
         place, default_name = _place(path)
         new = self.new_job(default_name if name is None else name, place, wish)
-        source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_LINE_BYTES)
+        source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
         return await self.submit_wish(source, new, wish)
 
     async def submit_source(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:

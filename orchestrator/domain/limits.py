@@ -10,6 +10,8 @@ from orchestrator.domain.ids import NONCE_LENGTH
 API_MAX_REQUESTS: Final = 100_000
 #: MB is taken as decimal: whether the cut is at 256·10⁶ or 256·2²⁰ bytes is not documented, so the smaller one.
 API_MAX_BYTES: Final = 256_000_000
+#: A line of input holds one request and its custom_id, which may be long.
+MAX_INPUT_LINE_BYTES: Final = API_MAX_BYTES + 1024 * 1024
 
 BODY_HEAD: Final = b'{"requests":['
 BODY_TAIL: Final = b"]}"

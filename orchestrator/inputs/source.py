@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 STDIN_NAME: Final = "<stdin>"
 
 
-class JsonLinesSource:
-    """Requests from a file or standard input, plain, `.gz` or `.zst`. Nothing is opened before `chunks` is iterated."""
+class _TextSource:
+    """What every source of text knows of itself, by the intake that reads it."""
 
-    def __init__(self, open_blocks: Callable[[threading.Event], Iterator[bytes]], intake: Intake, *, name: str) -> None:
-        self._open_blocks = open_blocks
+    def __init__(self, intake: Intake, *, name: str) -> None:
         self._intake = intake
         self._name = name
-        self._stop = threading.Event()
 
     @property
     def name(self) -> str:
@@ -42,6 +40,15 @@ class JsonLinesSource:
     def size_bytes(self) -> int:
         """Bytes of text read so far."""
         return self._intake.size_bytes
+
+
+class JsonLinesSource(_TextSource):
+    """Requests from a file or standard input, plain, `.gz` or `.zst`. Nothing is opened before `chunks` is iterated."""
+
+    def __init__(self, open_blocks: Callable[[threading.Event], Iterator[bytes]], intake: Intake, *, name: str) -> None:
+        super().__init__(intake, name=name)
+        self._open_blocks = open_blocks
+        self._stop = threading.Event()
 
     async def chunks(self) -> AsyncIterator[Sequence[Item]]:
         """The requests and the problems, in order. Once only. Raises InputError where reading fails."""
@@ -66,28 +73,12 @@ class JsonLinesSource:
             yield from intake.end()
 
 
-class StreamSource:
+class StreamSource(_TextSource):
     """Requests from blocks of bytes that arrive over a network, plain, gzip or zstd."""
 
     def __init__(self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str) -> None:
+        super().__init__(intake, name=name)
         self._blocks = blocks
-        self._intake = intake
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """What is shown before ":line"."""
-        return self._name
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 (hex) of the text. Raises RuntimeError unless it was read to its end without a line-0 problem."""
-        return self._intake.content_hash
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of text read so far."""
-        return self._intake.size_bytes
 
     async def chunks(self) -> AsyncIterator[Sequence[Item]]:
         """The requests and the problems, in order. Once only. Raises what the stream raises, and InputError."""
