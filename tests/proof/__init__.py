@@ -1,0 +1,1 @@
+"""The proof: simulated worlds, real kills, planted bugs, and what they found. `python -m proof` runs its parts."""
