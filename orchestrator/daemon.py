@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -27,14 +27,18 @@ from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import EngineSettings
+from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import Reads
 from orchestrator.ports.provider import Provider
 from orchestrator.ports.sink import Sink
 from orchestrator.ports.source import Source
+from orchestrator.store.connection import Start, Thread
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 
 if TYPE_CHECKING:
+    import httpx2
+
     from orchestrator.http_api.app import SourceOpener
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
@@ -42,6 +46,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an engine stands on beside its own code; the defaults are this machine's. A simulation brings its own.
+
+    transport: in place of the network. start: where SQLite runs. listens: whether there is a socket.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    entropy: Entropy = field(default_factory=SystemEntropy)
+    transport: httpx2.AsyncBaseTransport | None = None
+    start: Start = Thread.start
+    listens: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +106,23 @@ class _Bulk:
 
 
 @asynccontextmanager
-async def running_engine(settings: Settings, *, sandbox: bool, keep_probing: bool = False) -> AsyncIterator[Engine]:
+async def running_engine(
+    settings: Settings, *, sandbox: bool, keep_probing: bool = False, around: Surroundings | None = None
+) -> AsyncIterator[Engine]:
     """Own the store, recover, and run every stage and the socket until the block ends.
 
     Raises StoreOwned if another process owns the store. A core task that fails ends the block, and its error rises.
     """
+    chosen = Surroundings() if around is None else around
     async with AsyncExitStack() as stack:
-        engine, context = await _open(stack, settings, sandbox=sandbox)
+        engine, context = await _open(stack, settings, chosen, sandbox=sandbox)
         await engine.store.discard_leftovers()
         stop = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(Runner(context, keep_probing=keep_probing).run(stop), name="stages")
-                await _listen(group, engine, stop)
+                if chosen.listens:
+                    await _listen(group, engine, stop)
                 try:
                     yield engine
                 finally:
@@ -113,7 +135,7 @@ async def running_engine(settings: Settings, *, sandbox: bool, keep_probing: boo
 async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[Engine]:
     """Own the store for a command; no stage runs, the API is asked only by commands that need it."""
     async with AsyncExitStack() as stack:
-        engine, _ = await _open(stack, settings, sandbox=sandbox)
+        engine, _ = await _open(stack, settings, Surroundings(), sandbox=sandbox)
         await engine.store.discard_leftovers()
         yield engine
 
@@ -122,7 +144,7 @@ async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[E
 async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
     """The API alone, without the store (`doctor`, `batches ls`). The sandbox is then an empty one of its own."""
     async with AsyncExitStack() as stack:
-        yield await _provider(stack, settings, sandbox=_sandbox(settings, keeps=False) if sandbox else None)
+        yield await _provider(stack, settings, None, sandbox=_sandbox(settings, keeps=False) if sandbox else None)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
@@ -156,20 +178,23 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-async def _open(stack: AsyncExitStack, settings: Settings, *, sandbox: bool) -> tuple[Engine, Context]:
+async def _open(
+    stack: AsyncExitStack, settings: Settings, around: Surroundings, *, sandbox: bool
+) -> tuple[Engine, Context]:
     """Lock, store, provider, commands; closed in the reverse order."""
     path = settings.database.path
     lock = await _locked(path)
     stack.callback(lock.release)
-    clock = SystemClock()
-    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=sandbox)
+    now = around.clock.now()
+    store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start)
     stack.push_async_callback(store.aclose)
-    provider = await _provider(stack, settings, sandbox=_sandbox(settings, keeps=True) if sandbox else None)
+    local = _sandbox(settings, keeps=True) if sandbox else None
+    provider = await _provider(stack, settings, around.transport, sandbox=local)
     context = Context(
         store=store,
         provider=provider,
-        clock=clock,
-        entropy=SystemEntropy(),
+        clock=around.clock,
+        entropy=around.entropy,
         settings=engine_settings(settings),
     )
     engine = Engine(
@@ -199,7 +224,9 @@ def _give_back(taking: asyncio.Future[Lock]) -> None:
         taking.result().release()
 
 
-async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: Sandbox | None) -> Provider:
+async def _provider(
+    stack: AsyncExitStack, settings: Settings, network: httpx2.AsyncBaseTransport | None, *, sandbox: Sandbox | None
+) -> Provider:
     """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
     from orchestrator.provider.client import AnthropicProvider
     from orchestrator.provider.credentials import Credentials, Secret
@@ -217,7 +244,7 @@ async def _provider(stack: AsyncExitStack, settings: Settings, *, sandbox: Sandb
     local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
     provider = AnthropicProvider(
         chosen,
-        transport=None if sandbox is None else sandbox.transport(),
+        transport=network if sandbox is None else sandbox.transport(),
         credentials=credentials_for(settings) if sandbox is None else local,
     )
     stack.push_async_callback(provider.aclose)

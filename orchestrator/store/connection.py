@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import aiosqlite
 
@@ -50,6 +50,22 @@ def in_snapshot(step: Step[T], connection: sqlite3.Connection) -> T:
                 connection.execute("ROLLBACK")
 
 
+class Worker(Protocol):
+    """Where the steps of one connection run, one at a time, each whole."""
+
+    async def run(self, step: Step[T]) -> T:
+        """Run *step* whole. Cancelling the caller does not stop it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection, after whatever is queued."""
+        ...
+
+
+#: Opens a connection by the given function and gives the worker that runs its steps.
+Start = Callable[[Callable[[], sqlite3.Connection]], Awaitable[Worker]]
+
+
 class Thread:
     """A connection on a thread of its own (aiosqlite's)."""
 
@@ -73,29 +89,6 @@ class Thread:
         await self._aio.close()
 
 
-class Inline:
-    """A connection on the caller's thread: for simulations, where SQLite must not run beside virtual time."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    @classmethod
-    async def start(cls, connector: Callable[[], sqlite3.Connection]) -> Inline:
-        """Open the connection here."""
-        return cls(connector())
-
-    async def run(self, step: Step[T]) -> T:
-        """Run *step* at once; yields to the loop before and after, as a thread would."""
-        await asyncio.sleep(0)
-        result = step(self._connection)
-        await asyncio.sleep(0)
-        return result
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
 def _seen(task: asyncio.Future[T]) -> None:
     """A caller that was cancelled never asks for the outcome; ask for it, so that nobody logs it as forgotten."""
     if not task.cancelled():
@@ -105,19 +98,18 @@ def _seen(task: asyncio.Future[T]) -> None:
 class Database:
     """One store file: one writer, two readers (one of them for bulk, so that an upload never delays a look)."""
 
-    def __init__(self, writer: Thread | Inline, reader: Thread | Inline, bulk: Thread | Inline) -> None:
+    def __init__(self, writer: Worker, reader: Worker, bulk: Worker) -> None:
         self._writer = writer
         self._reader = reader
         self._bulk = bulk
 
     @classmethod
-    async def start(cls, path: Path, *, inline: bool = False) -> Database:
+    async def start(cls, path: Path, start: Start = Thread.start) -> Database:
         """Open the connections; the file must exist, migrated, and its lock be held."""
-        kind = Inline if inline else Thread
-        opened: list[Thread | Inline] = []
+        opened: list[Worker] = []
         try:
             for connect in (connect_writer, connect_reader, connect_reader):
-                opened.append(await kind.start(partial(connect, path)))  # noqa: PERF401 - closed in `except` below
+                opened.append(await start(partial(connect, path)))  # noqa: PERF401 - closed in `except` below
         except BaseException:
             for connection in opened:
                 await connection.aclose()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.store.collect import SqliteCollect, SqliteSettle
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.control import SqliteControl
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
 from orchestrator.store.intake import SqliteIntake, discard_leftovers
@@ -49,13 +49,13 @@ class Store:
         self.attention = SqliteAttention(database)
 
     @classmethod
-    async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, inline: bool = False) -> Store:
+    async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, start: Start = Thread.start) -> Store:
         """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
 
-        Raises StoreError. inline: run SQLite on the caller's thread (simulations).
+        Raises StoreError. start: where SQLite runs (simulations: on the caller's thread).
         """
         prepare(path, now=now, sandbox=sandbox)
-        return cls(path, await Database.start(path, inline=inline), lock)
+        return cls(path, await Database.start(path, start), lock)
 
     async def discard_leftovers(self) -> int:
         """Take away what killed imports left; for the start, before any import begins."""

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from orchestrator.store.connection import Database
+from support.inline import Inline
+
+from orchestrator.store.connection import Database, Thread
 from orchestrator.store.opening import connect_writer
 
 PAIRS = 3  #: rows that one step writes: a step that is cut leaves a number that this does not divide
@@ -24,7 +26,7 @@ def make(path: Path) -> None:
 async def database(path: Path, *, inline: bool = False) -> AsyncIterator[Database]:
     """The program's own connections on it."""
     make(path)
-    opened = await Database.start(path, inline=inline)
+    opened = await Database.start(path, Inline.start if inline else Thread.start)
     try:
         yield opened
     finally:

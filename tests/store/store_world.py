@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from support.inline import Inline
+
 from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, Job, NewJob, Settled
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.source import InputLine
+from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 
@@ -27,7 +30,8 @@ BODY = b'{"type":"succeeded","message":{}}'
 @asynccontextmanager
 async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[Store]:
     """The store at *path*, locked and open for the block."""
-    store = await Store.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False, inline=inline)
+    start = Inline.start if inline else Thread.start
+    store = await Store.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False, start=start)
     try:
         yield store
     finally:

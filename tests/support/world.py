@@ -36,6 +36,7 @@ from orchestrator.provider.settings import ProviderSettings
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
+from support.inline import Inline
 
 P = ParamSpec("P")
 
@@ -301,7 +302,7 @@ async def new_world(
     if clock is None:
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
-    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, inline=True)
+    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=Inline.start)
     provider = AnthropicProvider(
         ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),
