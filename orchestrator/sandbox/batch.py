@@ -67,6 +67,11 @@ class Batch:
     foreign: bool = False
     cancel_at: datetime | None = None
     deleted: bool = False
+    hidden_until: datetime | None = None
+
+    def is_hidden(self, now: datetime) -> bool:
+        """True while the API shows it nowhere."""
+        return self.hidden_until is not None and now < self.hidden_until
 
     def ends_at(self) -> datetime:
         """When it ends, or ended: all done, 24 h over, or canceled."""

@@ -217,6 +217,14 @@ class Machine:
             added.append(batch.id)
         return added
 
+    def hide(self, batch_id: str, until: datetime) -> None:
+        """Until then the API shows this batch nowhere, as if it did not exist. Raises KeyError for an unknown id."""
+        self._by_id[batch_id].hidden_until = until
+
+    def delay(self, batch_id: str, by: timedelta) -> None:
+        """The work of this batch takes longer than it would have. Raises KeyError for an unknown id."""
+        self._by_id[batch_id].work_ends_at += by
+
     def replay(self, lines: Iterable[bytes]) -> Replayed:
         """Read a journal and `restore` what it holds; returns it, with the number of bytes that were whole."""
         replayed = replay(lines)
@@ -289,7 +297,7 @@ class Machine:
 
     def _find(self, batch_id: str, caller: Caller) -> Batch:
         batch = self._by_id.get(batch_id)
-        if batch is None or batch.deleted or batch.workspace != caller.workspace:
+        if batch is None or batch.deleted or batch.workspace != caller.workspace or batch.is_hidden(self.now()):
             raise batch_not_found(batch_id)
         self._looks[batch_id] += 1
         if self.plan.happens("flicker404", self.plan.life, batch_id, self._looks[batch_id]):
@@ -297,12 +305,19 @@ class Machine:
         return batch
 
     def _listed(self, caller: Caller) -> Sequence[Batch]:
-        newest = self.now() - timedelta(seconds=self.plan.amount("list_lag"))
+        now = self.now()
         return [
             batch
             for batch in reversed(self._batches)
-            if not batch.deleted and batch.workspace == caller.workspace and batch.created_at <= newest
+            if batch.workspace == caller.workspace
+            and not (batch.deleted or batch.is_hidden(now))
+            and batch.created_at + self._list_lag(batch) <= now
         ]
+
+    def _list_lag(self, batch: Batch) -> timedelta:
+        """How long after its creation the list shows *batch*. A batch's own share is mostly small, as lags are."""
+        same, own = self.plan.amount("list_lag"), self.plan.amount("list_lag_each")
+        return timedelta(seconds=same + own * unit(self.seed, "lag", batch.id) ** 4 if own else same)
 
     def _show(self, batch: Batch, caller: Caller) -> MessageBatchObject:
         return batch.show(self.now(), caller, live_counts=self.settings.live_counts)

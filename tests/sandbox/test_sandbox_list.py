@@ -110,3 +110,36 @@ def test_several_foreign_batches_at_once_have_ids_of_their_own() -> None:
     """A crowded workspace is a crowd, not one batch listed again and again."""
     sandbox = still_sandbox()
     assert len(set(sandbox.machine.add_foreign(10, count=6))) == 6
+
+
+def test_batches_may_be_listed_late_each_by_a_lag_of_its_own() -> None:
+    """A newer batch may be listed before an older one; in the end all are, in their order."""
+    world, ids = world_of(60, faults={"list_lag_each": 900})
+    shown = [batch.id for batch in world.machine.list(limit=1000).data]
+    assert 0 < len(shown) < 60
+    assert shown != ids[-len(shown) :]
+    world.advance(timedelta(seconds=900))
+    assert [batch.id for batch in world.machine.list(limit=1000).data] == ids
+
+
+def test_a_hidden_batch_is_shown_nowhere_until_its_time() -> None:
+    """Not by id, not in the list, not its results; afterwards all of it."""
+    world, (newer, older) = world_of(2, instant=True)
+    world.machine.hide(newer, world.at + timedelta(hours=2))
+    assert [batch.id for batch in world.machine.list().data] == [older]
+    for look in (world.machine.retrieve, world.machine.results, world.machine.cancel):
+        with pytest.raises(ApiError, match="not found"):
+            look(newer)
+    world.advance(timedelta(hours=2))
+    assert [batch.id for batch in world.machine.list().data] == [newer, older]
+    assert len(list(world.machine.results(newer))) == 1
+
+
+def test_a_delayed_batch_ends_later() -> None:
+    """Its work takes longer by what was asked."""
+    world, (only,) = world_of(1, batch_seconds=(60, 60))
+    world.machine.delay(only, timedelta(hours=3))
+    world.advance(timedelta(hours=3))
+    assert world.machine.retrieve(only).processing_status == "in_progress"
+    world.advance(timedelta(minutes=1))
+    assert world.machine.retrieve(only).processing_status == "ended"
