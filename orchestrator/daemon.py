@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -52,12 +53,14 @@ _PAGE: Final = 100
 class Surroundings:
     """What an engine stands on beside its own code; the defaults are this machine's. A simulation brings its own.
 
-    transport: in place of the network. start: where SQLite runs. listens: whether there is a socket.
+    transport: in place of the network. own: takes the store's lock. start: where SQLite runs. listens: whether there is
+    a socket.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
     transport: httpx2.AsyncBaseTransport | None = None
+    own: Callable[[Path], Lock] = Lock.take
     start: Start = Thread.start
     listens: bool = True
 
@@ -183,7 +186,7 @@ async def _open(
 ) -> tuple[Engine, Context]:
     """Lock, store, provider, commands; closed in the reverse order."""
     path = settings.database.path
-    lock = await _locked(path)
+    lock = await _locked(partial(around.own, path))
     stack.callback(lock.release)
     now = around.clock.now()
     store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start)
@@ -209,9 +212,9 @@ async def _open(
     return engine, context
 
 
-async def _locked(path: Path) -> Lock:
+async def _locked(take: Callable[[], Lock]) -> Lock:
     """Take the lock in a thread, which may wait two seconds. If we are cancelled meanwhile it is given back."""
-    taking = asyncio.ensure_future(asyncio.to_thread(Lock.take, path))
+    taking = asyncio.ensure_future(asyncio.to_thread(take))
     try:
         return await asyncio.shield(taking)
     except asyncio.CancelledError:

@@ -1,0 +1,203 @@
+"""The lives of one engine: each a process of the loop, running the program's own `running_engine`, until it is killed.
+
+A life that is killed leaves what it had committed and what it had sent; nothing of it runs any more. Its connections
+are cut and its lock is freed, as the kernel does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from support.world import SeededEntropy
+
+from orchestrator.config import Settings
+from orchestrator.daemon import Surroundings, running_engine
+from orchestrator.domain.errors import StoreFull, StoreOwned
+from orchestrator.store.ownership import Lock
+from proof.chronicle import Chronicle
+from proof.deaths import NEVER, Death
+from proof.loop import SimLoop
+from proof.network import Internet, Network
+from proof.oracle import Oracle
+from proof.people import People
+from proof.store_room import Disk
+
+START: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class SimClock:
+    """The clock of one life: the machine's wall time when it started, wrong by *offset*, and what has passed since.
+
+    idle: how many times longer than asked a pause may take; a busy machine promises only the least.
+    """
+
+    loop: SimLoop
+    chance: random.Random
+    offset: timedelta
+    idle: float
+
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+        return START + self.offset + timedelta(seconds=self.loop.time())
+
+    async def sleep(self, pause: timedelta) -> None:
+        """Wait."""
+        await asyncio.sleep(pause.total_seconds() * self.idle ** self.chance.random())
+
+
+@dataclass(slots=True, kw_only=True)
+class Lives:
+    """Starts lives, one after the other, and ends them. idle, disk_is_full, clocks_are_wrong: for the next one."""
+
+    loop: SimLoop
+    net: Internet
+    oracle: Oracle
+    people: People
+    chronicle: Chronicle
+    chance: random.Random
+    settings: Settings
+    idle: float = 300.0
+    clocks_are_wrong: bool = False
+    disk_is_full: bool = False
+    number: int = 0
+    _death: Death = field(default_factory=Death)
+    _doomed: str | None = None
+    _commits: int = 0
+    _disk: Disk | None = None
+    _network: Network | None = None
+    _lock: Lock | None = None
+    _ended: asyncio.Event | None = None
+
+    async def live(self, death: Death, *, until: float, stay: bool = False) -> bool:
+        """One life, until it is killed, or its people have all they wanted, or it is *until*, which kills it too.
+
+        True if everything is over. stay: it goes on after that, until *until*.
+        """
+        self.number += 1
+        self._death, self._doomed, self._commits = death, None, 0
+        ended = self._ended = asyncio.Event()
+        life = self.loop.spawn(self._process(self.number, stay=stay), self.number, f"life {self.number}")
+        life.add_done_callback(lambda _task: ended.set())
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await ended.wait()
+        if life.done():
+            return self._ended_by_itself(life)
+        if not self.loop.is_dead(self.number):
+            self.kill("by the clock")
+        return stay
+
+    def kill(self, why: str) -> None:
+        """SIGKILL. Not from inside one of the life's own tasks."""
+        self.chronicle.crashes += 1
+        self.chronicle.note("crash")
+        self.chronicle.mark(f"life {self.number} killed {why} after {self.loop.steps[self.number]} steps")
+        self._doomed, self._death = None, NEVER
+        self._cut()
+        self.loop.kill(self.number)
+        if self._ended is not None:
+            self._ended.set()
+
+    def fill_disk(self, full: bool) -> None:
+        """The disk is full, or has room again."""
+        self.disk_is_full = full
+        if self._disk is not None:
+            self._disk.full = full
+
+    def steps(self) -> int:
+        """Callbacks that the present life, or the last one, ran."""
+        return self.loop.steps[self.number]
+
+    # --- told by the loop, the network and the disk ---------------------------------------------------------------
+
+    def after_step(self, process: int) -> None:
+        """A callback of *process* has run."""
+        if self._doomed is None and process == self.number and self.loop.steps[process] >= self._death.step:
+            self._doomed = "at a step"
+        if self._doomed is not None:
+            self.kill(self._doomed)
+
+    def happens(self, process: int, what: str) -> None:
+        """The network of *process* did something."""
+        self.chronicle.mark(what)
+        if process == self.number and self._doomed is None and self._death.meets(what):
+            self._doomed = f"at {what}"
+
+    def _before_commit(self) -> bool:
+        self._commits += 1
+        return self._dies_at_commit(before=True)
+
+    def _after_commit(self, connection: sqlite3.Connection) -> bool:
+        self.chronicle.commits += 1
+        self.chronicle.mark("commit")
+        self.oracle.snapshot(connection)
+        return self._dies_at_commit(before=False)
+
+    def _dies_at_commit(self, *, before: bool) -> bool:
+        if self._doomed is None and self._death.meets_commit(self._commits, before=before):
+            self._doomed = f"{'before' if before else 'after'} a commit"
+            return True
+        return False
+
+    # --- one life -------------------------------------------------------------------------------------------------
+
+    async def _process(self, life: int, *, stay: bool) -> None:
+        around = self._surroundings(life)
+        async with running_engine(self.settings, sandbox=False, keep_probing=True, around=around) as engine:
+            await self.people.attend(engine, life)
+            if stay:
+                await asyncio.Event().wait()
+
+    def _surroundings(self, life: int) -> Surroundings:
+        offset = timedelta(hours=self.chance.choice((0, 0, 0, 0.01, -0.01, 24, -24)) if self.clocks_are_wrong else 0)
+        if offset:
+            self.chronicle.note("clock ahead" if offset > timedelta(0) else "clock behind")
+        self._disk = Disk(chance=self.chance, before=self._before_commit, after=self._after_commit)
+        self._disk.full = self.disk_is_full
+        self._network = self.net.transport(life)
+        return Surroundings(
+            clock=SimClock(self.loop, self.chance, offset, self.idle),
+            entropy=SeededEntropy(self.chance.getrandbits(48)),
+            transport=self._network,
+            own=self._own,
+            start=self._disk.start,
+            listens=False,
+        )
+
+    def _own(self, path: Path) -> Lock:
+        """The store's lock. Nobody else gets it meanwhile (I12)."""
+        self._lock = Lock.take(path, patience_s=0)
+        try:
+            Lock.take(path, patience_s=0).release()
+        except StoreOwned:
+            return self._lock
+        self.oracle.blame("I12", "the store had two owners")
+        return self._lock
+
+    def _cut(self) -> None:
+        """The kernel closes what the process had open."""
+        if self._network is not None:
+            self._network.cut()
+        if self._disk is not None:
+            self._disk.cut()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _ended_by_itself(self, life: asyncio.Task[None]) -> bool:
+        """All is over, or the disk was full when it started; any other end is a defect (I13)."""
+        exc = life.exception()
+        self._cut()
+        if exc is None:
+            return True
+        self.chronicle.mark(f"life {self.number} ended: {exc!r}")
+        if not isinstance(exc, StoreFull):
+            self.oracle.blame("I13", f"the engine died of {type(exc).__name__}: {exc}")
+        return False

@@ -1,0 +1,208 @@
+"""The judge of a simulated world: what must hold in every committed state, at every POST, and at the end.
+
+It knows the store's rows and the API's own books, and nothing of how the engine works. The names I1, I2, … are those
+of the report (`docs/proof.md` explains each).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from orchestrator.sandbox import Machine
+from orchestrator.sandbox.answers import render
+from orchestrator.store.opening import connect_reader
+
+_NONCE: Final = re.compile(rb'"custom_id":"([^"-]+)-')
+_SETTLED: Final = ("succeeded", "failed", "canceled")
+_CLOSED: Final = frozenset({"settled", "void", "abandoned"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """A job as its person handed it in: the custom ids with the sha256 of their params."""
+
+    name: str
+    requests: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Collects violations."""
+
+    path: Path
+    machine: Machine
+    violations: list[str] = field(default_factory=list)
+    snapshots: int = 0
+    _states: set[str] = field(default_factory=set)
+    _job_states: set[str] = field(default_factory=set)
+    _frozen: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    _closed: dict[int, str] = field(default_factory=dict)
+    _totals: dict[int, int] = field(default_factory=dict)
+
+    def blame(self, rule: str, words: str) -> None:
+        """Note a violation; the first thirty are enough."""
+        if len(self.violations) < 30:
+            self.violations.append(f"{rule} {words}")
+
+    def present(self) -> list[str]:
+        """The states of batches and jobs in the last committed snapshot."""
+        return sorted(self._states | self._job_states)
+
+    # --- every committed state ------------------------------------------------------------------------------------
+
+    def snapshot(self, c: sqlite3.Connection) -> None:
+        """I1, I3, I4, I5, I11 on what is committed now."""
+        self.snapshots += 1
+        rows = c.execute("SELECT id, state, retries, batch_id, error_type FROM request").fetchall()
+        results = dict(c.execute("SELECT request_id, body FROM result"))
+        self._check_counts(c, Counter((row[0] >> 32, row[1]) for row in rows))
+        for number, state, retries, batch, error in rows:
+            if state in _SETTLED:
+                self._check_frozen(number, (state, retries, batch, error, results.get(number)))
+        self._check_batches(c.execute("SELECT id, state, collected FROM batch").fetchall())
+
+    def _check_counts(self, c: sqlite3.Connection, counted: Counter[tuple[int, str]]) -> None:
+        query = "SELECT id, state, total, queued, batched, succeeded, failed, canceled FROM job"
+        self._job_states.clear()
+        for job, state, total, *by_state in c.execute(query):
+            self._job_states.add(f"job {state}")
+            names = ("queued", "batched", *_SETTLED)
+            found = [counted[job, name] for name in names]
+            if found != by_state or sum(by_state) != total:
+                self.blame("I4", f"job {job}: {by_state} of {total}, but its requests are {found}")
+            if state != "importing" and self._totals.setdefault(job, total) != total:
+                self.blame("I1", f"job {job} had {self._totals[job]} requests and has {total}")
+
+    def _check_frozen(self, number: int, row: tuple[object, ...]) -> None:
+        before = self._frozen.get(number)
+        if before is None or before[1] != row[1]:  # a person asked to retry
+            self._frozen[number] = row
+        elif before != row:
+            self.blame("I5", f"request {number & 0xFFFFFFFF} was {before[:4]} and is {row[:4]}")
+        if row[0] == "succeeded" and row[4] is None:
+            self.blame("I3", f"request {number & 0xFFFFFFFF} succeeded without a result")
+
+    def _check_batches(self, rows: Iterable[tuple[int, str, int]]) -> None:
+        self._states.clear()
+        for batch, state, collected in rows:
+            self._states.add(state)
+            before = self._closed.get(batch)
+            now = state if state in _CLOSED else "collected" if collected else None
+            if before in _CLOSED and now != before:
+                self.blame("I11", f"batch {batch} was {before} and is {state}")
+            if before == "collected" and now is None:
+                self.blame("I11", f"batch {batch} was collected and is not any more")
+            if now is not None:
+                self._closed[batch] = now
+
+    # --- every POST -----------------------------------------------------------------------------------------------
+
+    def intents(self) -> set[str]:
+        """The nonces whose intent to POST is on the disk, with its cursor, and whose answer is not."""
+        query = "SELECT nonce FROM batch WHERE state = 'submitting' AND sent_at IS NOT NULL AND cursor_date IS NOT NULL"
+        with closing(connect_reader(self.path)) as c:
+            return {row[0] for row in c.execute(query)}
+
+    def body_arrives(self, begun: bytes, intents: set[str]) -> bool:
+        """I8: a create of which *begun* has come began while *intents* were on the disk. True once it can be told."""
+        found = _NONCE.search(begun)
+        if found is not None and found[1].decode() not in intents:
+            self.blame("I8", f"a POST of {found[1].decode()} began without a stored intent")
+        return found is not None
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def at_the_end(self, jobs: Iterable[Handed], *, deleted: Collection[str] = (), twice_allowed: bool = False) -> None:
+        """I1, I2, I3, I9 by the API's own books.
+
+        deleted: what neighbours deleted of their own. twice_allowed: the world broke the promise's own assumption.
+        """
+        handed = list(jobs)
+        billed = Counter(row.params_sha256 for row in self.machine.ledger() if row.billed)
+        self._check_nonces()
+        self._check_neighbours(deleted)
+        known = {digest for job in handed for digest in job.requests.values()}
+        for digest, times in billed.items():
+            if digest not in known:
+                self.blame("I3", f"the API executed something that nobody handed in ({digest[:8]})")
+            elif times > 1 and not twice_allowed:
+                self.blame("I2", f"a request was paid for {times} times ({digest[:8]})")
+        with closing(connect_reader(self.path)) as c:
+            for job in handed:
+                self._check_job(c, job, billed)
+
+    def _check_job(self, c: sqlite3.Connection, job: Handed, billed: Counter[str]) -> None:
+        query = (
+            "SELECT request.id, request.custom_id, request.state, request.error_type, batch.remote_id, result.body"
+            " FROM request JOIN job ON job.id = request.job_id LEFT JOIN batch ON batch.id = request.batch_id"
+            " LEFT JOIN result ON result.request_id = request.id WHERE job.name = ? AND job.state <> 'importing'"
+        )
+        rows = c.execute(query, (job.name,)).fetchall()
+        if sorted(row[1] for row in rows) != sorted(job.requests):
+            self.blame("I1", f"{job.name}: {len(rows)} requests of {len(job.requests)} are stored, each once")
+        served = _Served(self.machine)
+        for _, own, state, error, remote, body in rows:
+            times = billed[job.requests.get(own, "")]
+            if state == "succeeded" and (times == 0 or body != served.result(remote, job.requests[own])):
+                self.blame("I3", f"{job.name}/{own}: the stored answer is not what the API served from {remote}")
+            if state in {"failed", "canceled"} and times and error != "missing_result":
+                self.blame("I1", f"{job.name}/{own} is {state} ({error}), but was paid for")
+            if state not in _SETTLED:
+                self.blame("I1", f"{job.name}/{own} is still {state}")
+
+    def _check_nonces(self) -> None:
+        """A batch has one nonce and at most one remote batch in its life."""
+        made: defaultdict[str, set[str]] = defaultdict(set)
+        for row in self.machine.ledger():
+            made[row.custom_id.partition("-")[0]].add(row.batch_id)
+        for nonce, batches in made.items():
+            if len(batches) > 1:
+                self.blame("I2", f"the body of {nonce} was taken {len(batches)} times")
+
+    def _check_neighbours(self, deleted: Collection[str]) -> None:
+        for batch in self.machine._batches:
+            if batch.foreign and (batch.cancel_at is not None or (batch.deleted and batch.id not in deleted)):
+                self.blame("I9", f"a neighbour's batch was touched: {batch.id}")
+
+
+class _Served:
+    """The result objects that the API serves, by batch and params."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._batches: dict[str, dict[str, bytes]] = {}
+
+    def result(self, remote: str | None, digest: str) -> bytes | None:
+        """The bytes of one result."""
+        if remote is None or remote not in self._machine._by_id:
+            return None
+        if remote not in self._batches:
+            batch = self._machine._by_id[remote]
+            self._batches[remote] = {
+                row.digest.hex(): _result(render(row, batch.outcome(row), remote)) for row in batch.rows()
+            }
+        return self._batches[remote].get(digest)
+
+
+def _result(line: bytes) -> bytes:
+    """The result object of a line of the sandbox; nothing of the product's own reading is used here."""
+    mark = b'","result":'
+    return line[line.index(mark) + len(mark) : -len(b"}\n")]
+
+
+def sha256_of(params: bytes) -> str:
+    """How the API's books name a body of params."""
+    return hashlib.sha256(params).hexdigest()
+
+
+def has_secret(paths: Iterable[Path], secret: bytes) -> list[str]:
+    """I7: the files that hold *secret*."""
+    return [path.name for path in paths if path.is_file() and secret in path.read_bytes()]

@@ -1,0 +1,122 @@
+"""The people of a world: they hand jobs in, pause, resume, cancel and retry them, through the engine's own commands."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import msgspec
+from support.world import message
+
+from orchestrator.daemon import Engine
+from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.params import Rules
+from orchestrator.engine.doubt import UNPROVABLE
+from orchestrator.inputs import source_from_objects
+from orchestrator.ports.commands import Terms
+from proof.oracle import Handed, sha256_of
+
+API_VERSION: Final = "2026-10-21"
+#: A person looks after the jobs this often, in seconds.
+_EVERY_S: Final = 120.0
+_REMOTE: Final = re.compile(r"msgbatch_\w+")
+
+
+@dataclass(slots=True, kw_only=True)
+class Wish:
+    """A job that somebody wants done. handed_in: the engine acknowledged it. arrives: with which life of the engine."""
+
+    name: str
+    count: int
+    arrives: int = 1
+    canceled: bool = False
+    job: JobId | None = None
+
+    def requests(self) -> list[dict[str, object]]:
+        """Its requests; every one different."""
+        return [{"custom_id": f"r{i}", "params": message(f"{self.name} asks {i}")} for i in range(1, self.count + 1)]
+
+    def handed(self) -> Handed:
+        """What the oracle compares with."""
+        encode = msgspec.json.encode
+        digests = {str(one["custom_id"]): sha256_of(encode(one["params"])) for one in self.requests()}
+        return Handed(name=self.name, requests=digests)
+
+
+class Moods(NamedTuple):
+    """How likely each act is at a look."""
+
+    pause: float = 0.0
+    cancel: float = 0.0
+    retry: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class People:
+    """Everybody who wants something done. is_ours: what a person sees of a remote batch in the Console."""
+
+    wishes: list[Wish]
+    chance: random.Random
+    moods: Moods
+    is_ours: Callable[[str], bool]
+    calm: bool = False
+
+    async def attend(self, engine: Engine, life: int) -> None:
+        """Hand in what is wanted by now, then look after it until every job is over."""
+        while True:
+            for wish in self.wishes:
+                if wish.job is None and (self.calm or wish.arrives <= life):
+                    await self._hand_in(engine, wish)
+            if await self._look(engine):
+                return
+            await asyncio.sleep(self.chance.random() * _EVERY_S)
+
+    async def _hand_in(self, engine: Engine, wish: Wish) -> None:
+        """The same command again, if it was not acknowledged: it attaches to the job that is there, or makes it."""
+        source = source_from_objects(wish.requests(), name=f"<{wish.name}>", rules=Rules(api_version=API_VERSION))
+        new = NewJob(name=wish.name, source=f"<{wish.name}>", api_version=API_VERSION, betas=())
+        with suppress(StoreFull):
+            taken = await engine.commands.take_in(source, new, Terms())
+            assert taken.job is not None, taken.problems
+            wish.job = taken.job.id
+
+    async def _look(self, engine: Engine) -> bool:
+        """See to every job; True if all that is wanted is over."""
+        known = [(wish, await self._job(engine, wish.job)) for wish in self.wishes if wish.job is not None]
+        for wish, job in known:
+            await self._see_to(engine, wish, job)
+            await self._decide(engine, job)
+        return len(known) == len(self.wishes) and all(job.state in {"finished", "canceled"} for _, job in known)
+
+    async def _job(self, engine: Engine, key: JobId) -> Job:
+        return await engine.read(lambda reads: reads.get(key))
+
+    async def _decide(self, engine: Engine, job: Job) -> None:
+        """What the engine cannot prove, because nobody can read it any more, a person decides when asked."""
+        status = await engine.read(lambda reads: reads.status(reads.get(job.id)))
+        for item in status.attention:
+            if item.kind == UNPROVABLE and (named := _REMOTE.search(item.message)):
+                with suppress(NoSuchThing, GuardRefused, StoreFull):
+                    if self.is_ours(named[0]):
+                        await engine.commands.adopt(named[0], None)
+                    else:
+                        await engine.commands.disown(named[0])
+
+    async def _see_to(self, engine: Engine, wish: Wish, job: Job) -> None:
+        """A paused job goes on, sometimes or surely; a running one is sometimes paused, canceled or tried again."""
+        with suppress(StoreFull):
+            if job.state == "paused" and (self.calm or self.chance.random() < 0.5):
+                await engine.commands.resume(job.id)
+            elif not self.calm and self.chance.random() < self.moods.pause:
+                await engine.commands.pause(job.id)
+            elif not self.calm and self.chance.random() < self.moods.cancel:
+                wish.canceled = await engine.commands.cancel(job.id) or wish.canceled
+            elif job.state in {"finished", "canceled"} and not self.calm and self.chance.random() < self.moods.retry:
+                await engine.commands.retry(job.id, None)

@@ -1,0 +1,120 @@
+"""The kinds of worlds: what is wanted in them, what goes wrong, and how their engines die."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from proof.people import Moods, Wish
+
+ALL: Final = ("phase", "storm", "hide", "delay", "twins", "jump", "disk", "delete_cursor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One kind of world.
+
+    crashes: how often the engine is killed before things calm down. kinds: what else goes wrong, see `Mischief`; none
+    of it: an API that does nothing wrong. accepted_rate: how many creates are accepted without an answer that says so.
+    lags: list lags, at most, in seconds. every_s: kill by the clock too, that often. down_s: how long nothing runs
+    between two lives, at most. batch_s: the least a batch takes. acting_s: how long, at most, the API takes to act on a
+    body. idle: how many times longer than asked a pause may take. faults_s: how long faults last at most. late: the
+    list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates are allowed and must be
+    reported, every one.
+    """
+
+    name: str
+    wishes: Callable[[random.Random, int], list[Wish]]
+    per_batch: Sequence[int] = (5, 7, 10)
+    crashes: int = 25
+    kinds: Sequence[str] = ALL
+    accepted_rate: float = 0.0
+    lags: Sequence[float] = (0, 5, 60, 900)
+    moods: Moods = Moods(pause=0.02, cancel=0.004, retry=0.02)  # noqa: RUF009 - a tuple
+    every_s: float = math.inf
+    down_s: Sequence[float] = (0.01, 1, 1, 20, 20, 600, 7200)
+    batch_s: Sequence[float] = (5, 60, 600)
+    acting_s: Sequence[float] = (1, 1, 45)
+    clocks_are_wrong: bool = True
+    idle: float = 300.0
+    faults_s: float = 40_000.0
+    late: bool = False
+
+
+def _some(chance: random.Random, seed: int) -> list[Wish]:
+    """One to four jobs of all sizes, the later ones handed in by later lives, so that no life finds nothing to do."""
+    count = chance.randint(2, 4)
+    return [
+        Wish(name=f"world {seed} job {i}", count=chance.randint(1, 30), arrives=1 + i * chance.randint(0, 8))
+        for i in range(count)
+    ]
+
+
+def _equal(chance: random.Random, seed: int) -> list[Wish]:
+    """Jobs with the same number of requests: their batches cannot be told apart by their counts."""
+    size = chance.randint(3, 14)
+    return [Wish(name=f"world {seed} job {i}", count=size, arrives=1 + i * chance.choice((0, 0, 7))) for i in range(3)]
+
+
+def _three_batches(_chance: random.Random, seed: int) -> list[Wish]:
+    return [Wish(name=f"world {seed} job", count=15)]
+
+
+def _one(_chance: random.Random, seed: int) -> list[Wish]:
+    return [Wish(name=f"world {seed} job", count=25)]
+
+
+PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
+    {
+        profile.name: profile
+        for profile in (
+            Profile(name="everything", wishes=_some, accepted_rate=0.15),
+            Profile(
+                name="twins",
+                wishes=_equal,
+                per_batch=(3, 5, 7),
+                accepted_rate=0.5,
+                kinds=("phase", "twins", "twins", "delete_cursor", "storm"),
+            ),
+            Profile(
+                name="crash loop",
+                wishes=_one,
+                kinds=(),
+                lags=(0,),
+                every_s=300.0,
+                crashes=400,
+                clocks_are_wrong=False,
+                down_s=(1,),
+                accepted_rate=0.3,
+                moods=Moods(),
+            ),
+            Profile(
+                name="late list",
+                wishes=_one,
+                kinds=("phase",),
+                lags=(3000, 6000),
+                accepted_rate=0.4,
+                crashes=4,
+                moods=Moods(),
+                late=True,
+            ),
+            Profile(
+                name="three batches",
+                wishes=_three_batches,
+                per_batch=(5,),
+                batch_s=(5,),
+                kinds=(),
+                lags=(0,),
+                crashes=1,
+                acting_s=(1,),
+                down_s=(1,),
+                moods=Moods(),
+                clocks_are_wrong=False,
+            ),
+        )
+    }
+)

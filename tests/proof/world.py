@@ -1,0 +1,289 @@
+"""One simulated world: the real daemon on virtual time, the sandbox as the API and as the ground truth, and the judge.
+
+The engine, its store and its provider code are put together by `orchestrator.daemon.running_engine`, as in the program;
+only clock, chance, network, lock and the thread of SQLite are the simulation's (`daemon.Surroundings`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anthropic  # noqa: F401 - loaded now: no life of a world must be the first to load it
+
+from orchestrator.config import (
+    ApiSection,
+    BatchingSection,
+    DatabaseSection,
+    LimitsSection,
+    LogSection,
+    RetrySection,
+    SandboxSection,
+    ServerSection,
+    Settings,
+)
+from orchestrator.sandbox import Machine, MachineSettings, Sandbox, ScaledClock
+from orchestrator.sandbox.routes import Router
+from proof.chronicle import Cell, Chronicle
+from proof.deaths import NEVER, Death, drawn
+from proof.lives import START, Lives
+from proof.loop import SimLoop, run
+from proof.mischief import Mischief
+from proof.network import Internet
+from proof.oracle import Oracle, has_secret
+from proof.people import People
+from proof.plan import NotingPlan
+from proof.profiles import Profile
+
+KEY: Final = "sk-ant-CANARY-0123456789abcdef"
+#: Everything must have settled so long after faults stop (I6): 24 hours until what is stuck expires, or what nobody can
+#: read is put before a person; then the wait for what may still be listed, and another batch.
+SETTLES_WITHIN_S: Final = 30 * 3600.0
+_SWEEP_S: Final = 26 * 3600.0
+_CALM_IDLE: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one world. steps: callbacks of each life, in order. settle_s: virtual, after faults stopped."""
+
+    profile: str
+    seed: int
+    violations: tuple[str, ...]
+    trace: str
+    crashes: int
+    posts: int
+    commits: int
+    snapshots: int
+    requests: int
+    steps: tuple[int, ...]
+    virtual_s: float
+    settle_s: float
+    duplicates: int
+    cells: Counter[Cell]
+
+
+class World:
+    """See the module. *deaths*: how each life ends; default: drawn from the seed. *tell*: where a replay prints."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        seed: int,
+        folder: Path,
+        *,
+        deaths: Iterator[Death] | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self.profile = profile
+        self.seed = seed
+        self.loop = SimLoop()
+        self.chronicle = Chronicle(self.loop.time, tell=tell)
+        self._folder = folder
+        self._chance = random.Random(f"{profile.name}/{seed}")
+        self._deaths = iter(partial(drawn, self._chance), None) if deaths is None else deaths
+        self._path = folder / "store.db"
+        self._api_clock = ScaledClock(1.0, start=START, monotonic=self.loop.time)
+        self.machine = self._machine()
+        self.oracle = Oracle(self._path, self.machine)
+        self.chronicle.states = self.oracle.present
+        self._net = self._internet()
+        wishes = profile.wishes(self._chance, seed)
+        self._people = People(wishes=wishes, chance=self._chance, moods=profile.moods, is_ours=self._is_ours)
+        self.lives = self._the_lives()
+        self._mischief = self._the_mischief()
+        self.loop.after_step = self.lives.after_step
+
+    async def course(self) -> Outcome:
+        """Lives that are killed while things go wrong; then calm, and a last life that must settle everything."""
+        reign = self.loop.spawn(self._mischief.reign(), 0, "mischief")
+        deadline = self.loop.time() + self.profile.faults_s
+        done = False
+        while not done and self.chronicle.crashes < self.profile.crashes and self.loop.time() < deadline:
+            death = next(self._deaths, NEVER)
+            done = await self.lives.live(death, until=min(deadline, self.loop.time() + self.profile.every_s))
+            await asyncio.sleep(self._chance.choice(self.profile.down_s) * self._chance.random())
+        reign.cancel()
+        with suppress(asyncio.CancelledError):
+            await reign
+        settle_s = await self._calm()
+        self._judge()
+        return self._outcome(settle_s)
+
+    async def _calm(self) -> float:
+        """Faults stop. Returns how long it took until everything was settled."""
+        self._mischief.calm()
+        self._people.calm = True
+        self.lives.clocks_are_wrong = False
+        self.lives.idle = _CALM_IDLE
+        self.chronicle.mark("calm")
+        began = self.loop.time()
+        if not await self.lives.live(NEVER, until=began + SETTLES_WITHIN_S):
+            self.oracle.blame("I6", f"not settled {SETTLES_WITHIN_S / 3600:.0f} h after faults stopped")
+        settle_s = self.loop.time() - began
+        if self.profile.late:
+            await self.lives.live(NEVER, until=self.loop.time() + _SWEEP_S, stay=True)
+        return settle_s
+
+    def _judge(self) -> None:
+        handed = [wish.handed() for wish in self._people.wishes]
+        late = self.profile.late
+        self.oracle.at_the_end(handed, deleted=self._mischief.deleted, twice_allowed=late)
+        bought, reported = self._duplicates()
+        if bought != reported or (bought and not late):
+            self.oracle.blame("I2", f"{bought} batches were bought twice, {reported} are reported")
+        for name in has_secret(sorted(self._folder.glob("store.db*")), KEY.encode()):
+            self.oracle.blame("I7", f"the key is in {name}")
+
+    def _duplicates(self) -> tuple[int, int]:
+        """(batches of ours beside those that count, by the API's books; the store's own count of them)."""
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as c:
+            known = {row[0] for row in c.execute("SELECT remote_id FROM batch WHERE remote_id IS NOT NULL")}
+            reported = c.execute("SELECT duplicates_total FROM meta").fetchone()[0]
+        made = {row.batch_id for row in self.machine.ledger()}
+        return len(made - known), reported
+
+    def _outcome(self, settle_s: float) -> Outcome:
+        story = self.chronicle
+        return Outcome(
+            profile=self.profile.name,
+            seed=self.seed,
+            violations=tuple(self.oracle.violations),
+            trace=story.trace(),
+            crashes=story.crashes,
+            posts=story.posts,
+            commits=story.commits,
+            snapshots=self.oracle.snapshots,
+            requests=sum(wish.count for wish in self._people.wishes),
+            steps=tuple(self.loop.steps[life] for life in range(1, self.lives.number + 1)),
+            virtual_s=self.loop.time(),
+            settle_s=settle_s,
+            duplicates=self._duplicates()[0],
+            cells=story.cells,
+        )
+
+    # --- the parts ------------------------------------------------------------------------------------------------
+
+    def _machine(self) -> Machine:
+        shortest = self._chance.choice(self.profile.batch_s)
+        lasts = (shortest, shortest * self._chance.choice((1, 3, 10)))
+        plan = NotingPlan(self.chronicle.note, self.seed)
+        settings = MachineSettings(batch_seconds=lasts)
+        return Machine(now=self._api_clock.now, seed=self.seed, settings=settings, plan=plan)
+
+    def _internet(self) -> Internet:
+        router = Router(self.machine, self._api_clock)
+        net = Internet(
+            loop=self.loop,
+            sandbox=Sandbox(machine=self.machine, clock=self._api_clock, router=router, journal=None),
+            chance=self._chance,
+            on_body=self._create_comes,
+            on_event=lambda process, what: self.lives.happens(process, what),  # noqa: PLW0108 - it comes later
+        )
+        net.pace.acting = self._chance.choice(self.profile.acting_s)
+        return net
+
+    def _the_lives(self) -> Lives:
+        per_batch = self._chance.choice(self.profile.per_batch)
+        (self._folder / "key").write_text(KEY)
+        return Lives(
+            loop=self.loop,
+            net=self._net,
+            oracle=self.oracle,
+            people=self._people,
+            chronicle=self.chronicle,
+            chance=self._chance,
+            settings=_settings(self._folder, per_batch),
+            idle=self.profile.idle,
+            clocks_are_wrong=self.profile.clocks_are_wrong,
+        )
+
+    def _the_mischief(self) -> Mischief:
+        per_batch = self.lives.settings.batching.max_requests or 1
+        sizes = {per_batch, *(wish.count for wish in self._people.wishes if wish.count <= per_batch)}
+        return Mischief(
+            machine=self.machine,
+            clock=self._api_clock,
+            chance=self._chance,
+            note=self.chronicle.note,
+            ours=self._ours,
+            fill_disk=self.lives.fill_disk,
+            acting=lambda: self._net.acting,
+            lags=self.profile.lags,
+            accepted_rate=self.profile.accepted_rate,
+            twin_sizes=sorted(sizes),
+            kinds=self.profile.kinds,
+        )
+
+    def _create_comes(self) -> Callable[[bytes], bool]:
+        self.chronicle.posts += 1
+        return partial(self.oracle.body_arrives, intents=self.oracle.intents())
+
+    def _is_ours(self, remote: str) -> bool:
+        return not self.machine._by_id[remote].foreign
+
+    def _ours(self) -> list[str]:
+        """The remote ids that the store knows and that are not settled."""
+        if self.lives.number == 0 or not self._path.exists() or self._path.stat().st_size == 0:
+            return []
+        query = "SELECT remote_id FROM batch WHERE state IN ('in_progress', 'canceling', 'ended') ORDER BY id"
+        try:
+            with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as c:
+                return [row[0] for row in c.execute(query)]
+        except sqlite3.OperationalError:  # a life was killed before it had made the tables
+            return []
+
+
+def run_world(
+    profile: Profile,
+    seed: int,
+    *,
+    deaths: Iterator[Death] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Run one world from its seed to its end. One seed gives one trace."""
+    with _quiet(), tempfile.TemporaryDirectory(prefix="world-", dir=_ram_disk()) as folder:
+        world = World(profile, seed, Path(folder), deaths=deaths, tell=tell)
+        return run(world.loop, world.course())
+
+
+def _settings(folder: Path, per_batch: int) -> Settings:
+    return Settings(
+        api=ApiSection(base_url="http://127.0.0.1:9", key_file=folder / "key", timeout=timedelta(seconds=90)),
+        database=DatabaseSection(path=folder / "store.db"),
+        batching=BatchingSection(max_requests=per_batch),
+        limits=LimitsSection(max_uploads=2, max_downloads=2, max_in_flight_batches=12),
+        retry=RetrySection(max_attempts=4),
+        server=ServerSection(),
+        sandbox=SandboxSection(),
+        log=LogSection(),
+        origins={},
+    )
+
+
+def _ram_disk() -> str | None:
+    """Where fsync costs nothing, if there is such a place: worlds prove the order of things, not disks."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a private folder is made in it
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The engine's own log would tell of every fault that was asked for."""
+    logger = logging.getLogger("orchestrator")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
