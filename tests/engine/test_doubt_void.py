@@ -115,6 +115,25 @@ async def test_a_person_disowns_an_unprovable_batch(tmp_path: Path) -> None:
 
 
 @in_a_loop
+async def test_of_two_unprovable_candidates_the_second_is_asked_about_as_soon_as_the_first_is_decided(
+    tmp_path: Path,
+) -> None:
+    """Promise 2 (found in a simulated world): the day that a candidate could not be read is not counted anew."""
+    async with new_world(tmp_path / "store.db") as world:
+        world.machine.add_foreign(30, count=2)
+        job = await in_doubt(world, "drop")
+        world.machine.plan.set({"results.404": 1})
+        await ticking(world, "doubt", span=26 * timedelta(hours=1), step=timedelta(minutes=10))
+        for _ in range(2):
+            (item,) = (await world.status(job.id)).attention
+            (named,) = [remote.id for remote in world.machine.list().data if remote.id in item.message]
+            await world.commands.disown(named)
+            await ticking(world, "doubt", span=timedelta(minutes=20), step=timedelta(minutes=10))
+        assert await world.attention(job.id) == []
+        assert await world.states(job.id) == ["void"]
+
+
+@in_a_loop
 async def test_a_candidate_for_two_batches_is_not_adopted_by_a_guess(tmp_path: Path) -> None:
     """Promise 2: where a person's word is not clear either, nothing is done."""
     async with new_world(tmp_path / "store.db") as world:

@@ -39,7 +39,8 @@ INSERT INTO candidate (batch_id, remote_id) VALUES (:batch_id, :remote_id) ON CO
 SELECT remote.* FROM candidate JOIN remote USING (remote_id) WHERE candidate.batch_id = :batch_id ORDER BY remote.remote_id
 
 -- name: judge
-UPDATE remote SET verdict = :verdict, batch_id = :batch_id, unreadable_since = NULL
+UPDATE remote SET verdict = :verdict, batch_id = :batch_id,
+       unreadable_since = CASE :verdict WHEN 'unprovable' THEN unreadable_since END
  WHERE remote_id = :remote_id AND verdict IN ('unproven', 'unprovable')
 
 -- name: unreadable
