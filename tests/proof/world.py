@@ -7,13 +7,12 @@ only clock, chance, network, lock and the thread of SQLite are the simulation's 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -56,7 +55,10 @@ _CALM_IDLE: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one world. steps: callbacks of each life, in order. settle_s: virtual, after faults stopped."""
+    """What became of one world. steps: callbacks of each life, in order. settle_s: virtual, after faults stopped.
+
+    batches: at the API, of ours; duplicates: those of them that are not any batch of the store.
+    """
 
     profile: str
     seed: int
@@ -71,6 +73,7 @@ class Outcome:
     virtual_s: float
     settle_s: float
     duplicates: int
+    batches: int
     cells: Counter[Cell]
 
 
@@ -170,6 +173,7 @@ class World:
             virtual_s=self.loop.time(),
             settle_s=settle_s,
             duplicates=self._duplicates()[0],
+            batches=self.machine.batches_created,
             cells=story.cells,
         )
 
@@ -253,7 +257,7 @@ def run_world(
     tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run one world from its seed to its end. One seed gives one trace."""
-    with _quiet(), tempfile.TemporaryDirectory(prefix="world-", dir=_ram_disk()) as folder:
+    with tempfile.TemporaryDirectory(prefix="world-", dir=_ram_disk()) as folder:
         world = World(profile, seed, Path(folder), deaths=deaths, tell=tell)
         return run(world.loop, world.course())
 
@@ -275,15 +279,3 @@ def _settings(folder: Path, per_batch: int) -> Settings:
 def _ram_disk() -> str | None:
     """Where fsync costs nothing, if there is such a place: worlds prove the order of things, not disks."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a private folder is made in it
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The engine's own log would tell of every fault that was asked for."""
-    logger = logging.getLogger("orchestrator")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,0 +1,117 @@
+"""The simulated parts of the proof, each a Tally: worlds of every kind, every crash point, pairs, traces twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count
+from typing import Final
+
+from proof.chronicle import Cell
+from proof.deaths import Death
+from proof.pool import Seen, Task, run_all
+from proof.tally import Tally
+
+TITLES: Final = {
+    "everything": "T1 everything at once",
+    "twins": "T4 equal counts in doubt at once, neighbours' twins",
+    "crash loop": "T6 a crash every five minutes, for ever",
+    "late list": "T3 a list later than doubt_wait: every duplicate is reported",
+}
+_POINTS: Final = "three batches"
+
+
+def worlds(
+    pool: ProcessPoolExecutor,
+    profile: str,
+    *,
+    first: int = 1,
+    worlds: int | None = None,
+    seconds: float | None = None,
+    cells: Counter[Cell] | None = None,
+) -> Tally:
+    """Worlds of one kind: *worlds* of them, or for *seconds*. *cells* collects which fault met which state."""
+    began = time.monotonic()
+    seeds: Iterable[int] = count(first) if worlds is None else range(first, first + worlds)
+    seen = Seen()
+    tasks = (Task(profile=profile, seed=seed) for seed in seeds)
+    for task, outcome in run_all(pool, tasks, until=None if seconds is None else began + seconds):
+        seen.add(task, outcome)
+    if cells is not None:
+        cells += seen.cells
+    more: dict[str, float | str] = {"first seed": first, "last seed": first + seen.worlds - 1}
+    if profile == "late list":
+        more["duplicates, all reported"] = seen.duplicates
+    return _rated(seen, TITLES[profile], "worlds", began, **more)
+
+
+def every_point(pool: ProcessPoolExecutor, *, seed: int = 1) -> Tally:
+    """T2: one job of three batches; the engine is killed after every single callback of its life, one by one.
+
+    A callback is what runs between two awaits that suspend; each commit has one before it and one after it.
+    """
+    began = time.monotonic()
+    points = _length_of_a_life(seed)
+    tasks = [Task(profile=_POINTS, seed=seed, deaths=(Death(step=step),)) for step in range(1, points + 1)]
+    seen = _judged(pool, tasks, None)
+    if seen.crashes != points:
+        seen.violations.append(f"T2 {seen.crashes} crashes at {points} points: some were not reached")
+    return _rated(seen, "T2 a crash at every await and both sides of every commit", "points", began)
+
+
+def pairs_of_points(
+    pool: ProcessPoolExecutor, *, seed: int = 1, pairs: int | None = None, seconds: float | None = None
+) -> Tally:
+    """T2: the next life is killed as well, at a point of its own; a sample of all pairs."""
+    began = time.monotonic()
+    points = _length_of_a_life(seed)
+    chance = random.Random(f"pairs {seed}")
+    drawn = (
+        Task(
+            profile=_POINTS,
+            seed=seed,
+            crashes=2,
+            deaths=(Death(step=chance.randint(1, points)), Death(step=int(10 ** chance.uniform(0, 3.2)))),
+        )
+        for _ in (count() if pairs is None else range(pairs))
+    )
+    seen = _judged(pool, drawn, None if seconds is None else began + seconds)
+    return _rated(seen, "T2 pairs of crash points, sampled", "pairs", began)
+
+
+def traces_twice(pool: ProcessPoolExecutor, *, first: int = 1, worlds: int) -> Tally:
+    """I14: the same seeds, run twice in processes of different age: the same traces."""
+    began = time.monotonic()
+    tasks = [Task(profile=name, seed=seed) for seed in range(first, first + worlds) for name in ("everything", "twins")]
+    traces: dict[tuple[str, int], str] = {}
+    seen = Seen()
+    for task, outcome in [*run_all(pool, tasks), *run_all(pool, reversed(tasks))]:
+        seen.add(task, outcome)
+        if traces.setdefault((task.profile, task.seed), outcome.trace) != outcome.trace:
+            seen.violations.append(f"I14 one seed gave two traces — {task.replay()}")
+    return _rated(seen, "I14 the same seed twice, the same trace", "worlds", began)
+
+
+def _judged(pool: ProcessPoolExecutor, tasks: Iterable[Task], until: float | None) -> Seen:
+    """Worlds of three batches: beside what the oracle says, there are never more than three at the API."""
+    seen = Seen()
+    for task, outcome in run_all(pool, tasks, until=until):
+        seen.add(task, outcome)
+        if outcome.batches != 3:
+            seen.violations.append(f"I2 {outcome.batches} batches at the API instead of 3 — {task.replay()}")
+    return seen
+
+
+def _length_of_a_life(seed: int) -> int:
+    """Callbacks of a life that nobody ends."""
+    outcome = Task(profile=_POINTS, seed=seed, deaths=()).run()
+    assert not outcome.violations, outcome.violations
+    return outcome.steps[0]
+
+
+def _rated(seen: Seen, test: str, unit: str, began: float, **more: float | str) -> Tally:
+    seconds = time.monotonic() - began
+    return seen.tally(test, unit, seconds, **{f"{unit} per s": round(seen.worlds / max(seconds, 0.001), 2)}, **more)
