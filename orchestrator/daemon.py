@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, StoreError, UsageError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.params import Rules
@@ -268,14 +268,25 @@ def _sandbox(settings: Settings, *, keeps: bool) -> Sandbox:
     """
     from orchestrator.sandbox import SandboxSettings, build_sandbox
 
-    path = settings.database.path
-    chosen = SandboxSettings(
-        seed=settings.sandbox.seed,
-        speed=settings.sandbox.speed,
-        faults=settings.sandbox.faults,
-        journal=path.with_name(f"{path.name}.sandbox.jsonl") if keeps else None,
-    )
-    return build_sandbox(chosen)
+    journal = journal_of(settings.database.path) if keeps else None
+    try:
+        chosen = SandboxSettings(
+            seed=settings.sandbox.seed,
+            speed=settings.sandbox.speed,
+            faults=settings.sandbox.faults,
+            journal=journal,
+        )
+        return build_sandbox(chosen)
+    except ValueError as exc:
+        hint = "`orchestrator config show` tells where [sandbox] is set"
+        raise UsageError(f"the sandbox cannot be as it is set: {exc}", hint=hint) from exc
+    except OSError as exc:
+        raise StoreError(f"the sandbox's journal {journal} cannot be opened", cause=exc.strerror) from exc
+
+
+def journal_of(path: Path) -> Path:
+    """Where the sandbox of the store at *path* keeps its batches."""
+    return path.with_name(f"{path.name}.sandbox.jsonl")
 
 
 def api_version(settings: Settings) -> str:

@@ -68,6 +68,15 @@ def test_2_is_a_wrong_setting_in_the_environment(program: Program) -> None:
     assert "ORCHESTRATOR_LIMITS__POLL_INTERVAL" in done.err
 
 
+@pytest.mark.parametrize("command", [("run", "in.jsonl"), ("submit", "in.jsonl")], ids=" ".join)
+def test_2_is_also_a_fault_of_the_sandbox_that_does_not_exist(program: Program, command: tuple[str, ...]) -> None:
+    """It is the user's slip, not a bug of ours: the message has the names that there are."""
+    done = program(*command, "--sandbox", env={"ORCHESTRATOR_SANDBOX__FAULTS": "nonsense"})
+    assert done.code == 2
+    assert "unknown fault 'nonsense'; the names are 400, " in done.err
+    assert "internal error" not in done.err
+
+
 def test_3_is_a_missing_key(program: Program) -> None:
     """Without a key nothing is sent; the job is stored, and waits for one. It never falls back to the sandbox."""
     done = program("run", "in.jsonl")
