@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Names the crash point (`sandbox/crash.py`) at which the sandbox of this process kills it. Private to
+#: `run --crash-test`, which sets it for its children; without a journal, as for `doctor`, it means nothing.
+CRASH_VARIABLE: Final = "_ORCHESTRATOR_CRASH_POINT"
+
 _PAGE: Final = 100
 
 
@@ -266,15 +270,17 @@ def _sandbox(settings: Settings, *, keeps: bool) -> Sandbox:
 
     Only the owner of the store may keep one: two processes would write over each other.
     """
-    from orchestrator.sandbox import SandboxSettings, build_sandbox
+    from orchestrator.sandbox import CrashPoint, SandboxSettings, build_sandbox
 
     journal = journal_of(settings.database.path) if keeps else None
+    point = os.environ.get(CRASH_VARIABLE) if keeps else None
     try:
         chosen = SandboxSettings(
             seed=settings.sandbox.seed,
             speed=settings.sandbox.speed,
             faults=settings.sandbox.faults,
             journal=journal,
+            crash_at=None if point is None else CrashPoint(point),
         )
         return build_sandbox(chosen)
     except ValueError as exc:

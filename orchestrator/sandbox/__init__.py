@@ -5,12 +5,13 @@
     async with sandbox.serving(port=0) as port: ...                  # or on 127.0.0.1
 
 Public names: `Sandbox`, `build_sandbox`, `SandboxSettings`, `MachineSettings`, `ScaledClock`, `Machine`, `Caller`,
-`ApiError`, `LedgerRow`, `FaultPlan`, `parse_faults`. The machine (`machine.py`) is a plain object with an injected
-clock and no I/O; `routes.py` puts HTTP before it, `transport.py` and `server.py` bring the requests. Importing this
-package loads none of httpx2 and uvicorn.
+`ApiError`, `LedgerRow`, `FaultPlan`, `parse_faults`, `CrashPoint`. The machine (`machine.py`) is a plain object with an
+injected clock and no I/O; `routes.py` puts HTTP before it, `transport.py` and `server.py` bring the requests. Importing
+this package loads none of httpx2 and uvicorn.
 """
 
 from orchestrator.sandbox.clock import ScaledClock
+from orchestrator.sandbox.crash import CrashPoint
 from orchestrator.sandbox.faults import FaultPlan, parse_faults
 from orchestrator.sandbox.ledger import LedgerRow
 from orchestrator.sandbox.machine import Machine
@@ -21,6 +22,7 @@ from orchestrator.sandbox.wire import ApiError, Caller
 __all__ = [
     "ApiError",
     "Caller",
+    "CrashPoint",
     "FaultPlan",
     "LedgerRow",
     "Machine",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 Break = Literal["refuse", "close", "reset", "hang"]
 
@@ -34,6 +34,14 @@ class Answer:
     headers: list[tuple[str, str]]
     body: AsyncGenerator[bytes, None]
     close: bool = False
+
+
+class Answering(Protocol):
+    """Whoever answers requests."""
+
+    async def answer(self, ask: Ask) -> Answer:
+        """The answer to *ask*. Raises ConnectionCut when there is to be none."""
+        ...
 
 
 class ConnectionCut(Exception):

@@ -251,6 +251,10 @@ class Machine:
         self._recorder.seen(now)
         return now
 
+    def note_kill(self, point: str) -> None:
+        """The journal knows that the process is killed at *point*: the last that it writes in this life."""
+        self._recorder.killed(point, self.now())
+
     def _admit(self, caller: Caller, accept: Callable[[], Accepted]) -> MessageBatchObject:
         """Turn a whole body into a batch. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
         self.bodies_received += 1

@@ -54,7 +54,12 @@ class _Seen(msgspec.Struct, tag="seen"):
     at: datetime
 
 
-_Record = _Created | _Canceled | _Deleted | _Born | _Seen
+class _Killed(msgspec.Struct, tag="killed"):
+    at: datetime
+    point: str
+
+
+_Record = _Created | _Canceled | _Deleted | _Born | _Seen | _Killed
 _decoder: Final[msgspec.json.Decoder[_Record]] = msgspec.json.Decoder(_Record)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -98,6 +103,10 @@ class Recorder:
         """A process starts with this journal."""
         self._put(_Born(at))
 
+    def killed(self, point: str, at: datetime) -> None:
+        """The process that the sandbox lives in dies now, by the sandbox's own hand."""
+        self._put(_Killed(at, point))
+
     def seen(self, at: datetime) -> None:
         """An instant that was shown to somebody: time must not go back behind it."""
         if self._known is None or at >= self._known:
@@ -111,13 +120,17 @@ class Recorder:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a journal held. `whole_bytes`: how much of it was whole; the rest is a torn end. `lives`: starts so far."""
+    """What a journal held. `whole_bytes`: how much of it was whole; the rest is a torn end. `lives`: starts so far.
+
+    `kills`: the crash points at which the sandbox killed its process, in order.
+    """
 
     batches: list[Batch] = field(default_factory=list)
     faulted: set[bytes] = field(default_factory=set)
     whole_bytes: int = 0
     last_at: datetime | None = None
     lives: int = 0
+    kills: list[str] = field(default_factory=list)
 
 
 def replay(lines: Iterable[bytes]) -> Replayed:
@@ -148,7 +161,7 @@ def replay(lines: Iterable[bytes]) -> Replayed:
     return held
 
 
-def _apply(record: _Canceled | _Deleted | _Born | _Seen, by_id: dict[str, Batch], held: Replayed) -> None:
+def _apply(record: _Canceled | _Deleted | _Born | _Seen | _Killed, by_id: dict[str, Batch], held: Replayed) -> None:
     match record:
         case _Canceled():
             by_id[record.id].cancel_at = record.at
@@ -156,6 +169,8 @@ def _apply(record: _Canceled | _Deleted | _Born | _Seen, by_id: dict[str, Batch]
             by_id[record.id].deleted = True
         case _Born():
             held.lives += 1
+        case _Killed():
+            held.kills.append(record.point)
         case _Seen():
             pass
 

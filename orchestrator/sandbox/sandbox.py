@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.sandbox.clock import ScaledClock
+from orchestrator.sandbox.crash import CrashPoint, Mortal, kill_this_process
 from orchestrator.sandbox.faults import FaultPlan, parse_faults
 from orchestrator.sandbox.journal import JournalFile
 from orchestrator.sandbox.machine import Machine
@@ -27,12 +28,14 @@ class Sandbox:
     clock: ScaledClock
     router: Router
     journal: JournalFile | None
+    crash_at: CrashPoint | None = None
 
     def transport(self) -> SandboxTransport:
         """A transport for `httpx2.AsyncClient`, in this process. All transports share the one machine."""
         from orchestrator.sandbox.transport import SandboxTransport
 
-        return SandboxTransport(self.router)
+        point = self.crash_at
+        return SandboxTransport(self.router if point is None else Mortal(self.router, point, self._die))
 
     def app(self) -> AsgiApp:
         """The sandbox as an ASGI application."""
@@ -51,14 +54,21 @@ class Sandbox:
         if self.journal is not None:
             self.journal.close()
 
+    def _die(self) -> None:
+        """Note it in the journal, so that an audit can tell this kill from others, and be killed."""
+        self.machine.note_kill(str(self.crash_at))
+        kill_this_process()
+
 
 def build_sandbox(settings: SandboxSettings | None = None, *, clock: ScaledClock | None = None) -> Sandbox:
     """A sandbox as *settings* say. With a journal, its batches and its time go on where they were.
 
-    *clock* replaces the one that the settings describe. Raises ValueError for an unknown fault, OSError for the
-    journal.
+    *clock* replaces the one that the settings describe. Raises ValueError for an unknown fault, or a crash
+    point without a journal; OSError for the journal.
     """
     chosen = SandboxSettings() if settings is None else settings
+    if chosen.crash_at is not None and chosen.journal is None:
+        raise ValueError("a crash point needs a journal: the batches would die with the process")
     plan = FaultPlan(seed=chosen.seed, options=parse_faults(chosen.faults))
     journal = None if chosen.journal is None else JournalFile(chosen.journal)
     held = Replayed() if journal is None else replay(journal.lines())
@@ -75,4 +85,5 @@ def build_sandbox(settings: SandboxSettings | None = None, *, clock: ScaledClock
     machine.restore(held)
     from orchestrator.sandbox.routes import Router
 
-    return Sandbox(machine=machine, clock=running, router=Router(machine, running), journal=journal)
+    router = Router(machine, running)
+    return Sandbox(machine=machine, clock=running, router=router, journal=journal, crash_at=chosen.crash_at)

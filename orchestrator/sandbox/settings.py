@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator.sandbox.crash import CrashPoint
 from orchestrator.sandbox.models import KNOWN_MODELS, ModelCard
 
 MAX_REQUESTS: Final = 100_000
@@ -48,6 +49,7 @@ class SandboxSettings:
 
     `speed`: seconds of sandbox time per real second (360: an hour in ten seconds).
     `faults`: the option string of `faults.parse_faults`. `journal`: a file that lets batches survive a killed process.
+    `crash_at`: where the sandbox kills its own process; needs a journal, and concerns the transport alone.
     """
 
     machine: MachineSettings = field(default_factory=MachineSettings)
@@ -55,3 +57,4 @@ class SandboxSettings:
     speed: float = 360.0
     faults: str = ""
     journal: Path | None = None
+    crash_at: CrashPoint | None = None

@@ -13,8 +13,7 @@ from typing import Final, NoReturn
 
 import httpx2
 
-from orchestrator.sandbox.exchange import Answer, Ask, Break, ConnectionCut
-from orchestrator.sandbox.routes import Router
+from orchestrator.sandbox.exchange import Answer, Answering, Ask, Break, ConnectionCut
 
 _DISCONNECTED: Final = "Server disconnected without sending a response."
 _INCOMPLETE: Final = "peer closed connection without sending complete message body (incomplete chunked read)"
@@ -23,7 +22,7 @@ _INCOMPLETE: Final = "peer closed connection without sending complete message bo
 class SandboxTransport(httpx2.AsyncBaseTransport):
     """Hands requests to a router. Nothing leaves the process; the host of the URL does not matter."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Answering) -> None:
         self._router = router
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
