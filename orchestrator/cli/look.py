@@ -70,14 +70,15 @@ def batches_ended(status: JobStatus) -> tuple[int, int]:
 
 def batch_words(status: JobStatus) -> str:
     """`batches 1/2 ended, 1 in flight`; a plus where more will be planned."""
-    found = status.batches
     ended, known = batches_ended(status)
     more = "+" if status.job.requests.queued and status.job.state is not JobState.CANCELING else ""
-    parts = [f"batches {ended}/{known}{more} ended" if known else "batches none planned yet"]
-    for state, text in _BATCH_WORDS:
-        if found[state]:
-            parts.append(f"{found[state]} {text}")
-    return ", ".join(parts)
+    first = f"batches {ended}/{known}{more} ended" if known else "batches none planned yet"
+    return ", ".join([first, *batch_parts(status)])
+
+
+def batch_parts(status: JobStatus) -> list[str]:
+    """`1 in flight`, `2 to send`: what there is of batches that have not ended."""
+    return [f"{status.batches[state]} {text}" for state, text in _BATCH_WORDS if status.batches[state]]
 
 
 _BATCH_WORDS = (

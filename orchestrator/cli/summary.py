@@ -43,16 +43,21 @@ def say_refused_lines(ask: Ask, count: int, path: str) -> None:
 def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
     """How the job ended, where its results are, and what to do next."""
     perfect = look.exit_code_of(status) == 0
-    what = "canceled" if status.job.state is JobState.CANCELED else "done"
-    say(ask, _line("done" if perfect else "poor", what, look.outcome_words(status)))
-    if output is not None and output != "-":
-        say(ask, _line("next", "results", output))
+    say_outcome(ask, status, output)
     ref = status.job.public_id
     commands = {name: pasteable(ask, f"orchestrator {name} {ref}", sandbox=status.sandbox) for name in _NEXT}
     if output is None:
         say(ask, f"  next     {commands['results']} -o FILE")
     if not perfect:
         say(ask, f"  next     {commands['errors']}     {commands['retry']}")
+
+
+def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
+    """How the job ended, and where its results are."""
+    what = "canceled" if status.job.state is JobState.CANCELED else "done"
+    say(ask, _line("done" if look.exit_code_of(status) == 0 else "poor", what, look.outcome_words(status)))
+    if output is not None and output != "-":
+        say(ask, _line("next", "results", output))
 
 
 _NEXT = ("results", "errors", "retry")

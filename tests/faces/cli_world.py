@@ -61,15 +61,17 @@ class Program:
         }
         return {**own, **({} if more is None else more)}
 
-    def __call__(self, *args: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
-        """Run it to its end; *given* is its standard input."""
+    def __call__(
+        self, *args: str, env: Mapping[str, str] | None = None, given: bytes = b"", patience_s: float = _PATIENCE_S
+    ) -> Done:
+        """Run it to its end; *given* is its standard input. It fails if that takes longer than *patience_s*."""
         ended = subprocess.run(
             [sys.executable, "-m", "orchestrator", *args],
             cwd=self.folder,
             env=self.env(env),
             input=given,
             capture_output=True,
-            timeout=_PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
         done = Done(code=ended.returncode, out=ended.stdout.decode(), err=ended.stderr.decode())

@@ -26,6 +26,8 @@ from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.client import Orchestrator
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
@@ -42,6 +44,8 @@ Examples:
   orchestrator run reviews.jsonl                       again: goes on, or writes the results again
   orchestrator run old.jsonl --api-version 2023-06-01  parameters that newer versions refuse
   make-requests | orchestrator run - > answers.jsonl
+  orchestrator run reviews.jsonl --sandbox --crash-test     it kills itself, goes on, and shows that nothing was
+                                                            lost or paid for twice; with a store of its own
 
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
 If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
@@ -77,30 +81,43 @@ silence_option = click.option(
 @click.command("run", cls=TeachingCommand, examples=RUN_EXAMPLES)
 @click.option("-o", "--output", metavar="OUT", help="Where the results go; - is stdout.  [default: NAME.results.jsonl]")
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
+@click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
 @timeout_option
 @silence_option
 @common
 @click.pass_obj
 @job_input
-def run(
-    ask: Ask, chosen: Input, output: str | None, detach: bool, timeout: timedelta | None, silence: timedelta
+def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
+    ask: Ask,
+    chosen: Input,
+    output: str | None,
+    detach: bool,
+    crash_test: bool,
+    timeout: timedelta | None,
+    silence: timedelta,
 ) -> int:
     """Submit, wait and write the results; run it again to go on.
 
     It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is the
     same job.
     """
+    if crash_test:
+        return _crash_test(ask, chosen, output, silence, refused={"--detach": detach, "--timeout": timeout is not None})
     if detach:
         if output is not None:
             raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o OUT` writes them, later")
         store_job(ask, chosen)
         return 0
+    return _run(ask, chosen, output, Patience(timeout=timeout, silence=silence))
+
+
+def _run(ask: Ask, chosen: Input, output: str | None, patience: Patience) -> int:
     settings = ask.settings()
     place = _output(ask, chosen, output)
     show_log(ask, settings)
     say_banner(ask, sandbox=ask.sandbox)
     _say_reading(ask, chosen.path)
-    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), place)
+    running = _Running(ask, settings, patience, place)
 
     def words_at_the_end(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != STDIN
@@ -137,6 +154,24 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
     again = resume_line(ask, found.public_id, output, sandbox=sandbox)
     status = drive(lambda: running.resume_job(found), lambda stopped: part(ask, stopped, again))
     return _finish(ask, status, output)
+
+
+def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta, *, refused: Mapping[str, bool]) -> int:
+    """The demonstration in `cli/crash_test.py`. refused: options that do not go with it, and whether they are there."""
+    if not ask.sandbox:
+        raise Mistake("--crash-test works with the local API only", hint="add --sandbox")
+    for name, is_there in {**refused, "--db": ask.db is not None}.items():
+        if is_there:
+            hint = f"leave {name} out: it has a store of its own, and stays until the end"
+            raise Mistake(f"--crash-test takes no {name}", hint=hint)
+    if chosen.path == STDIN or Path(chosen.path).is_fifo():
+        raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
+    place = _output(ask, chosen, output)
+    if place == STDIN or is_device(place):
+        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o OUT")
+    from orchestrator.cli.crash_test import CrashTest  # brings asyncio and the sandbox, which --help must not load
+
+    return CrashTest(ask=ask, chosen=chosen, output=place, silence=silence).run()
 
 
 class _Running:

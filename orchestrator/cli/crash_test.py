@@ -1,0 +1,237 @@
+"""`run --crash-test`: kills the same `run` again and again, lets it finish, and audits it by the sandbox's books.
+
+Everything is real: each life is a process of its own on one store, killed by SIGKILL at an instant that the sandbox
+inside it picks (`sandbox/crash.py`); the sandbox's journal outlives them all and is the witness. The store is a fresh
+one in a temporary folder, so nothing of the user's is touched; it is kept only where something went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.cli.asyncly import drive, read_only
+from orchestrator.cli.crash_audit import books_of, count, lines_left_out, the_job
+from orchestrator.cli.crash_text import WHERE, Life, life_line, sum_line, table, view
+from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
+from orchestrator.cli.out import say, say_banner, show, show_json
+from orchestrator.cli.reading import FileReader
+from orchestrator.cli.summary import same_line, say_outcome
+from orchestrator.config import default_socket_path
+from orchestrator.daemon import CRASH_VARIABLE, journal_of
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.states import BatchState
+from orchestrator.sandbox import CrashPoint
+from orchestrator.sandbox.audit import Audit, witness
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from orchestrator.cli.handing_in import Input
+    from orchestrator.cli.options import Ask
+    from orchestrator.config import Settings
+    from orchestrator.domain.ids import BatchId
+    from orchestrator.domain.model import Batch
+    from orchestrator.ports.commands import Reads
+
+#: So many batches where the input allows: each life that dies while it sends has one of its own to leave in doubt.
+_BATCHES: Final = 8
+#: Doubt waits 20 minutes of the API's time: half a second at this speed.
+_SPEED: Final = 2400
+
+
+class CrashTestFailed(OrchestratorError):
+    """The promise was broken, or the test could not be carried out: a bug of ours."""
+
+    exit_code = INTERNAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashTest:
+    """What is run, where, and how patiently. output: a file, which is read again for the audit."""
+
+    ask: Ask
+    chosen: Input
+    output: str
+    silence: timedelta
+
+    def run(self) -> int:
+        """Kill, resume, finish, audit, report. The exit code is `run`'s own. Raises CrashTestFailed."""
+        say_banner(self.ask, sandbox=True)
+        try:
+            return self._run(self.ask.settings())
+        except Stopped as stopped:
+            stopped.fact, stopped.hint = UNTOUCHED, same_line(self.ask)
+            raise
+
+    def _run(self, settings: Settings) -> int:
+        total = drive(lambda: count(self.chosen, settings), read_only)
+        with _folder() as folder:
+            lives = _Lives(self, folder, _environment(folder / "store.db", total, settings))
+            code = lives.live_all(_points(total))
+            return code if lives.finished is None else self._report(lives, settings, code)
+
+    def _report(self, lives: _Lives, settings: Settings, code: int) -> int:
+        batches = lives.store.read_now(_batches)
+        left_out = lives.store.read_now(lines_left_out)
+        seen = witness(journal_of(lives.db))
+        audit = Audit(seen.rows)
+        books = drive(lambda: books_of(audit, self.chosen, settings, self.output, left_out), read_only)
+        if self.ask.as_json:
+            show_json(view(lives.lives, batches, books, self.output))
+        else:
+            show(table(lives.lives, batches))
+            show(sum_line(books))
+        killed = tuple(life.point for life in lives.lives if life.point is not None)
+        if seen.kills != killed:
+            raise _failed("the lives did not end where they should have", lives.db, f"{seen.kills} instead of {killed}")
+        if unmet := [WHERE[point] for point in CrashPoint if point not in killed]:
+            say(self.ask, f"not met, the job was over before: {'; '.join(unmet)}")
+        if not books.are_right:
+            raise _failed(f"a promise is broken: {sum_line(books)}", lives.db)
+        say_outcome(self.ask, lives.lives[-1].status, self.output)
+        return code
+
+
+class _Lives:
+    """One life after the other on one store."""
+
+    def __init__(self, test: CrashTest, folder: Path, env: dict[str, str]) -> None:
+        self._test = test
+        self._folder = folder
+        self._env = env
+        self.db = folder / "store.db"
+        self.store = FileReader(self.db)
+        self.lives: list[Life] = []
+        self.finished: Life | None = None
+
+    def live_all(self, points: list[CrashPoint]) -> int:
+        """A life for each of *points*, and one to the end, which gives the exit code.
+
+        A life that ends by itself with another code than 0 and 1 has said why, and is the last. Raises CrashTestFailed.
+        """
+        for number, point in enumerate([*points, None], start=1):
+            code = self._live(number, point)
+            if code in {0, 1}:
+                self._note(number, None)  # an input may be so small that a point is never met
+                self.finished = self.lives[-1]
+                return code
+            if code != -signal.SIGKILL or point is None:
+                return self._gone(number, code)
+            self._note(number, point)
+        raise AssertionError("the last life has no point to die at")
+
+    def _live(self, number: int, point: CrashPoint | None) -> int:
+        """One process; its exit code, negative for a signal."""
+        env = {**self._env, **({} if point is None else {CRASH_VARIABLE: point})}
+        with (
+            self._log(number).open("wb") as log,
+            subprocess.Popen(  # noqa: S603 - this very program, with words of our own
+                _command(self._test),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None if self._test.ask.verbose else log,
+            ) as process,
+        ):
+            try:
+                return process.wait()
+            finally:
+                process.kill()  # if we are interrupted; what has ended is not killed
+
+    def _note(self, number: int, point: CrashPoint | None) -> None:
+        """Look at the store that a life left behind."""
+        status, batches = self.store.read_now(lambda reads: (reads.status(the_job(reads)), _batches(reads)))
+        unclear = tuple(key for key, batch in batches.items() if batch.state is BatchState.SUBMITTING)
+        self.lives.append(Life(number=number, point=point, status=status, unclear=unclear))
+        say(self._test.ask, life_line(self.lives[-1]))
+
+    def _gone(self, number: int, code: int) -> int:
+        """A life that ended by itself: its own words. Raises CrashTestFailed for one that did not end so."""
+        if not self._test.ask.verbose:
+            click.echo(self._log(number).read_bytes(), err=True, nl=False)
+        if code < 0 or code == INTERNAL:
+            raise _failed(f"life {number} ended with {code}, not at its crash point", self.db)
+        return code
+
+    def _log(self, number: int) -> Path:
+        return self._folder / f"life-{number}.log"
+
+
+def _points(total: int) -> list[CrashPoint]:
+    """Every point in its order; an input of one request has no second batch whose answer could be waited for."""
+    return [point for point in CrashPoint if total > 1 or point is not CrashPoint.ANSWERED]
+
+
+def _command(test: CrashTest) -> list[str]:
+    """`run` as it was given, without what belongs to the crash test; the same for every life."""
+    ask, chosen = test.ask, test.chosen
+    args = ["run", "--sandbox", "-o", test.output, f"--priority={chosen.priority}"]
+    args += [f"--give-up-after={test.silence.total_seconds()}"]
+    args += ["-q"] if ask.verbose == 0 else ["-v"] * ask.verbose
+    args += [] if ask.config is None else [f"--config={ask.config}"]
+    args += [] if chosen.api_version is None else [f"--api-version={chosen.api_version}"]
+    args += [] if chosen.name is None else [f"--name={chosen.name}"]
+    args += [f"--beta={beta}" for beta in chosen.beta]
+    args += ["--skip-bad"] if chosen.skip_bad else []
+    return [sys.executable, "-P", "-m", "orchestrator", *args, "--", chosen.path]
+
+
+def _environment(db: Path, total: int, settings: Settings) -> dict[str, str]:
+    """The user's own, with a store of its own, one upload at a time, and batches and looks that suit the occasion."""
+    import orchestrator
+
+    code = Path(orchestrator.__file__).parent.parent
+    most = max(1, -(-total // _BATCHES))
+    if settings.batching.max_requests is not None:
+        most = min(most, settings.batching.max_requests)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH")))),
+        "ORCHESTRATOR_DATABASE__PATH": str(db),
+        "ORCHESTRATOR_BATCHING__MAX_REQUESTS": str(most),
+        "ORCHESTRATOR_LIMITS__MAX_UPLOADS": "1",
+        "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.1s",
+        "ORCHESTRATOR_LIMITS__POLL_INTERVAL_MAX": "0.5s",
+        "ORCHESTRATOR_SANDBOX__SPEED": str(_SPEED),
+    }
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for the store; gone at the end, but after CrashTestFailed it is the evidence."""
+    folder = Path(tempfile.mkdtemp(prefix="orchestrator-crash-test-"))
+    try:
+        yield folder
+    except CrashTestFailed:
+        raise
+    except BaseException:
+        _remove(folder)
+        raise
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """The folder, and the socket that a killed life left."""
+    socket = default_socket_path(folder / "store.db", os.environ)
+    shutil.rmtree(folder, ignore_errors=True)
+    socket.unlink(missing_ok=True)
+
+
+def _failed(message: str, db: Path, cause: str | None = None) -> CrashTestFailed:
+    return CrashTestFailed(message, cause=cause, hint=f"this is a bug of ours: please report it; {db.parent} is kept")
+
+
+def _batches(reads: Reads) -> dict[BatchId, Batch]:
+    return {batch.id: batch for batch in reads.batches(the_job(reads).id)}

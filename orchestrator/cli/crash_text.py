@@ -1,0 +1,103 @@
+"""What `run --crash-test` says: where each life ended, what the next one found, and the books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.cli import look, words
+from orchestrator.domain.states import BatchState
+from orchestrator.sandbox import CrashPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.domain.ids import BatchId
+    from orchestrator.domain.model import Batch, JobStatus
+    from orchestrator.sandbox.audit import Books
+
+WHERE: Final = {
+    CrashPoint.CURSOR: "before the intent to send was stored",
+    CrashPoint.SENDING: "while a body was being sent",
+    CrashPoint.RECEIVED: "after the last byte, before the API acted",
+    CrashPoint.CREATED: "when the batch existed, before the answer",
+    CrashPoint.ANSWERED: "when the answer was whole, before it was stored",
+    CrashPoint.WATCHING: "while the batches were watched",
+    CrashPoint.READING: "in the middle of a download",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One process of a crash test. point: where it was killed; None: it lived to the end.
+
+    status: the store, seen right after the end. unclear: the batches whose POST it left without an answer.
+    """
+
+    number: int
+    point: CrashPoint | None
+    status: JobStatus
+    unclear: tuple[BatchId, ...] = ()
+
+
+def life_line(life: Life) -> str:
+    """The line that is said when a life is over."""
+    if life.point is None:
+        return f"life {life.number}  lived to the end"
+    return f"life {life.number}  kill -9 {WHERE[life.point]}"
+
+
+def table(lives: Sequence[Life], batches: Mapping[BatchId, Batch]) -> str:
+    """One row per life. batches: as they are at the end, by id."""
+    rows = [("life", "kill -9", "what the next life found")]
+    for life in lives:
+        if life.point is None:
+            rows.append((str(life.number), "none: it lived to the end", look.outcome_words(life.status)))
+        else:
+            rows.append((str(life.number), WHERE[life.point], _found(life, batches)))
+    return words.table(rows)
+
+
+def _found(life: Life, batches: Mapping[BatchId, Batch]) -> str:
+    if life.unclear:
+        return "; ".join(f"batch {key} in doubt: {_verdict(batches[key])}" for key in life.unclear)
+    return "no POST under way; " + ", ".join([*look.batch_parts(life.status), look.request_words(life.status)])
+
+
+def _verdict(batch: Batch) -> str:
+    """Out of doubt there are two ways, and the job is over."""
+    is_void = batch.state is BatchState.VOID
+    return "not at the API, sent in a new batch" if is_void else "at the API, adopted, not sent again"
+
+
+def sum_line(books: Books) -> str:
+    """The audit in one line."""
+    return (
+        f"requests {books.requests:,} · batches at the API {books.batches:,} · "
+        f"lost {books.lost:,} · paid twice {books.paid_twice:,}"
+    )
+
+
+def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: Books, output: str) -> dict[str, object]:
+    """The same as JSON."""
+    return {
+        "requests": books.requests,
+        "batches_at_the_api": books.batches,
+        "lost": books.lost,
+        "paid_twice": books.paid_twice,
+        "lives": [_life_view(life, batches) for life in lives],
+        "output": output,
+        "sandbox": True,
+    }
+
+
+def _life_view(life: Life, batches: Mapping[BatchId, Batch]) -> dict[str, object]:
+    counts = life.status.job.requests
+    return {
+        "life": life.number,
+        "killed_at": life.point,
+        "signal": None if life.point is None else 9,
+        "batches": life.status.batches,
+        "settled": counts.succeeded + counts.failed + counts.canceled,
+        "in_doubt": [{"batch": key, "at_the_api": batches[key].state is not BatchState.VOID} for key in life.unclear],
+    }
