@@ -163,6 +163,7 @@ class _Lives:
             click.echo(self._log(number).read_bytes(), err=True, nl=False)
         if code < 0 or code == INTERNAL:
             raise _failed(f"life {number} ended with {code}, not at its crash point", self.db)
+        say(self._test.ask, f"life {number}  ended by itself with {code}: the test is over, and its store is gone")
         return code
 
     def _log(self, number: int) -> Path:

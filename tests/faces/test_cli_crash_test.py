@@ -99,6 +99,7 @@ def test_a_wrong_input_is_refused_as_by_run(program: Program) -> None:
     assert "in.jsonl:2: params.stream" in done.err
     assert done.err.count("error: ") == 1
     assert "kill -9" not in done.err
+    assert done.err.splitlines()[-1].startswith("life 1  ended by itself with 2")
     assert not _kept(program)
 
 
