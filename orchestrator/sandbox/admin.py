@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import msgspec
@@ -47,6 +47,12 @@ class ForeignOrder(msgspec.Struct, forbid_unknown_fields=True):
     total: int
     count: int = 1
     workspace: str = DEFAULT_WORKSPACE
+
+
+class KeysOrder(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /sandbox/keys`: the valid keys from now on, each with its workspace; null takes any key."""
+
+    keys: dict[str, str] | None
 
 
 class Admin:
@@ -90,6 +96,10 @@ class Admin:
                 order = msgspec.json.decode(body, type=ForeignOrder)
                 ids = self._machine.add_foreign(order.total, workspace=order.workspace, count=order.count)
                 return _say(200, {"ids": ids})
+            case "/sandbox/keys":
+                keys = msgspec.json.decode(body, type=KeysOrder).keys
+                self._machine.settings = replace(self._machine.settings, valid_keys=keys)
+                return _say(200, {"valid": None if keys is None else len(keys)})
             case _:
                 return _say(404, {"error": "no such route"})
 

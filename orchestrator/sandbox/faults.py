@@ -159,13 +159,15 @@ def applies(fault: str, endpoint: str) -> bool:
 class FaultPlan:
     """Says what goes wrong. Rates are read from *options* (see `parse_faults`); scripts come first.
 
-    *seed* and *life* (which start of a persistent sandbox this is) fix every draw.
+    *seed* and *life* (which start of a persistent sandbox this is) fix every draw. `struck` counts what went wrong by
+    name, calls with their endpoint (`create.529`); rows are in the ledger.
     """
 
     def __init__(self, *, seed: int = 0, options: Mapping[str, float] | None = None, life: int = 0) -> None:
         self.seed = seed
         self.life = life
         self.options: dict[str, float] = {}
+        self.struck: Counter[str] = Counter()
         self._scripts: defaultdict[str, deque[str]] = defaultdict(deque)
         self._drawn: Counter[str] = Counter()
         self._rows: list[tuple[float, RowFault]] = []
@@ -195,8 +197,11 @@ class FaultPlan:
             steps = self._calls.get(endpoint)
             fault = _pick(steps, unit(self.seed, self.life, "call", endpoint, ordinal)) if steps else None
         if fault == "cut_results":
-            return _CUTS[int(unit(self.seed, self.life, "cut", ordinal) * len(_CUTS))]
-        return None if fault == "ok" else fault
+            fault = _CUTS[int(unit(self.seed, self.life, "cut", ordinal) * len(_CUTS))]
+        if fault is None or fault == "ok":
+            return None
+        self.struck[f"{endpoint}.{fault}"] += 1
+        return fault
 
     def row(self, chance: float) -> RowFault | None:
         """What a row with this *chance* (0 to 1) meets."""
@@ -209,7 +214,9 @@ class FaultPlan:
     def happens(self, name: str, *about: object) -> bool:
         """True when the event *name*, an option with a rate, happens to *about*."""
         rate = self.options.get(name, 0.0)
-        return rate > 0 and unit(self.seed, self.life, name, *about) < rate
+        happens = rate > 0 and unit(self.seed, self.life, name, *about) < rate
+        self.struck[name] += happens
+        return happens
 
     @property
     def lines_may_fail(self) -> bool:

@@ -198,10 +198,11 @@ class Machine:
         return ledger_rows(self._batches, self.now())
 
     def stats(self) -> dict[str, object]:
-        """Counters for tests and people: calls by endpoint, batches created, bodies received, the machine's time."""
+        """Counters for tests and people: calls, faults met, batches created, bodies received, the machine's time."""
         return {
             "now": self.now(),
             "calls": dict(self.calls),
+            "faults_met": {name: times for name, times in self.plan.struck.items() if times},
             "batches_created": self.batches_created,
             "bodies_received": self.bodies_received,
             "requests_accepted": sum(batch.total for batch in self._batches if not batch.foreign),

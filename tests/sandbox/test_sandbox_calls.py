@@ -330,7 +330,9 @@ def test_the_admin_routes_steer_and_show(face: Face) -> None:
             made = (await client.post(BATCHES, content=body(3))).json()
             await client.post("/sandbox/foreign", json={"total": 3, "count": 2})
             assert len((await client.get(BATCHES)).json()["data"]) == 3
-            before = (await client.get("/sandbox/stats")).json()["now"]
+            stats = (await client.get("/sandbox/stats")).json()
+            assert (stats["batches_created"], stats["faults_met"]) == (1, {"list.529": 1})
+            before = stats["now"]
             assert (await client.post("/sandbox/advance", json={"seconds": 3600})).json()["now"] > before
             ledger = await client.get("/sandbox/ledger")
             rows = [httpx2.Response(200, content=line).json() for line in ledger.content.splitlines()]

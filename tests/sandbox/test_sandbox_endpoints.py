@@ -170,6 +170,23 @@ def test_a_key_sees_its_own_workspace_only() -> None:
     run(story())
 
 
+def test_a_key_can_be_withdrawn_and_another_one_given() -> None:
+    """What happens to keys while a job runs: the batches are the workspace's, so the new key sees them."""
+
+    async def story() -> None:
+        async with http_client(still_sandbox(), "in process") as client:
+            made = (await client.post(BATCHES, content=body(1))).json()["id"]
+            workspace = (await client.get(BATCHES)).headers["anthropic-workspace-id"]
+            assert (await client.post("/sandbox/keys", json={"keys": {"new": workspace}})).json() == {"valid": 1}
+            assert (await client.get(BATCHES)).status_code == 401
+            listed = await client.get(BATCHES, headers={"x-api-key": "new"})
+            assert [batch["id"] for batch in listed.json()["data"]] == [made]
+            assert (await client.post("/sandbox/keys", json={"keys": None})).json() == {"valid": None}
+            assert (await client.get(BATCHES)).status_code == 200
+
+    run(story())
+
+
 def test_twenty_thousand_requests_stream_through_both_faces() -> None:
     """Bodies and results go through in pieces, complete."""
 
