@@ -9,10 +9,10 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench fault-matrix clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN)  ## run 200 requests through the sandbox: no key, no network, no cost
 	$(BIN)/orchestrator run examples/reviews.jsonl --sandbox
@@ -32,6 +32,9 @@ format: $(DEV)  ## put the code into its form, and repair what can be repaired
 
 bench: $(DEV)  ## run every benchmark in benchmarks/
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+fault-matrix: $(DEV)  ## run the command under thirteen faults, audit the API's books, write docs/fault-matrix.md
+	PYTHONPATH=tests:. $(BIN)/python -m proof.matrix
 
 clean:  ## remove the environment, caches and built files; databases and results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -27,10 +28,20 @@ class Api:
         answer = httpx2.get(f"{self.base_url}/sandbox/ledger", timeout=60)
         return [json.loads(line) for line in answer.content.splitlines()]
 
-    def stats(self) -> dict[str, object]:
-        """Calls, batches, bodies."""
-        stats: dict[str, object] = httpx2.get(f"{self.base_url}/sandbox/stats", timeout=60).json()
+    def stats(self) -> dict[str, Any]:
+        """Calls, faults met, batches, bodies."""
+        stats: dict[str, Any] = httpx2.get(f"{self.base_url}/sandbox/stats", timeout=60).json()
         return stats
+
+    def results(self, remote_id: str) -> bytes:
+        """The result file of a batch, as any client gets it."""
+        headers = {"x-api-key": "test-key", "anthropic-version": "2023-06-01"}
+        url = f"{self.base_url}/v1/messages/batches/{remote_id}/results"
+        return httpx2.get(url, headers=headers, timeout=60).raise_for_status().content
+
+    def order(self, what: str, **body: object) -> None:
+        """POST to one of the sandbox's own routes, `faults`, `script` or `keys`."""
+        httpx2.post(f"{self.base_url}/sandbox/{what}", json=body, timeout=60).raise_for_status()
 
 
 @contextmanager
