@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +27,9 @@ KILLED: Final = -9
 Stats = dict[str, Any]
 #: The API's hours are seconds: so are the looks at it.
 _PACE: Final = MappingProxyType({"LIMITS__POLL_INTERVAL": "0.05s", "LIMITS__POLL_INTERVAL_MAX": "0.5s"})
+_BURNT: Final = """
+SELECT (SELECT total(attempts) FROM request WHERE state <> 'succeeded'), (SELECT count(*) FROM attempt)
+"""
 _PATIENCE_S: Final = 240
 _MOMENT_S: Final = 0.02
 
@@ -62,7 +67,10 @@ class Audit:
 
 
 class Scene:
-    """The requests, the program and its exit codes. `flaws`: what went otherwise than the story says."""
+    """The requests, the program and its exit codes.
+
+    `env` is the program's environment, for the next run. `flaws`: what went otherwise than the story says.
+    """
 
     def __init__(
         self, folder: Path, api: Api, size: Size, settings: Mapping[str, str], prompt: Callable[[int], str]
@@ -75,7 +83,7 @@ class Scene:
         self._folder = folder
         self._output = folder / "out.jsonl"
         self._command = program("run", str(folder / "in.jsonl"), "-o", str(self._output), "-q")
-        self._env = program_env(
+        self.env = program_env(
             api.base_url, folder, **{"BATCHING__MAX_REQUESTS": str(size.per_batch), **_PACE, **settings}
         )
         self.prompts = {f"id {n}": prompt(n) for n in range(size.requests)}
@@ -96,31 +104,53 @@ class Scene:
         """The next *times* calls of *endpoint* meet *fault*."""
         self.api.order("script", endpoint=endpoint, fault=fault, times=times)
 
-    def run(self) -> None:
-        """The command, to its end."""
+    def run(self) -> str:
+        """The command, to its end; what it said on stderr."""
         done = subprocess.run(
-            self._command, env=self._env, cwd=self._folder, capture_output=True, timeout=_PATIENCE_S, check=False
+            self._command, env=self.env, cwd=self._folder, capture_output=True, timeout=_PATIENCE_S, check=False
         )
         self.exits.append(done.returncode)
+        return done.stderr.decode()
+
+    def run_until(self, holds: Callable[[Stats], bool], act: Callable[[], object]) -> str:
+        """As `run`, but once the API's figures are such, *act*."""
+        with self._started() as process:
+            self._wait(process, holds)
+            act()
+            _, said = process.communicate(timeout=_PATIENCE_S)
+        self.exits.append(process.returncode)
+        return said.decode()
 
     def kill_when(self, holds: Callable[[Stats], bool]) -> None:
         """The command, until the API's figures are such that it must die: SIGKILL."""
-        with subprocess.Popen(
-            self._command, env=self._env, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            deadline = time.monotonic() + _PATIENCE_S
-            while not holds(self.api.stats()) and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(_MOMENT_S)
+        with self._started() as process:
+            self._wait(process, holds)
             process.kill()
         self.exits.append(process.returncode)
         self.must(process.returncode == KILLED, "the command ended before its kill")
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command, env=self.env, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def _wait(self, process: subprocess.Popen[bytes], holds: Callable[[Stats], bool]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not holds(self.api.stats()) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_MOMENT_S)
+
     def status(self) -> dict[str, Any]:
         """What `status` says of the job, whether the command runs or not."""
         command = program("status", "@last", "--json")
-        done = subprocess.run(command, env=self._env, cwd=self._folder, capture_output=True, timeout=60, check=True)
+        done = subprocess.run(command, env=self.env, cwd=self._folder, capture_output=True, timeout=60, check=True)
         said: dict[str, Any] = json.loads(done.stdout)
         return said
+
+    def burnt(self) -> tuple[int, int]:
+        """From the store: attempts of requests that have not succeeded, and results that were no success."""
+        with closing(sqlite3.connect(f"file:{self._folder / 'store' / 'store.db'}?mode=ro", uri=True)) as store:
+            row = store.execute(_BURNT).fetchone()
+        return (int(row[0]), int(row[1]))
 
     def must(self, holds: bool, otherwise: str) -> None:
         """The story stands on this."""
