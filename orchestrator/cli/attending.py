@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.asking_api import ApiSilent
 from orchestrator.cli.follow import LOOK_S, SANDBOX_LOOK_S, Looker, needs_person, timed_out
-from orchestrator.domain.account import BILLING, BY_USER, CANCELED_ELSEWHERE, REFUSED, SPEND_LIMIT
+from orchestrator.domain.account import OTHER_ACCOUNT
 from orchestrator.domain.states import OVER, BatchState, JobState
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.domain.model import JobStatus
 
-#: Pauses under which the API still answers reads: what is in flight is collected before a person is called.
-_READS_WORK: Final = frozenset({BILLING, SPEND_LIMIT, CANCELED_ELSEWHERE, REFUSED, BY_USER})
 _TO_COLLECT: Final = (BatchState.SUBMITTING, BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.ENDED)
 
 
@@ -42,7 +40,7 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
         while True:
             status, ages, pulse = await orc.link.reader.read(looker.look)
             trouble = orc.health.last_trouble
-            if _waits_for_a_person(status):
+            if _waits_for_a_person(status, reads_blocked=orc.health.reads_blocked):
                 raise needs_person(status)
             progress.show(status, ages, pulse, trouble if was_silent else None)
             was_silent = trouble is not None  # a call that was refused pauses the job before the next look
@@ -60,13 +58,12 @@ def _give_up(status: JobStatus, stayed: timedelta, patience: Patience) -> None:
         raise timed_out(status)
 
 
-def _waits_for_a_person(status: JobStatus) -> bool:
-    return status.job.state is JobState.PAUSED and not is_collecting(status)
-
-
-def is_collecting(status: JobStatus) -> bool:
-    """True if a paused job still has batches at the API that can be collected."""
-    return status.job.reason_code in _READS_WORK and any(status.batches[state] for state in _TO_COLLECT)
+def _waits_for_a_person(status: JobStatus, *, reads_blocked: bool) -> bool:
+    """It is paused, and nothing of it can be collected first: a key that may not send can often still read."""
+    if status.job.state is not JobState.PAUSED:
+        return False
+    in_flight = any(status.batches[state] for state in _TO_COLLECT)
+    return reads_blocked or status.job.reason_code == OTHER_ACCOUNT or not in_flight
 
 
 def _seconds(duration: timedelta) -> float:

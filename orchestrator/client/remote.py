@@ -183,6 +183,7 @@ class RemoteHealth:
     def __init__(self) -> None:
         self._worked = False
         self._trouble: str | None = None
+        self._blocked = False
 
     @property
     def api_worked(self) -> bool:
@@ -194,10 +195,16 @@ class RemoteHealth:
         """Why the last API call failed; None if it worked."""
         return self._trouble
 
+    @property
+    def reads_blocked(self) -> bool:
+        """The last read was refused for what only a person can mend."""
+        return self._blocked
+
     def note(self, answer: Mapping[str, Any]) -> None:
         """Take over an answer of `GET /health`."""
         self._worked = bool(answer["api_worked"])
         self._trouble = answer["last_trouble"]
+        self._blocked = bool(answer["reads_blocked"])
 
 
 class _DoesNotApplyError(GuardRefused):

@@ -24,7 +24,7 @@ from orchestrator.domain.waiting import (
     polite,
 )
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked
+from orchestrator.engine.reading import asked, note_failure
 from orchestrator.engine.retention import RETENTION_NEAR, Retention
 from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
@@ -92,7 +92,7 @@ class CollectStage:
         try:
             meta, odd = await self._download(batch)
         except ProviderError as exc:
-            self._context.health.note_trouble(exc.message)
+            note_failure(self._context, exc)
             if await self._retention.after_failure(batch, exc):
                 return 1
             await self._again(batch, None, exc)

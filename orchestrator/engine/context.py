@@ -16,6 +16,7 @@ class ApiHealth:
 
     worked: bool = False
     trouble: str | None = None
+    blocked: bool = False
 
     @property
     def api_worked(self) -> bool:
@@ -27,14 +28,26 @@ class ApiHealth:
         """Why the last call failed; None if it worked."""
         return self.trouble
 
+    @property
+    def reads_blocked(self) -> bool:
+        """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
+        return self.blocked
+
     def note_answer(self) -> None:
         """A call worked."""
         self.worked = True
         self.trouble = None
+        self.blocked = False
 
     def note_trouble(self, why: str) -> None:
         """A call failed."""
         self.trouble = why
+
+    def note_refusal(self, why: str, *, blocked: bool) -> None:
+        """A read got an answer, and it was a refusal; *blocked*: until a person acts."""
+        self.worked = True
+        self.trouble = why
+        self.blocked = blocked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,18 +71,22 @@ async def forget_trouble(context: Context, job: JobId) -> None:
         await context.store.attention.unattend(job, code, None)
 
 
+def note_failure(context: Context, exc: ProviderError) -> None:
+    """A read failed: for the faces, what that says about the API."""
+    if isinstance(exc, ProviderRefused):
+        context.health.note_refusal(exc.message, blocked=exc.blocked is not None)
+    else:
+        context.health.note_trouble(exc.message)
+
+
 async def asked(context: Context, call: Awaitable[T]) -> T:
     """Await *call* and note whether the API answers. Raises what it raises."""
     try:
         answer = await call
         if isinstance(answer, BatchPage) and answer.meta.date is None:
             raise ProviderUnreachable("the API's answer has no readable Date header, which doubt is measured by")
-    except ProviderRefused as exc:
-        context.health.note_answer()
-        context.health.note_trouble(exc.message)
-        raise
     except ProviderError as exc:
-        context.health.note_trouble(exc.message)
+        note_failure(context, exc)
         raise
     context.health.note_answer()
     return answer

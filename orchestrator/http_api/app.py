@@ -110,7 +110,14 @@ class _Api:
 
     async def health(self, _: Request) -> Response:
         """Whether the API answers the engine."""
-        return JSONResponse({"api_worked": self._health.api_worked, "last_trouble": self._health.last_trouble})
+        health = self._health
+        return JSONResponse(
+            {
+                "api_worked": health.api_worked,
+                "last_trouble": health.last_trouble,
+                "reads_blocked": health.reads_blocked,
+            }
+        )
 
     async def jobs(self, request: Request) -> Response:
         """The newest jobs."""

@@ -118,3 +118,8 @@ class Health(Protocol):
     def last_trouble(self) -> str | None:
         """Why the last API call failed; None if it worked."""
         ...
+
+    @property
+    def reads_blocked(self) -> bool:
+        """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
+        ...

@@ -109,3 +109,15 @@ def test_a_key_that_is_withdrawn_in_the_middle_of_a_run_costs_nothing() -> None:
         played.run()
         assert played.exits == [3, 3, 0]
         all_is_right(played)
+
+
+def test_a_key_that_may_only_read_still_collects_what_is_in_flight() -> None:
+    """Promise 6: what is at the API already is paid for, so it is fetched before the person is called."""
+    with scene(FOUR, settings=TWO_AT_A_TIME) as played:
+        said = played.run_until(two_are_made, lambda: played.api.order("faults", faults={"create.403": 1}))
+        a_person_was_asked(played, said, "permission", "give the key access to this workspace")
+        assert played.status()["requests"]["succeeded"] == 2 * FOUR.per_batch
+        played.api.order("faults", faults={})
+        played.run()
+        assert played.exits == [3, 0]
+        all_is_right(played)

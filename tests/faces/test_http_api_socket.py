@@ -222,7 +222,11 @@ def test_the_engine_says_who_it_is_and_whether_the_api_answers(tmp_path: Path) -
             who = (await client.get("version")).json()
             assert (who["pid"], who["db"], who["sandbox"]) == (os.getpid(), str(tmp_path / "x.db"), True)
             assert who["lineage"] == (await engine.read(lambda reads: reads.meta())).lineage
-            assert (await client.get("health")).json() == {"api_worked": False, "last_trouble": None}
+            assert (await client.get("health")).json() == {
+                "api_worked": False,
+                "last_trouble": None,
+                "reads_blocked": False,
+            }
             job = (await client.post("jobs?name=five", content=LINES)).json()["job"]["id"]
             await until(lambda: is_over(engine, job))
             assert (await client.get("health")).json()["api_worked"] is True
