@@ -21,6 +21,10 @@ TITLES: Final = {
     "crash loop": "T6 a crash every five minutes, for ever",
     "late list": "T3 a list later than doubt_wait: every duplicate is reported",
 }
+#: Seeds that broke a promise once: (profile, seed, what they found).
+FOUND: Final = (
+    ("everything", 4, "of two unprovable candidates the second was asked about only a day after the first"),
+)
 _POINTS: Final = "three batches"
 
 
