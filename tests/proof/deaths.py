@@ -15,7 +15,7 @@ MOMENTS: Final = (
     "POST batches answered 200",
     "GET results answered 200",
 )
-_LONGEST: Final = 8000
+_LONGEST: Final = 2500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def drawn(chance: random.Random) -> Death:
     """One death by chance: half of them near commits and POSTs, where it matters."""
     kind = chance.random()
     if kind < 0.45:
-        return Death(step=int(10 ** chance.uniform(0.3, 3.7)))
+        return Death(step=int(10 ** chance.uniform(0.3, 3.4)))
     if kind < 0.7:
         return Death(commit=int(10 ** chance.uniform(0, 1.6)), before=chance.random() < 0.5)
     return Death(moment=chance.choice(MOMENTS), times=chance.choice((1, 1, 2, 3)))

@@ -40,16 +40,20 @@ class Profile:
     batch_s: Sequence[float] = (5, 60, 600)
     acting_s: Sequence[float] = (1, 1, 45)
     clocks_are_wrong: bool = True
-    idle: float = 300.0
+    idle: float = 1000.0
     faults_s: float = 40_000.0
     late: bool = False
 
 
 def _some(chance: random.Random, seed: int) -> list[Wish]:
-    """One to four jobs of all sizes, the later ones handed in by later lives, so that no life finds nothing to do."""
+    """Two to four jobs of all sizes, the later ones handed in by later lives, so that no life finds nothing to do."""
     count = chance.randint(2, 4)
     return [
-        Wish(name=f"world {seed} job {i}", count=chance.randint(1, 30), arrives=1 + i * chance.randint(0, 8))
+        Wish(
+            name=f"world {seed} job {i}",
+            count=chance.randint(1, 24),
+            arrives=1 + i * chance.randint(5, 24 // (count - 1)),
+        )
         for i in range(count)
     ]
 
