@@ -54,5 +54,5 @@ class IntakeStore(Protocol):
         ...
 
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat."""
+        """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
         ...

@@ -11,6 +11,7 @@ from typing import Final
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
+from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.connection import Database
 from orchestrator.store.payload import encode_block
@@ -66,7 +67,7 @@ class SqliteIntake:
         return await self._db.write(partial(_conclude, job, new, content_hash, size_bytes, now))
 
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat."""
+        """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
         while await self._db.write(partial(_discard_some, job)):
             pass
 
@@ -190,6 +191,9 @@ def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime
 
 def _discard_some(job: JobId, c: sqlite3.Connection) -> bool:
     """Delete a slice of an import; True while there may be more."""
+    found = c.execute(SQL["total"], {"id": job}).fetchone()
+    if found is None or found[1] != JobState.IMPORTING:  # its last write outlived the cancellation of who asked for it
+        return False
     span = {"low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
     if c.execute(SQL["discard_requests"], span).rowcount > 0:
         return True

@@ -155,3 +155,21 @@ async def test_many_who_bring_the_same_file_at_once_share_one_job(tmp_path: Path
         assert sorted(each.attached for each in taken) == [False] + [True] * 5
         await world.settle()
         assert world.machine.batches_created == 1
+
+
+@in_a_loop
+async def test_an_intake_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
+    """Style guide, "Async": the commit of a cancelled write may have happened. Whole or not at all, and no error."""
+    stored = 0
+    async with new_world(tmp_path / "store.db") as world:
+        for turns in range(60):
+            task = asyncio.create_task(world.submit(5, name=f"job {turns}"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled() or task.exception() is None
+            jobs = await world.store.read(lambda reads: reads.unfinished())
+            assert all((job.state, job.requests.queued) == ("running", 5) for job in jobs if job.state != "importing")
+            stored += task.cancelled() and any(job.name == f"job {turns}" for job in jobs)
+        assert stored > 0, "none was cancelled while its last write was committed"
