@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import httpx2
 import pytest
 from proof.cells import CELLS, broken_promises
 from proof.matrix import FULL, PAGE, Record, page, play_all, read_peers, tally
@@ -43,7 +44,8 @@ def test_under_a_fault_nothing_is_lost_and_nothing_is_paid_for_twice(cell: objec
 )
 def test_a_broken_promise_is_seen_and_said(tmp_path: Path, wrong: Audit) -> None:
     """A judge that finds nothing must be able to find something."""
-    scene = Scene(tmp_path, Api(0), SMALL, {}, "say {}".format)
+    with httpx2.Client() as client:
+        scene = Scene(tmp_path, Api(0, client), SMALL, {}, "say {}".format)
     scene.exits.append(0)
     drop = CELLS[0]
     assert broken_promises(drop, scene, RIGHT) == []

@@ -53,7 +53,7 @@ def all_is_right(played: Scene) -> None:
         in_order=True,
         lines={"succeeded": size.requests},
     )
-    assert played.api.stats()["batches_created"] == size.batches
+    assert played.api.stats().batches_created == size.batches
 
 
 def play_mixed(seed: int) -> set[str]:
@@ -63,7 +63,7 @@ def play_mixed(seed: int) -> set[str]:
         mixed.run()
         assert mixed.exits == [0]
         all_is_right(mixed)
-        return set(mixed.api.stats()["faults_met"])
+        return set(mixed.api.stats().faults_met)
 
 
 @cache
@@ -86,7 +86,7 @@ FOUR = Size(requests=160, per_batch=40, rejections=0)
 
 
 def two_are_made(stats: Stats) -> bool:
-    return bool(stats["batches_created"] == 2)
+    return bool(stats.batches_created == 2)
 
 
 def a_person_was_asked(played: Scene, said: str, code: str, remedy: str) -> None:
@@ -104,7 +104,7 @@ def test_a_key_that_is_withdrawn_in_the_middle_of_a_run_costs_nothing() -> None:
         said = played.run_until(two_are_made, lambda: played.api.order("keys", keys={"new": DEFAULT_WORKSPACE}))
         a_person_was_asked(played, said, "credentials", "set a valid ANTHROPIC_API_KEY")
         a_person_was_asked(played, played.run(), "credentials", "set a valid ANTHROPIC_API_KEY")
-        assert played.api.stats()["batches_created"] == 2
+        assert played.api.stats().batches_created == 2
         played.env["ANTHROPIC_API_KEY"] = "new"
         played.run()
         assert played.exits == [3, 3, 0]

@@ -80,7 +80,7 @@ def _play_kill_post(scene: Scene) -> None:
 
 
 def _has_made(batches: int) -> Callable[[Stats], bool]:
-    return lambda stats: bool(stats["batches_created"] == batches)
+    return lambda stats: bool(stats.batches_created == batches)
 
 
 def _has_stalled(times: int) -> Callable[[Stats], bool]:
@@ -90,8 +90,8 @@ def _has_stalled(times: int) -> Callable[[Stats], bool]:
 def _play_kill_poll(scene: Scene) -> None:
     """Each POST asks the list once; three calls more are looks at batches that run."""
     batches = scene.size.batches
-    scene.kill_when(lambda stats: stats["batches_created"] == batches and stats["calls"]["list"] >= batches + 3)
-    scene.must("results" not in scene.api.stats()["calls"], "results were read before the kill")
+    scene.kill_when(lambda stats: stats.batches_created == batches and stats.calls["list"] >= batches + 3)
+    scene.must("results" not in scene.api.stats().calls, "results were read before the kill")
     scene.run()
 
 
@@ -137,14 +137,14 @@ def _play_lose(scene: Scene) -> None:
     began = _api_time(scene)
     scene.run()
     scene.must(_api_time(scene) - began >= timedelta(hours=24), "given up within a day of the API's time")
-    downloads = scene.api.stats()["calls"]["results"]
+    downloads = scene.api.stats().calls["results"]
     scene.must(downloads >= 10 * scene.size.batches, f"given up after {downloads} downloads")
     told = [attention["kind"] for attention in scene.status()["attention"]]
     scene.must("missing_result" in told, "`status` does not tell of it")
 
 
 def _api_time(scene: Scene) -> datetime:
-    return datetime.fromisoformat(scene.api.stats()["now"])
+    return scene.api.stats().now
 
 
 def _play_odd_line_ends(scene: Scene) -> None:

@@ -18,13 +18,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from support.processes import Api, program, program_env
+from support.processes import Api, Stats, program, program_env
 
 from orchestrator.sandbox.answers import CANNED
 
 MODEL: Final = "claude-haiku-4-5"
 KILLED: Final = -9
-Stats = dict[str, Any]
 #: The API's hours are seconds: so are the looks at it.
 _PACE: Final = MappingProxyType({"LIMITS__POLL_INTERVAL": "0.05s", "LIMITS__POLL_INTERVAL_MAX": "0.5s"})
 _BURNT: Final = """
@@ -159,7 +158,7 @@ class Scene:
 
     def must_have_met(self, fault: str, times: int) -> None:
         """The API says that *fault* struck so often; a fault that never struck proves nothing."""
-        met = self.api.stats()["faults_met"].get(fault, 0)
+        met = self.api.stats().faults_met.get(fault, 0)
         self.must(met == times, f"{fault} struck {met} times, not {times}")
 
     def raw_results(self) -> bytes:

@@ -1,5 +1,7 @@
 """The sandbox on a port, in a process of its own: the API of process-level tests. Prints its port.
 
+It can be told to kill its client at an exact point (`support.windows`).
+
 Usage: python tests/support/api_server.py '{"speed": 3600, "faults": "", "batch_seconds": [60, 600]}'
 """
 
@@ -11,6 +13,7 @@ import sys
 
 from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
 from orchestrator.sandbox.server import serve
+from support.windows import Windows
 
 
 def _say(port: int) -> None:
@@ -27,7 +30,8 @@ async def main(options: dict[str, object]) -> None:
         faults=str(options.get("faults", "")),
         seed=int(str(options.get("seed", 0))),
     )
-    await serve(build_sandbox(settings).app(), 0, ready=_say)
+    app = Windows(build_sandbox(settings).app(), latency_s=float(str(options.get("latency_s", 0))))
+    await serve(app, 0, ready=_say)
 
 
 if __name__ == "__main__":

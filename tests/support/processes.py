@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx2
+import msgspec
+
+from support.windows import Window
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -20,39 +23,70 @@ ROOT = HERE.parent.parent
 class Api:
     """A running API and its own books."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, client: httpx2.Client) -> None:
         self.base_url = f"http://127.0.0.1:{port}"
+        self._client = client
 
     def ledger(self) -> list[dict[str, object]]:
         """One row per request that the API accepted."""
-        answer = httpx2.get(f"{self.base_url}/sandbox/ledger", timeout=60)
+        answer = self._client.get(f"{self.base_url}/sandbox/ledger")
         return [json.loads(line) for line in answer.content.splitlines()]
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Stats:
         """Calls, faults met, batches, bodies."""
-        stats: dict[str, Any] = httpx2.get(f"{self.base_url}/sandbox/stats", timeout=60).json()
-        return stats
+        return msgspec.json.decode(self._client.get(f"{self.base_url}/sandbox/stats").content, type=Stats)
+
+    def calls(self) -> int:
+        """How many calls it has had."""
+        return sum(self.stats().calls.values())
 
     def results(self, remote_id: str) -> bytes:
         """The result file of a batch, as any client gets it."""
         headers = {"x-api-key": "test-key", "anthropic-version": "2023-06-01"}
         url = f"{self.base_url}/v1/messages/batches/{remote_id}/results"
-        return httpx2.get(url, headers=headers, timeout=60).raise_for_status().content
+        return self._client.get(url, headers=headers).raise_for_status().content
 
     def order(self, what: str, **body: object) -> None:
         """POST to one of the sandbox's own routes, `faults`, `script` or `keys`."""
-        httpx2.post(f"{self.base_url}/sandbox/{what}", json=body, timeout=60).raise_for_status()
+        self._client.post(f"{self.base_url}/sandbox/{what}", json=body).raise_for_status()
+
+    def arm(self, window: Window, pid: int, *, hold_at: int = 0) -> None:
+        """Kill *pid* inside *window*, once."""
+        order = {"window": window, "pid": pid, "hold_at": hold_at}
+        self._client.post(f"{self.base_url}/window", json=order).raise_for_status()
+
+    def go(self) -> None:
+        """End a hold: now it strikes."""
+        self._client.post(f"{self.base_url}/window/go").raise_for_status()
+
+    def strike(self) -> dict[str, bool]:
+        """What became of the strike: `held`, `struck`, `over`."""
+        found: dict[str, bool] = self._client.get(f"{self.base_url}/window").json()
+        return found
+
+
+class Stats(msgspec.Struct):
+    """The API's counters; `now` is its own time."""
+
+    now: datetime
+    calls: dict[str, int]
+    batches_created: int
+    bodies_received: int
+    requests_accepted: int
+    faults_met: dict[str, int] = {}
 
 
 @contextmanager
 def running_api(**options: object) -> Iterator[Api]:
     """The API in a process of its own, killed at the end."""
     command = [sys.executable, str(HERE / "api_server.py"), json.dumps(options)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE.parent}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
             assert process.stdout is not None
-            yield Api(int(process.stdout.readline()))
+            port = int(process.stdout.readline())
+            with httpx2.Client(timeout=60) as client:
+                yield Api(port, client)
         finally:
             process.kill()
 
