@@ -34,6 +34,7 @@ from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import find
 from orchestrator.provider.settings import ProviderSettings
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
+from orchestrator.store.connection import Start
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 from support.inline import Inline
@@ -287,13 +288,14 @@ async def new_world(
     machine: MachineSettings | None = None,
     key: str = "sandbox",
     patience: timedelta = timedelta(seconds=0.5),
+    start: Start = Inline.start,
     wrap: Callable[[Context], Context] = lambda context: context,
     **changes: object,
 ) -> AsyncIterator[World]:
     """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process.
 
-    key: the API key; patience: how long a call is waited for (real time); wrap: puts something between the stages and
-    the ports. Others: fields of `EngineSettings`.
+    key: the API key; patience: how long a call is waited for (real time); start: where SQLite runs; wrap: puts
+    something between the stages and the ports. Others: fields of `EngineSettings`.
     """
     if sandbox is None:
         chosen = MachineSettings(batch_seconds=(60, 600)) if machine is None else machine
@@ -302,7 +304,7 @@ async def new_world(
     if clock is None:
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
-    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=Inline.start)
+    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=start)
     provider = AnthropicProvider(
         ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),
