@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from proof.scene import Audit, Scene, Size, Stats
-from support.processes import running_api
+from proof.scene import Audit, Scene, Size
+from support.processes import Stats, running_api
 
 from orchestrator.sandbox.wire import DEFAULT_WORKSPACE
 

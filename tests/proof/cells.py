@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from proof.scene import KILLED, Audit, Scene, Size, Stats
+from support.processes import Stats
+
+from proof.scene import KILLED, Audit, Scene, Size
 
 #: Batches of 1 to 4 hours by the API's clock, which runs 3600 times as fast as ours.
 _SPEED: Final = 3600.0
@@ -84,7 +86,7 @@ def _has_made(batches: int) -> Callable[[Stats], bool]:
 
 
 def _has_stalled(times: int) -> Callable[[Stats], bool]:
-    return lambda stats: bool(stats["faults_met"].get("results.stall") == times)
+    return lambda stats: bool(stats.faults_met.get("results.stall") == times)
 
 
 def _play_kill_poll(scene: Scene) -> None:
