@@ -8,11 +8,13 @@ BIN    := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
+PROOF := PYTHONPATH=tests:. $(BIN)/python -m proof
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench fault-matrix clean
+.PHONY: help demo test check format bench proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN)  ## run 200 requests through the sandbox: no key, no network, no cost
 	$(BIN)/orchestrator run examples/reviews.jsonl --sandbox
@@ -32,6 +34,19 @@ format: $(DEV)  ## put the code into its form, and repair what can be repaired
 
 bench: $(DEV)  ## run every benchmark in benchmarks/
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+MINUTES ?= 60
+proof: $(DEV)  ## the long tier of the proof, for MINUTES (60): worlds, kills, windows, planted bugs
+	$(PROOF) run --minutes $(MINUTES)
+
+proof-report: $(DEV)  ## write docs/proof.md and docs/proof.json from the last `make proof`
+	$(PROOF) report
+
+proof-replay: $(DEV)  ## run one simulated world again and print what happens: WORLD="everything" SEED=17 STEPS=""
+	$(PROOF) replay --profile "$(WORLD)" --seed $(SEED) $(STEPS)
+
+proof-selftest: $(DEV)  ## plant known bugs, one by one, in a copy of the tree: each is caught by its test
+	PYTHONPATH=tests:. $(BIN)/python -m proof.selftest
 
 fault-matrix: $(DEV)  ## run the command under thirteen faults, audit the API's books, write docs/fault-matrix.md
 	PYTHONPATH=tests:. $(BIN)/python -m proof.matrix

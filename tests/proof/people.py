@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -26,6 +26,7 @@ from proof.oracle import Handed, sha256_of
 API_VERSION: Final = "2026-10-21"
 #: A person looks after the jobs this often, in seconds.
 _EVERY_S: Final = 120.0
+_SLOW_S: Final = 60.0
 _REMOTE: Final = re.compile(r"msgbatch_\w+")
 
 
@@ -51,11 +52,12 @@ class Wish:
 
 
 class Moods(NamedTuple):
-    """How likely each act is at a look."""
+    """How likely each act is at a look; slow_import: how likely a request is to be waited for while it is handed in."""
 
     pause: float = 0.0
     cancel: float = 0.0
     retry: float = 0.0
+    slow_import: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,12 +82,20 @@ class People:
 
     async def _hand_in(self, engine: Engine, wish: Wish) -> None:
         """The same command again, if it was not acknowledged: it attaches to the job that is there, or makes it."""
-        source = source_from_objects(wish.requests(), name=f"<{wish.name}>", rules=Rules(api_version=API_VERSION))
+        requests = self._slowly(wish) if self.moods.slow_import else wish.requests()
+        source = source_from_objects(requests, name=f"<{wish.name}>", rules=Rules(api_version=API_VERSION))
         new = NewJob(name=wish.name, source=f"<{wish.name}>", api_version=API_VERSION, betas=())
         with suppress(StoreFull):
             taken = await engine.commands.take_in(source, new, Terms())
             assert taken.job is not None, taken.problems
             wish.job = taken.job.id
+
+    async def _slowly(self, wish: Wish) -> AsyncIterator[object]:
+        """Requests that somebody makes while they are handed in: an import that takes its time."""
+        for request in wish.requests():
+            if self.chance.random() < self.moods.slow_import:
+                await asyncio.sleep(self.chance.random() * _SLOW_S)
+            yield request
 
     async def _look(self, engine: Engine) -> bool:
         """See to every job; True if all that is wanted is over."""

@@ -22,9 +22,9 @@ class Profile:
     of it: an API that does nothing wrong. accepted_rate: how many creates are accepted without an answer that says so.
     lags: list lags, at most, in seconds. every_s: kill by the clock too, that often. down_s: how long nothing runs
     between two lives, at most. batch_s: the least a batch takes. acting_s: how long, at most, the API takes to act on a
-    body. idle: how many times longer than asked a pause may take. faults_s: how long faults last at most. late: the
-    list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates are allowed and must be
-    reported, every one.
+    body. cancel_s: how long a cancel takes. idle: how many times longer than asked a pause may take. faults_s: how long
+    faults last at most. late: the list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates
+    are allowed and must be reported, every one.
     """
 
     name: str
@@ -34,11 +34,12 @@ class Profile:
     kinds: Sequence[str] = ALL
     accepted_rate: float = 0.0
     lags: Sequence[float] = (0, 5, 60, 900)
-    moods: Moods = Moods(pause=0.02, cancel=0.004, retry=0.02)  # noqa: RUF009 - a tuple
+    moods: Moods = Moods(pause=0.02, cancel=0.01, retry=0.02, slow_import=0.1)  # noqa: RUF009 - a tuple
     every_s: float = math.inf
     down_s: Sequence[float] = (0.01, 1, 1, 20, 20, 600, 7200)
     batch_s: Sequence[float] = (5, 60, 600)
     acting_s: Sequence[float] = (1, 1, 45)
+    cancel_s: Sequence[float] = (25, 600)
     clocks_are_wrong: bool = True
     idle: float = 1000.0
     faults_s: float = 40_000.0
@@ -105,6 +106,20 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                 crashes=4,
                 moods=Moods(),
                 late=True,
+            ),
+            Profile(
+                name="lost answers",
+                wishes=_three_batches,
+                per_batch=(5,),
+                batch_s=(5,),
+                kinds=(),
+                lags=(0,),
+                crashes=1,
+                accepted_rate=0.6,
+                acting_s=(1,),
+                down_s=(1,),
+                moods=Moods(),
+                clocks_are_wrong=False,
             ),
             Profile(
                 name="three batches",

@@ -20,6 +20,8 @@ TITLES: Final = {
     "twins": "T4 equal counts in doubt at once, neighbours' twins",
     "crash loop": "T6 a crash every five minutes, for ever",
     "late list": "T3 a list later than doubt_wait: every duplicate is reported",
+    "three batches": "T2 a crash at every await and both sides of every commit",
+    "lost answers": "T2 the same in a life that resolves doubts",
 }
 #: Seeds that broke a promise once: (profile, seed, what they found).
 FOUND: Final = (
@@ -52,18 +54,19 @@ def worlds(
     return _rated(seen, TITLES[profile], "worlds", began, **more)
 
 
-def every_point(pool: ProcessPoolExecutor, *, seed: int = 1) -> Tally:
+def every_point(pool: ProcessPoolExecutor, profile: str = _POINTS, *, seed: int = 1) -> Tally:
     """T2: one job of three batches; the engine is killed after every single callback of its life, one by one.
 
-    A callback is what runs between two awaits that suspend; each commit has one before it and one after it.
+    A callback is what runs between two awaits that suspend; each commit has one before it and one after it. profile:
+    "three batches", or "lost answers", in which the answers to creates get lost and doubts are resolved.
     """
     began = time.monotonic()
-    points = _length_of_a_life(seed)
-    tasks = [Task(profile=_POINTS, seed=seed, deaths=(Death(step=step),)) for step in range(1, points + 1)]
+    points = _length_of_a_life(profile, seed)
+    tasks = [Task(profile=profile, seed=seed, deaths=(Death(step=step),)) for step in range(1, points + 1)]
     seen = _judged(pool, tasks, None)
     if seen.crashes != points:
         seen.violations.append(f"T2 {seen.crashes} crashes at {points} points: some were not reached")
-    return _rated(seen, "T2 a crash at every await and both sides of every commit", "points", began)
+    return _rated(seen, TITLES[profile], "points", began)
 
 
 def pairs_of_points(
@@ -71,7 +74,7 @@ def pairs_of_points(
 ) -> Tally:
     """T2: the next life is killed as well, at a point of its own; a sample of all pairs."""
     began = time.monotonic()
-    points = _length_of_a_life(seed)
+    points = _length_of_a_life(_POINTS, seed)
     chance = random.Random(f"pairs {seed}")
     drawn = (
         Task(
@@ -109,9 +112,9 @@ def _judged(pool: ProcessPoolExecutor, tasks: Iterable[Task], until: float | Non
     return seen
 
 
-def _length_of_a_life(seed: int) -> int:
+def _length_of_a_life(profile: str, seed: int) -> int:
     """Callbacks of a life that nobody ends."""
-    outcome = Task(profile=_POINTS, seed=seed, deaths=()).run()
+    outcome = Task(profile=profile, seed=seed, deaths=()).run()
     assert not outcome.violations, outcome.violations
     return outcome.steps[0]
 

@@ -183,7 +183,7 @@ class World:
         shortest = self._chance.choice(self.profile.batch_s)
         lasts = (shortest, shortest * self._chance.choice((1, 3, 10)))
         plan = NotingPlan(self.chronicle.note, self.seed)
-        settings = MachineSettings(batch_seconds=lasts)
+        settings = MachineSettings(batch_seconds=lasts, cancel_seconds=self._chance.choice(self.profile.cancel_s))
         return Machine(now=self._api_clock.now, seed=self.seed, settings=settings, plan=plan)
 
     def _internet(self) -> Internet:

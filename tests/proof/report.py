@@ -1,0 +1,150 @@
+"""`docs/proof.md` and `docs/proof.json`: what the last long tier did, where, and what it takes for granted."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from proof.cases import NAMED_CASES
+from proof.coverage import matrix, unreached
+from proof.tier import PARTS, ROOT
+
+PAGE: Final = ROOT / "docs" / "proof.md"
+DATA: Final = ROOT / "docs" / "proof.json"
+
+_HEAD: Final = """# Proof
+
+What this project promises (README, "What is promised") is tried here by the program's own engine, store and provider
+code: in simulated worlds on virtual time, with real processes and real SIGKILLs, and with bugs planted in a copy of the
+tree to see that the proof would find them. `make proof MINUTES=60` runs it, `make proof-report` writes this page and
+[proof.json](proof.json). `make test` runs a part with fixed seeds. A failing world prints the one command that
+replays it (`make proof-replay`).
+"""
+
+_RULES: Final = """## The judge
+
+It knows the store's rows and the API's own books, and nothing of how the engine works. It judges every committed state,
+every POST before its body, and the end of every world.
+
+| | rule |
+| --- | --- |
+| I1 | no request is lost: each is stored once and settled once in the end; nothing that was paid for is called failed |
+| I2 | none is paid for twice: each is billed at most once, a nonce makes one batch; no false duplicate is reported |
+| I3 | every stored answer is, byte for byte, what the API served for that request |
+| I4 | counts add up in every committed snapshot |
+| I5 | what is settled never changes |
+| I6 | 30 virtual hours after faults stop everything is settled |
+| I7 | the key is nowhere in the store's files |
+| I8 | no body reaches the API without its intent on the disk before the first byte |
+| I9 | a neighbour's batch is never canceled or deleted |
+| I11 | no batch comes back from its end |
+| I12 | a store never has two owners |
+| I13 | the engine dies of nothing but a kill (or a full disk at its start) |
+| I14 | the same seed gives the same trace |
+"""
+
+_ASSUMED: Final = """## What is taken for granted
+
+- A batch that the API made is in its list within `doubt_wait` (20 minutes), and the API acts on a whole body within it.
+  The worlds' lists lag up to 15 minutes, each batch by its own; the API takes up to 45 seconds to act on a body.
+  In the worlds of T3 the list lags up to 100 minutes: duplicates then happen, and every one is reported.
+- What the API says of a batch is true: its results are its own, its `Date` runs with real time.
+- A 529 with the API's own error body means "not created".
+- A disk that keeps what it has synced. The worlds' stores lie on a RAM disk; power cuts are not part of this proof.
+- Simulated pauses may be longer than asked for (a busy machine), never shorter. Worlds that need the same second of two
+  threads do not exist in the simulation: SQLite and the engine share one thread there; the process parts have both.
+"""
+
+
+def write() -> int:
+    """Write both files; 1 if something was violated."""
+    if not PARTS.exists():
+        sys.stderr.write("there is nothing to report yet: `make proof MINUTES=60` comes first\n")
+        return 2
+    said: dict[str, Any] = json.loads(PARTS.read_text(encoding="utf-8"))
+    said |= {"commit": _commit(), "machine": _machine(said["cores"])}
+    PAGE.write_text("\n".join(_page(said)) + "\n", encoding="utf-8")
+    DATA.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 1 if any(part["violations"] for part in said["parts"]) else 0
+
+
+def _page(said: Mapping[str, Any]) -> Iterator[str]:
+    parts = said["parts"]
+    violations = [violation for part in parts for violation in part["violations"]]
+    yield _HEAD
+    when = f"Begun {said['began']}, {said['minutes']:g} minutes by the clock"
+    yield f"{when}, commit `{said['commit']}`, {said['machine']}.\n"
+    yield f"## Violations: {len(violations)}\n"
+    yield from (f"- {violation}" for violation in violations)
+    yield "| part | N | violations | less than (95 %) | per second | seconds |\n| --- | --- | --- | --- | --- | --- |"
+    yield from map(_row, parts)
+    yield "\n*Less than*: with no violation in N, the rate is below 3/N with 95 % confidence.\n"
+    yield from _facts(parts)
+    yield _RULES
+    yield _ASSUMED
+    yield from _coverage(said["cells"])
+    yield from _planted(said["planted"])
+    yield "## The ten named cases\n"
+    yield from (f"- {case}: {len(tests)} test{'s'[: len(tests) != 1]}" for case, tests in NAMED_CASES.items())
+
+
+def _row(part: Mapping[str, Any]) -> str:
+    trials, violations = part["trials"], len(part["violations"])
+    bound = "—" if violations or not trials else f"{3 / trials:.2g}"
+    rate = trials / part["seconds"] if part["seconds"] else 0.0
+    return (
+        f"| {part['test']} | {trials:,} {part['unit']} | {violations} | {bound} | {rate:.1f} | {part['seconds']:.0f} |"
+    )
+
+
+def _facts(parts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for part in parts:
+        if part["facts"]:
+            shown = ", ".join(f"{name} {_figure(value)}" for name, value in part["facts"].items())
+            yield f"- *{part['test']}*: {shown}"
+    yield ""
+
+
+def _coverage(cells: list[list[Any]]) -> Iterator[str]:
+    hit = {(fault, state): times for fault, state, times in cells}
+    yield "## Which fault met which state (T8)\n"
+    yield "How often a fault struck while a batch, or a job, was in a state, in all the worlds above.\n"
+    yield from matrix(hit)
+    yield ""
+    yield from unreached(hit)
+    yield ""
+
+
+def _planted(planted: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## Planted bugs (T98)\n"
+    yield "Each in a copy of the tree. *Took*: cases of the test, or seeds of worlds where it was hunted in them.\n"
+    yield "| bug | caught | took | by |\n| --- | --- | --- | --- |"
+    for bug in planted:
+        caught = "yes" if bug["caught"] else "**no**"
+        yield f"| {bug['name']} | {caught} | {bug['took']} | `{bug['test'].split('/')[-1]}` |"
+    yield ""
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
+
+
+def _commit() -> str:
+    """Of the tree that was run; "unknown" where there is no repository."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def _machine(cores: int) -> str:
+    python = platform.python_version()
+    return f"{cores} cores, {platform.system()} {platform.machine()}, Python {python}, SQLite {sqlite3.sqlite_version}"
+
+
+__all__ = ["DATA", "PAGE", "Path", "write"]
