@@ -240,10 +240,12 @@ async def test_a_cursor_from_the_future_hides_no_batch(tmp_path: Path) -> None:
         world.clock.advance(timedelta(0), api=timedelta(hours=2))
         (ahead,) = world.machine.add_foreign(3)
         world.machine._by_id[ahead].created_at += timedelta(minutes=30)
+        world.machine.plan.set({"list_lag": -3600})  # or the sandbox would not list it yet
         job = await world.submit(10)
-        await world.tick("plan")
         world.script("create", "drop_after_accept")
-        await world.tick("submit")
+        await world.tick("plan", "submit")
+        (batch,) = await world.batches(job.id)
+        assert batch.cursor_id == ahead
         await world.settle()
         assert world.machine.batches_created == 1
         assert (await world.status(job.id)).job.requests.succeeded == 10
