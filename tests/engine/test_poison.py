@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.world import in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.answers import CreateAnswer, Invalid
@@ -62,8 +63,9 @@ def poisoned(*places: int, count: int = 30) -> list[dict[str, object]]:
     return [message(f"poison {i}" if i in places else f"fine {i}") for i in range(1, count + 1)]
 
 
+@pytest.mark.parametrize("culprit", [1, 7, 30])
 @in_a_loop
-async def test_a_400_that_names_a_request_fails_that_one_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_a_400_that_names_a_request_fails_that_one_and_the_rest_goes_on(tmp_path: Path, culprit: int) -> None:
     """Promise 4: with the API's own words, in place, sent once."""
 
     def refuse(content: bytes) -> Invalid | None:
@@ -72,12 +74,12 @@ async def test_a_400_that_names_a_request_fails_that_one_and_the_rest_goes_on(tm
         return Invalid(why=why, index=place) if b"poison" in content else None
 
     async with new_world(tmp_path / "store.db", wrap=picky(refuse)) as world:
-        job = await world.submit(params=poisoned(7))
+        job = await world.submit(params=poisoned(culprit))
         await world.settle()
         counts = (await world.status(job.id)).job.requests
         assert (counts.succeeded, counts.failed) == (29, 1)
-        line = (await world.results(job.id))[6]
-        assert line["custom_id"] == "r7"
+        line = (await world.results(job.id))[culprit - 1]
+        assert line["custom_id"] == f"r{culprit}"
         assert line["result"]["error"]["error"]["type"] == "invalid_request_error"  # type: ignore[index]
         assert "no poison" in line["result"]["error"]["error"]["message"]  # type: ignore[index]
         assert world.machine.batches_created == 1

@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.world import World, in_a_loop, message, new_world
+from support.mortal import Fuse, Killed, on_a_fuse
+from support.world import World, in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.model import Job, RequestView
 
@@ -128,6 +129,43 @@ async def test_the_pause_for_credit_comes_before_its_requests_are_queued(tmp_pat
         await world.tick("poll", "collect", "settle", "plan", "submit")
         assert world.creates == 1
         assert (await world.status(job.id)).job.state == "paused"
+
+
+async def killed_in_settle(path: Path, fault: str, sparks: int) -> bool:
+    """One settle that ends after *sparks* (True: it did), and a next life that plans and sends what it may."""
+    fuse = Fuse(10**9)
+    async with new_world(path, wrap=on_a_fuse(fuse)) as world:
+        world.machine.plan.set({fault: 1})
+        job = await world.submit(10)
+        await world.tick("plan", "submit")
+        world.machine.plan.set({})
+        world.advance(timedelta(minutes=20))
+        await world.tick("poll", "collect")
+        fuse.left = sparks
+        killed = False
+        try:
+            await world.tick("settle")
+        except Killed:
+            killed = True
+        async with next_life(world) as second:
+            await second.tick("recover", "plan", "submit")
+            assert second.creates == 1, fuse.steps[-3:]
+            await second.settle()
+            assert (await second.status(job.id)).job.state == "paused"
+            await second.commands.resume(job.id)
+            await second.settle()
+            assert (await second.status(job.id)).job.requests.succeeded == 10
+    return killed
+
+
+@pytest.mark.parametrize("fault", ["credit_row", "cancel"])
+@in_a_loop
+async def test_a_life_that_ends_while_stopped_requests_are_queued_sends_nothing(tmp_path: Path, fault: str) -> None:
+    """Promise 6: at whatever step settling is killed, what a person has to decide first is not sent again."""
+    sparks = 0
+    while await killed_in_settle(tmp_path / f"{sparks}.db", fault, sparks):
+        sparks += 1
+    assert sparks > 10
 
 
 @in_a_loop
