@@ -34,6 +34,20 @@ async def bought_once(world: World, *jobs: Job) -> None:
 
 
 @in_a_loop
+async def test_the_answers_to_both_attempts_of_the_same_requests_may_be_lost(tmp_path: Path) -> None:
+    """Promise 2: an answer is lost, the batch is found and has expired; its requests go out again, and lose theirs."""
+    async with new_world(tmp_path / "store.db") as world:
+        world.machine.plan.set({"expire": 1})
+        job = await world.submit(30)
+        world.script("create", "drop_after_accept", 2)
+        await world.settle()
+        assert (await world.status(job.id)).job.requests.succeeded == 30
+        assert await world.states(job.id) == ["settled", "settled"]
+        assert set(world.bought().values()) == {1}
+        assert (world.creates, world.machine.batches_created) == (2, 2)
+
+
+@in_a_loop
 async def test_two_in_doubt_whose_batches_still_run_keep_the_candidates_of_both(tmp_path: Path) -> None:
     """Promise 2 (T4): until one has ended nobody knows whose is whose; neither is taken from the other, or voided."""
     machine = MachineSettings(batch_seconds=(7200, 7200))

@@ -92,6 +92,21 @@ PLANTED: Final = (
         test=f"{CRASHES}::test_a_life_may_end_at_any_step",
     ),
     Planted(
+        name="unclear-is-sent-once-more",
+        why="one more try after a lost answer is the second purchase that the protocol exists to prevent",
+        edits=(
+            (
+                "orchestrator/engine/submit.py",
+                "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
+                "        if isinstance(answer, Unclear):\n"
+                "            body = BatchBody(self._context.store.body, submitting)\n"
+                "            answer = await self._context.provider.create(body, headers)\n"
+                "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
+            ),
+        ),
+        test=f"{ADOPTED}::test_two_answers_lost_in_a_row_leave_two_batches_not_four",
+    ),
+    Planted(
         name="recovery-sends-again",
         why="an intent without an answer is taken for a POST that never left: after a crash the batch is bought twice",
         edits=(
@@ -290,6 +305,44 @@ PLANTED: Final = (
             ),
         ),
         test=f"{VOID}::test_neighbours_that_come_after_the_wait_are_no_candidates",
+    ),
+    Planted(
+        name="cursor-is-a-place",
+        why="what lies above the cursor in the list: with the cursor deleted nothing does, and the batch is bought twice",
+        edits=(
+            (
+                "orchestrator/engine/doubt.py",
+                "            for remote in look.remotes.values()\n",
+                "            for place, remote in enumerate(look.remotes.values())\n"
+                "            if batch.cursor_id is None or place < [*look.remotes, batch.cursor_id].index(batch.cursor_id)\n"
+                "            if batch.cursor_id is None or batch.cursor_id in look.remotes\n",
+            ),
+        ),
+        test=f"{ADOPTED}::test_a_deleted_cursor_batch_does_not_lose_the_search",
+    ),
+    Planted(
+        name="no-cursor-no-search",
+        why="in an empty workspace there is no cursor: the first batch ever is not looked for, and bought twice",
+        edits=(
+            (
+                "orchestrator/engine/doubt.py",
+                "            if remote.counts.total == batch.count and",
+                "            if batch.cursor_id is not None and remote.counts.total == batch.count and",
+            ),
+        ),
+        test=f"{ADOPTED}::test_the_first_batch_ever_can_be_in_doubt",
+    ),
+    Planted(
+        name="unreadable-is-foreign",
+        why="a candidate whose results do not come is dropped without a proof, and the batch bought twice",
+        edits=(
+            (
+                "orchestrator/engine/doubt.py",
+                "                await self._unreadable(candidate, batch, verdict.why, look)\n                return True\n",
+                "                await self._unreadable(candidate, batch, verdict.why, look)\n                return False\n",
+            ),
+        ),
+        test=f"{VOID}::test_a_candidate_that_cannot_be_read_for_a_day_needs_a_person",
     ),
     Planted(
         name="404-is-absence",

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from proof.cases import NAMED_CASES
 from proof.planted import PLANTED, Planted
 from proof.selftest import ROOT, MovedOn, judge, patched
 from proof.witness import Seen
@@ -25,13 +26,25 @@ def test_every_edit_applies_and_leaves_code(bug: Planted) -> None:
             ast.parse(text)
 
 
+def exists(test: str) -> bool:
+    """Whether the file of a node id has a test of that name."""
+    file, _, name = test.partition("::")
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
 def test_every_bug_names_a_test_that_exists(bug: Planted) -> None:
     """By file and function."""
-    file, _, name = bug.test.partition("::")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    named = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert name in named
+    assert exists(bug.test)
+
+
+@pytest.mark.parametrize("case", NAMED_CASES)
+def test_every_named_case_has_its_tests_and_one_of_them_catches_a_bug(case: str) -> None:
+    """A case without a test, or with tests that no bug was ever caught by, is only a name."""
+    tests = NAMED_CASES[case]
+    assert all(map(exists, tests)), tests
+    assert any(bug.test in tests for bug in PLANTED), case
 
 
 def test_names_are_unique_and_every_bug_says_what_it_costs() -> None:

@@ -1,0 +1,59 @@
+"""The ten cases of the submission protocol that have names, and the tests at engine level that show each of them.
+
+All run the real engine, store and provider against the sandbox. That they are strong enough is shown by `planted.py`:
+of each case one test at least is what catches a planted bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+_ADOPTED: Final = "tests/engine/test_doubt_adopted.py"
+_VOID: Final = "tests/engine/test_doubt_void.py"
+_IN_TIME: Final = "tests/engine/test_doubt_in_time.py"
+_CHAOS: Final = "tests/engine/test_chaos.py"
+
+NAMED_CASES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "an accepted POST whose answer is lost, twice in a row": (
+            f"{_ADOPTED}::test_two_answers_lost_in_a_row_leave_two_batches_not_four",
+            f"{_IN_TIME}::test_the_answers_to_both_attempts_of_the_same_requests_may_be_lost",
+        ),
+        "two jobs with equal counts in doubt at once": (
+            f"{_IN_TIME}::test_two_in_doubt_whose_batches_still_run_keep_the_candidates_of_both",
+            f"{_ADOPTED}::test_two_jobs_in_doubt_with_equal_counts_each_get_their_own_batch",
+            f"{_ADOPTED}::test_one_in_doubt_that_exists_and_one_that_does_not_are_told_apart",
+        ),
+        "a foreign batch of the same count": (
+            f"{_ADOPTED}::test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_read_again",
+            f"{_VOID}::test_a_neighbour_that_still_runs_keeps_the_batch_in_doubt",
+            f"{_VOID}::test_neighbours_that_come_after_the_wait_are_no_candidates",
+        ),
+        "a deleted cursor batch": (f"{_ADOPTED}::test_a_deleted_cursor_batch_does_not_lose_the_search",),
+        "the first batch ever in doubt": (f"{_ADOPTED}::test_the_first_batch_ever_can_be_in_doubt",),
+        "a crash loop shorter than doubt_wait": (
+            f"{_ADOPTED}::test_a_crash_loop_shorter_than_the_wait_still_converges",
+        ),
+        "a batch listed late": (
+            f"{_ADOPTED}::test_a_batch_that_is_listed_late_but_within_the_wait_is_found",
+            f"{_IN_TIME}::test_a_list_that_misses_a_batch_once_does_not_void_it",
+            f"{_IN_TIME}::test_a_clock_set_between_lives_does_not_end_the_wait",
+        ),
+        "a candidate that cannot be read": (
+            f"{_VOID}::test_a_candidate_that_cannot_be_read_for_a_day_needs_a_person",
+            f"{_VOID}::test_a_candidate_that_vanishes_from_the_list_is_still_waited_for",
+            f"{_ADOPTED}::test_results_without_a_readable_line_prove_nothing",
+        ),
+        "a late-sweep discovery": (
+            f"{_VOID}::test_a_batch_listed_later_than_the_wait_is_found_by_the_late_sweep",
+            f"{_VOID}::test_a_late_batch_that_still_runs_is_not_swept_away",
+            f"{_CHAOS}::test_where_the_assumption_breaks_every_duplicate_is_found",
+        ),
+        "list pages that change while they are read": (
+            f"{_IN_TIME}::test_a_list_that_changes_between_its_pages_hides_no_batch",
+            f"{_VOID}::test_half_a_walk_never_passes_for_a_whole_one",
+        ),
+    }
+)
