@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hypothesis.stateful import run_state_machine_as_test
-from proof.machine import OrchestratorMachine, chosen
+from proof.machine import OrchestratorMachine
+from proof.sequences import chosen
 
 
 def test_whatever_is_done_in_whatever_order_the_store_is_the_model() -> None:
-    """Promises 1, 2, 3 and 6, small: 40 sequences, the same ones every time. `proof.machine` is the long run."""
+    """Promises 1, 2, 3 and 6, small: 40 sequences, the same ones every time. `proof.sequences` is the long run."""
     run_state_machine_as_test(OrchestratorMachine, settings=chosen(40, 30, derandomize=True))

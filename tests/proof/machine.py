@@ -1,15 +1,12 @@
 """Any order of what people, time, crashes and a faulty API do, against a model of what must hold (T9).
 
-`OrchestratorMachine` is the machine; `state_machine` runs it and reports. `python -m proof.machine EXAMPLES STEPS SEED`
-is the long run, and replays one. The engine, store and provider are the real ones, time is virtual.
+The engine, store and provider are the real ones, time is virtual. `sequences.py` runs it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
-import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,7 +21,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from support.mortal import Fuse, Killed, on_a_fuse
 from support.world import message, new_world, next_life
@@ -34,7 +29,6 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.states import JobState
 from orchestrator.sandbox import MachineSettings
 from proof.books import FINAL, Books, Row
-from proof.tally import Tally
 
 T = TypeVar("T")
 
@@ -329,45 +323,3 @@ def _by_turns(count: int) -> Iterator[str]:
     """The keys that work, over and over."""
     for _ in range(count):
         yield from KEYS
-
-
-def chosen(examples: int, steps: int, *, derandomize: bool = False) -> settings:
-    """How the machine is run: nothing is remembered between runs, nothing depends on how fast the computer is."""
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        derandomize=derandomize,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
-        print_blob=False,
-    )
-
-
-def state_machine(examples: int, steps: int, seed_number: int) -> Tally:
-    """Run the machine on *examples* sequences of at most *steps* rules; the same seed gives the same ones."""
-    start = time.monotonic()
-    seeded = seed(seed_number)(type("Seeded", (OrchestratorMachine,), {}))
-    violations: tuple[str, ...] = ()
-    try:
-        run_state_machine_as_test(seeded, settings=chosen(examples, steps))
-    except Exception as exc:  # noqa: BLE001 - whatever broke is what is reported
-        notes = " ".join(getattr(exc, "__notes__", ()))
-        replay = f"PYTHONPATH=tests python -m proof.machine {examples} {steps} {seed_number}"
-        violations = (f"{type(exc).__name__}: {exc} {notes}; {replay}",)
-    return Tally(
-        test="T9 state machine over the public interface",
-        unit="sequences",
-        trials=examples,
-        violations=violations,
-        seconds=time.monotonic() - start,
-        facts={"steps": steps, "seed": seed_number},
-    )
-
-
-if __name__ == "__main__":
-    tally = state_machine(*map(int, sys.argv[1:4]))
-    sys.stdout.write(f"{tally.trials} {tally.unit} in {tally.seconds:.0f} s\n")
-    sys.stdout.writelines(f"{violation}\n" for violation in tally.violations)
-    sys.exit(bool(tally.violations))
