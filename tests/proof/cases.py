@@ -6,10 +6,17 @@ of each case one test at least is what catches a planted bug.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from proof.tally import Tally
+
+ROOT: Final = Path(__file__).resolve().parents[2]
 _ADOPTED: Final = "tests/engine/test_doubt_adopted.py"
 _VOID: Final = "tests/engine/test_doubt_void.py"
 _IN_TIME: Final = "tests/engine/test_doubt_in_time.py"
@@ -57,3 +64,22 @@ NAMED_CASES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
     }
 )
+
+
+def run_named_cases() -> Tally:
+    """Run every test of every case, in a pytest of its own."""
+    began = time.monotonic()
+    nodes = sorted({node for nodes in NAMED_CASES.values() for node in nodes})
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *nodes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    failed = tuple(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
+    if done.returncode != 0 and not failed:
+        failed = (f"pytest ended with {done.returncode}: {done.stdout[-500:]}",)
+    return Tally(
+        test="the ten named cases of the protocol",
+        unit="tests",
+        trials=len(nodes),
+        violations=tuple(f"{line} — {' '.join(command[1:])}" for line in failed),
+        seconds=time.monotonic() - began,
+        facts={"cases": len(NAMED_CASES)},
+    )

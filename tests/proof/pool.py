@@ -114,7 +114,8 @@ def prepare_process() -> None:
 
     The engine's log would tell of every fault that was asked for, and frames of dead lives cannot be put away cleanly.
     """
-    logging.getLogger("orchestrator").setLevel(logging.CRITICAL)
+    for name in ("orchestrator", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda _args: None
 
 
