@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proof import report, tier
 from proof.deaths import Death
@@ -41,9 +42,10 @@ def hunt(profile: str, seeds: int, first: int) -> int:
 def replay(profile: str, seed: int, steps: Sequence[int]) -> int:
     """One world again, with everything that happens in it."""
     prepare_process()
+    chosen = replace(PROFILES[profile], crashes=len(steps)) if steps else PROFILES[profile]
     deaths = iter([Death(step=step) for step in steps]) if steps else None
-    outcome = run_world(PROFILES[profile], seed, deaths=deaths, tell=_say)
-    sys.stdout.write(f"trace {outcome.trace}\n")
+    outcome = run_world(chosen, seed, deaths=deaths, tell=_say)
+    sys.stdout.write(f"{outcome.batches} batches at the API, trace {outcome.trace}\n")
     for violation in outcome.violations:
         sys.stdout.write(f"VIOLATION {violation}\n")
     return 1 if outcome.violations else 0

@@ -138,7 +138,7 @@ class Lives:
     def _after_commit(self, connection: sqlite3.Connection) -> bool:
         self.chronicle.commits += 1
         self.chronicle.mark("commit")
-        self.oracle.snapshot(connection)
+        self.oracle.snapshot(connection, tasks=len(self.loop.tasks(self.number)))
         return self._dies_at_commit(before=False)
 
     def _dies_at_commit(self, *, before: bool) -> bool:

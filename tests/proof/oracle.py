@@ -21,6 +21,12 @@ from orchestrator.sandbox.answers import render
 from orchestrator.store.opening import connect_reader
 
 _NONCE: Final = re.compile(rb'"custom_id":"([^"-]+)-')
+#: A dozen stages, their slots, what one call of the API needs, the people; whatever grows without bound passes it soon.
+MOST_TASKS: Final = 80
+#: A batch a day: polling, waiting and trying again is polite below this (I6).
+MOST_CALLS: Final = 2000
+#: SQLite's log; a checkpoint that never comes would let it grow (I10).
+MOST_WAL_BYTES: Final = 64 * 1024 * 1024
 _SETTLED: Final = ("succeeded", "failed", "canceled")
 _CLOSED: Final = frozenset({"settled", "void", "abandoned"})
 
@@ -58,9 +64,11 @@ class Oracle:
 
     # --- every committed state ------------------------------------------------------------------------------------
 
-    def snapshot(self, c: sqlite3.Connection) -> None:
-        """I1, I3, I4, I5, I11 on what is committed now."""
+    def snapshot(self, c: sqlite3.Connection, *, tasks: int = 0) -> None:
+        """I1, I3, I4, I5, I10, I11 on what is committed now; *tasks*: how many the engine runs."""
         self.snapshots += 1
+        if tasks > MOST_TASKS:
+            self.blame("I10", f"the engine runs {tasks} tasks")
         rows = c.execute("SELECT id, state, retries, batch_id, error_type FROM request").fetchall()
         results = dict(c.execute("SELECT request_id, body FROM result"))
         self._check_counts(c, Counter((row[0] >> 32, row[1]) for row in rows))
@@ -157,6 +165,16 @@ class Oracle:
                 self.blame("I1", f"{job.name}/{own} is {state} ({error}), but was paid for")
             if state not in _SETTLED:
                 self.blame("I1", f"{job.name}/{own} is still {state}")
+
+    def check_bounds(self, virtual_s: float) -> None:
+        """I6: no endless trying; I10: the log of the database is small."""
+        batches = len(self.machine._batches) + 1
+        calls, days = self.machine.calls.total(), virtual_s / 86_400 + 1
+        if calls > MOST_CALLS * batches * days:
+            self.blame("I6", f"{calls} calls of the API for {batches} batches in {days:.1f} days")
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if wal.exists() and wal.stat().st_size > MOST_WAL_BYTES:
+            self.blame("I10", f"the log has {wal.stat().st_size} bytes")
 
     def _check_nonces(self) -> None:
         """A batch has one nonce and at most one remote batch in its life."""

@@ -345,6 +345,19 @@ PLANTED: Final = (
         test=f"{VOID}::test_a_candidate_that_cannot_be_read_for_a_day_needs_a_person",
     ),
     Planted(
+        name="a-new-day-for-the-second",
+        why="of two unprovable candidates the second is put before a person only after another day: a day of waiting each",
+        edits=(
+            (
+                "orchestrator/store/sql/doubt.sql",
+                "unreadable_since = CASE :verdict WHEN 'unprovable' THEN unreadable_since END",
+                "unreadable_since = NULL",
+            ),
+        ),
+        test=f"{VOID}::test_of_two_unprovable_candidates_the_second_is_asked_about_as_soon_as_the_first_is_decided",
+        raises="ValueError",
+    ),
+    Planted(
         name="404-is-absence",
         why="a candidate that the API does not show for a while is dropped, and the batch bought twice",
         edits=(

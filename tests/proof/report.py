@@ -43,6 +43,7 @@ every POST before its body, and the end of every world.
 | I7 | the key is nowhere in the store's files |
 | I8 | no body reaches the API without its intent on the disk before the first byte |
 | I9 | a neighbour's batch is never canceled or deleted |
+| I10 | the engine's tasks, its calls of the API and the database's log stay within bounds |
 | I11 | no batch comes back from its end |
 | I12 | a store never has two owners |
 | I13 | the engine dies of nothing but a kill (or a full disk at its start) |

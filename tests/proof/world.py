@@ -143,6 +143,7 @@ class World:
         handed = [wish.handed() for wish in self._people.wishes]
         late = self.profile.late
         self.oracle.at_the_end(handed, deleted=self._mischief.deleted, twice_allowed=late)
+        self.oracle.check_bounds(self.loop.time())
         bought, reported = self._duplicates()
         if bought != reported or (bought and not late):
             self.oracle.blame("I2", f"{bought} batches were bought twice, {reported} are reported")
