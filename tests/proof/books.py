@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from orchestrator.domain.ids import JobId, Nonce, number_of, split_wire_id
 from orchestrator.domain.states import JobState
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.wire import ApiError, Caller
 
 STATES: Final = ("queued", "batched", "succeeded", "failed", "canceled")
 FINAL: Final = frozenset({"succeeded", "failed", "canceled"})
@@ -95,8 +96,9 @@ class Books:
         return [(batch.id, batch.workspace) for batch in ours if not batch.has_ended(now) and batch.cancel_at is None]
 
     def stop(self, running: tuple[str, str]) -> None:
-        """Cancel a batch as its owner could in the Console."""
-        self._machine.cancel(running[0], Caller(workspace=running[1]))
+        """Cancel a batch as its owner could in the Console, unless the API does not show it just now."""
+        with suppress(ApiError):
+            self._machine.cancel(running[0], Caller(workspace=running[1]))
 
     def _nonces(self, job: JobId) -> set[str]:
         return {nonce for (nonce,) in self._store.execute("SELECT nonce FROM batch WHERE job_id = ?", (job,))}
