@@ -125,8 +125,9 @@ ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
 LINE_FAULTS: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines")
 
 #: Options that are amounts: seconds of sandbox time (the same for every batch; at most, a different one for each, so
-#: that a newer batch may be listed before an older one), a count, real seconds, a rate, yes/no.
-AMOUNTS: Final = ("list_lag", "list_lag_each", "foreign_batches", "retry_after", "flicker404", "sticky")
+#: that a newer batch may be listed before an older one), the share of batches that one listing misses, a count, real
+#: seconds, a rate, yes/no.
+AMOUNTS: Final = ("list_lag", "list_lag_each", "list_miss", "foreign_batches", "retry_after", "flicker404", "sticky")
 
 
 def parse_faults(text: str) -> dict[str, float]:

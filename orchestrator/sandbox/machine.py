@@ -21,6 +21,7 @@ from orchestrator.sandbox.chance import token, unit
 from orchestrator.sandbox.faults import FaultPlan
 from orchestrator.sandbox.intake import Accepted, Intake
 from orchestrator.sandbox.ledger import LedgerRow, ledger_rows
+from orchestrator.sandbox.listing import Listing, check_page, place_of
 from orchestrator.sandbox.models import info
 from orchestrator.sandbox.records import Recorder, Replayed, replay
 from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, RowMaker
@@ -38,7 +39,6 @@ from orchestrator.sandbox.wire import (
 
 ANYBODY: Final = Caller()
 DEFAULT_PAGE: Final = 20
-MAX_PAGE: Final = 1000
 
 
 class Machine:
@@ -71,6 +71,7 @@ class Machine:
         self._faulted: set[bytes] = set()
         self._looks: Counter[str] = Counter()
         self._downloads: Counter[str] = Counter()
+        self._listing = Listing(seed=seed, plan=self.plan)
 
     def begin_create(self, caller: Caller = ANYBODY) -> Intake:
         """Start taking the body of a create; the batch exists once `Intake.accept` has returned."""
@@ -111,13 +112,13 @@ class Machine:
         cursor that does not exist.
         """
         self.calls["list"] += 1
-        _check_page(before_id, after_id, limit)
+        check_page(before_id, after_id, limit)
         shown = self._listed(caller)
         if before_id is not None:
-            end = _place(shown, before_id)
+            end = place_of(shown, before_id)
             start = max(0, end - limit)
         else:
-            start = 0 if after_id is None else _place(shown, after_id) + 1
+            start = 0 if after_id is None else place_of(shown, after_id) + 1
             end = min(len(shown), start + limit)
         data = [self._show(batch, caller) for batch in shown[start:end]]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
@@ -311,18 +312,8 @@ class Machine:
 
     def _listed(self, caller: Caller) -> Sequence[Batch]:
         now = self.now()
-        return [
-            batch
-            for batch in reversed(self._batches)
-            if batch.workspace == caller.workspace
-            and not (batch.deleted or batch.is_hidden(now))
-            and batch.created_at + self._list_lag(batch) <= now
-        ]
-
-    def _list_lag(self, batch: Batch) -> timedelta:
-        """How long after its creation the list shows *batch*. A batch's own share is mostly small, as lags are."""
-        same, own = self.plan.amount("list_lag"), self.plan.amount("list_lag_each")
-        return timedelta(seconds=same + own * unit(self.seed, "lag", batch.id) ** 4 if own else same)
+        mine = (batch for batch in reversed(self._batches) if batch.workspace == caller.workspace)
+        return [batch for batch in mine if self._listing.shows(batch, now)]
 
     def _show(self, batch: Batch, caller: Caller) -> MessageBatchObject:
         return batch.show(self.now(), caller, live_counts=self.settings.live_counts)
@@ -338,19 +329,3 @@ class Machine:
         if queued + total > limit:
             message = f"This request would exceed your account's limit of {limit} batch requests in the queue."
             raise ApiError(429, "rate_limit_error", message, headers=(("retry-after", "1"),))
-
-
-def _check_page(before_id: str | None, after_id: str | None, limit: int) -> None:
-    if limit < 1:
-        raise invalid_request("limit: Input should be greater than or equal to 1")
-    if limit > MAX_PAGE:
-        raise invalid_request(f"limit: Input should be less than or equal to {MAX_PAGE}")
-    if before_id is not None and after_id is not None:
-        raise invalid_request("Only one of before_id and after_id can be given")
-
-
-def _place(shown: Sequence[Batch], cursor: str) -> int:
-    for place, batch in enumerate(shown):
-        if batch.id == cursor:
-            return place
-    raise batch_not_found(cursor)

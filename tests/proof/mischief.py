@@ -86,6 +86,7 @@ class Mischief:
             options |= {f"create.{fault}": self.accepted_rate / len(ACCEPTED) for fault in ACCEPTED}
         options |= {
             "list_lag_each": chance.choice(self.lags),
+            "list_miss": chance.choice((0, 0.5, 1)),
             "flicker404": chance.choice((0, 0, 0.1, 0.4)),
             "foreign_batches": chance.choice((0, 0, 1, 2)),
             "retry_after": chance.choice((0.0, 1.0, 30.0, 600.0)),

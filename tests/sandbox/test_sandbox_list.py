@@ -122,6 +122,14 @@ def test_batches_may_be_listed_late_each_by_a_lag_of_its_own() -> None:
     assert [batch.id for batch in world.machine.list(limit=1000).data] == ids
 
 
+def test_one_listing_may_miss_a_batch_and_the_next_shows_it() -> None:
+    """Each batch is missed once, among the first listings; never twice."""
+    world, ids = world_of(12, faults={"list_miss": 1})
+    looks = [{batch.id for batch in world.machine.list(limit=1000).data} for _ in range(12)]
+    assert [sum(one not in look for look in looks) for one in ids] == [1] * 12
+    assert looks[-1] == set(ids)
+
+
 def test_a_hidden_batch_is_shown_nowhere_until_its_time() -> None:
     """Not by id, not in the list, not its results; afterwards all of it."""
     world, (newer, older) = world_of(2, instant=True)
