@@ -70,6 +70,7 @@ PLANTED: Final = (
             ),
         ),
         test=LOST_ANSWER,
+        hunt="everything",
     ),
     Planted(
         name="post-before-intent",
@@ -90,6 +91,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{CRASHES}::test_a_life_may_end_at_any_step",
+        hunt="everything",
     ),
     Planted(
         name="unclear-is-sent-once-more",
@@ -105,6 +107,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_two_answers_lost_in_a_row_leave_two_batches_not_four",
+        hunt="everything",
     ),
     Planted(
         name="recovery-sends-again",
@@ -117,6 +120,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{CRASHES}::test_a_life_may_end_at_any_step",
+        hunt="everything",
     ),
     Planted(
         name="keep-alive-for-creates",
@@ -162,6 +166,7 @@ PLANTED: Final = (
             ),
         ),
         test=LOST_ANSWER,
+        hunt="everything",
     ),
     Planted(
         name="any-529-is-a-no",
@@ -180,6 +185,7 @@ PLANTED: Final = (
             ),
         ),
         test=LOST_ANSWER,
+        hunt="everything",
     ),
     Planted(
         name="a-200-is-a-yes",
@@ -217,6 +223,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_a_batch_that_is_listed_late_but_within_the_wait_is_found",
+        hunt="everything",
     ),
     Planted(
         name="first-look-voids",
@@ -229,6 +236,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{RUNNING}::test_a_list_that_misses_a_batch_once_does_not_void_it",
+        hunt="everything",
     ),
     Planted(
         name="crash-loop-forgets-the-wait",
@@ -266,6 +274,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{RUNNING}::test_a_clock_that_is_wrong_when_a_batch_is_sent_hides_nothing",
+        hunt="everything",
     ),
     Planted(
         name="candidates-until-our-clock",
@@ -392,6 +401,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_read_again",
+        hunt="everything",
     ),
     Planted(
         name="short-end-is-foreign",
