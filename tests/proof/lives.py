@@ -112,10 +112,6 @@ class Lives:
         if self._disk is not None:
             self._disk.full = full
 
-    def steps(self) -> int:
-        """Callbacks that the present life, or the last one, ran."""
-        return self.loop.steps[self.number]
-
     # --- told by the loop, the network and the disk ---------------------------------------------------------------
 
     def after_step(self, process: int) -> None:

@@ -96,8 +96,8 @@ def _page(said: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _row(part: Mapping[str, Any]) -> str:
-    trials, violations = part["trials"], len(part["violations"])
-    bound = "—" if violations or not trials else f"{3 / trials:.2g}"
+    trials, violations, rarer = part["trials"], len(part["violations"]), part["upper_bound"]
+    bound = "—" if rarer is None else f"{rarer:.2g}"
     rate = trials / part["seconds"] if part["seconds"] else 0.0
     return (
         f"| {part['test']} | {trials:,} {part['unit']} | {violations} | {bound} | {rate:.1f} | {part['seconds']:.0f} |"

@@ -62,7 +62,7 @@ class Notes:
             "minutes": self.minutes,
             "began": self.began,
             "cores": os.cpu_count(),
-            "parts": [asdict(tally) for tally in self.tallies],
+            "parts": [asdict(tally) | {"upper_bound": tally.upper_bound} for tally in self.tallies],
             "planted": self.planted,
             "cells": cells,
         }
