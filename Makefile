@@ -36,13 +36,14 @@ bench: $(DEV)  ## run every benchmark in benchmarks/
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 MINUTES ?= 60
-proof: $(DEV)  ## the long tier of the proof, for MINUTES (60): worlds, kills, windows, planted bugs
+proof: $(DEV)  ## the long tier of the proof, some MINUTES (60): worlds, kills, windows, planted bugs
 	$(PROOF) run --minutes $(MINUTES)
 
 proof-report: $(DEV)  ## write docs/proof.md and docs/proof.json from the last `make proof`
 	$(PROOF) report
 
 proof-replay: $(DEV)  ## run one simulated world again and print what happens: WORLD="everything" SEED=17 STEPS=""
+	@test -n "$(WORLD)" -a -n "$(SEED)" || { echo 'say which: make proof-replay WORLD="everything" SEED=17' >&2; exit 2; }
 	$(PROOF) replay --profile "$(WORLD)" --seed $(SEED) $(STEPS)
 
 proof-selftest: $(DEV)  ## plant known bugs, one by one, in a copy of the tree: each is caught by its test

@@ -1,16 +1,18 @@
-"""`python -m proof`: the long tier, its report, the hunt for planted bugs, and the replay of one world.
+"""The long tier of the proof, its report, hunts for a broken promise, and the replay of one world.
 
-Run with PYTHONPATH=tests:. from the project's folder; `make proof`, `proof-report`, `proof-replay` do.
+Run from the project's folder with PYTHONPATH=tests:. ; `make proof`, `proof-report` and `proof-replay` do.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from proof import report, tier
 from proof.deaths import Death
@@ -20,7 +22,7 @@ from proof.world import run_world
 
 
 def hunt(profile: str, seeds: int, first: int) -> int:
-    """Worlds of one kind until one breaks a promise; one line of JSON; 0 if one did."""
+    """Worlds of one kind until one breaks a promise; one line of JSON; 0 if one did, 1 if none."""
     began = time.monotonic()
     tasks = [Task(profile=profile, seed=seed) for seed in range(first, first + seeds)]
     found: list[tuple[int, str]] = []
@@ -40,47 +42,77 @@ def hunt(profile: str, seeds: int, first: int) -> int:
 
 
 def replay(profile: str, seed: int, steps: Sequence[int]) -> int:
-    """One world again, with everything that happens in it."""
+    """One world again, with everything that happens in it; 1 if it breaks a promise."""
     prepare_process()
     chosen = replace(PROFILES[profile], crashes=len(steps)) if steps else PROFILES[profile]
     deaths = iter([Death(step=step) for step in steps]) if steps else None
     outcome = run_world(chosen, seed, deaths=deaths, tell=_say)
-    sys.stdout.write(f"{outcome.batches} batches at the API, trace {outcome.trace}\n")
+    _say(f"{outcome.batches} batches at the API, {outcome.crashes} crashes, trace {outcome.trace}")
     for violation in outcome.violations:
-        sys.stdout.write(f"VIOLATION {violation}\n")
+        _say(f"VIOLATION {violation}")
+    if not outcome.violations:
+        _say("no promise was broken")
     return 1 if outcome.violations else 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 def main(argv: Sequence[str]) -> int:
     """The command line."""
+    signal.signal(signal.SIGTERM, _stop)  # so that the workers end with us
+    chosen = _parser().parse_args(argv)
+    try:
+        match chosen.command:
+            case "run":
+                return tier.run(chosen.minutes, chosen.seed)
+            case "report":
+                return report.write()
+            case "replay":
+                return replay(chosen.profile, chosen.seed, chosen.step)
+            case _:
+                return hunt(chosen.profile, chosen.seeds, chosen.first)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; parts of a long tier that are done are kept in {tier.PARTS.parent.name}/\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    worlds = ", ".join(f'"{name}"' for name in sorted(PROFILES))
     parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     long = commands.add_parser("run", help="the long tier")
-    long.add_argument("--minutes", type=float, required=True, help="how long, by the clock")
+    long.add_argument(
+        "--minutes",
+        type=_minutes,
+        required=True,
+        help="by the clock; fixed parts take some ten minutes on two cores and are never cut",
+    )
     long.add_argument("--seed", type=int, default=1_000_000, help="of the first world")
     commands.add_parser("report", help="write docs/proof.md and docs/proof.json from the last long tier")
     one = commands.add_parser("replay", help="run one world again and print what happens in it")
-    hunted = commands.add_parser("hunt", help="run worlds until one breaks a promise")
+    hunted = commands.add_parser("hunt", help="look for a world that breaks a promise; exit code 0: found, 1: none did")
     for command in (one, hunted):
-        command.add_argument("--profile", choices=sorted(PROFILES), required=True)
-    one.add_argument("--seed", type=int, required=True)
-    one.add_argument("--step", type=int, action="append", default=[], help="kill the next life after so many callbacks")
-    hunted.add_argument("--seeds", type=int, required=True)
-    hunted.add_argument("--first", type=int, default=1)
-    chosen = parser.parse_args(argv)
-    match chosen.command:
-        case "run":
-            return tier.run(chosen.minutes, chosen.seed)
-        case "report":
-            return report.write()
-        case "replay":
-            return replay(chosen.profile, chosen.seed, chosen.step)
-        case _:
-            return hunt(chosen.profile, chosen.seeds, chosen.first)
+        command.add_argument("--profile", choices=sorted(PROFILES), metavar="WORLD", required=True, help=worlds)
+    one.add_argument("--seed", type=int, required=True, help="as the violation says")
+    one.add_argument(
+        "--step", type=int, action="append", default=[], help="kill the next life after so many callbacks; repeatable"
+    )
+    hunted.add_argument("--seeds", type=int, required=True, help="how many, at most")
+    hunted.add_argument("--first", type=int, default=1, help="the first seed")
+    return parser
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError("a number of minutes above 0")
+    return minutes
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":

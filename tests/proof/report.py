@@ -64,7 +64,7 @@ _ASSUMED: Final = """## What is taken for granted
 
 
 def write() -> int:
-    """Write both files; 1 if something was violated."""
+    """Write both files; 1 if something was violated, or the run was cut."""
     if not PARTS.exists():
         sys.stderr.write("there is nothing to report yet: `make proof MINUTES=60` comes first\n")
         return 2
@@ -72,7 +72,8 @@ def write() -> int:
     said |= {"commit": _commit(), "machine": _machine(said["cores"])}
     PAGE.write_text("\n".join(_page(said)) + "\n", encoding="utf-8")
     DATA.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 1 if any(part["violations"] for part in said["parts"]) else 0
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} and {DATA.relative_to(ROOT)} are written\n")
+    return 1 if said["missing"] or any(part["violations"] for part in said["parts"]) else 0
 
 
 def _page(said: Mapping[str, Any]) -> Iterator[str]:
@@ -81,6 +82,8 @@ def _page(said: Mapping[str, Any]) -> Iterator[str]:
     yield _HEAD
     when = f"Begun {said['began']}, {said['minutes']:g} minutes by the clock"
     yield f"{when}, commit `{said['commit']}`, {said['machine']}.\n"
+    if said["missing"]:
+        yield f"**Unfinished**: the run was cut; not run were {', '.join(said['missing'])}.\n"
     yield f"## Violations: {len(violations)}\n"
     yield from (f"- {violation}" for violation in violations)
     yield "| part | N | violations | less than (95 %) | per second | seconds |\n| --- | --- | --- | --- | --- | --- |"
@@ -113,9 +116,11 @@ def _facts(parts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _coverage(cells: list[list[Any]]) -> Iterator[str]:
+    if not cells:
+        return
     hit = {(fault, state): times for fault, state, times in cells}
     yield "## Which fault met which state (T8)\n"
-    yield "How often a fault struck while a batch, or a job, was in a state, in all the worlds above.\n"
+    yield "How often a fault struck while a batch, or a job, was in a state, in the worlds of T1, T3, T4 and T6.\n"
     yield from matrix(hit)
     yield ""
     yield from unreached(hit)
@@ -123,6 +128,9 @@ def _coverage(cells: list[list[Any]]) -> Iterator[str]:
 
 
 def _planted(planted: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    planted = list(planted)
+    if not planted:
+        return
     yield "## Planted bugs (T98)\n"
     yield "Each in a copy of the tree. *Took*: cases of the test, or seeds of worlds where it was hunted in them.\n"
     yield "| bug | caught | took | by |\n| --- | --- | --- | --- |"

@@ -172,6 +172,9 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 def main(names: Sequence[str]) -> int:
     """The command."""
+    if names and names[0] in {"-h", "--help"}:
+        sys.stdout.write(f"{__doc__}\nNAMEs: {', '.join(bug.name for bug in PLANTED)}\n")
+        return 0
     known = {bug.name for bug in PLANTED}
     if unknown := set(names) - known:
         sys.stderr.write(f"no such bug: {', '.join(sorted(unknown))}\n")

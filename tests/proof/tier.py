@@ -1,7 +1,8 @@
 """The long tier: every part of the proof, the sampled ones as long as there is time.
 
-What is exhaustive or named is never scaled down; the rest of the minutes goes to the sampled parts, by their shares.
-Each part is written down as soon as it is done (`.proof/parts.json`), so that a tier that is cut keeps what it has.
+What is exhaustive or named is never scaled down (some ten minutes on two cores); what is left of the time goes to the
+sampled parts, by their shares. Each part is written down as soon as it is done (`.proof/parts.json`), so that a tier
+that is cut keeps what it has, and the report says what is missing.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,36 +37,41 @@ PARTS: Final = ROOT / ".proof" / "parts.json"
 SHARES: Final = {"everything": 0.52, "twins": 0.14, "late list": 0.05, "crash loop": 0.05, "pairs": 0.09, "kills": 0.15}
 _KILLS_AT_ONCE: Final = 50
 
+Part = Callable[[], Tally]
+
 
 @dataclass(slots=True)
 class Notes:
-    """What the parts said so far."""
+    """What the parts said so far. missing: those that are still to come."""
 
-    minutes: float
-    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    missing: list[str]
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     tallies: list[Tally] = field(default_factory=list)
     planted: list[dict[str, Any]] = field(default_factory=list)
     cells: Counter[Cell] = field(default_factory=Counter)
 
-    def add(self, tally: Tally) -> None:
-        """Keep it, on the disk too, and say it."""
+    def run(self, name: str, part: Part) -> None:
+        """Run one part and keep what it says, on the disk too."""
+        sys.stdout.write(f"{name} …\n")
+        sys.stdout.flush()
+        tally = part()
         self.tallies.append(tally)
-        self.save()
+        self.missing.remove(name)
+        self._save()
         words = "ok" if not tally.violations else f"{len(tally.violations)} VIOLATIONS: {tally.violations[0]}"
-        sys.stdout.write(f"{tally.test}: {tally.trials} {tally.unit} in {tally.seconds:.0f} s, {words}\n")
+        sys.stdout.write(f"  {tally.trials:,} {tally.unit} in {tally.seconds:.0f} s: {words}\n")
         sys.stdout.flush()
 
-    def save(self) -> None:
-        """Write everything down."""
+    def _save(self) -> None:
         PARTS.parent.mkdir(exist_ok=True)
-        cells = [[*cell, times] for cell, times in sorted(self.cells.items())]
         said = {
-            "minutes": self.minutes,
-            "began": self.began,
+            "began": self.began.isoformat(timespec="seconds"),
+            "minutes": round((datetime.now(UTC) - self.began).total_seconds() / 60, 1),
             "cores": os.cpu_count(),
+            "missing": self.missing,
             "parts": [asdict(tally) | {"upper_bound": tally.upper_bound} for tally in self.tallies],
             "planted": self.planted,
-            "cells": cells,
+            "cells": [[*cell, times] for cell, times in sorted(self.cells.items())],
         }
         PARTS.write_text(json.dumps(said, indent=1), encoding="utf-8")
 
@@ -72,31 +79,37 @@ class Notes:
 def run(minutes: float, seed: int) -> int:
     """Run the tier; 0 if nothing was violated."""
     ends_at = time.monotonic() + minutes * 60
-    notes = Notes(minutes)
     with workers() as pool:
-        for part in _fixed(pool, seed):
-            notes.add(part())
-        verdicts = selftest()
-        notes.planted = [asdict(verdict) for verdict in verdicts[1]]
-        notes.add(verdicts[0])
+        fixed = _fixed(pool, seed)
+        notes = Notes([*fixed, "planted bugs", *SHARES])
+        for name, part in fixed.items():
+            notes.run(name, part)
+        notes.run("planted bugs", partial(_planted, notes))
         left_s = max(ends_at - time.monotonic(), 0)
         for name, share in SHARES.items():
-            notes.add(_sampled(pool, name, left_s * share, seed, notes.cells))
-    notes.save()
+            notes.run(name, partial(_sampled, pool, name, left_s * share, seed, notes.cells))
     return 1 if any(tally.violations for tally in notes.tallies) else 0
 
 
-def _fixed(pool: ProcessPoolExecutor, seed: int) -> Iterator[Callable[[], Tally]]:
+def _fixed(pool: ProcessPoolExecutor, seed: int) -> dict[str, Part]:
     """Never scaled down."""
-    yield lambda: simulated.every_point(pool)
-    yield lambda: simulated.every_point(pool, "lost answers", seed=5)
-    yield lambda: simulated.traces_twice(pool, first=seed, worlds=20)
-    yield run_named_cases
-    yield lambda: six_windows(rounds=12, seed=seed)
-    yield lambda: signals(count=20, seed=seed)
-    yield lambda: dead_tasks(seed=seed)
-    yield lambda: cancellations(count=20_000, seed=seed)
-    yield lambda: state_machine(150, 50, seed)
+    return {
+        "every crash point": lambda: simulated.every_point(pool),
+        "every crash point of a life that resolves doubts": lambda: simulated.every_point(pool, "lost answers", seed=5),
+        "traces twice": lambda: simulated.traces_twice(pool, first=seed, worlds=20),
+        "named cases": run_named_cases,
+        "six windows": lambda: six_windows(rounds=12, seed=seed),
+        "signals": lambda: signals(count=20, seed=seed),
+        "dead tasks": lambda: dead_tasks(seed=seed),
+        "cancellations": lambda: cancellations(count=20_000, seed=seed),
+        "state machine": lambda: state_machine(150, 50, seed),
+    }
+
+
+def _planted(notes: Notes) -> Tally:
+    tally, verdicts = selftest()
+    notes.planted = [asdict(verdict) for verdict in verdicts]
+    return tally
 
 
 def _sampled(pool: ProcessPoolExecutor, name: str, seconds: float, seed: int, cells: Counter[Cell]) -> Tally:
