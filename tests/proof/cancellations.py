@@ -32,6 +32,7 @@ _PER_JOB: Final = 20
 _PER_BATCH: Final = 5
 _JOBS_AT_ONCE: Final = 6
 _CHECK_EVERY: Final = 50
+_ACCEPTED: Final = 5
 _TURNS: Final = 10  #: a task is left alone for up to 2 ** 10 turns of the loop
 
 
@@ -62,6 +63,7 @@ async def _world(path: Path, count: int, chance: random.Random, facts: Counter[s
         world.machine.plan.set({"hang_after_accept": 0.3})  # an answer that is awaited still when the task is cut
         await _storm(world, count, chance, facts)
         world.machine.plan.set({})
+        await _cut_accepted(world, _ACCEPTED)
         _is_owned(path)
         await world.settle()
         await _check(world)
@@ -93,6 +95,24 @@ async def _storm(world: World, count: int, chance: random.Random, facts: Counter
             checked = cut
             await _check(world)
         world.advance(timedelta(seconds=chance.randrange(30)))
+
+
+async def _cut_accepted(world: World, times: int) -> None:
+    """Cut POSTs that the API has accepted, before their answers: how fast this computer is decides nothing here."""
+    for number in range(times):
+        world.advance(timedelta(minutes=10))
+        await _take_in(world, f"accepted {number}")
+        await world.tick("plan")
+        world.script("create", "hang_after_accept", 2)
+        made = world.machine.batches_created
+        task = asyncio.create_task(world.tick("submit"))
+        while world.machine.batches_created == made and not task.done():  # noqa: ASYNC110 - the machine has no events
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        world.machine.plan._scripts["create"].clear()
+        if world.machine.batches_created == made:
+            raise Broken("nothing was sent, although a batch was planned")
 
 
 async def _cut(works: dict[str, Coroutine[Any, Any, object]], chance: random.Random) -> list[str]:

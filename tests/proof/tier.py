@@ -25,7 +25,7 @@ from proof.cancellations import cancellations
 from proof.cases import run_named_cases
 from proof.chronicle import Cell
 from proof.endings import dead_tasks, signals
-from proof.pool import workers
+from proof.pool import prepare_process, workers
 from proof.processes import random_kills, six_windows
 from proof.selftest import selftest
 from proof.sequences import state_machine
@@ -79,6 +79,7 @@ class Notes:
 def run(minutes: float, seed: int) -> int:
     """Run the tier; 0 if nothing was violated."""
     ends_at = time.monotonic() + minutes * 60
+    prepare_process()
     with workers() as pool:
         fixed = _fixed(pool, seed)
         notes = Notes([*fixed, "planted bugs", *SHARES])
