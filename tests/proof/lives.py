@@ -71,6 +71,7 @@ class Lives:
     _death: Death = field(default_factory=Death)
     _doomed: str | None = None
     _commits: int = 0
+    _is_up: bool = False
     _disk: Disk | None = None
     _network: Network | None = None
     _lock: Lock | None = None
@@ -82,7 +83,7 @@ class Lives:
         True if everything is over. stay: it goes on after that, until *until*.
         """
         self.number += 1
-        self._death, self._doomed, self._commits = death, None, 0
+        self._death, self._doomed, self._commits, self._is_up = death, None, 0, False
         ended = self._ended = asyncio.Event()
         life = self.loop.spawn(self._process(self.number, stay=stay), self.number, f"life {self.number}")
         life.add_done_callback(lambda _task: ended.set())
@@ -148,6 +149,7 @@ class Lives:
     async def _process(self, life: int, *, stay: bool) -> None:
         around = self._surroundings(life)
         async with running_engine(self.settings, sandbox=False, keep_probing=True, around=around) as engine:
+            self._is_up = True
             await self.people.attend(engine, life)
             if stay:
                 await asyncio.Event().wait()
@@ -188,12 +190,12 @@ class Lives:
             self._lock.release()
 
     def _ended_by_itself(self, life: asyncio.Task[None]) -> bool:
-        """All is over, or the disk was full when it started; any other end is a defect (I13)."""
+        """All is over, or the disk was full before it was up; any other end is a defect (I13)."""
         exc = life.exception()
         self._cut()
         if exc is None:
             return True
         self.chronicle.mark(f"life {self.number} ended: {exc!r}")
-        if not isinstance(exc, StoreFull):
+        if self._is_up or not isinstance(exc, StoreFull):
             self.oracle.blame("I13", f"the engine died of {type(exc).__name__}: {exc}")
         return False

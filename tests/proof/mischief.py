@@ -15,7 +15,7 @@ from typing import Final
 from orchestrator.sandbox import Machine, ScaledClock
 
 CREATE: Final = ("refuse", "drop", "drop_reset", "drop_mid", "hang", "408", "409", "429", "500", "502", "503", "504")
-CREATE_MORE: Final = ("529", "overloaded_500", "html_200", "garbled_200", "redirect", "early_413")
+CREATE_MORE: Final = ("400", "413", "529", "overloaded_500", "html_200", "garbled_200", "redirect", "early_413")
 ACCEPTED: Final = ("drop_after_accept", "hang_after_accept", "error_after_accept", "garbled_after_accept")
 READ: Final = ("500", "429", "529", "drop", "drop_reset", "hang", "html_200", "404", "refuse")
 RESULTS: Final = ("404", "500", "cut_clean", "cut_line", "cut_reset", "stall", "html_200")

@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.sandbox import Machine
-from orchestrator.sandbox.answers import render
 from orchestrator.store.opening import connect_reader
+from proof.ledger import Ledger
 
 _NONCE: Final = re.compile(rb'"custom_id":"([^"-]+)-')
 #: A dozen stages, their slots, what one call of the API needs, the people; whatever grows without bound passes it soon.
@@ -33,10 +33,25 @@ _CLOSED: Final = frozenset({"settled", "void", "abandoned"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """A job as its person handed it in: the custom ids with the sha256 of their params."""
+    """A job as its person handed it in: the custom ids with the sha256 of their params. canceled: it was asked for."""
 
     name: str
     requests: Mapping[str, str]
+    canceled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a world allows.
+
+    attempts: how often a request is tried. deleted: what neighbours deleted of their own. refused: the errors with
+    which whole creates were refused. twice_allowed: the world broke the assumption of promise 2.
+    """
+
+    attempts: int
+    deleted: Collection[str]
+    refused: Collection[str]
+    twice_allowed: bool
 
 
 @dataclass(slots=True)
@@ -128,43 +143,35 @@ class Oracle:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def at_the_end(self, jobs: Iterable[Handed], *, deleted: Collection[str] = (), twice_allowed: bool = False) -> None:
-        """I1, I2, I3, I9 by the API's own books.
-
-        deleted: what neighbours deleted of their own. twice_allowed: the world broke the promise's own assumption.
-        """
-        handed = list(jobs)
-        billed = Counter(row.params_sha256 for row in self.machine.ledger() if row.billed)
-        self._check_nonces()
-        self._check_neighbours(deleted)
+    def at_the_end(self, jobs: Iterable[Handed], terms: Terms) -> None:
+        """I1, I2, I3, I9 by the API's own books."""
+        handed, ledger = list(jobs), Ledger(self.machine)
+        for nonce, batches in ledger.nonces.items():
+            if len(batches) > 1:
+                self.blame("I2", f"the body of {nonce} was taken {len(batches)} times")
+        self._check_neighbours(terms.deleted)
         known = {digest for job in handed for digest in job.requests.values()}
-        for digest, times in billed.items():
+        for digest, times in ledger.billed.items():
             if digest not in known:
                 self.blame("I3", f"the API executed something that nobody handed in ({digest[:8]})")
-            elif times > 1 and not twice_allowed:
+            elif times > 1 and not terms.twice_allowed:
                 self.blame("I2", f"a request was paid for {times} times ({digest[:8]})")
         with closing(connect_reader(self.path)) as c:
             for job in handed:
-                self._check_job(c, job, billed)
+                self._check_job(c, job, ledger, terms)
 
-    def _check_job(self, c: sqlite3.Connection, job: Handed, billed: Counter[str]) -> None:
+    def _check_job(self, c: sqlite3.Connection, job: Handed, ledger: Ledger, terms: Terms) -> None:
         query = (
-            "SELECT request.id, request.custom_id, request.state, request.error_type, batch.remote_id, result.body"
+            "SELECT request.custom_id, request.state, request.error_type, batch.remote_id, result.body, job.state"
             " FROM request JOIN job ON job.id = request.job_id LEFT JOIN batch ON batch.id = request.batch_id"
             " LEFT JOIN result ON result.request_id = request.id WHERE job.name = ? AND job.state <> 'importing'"
         )
         rows = c.execute(query, (job.name,)).fetchall()
-        if sorted(row[1] for row in rows) != sorted(job.requests):
+        if sorted(row[0] for row in rows) != sorted(job.requests):
             self.blame("I1", f"{job.name}: {len(rows)} requests of {len(job.requests)} are stored, each once")
-        served = _Served(self.machine)
-        for _, own, state, error, remote, body in rows:
-            times = billed[job.requests.get(own, "")]
-            if state == "succeeded" and (times == 0 or body != served.result(remote, job.requests[own])):
-                self.blame("I3", f"{job.name}/{own}: the stored answer is not what the API served from {remote}")
-            if state in {"failed", "canceled"} and times and error != "missing_result":
-                self.blame("I1", f"{job.name}/{own} is {state} ({error}), but was paid for")
-            if state not in _SETTLED:
-                self.blame("I1", f"{job.name}/{own} is still {state}")
+        for own, *row in rows:
+            if own in job.requests and (words := _wrong(row, job.requests[own], job, ledger, terms)):
+                self.blame("I3" if row[0] == "succeeded" else "I1", f"{job.name}/{own} {words}")
 
     def check_bounds(self, virtual_s: float) -> None:
         """I6: no endless trying; I10: the log of the database is small."""
@@ -176,44 +183,26 @@ class Oracle:
         if wal.exists() and wal.stat().st_size > MOST_WAL_BYTES:
             self.blame("I10", f"the log has {wal.stat().st_size} bytes")
 
-    def _check_nonces(self) -> None:
-        """A batch has one nonce and at most one remote batch in its life."""
-        made: defaultdict[str, set[str]] = defaultdict(set)
-        for row in self.machine.ledger():
-            made[row.custom_id.partition("-")[0]].add(row.batch_id)
-        for nonce, batches in made.items():
-            if len(batches) > 1:
-                self.blame("I2", f"the body of {nonce} was taken {len(batches)} times")
-
     def _check_neighbours(self, deleted: Collection[str]) -> None:
         for batch in self.machine._batches:
             if batch.foreign and (batch.cancel_at is not None or (batch.deleted and batch.id not in deleted)):
                 self.blame("I9", f"a neighbour's batch was touched: {batch.id}")
 
 
-class _Served:
-    """The result objects that the API serves, by batch and params."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._batches: dict[str, dict[str, bytes]] = {}
-
-    def result(self, remote: str | None, digest: str) -> bytes | None:
-        """The bytes of one result."""
-        if remote is None or remote not in self._machine._by_id:
-            return None
-        if remote not in self._batches:
-            batch = self._machine._by_id[remote]
-            self._batches[remote] = {
-                row.digest.hex(): _result(render(row, batch.outcome(row), remote)) for row in batch.rows()
-            }
-        return self._batches[remote].get(digest)
-
-
-def _result(line: bytes) -> bytes:
-    """The result object of a line of the sandbox; nothing of the product's own reading is used here."""
-    mark = b'","result":'
-    return line[line.index(mark) + len(mark) : -len(b"}\n")]
+def _wrong(row: list[Any], digest: str, job: Handed, ledger: Ledger, terms: Terms) -> str | None:
+    """What is wrong with the last word on a request; None if it is what the API's books allow."""
+    state, error, remote, body, job_state = row
+    if state == "succeeded":
+        right = ledger.billed[digest] > 0 and body == ledger.served(digest, remote)
+        return None if right else f"has an answer that is not what the API served from {remote}"
+    if ledger.billed[digest]:
+        return f"is {state} ({error}), but was paid for"
+    if state == "canceled":
+        return None if job.canceled and job_state == "canceled" else "is canceled, though nobody canceled its job"
+    said = body is not None and ledger.said(digest, error, terms.attempts) and ledger.has_served(digest, body)
+    if state == "failed" and (said or error in terms.refused):
+        return None
+    return f"is {state} ({error}), which the API never said for good"
 
 
 def sha256_of(params: bytes) -> str:

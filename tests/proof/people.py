@@ -32,7 +32,10 @@ _REMOTE: Final = re.compile(r"msgbatch_\w+")
 
 @dataclass(slots=True, kw_only=True)
 class Wish:
-    """A job that somebody wants done. handed_in: the engine acknowledged it. arrives: with which life of the engine."""
+    """A job that somebody wants done.
+
+    arrives: with which life of the engine. job: its id, once the engine acknowledged it. canceled: it was asked for.
+    """
 
     name: str
     count: int
@@ -48,7 +51,7 @@ class Wish:
         """What the oracle compares with."""
         encode = msgspec.json.encode
         digests = {str(one["custom_id"]): sha256_of(encode(one["params"])) for one in self.requests()}
-        return Handed(name=self.name, requests=digests)
+        return Handed(name=self.name, requests=digests, canceled=self.canceled)
 
 
 class Moods(NamedTuple):
@@ -127,6 +130,7 @@ class People:
             elif not self.calm and self.chance.random() < self.moods.pause:
                 await engine.commands.pause(job.id)
             elif not self.calm and self.chance.random() < self.moods.cancel:
-                wish.canceled = await engine.commands.cancel(job.id) or wish.canceled
+                wish.canceled = True  # (the process may die before it says so)
+                await engine.commands.cancel(job.id)
             elif job.state in {"finished", "canceled"} and not self.calm and self.chance.random() < self.moods.retry:
                 await engine.commands.retry(job.id, None)

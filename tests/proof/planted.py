@@ -714,6 +714,45 @@ PLANTED: Final = (
         test=f"{SETTLING}::test_a_batch_canceled_elsewhere_is_queued_for_free_and_pauses_the_job",
     ),
     Planted(
+        name="canceled-elsewhere-is-final",
+        why="what somebody stopped in the Console is never answered, though its job goes on",
+        edits=(
+            (
+                "orchestrator/store/collect.py",
+                '    if state is JobState.CANCELING:\n        c.execute(SQL["cancel"]',
+                '    if state is JobState.CANCELING or row["outcome"] == "canceled":\n        c.execute(SQL["cancel"]',
+            ),
+        ),
+        test=f"{SETTLING}::test_a_batch_canceled_elsewhere_is_queued_for_free_and_pauses_the_job",
+        hunt="everything",
+    ),
+    Planted(
+        name="one-attempt",
+        why="a request is given up after the first error of the server's",
+        edits=(
+            (
+                "orchestrator/store/collect.py",
+                'if burnt and row["attempts"] + 1 >= max_attempts:',
+                "if burnt:",
+            ),
+        ),
+        test=f"{SETTLING}::test_attempts_run_out_with_the_apis_own_last_word",
+        hunt="everything",
+    ),
+    Planted(
+        name="fails-what-it-never-sent",
+        why="requests are failed by the planner, and nothing is ever sent",
+        edits=(
+            (
+                "orchestrator/engine/plan.py",
+                "        if not found.numbers:\n            return await self._fail_first(candidate, now) if found.full else 0\n",
+                "        if found.numbers:\n            return await self._fail_first(candidate, now)\n        if not found.numbers:\n            return 0\n",
+            ),
+        ),
+        test="tests/engine/test_main_road.py::test_a_job_is_cut_sent_watched_collected_and_written_in_order",
+        hunt="everything",
+    ),
+    Planted(
         name="404-of-a-cancel-is-done",
         why="a cancel that was not taken lets the batch run on at the user's cost",
         edits=(

@@ -36,11 +36,12 @@ from orchestrator.sandbox import Machine, MachineSettings, Sandbox, ScaledClock
 from orchestrator.sandbox.routes import Router
 from proof.chronicle import Cell, Chronicle
 from proof.deaths import NEVER, Death, drawn
+from proof.ledger import REFUSALS
 from proof.lives import START, Lives
 from proof.loop import SimLoop, run
 from proof.mischief import Mischief
 from proof.network import Internet
-from proof.oracle import Oracle, has_secret
+from proof.oracle import Oracle, Terms, has_secret
 from proof.people import People
 from proof.plan import NotingPlan
 from proof.profiles import Profile
@@ -142,7 +143,13 @@ class World:
     def _judge(self) -> None:
         handed = [wish.handed() for wish in self._people.wishes]
         late = self.profile.late
-        self.oracle.at_the_end(handed, deleted=self._mischief.deleted, twice_allowed=late)
+        terms = Terms(
+            attempts=self.lives.settings.retry.max_attempts,
+            deleted=self._mischief.deleted,
+            refused={REFUSALS[fault] for fault, _ in self.chronicle.cells if fault in REFUSALS},
+            twice_allowed=late,
+        )
+        self.oracle.at_the_end(handed, terms)
         self.oracle.check_bounds(self.loop.time())
         bought, reported = self._duplicates()
         if bought != reported or (bought and not late):
