@@ -20,6 +20,7 @@ from orchestrator.http_api.views import job_view
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import Job
     from orchestrator.ports.commands import Commands, Reader, Reads, TakenIn
     from orchestrator.ports.source import Problem
 
@@ -38,8 +39,8 @@ def store_job(ask: Ask, chosen: Input) -> None:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
         if taken.job is not None:
             known.append(resume_line(ask, taken.job.public_id, None))
-        if taken.refused:
-            await write_refused(ask, reader, taken, refused_path(chosen, None))
+            if taken.refused:
+                await write_refused(ask, reader, taken.job, refused_path(chosen, None))
         return taken
 
     taken, has_engine = steer(ask, settings, act, lambda stopped: part(ask, stopped, known[0] if known else None))
@@ -87,16 +88,13 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
     return path.with_name(f"{name}.refused.jsonl")
 
 
-async def write_refused(ask: Ask, reader: Reader, taken: TakenIn, path: Path | None) -> None:
-    """Write the lines of the job that were left out, each with its reason, to *path*. Raises OutputError.
+async def write_refused(ask: Ask, reader: Reader, job: Job, path: Path | None) -> None:
+    """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
     Into a file that is called as the job is, if there is no path or something else lies there.
     """
     from orchestrator.results import open_sink
 
-    if taken.job is None:
-        return
-    job = taken.job
     own = Path(f"{job.public_id}.refused.jsonl")
     if path is None:
         path = own
@@ -116,12 +114,13 @@ async def write_refused(ask: Ask, reader: Reader, taken: TakenIn, path: Path | N
 
 
 async def _refused(reader: Reader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
-    """What was left out of *job*, piece by piece: the bytes to write, and of how many problems they tell."""
+    """What was left out of *job*, piece by piece: the bytes to write, and how many lines they stand for."""
     from orchestrator.inputs import refused_lines
 
     after = 0
     while page := await reader.read(_whole_lines(job, after)):
-        yield refused_lines(page), len(page)
+        entries = refused_lines(page)
+        yield b"".join(entries), len(entries)
         after = page[-1].line
 
 

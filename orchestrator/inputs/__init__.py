@@ -5,7 +5,7 @@ which `custom_id` was there before: uniqueness is the store's, which sees the wh
 """
 
 from orchestrator.inputs.objects import ObjectSource, source_from_objects
-from orchestrator.inputs.report import problem_line, problem_lines, refused_line, refused_lines
+from orchestrator.inputs.report import problem_line, problem_lines, refused_lines
 from orchestrator.inputs.source import JsonLinesSource, StreamSource, open_source, source_from_stream
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "open_source",
     "problem_line",
     "problem_lines",
-    "refused_line",
     "refused_lines",
     "source_from_objects",
     "source_from_stream",

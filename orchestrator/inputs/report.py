@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.ports.source import Problem
 
@@ -33,26 +35,23 @@ def problem_lines(name: str, problems: Iterable[Problem], *, total: int, shown: 
         yield f"… and {total - count:,} more"
 
 
-def refused_line(problem: Problem) -> bytes:
-    r"""One line for the file of refused lines, newline included; `raw` is the line's text, cut at 64 KiB.
+def _refused_line(problems: Sequence[Problem]) -> bytes:
+    r"""One line for the file of refused lines, newline included. problems: all of one line's, at least one.
 
-    Bytes that are not UTF-8 stand in `raw` as `\xNN`.
+    `raw` is the line's text, cut at 64 KiB; bytes that are not UTF-8 stand in it as `\xNN`.
     """
-    raw = problem.raw.decode("utf-8", errors="backslashreplace")
-    return (
-        msgspec.json.encode(
-            {
-                "line": problem.line,
-                "field": problem.field,
-                "problem": problem.message,
-                "remedy": problem.remedy,
-                "raw": raw,
-            }
-        )
-        + b"\n"
-    )
+    first = problems[0]
+    entry = {
+        "line": first.line,
+        "problems": [{"field": each.field, "problem": each.message, "remedy": each.remedy} for each in problems],
+        "raw": first.raw.decode("utf-8", errors="backslashreplace"),
+    }
+    return msgspec.json.encode(entry) + b"\n"
 
 
-def refused_lines(problems: Iterable[Problem]) -> bytes:
-    """The lines of many problems, in the order given."""
-    return b"".join(map(refused_line, problems))
+def refused_lines(problems: Iterable[Problem]) -> list[bytes]:
+    """One entry for each refused line, however much is wrong with it: whoever mends them sends each once.
+
+    The problems of a line stand together.
+    """
+    return [_refused_line(list(same)) for _, same in groupby(problems, key=attrgetter("line"))]

@@ -79,13 +79,16 @@ def test_bad_lines_are_told_all_at_once_and_nothing_is_stored(program: Program) 
 
 def test_bad_lines_can_be_left_out(program: Program) -> None:
     """`--skip-bad` takes the rest, and writes what it left out beside the output, with reasons."""
-    rows = [request(0), request(1, stream=True), request(2)]
+    rows = [request(0), request(1, stream=True, max_tokens=0), request(2)]
     source = write_lines(program.folder / "in.jsonl", rows)
     done = program("run", source, "--sandbox", "--skip-bad", "-o", "out.jsonl")
+    assert "1 bad line left out" in done.err
+    assert "out.refused.jsonl  1 line, each with what is wrong" in done.err
     assert done.code == 0
     assert ids_in(program.folder / "out.jsonl") == ["r-0", "r-2"]
     refused = [json.loads(line) for line in (program.folder / "out.refused.jsonl").read_text().splitlines()]
-    assert [(line["line"], line["field"]) for line in refused] == [(2, "params.stream")]
+    assert [line["line"] for line in refused] == [2]
+    assert {problem["field"] for problem in refused[0]["problems"]} == {"params.stream", "params.max_tokens"}
     assert json.loads(refused[0]["raw"])["custom_id"] == "r-1"
 
 

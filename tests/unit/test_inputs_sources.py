@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from orchestrator.inputs import (
     open_source,
     problem_line,
     problem_lines,
-    refused_line,
+    refused_lines,
     source_from_objects,
     source_from_stream,
 )
@@ -329,13 +330,17 @@ def test_problems_are_shown_up_to_a_cap() -> None:
     assert list(problem_lines("in.jsonl", [problem], total=1)) == [problem_line("in.jsonl", problem)]
 
 
-def test_a_refused_line_is_written_with_its_reason() -> None:
-    """The file of refused lines can be repaired by a program."""
+def test_a_refused_line_is_written_once_with_all_that_is_wrong() -> None:
+    """The file of refused lines can be repaired by a program, which must not send one line twice."""
     problem = Problem(line=7, field="params.model", message="is missing", remedy="name it", raw=b'{"a":"\xff"}')
-    assert json.loads(refused_line(problem)) == {
+    other = replace(problem, field="params.max_tokens", remedy="add it")
+    entries = [json.loads(entry) for entry in refused_lines([problem, other, replace(problem, line=9)])]
+    assert entries[0] == {
         "line": 7,
-        "field": "params.model",
-        "problem": "is missing",
-        "remedy": "name it",
+        "problems": [
+            {"field": "params.model", "problem": "is missing", "remedy": "name it"},
+            {"field": "params.max_tokens", "problem": "is missing", "remedy": "add it"},
+        ],
         "raw": '{"a":"\\xff"}',
     }
+    assert [(entry["line"], len(entry["problems"])) for entry in entries] == [(7, 2), (9, 1)]

@@ -192,8 +192,8 @@ class _Running:
             key = stored(taken, source.name, chosen)
             self.resume_line = resume_line(self._ask, public_id(taken), self._output)
             say_taken_in(self._ask, source.name, source.size_bytes, taken)
-            if taken.refused:
-                await write_refused(self._ask, orc.link.reader, taken, refused_path(chosen, self._output))
+            if taken.refused and taken.job is not None:
+                await write_refused(self._ask, orc.link.reader, taken.job, refused_path(chosen, self._output))
             return await self._stay(orc, key)
 
     async def resume_job(self, job: Job) -> JobStatus:
