@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from orchestrator.cli.asking_api import ApiSilent
 from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.crash_audit import books_of, count, lines_left_out, the_job
 from orchestrator.cli.crash_text import WHERE, Life, life_line, sum_line, table, view
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
+from orchestrator.cli.follow import without_remedy
 from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import FileReader
+from orchestrator.cli.storing import refused_path, write_refused
 from orchestrator.cli.summary import same_line, say_outcome
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import CRASH_VARIABLE, journal_of
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
 from orchestrator.sandbox.audit import Audit, witness
@@ -85,6 +88,8 @@ class CrashTest:
     def _report(self, lives: _Lives, settings: Settings, code: int) -> int:
         batches = lives.store.read_now(_batches)
         left_out = lives.store.read_now(lines_left_out)
+        if left_out:
+            self._say_left_out(lives.store)
         seen = witness(journal_of(lives.db))
         audit = Audit(seen.rows)
         books = drive(lambda: books_of(audit, self.chosen, settings, self.output, left_out), read_only)
@@ -102,6 +107,11 @@ class CrashTest:
             raise _failed(f"a promise is broken: {sum_line(books)}", lives.db)
         say_outcome(self.ask, lives.lives[-1].status, self.output)
         return code
+
+    def _say_left_out(self, store: FileReader) -> None:
+        """Say it as `run` does; the lives were quiet. It writes the file that they wrote once more."""
+        job = store.read_now(the_job)
+        drive(lambda: write_refused(self.ask, store, job, refused_path(self.chosen, self.output)), read_only)
 
 
 class _Lives:
@@ -158,13 +168,24 @@ class _Lives:
         say(self._test.ask, life_line(self.lives[-1]))
 
     def _gone(self, number: int, code: int) -> int:
-        """A life that ended by itself: its own words. Raises CrashTestFailed for one that did not end so."""
+        """A life that ended by itself: its own words. Raises CrashTestFailed for one that did not end so.
+
+        Raises NeedsPerson and ApiSilent in words of ours: the life's own would send a person to a store that is gone.
+        """
+        if code == NeedsPerson.exit_code:
+            raise _unfit(NeedsPerson, self._reason())
+        if code == ApiSilent.exit_code:
+            raise _unfit(ApiSilent, "no call was answered within --give-up-after")
         if not self._test.ask.verbose:
             click.echo(self._log(number).read_bytes(), err=True, nl=False)
         if code < 0 or code == INTERNAL:
             raise _failed(f"life {number} ended with {code}, not at its crash point", self.db)
-        say(self._test.ask, f"life {number}  ended by itself with {code}: the test is over, and its store is gone")
         return code
+
+    def _reason(self) -> str:
+        """Why the job is paused."""
+        job = self.store.read_now(the_job)
+        return f"the job was paused ({job.reason_code}): {without_remedy(job)}"
 
     def _log(self, number: int) -> Path:
         return self._folder / f"life-{number}.log"
@@ -228,6 +249,12 @@ def _remove(folder: Path) -> None:
     socket = default_socket_path(folder / "store.db", os.environ)
     shutil.rmtree(folder, ignore_errors=True)
     socket.unlink(missing_ok=True)
+
+
+def _unfit(kind: type[OrchestratorError], cause: str) -> OrchestratorError:
+    """The sandbox, as it is set, lets no job through: there is nothing to test."""
+    hint = "take out the fault that stops it: `orchestrator config show --sandbox` tells where [sandbox] is set"
+    return kind("the crash test needs a sandbox that works", cause=cause, hint=hint)
 
 
 def _failed(message: str, db: Path, cause: str | None = None) -> CrashTestFailed:

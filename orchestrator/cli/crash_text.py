@@ -1,11 +1,11 @@
-"""What `run --crash-test` says: where each life ended, what the next one found, and the books."""
+"""What `run --crash-test` says: where each life ended, what became of its POST, and the books."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli import look, words
+from orchestrator.cli import words
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
 
@@ -25,6 +25,14 @@ WHERE: Final = {
     CrashPoint.WATCHING: "while the batches were watched",
     CrashPoint.READING: "in the middle of a download",
 }
+
+#: Said of a life that left no POST without an answer.
+_NOTHING_UNDER_WAY: Final = {
+    CrashPoint.CURSOR: "no POST had begun",
+    CrashPoint.WATCHING: "no POST under way; the next life watches again",
+    CrashPoint.READING: "no POST under way; the next life downloads again",
+}
+_NUMBERS: Final = "(what is sent again gets a new batch number: the numbers may go beyond the batches at the API)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +56,26 @@ def life_line(life: Life) -> str:
 
 
 def table(lives: Sequence[Life], batches: Mapping[BatchId, Batch]) -> str:
-    """One row per life. batches: as they are at the end, by id."""
-    rows = [("life", "kill -9", "what the next life found")]
+    """One row per life, and what a number in it means. batches: as they are at the end, by id."""
+    rows = [("life", "kill -9", "what became of the POST")]
     for life in lives:
-        if life.point is None:
-            rows.append((str(life.number), "none: it lived to the end", look.outcome_words(life.status)))
-        else:
-            rows.append((str(life.number), WHERE[life.point], _found(life, batches)))
-    return words.table(rows)
+        where = "none: it lived to the end" if life.point is None else WHERE[life.point]
+        rows.append((str(life.number), where, _became(life, batches)))
+    return f"{words.table(rows)}\n{_NUMBERS}"
 
 
-def _found(life: Life, batches: Mapping[BatchId, Batch]) -> str:
+def _became(life: Life, batches: Mapping[BatchId, Batch]) -> str:
+    if life.point is None:
+        return "every batch is settled"
     if life.unclear:
-        return "; ".join(f"batch {key} in doubt: {_verdict(batches[key])}" for key in life.unclear)
-    return "no POST under way; " + ", ".join([*look.batch_parts(life.status), look.request_words(life.status)])
+        return "; ".join(f"batch {key}: in doubt; {_verdict(batches[key])}" for key in life.unclear)
+    return _NOTHING_UNDER_WAY.get(life.point, "no POST under way")
 
 
 def _verdict(batch: Batch) -> str:
     """Out of doubt there are two ways, and the job is over."""
     is_void = batch.state is BatchState.VOID
-    return "not at the API, sent in a new batch" if is_void else "at the API, adopted, not sent again"
+    return "not found at the API, sent again in a new batch" if is_void else "found at the API, adopted, not sent again"
 
 
 def sum_line(books: Books) -> str:
@@ -96,8 +104,9 @@ def _life_view(life: Life, batches: Mapping[BatchId, Batch]) -> dict[str, object
     return {
         "life": life.number,
         "killed_at": life.point,
+        "where": None if life.point is None else WHERE[life.point],
         "signal": None if life.point is None else 9,
         "batches": life.status.batches,
         "settled": counts.succeeded + counts.failed + counts.canceled,
-        "in_doubt": [{"batch": key, "at_the_api": batches[key].state is not BatchState.VOID} for key in life.unclear],
+        "cut_off": [{"batch": key, "at_the_api": batches[key].state is not BatchState.VOID} for key in life.unclear],
     }

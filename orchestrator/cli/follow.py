@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 0.5
 SANDBOX_LOOK_S: Final = 0.1
 AGES_EVERY: Final = timedelta(seconds=2)
+#: Where there is no better one.
+_REMEDY: Final = "resume the job to go on"
 
 
 class TimedOut(OrchestratorError):
@@ -95,10 +97,15 @@ def timed_out(status: JobStatus) -> TimedOut:
 def needs_person(status: JobStatus) -> NeedsPerson:
     """The job is paused: what for, and what to do."""
     job = status.job
-    remedy = REMEDIES.get(str(job.reason_code), "resume the job to go on")
+    remedy = REMEDIES.get(str(job.reason_code), _REMEDY)
     again = f"`orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}`"
     return NeedsPerson(
         f"job {job.public_id} is paused ({job.reason_code}); nothing is lost",
-        cause=None if job.reason is None else job.reason.removesuffix(f" — {remedy}"),  # the hint says it
+        cause=None if job.reason is None else without_remedy(job),  # the hint says it
         hint=f"{remedy}: {again}",
     )
+
+
+def without_remedy(job: Job) -> str:
+    """Why *job* is paused, without what to do."""
+    return str(job.reason).removesuffix(f" — {REMEDIES.get(str(job.reason_code), _REMEDY)}")

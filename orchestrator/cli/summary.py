@@ -37,7 +37,7 @@ def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: TakenIn) ->
 
 def say_refused_lines(ask: Ask, count: int, path: str) -> None:
     """Where the lines that were left out are."""
-    say(ask, _line("next", "refused", f"{path}  {words.count(count, 'line')}, each with what is wrong"))
+    say(ask, _line("next", "refused", f"{path}  {words.count(count, 'line')}, with what is wrong"))
 
 
 def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:

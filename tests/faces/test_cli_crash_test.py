@@ -46,7 +46,7 @@ def test_seven_kills_lose_nothing_and_buy_nothing_twice(program: Program) -> Non
     assert facts["batches_at_the_api"] >= 3
     assert [life["killed_at"] for life in facts["lives"]] == [*CrashPoint, None]
     assert [life["signal"] for life in facts["lives"]] == [9] * len(CrashPoint) + [None]
-    doubts = {life["killed_at"]: [each["at_the_api"] for each in life["in_doubt"]] for life in facts["lives"]}
+    doubts = {life["killed_at"]: [each["at_the_api"] for each in life["cut_off"]] for life in facts["lives"]}
     assert doubts["cursor"] == []
     assert doubts["sending"] == doubts["received"] == [False]
     assert doubts["created"] == doubts["answered"] == [True]
@@ -55,6 +55,9 @@ def test_seven_kills_lose_nothing_and_buy_nothing_twice(program: Program) -> Non
     for number, answer in enumerate(answers):
         assert answer["result"]["message"]["content"][0]["text"].endswith(f"question {number}")
     assert done.err.count("kill -9") == len(CrashPoint)
+    assert "in.results.refused.jsonl  1 line, with what is wrong" in done.err
+    (refused,) = map(json.loads, (program.folder / "in.results.refused.jsonl").read_text().splitlines())
+    assert (refused["line"], json.loads(refused["raw"])["custom_id"]) == (6, "r-0")
     assert not program.db.exists()
     assert not _kept(program)
 
@@ -68,7 +71,11 @@ def test_a_broken_promise_is_told_and_the_evidence_kept(program: Program) -> Non
     env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "list_lag=10000000"}
     done = program("run", source, "--sandbox", "--crash-test", "-o", "out.jsonl.zst", env=env, patience_s=PATIENCE_S)
     assert done.code == 70
-    last = done.out.splitlines()[-1]
+    lines = done.out.splitlines()
+    last = lines[-1]
+    assert lines[0].split("  ")[-1] == "what became of the POST"
+    assert lines[1].endswith("  no POST had begun")
+    assert "new batch number" in lines[-2]
     assert last.startswith("requests 3 · batches at the API ")
     assert "lost 0 · paid twice 0" not in last
     assert f"error: a promise is broken: {last}" in done.err
@@ -76,8 +83,8 @@ def test_a_broken_promise_is_told_and_the_evidence_kept(program: Program) -> Non
     assert str(folder) in done.err
     assert {"store.db", "store.db.sandbox.jsonl"} <= {path.name for path in folder.iterdir()}
     packed = io.BytesIO((program.folder / "out.jsonl.zst").read_bytes())
-    lines = zstandard.ZstdDecompressor().stream_reader(packed).read().splitlines()
-    assert [json.loads(line)["custom_id"] for line in lines] == ["r-0", "r-1", "r-2"]
+    answers = zstandard.ZstdDecompressor().stream_reader(packed).read().splitlines()
+    assert [json.loads(line)["custom_id"] for line in answers] == ["r-0", "r-1", "r-2"]
 
 
 def test_a_signal_ends_it_and_leaves_nothing(program: Program) -> None:
@@ -98,8 +105,31 @@ def test_a_wrong_input_is_refused_as_by_run(program: Program) -> None:
     assert done.code == 2
     assert "in.jsonl:2: params.stream" in done.err
     assert done.err.count("error: ") == 1
-    assert "kill -9" not in done.err
-    assert done.err.splitlines()[-1].startswith("life 1  ended by itself with 2")
+    assert "life 1" not in done.err
+    assert not _kept(program)
+
+
+def test_wrong_settings_are_refused_as_by_run(program: Program) -> None:
+    """Only the words of the command itself: nothing was there that could be lost."""
+    source = write_lines(program.folder / "in.jsonl", [request(0)])
+    env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "nonsense"}
+    alone = program("run", source, "--sandbox", env=env)
+    assert "unknown fault 'nonsense'" in alone.err
+    done = program("run", source, "--sandbox", "--crash-test", env=env)
+    assert (done.code, done.err) == (2, alone.err)
+    assert not _kept(program)
+
+
+def test_a_sandbox_that_stops_every_job_is_named_as_the_cause(program: Program) -> None:
+    """A job that waits for a person cannot be resumed: its store goes with the test."""
+    source = write_lines(program.folder / "in.jsonl", [request(0)])
+    env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "401"}
+    done = program("run", source, "--sandbox", "--crash-test", env=env)
+    assert done.code == 3
+    assert "error: the crash test needs a sandbox that works" in done.err
+    assert "cause: the job was paused (credentials): 401" in done.err
+    assert "resume" not in done.err
+    assert "config show --sandbox" in done.err.splitlines()[-1]
     assert not _kept(program)
 
 
@@ -110,9 +140,9 @@ def test_a_wrong_input_is_refused_as_by_run(program: Program) -> None:
         (("-", "--sandbox"), "write it to a file"),
         (("in.jsonl", "--sandbox", "-o", "-"), "name a file"),
         (("in.jsonl", "--sandbox", "-o", "/dev/null"), "name a file"),
-        (("in.jsonl", "--sandbox", "--detach"), "leave --detach out"),
-        (("in.jsonl", "--sandbox", "--timeout", "1m"), "leave --timeout out"),
-        (("in.jsonl", "--sandbox", "--db", "mine.db"), "leave --db out"),
+        (("in.jsonl", "--sandbox", "--detach"), "leave --detach out: it starts its own engines"),
+        (("in.jsonl", "--sandbox", "--timeout", "1m"), "leave --timeout out: it ends by itself"),
+        (("in.jsonl", "--sandbox", "--db", "mine.db"), "leave --db out: it makes a store of its own"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

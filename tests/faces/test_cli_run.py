@@ -83,7 +83,7 @@ def test_bad_lines_can_be_left_out(program: Program) -> None:
     source = write_lines(program.folder / "in.jsonl", rows)
     done = program("run", source, "--sandbox", "--skip-bad", "-o", "out.jsonl")
     assert "1 bad line left out" in done.err
-    assert "out.refused.jsonl  1 line, each with what is wrong" in done.err
+    assert "out.refused.jsonl  1 line, with what is wrong" in done.err
     assert done.code == 0
     assert ids_in(program.folder / "out.jsonl") == ["r-0", "r-2"]
     refused = [json.loads(line) for line in (program.folder / "out.refused.jsonl").read_text().splitlines()]

@@ -26,7 +26,7 @@ from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from orchestrator.client import Orchestrator
     from orchestrator.config import Settings
@@ -47,6 +47,10 @@ Examples:
   orchestrator run reviews.jsonl --sandbox --crash-test     it kills itself, goes on, and shows that nothing was
                                                             lost or paid for twice; with a store of its own
 
+--crash-test --json: of each life, killed_at names the instant, and where says it in words; batches (by state) and
+settled (requests) are what the store held then; cut_off are the batches whose POST had no answer yet, each with
+whether it was found at the API later.
+
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
 If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
 Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered,
@@ -63,6 +67,11 @@ Ctrl-C detaches; everything is safe. Exit codes are those of run.
 """
 
 _LARGE_BYTES = 50_000_000
+_NOT_IN_A_CRASH_TEST = {
+    "--detach": "it starts its own engines, and stays until the audit",
+    "--timeout": "it ends by itself, after some 20 seconds where the input is small",
+    "--db": "it makes a store of its own, so that yours is not touched, and removes it",
+}
 
 
 timeout_option = click.option(
@@ -102,7 +111,10 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     same job.
     """
     if crash_test:
-        return _crash_test(ask, chosen, output, silence, refused={"--detach": detach, "--timeout": timeout is not None})
+        refused = {"--detach": detach, "--timeout": timeout is not None, "--db": ask.db is not None}
+        return _crash_test(
+            ask, chosen, output, silence, refused=[name for name, is_there in refused.items() if is_there]
+        )
     if detach:
         if output is not None:
             raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o OUT` writes them, later")
@@ -156,14 +168,13 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
     return _finish(ask, status, output)
 
 
-def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta, *, refused: Mapping[str, bool]) -> int:
-    """The demonstration in `cli/crash_test.py`. refused: options that do not go with it, and whether they are there."""
+def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta, *, refused: Sequence[str]) -> int:
+    """The demonstration in `cli/crash_test.py`. refused: options that were given and do not go with it."""
     if not ask.sandbox:
         raise Mistake("--crash-test works with the local API only", hint="add --sandbox")
-    for name, is_there in {**refused, "--db": ask.db is not None}.items():
-        if is_there:
-            hint = f"leave {name} out: it has a store of its own, and stays until the end"
-            raise Mistake(f"--crash-test takes no {name}", hint=hint)
+    if refused:
+        hint = f"leave {refused[0]} out: {_NOT_IN_A_CRASH_TEST[refused[0]]}"
+        raise Mistake(f"--crash-test takes no {refused[0]}", hint=hint)
     if chosen.path == STDIN or Path(chosen.path).is_fifo():
         raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
     place = _output(ask, chosen, output)
