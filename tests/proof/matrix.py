@@ -118,15 +118,11 @@ def tally(records: Sequence[Record]) -> Tally:
 
 def page(records: Sequence[Record], peers: Peers, day: str) -> str:
     """docs/fault-matrix.md."""
-    intro = _INTRO.format(
-        command=_AGAIN,
-        count=FULL.requests,
-        batches=FULL.batches,
-        per_batch=FULL.per_batch,
-        version=__version__,
-        day=day,
-    )
-    return "\n".join((intro, *_our_table(records), "", _BESIDE.format(day=peers.measured_on), *_matrix(records, peers)))
+    large = max((cell.sized(FULL) for cell in CELLS), key=lambda size: size.requests)
+    figures = {"command": _AGAIN, "count": FULL.requests, "large": large.requests, "large_batches": large.batches}
+    intro = _INTRO.format(batches=FULL.batches, per_batch=FULL.per_batch, version=__version__, day=day, **figures)
+    beside = _BESIDE.format(day=peers.measured_on, **figures)
+    return "\n".join((intro, *_our_table(records), "", beside, *_matrix(records, peers)))
 
 
 def _our_table(records: Sequence[Record]) -> Iterable[str]:
@@ -164,20 +160,24 @@ page; it fails if a cell is not what the README promises. Each cell runs the rea
 API, each in a process of its own, over TCP, with real SIGKILLs; then the API's own ledger and the output file
 are audited.
 
-{count} requests in {batches} batches of {per_batch}. The API's time is compressed (an hour is a second, in one
-cell ten seconds, in one a fifth of one); `doubt_wait` is the default, 20 minutes, measured by the API's `Date`.
+{count} requests in {batches} batches of {per_batch}; in kill-ingest {large}, in {large_batches} batches. The API's
+time is compressed: an hour is a second; in 404 ten seconds, in lose50 a fifth of one. `doubt_wait` is the default, 20 minutes,
+measured by the API's `Date`.
 
-- *accepted*: requests that the API took in all batches: {count} means that none was sent twice. What expired or
-  failed on the server's side is not billed and is sent again, so there the right figure is {count} and one for
-  each of these; which requests they are is drawn by their wire id, so it differs from run to run.
+- *accepted*: requests that the API took in all batches: {count} ({large} for kill-ingest) means that none was sent
+  twice. What expired or failed on the server's side is not billed and is sent again, so in these two rows the right
+  figure is {count} and one for each request that was hit. A request is hit at its first execution only: sent again, it
+  passes. Which are hit is drawn by their wire id, so the figure differs from run to run, and from the others' below.
+- *billed twice*: prompts for which the API's ledger has more than one billed execution: money paid for one answer two
+  times or more.
 - *lost*: requests without the line that they should have in the output: the answer to their own prompt, or the
   error that the API has for them.
 - *exit codes*: one for each time that the command was run; -9 is our SIGKILL.
 - *as promised*: all of that, the output in the order of the input, and the fault did strike as often as it was
   ordered.
-
-A request whose result the API leaves out of ten complete downloads, over a day of its time, becomes
-`missing_result`: an error in the output, attention in `status`, exit 1, and it is not bought again (lose50).
+- *lose50*, a row of the table: the API leaves one result line in twenty, 50 of {count}, out of every download.
+  A request whose result is left out of ten complete downloads, over a day of the API's time, becomes `missing_result`: an error
+  in the output, attention in `status`, exit 1, and it is not bought again.
 
 ## orchestrator {version}, {day}
 """
@@ -185,13 +185,19 @@ A request whose result the API leaves out of ten complete downloads, over a day 
 _BESIDE: Final = """\
 ## Beside others
 
-The same faults, measured once, on {day}, with the versions named; `make fault-matrix` does not measure them
-again. A local API with the same faults, one run per cell, on a machine with two processors. The number is again
-how many requests the API accepted for 1000 prompts (5000 for kill-ingest); bold is what costs money, answers,
-or an operator. After a crash or a kill the same script was run again: right for programs whose jobs have an
-identity, harsh for langasync, pydantic-ai and inspect_ai, which promise none. "Invalid" was drawn for each
-submission, so a request that was sent again could pass. 1296 in the columns of expired requests and server
-errors is right.
+The rows of the other programs are stored figures of an earlier measurement, of {day}, with the versions named. The
+harness that took them is not part of this repository, so nothing here can repeat them; `{command}` measures our
+row alone. It was a local API with the same faults, one run per cell, on a machine with two processors.
+
+- The number is again how many requests the API accepted for {count} prompts ({large} for kill-ingest; one program was
+  given 20,000 there). "ok" without a number: as it should be, without the figure.
+- **Bold** is what costs money (sent again without need), answers (lost, or not asked for again), or an operator (a
+  crash, an error or a state that somebody must act on); what costs time alone is not. "-": there is no figure.
+- After a crash or a kill the same script was run again ("rerun"): right for programs whose jobs have an identity, harsh
+  for langasync, pydantic-ai and inspect_ai, which promise none.
+- Expired and server-error: their draw was another one than ours, and hit 296 requests, so 1296 is right there as our
+  own figures are here.
+- "Invalid" was drawn for each submission, so a request that was sent again could pass; not to send it again is right.
 """
 
 
