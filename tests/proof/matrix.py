@@ -161,8 +161,8 @@ API, each in a process of its own, over TCP, with real SIGKILLs; then the API's 
 are audited.
 
 {count} requests in {batches} batches of {per_batch}; in kill-ingest {large}, in {large_batches} batches. The API's
-time is compressed: an hour is a second; in 404 ten seconds, in lose50 a fifth of one. `doubt_wait` is the default, 20 minutes,
-measured by the API's `Date`.
+time is compressed: an hour is a second; in 404 ten seconds, in lose50 a fifth of one. `doubt_wait` is the default,
+20 minutes, measured by the API's `Date`.
 
 - *accepted*: requests that the API took in all batches: {count} ({large} for kill-ingest) means that none was sent
   twice. What expired or failed on the server's side is not billed and is sent again, so in these two rows the right
@@ -176,8 +176,8 @@ measured by the API's `Date`.
 - *as promised*: all of that, the output in the order of the input, and the fault did strike as often as it was
   ordered.
 - *lose50*, a row of the table: the API leaves one result line in twenty, 50 of {count}, out of every download.
-  A request whose result is left out of ten complete downloads, over a day of the API's time, becomes `missing_result`: an error
-  in the output, attention in `status`, exit 1, and it is not bought again.
+  A request whose result is left out of ten complete downloads, over a day of the API's time, becomes `missing_result`:
+  an error in the output, attention in `status`, exit 1, and it is not bought again.
 
 ## orchestrator {version}, {day}
 """
