@@ -57,7 +57,7 @@ class EngineCommands:
         doubts = await self._context.store.control.doubts_about(remote_id)
         if not doubts:
             raise NoSuchThing(
-                f"{remote_id} is not a candidate for any batch in doubt",
+                f"{remote_id} is not an open candidate for any batch in doubt",
                 hint="for a batch made elsewhere, name the file of its requests: batches adopt ID INPUT",
             )
         if len(doubts) > 1:
@@ -90,7 +90,7 @@ class EngineCommands:
     async def _adopt_doubt(self, remote_id: str, batch: Batch) -> str:
         remote = await self._remote(remote_id)
         if not await self._context.store.doubt.claim(batch, remote, self._context.clock.now()):
-            raise GuardRefused(f"batch {batch.id} is not in doubt any more")
+            raise GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")
         await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
         return f"{remote_id} is batch {batch.id}: it is watched and collected"
 

@@ -139,9 +139,11 @@ class DoubtStage:
         verdict = await prove(self._context, remote)
         match verdict:
             case Ours():
+                await self._nobody_decides(candidate)
                 await self._ours(verdict.batch, remote, look.now)
                 return verdict.batch.id == batch.id
             case Foreign():
+                await self._nobody_decides(candidate)
                 await self._context.store.evidence.judge(candidate.remote_id, "foreign", None)
                 return False
             case Unsure() if remote.status is not RemoteStatus.ENDED:
@@ -150,6 +152,12 @@ class DoubtStage:
             case Unsure():
                 await self._unreadable(candidate, batch, verdict.why, look)
                 return True
+
+    async def _nobody_decides(self, candidate: Remote) -> None:
+        """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
+        if candidate.verdict == "unprovable":
+            for batch in await self._context.store.control.doubts_about(candidate.remote_id):
+                await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _ours(self, owner: Batch, remote: RemoteBatch, now: datetime) -> None:
         """*remote* carries the nonce of *owner*: claim it, or report a purchase that should not exist."""

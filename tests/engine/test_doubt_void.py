@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
-from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.errors import GuardRefused, NoSuchThing
 from orchestrator.domain.model import Job
 
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
 
 
@@ -131,6 +132,58 @@ async def test_of_two_unprovable_candidates_the_second_is_asked_about_as_soon_as
             await ticking(world, "doubt", span=timedelta(minutes=20), step=timedelta(minutes=10))
         assert await world.attention(job.id) == []
         assert await world.states(job.id) == ["void"]
+
+
+@in_a_loop
+async def test_what_is_proven_foreign_cannot_be_adopted(tmp_path: Path) -> None:
+    """Promise 2: a person decides what nothing proves, never against a proof."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await in_doubt(world, "drop_after_accept")
+        (ours,) = [batch.id for batch in world.machine._batches]
+        (theirs,) = world.machine.add_foreign(30)
+        world.machine.delay(ours, timedelta(hours=3))
+        await ticking(world, "doubt", span=HOUR)
+        with pytest.raises(NoSuchThing):
+            await world.commands.adopt(theirs, None)
+        assert await world.states(job.id) == ["in_doubt"]
+        await world.settle()
+        assert (await world.status(job.id)).job.requests.succeeded == 30
+        assert set(world.bought().values()) == {1}
+
+
+@in_a_loop
+async def test_what_is_another_batchs_by_proof_cannot_be_adopted(tmp_path: Path) -> None:
+    """Promise 2 (found in a simulated world, as an error of the schema): a remote batch is one batch of ours."""
+    async with new_world(tmp_path / "store.db") as world:
+        first = await in_doubt(world, "drop_after_accept")
+        world.advance(5 * MINUTE)
+        second = await in_doubt(world, "drop_after_accept")
+        early, late = [batch.id for batch in world.machine._batches]
+        world.machine.delay(early, HOUR)
+        world.machine.delay(late, timedelta(hours=6))
+        await ticking(world, "doubt", span=timedelta(hours=2))
+        assert [await world.states(job.id) for job in (first, second)] == [["in_progress"], ["in_doubt"]]
+        with pytest.raises(NoSuchThing):
+            await world.commands.adopt(early, None)
+        assert await world.states(second.id) == ["in_doubt"]
+
+
+@in_a_loop
+async def test_a_person_is_not_asked_about_what_is_proven_meanwhile(tmp_path: Path) -> None:
+    """Promise 2: an unprovable candidate that can be read again, and is foreign, needs nobody."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await in_doubt(world, "drop_after_accept")
+        (ours,) = [batch.id for batch in world.machine._batches]
+        (theirs,) = world.machine.add_foreign(30)
+        world.machine.delay(ours, timedelta(hours=60))
+        world.machine._by_id[ours].overrun = timedelta(hours=60)
+        world.machine.delay(theirs, timedelta(hours=3))
+        await ticking(world, "doubt", span=timedelta(minutes=30))
+        world.machine.hide(theirs, world.machine.now() + timedelta(hours=26))
+        await ticking(world, "doubt", span=timedelta(hours=25), step=10 * MINUTE)
+        assert await world.attention(job.id) == ["unprovable"]
+        await ticking(world, "doubt", span=timedelta(hours=2), step=10 * MINUTE)
+        assert await world.attention(job.id) == []
 
 
 @in_a_loop

@@ -55,8 +55,10 @@ SELECT * FROM job WHERE state = 'paused'
 UPDATE remote SET verdict = 'foreign', batch_id = NULL WHERE remote_id = :remote_id AND verdict IN ('unproven', 'unprovable')
 
 -- name: candidates_for
-SELECT batch.* FROM candidate JOIN batch ON batch.id = candidate.batch_id
- WHERE candidate.remote_id = :remote_id AND batch.state = 'in_doubt' ORDER BY batch.id
+-- Batches that this remote batch may be: what is proven, either way, is nobody's to decide any more.
+SELECT batch.* FROM candidate JOIN batch ON batch.id = candidate.batch_id JOIN remote USING (remote_id)
+ WHERE candidate.remote_id = :remote_id AND batch.state = 'in_doubt' AND remote.verdict IN ('unproven', 'unprovable')
+ ORDER BY batch.id
 
 -- name: adopt
 -- A batch made elsewhere whose requests are exactly those of a job that has not been planned.

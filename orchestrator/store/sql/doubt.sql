@@ -22,10 +22,12 @@ UPDATE batch SET state = 'void', closed_date = :date, fence = fence + 1
  WHERE id = :id AND state = 'in_doubt' AND fence = :fence
 
 -- name: claim
--- Proven ours. Its requests never left it, so the road goes on as if the answer had come.
+-- Proven ours, or said to be. Its requests never left it, so the road goes on as if the answer had come. A remote batch
+-- that is another batch's by a clear yes or by proof stays that one's.
 UPDATE batch
    SET state = 'in_progress', remote_id = :remote_id, created_at = :created_at, expires_at = :expires_at, fence = fence + 1
  WHERE id = :id AND state = 'in_doubt' AND fence = :fence
+   AND NOT EXISTS (SELECT 1 FROM batch AS other WHERE other.remote_id = :remote_id)
 
 -- name: seen
 -- A remote batch that might be ours. What was proven of it stays.
