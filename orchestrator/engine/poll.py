@@ -27,6 +27,8 @@ log = get_logger(__name__)
 
 STUCK = "stuck"
 MISSING = "missing"
+#: Source: the API's error for what cannot be done to a batch as it is (Message Batches API reference, errors).
+_ENDED_ALREADY = 400
 
 
 class PollStage:
@@ -131,10 +133,10 @@ class PollStage:
         return moved
 
     async def _cancel_one(self, batch: Batch, now: datetime) -> int:
-        """Ask once. A plain refusal means that it ended: it is watched on as `canceling` until the API says so.
+        """Ask once. A plain 400 means that it ended: it is watched on as `canceling` until the API says so.
 
         A 404 is no answer to rely on (the batch may exist, and run on at our cost): it is asked again at the pace of a
-        look.
+        look; after any other refusal as after trouble.
         """
         try:
             await asked(self._context, self._context.provider.cancel(str(batch.remote_id)))
@@ -142,7 +144,7 @@ class PollStage:
             self._next_cancel = now + self._context.settings.poll.shortest
             return 0
         except ProviderRefused as exc:
-            if exc.blocked is not None:
+            if exc.blocked is not None or exc.status != _ENDED_ALREADY:
                 raise
             log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
             self._next_look = now

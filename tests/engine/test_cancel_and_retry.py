@@ -100,7 +100,7 @@ async def test_cancel_while_a_batch_is_being_sent_cancels_it_at_the_api(tmp_path
         assert world.machine.calls["cancel"] == 1
 
 
-@pytest.mark.parametrize("fault", ["404", "401", "500", "429", "drop"])
+@pytest.mark.parametrize("fault", ["404", "401", "409", "500", "429", "drop"])
 @in_a_loop
 async def test_a_cancel_that_the_api_did_not_take_is_asked_again(tmp_path: Path, fault: str) -> None:
     """T46: a lost cancel would let a batch run on at the user's cost; a 404 is not proof of absence."""
