@@ -65,12 +65,26 @@ class Runner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
-        await self.recover.start(self._context.clock.now())
+        await self._start()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._every(tick, name), name=name) for name, tick in self.tasks().items()]
             await stop.wait()
             for task in tasks:
                 task.cancel()
+
+    async def _start(self) -> None:
+        """Recover; a full disk is waited out here as well."""
+        while True:
+            try:
+                await self.recover.start(self._context.clock.now())
+            except StoreFull as exc:
+                await self._wait_for_space("recover", exc)
+            else:
+                return
+
+    async def _wait_for_space(self, stage: str, exc: StoreFull) -> None:
+        log.error("store.full", stage=stage, why=exc.message)
+        await self._context.clock.sleep(_FULL_DISK)
 
     async def _every(self, tick: Tick, name: str) -> None:
         """Tick, and wait: not at all after work was done, longer and longer while there is none."""
@@ -79,8 +93,7 @@ class Runner:
             try:
                 moved = await tick(self._context.clock.now())
             except StoreFull as exc:
-                log.error("store.full", stage=name, why=exc.message)
-                await self._context.clock.sleep(_FULL_DISK)
+                await self._wait_for_space(name, exc)
                 continue
             pause = _SHORTEST if moved else min(pause * 2, self._longest())
             await self._context.clock.sleep(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.errors import StoreFull
 from orchestrator.domain.ids import JobId
+from orchestrator.engine.runner import Runner
 
 PLENTY = 1_000_000
 
@@ -63,3 +65,29 @@ async def test_a_full_disk_rises_as_itself_out_of_a_stage_with_many_tasks(tmp_pa
         await disk(world, full=False)
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 60
+
+
+@in_a_loop
+async def test_a_full_disk_at_the_start_is_waited_out(tmp_path: Path) -> None:
+    """Promise 11: an engine that starts on a full disk goes on by itself when there is space."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await world.submit(20)
+        await world.tick("plan")
+        (batch,) = await world.batches(job.id)
+        page = await world.provider.page(after_id=None, limit=1)
+        assert await world.store.submit.intend(batch, None, page.meta, world.clock.now())
+        await fill(world, job.id)
+        stop = asyncio.Event()
+        running = asyncio.create_task(Runner(world.context).run(stop))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not running.done()
+        assert await world.states(job.id) == ["submitting"]
+        await disk(world, full=False)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+            if await world.states(job.id) != ["submitting"]:
+                break
+        stop.set()
+        await running
+        assert "submitting" not in await world.states(job.id)
