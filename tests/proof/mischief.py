@@ -27,7 +27,7 @@ CALLS: Final = tuple(
         ("list", (*READ, "401", "403")),
         ("retrieve", READ),
         ("results", RESULTS),
-        ("cancel", READ),
+        ("cancel", (*READ, "409")),
     )
     for fault in faults
     if (endpoint, fault) != ("list", "404")
@@ -67,9 +67,10 @@ class Mischief:
             await asyncio.sleep(self.chance.expovariate(1 / 240))
             await getattr(self, self.chance.choice(self.kinds))()
 
-    def calm(self) -> None:
-        """Nothing goes wrong any more."""
-        self.machine.plan.set({})
+    def calm(self, *, late: bool) -> None:
+        """Nothing goes wrong any more; but a list that is too late stays so, or nothing would come of it."""
+        lag = self.machine.plan.amount("list_lag_each")
+        self.machine.plan.set({"list_lag_each": lag} if late else {})
         self.fill_disk(False)
 
     async def only_lost_answers(self) -> None:

@@ -50,11 +50,17 @@ class Internet:
     pace: Pace = field(default_factory=Pace)
     on_body: Callable[[], Callable[[bytes], bool]] = lambda: lambda _begun: True
     on_event: Callable[[int, str], None] = lambda _process, _what: None
+    on_defect: Callable[[str], None] = lambda _words: None
     acting: int = 0  #: creates that came whole and that the API has not acted on
 
     def transport(self, process: int) -> Network:
         """The network as *process* sees it."""
         return Network(self, process)
+
+    def check(self, served: asyncio.Task[None]) -> None:
+        """The API's side of a call ended; an exception of its own would look like a lost answer."""
+        if not served.cancelled() and (exc := served.exception()) is not None:
+            self.on_defect(f"{served.get_name()}: {exc!r}")
 
     async def wait(self, most: float) -> None:
         """A random delay."""
@@ -75,6 +81,7 @@ class Network(httpx2.AsyncBaseTransport):
         call = _Call(net, self._process, request)
         self._open.add(call)
         call.server = net.loop.spawn(call.serve(), 0, f"api {call.name}")
+        call.server.add_done_callback(net.check)
         try:
             await self._send(call, request)
             net.on_event(self._process, f"{call.name} sent")

@@ -67,6 +67,7 @@ class Oracle:
     _frozen: dict[int, tuple[object, ...]] = field(default_factory=dict)
     _closed: dict[int, str] = field(default_factory=dict)
     _totals: dict[int, int] = field(default_factory=dict)
+    _sending: set[int] = field(default_factory=set)
 
     def blame(self, rule: str, words: str) -> None:
         """Note a violation; the first thirty are enough."""
@@ -90,7 +91,10 @@ class Oracle:
         for number, state, retries, batch, error in rows:
             if state in _SETTLED:
                 self._check_frozen(number, (state, retries, batch, error, results.get(number)))
-        self._check_batches(c.execute("SELECT id, state, collected FROM batch").fetchall())
+        batches = c.execute(
+            "SELECT batch.id, batch.state, collected, job.state FROM batch JOIN job ON job.id = batch.job_id"
+        )
+        self._check_batches(batches.fetchall())
 
     def _check_counts(self, c: sqlite3.Connection, counted: Counter[tuple[int, str]]) -> None:
         query = "SELECT id, state, total, queued, batched, succeeded, failed, canceled FROM job"
@@ -113,10 +117,15 @@ class Oracle:
         if row[0] == "succeeded" and row[4] is None:
             self.blame("I3", f"request {number & 0xFFFFFFFF} succeeded without a result")
 
-    def _check_batches(self, rows: Iterable[tuple[int, str, int]]) -> None:
+    def _check_batches(self, rows: Iterable[tuple[int, str, int, str]]) -> None:
         self._states.clear()
-        for batch, state, collected in rows:
+        sending: set[int] = set()
+        for batch, state, collected, job in rows:
             self._states.add(state)
+            if state == "submitting":
+                sending.add(batch)
+                if batch not in self._sending and job != "running":
+                    self.blame("I8", f"batch {batch} is sent although its job is {job}")
             before = self._closed.get(batch)
             now = state if state in _CLOSED else "collected" if collected else None
             if before in _CLOSED and now != before:
@@ -125,6 +134,7 @@ class Oracle:
                 self.blame("I11", f"batch {batch} was collected and is not any more")
             if now is not None:
                 self._closed[batch] = now
+        self._sending = sending
 
     # --- every POST -----------------------------------------------------------------------------------------------
 
@@ -162,7 +172,7 @@ class Oracle:
 
     def _check_job(self, c: sqlite3.Connection, job: Handed, ledger: Ledger, terms: Terms) -> None:
         query = (
-            "SELECT request.custom_id, request.state, request.error_type, batch.remote_id, result.body, job.state"
+            "SELECT request.custom_id, request.state, request.error_type, batch.remote_id, result.body"
             " FROM request JOIN job ON job.id = request.job_id LEFT JOIN batch ON batch.id = request.batch_id"
             " LEFT JOIN result ON result.request_id = request.id WHERE job.name = ? AND job.state <> 'importing'"
         )
@@ -191,14 +201,14 @@ class Oracle:
 
 def _wrong(row: list[Any], digest: str, job: Handed, ledger: Ledger, terms: Terms) -> str | None:
     """What is wrong with the last word on a request; None if it is what the API's books allow."""
-    state, error, remote, body, job_state = row
+    state, error, remote, body = row
     if state == "succeeded":
         right = ledger.billed[digest] > 0 and body == ledger.served(digest, remote)
         return None if right else f"has an answer that is not what the API served from {remote}"
-    if ledger.billed[digest]:
+    if ledger.billed[digest] and not terms.twice_allowed:  # else it is in the spare results of a duplicate
         return f"is {state} ({error}), but was paid for"
     if state == "canceled":
-        return None if job.canceled and job_state == "canceled" else "is canceled, though nobody canceled its job"
+        return None if job.canceled else "is canceled, though nobody canceled its job"
     said = body is not None and ledger.said(digest, error, terms.attempts) and ledger.has_served(digest, body)
     if state == "failed" and (said or error in terms.refused):
         return None

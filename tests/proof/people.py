@@ -26,6 +26,8 @@ from proof.oracle import Handed, sha256_of
 API_VERSION: Final = "2026-10-21"
 #: A person looks after the jobs this often, in seconds.
 _EVERY_S: Final = 120.0
+#: What a person tries again: never a missing result, which would be bought again by their own word.
+_RETRIED: Final = ("canceled", "invalid_request_error", "request_too_large", "api_error", "expired")
 _SLOW_S: Final = 60.0
 _REMOTE: Final = re.compile(r"msgbatch_\w+")
 
@@ -65,12 +67,12 @@ class Moods(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class People:
-    """Everybody who wants something done. is_ours: what a person sees of a remote batch in the Console."""
+    """Everybody who wants something done. is_ours: whether a remote batch is a batch of ours, for who sees both."""
 
     wishes: list[Wish]
     chance: random.Random
     moods: Moods
-    is_ours: Callable[[str], bool]
+    is_ours: Callable[[str, int], bool]
     calm: bool = False
 
     async def attend(self, engine: Engine, life: int) -> None:
@@ -117,7 +119,7 @@ class People:
         for item in status.attention:
             if item.kind == UNPROVABLE and (named := _REMOTE.search(item.message)):
                 with suppress(NoSuchThing, GuardRefused, StoreFull):
-                    if self.is_ours(named[0]):
+                    if item.batch_id is not None and self.is_ours(named[0], item.batch_id):
                         await engine.commands.adopt(named[0], None)
                     else:
                         await engine.commands.disown(named[0])
@@ -133,4 +135,4 @@ class People:
                 wish.canceled = True  # (the process may die before it says so)
                 await engine.commands.cancel(job.id)
             elif job.state in {"finished", "canceled"} and not self.calm and self.chance.random() < self.moods.retry:
-                await engine.commands.retry(job.id, None)
+                await engine.commands.retry(job.id, self.chance.choice(_RETRIED))

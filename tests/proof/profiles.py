@@ -24,7 +24,8 @@ class Profile:
     between two lives, at most. batch_s: the least a batch takes. acting_s: how long, at most, the API takes to act on a
     body. cancel_s: how long a cancel takes. idle: how many times longer than asked a pause may take. faults_s: how long
     faults last at most. late: the list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates
-    are allowed and must be reported, every one.
+    are allowed and must be reported, every one. must_settle: all must be over while crashes go on. deletes: how likely
+    a world deletes batches at the API once they are collected.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Profile:
     idle: float = 1000.0
     faults_s: float = 40_000.0
     late: bool = False
+    must_settle: bool = False
+    deletes: float = 0.0
 
 
 def _some(chance: random.Random, seed: int) -> list[Wish]:
@@ -77,7 +80,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         profile.name: profile
         for profile in (
-            Profile(name="everything", wishes=_some, accepted_rate=0.15),
+            Profile(name="everything", wishes=_some, accepted_rate=0.15, deletes=0.3),
             Profile(
                 name="twins",
                 wishes=_equal,
@@ -91,6 +94,7 @@ PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
                 kinds=(),
                 lags=(0,),
                 every_s=300.0,
+                must_settle=True,
                 crashes=400,
                 clocks_are_wrong=False,
                 down_s=(1,),

@@ -34,19 +34,20 @@ every POST before its body, and the end of every world.
 
 | | rule |
 | --- | --- |
-| I1 | no request is lost: each is stored once and settled once in the end; nothing that was paid for is called failed |
+| I1 | no request is lost: each is stored once and settled once; what was paid for is not called failed |
+| | what failed has the API's own words for it, after as many attempts as are set; what is canceled, a person's |
 | I2 | none is paid for twice: each is billed at most once, a nonce makes one batch; no false duplicate is reported |
 | I3 | every stored answer is, byte for byte, what the API served for that request |
 | I4 | counts add up in every committed snapshot |
 | I5 | what is settled never changes |
 | I6 | 30 virtual hours after faults stop everything is settled |
 | I7 | the key is nowhere in the store's files |
-| I8 | no body reaches the API without its intent on the disk before the first byte |
+| I8 | no body reaches the API without its intent on the disk before the first byte; nothing of a paused job is sent |
 | I9 | a neighbour's batch is never canceled or deleted |
 | I10 | the engine's tasks, its calls of the API and the database's log stay within bounds |
 | I11 | no batch comes back from its end |
 | I12 | a store never has two owners |
-| I13 | the engine dies of nothing but a kill (or a full disk at its start) |
+| I13 | the engine dies of nothing but a kill (or a disk that is full before it is up) |
 | I14 | the same seed gives the same trace |
 """
 

@@ -121,13 +121,15 @@ class World:
         reign.cancel()
         with suppress(asyncio.CancelledError):
             await reign
+        if self.profile.must_settle and not done:
+            self.oracle.blame("I6", f"not settled in {self.chronicle.crashes} lives of {self.profile.every_s:.0f} s")
         settle_s = await self._calm()
         self._judge()
         return self._outcome(settle_s)
 
     async def _calm(self) -> float:
         """Faults stop. Returns how long it took until everything was settled."""
-        self._mischief.calm()
+        self._mischief.calm(late=self.profile.late)
         self._people.calm = True
         self.lives.clocks_are_wrong = False
         self.lives.idle = _CALM_IDLE
@@ -201,6 +203,7 @@ class World:
             sandbox=Sandbox(machine=self.machine, clock=self._api_clock, router=router, journal=None),
             chance=self._chance,
             on_body=self._create_comes,
+            on_defect=partial(self.oracle.blame, "I13"),
             on_event=lambda process, what: self.lives.happens(process, what),  # noqa: PLW0108 - it comes later
         )
         net.pace.acting = self._chance.choice(self.profile.acting_s)
@@ -216,7 +219,7 @@ class World:
             people=self._people,
             chronicle=self.chronicle,
             chance=self._chance,
-            settings=_settings(self._folder, per_batch),
+            settings=_settings(self._folder, per_batch, self._chance.random() < self.profile.deletes),
             idle=self.profile.idle,
             clocks_are_wrong=self.profile.clocks_are_wrong,
         )
@@ -242,8 +245,11 @@ class World:
         self.chronicle.posts += 1
         return partial(self.oracle.body_arrives, intents=self.oracle.intents())
 
-    def _is_ours(self, remote: str) -> bool:
-        return not self.machine._by_id[remote].foreign
+    def _is_ours(self, remote: str, batch: int) -> bool:
+        """True if *remote* carries the nonce of our *batch*."""
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as c:
+            nonce = c.execute("SELECT nonce FROM batch WHERE id = ?", (batch,)).fetchone()[0]
+        return any(row.custom_id.startswith(f"{nonce}-") for row in self.machine._by_id[remote].rows())
 
     def _ours(self) -> list[str]:
         """The remote ids that the store knows and that are not settled."""
@@ -270,9 +276,14 @@ def run_world(
         return run(world.loop, world.course())
 
 
-def _settings(folder: Path, per_batch: int) -> Settings:
+def _settings(folder: Path, per_batch: int, deletes: bool) -> Settings:
     return Settings(
-        api=ApiSection(base_url="http://127.0.0.1:9", key_file=folder / "key", timeout=timedelta(seconds=90)),
+        api=ApiSection(
+            base_url="http://127.0.0.1:9",
+            key_file=folder / "key",
+            timeout=timedelta(seconds=90),
+            delete_after_collect=deletes,
+        ),
         database=DatabaseSection(path=folder / "store.db"),
         batching=BatchingSection(max_requests=per_batch),
         limits=LimitsSection(max_uploads=2, max_downloads=2, max_in_flight_batches=12),
