@@ -152,6 +152,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{STEPS}::test_a_command_that_comes_before_the_intent_wins",
+        hunt="everything",
     ),
     # --- what an answer means -----------------------------------------------------------------------------------------
     Planted(
@@ -249,6 +250,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_a_crash_loop_shorter_than_the_wait_still_converges",
+        hunt="crash loop",
     ),
     Planted(
         name="wait-by-the-wall-clock",
@@ -302,6 +304,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{RUNNING}::test_two_in_doubt_whose_batches_still_run_keep_the_candidates_of_both",
+        hunt="twins",
     ),
     Planted(
         name="open-set-of-candidates",
@@ -414,6 +417,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_results_without_a_readable_line_prove_nothing",
+        hunt="everything",
     ),
     Planted(
         name="running-is-foreign",
@@ -517,6 +521,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{VOID}::test_a_batch_listed_later_than_the_wait_is_found_by_the_late_sweep",
+        hunt="late list",
     ),
     Planted(
         name="sweep-lets-go-of-what-runs",
@@ -542,6 +547,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{COLLECTING}::test_a_download_that_breaks_is_repeated_from_the_start",
+        hunt="everything",
     ),
     Planted(
         name="counts-alone-trusted",
@@ -651,6 +657,7 @@ PLANTED: Final = (
             ),
         ),
         test=f"{LINES}::test_nothing_is_deleted_at_the_api_before_it_is_here",
+        hunt="everything",
     ),
     # --- settle, cancel, retry ----------------------------------------------------------------------------------------
     Planted(
@@ -725,6 +732,42 @@ PLANTED: Final = (
         ),
         test=f"{SETTLING}::test_a_batch_canceled_elsewhere_is_queued_for_free_and_pauses_the_job",
         hunt="everything",
+    ),
+    Planted(
+        name="a-person-overrules-a-proof",
+        why="a proven neighbour's batch is adopted: our requests are lost in it, and a cancel touches what is theirs",
+        edits=(
+            (
+                "orchestrator/store/sql/control.sql",
+                " AND batch.state = 'in_doubt' AND remote.verdict IN ('unproven', 'unprovable')",
+                " AND batch.state = 'in_doubt'",
+            ),
+        ),
+        test=f"{VOID}::test_what_is_proven_foreign_cannot_be_adopted",
+    ),
+    Planted(
+        name="409-of-a-cancel-is-done",
+        why="a cancel that was refused for a passing reason lets the batch run on at the user's cost",
+        edits=(
+            (
+                "orchestrator/engine/poll.py",
+                "if exc.blocked is not None or exc.status != _ENDED_ALREADY:",
+                "if exc.blocked is not None:",
+            ),
+        ),
+        test=f"{CANCELING}::test_a_cancel_that_the_api_did_not_take_is_asked_again",
+    ),
+    Planted(
+        name="a-full-disk-ends-the-start",
+        why="an engine that starts on a full disk is gone, and does not go on when there is space",
+        edits=(
+            (
+                "orchestrator/engine/runner.py",
+                "await self._start()",
+                "await self.recover.start(self._context.clock.now())",
+            ),
+        ),
+        test="tests/engine/test_full_disk.py::test_a_full_disk_at_the_start_is_waited_out",
     ),
     Planted(
         name="one-attempt",

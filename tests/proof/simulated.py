@@ -25,7 +25,8 @@ TITLES: Final = {
 }
 #: Seeds that broke a promise once: (profile, seed, what they found).
 FOUND: Final = (
-    ("everything", 4, "of two unprovable candidates the second was asked about only a day after the first"),
+    ("twins", 139, "of two unprovable candidates the second was asked about only a day after the first"),
+    ("everything", 53, "an engine that started on a full disk ended"),
 )
 _POINTS: Final = "three batches"
 
