@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -76,68 +76,53 @@ def _one(_chance: random.Random, seed: int) -> list[Wish]:
     return [Wish(name=f"world {seed} job", count=25)]
 
 
+_EVERYTHING: Final = Profile(name="everything", wishes=_some, accepted_rate=0.15, deletes=0.3)
+_TWINS: Final = Profile(
+    name="twins",
+    wishes=_equal,
+    per_batch=(3, 5, 7),
+    accepted_rate=0.5,
+    kinds=("phase", "twins", "twins", "delete_cursor", "storm"),
+)
+_LATE_LIST: Final = Profile(
+    name="late list",
+    wishes=_one,
+    kinds=("phase",),
+    lags=(3000, 6000),
+    accepted_rate=0.4,
+    crashes=4,
+    moods=Moods(),
+    late=True,
+)
+#: An API that does nothing wrong, and one job of three batches: the short life that is killed at every point of it.
+_THREE_BATCHES: Final = Profile(
+    name="three batches",
+    wishes=_three_batches,
+    per_batch=(5,),
+    batch_s=(5,),
+    kinds=(),
+    lags=(0,),
+    crashes=1,
+    acting_s=(1,),
+    down_s=(1,),
+    moods=Moods(),
+    clocks_are_wrong=False,
+)
+_LOST_ANSWERS: Final = replace(_THREE_BATCHES, name="lost answers", accepted_rate=0.6)
+_CRASH_LOOP: Final = Profile(
+    name="crash loop",
+    wishes=_one,
+    kinds=(),
+    lags=(0,),
+    every_s=300.0,
+    must_settle=True,
+    crashes=400,
+    clocks_are_wrong=False,
+    down_s=(1,),
+    accepted_rate=0.3,
+    moods=Moods(),
+)
+
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
-    {
-        profile.name: profile
-        for profile in (
-            Profile(name="everything", wishes=_some, accepted_rate=0.15, deletes=0.3),
-            Profile(
-                name="twins",
-                wishes=_equal,
-                per_batch=(3, 5, 7),
-                accepted_rate=0.5,
-                kinds=("phase", "twins", "twins", "delete_cursor", "storm"),
-            ),
-            Profile(
-                name="crash loop",
-                wishes=_one,
-                kinds=(),
-                lags=(0,),
-                every_s=300.0,
-                must_settle=True,
-                crashes=400,
-                clocks_are_wrong=False,
-                down_s=(1,),
-                accepted_rate=0.3,
-                moods=Moods(),
-            ),
-            Profile(
-                name="late list",
-                wishes=_one,
-                kinds=("phase",),
-                lags=(3000, 6000),
-                accepted_rate=0.4,
-                crashes=4,
-                moods=Moods(),
-                late=True,
-            ),
-            Profile(
-                name="lost answers",
-                wishes=_three_batches,
-                per_batch=(5,),
-                batch_s=(5,),
-                kinds=(),
-                lags=(0,),
-                crashes=1,
-                accepted_rate=0.6,
-                acting_s=(1,),
-                down_s=(1,),
-                moods=Moods(),
-                clocks_are_wrong=False,
-            ),
-            Profile(
-                name="three batches",
-                wishes=_three_batches,
-                per_batch=(5,),
-                batch_s=(5,),
-                kinds=(),
-                lags=(0,),
-                crashes=1,
-                acting_s=(1,),
-                down_s=(1,),
-                moods=Moods(),
-                clocks_are_wrong=False,
-            ),
-        )
-    }
+    {profile.name: profile for profile in (_EVERYTHING, _TWINS, _CRASH_LOOP, _LATE_LIST, _LOST_ANSWERS, _THREE_BATCHES)}
 )
