@@ -17,7 +17,7 @@ from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Ours, Unsure, look_up, prove
+from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, look_up, prove
 from orchestrator.engine.reading import (
     READ_GATE,
     Gates,
@@ -51,6 +51,7 @@ class DoubtStage:
         self._context = context
         self._gates = Gates(context=context)
         self._next_look: datetime | None = None
+        self._second = SecondReading()
 
     async def tick(self, now: datetime) -> int:
         """Look after every batch in doubt; how many left that state."""
@@ -143,6 +144,8 @@ class DoubtStage:
                 await self._ours(verdict.batch, remote, look.now)
                 return verdict.batch.id == batch.id
             case Foreign():
+                if not self._second.agrees(candidate.remote_id):
+                    return True
                 await self._nobody_decides(candidate)
                 await self._context.store.evidence.judge(candidate.remote_id, "foreign", None)
                 return False

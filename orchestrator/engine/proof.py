@@ -39,6 +39,24 @@ class Unsure:
 Verdict = Ours | Foreign | Unsure
 
 
+class SecondReading:
+    """Who looked foreign once. A verdict is for good, and one download may be of no use: two must agree.
+
+    Kept in memory: a crash only means that both are read again.
+    """
+
+    def __init__(self) -> None:
+        self._once: set[str] = set()
+
+    def agrees(self, remote_id: str) -> bool:
+        """True if this is the second reading of *remote_id* that found it foreign."""
+        if remote_id in self._once:
+            self._once.discard(remote_id)
+            return True
+        self._once.add(remote_id)
+        return False
+
+
 async def prove(context: Context, remote: RemoteBatch) -> Verdict:
     """Read the results of *remote* until it is sure whose they are.
 

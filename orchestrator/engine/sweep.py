@@ -15,7 +15,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Ours, Unsure, prove
+from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, prove
 from orchestrator.engine.reading import READ_GATE, Gates, same_account, search_from, shut_after, walk
 
 
@@ -26,6 +26,7 @@ class SweepStage:
         self._context = context
         self._gates = Gates(context=context)
         self._next_look: datetime | None = None
+        self._second = SecondReading()
 
     async def tick(self, now: datetime) -> int:
         """One look, every `poll_interval_max`; how many duplicates were found."""
@@ -65,11 +66,11 @@ class SweepStage:
         for remote in unclaimed:
             verdict = await prove(self._context, remote)
             match verdict:
-                case Foreign():
+                case Foreign() if self._second.agrees(remote.id):
                     await store.evidence.judge(remote.id, "foreign", None)
                 case Ours():  # in doubt still: the doubt stage claims it
                     found += await report_duplicate(self._context, verdict.batch, remote, now)
-                case Unsure():
+                case Unsure() | Foreign():
                     undecided.add(remote.counts.total)
         return found
 

@@ -219,6 +219,22 @@ async def test_results_without_a_readable_line_prove_nothing(tmp_path: Path) -> 
 
 
 @in_a_loop
+async def test_one_spoilt_reading_does_not_give_our_batch_away(tmp_path: Path) -> None:
+    """Promise 2 (found in a simulated world): our only line garbled and a stranger's beside it, once, prove nothing."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await world.submit(1)
+        world.script("create", "drop_after_accept")
+        await world.tick("plan", "submit")
+        world.machine.plan.set({"foreign_lines": 1, "garbled": 1})
+        world.advance(timedelta(minutes=25))
+        await world.tick("doubt")
+        world.machine.plan.set({})
+        await world.settle()
+        assert (await world.status(job.id)).job.requests.succeeded == 1
+        assert world.creates == 1
+
+
+@in_a_loop
 async def test_an_intent_without_an_answer_is_in_doubt_after_a_crash(tmp_path: Path) -> None:
     """Promise 2: a crash inside the POST is an unclear answer."""
     async with new_world(tmp_path / "store.db") as world:
