@@ -62,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         match chosen.command:
             case "run":
+                if chosen.again is not None:
+                    return tier.again(chosen.again, chosen.minutes, chosen.seed)
                 return tier.run(chosen.minutes, chosen.seed)
             case "report":
                 return report.write()
@@ -86,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         help="by the clock; fixed parts take some ten minutes on two cores and are never cut",
     )
     long.add_argument("--seed", type=int, default=1_000_000, help="of the first world")
+    long.add_argument(
+        "--again", choices=sorted(tier.SHARES), metavar="PART", help="only this part of the last tier, anew"
+    )
     commands.add_parser("report", help="write docs/proof.md and docs/proof.json from the last long tier")
     one = commands.add_parser("replay", help="run one world again and print what happens in it")
     hunted = commands.add_parser("hunt", help="look for a world that breaks a promise; exit code 0: found, 1: none did")

@@ -770,6 +770,18 @@ PLANTED: Final = (
         test="tests/engine/test_full_disk.py::test_a_full_disk_at_the_start_is_waited_out",
     ),
     Planted(
+        name="one-reading-is-a-verdict",
+        why="a single spoilt download makes our own batch a stranger's for good, and its requests are bought again",
+        edits=(
+            (
+                "orchestrator/engine/doubt.py",
+                "                if not self._second.agrees(candidate.remote_id):\n                    return True\n",
+                "",
+            ),
+        ),
+        test=f"{ADOPTED}::test_one_spoilt_reading_does_not_give_our_batch_away",
+    ),
+    Planted(
         name="one-attempt",
         why="a request is given up after the first error of the server's",
         edits=(

@@ -26,6 +26,11 @@ TITLES: Final = {
 #: Seeds that broke a promise once: (profile, seed, what they found).
 FOUND: Final = (
     ("twins", 139, "of two unprovable candidates the second was asked about only a day after the first"),
+    (
+        "everything",
+        1001711,
+        "one spoilt reading of a candidate's results gave our own batch away, and it was bought again",
+    ),
     ("everything", 53, "an engine that started on a full disk ended"),
 )
 _POINTS: Final = "three batches"

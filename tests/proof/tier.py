@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -69,7 +70,7 @@ class Notes:
             "minutes": round((datetime.now(UTC) - self.began).total_seconds() / 60, 1),
             "cores": os.cpu_count(),
             "missing": self.missing,
-            "parts": [asdict(tally) | {"upper_bound": tally.upper_bound} for tally in self.tallies],
+            "parts": [asdict(tally) | {"upper_bound": tally.upper_bound, "commit": commit()} for tally in self.tallies],
             "planted": self.planted,
             "cells": [[*cell, times] for cell, times in sorted(self.cells.items())],
         }
@@ -90,6 +91,28 @@ def run(minutes: float, seed: int) -> int:
         for name, share in SHARES.items():
             notes.run(name, partial(_sampled, pool, name, left_s * share, seed, notes.cells))
     return 1 if any(tally.violations for tally in notes.tallies) else 0
+
+
+def again(name: str, minutes: float, seed: int) -> int:
+    """Run one sampled part again, for example after a defect was mended, and put it in the place of the earlier one."""
+    prepare_process()
+    said = json.loads(PARTS.read_text(encoding="utf-8"))
+    cells = Counter({(fault, state): times for fault, state, times in said["cells"]})
+    with workers() as pool:
+        tally = _sampled(pool, name, minutes * 60, seed, cells)
+    part = asdict(tally) | {"upper_bound": tally.upper_bound, "commit": commit()}
+    said["parts"] = [part if old["test"] == tally.test else old for old in said["parts"]]
+    said["minutes"] = round(said["minutes"] + tally.seconds / 60, 1)
+    said["cells"] = [[*cell, times] for cell, times in sorted(cells.items())]
+    PARTS.write_text(json.dumps(said, indent=1), encoding="utf-8")
+    return 1 if tally.violations else 0
+
+
+def commit() -> str:
+    """Of the tree that is run; "unknown" where there is no repository."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 def _fixed(pool: ProcessPoolExecutor, seed: int) -> dict[str, Part]:
