@@ -417,7 +417,6 @@ PLANTED: Final = (
             ),
         ),
         test=f"{ADOPTED}::test_results_without_a_readable_line_prove_nothing",
-        hunt="everything",
     ),
     Planted(
         name="running-is-foreign",
