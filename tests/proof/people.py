@@ -67,12 +67,15 @@ class Moods(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class People:
-    """Everybody who wants something done. is_ours: whether a remote batch is a batch of ours, for who sees both."""
+    """Everybody who wants something done.
+
+    is_ours: whether a remote batch is a certain batch of ours, or any of them (None), for a person who sees both sides.
+    """
 
     wishes: list[Wish]
     chance: random.Random
     moods: Moods
-    is_ours: Callable[[str, int], bool]
+    is_ours: Callable[[str, int | None], bool]
     calm: bool = False
 
     async def attend(self, engine: Engine, life: int) -> None:
@@ -121,7 +124,7 @@ class People:
                 with suppress(NoSuchThing, GuardRefused, StoreFull):
                     if item.batch_id is not None and self.is_ours(named[0], item.batch_id):
                         await engine.commands.adopt(named[0], None)
-                    else:
+                    elif not self.is_ours(named[0], None):
                         await engine.commands.disown(named[0])
 
     async def _see_to(self, engine: Engine, wish: Wish, job: Job) -> None:

@@ -245,8 +245,10 @@ class World:
         self.chronicle.posts += 1
         return partial(self.oracle.body_arrives, intents=self.oracle.intents())
 
-    def _is_ours(self, remote: str, batch: int) -> bool:
-        """True if *remote* carries the nonce of our *batch*."""
+    def _is_ours(self, remote: str, batch: int | None) -> bool:
+        """True if *remote* carries the nonce of our *batch*; None: of any batch of ours."""
+        if batch is None:
+            return not self.machine._by_id[remote].foreign
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as c:
             nonce = c.execute("SELECT nonce FROM batch WHERE id = ?", (batch,)).fetchone()[0]
         return any(row.custom_id.startswith(f"{nonce}-") for row in self.machine._by_id[remote].rows())
