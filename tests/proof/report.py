@@ -103,9 +103,8 @@ def _row(part: Mapping[str, Any]) -> str:
     trials, violations, rarer = part["trials"], len(part["violations"]), part["upper_bound"]
     bound = "—" if rarer is None else f"{rarer:.2g}"
     rate = trials / part["seconds"] if part["seconds"] else 0.0
-    return (
-        f"| {part['test']} | {trials:,} {part['unit']} | {violations} | {bound} | {rate:.1f} | {part['seconds']:.0f} |"
-    )
+    figures = f"{trials:,} {part['unit']} | {violations} | {bound} | {rate:.1f} | {part['seconds']:.0f}"
+    return f"| {part['test']} | {figures} | `{part['commit']}` |"
 
 
 def _facts(parts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
