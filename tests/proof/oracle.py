@@ -6,7 +6,6 @@ of the report (`docs/proof.md` explains each).
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
 from collections import Counter
@@ -217,11 +216,6 @@ def _wrong(row: list[Any], digest: str, job: Handed, ledger: Ledger, terms: Term
     if state == "failed" and (said or error in terms.refused):
         return None
     return f"is {state} ({error}), which the API never said for good"
-
-
-def sha256_of(params: bytes) -> str:
-    """How the API's books name a body of params."""
-    return hashlib.sha256(params).hexdigest()
 
 
 def has_secret(paths: Iterable[Path], secret: bytes) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
-from support.world import message
+from support.world import message, sha256_of
 
 from orchestrator.daemon import Engine
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
@@ -21,7 +21,7 @@ from orchestrator.domain.params import Rules
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.commands import Terms
-from proof.oracle import Handed, sha256_of
+from proof.oracle import Handed
 
 API_VERSION: Final = "2026-10-21"
 #: A person looks after the jobs this often, in seconds.
