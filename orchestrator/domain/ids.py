@@ -47,9 +47,17 @@ def wire_id(nonce: Nonce, number: int) -> str:
 
 def split_wire_id(wire: str) -> tuple[Nonce, int] | None:
     """The nonce and the number in a wire id, or None if it was not made by `wire_id`."""
-    nonce, dash, digits = wire.rpartition("-")
-    if not dash or len(nonce) != NONCE_LENGTH or not digits.isascii() or not digits.isdigit():
+    nonce = Nonce(wire[:NONCE_LENGTH])
+    number = number_in(wire, nonce)
+    return None if number is None else (nonce, number)
+
+
+def number_in(wire: str, nonce: Nonce) -> int | None:
+    """The number in a wire id with this *nonce* (of `NONCE_LENGTH`), or None if it is not one; once per result line."""
+    digits = wire[NONCE_LENGTH + 1 :]
+    if wire[NONCE_LENGTH : NONCE_LENGTH + 1] != "-" or not wire.startswith(nonce):
         return None
-    if digits[0] == "0" or len(digits) > 10 or int(digits) > MAX_NUMBER:
-        return None  # (a number beyond its bits would run into the next job's requests)
-    return Nonce(nonce), int(digits)
+    if not digits.isascii() or not digits.isdigit() or digits[0] == "0" or len(digits) > 10:
+        return None
+    number = int(digits)
+    return number if number <= MAX_NUMBER else None  # (beyond its bits it would run into the next job's requests)

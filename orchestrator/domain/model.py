@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 from orchestrator.domain.answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.states import BatchState, JobState, RequestState
@@ -249,9 +251,8 @@ class Load:
     waiting_batches: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """One line of a download, judged; hot path, one per request."""
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """One line of a download, judged. A msgspec struct: hot path, one per request."""
 
     number: int
     kind: str
@@ -264,8 +265,7 @@ class Settled:
     output_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
+class ResultRow(msgspec.Struct, frozen=True, gc=False):
     """One settled request, for the output: `body` is the API's result object; None for one that was never sent."""
 
     number: int

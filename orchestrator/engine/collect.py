@@ -9,7 +9,7 @@ from typing import Final
 
 from orchestrator.domain.answers import Counts, Meta, RemoteStatus
 from orchestrator.domain.errors import ProviderBusy, ProviderError
-from orchestrator.domain.ids import split_wire_id
+from orchestrator.domain.ids import number_in
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch, Progress, Settled
 from orchestrator.domain.outcome import MISSING_RESULT, judge
@@ -31,8 +31,10 @@ from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
-_ROWS_PER_WRITE: Final = 2000
-_BYTES_PER_WRITE: Final = 2 * 1024 * 1024
+#: One transaction. Results come shuffled, so each one rewrites the pages of most requests of its batch: of 10,000
+#: small ones a result costs 9 us, of 2,000 it costs 11 (100,000 results of 1.2 kB, measured).
+_ROWS_PER_WRITE: Final = 10_000
+_BYTES_PER_WRITE: Final = 4 * 1024 * 1024
 #: However long the API asks us to wait: a download is never put off for longer (results are gone after 29 days).
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 COUNTS: Final = "counts_disagree"
@@ -179,7 +181,7 @@ class _Sieve:
     """Turns decoded lines into rows to store; what is not a line of this batch is counted and left out."""
 
     def __init__(self, batch: Batch) -> None:
-        self._batch = batch
+        self._nonce = batch.nonce
         self._rows: list[Settled] = []
         self._bytes = 0
         self.odd = 0
@@ -187,18 +189,15 @@ class _Sieve:
     def take(self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None) -> None:
         """Keep the lines that carry this batch's nonce, or whose id is in *numbers* if that is given."""
         for line in lines:
-            number = None if isinstance(line, BadLine) else self._number(line.wire_id, numbers)
-            if isinstance(line, BadLine) or number is None:
+            if isinstance(line, BadLine):
+                self.odd += 1
+                continue
+            number = number_in(line.wire_id, self._nonce) if numbers is None else numbers.get(line.wire_id)
+            if number is None:
                 self.odd += 1
                 continue
             self._rows.append(_settled(number, line))
             self._bytes += len(line.result)
-
-    def _number(self, wire: str, numbers: Mapping[str, int] | None) -> int | None:
-        if numbers is not None:
-            return numbers.get(wire)
-        parts = split_wire_id(wire)
-        return parts[1] if parts is not None and parts[0] == self._batch.nonce else None
 
     @property
     def is_full(self) -> bool:
@@ -215,7 +214,7 @@ def _settled(number: int, line: ResultLine) -> Settled:
     return Settled(
         number,
         line.kind,
-        judge(line.kind, line.error_type, line.error_message).value,
+        judge(line.kind, line.error_type, line.error_message),
         line.result,
         line.error_type,
         line.error_message,

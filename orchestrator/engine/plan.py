@@ -29,6 +29,7 @@ class PlanStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._max_requests: int | None = None
+        self._waited: tuple[int, int, int] | None = None
 
     async def tick(self, now: datetime) -> int:
         """Plan until nothing fits; how many batches were planned."""
@@ -60,13 +61,19 @@ class PlanStage:
         store, settings, job = self._context.store.plan, self._context.settings, candidate.job
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
         room = max(settings.max_in_flight_requests - load.requests, 0)
-        # One row more than fits tells that there is more; to read them all at every tick would be dear while we wait.
-        found = pack(await store.queued(job.id, min(caps.requests, room) + 1), caps)
+        situation = (job.id, job.requests.queued, room)
+        if (
+            situation == self._waited
+        ):  # nothing has changed since: to read a batch's worth of rows at every tick is dear
+            return None
+        # One row more than fits tells that there is more.
+        found = await store.queued(job.id, min(caps.requests, room) + 1, lambda rows: pack(rows, caps))
         if not found.numbers:
             return await self._fail_first(candidate, now) if found.full else 0
         if self._lingers(job, now) and not found.full and job.requests.queued <= caps.requests:
             return 0
         if len(found.numbers) > room:
+            self._waited = situation
             return None
         batch = await store.plan(job, found, self._context.entropy.nonce(), now)
         if batch is None:
@@ -93,7 +100,7 @@ class PlanStage:
     async def _fail_first(self, candidate: Plannable, now: datetime) -> int:
         """The first queued request does not fit a batch alone (the byte limit was lowered since intake)."""
         job = candidate.job.id
-        (number, size), *_ = await self._context.store.plan.queued(job, 1)
+        ((number, size),) = await self._context.store.plan.queued(job, 1, list)
         words = f"the request has {size} bytes of params; a batch may have {self._context.settings.max_bytes}"
         error = ("request_too_large", words)
         failed = await self._context.store.plan.fail_queued(job, number, error, errored_result(*error), now)

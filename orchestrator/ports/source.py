@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class InputLine:
-    """One request that passed validation. Positional: one of these is made per request."""
+class InputLine(msgspec.Struct, frozen=True, gc=False):
+    """One request that passed validation. A msgspec struct, not a dataclass: ten times cheaper to make."""
 
     line: int  #: 1-based line in the file (item number for objects)
     custom_id: str  #: the user's own; non-empty, not yet checked for uniqueness

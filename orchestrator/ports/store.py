@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from orchestrator.domain.answers import Meta, RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, Nonce
@@ -24,6 +24,8 @@ from orchestrator.domain.packing import Pack
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.ports.intake import IntakeStore
 
+T = TypeVar("T")
+
 
 class PlanStore(Protocol):
     """What waits, and how full the API's queue is."""
@@ -36,8 +38,11 @@ class PlanStore(Protocol):
         """Running jobs with queued requests."""
         ...
 
-    async def queued(self, job: JobId, limit: int) -> list[tuple[int, int]]:
-        """(number, params bytes) of the next *limit* queued requests, in file order."""
+    async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
+        """What *cut* makes of the next *limit* queued requests, (number, params bytes) in file order.
+
+        It runs where the rows are read, one by one: a batch's worth of them is never held.
+        """
         ...
 
     async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:

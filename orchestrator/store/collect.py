@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Batch, Job, Progress, Settled
+from orchestrator.domain.outcome import Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
+from orchestrator.store.results import store_result, store_results
 from orchestrator.store.rows import moved, named, record, to_batch, to_job
 from orchestrator.store.submit import move
 from orchestrator.store.times import to_text, to_text_or_none
@@ -42,7 +44,11 @@ class SqliteCollect:
 
     async def store_lines(self, batch: Batch, lines: Sequence[Settled], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
-        return await self._db.write(partial(_store_lines, batch, lines, now))
+        by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
+        try:
+            return await self._db.write(partial(_store_lines, batch, by_key, now))
+        except _SettledAlready:
+            return await self._db.write(partial(_store_waited, batch, by_key, now))
 
     async def progress(self, batch: Batch) -> Progress:
         """How much of the batch is here, by the API's result types."""
@@ -105,23 +111,59 @@ class SqliteSettle:
         await self._db.write(partial(_deleted, batch, now))
 
 
-def _store_lines(batch: Batch, lines: Sequence[Settled], now: datetime, c: sqlite3.Connection) -> int:
-    by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
-    values = {"keys": json.dumps(list(by_key)), "batch_id": batch.id}
-    waiting = [row[0] for row in c.execute(SQL["waiting"], values)]
-    fresh = [(key, by_key[key]) for key in waiting]
-    won = [(key, line) for key, line in fresh if line.outcome == "succeeded"]
-    lost = [(key, line) for key, line in fresh if line.outcome != "succeeded"]
-    c.executemany(SQL["add_result"], [(key, line.body) for key, line in won])
-    c.executemany(SQL["succeed"], [(line.input_tokens, line.output_tokens, key) for key, line in won])
-    _store_attempts(batch, lost, now, c)
-    failed = [(key, line) for key, line in lost if line.outcome == "failed"]
-    c.executemany(SQL["add_result"], [(key, line.body) for key, line in failed])
-    c.executemany(SQL["fail"], [(*_error(line), line.api_request_id, key) for key, line in failed])
-    return len(fresh)
+class _SettledAlready(Exception):
+    """Rolls back a chunk in which some requests do not wait for a line any more: a repeated download."""
 
 
-def _store_attempts(batch: Batch, lost: Iterable[tuple[int, Settled]], now: datetime, c: sqlite3.Connection) -> None:
+def _store_lines(batch: Batch, lines: Mapping[RequestId, Settled], now: datetime, c: sqlite3.Connection) -> int:
+    """Store *lines* (by request key), which must all be waited for, or raise `_SettledAlready`.
+
+    No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
+    """
+    # In the order of the requests: neighbours share a page.
+    won = sorted(key for key, line in lines.items() if line.outcome == Outcome.SUCCEEDED)
+    lost = [key for key, line in lines.items() if line.outcome != Outcome.SUCCEEDED]
+    if _succeed(batch, won, lines, c) != len(won) or len(_waiting(batch, lost, c)) != len(lost):
+        raise _SettledAlready
+    _store_attempts(batch, [(key, lines[key]) for key in lost], now, c)
+    failed = [key for key in lost if lines[key].outcome == Outcome.FAILED]
+    _fail([(key, *_error(lines[key]), lines[key].api_request_id, lines[key].body) for key in failed], c)
+    return len(lines)
+
+
+def _store_waited(batch: Batch, lines: Mapping[RequestId, Settled], now: datetime, c: sqlite3.Connection) -> int:
+    """The same for lines of which some requests may be settled, or decided: only the others are stored."""
+    return _store_lines(batch, {key: lines[key] for key in _waiting(batch, list(lines), c)}, now, c)
+
+
+def _waiting(batch: Batch, keys: Sequence[RequestId], c: sqlite3.Connection) -> list[RequestId]:
+    """Those of *keys* that still wait for a line of this batch, in order."""
+    if not keys:
+        return []
+    values = {"keys": json.dumps(sorted(keys)), "batch_id": batch.id}
+    return [row[0] for row in c.execute(SQL["waiting"], values)]
+
+
+def _succeed(batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, Settled], c: sqlite3.Connection) -> int:
+    """Settle *keys* with their answers; how many of them still waited. If not all did, the caller must roll back."""
+    if not keys:
+        return 0
+    rows = [(key, (line := lines[key]).input_tokens, line.output_tokens, line.body) for key in keys]
+    first, last = store_results(rows, c)
+    moved_rows = c.execute(SQL["succeed"], {"first": first, "last": last, "batch_id": batch.id}).rowcount
+    c.execute(SQL["count_succeeded"], {"id": batch.job_id, "count": moved_rows})
+    return moved_rows
+
+
+def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Connection) -> None:
+    """Settle requests as failed: (key, error type, message, the API's request id, result body)."""
+    for key, kind, message, api_request_id, body in rows:
+        c.execute(SQL["fail"], (kind, message, api_request_id, store_result(key, body, c), key))
+
+
+def _store_attempts(
+    batch: Batch, lost: Iterable[tuple[RequestId, Settled]], now: datetime, c: sqlite3.Connection
+) -> None:
     at = to_text(now)
     rows = [
         (batch.id, key, line.kind, line.outcome, line.error_type, line.error_message, line.api_request_id, at,
@@ -154,8 +196,7 @@ def _give_up(batch: Batch, error: tuple[str, str], body: bytes, now: datetime, c
     keys = [row[0] for row in c.execute(SQL["unseen"], {"id": batch.id})]
     if not _collected(batch, f"{len(keys)} results never came", now, c):
         return 0
-    c.executemany(SQL["add_result"], [(key, body) for key in keys])
-    c.executemany(SQL["fail"], [(*error, None, key) for key in keys])
+    _fail([(key, *error, None, body) for key in keys], c)
     return len(keys)
 
 
@@ -186,8 +227,7 @@ def _decide(row: dict[str, Any], batch: Batch, state: JobState, max_attempts: in
         return "canceled_by_us"
     if burnt and row["attempts"] + 1 >= max_attempts:
         message = error[1] if error[1] is not None else f"{error[0]} in {row['attempts'] + 1} attempts"
-        c.execute(SQL["add_result"], (key, row["body"]))
-        c.execute(SQL["fail"], (error[0], message, row["api_request_id"], key))
+        _fail([(key, error[0], message, row["api_request_id"], row["body"])], c)
         return "failed"
     c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
     return str(row["outcome"])

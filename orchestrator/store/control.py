@@ -12,6 +12,7 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
+from orchestrator.store.plan import count_taken
 from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named, record, to_batch, to_job
 from orchestrator.store.submit import CANCELED, drop
@@ -132,15 +133,15 @@ def _retry_slice(
     """Queue the next slice again; (how many, the last of them), or None at the end."""
     old = c.execute(SQL["job_state"], {"id": job}).fetchone()[0]
     span = {"above": above, "high": request_id(job, MAX_NUMBER), "only": only}
-    keys = c.execute(SQL["retry_all"], span).fetchall() if old != JobState.CANCELING else []
-    if not keys:
+    rows = c.execute(SQL["retry_all"], span).fetchall() if old != JobState.CANCELING else []
+    if not rows:
         return None
     if moved(c, SQL["reopen"], {"id": job}):
         record(c, now, "job.moved", job=job, old=old, new=JobState.RUNNING, why="retry")
-    c.executemany(SQL["retry"], keys)
-    c.executemany(SQL["forget_result"], keys)
-    record(c, now, "job.retried", job=job, why=f"{len(keys)} requests")
-    return len(keys), RequestId(keys[-1][0])
+    c.executemany(SQL["retry"], [(key,) for key, _ in rows])
+    c.executemany(SQL["forget_result"], [(result,) for _, result in rows])
+    record(c, now, "job.retried", job=job, why=f"{len(rows)} requests")
+    return len(rows), RequestId(rows[-1][0])
 
 
 def _adopt(job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> bool:
@@ -158,6 +159,6 @@ def _adopt(job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetim
     row = c.execute(SQL["adopt"], values).fetchone()
     if row is None:
         return False
-    c.execute(SQL["take_all"], {"id": job.id, "batch_id": row[0]})
+    count_taken(job.id, c.execute(SQL["take_all"], {"id": job.id, "batch_id": row[0]}).rowcount, c)
     record(c, now, "batch.adopted", job=job.id, batch=row[0], new="in_progress", why=remote.id)
     return True

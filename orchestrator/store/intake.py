@@ -34,14 +34,17 @@ class SqliteIntake:
 
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Store the next requests of *job*; lines whose custom_id it has already are left out and returned."""
-        return await self._db.write(partial(_add, job, lines, now))
+        try:
+            await self._db.write(partial(_insert, job, lines, now))
+        except sqlite3.IntegrityError as exc:
+            if exc.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
+                raise
+            return await self._db.write(partial(_add_fresh, job, lines, now))
+        return []
 
     async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
-        try:
-            return await self._db.write(partial(_extend, job, lines, now))
-        except _TakenIds as exc:
-            return exc.duplicates
+        return await self._db.write(partial(_extend, job, lines, now))
 
     async def close_open(self, job: JobId, now: datetime) -> bool:
         """No more requests will come: the job may finish."""
@@ -101,38 +104,26 @@ def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) ->
     return job
 
 
-def _add(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
-    c.execute("SAVEPOINT chunk")
-    try:
-        _insert(job, lines, now, c)
-    except sqlite3.IntegrityError as exc:
-        if exc.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
-            raise
-        c.execute("ROLLBACK TO chunk")
-    else:
-        return []
+def _add_fresh(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
+    """Store the lines whose custom_id is new to the job; the others are returned.
+
+    Asked line by line, so only for a chunk that has a duplicate; in a transaction of its own, not after a savepoint:
+    SQLite 3.40 would walk its in-memory journal after every row.
+    """
     fresh, duplicates = _sift(job, lines, c)
     if fresh:
         _insert(job, fresh, now, c)
     return duplicates
 
 
-class _TakenIds(Exception):
-    """Rolls back an addition whose custom ids are taken."""
-
-    def __init__(self, duplicates: list[Duplicate]) -> None:
-        super().__init__()
-        self.duplicates = duplicates
-
-
 def _extend(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
     _, state, still_open = c.execute(SQL["total"], {"id": job}).fetchone()
     if not still_open or state not in {"running", "paused"}:
         raise GuardRefused("the job takes no more requests", cause=f"it is {state}", hint="submit them as another job")
-    duplicates = _add(job, lines, now, c)
-    if duplicates:
-        raise _TakenIds(duplicates)
-    return []
+    _, duplicates = _sift(job, lines, c)
+    if not duplicates:
+        _insert(job, lines, now, c)
+    return duplicates
 
 
 def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
@@ -146,12 +137,13 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
     total, _, _ = c.execute(SQL["total"], {"id": job}).fetchone()
     if total + len(lines) > MAX_NUMBER:
         raise OverflowError("a job holds at most 4,294,967,295 requests")
+    if not moved(c, SQL["count_added"], {"id": job, "count": len(lines), "now": to_text(now)}):
+        raise GuardRefused("the job takes no more requests", cause="it is over", hint="submit them as another job")
     first = request_id(job, total + 1)
     params = [line.params for line in lines]
     rows = [(first + i, line.custom_id, line.line, len(line.params)) for i, line in enumerate(lines)]
     c.executemany(SQL["add_request"], rows)
     c.execute(SQL["add_payload"], {"first_id": first, "count": len(rows), "data": encode_block(params)})
-    c.execute(SQL["touch"], {"id": job, "now": to_text(now)})
 
 
 def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tuple[list[InputLine], list[Duplicate]]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import Job, Load, Plannable
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
-from orchestrator.store.rows import join_betas, named, record, to_job
+from orchestrator.store.results import store_result
+from orchestrator.store.rows import join_betas, moved, named, record, to_job
 from orchestrator.store.times import to_text
 
 SQL: Final = load("plan")
+T = TypeVar("T")
 
 
 class SqlitePlan:
@@ -36,11 +38,15 @@ class SqlitePlan:
         rows = await self._db.read(lambda c: named(c.execute(SQL["plannable"])))
         return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
 
-    async def queued(self, job: JobId, limit: int) -> list[tuple[int, int]]:
-        """(number, params bytes) of the next *limit* queued requests, in file order."""
+    async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
+        """What *cut* makes of the next *limit* queued requests, (number, params bytes) in file order.
+
+        It runs in the store's thread, row by row: a batch's worth of rows is neither held nor cut on the event loop.
+        """
         values = {"job_id": job, "limit": limit}
-        rows = await self._db.read(lambda c: c.execute(SQL["queued"], values).fetchall())
-        return [(number_of(row_id), size) for row_id, size in rows]
+        return await self._db.read(
+            lambda c: cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
+        )
 
     async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
         """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
@@ -74,9 +80,9 @@ def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def digest_of(members: Sequence[int]) -> str:
-    """A fingerprint of which requests a batch was planned with."""
-    return hashlib.sha256(",".join(map(str, members)).encode()).hexdigest()
+def digest_of(members: Iterable[tuple[int, int]]) -> str:
+    """A fingerprint of which requests (runs of numbers) a batch was planned with."""
+    return hashlib.sha256(",".join(f"{first}-{last}" for first, last in members).encode()).hexdigest()
 
 
 def add_batch(
@@ -86,12 +92,13 @@ def add_batch(
 
     parent: (batch id, depth) of the batch that was halved into this one.
     """
+    members = list(runs(pack.numbers))
     values = {
         "job_id": job.id,
         "nonce": nonce,
         "count": len(pack.numbers),
         "size_bytes": pack.size_bytes,
-        "digest": digest_of(pack.numbers),
+        "digest": digest_of(members),
         "api_version": job.api_version,
         "betas": join_betas(job.betas),
         "now": to_text(now),
@@ -100,11 +107,12 @@ def add_batch(
     }
     batch = BatchId(c.execute(SQL["add_batch"], values).fetchone()[0])
     taken = 0
-    for first, last in runs(pack.numbers):
+    for first, last in members:
         span = {"batch_id": batch, "low": request_id(job.id, first), "high": request_id(job.id, last)}
         taken += c.execute(SQL["take"], span).rowcount
     if taken != len(pack.numbers):
         raise _Moved
+    count_taken(job.id, taken, c)
     record(
         c,
         now,
@@ -117,6 +125,11 @@ def add_batch(
     return batch
 
 
+def count_taken(job: JobId, count: int, c: sqlite3.Connection) -> None:
+    """Count requests that were moved `queued → batched` by one statement."""
+    c.execute(SQL["count_taken"], {"id": job, "count": count})
+
+
 def _plan(job: Job, pack: Pack, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> BatchId:
     if c.execute(SQL["job_is_running"], {"id": job.id}).fetchone() is None:
         raise _Moved
@@ -127,8 +140,7 @@ def _fail_queued(
     job: JobId, number: int, error: tuple[str, str], body: bytes, _now: datetime, c: sqlite3.Connection
 ) -> bool:
     key = request_id(job, number)
-    values = {"id": key, "error_type": error[0], "error_message": error[1]}
-    if c.execute(SQL["fail_queued"], values).rowcount != 1:
+    if c.execute(SQL["is_queued"], {"id": key}).fetchone() is None:
         return False
-    c.execute(SQL["add_result"], (key, body))
-    return True
+    values = {"id": key, "error_type": error[0], "error_message": error[1], "result_id": store_result(key, body, c)}
+    return moved(c, SQL["fail_queued"], values)

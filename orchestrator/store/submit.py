@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -15,9 +16,9 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.payload import Block
-from orchestrator.store.plan import SQL as PLAN_SQL
 from orchestrator.store.plan import add_batch
 from orchestrator.store.queries import load
+from orchestrator.store.results import store_result
 from orchestrator.store.rows import moved, named, record, to_batch, to_job
 from orchestrator.store.times import to_text, to_text_or_none
 
@@ -178,9 +179,8 @@ def _abandon(
         index, error_type, message, body = failed
         members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
         key = members[index][0]
-        values = {"id": key, "batch_id": batch.id, "error_type": error_type, "error_message": message}
-        if c.execute(SQL["fail_member"], values).rowcount == 1:
-            c.execute(PLAN_SQL["add_result"], (key, body))
+        cause = {"error_type": error_type, "error_message": message, "result_id": store_result(key, body, c)}
+        c.execute(SQL["fail_member"], {"id": key, "batch_id": batch.id, **cause})
     c.execute(SQL["release"], {"id": batch.id})
     return True
 
@@ -199,7 +199,7 @@ def _halve(batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c
 
 
 def _pack_of(members: Sequence[tuple[int, int]]) -> Pack:
-    numbers = [number_of(RequestId(key)) for key, _ in members]
+    numbers = array("I", (number_of(RequestId(key)) for key, _ in members))
     items = sum(item_bytes(size, number) for (_, size), number in zip(members, numbers, strict=True))
     return Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
 

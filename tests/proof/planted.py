@@ -554,8 +554,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/collect.py",
-                "return parts[1] if parts is not None and parts[0] == self._batch.nonce else None",
-                "return parts[1] if parts is not None else None",
+                "number_in(line.wire_id, self._nonce) if numbers is None",
+                "number_in(line.wire_id, line.wire_id[:20]) if numbers is None",
             ),
         ),
         test=f"{LINES}::test_the_lines_of_another_batch_are_nobodys_answers",
@@ -590,31 +590,42 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/sql/collect.sql",
-                " WHERE request.batch_id = :batch_id AND request.state = 'batched'\n"
+                "   AND request.batch_id = :batch_id AND request.state = 'batched'\n"
                 "   AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.batch_id = :batch_id AND attempt.request_id = request.id)\n"
-                "\n-- name: add_result\nINSERT INTO",
-                " WHERE request.batch_id = :batch_id\n\n-- name: add_result\nINSERT OR REPLACE INTO",
+                "\n-- name: count_succeeded\n",
+                "   AND request.batch_id = :batch_id\n\n-- name: count_succeeded\n",
             ),
-            ("orchestrator/store/sql/collect.sql", "INSERT INTO attempt", "INSERT OR REPLACE INTO attempt"),
             (
-                "migrations/0001_first.sql",
+                "orchestrator/store/sql/collect.sql",
+                "UPDATE job SET batched = batched - :count, succeeded = succeeded + :count WHERE",
+                "UPDATE job SET batched = batched - min(batched, :count), succeeded = succeeded + min(batched, :count) WHERE",
+            ),
+            (
+                "migrations/0002_bulk.sql",
                 "BEGIN SELECT raise(ABORT, 'request: settled is settled'); END;",
-                "BEGIN SELECT 1; END;",
-            ),
-            (
-                "migrations/0001_first.sql",
-                "BEGIN SELECT raise(ABORT, 'result: kept while its request is settled'); END;",
                 "BEGIN SELECT 1; END;",
             ),
         ),
         test=f"{LINES}::test_what_was_read_once_never_changes",
     ),
     Planted(
+        name="bulk-not-counted",
+        why="requests succeed by the thousand and the job still shows them as batched: it never ends",
+        edits=(
+            (
+                "orchestrator/store/collect.py",
+                '    c.execute(SQL["count_succeeded"], {"id": batch.job_id, "count": moved_rows})\n',
+                "",
+            ),
+        ),
+        test="tests/store/test_store_counts.py::test_counts_are_what_counting_gives_in_every_committed_snapshot",
+    ),
+    Planted(
         name="settled-is-not-frozen",
         why="the schema is the last guard: without it a bug above rewrites an answer in silence",
         edits=(
             (
-                "migrations/0001_first.sql",
+                "migrations/0002_bulk.sql",
                 "BEGIN SELECT raise(ABORT, 'request: settled is settled'); END;",
                 "BEGIN SELECT 1; END;",
             ),

@@ -60,7 +60,7 @@ async def running_job(store: Store, count: int = 4, name: str = "job", **more: b
 
 async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A planned batch of the next queued requests of *job*."""
-    found = pack(await store.plan.queued(job, limit), WIDE)
+    found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
     made = await store.plan.plan(await store.control.get(job), found, Nonce(nonce * 20), NOW)
     assert made is not None
     return await batch_of(store, made)

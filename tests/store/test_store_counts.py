@@ -46,9 +46,8 @@ class Walk:
 
     async def plan(self) -> None:
         """A batch of some of what waits."""
-        found = pack(
-            await self.store.plan.queued(self.job, 20), Caps(requests=self.chance.randint(1, 6), size_bytes=10**6)
-        )
+        caps = Caps(requests=self.chance.randint(1, 6), size_bytes=10**6)
+        found = await self.store.plan.queued(self.job, 20, lambda rows: pack(rows, caps))
         if found.numbers:
             await self.store.plan.plan(await self.store.control.get(self.job), found, self.nonce(), NOW)
 

@@ -18,14 +18,18 @@ import pytest
 from store.store_world import LATER, NOW, open_store, raw, running_job
 
 from orchestrator.domain.errors import NoSuchThing, StoreError
-from orchestrator.store.migrate import APPLICATION_ID, Migration, prepare, shipped_migrations
+from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, Migration, prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import StoreReader
 from orchestrator.store.store import Store
+from orchestrator.store.times import to_text
 
 ROOT = Path(__file__).resolve().parents[2]
-SECOND = Migration(version=2, name="second", sql="CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;\n")
-BROKEN = Migration(version=2, name="broken", sql="CREATE TABLE more (id INTEGER);\nINSERT INTO nowhere VALUES (1);\n")
+NEXT = Migration(version=SCHEMA_VERSION + 1, name="next", sql="CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;\n")
+BROKEN = Migration(
+    version=SCHEMA_VERSION + 1, name="broken", sql="CREATE TABLE more (id INTEGER);\nINSERT INTO nowhere VALUES (1);\n"
+)
+COPY = f"store.db.before-{SCHEMA_VERSION + 1:04d}"
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
@@ -47,7 +51,7 @@ def digest(path: Path) -> str:
 
 
 def store_with_a_job(path: Path) -> None:
-    """A store as version 1 leaves it, closed."""
+    """A store as this version leaves it, closed."""
 
     async def fill() -> None:
         async with open_store(path) as store:
@@ -69,8 +73,8 @@ def test_every_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
     asyncio.run(work())
     assert mode(path.parent) == mode(path.parent.parent) == 0o700
-    prepare(path, now=NOW, sandbox=False, migrations=[*shipped_migrations(), SECOND])
-    assert mode(path.with_name("store.db.before-0002")) == 0o600
+    prepare(path, now=NOW, sandbox=False, migrations=[*shipped_migrations(), NEXT])
+    assert mode(path.with_name(COPY)) == 0o600
 
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
@@ -112,7 +116,7 @@ def other_program(path: Path) -> None:
 def newer(path: Path) -> None:
     """A store of a program that is not written yet."""
     store_with_a_job(path)
-    prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), SECOND])
+    prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), NEXT])
 
 
 def marked_newer(path: Path) -> None:
@@ -162,7 +166,7 @@ def test_a_file_that_is_not_ours_is_refused_and_not_touched(tmp_path: Path, make
     """Exit 8, the bytes as they were, and no file beside it: an empty one may be what a broken disk left of a store."""
     path = tmp_path / "store.db"
     make(path)
-    (tmp_path / "store.db.before-0002").unlink(missing_ok=True)
+    (tmp_path / COPY).unlink(missing_ok=True)
     (tmp_path / "store.db.lock").unlink(missing_ok=True)
     before, stamp = digest(path), path.stat().st_mtime_ns
     with pytest.raises(StoreError, match=words) as refused:
@@ -215,17 +219,17 @@ def test_an_upgrade_leaves_a_copy_beside_the_store(tmp_path: Path) -> None:
     """The way back is a file of the older schema with everything in it; a second start changes nothing more."""
     path = tmp_path / "store.db"
     store_with_a_job(path)
-    wanted = [*shipped_migrations(), SECOND]
+    wanted = [*shipped_migrations(), NEXT]
     prepare(path, now=LATER, sandbox=False, migrations=wanted)
     with closing(raw(path)) as c:
-        assert c.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert c.execute("PRAGMA user_version").fetchone()[0] == NEXT.version
         assert c.execute("SELECT count(*) FROM more").fetchone()[0] == 0
         assert c.execute("SELECT total FROM job").fetchone()[0] == 3
-        assert [row[0] for row in c.execute("SELECT version FROM schema_migration")] == [1, 2]
-    copy = tmp_path / "store.db.before-0002"
+        assert [row[0] for row in c.execute("SELECT version FROM schema_migration")] == list(range(1, NEXT.version + 1))
+    copy = tmp_path / COPY
     with closing(raw(copy)) as c:
         assert c.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-        assert c.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert c.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
         assert c.execute("SELECT total FROM job").fetchone()[0] == 3
     before = digest(path), copy.stat().st_mtime_ns
     prepare(path, now=LATER, sandbox=False, migrations=wanted)
@@ -240,9 +244,46 @@ def test_a_migration_that_fails_in_its_middle_leaves_the_old_schema(tmp_path: Pa
         with pytest.raises(StoreError):
             prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), BROKEN])
     with closing(raw(path)) as c:
-        assert c.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert c.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
         assert c.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone()[0] == 0
     prepare(path, now=LATER, sandbox=False)
+
+
+#: A finished job of the first schema: one request succeeded, one failed; their results lie in the other order.
+FIRST_SCHEMA = """
+INSERT INTO meta (id, lineage, created_at, sandbox, spread) VALUES (1, 'l', 'T', 0, 5);
+INSERT INTO job (public_id, name, state, source, content_hash, api_version, betas, priority, still_open, added_at,
+                 created_at)
+  VALUES ('a-1', 'a', 'importing', '/a', 'h', 'v', '', 50, 0, 'T', 'T');
+INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version, betas, planned_at, depth, sent_at,
+                   cursor_date, remote_id, created_at, ended_at, settled_at, collected)
+  VALUES (1, 'aaaaaaaaaaaaaaaaaaaa', 'settled', 2, 9, 'd', 'v', '', 'T', 0, 'T', 'T', 'msgbatch_1', 'T', 'T', 'T', 1);
+INSERT INTO request (id, custom_id, line, params_bytes, state)
+  VALUES (4294967297, 'r1', 1, 2, 'queued'), (4294967298, 'r2', 2, 2, 'queued'), (4294967299, 'r3', 3, 2, 'queued');
+UPDATE job SET state = 'running';
+UPDATE request SET state = 'batched', batch_id = 1 WHERE id < 4294967299;
+INSERT INTO result (request_id, body) VALUES (4294967298, x'22'), (4294967297, x'11');
+UPDATE request SET state = 'succeeded' WHERE id = 4294967297;
+UPDATE request SET state = 'failed', error_type = 'e' WHERE id = 4294967298;
+"""
+
+
+def test_results_of_the_first_schema_are_found_after_the_upgrade(tmp_path: Path) -> None:
+    """Promise 1: a store of the first program keeps every answer under its request, and its counts."""
+    path = tmp_path / "store.db"
+    prepare(path, now=NOW, sandbox=False, migrations=shipped_migrations()[:1])
+    with closing(raw(path)) as c:
+        c.execute("PRAGMA foreign_keys = ON").fetchall()
+        c.execute("DROP TRIGGER meta_kept")
+        c.execute("DELETE FROM meta")
+        c.executescript(FIRST_SCHEMA.replace("'T'", f"'{to_text(NOW)}'"))
+    prepare(path, now=LATER, sandbox=False)
+    with StoreReader.open(path) as reads:
+        job = reads.find("a")
+        counts = (job.requests.total, job.requests.queued, job.requests.succeeded, job.requests.failed)
+        assert counts == (3, 1, 1, 1)
+        rows = [(row.custom_id, row.body) for row in reads.results(job.id, above=0, limit=9)]
+    assert rows == [("r1", b"\x11"), ("r2", b"\x22")]
 
 
 def test_a_damaged_store_is_not_upgraded(tmp_path: Path) -> None:
@@ -253,7 +294,7 @@ def test_a_damaged_store_is_not_upgraded(tmp_path: Path) -> None:
         c.execute("PRAGMA foreign_keys = OFF").fetchall()
         c.execute("INSERT INTO attention VALUES (99, 'k', 0, 'm', 't')")
     with pytest.raises(StoreError, match="damaged") as refused:
-        prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), SECOND])
+        prepare(path, now=LATER, sandbox=False, migrations=[*shipped_migrations(), NEXT])
     assert "attention" in str(refused.value.cause)
     prepare(path, now=LATER, sandbox=False)
 
@@ -263,7 +304,7 @@ DIES = """
     from pathlib import Path
     from orchestrator.store import migrate
     from store.store_world import NOW
-    from store.test_store_files import SECOND
+    from store.test_store_files import NEXT
     path, at, upgrade = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "upgrade"
     steps = 0
     def die(event, args):  # every file operation of ours and every statement of SQLite is a place to die
@@ -282,7 +323,7 @@ DIES = """
     migrate.connect_writer = traced
     wanted = migrate.shipped_migrations()
     sys.addaudithook(die)
-    migrate.prepare(path, now=NOW, sandbox=False, migrations=[*wanted, SECOND] if upgrade else wanted)
+    migrate.prepare(path, now=NOW, sandbox=False, migrations=[*wanted, NEXT] if upgrade else wanted)
     print("whole", steps)
 """
 
@@ -319,10 +360,10 @@ def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new(tmp_path: Pa
     with closing(raw(path)) as c:
         version = c.execute("PRAGMA user_version").fetchone()[0]
         made = c.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'more'").fetchone()[0]
-        assert version == 1 + made
-    prepare(path, now=NOW, sandbox=False, migrations=[*shipped_migrations(), SECOND])
+        assert version == SCHEMA_VERSION + made
+    prepare(path, now=NOW, sandbox=False, migrations=[*shipped_migrations(), NEXT])
     with closing(raw(path)) as c:
-        assert c.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert c.execute("PRAGMA user_version").fetchone()[0] == NEXT.version
         assert c.execute("SELECT total FROM job").fetchone()[0] == 3
 
 

@@ -67,7 +67,7 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
             ]  # fmt: skip
             done = await store.intake.finish(job.id, "h", 1, NOW)
             assert done.requests.total == 5
-            numbers = await store.plan.queued(job.id, 10)
+            numbers = await store.plan.queued(job.id, 10, list)
             assert [number for number, _ in numbers] == [1, 2, 3, 4, 5], "numbers are dense, whatever was left out"
 
     asyncio.run(run())

@@ -33,7 +33,7 @@ WRITER = """
                     print("added", job.id, 50 * (part + 1), flush=True)
                 await store.intake.finish(job.id, "h", 1, NOW)
                 print("finished", job.id, 150, flush=True)
-                batch = await store.plan.queued(job.id, 1000)
+                batch = await store.plan.queued(job.id, 1000, list)
                 nonce = os.urandom(10).hex()
                 made = await store.plan.plan(await store.control.get(job.id),
                                              pack(batch, WIDE), Nonce(nonce), NOW)

@@ -79,3 +79,10 @@ def test_no_statement_hides_in_the_code() -> None:
         text = path.read_text("utf-8")
         found = re.findall(r'execute(?:many)?\(\s*f?"(?!BEGIN|COMMIT|ROLLBACK|SAVEPOINT|PRAGMA)(\w+)', text)
         assert found == [], path.name
+
+
+def test_a_request_is_born_in_one_place_and_queued() -> None:
+    """The schema cannot say it without a trigger on every insert, so the text of the only insert is looked at."""
+    births = [(name, query) for name, query in NAMED if "INSERT INTO request " in queries.load(name)[query]]
+    assert births == [("intake", "add_request")]
+    assert queries.load("intake")["add_request"].endswith("VALUES (?, ?, ?, ?, 'queued')")

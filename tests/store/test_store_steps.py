@@ -148,7 +148,7 @@ def test_a_plan_is_whole_or_nothing(tmp_path: Path) -> None:
             before = dump(store.path)
             assert await store.plan.plan(job, stale, NONCES[0], NOW) is None
             assert dump(store.path) == before
-            assert await store.plan.queued(job.id, 10) == [(1, 42), (3, 42), (4, 42)]
+            assert await store.plan.queued(job.id, 10, list) == [(1, 42), (3, 42), (4, 42)]
             load = await store.plan.load()
             assert (load.batches, load.requests, load.waiting_batches) == (0, 0, 0)
             await planned(store, job.id, limit=2)
@@ -213,7 +213,7 @@ def test_an_abandoned_batch_fails_the_named_request_and_queues_the_others(tmp_pa
             job = await running_job(store)
             batch = await submitting(store, job.id)
             assert await store.narrow.abandon(batch, "400", NOW, failed=(2, "invalid_request_error", "bad", b'{"e":1}'))
-            assert await store.plan.queued(job.id, 9) == [(1, 42), (2, 42), (4, 42)]
+            assert await store.plan.queued(job.id, 9, list) == [(1, 42), (2, 42), (4, 42)]
             view = await store.read(lambda reads: reads.request(job.id, "r3"))
             assert (view.state, view.error_type, view.error_message, view.result) == (
                 "failed", "invalid_request_error", "bad", b'{"e":1}',

@@ -12,20 +12,26 @@ SELECT request.id FROM json_each(:keys) AS wanted CROSS JOIN request ON request.
  WHERE request.batch_id = :batch_id AND request.state = 'batched'
    AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.batch_id = :batch_id AND attempt.request_id = request.id)
 
--- name: add_result
-INSERT INTO result (request_id, body) VALUES (?, ?)
+-- name: succeed
+-- Settle the requests of a run of results that were just stored. Guarded like `waiting`: a request that an earlier line
+-- settled, or decided, is not moved.
+UPDATE request SET state = 'succeeded', attempts = attempts + 1, error_type = NULL, error_message = NULL,
+       api_request_id = NULL, result_id = result.id
+  FROM result
+ WHERE result.id BETWEEN :first AND :last AND request.id = result.request_id
+   AND request.batch_id = :batch_id AND request.state = 'batched'
+   AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.batch_id = :batch_id AND attempt.request_id = request.id)
+
+-- name: count_succeeded
+UPDATE job SET batched = batched - :count, succeeded = succeeded + :count WHERE id = :id
 
 -- name: add_attempt
 INSERT INTO attempt (batch_id, request_id, kind, outcome, error_type, error_message, api_request_id, at, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: succeed
-UPDATE request SET state = 'succeeded', attempts = attempts + 1, error_type = NULL, error_message = NULL,
-       api_request_id = NULL, input_tokens = ?, output_tokens = ?
- WHERE id = ?
-
 -- name: fail
-UPDATE request SET state = 'failed', attempts = attempts + 1, error_type = ?, error_message = ?, api_request_id = ?
+UPDATE request SET state = 'failed', attempts = attempts + 1, error_type = ?, error_message = ?, api_request_id = ?,
+       result_id = ?
  WHERE id = ?
 
 -- name: succeeded_count

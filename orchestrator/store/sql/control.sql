@@ -32,18 +32,18 @@ SELECT state FROM job WHERE id = :id
 -- name: retry_all
 -- Failed and canceled requests, a slice at a time; :only narrows it down to one error type ('canceled' for those).
 -- Each slice goes on above the last: the job is walked once, and what fails again meanwhile is left alone.
-SELECT id FROM request
+SELECT id, result_id FROM request
  WHERE id > :above AND id <= :high AND state IN ('failed', 'canceled')
    AND (:only IS NULL OR error_type = :only OR (:only = 'canceled' AND state = 'canceled'))
  ORDER BY id LIMIT 20000
 
 -- name: retry
 UPDATE request SET state = 'queued', batch_id = NULL, attempts = 0, retries = retries + 1, error_type = NULL,
-       error_message = NULL, api_request_id = NULL
+       error_message = NULL, api_request_id = NULL, result_id = NULL
  WHERE id = ?
 
 -- name: forget_result
-DELETE FROM result WHERE request_id = ?
+DELETE FROM result WHERE id = ?
 
 -- name: by_id
 SELECT * FROM job WHERE id = :id

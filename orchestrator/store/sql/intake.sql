@@ -28,8 +28,10 @@ INSERT INTO request (id, custom_id, line, params_bytes, state) VALUES (?, ?, ?, 
 -- name: add_payload
 INSERT INTO payload (first_id, count, data) VALUES (:first_id, :count, :data)
 
--- name: touch
-UPDATE job SET added_at = :now WHERE id = :id
+-- name: count_added
+-- Only an import, or an open job, takes requests.
+UPDATE job SET total = total + :count, queued = queued + :count, added_at = :now
+ WHERE id = :id AND (state = 'importing' OR (still_open = 1 AND state IN ('running', 'paused')))
 
 -- name: taken
 -- On which line the job has a custom id. Asked id by id (only for a chunk with a duplicate): json_each would cut at NUL.

@@ -25,12 +25,15 @@ RETURNING id
 -- A run of neighbours joins the batch; what is not queued any more is not taken, and the caller sees the count.
 UPDATE request SET state = 'batched', batch_id = :batch_id WHERE id BETWEEN :low AND :high AND state = 'queued'
 
--- name: fail_queued
-UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message
- WHERE id = :id AND state = 'queued'
+-- name: count_taken
+UPDATE job SET queued = queued - :count, batched = batched + :count WHERE id = :id
 
--- name: add_result
-INSERT INTO result (request_id, body) VALUES (?, ?)
+-- name: is_queued
+SELECT 1 FROM request WHERE id = :id AND state = 'queued'
+
+-- name: fail_queued
+UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message, result_id = :result_id
+ WHERE id = :id AND state = 'queued'
 
 -- name: spread
 SELECT spread FROM meta

@@ -38,7 +38,7 @@ SELECT custom_id, line FROM request
 
 -- name: results
 SELECT request.id, request.custom_id, request.state, result.body
-  FROM request LEFT JOIN result ON result.request_id = request.id
+  FROM request LEFT JOIN result ON result.id = request.result_id
  WHERE request.id > :above AND request.id <= :high AND request.state IN ('succeeded', 'failed', 'canceled')
  ORDER BY request.id LIMIT :limit
 
@@ -58,7 +58,7 @@ SELECT * FROM batch WHERE remote_id IN (SELECT value FROM json_each(:remote_ids)
 SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit
 
 -- name: request
-SELECT request.*, result.body FROM request LEFT JOIN result ON result.request_id = request.id
+SELECT request.*, result.input_tokens, result.output_tokens, result.body FROM request LEFT JOIN result ON result.id = request.result_id
  WHERE request.job_id = :id AND request.custom_id = :custom_id
 
 -- name: trips

@@ -1,0 +1,29 @@
+"""The result table: bodies in the order of their arrival; a request's row shows the number of its own.
+
+Results come shuffled. Filed by request, 1 kB bodies would dirty a page for each (measured: 50 against 20 us a result).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from orchestrator.store.queries import load
+
+SQL: Final = load("results")
+
+
+def store_results(rows: Iterable[tuple[int, int | None, int | None, bytes]], c: sqlite3.Connection) -> tuple[int, int]:
+    """Store rows of (request key, input tokens, output tokens, body). Returns the first and the last number.
+
+    The requests' rows must show these numbers in the same transaction.
+    """
+    first = c.execute(SQL["next_result"]).fetchone()[0]
+    stored = c.executemany(SQL["add_result"], [(number, *row) for number, row in enumerate(rows, first)]).rowcount
+    return first, first + stored - 1
+
+
+def store_result(key: int, body: bytes, c: sqlite3.Connection) -> int:
+    """Store one result; its number."""
+    return store_results([(key, None, None, body)], c)[0]
