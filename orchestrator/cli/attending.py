@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.asking_api import ApiSilent
-from orchestrator.cli.follow import LOOK_S, SANDBOX_LOOK_S, Looker, needs_person, timed_out
+from orchestrator.cli.follow import Looker, look_pause, needs_person, timed_out
 from orchestrator.domain.account import OTHER_ACCOUNT
 from orchestrator.domain.states import OVER, BatchState, JobState
 
@@ -49,7 +49,7 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
             _give_up(status, timedelta(seconds=loop.time() - began), patience)
             if trouble is not None and not orc.health.api_worked and loop.time() - began >= _seconds(patience.silence):
                 raise _silent(status, trouble)
-            await asyncio.sleep(SANDBOX_LOOK_S if status.sandbox else LOOK_S)
+            await asyncio.sleep(look_pause(loop.time() - began, sandbox=status.sandbox))
 
 
 def _give_up(status: JobStatus, stayed: timedelta, patience: Patience) -> None:

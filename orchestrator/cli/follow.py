@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.ports.commands import Reads
 
 #: A look costs a millisecond, so a person sees every change; ages cost a row per batch, so they are read less often.
-LOOK_S: Final = 0.5
-SANDBOX_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.5
+_SHORT_LOOK_S: Final = 0.1
 AGES_EVERY: Final = timedelta(seconds=2)
 #: Where there is no better one.
 _REMEDY: Final = "resume the job to go on"
@@ -37,6 +37,11 @@ class TimedOut(OrchestratorError):
 def pulse_of(settings: Settings, *, sandbox: bool) -> Pulse:
     """How the API's time runs beside ours."""
     return Pulse(now=datetime.now(UTC), speed=settings.sandbox.speed if sandbox else 1.0)
+
+
+def look_pause(stayed_s: float, *, sandbox: bool) -> float:
+    """Seconds to the next look: short at first, for a job that is soon over, and always in the sandbox's time."""
+    return _SHORT_LOOK_S if sandbox else min(_LOOK_S, max(_SHORT_LOOK_S, stayed_s / 20))
 
 
 class Looker:
@@ -62,14 +67,15 @@ def follow(
     looker: Looker, reader: FileReader, progress: Progress, *, timeout: timedelta | None, is_over: Callable[[Job], bool]
 ) -> JobStatus:
     """Show the job until *is_over* of it. Raises TimedOut."""
-    deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout.total_seconds()
     with progress:
         while True:
             status, ages, pulse = reader.read_now(looker.look)
             progress.show(status, ages, pulse)
             if is_over(status.job):
                 return status
-            pause = SANDBOX_LOOK_S if status.sandbox else LOOK_S
+            pause = look_pause(time.monotonic() - began, sandbox=status.sandbox)
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:

@@ -10,7 +10,7 @@ from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
 from orchestrator.domain.model import Batch
 from orchestrator.ports.store import BodyStore
 
-_SLICE: Final = 1024 * 1024
+_SLICE: Final = 256 * 1024
 
 
 class BatchBody:

@@ -29,7 +29,9 @@ class EngineCommands:
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
         """Read *source* into a job, whole or not at all."""
-        return await self._intake.take_in(source, new, terms)
+        taken = await self._intake.take_in(source, new, terms)
+        self._context.bell.ring()
+        return taken
 
     async def pause(self, job: JobId) -> bool:
         """Send nothing new."""
@@ -37,18 +39,23 @@ class EngineCommands:
 
     async def resume(self, job: JobId) -> bool:
         """Go on."""
-        return await self._context.store.control.resume(job, self._context.clock.now())
+        resumed = await self._context.store.control.resume(job, self._context.clock.now())
+        self._context.bell.ring()
+        return resumed
 
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
         now = self._context.clock.now()
         canceled = await self._context.store.control.cancel(job, now)
         await self._context.store.settle.finish_jobs(now)
+        self._context.bell.ring()
         return canceled
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again."""
-        return await self._context.store.control.retry(job, only, self._context.clock.now())
+        queued = await self._context.store.control.retry(job, only, self._context.clock.now())
+        self._context.bell.ring()
+        return queued
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from orchestrator.engine.bell import Bell
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.provider import Provider
@@ -60,3 +61,4 @@ class Context:
     entropy: Entropy
     settings: EngineSettings
     health: ApiHealth = field(default_factory=ApiHealth)
+    bell: Bell = field(default_factory=Bell)

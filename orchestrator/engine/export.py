@@ -11,7 +11,7 @@ from orchestrator.domain.output_lines import canceled_result, output_lines
 from orchestrator.ports.commands import Reader, Reads
 from orchestrator.ports.sink import Sink
 
-_PAGE: Final = 2000
+_PAGE: Final = 1000
 
 
 async def export(reader: Reader, job: JobId, sink: Sink) -> int:

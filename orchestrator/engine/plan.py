@@ -34,20 +34,21 @@ class PlanStage:
     async def tick(self, now: datetime) -> int:
         """Plan until nothing fits; how many batches were planned."""
         planned = 0
-        while True:
+        while candidates := _fair(await self._context.store.plan.plannable()):
             load = await self._context.store.plan.load()
             if not await self._has_room(load):
-                return planned
+                break
             moved: int | None = 0
-            for candidate in _fair(await self._context.store.plan.plannable()):
+            for candidate in candidates:
                 moved = await self._plan_one(candidate, load, now)
                 if moved is None:
                     return planned
                 if moved:
                     break
             if not moved:
-                return planned
+                break
             planned += moved
+        return planned
 
     async def _has_room(self, load: Load) -> bool:
         """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""

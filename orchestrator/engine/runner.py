@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from orchestrator.domain.errors import StoreFull
+from orchestrator.engine.bell import pause_or_ring
 from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
@@ -87,16 +88,19 @@ class Runner:
         await self._context.clock.sleep(_FULL_DISK)
 
     async def _every(self, tick: Tick, name: str) -> None:
-        """Tick, and wait: not at all after work was done, longer and longer while there is none."""
+        """Tick, and wait: longer and longer while there is nothing to do, but never past somebody else's move."""
         pause = _SHORTEST
         while True:
+            ring = self._context.bell.next
             try:
                 moved = await tick(self._context.clock.now())
             except StoreFull as exc:
                 await self._wait_for_space(name, exc)
                 continue
+            if moved:
+                self._context.bell.ring()
             pause = _SHORTEST if moved else min(pause * 2, self._longest())
-            await self._context.clock.sleep(pause)
+            await pause_or_ring(self._context.clock, pause, ring)
 
     def _longest(self) -> timedelta:
         """Idle pauses stay below the time between two looks, so that a short poll interval is kept."""

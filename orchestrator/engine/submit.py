@@ -82,12 +82,15 @@ class SubmitStage:
 
     async def _next(self, number: int) -> Batch | None:
         now = self._context.clock.now()
+        waiting = await self._context.store.submit.sendable(self._context.settings.max_uploads + 1)
+        if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
+            return None
         if await self._gates.is_shut(CREATE_GATE, now) or (number > 0 and await self._gates.tries(CREATE_GATE)):
             return None
         if await self._is_full():
             return None
-        for batch in await self._context.store.submit.sendable(self._context.settings.max_uploads + 1):
-            if batch.id not in self.active:
+        for batch in waiting:
+            if batch.id not in self.active:  # another slot may have been faster
                 self.active.add(batch.id)
                 return batch
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 1 << 18
 #: A thread that waits for a silent pipe looks this often whether it should stop; without it, Ctrl-C would hang.
 _LOOK_MS: Final = 200
 

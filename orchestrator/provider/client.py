@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATH: Final = "/v1/messages/batches"
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 18
 #: Makes the SDK (2.12) return before the body is read, as its own `with_streaming_response` does.
 _STREAMED: Final = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
 _REPEATABLE: Final = frozenset({408, 409})

@@ -13,8 +13,9 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
 from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
+from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
-from orchestrator.store.payload import encode_block
+from orchestrator.store.payload import cut_blocks, encode_block
 from orchestrator.store.queries import load
 from orchestrator.store.rows import join_betas, moved, named, record, to_job
 from orchestrator.store.times import to_text
@@ -140,10 +141,12 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
     if not moved(c, SQL["count_added"], {"id": job, "count": len(lines), "now": to_text(now)}):
         raise GuardRefused("the job takes no more requests", cause="it is over", hint="submit them as another job")
     first = request_id(job, total + 1)
-    params = [line.params for line in lines]
     rows = [(first + i, line.custom_id, line.line, len(line.params)) for i, line in enumerate(lines)]
-    c.executemany(SQL["add_request"], rows)
-    c.execute(SQL["add_payload"], {"first_id": first, "count": len(rows), "data": encode_block(params)})
+    insert_rows(c, SQL["add_request"], rows)
+    at = int(first)
+    for block in cut_blocks([line.params for line in lines]):
+        c.execute(SQL["add_payload"], {"first_id": at, "count": len(block), "data": encode_block(block)})
+        at += len(block)
 
 
 def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tuple[list[InputLine], list[Duplicate]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final, Self
 
@@ -18,8 +18,21 @@ import zstandard
 from orchestrator.domain.errors import StoreError
 
 _LEVEL: Final = 1
+#: Level 1 looks back 512 KiB: a larger block finds nothing more to share, and every upload holds one, opened.
+BLOCK_BYTES: Final = 512 * 1024
 #: A block holds one chunk of intake: 4 MiB of params, or one larger request, which fits a body of 256 MB.
 _MOST_BYTES: Final = 512 * 1024 * 1024
+
+
+def cut_blocks(params: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """*params* in runs of about `BLOCK_BYTES`, so that opening a block never takes much memory."""
+    start = size = 0
+    for end, one in enumerate(params):
+        if size and size + len(one) > BLOCK_BYTES:
+            yield params[start:end]
+            start, size = end, 0
+        size += len(one)
+    yield params[start:]
 
 
 def encode_block(params: Sequence[bytes]) -> bytes:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from orchestrator.store.bulk import insert_rows
 from orchestrator.store.queries import load
 
 SQL: Final = load("results")
@@ -19,9 +20,10 @@ def store_results(rows: Iterable[tuple[int, int | None, int | None, bytes]], c: 
 
     The requests' rows must show these numbers in the same transaction.
     """
-    first = c.execute(SQL["next_result"]).fetchone()[0]
-    stored = c.executemany(SQL["add_result"], [(number, *row) for number, row in enumerate(rows, first)]).rowcount
-    return first, first + stored - 1
+    first: int = c.execute(SQL["next_result"]).fetchone()[0]
+    numbered = [(number, *row) for number, row in enumerate(rows, first)]
+    insert_rows(c, SQL["add_result"], numbered)
+    return first, first + len(numbered) - 1
 
 
 def store_result(key: int, body: bytes, c: sqlite3.Connection) -> int:

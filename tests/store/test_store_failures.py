@@ -87,8 +87,9 @@ def test_a_damaged_file_and_a_file_that_is_none_are_said(tmp_path: Path) -> None
     make(path)
     with closing(connect_writer(path)) as c:
         in_transaction(lambda c: c.executemany("INSERT INTO pair VALUES (?, 1)", [(i,) for i in range(5000)]), c)
+        kept = 2 * c.execute("PRAGMA page_size").fetchone()[0]
     content = bytearray(path.read_bytes())
-    content[8192:] = bytes(b ^ 0x5A for b in content[8192:])
+    content[kept:] = bytes(b ^ 0x5A for b in content[kept:])
     path.write_bytes(content)
     with closing(connect_writer(path)) as c, pytest.raises(StoreError, match="damaged"):
         in_transaction(count, c)
