@@ -11,7 +11,7 @@ DEV := $(VENV)/.installed-dev
 PROOF := PYTHONPATH=tests:. $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench proof proof-report proof-replay proof-selftest fault-matrix clean
+.PHONY: help demo test check format bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,12 @@ format: $(DEV)  ## put the code into its form, and repair what can be repaired
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV)  ## run every benchmark in benchmarks/
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+WORK ?=
+bench: $(DEV)  ## run every benchmark and write benchmarks/README.md's tables (hours, 20 GB: WORK=/a/large/disk)
+	$(BIN)/python -m benchmarks all $(if $(WORK),--work "$(WORK)")
+
+bench-quick: $(DEV)  ## two minutes of benchmarks: prints how each target is met, writes nothing
+	$(BIN)/python -m benchmarks quick $(if $(WORK),--work "$(WORK)")
 
 MINUTES ?= 60
 proof: $(DEV)  ## the long tier of the proof, some MINUTES (60): worlds, kills, windows, planted bugs

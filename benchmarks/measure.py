@@ -28,6 +28,9 @@ PROGRAM: Final = str(Path(sys.executable).with_name("orchestrator"))
 #: Variables that would change what a child does.
 _UNSET: Final = ("ANTHROPIC_", "ORCHESTRATOR_", "CLAUDE_")
 
+#: What is being measured now.
+_running: Final[set[subprocess.Popen[bytes]]] = set()
+
 
 class CommandFailed(RuntimeError):
     """A measured command ended with another exit code than 0, or not in time."""
@@ -69,7 +72,7 @@ def start(
     command: Sequence[str], *, env: Mapping[str, str], stderr: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     """Start *command* with *env* on top of a clean environment; `ended` takes its figures."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         env={**clean_env(), **env},
         stdin=subprocess.DEVNULL,
@@ -77,11 +80,14 @@ def start(
         stderr=stderr,
         cwd=ROOT,
     )
+    _running.add(process)
+    return process
 
 
 def ended(process: subprocess.Popen[bytes], started: float) -> Cost:
     """Wait for *process*, which was started at *started* (monotonic), and ask the system what it took."""
     _, status, usage = os.wait4(process.pid, 0)
+    _running.discard(process)
     wall_s = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     return Cost(
@@ -107,15 +113,29 @@ def median(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def taking_turns(sides: Mapping[str, Callable[[], Cost]], *, rounds: int, warm_up: bool = True) -> dict[str, Cost]:
-    """The median cost of each side. They take turns, so that all see the same machine; a warm-up does not count."""
+def taking_turns(sides: Mapping[str, Callable[[], Cost]], *, rounds: int, warm_ups: int = 1) -> dict[str, Cost]:
+    """The median cost of each side. They take turns, so that all see the same machine; the warm-ups do not count."""
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
-    for turn in range(rounds + warm_up):
+    for turn in range(rounds + warm_ups):
         for name, side in sides.items():
             cost = side()
-            if turn >= warm_up:
+            if turn >= warm_ups:
                 costs[name].append(cost)
     return {name: median(found) for name, found in costs.items()}
+
+
+def figures(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> dict[str, float]:
+    """What a module of the harness measured in a process of its own: it prints one JSON object.
+
+    Raises CommandFailed.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    whole_env = {**clean_env(), **({} if env is None else env)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, env=whole_env, check=False)
+    if done.returncode != 0:
+        raise CommandFailed(f"exit {done.returncode}: {' '.join(command)}")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 @contextmanager
@@ -128,11 +148,23 @@ def api(
     command += [] if reply is None else ["--reply", reply]
     env = {**clean_env(), "MALLOC_ARENA_MAX": "1"}  # a body that is done with goes back at once
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env) as process:
+        leaving = threading.Event()
+        threading.Thread(target=_watch, args=(process, leaving), daemon=True).start()
         try:
             assert process.stdout is not None
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
+            leaving.set()
             process.kill()
+
+
+def _watch(process: subprocess.Popen[str], leaving: threading.Event) -> None:
+    """Should the API die before its time: say so and end what is measured, which would wait for it for hours."""
+    code = process.wait()
+    if not leaving.is_set():
+        print(f"the local API has ended by itself: exit {code}", file=sys.stderr)
+        for waiting in list(_running):
+            waiting.kill()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +185,12 @@ def calls(base_url: str) -> Calls:
 def forget_calls(base_url: str) -> None:
     """Start the API's count of calls again."""
     asked = urllib.request.Request(f"{base_url}/calls", method="DELETE")  # noqa: S310 - our own URL
+    urllib.request.urlopen(asked, timeout=30).close()  # noqa: S310
+
+
+def end_batches(base_url: str) -> None:
+    """Let every batch at the local API end now."""
+    asked = urllib.request.Request(f"{base_url}/end", method="POST")  # noqa: S310 - our own URL
     urllib.request.urlopen(asked, timeout=30).close()  # noqa: S310
 
 

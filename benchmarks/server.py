@@ -6,7 +6,8 @@ Prints its port, then serves until it is killed. A thread per connection on bloc
 custom_ids are kept, as one bytes object, and its result lines are made while they are sent. Batches end the moment
 they are made, or after SECONDS. Nothing is checked but what a client could get wrong unnoticed (ids, their number, the
 size of a body); nothing survives the process. Beside the API there are `GET /calls` (how many calls each route had, and
-when the first came, in seconds of CLOCK_MONOTONIC, which is the same for all processes) and `DELETE /calls`.
+when the first came, in seconds of CLOCK_MONOTONIC, which is the same for all processes), `DELETE /calls`, and
+`POST /end`, which ends every batch now.
 Source of the headers: live captures.
 """
 
@@ -53,7 +54,7 @@ class Connection(socketserver.StreamRequestHandler):
         name, _, action = path.removeprefix(BATCHES).strip("/").partition("/")
         route = f"{method} {BATCHES}{'/{id}' if name else ''}{'/' + action if action else ''}"
         machine, host = self.machine, headers.get("host", "127.0.0.1")
-        if path != "/calls":
+        if path not in {"/calls", "/end"}:
             machine.calls.note(route if path.startswith(BATCHES) else f"{method} {path}")
         body = _body(self.rfile, headers)  # read it all before answering: a client may not listen earlier
         try:
@@ -68,6 +69,9 @@ class Connection(socketserver.StreamRequestHandler):
         self, method: str, path: str, names: tuple[str, str], query: dict[str, list[str]], said: tuple[bytes, str]
     ) -> object:
         machine, (name, action), (body, host) = self.machine, names, said
+        if path == "/end":
+            machine.end_all()
+            return {}
         if path == "/calls":
             if method == "DELETE":
                 machine.calls = Calls()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -145,6 +145,12 @@ class Machine:
         self._batches: list[Batch] = []
         self._deleted: set[int] = set()
         self._total = 0
+
+    def end_all(self) -> None:
+        """Let every batch end that has not."""
+        with self._lock:
+            now = datetime.now(UTC)
+            self._batches = [replace(batch, ends_at=min(batch.ends_at, now)) for batch in self._batches]
 
     def create(self, body: bytes, host: str) -> dict[str, object]:
         """Keep the ids of a new batch."""

@@ -1,0 +1,120 @@
+"""The calls into the store that the harness makes past the commands: the one file to mend when a facet changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.ids import JobId, Nonce
+from orchestrator.domain.model import Batch, NewJob, ResultRow, Settled
+from orchestrator.domain.output_lines import output_lines
+from orchestrator.domain.packing import Caps, pack
+from orchestrator.domain.params import Rules
+from orchestrator.domain.result_lines import ResultLine, decode_lines
+from orchestrator.engine.body import BatchBody
+from orchestrator.inputs import JsonLinesSource, open_source
+from orchestrator.ports.source import InputLine
+from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Reads, Store
+
+NOW: Final = datetime(2026, 11, 23, tzinfo=UTC)
+#: Every wire id of the batch made here starts with it.
+NONCE: Final = "a" * 20
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Store]:
+    """A store, owned by this process."""
+    store = await Store.open(path, lock=Lock.take(path), now=NOW, sandbox=False)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def lines_of(source: Path) -> JsonLinesSource:
+    """The program's own reader."""
+    return open_source(str(source), rules=Rules(api_version="2023-06-01"), max_line_bytes=1_000_000)
+
+
+async def intake(store: Store, source: Path) -> JobId:
+    """Read *source* into a new job."""
+    new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
+    job = await store.intake.begin(new, "bench-1", NOW)
+    reading = lines_of(source)
+    async for chunk in reading.chunks():
+        await store.intake.add(job.id, [line for line in chunk if isinstance(line, InputLine)], NOW)
+    await store.intake.finish(job.id, reading.content_hash, reading.size_bytes, NOW)
+    return job.id
+
+
+async def sent_batch(store: Store, job: JobId) -> Batch:
+    """All of *job* in one batch whose intent to send is stored."""
+    found = pack(await store.plan.queued(job, 100_000), Caps(requests=100_000, size_bytes=256_000_000))
+    await store.plan.plan(await store.control.get(job), found, Nonce(NONCE), NOW)
+    (planned,) = await store.submit.sendable(1)
+    sent = await store.submit.intend(planned, None, Meta(date=NOW), NOW)
+    assert sent is not None, "the batch moved under us"
+    return sent
+
+
+async def ended_batch(store: Store, job: JobId) -> Batch:
+    """All of *job* in one batch that the API says has ended; every fiftieth request has expired."""
+    sent = await sent_batch(store, job)
+    expired = sent.count // 50
+    counts = Counts(succeeded=sent.count - expired, expired=expired)
+    remote = RemoteBatch(
+        id="msgbatch_1", status=RemoteStatus.ENDED, counts=counts, created_at=NOW, expires_at=NOW, ended_at=NOW
+    )
+    await store.submit.accept(sent, remote, Meta(date=NOW), NOW)
+    (watched,) = await store.poll.watched()
+    await store.poll.ended(watched, remote, NOW)
+    (batch,) = await store.collect.to_collect(NOW, 1)
+    return batch
+
+
+async def collect(store: Store, batch: Batch, pieces: Iterable[bytes]) -> None:
+    """Store every line, check that all came, settle."""
+    for piece in pieces:
+        await store.collect.store_lines(batch, [settled(line) for line in decoded(piece)], NOW)
+    progress = await store.collect.progress(batch)
+    assert progress.seen == batch.count, "results are missing"
+    await store.collect.collected(batch, NOW)
+    (done,) = await store.settle.to_settle()
+    while await store.settle.settle(done, 1, NOW) is not None:
+        pass
+    await store.settle.finish_jobs(NOW)
+
+
+def decoded(piece: bytes) -> list[ResultLine]:
+    """The program's own decoder."""
+    return [line for line in decode_lines(piece) if isinstance(line, ResultLine)]
+
+
+def settled(line: ResultLine) -> Settled:
+    """A line as the collect stage hands it over."""
+    number = int(line.wire_id.rpartition("-")[2])
+    outcome = "succeeded" if line.kind == "succeeded" else "again"
+    return Settled(number, line.kind, outcome, line.result, None, None, None, line.input_tokens, line.output_tokens)
+
+
+async def export(store: Store, job: JobId, target: Path) -> None:
+    """Write the output file in the order of the input, page by page."""
+    above = 0
+    with target.open("wb") as out:
+        while rows := await store.read_bulk(_page(job, above)):
+            above = rows[-1].number
+            out.write(output_lines((row.custom_id, row.body if row.body is not None else b"{}") for row in rows))
+
+
+def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
+    return lambda reads: reads.results(job, above=above, limit=1000)
+
+
+def body_of(store: Store, batch: Batch) -> BatchBody:
+    """The bytes of its create, out of the store."""
+    return BatchBody(store.body, batch)
