@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import inputs, program
-from benchmarks.measure import api, calls, ended, forget_calls, start
+from benchmarks.measure import api, calls, ended, forget_calls, kill, start
 from benchmarks.outcome import Options, Outcome, Part
 
 _CREATE: Final = "POST /v1/messages/batches"
@@ -69,7 +69,7 @@ def _waiting(options: Options, batches: int, *, pace_s: float, looks: int) -> _W
             time.sleep(_SETTLE_S)  # the answers are stored, and what follows an upload has passed
             return _watched(base_url, process.pid, looks * pace_s)
         finally:
-            process.kill()
+            kill(process)
             ended(process, started)
 
 

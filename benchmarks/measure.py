@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str], timeout_s: float = 36
     with tempfile.TemporaryFile() as errors:
         started = time.monotonic()
         process = start(command, env=env, stderr=errors.fileno())
-        alarm = threading.Timer(timeout_s, process.kill)
+        alarm = threading.Timer(timeout_s, kill, (process,))
         alarm.start()
         try:
             cost = ended(process, started)
@@ -82,6 +83,12 @@ def start(
     )
     _running.add(process)
     return process
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL, and nothing else: `Popen.kill` may take the figures that `ended` waits for."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def ended(process: subprocess.Popen[bytes], started: float) -> Cost:
@@ -131,10 +138,13 @@ def figures(module: str, *arguments: str, env: Mapping[str, str] | None = None) 
     """
     command = [sys.executable, "-m", module, *arguments]
     whole_env = {**clean_env(), **({} if env is None else env)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, env=whole_env, check=False)
-    if done.returncode != 0:
-        raise CommandFailed(f"exit {done.returncode}: {' '.join(command)}")
-    found: dict[str, float] = json.loads(done.stdout)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=whole_env) as process:
+        _running.add(process)
+        said, _ = process.communicate()
+        _running.discard(process)
+    if process.returncode != 0:
+        raise CommandFailed(f"exit {process.returncode}: {' '.join(command)}")
+    found: dict[str, float] = json.loads(said)
     return found
 
 
@@ -164,7 +174,7 @@ def _watch(process: subprocess.Popen[str], leaving: threading.Event) -> None:
     if not leaving.is_set():
         print(f"the local API has ended by itself: exit {code}", file=sys.stderr)
         for waiting in list(_running):
-            waiting.kill()
+            kill(waiting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

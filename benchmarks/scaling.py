@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import inputs, program
-from benchmarks.measure import PROGRAM, Cost, api, calls, ended, forget_calls, median, run, start
+from benchmarks.measure import PROGRAM, Cost, api, calls, ended, forget_calls, kill, median, run, start
 from benchmarks.outcome import Options, Outcome, Part
 
 _CREATE: Final = "POST /v1/messages/batches"
@@ -99,7 +99,7 @@ def _first_call_s(source: Path, store: Path) -> float:
             program.wait_until(lambda: _CREATE in calls(base_url).count, timeout_s=_TIMEOUT_S)
             time.sleep(0.5)
         finally:
-            process.kill()
+            kill(process)
             ended(process, started)
         time.sleep(0.2)  # what was on its way has arrived
         forget_calls(base_url)
@@ -108,7 +108,7 @@ def _first_call_s(source: Path, store: Path) -> float:
         try:
             program.wait_until(lambda: calls(base_url).first_s is not None, timeout_s=_TIMEOUT_S)
         finally:
-            process.kill()
+            kill(process)
             ended(process, started)
         first_s = calls(base_url).first_s
     assert first_s is not None
