@@ -50,6 +50,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ids", choices=("sequential", "uuid"), default="sequential", help="custom_ids in `scaling`")
     parser.add_argument("--work", type=Path, help="a folder on a large disk for temporary files")
+    parser.add_argument("--only", default="", help="in `peers`: names, with commas; prints figures, writes nothing")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round; print figures, write nothing")
     return parser.parse_args()
 
@@ -75,12 +76,13 @@ def _one(options: argparse.Namespace) -> None:
     if options.sizes is not None:
         sizes = tuple(int(size) for size in options.sizes.split(","))
     rounds = 1 if options.quick else options.rounds
+    only = tuple(name for name in options.only.split(",") if name)
     started = time.monotonic()
     with _folder(options.work) as work:
-        outcome = part.measure(Options(work=work, sizes=sizes, rounds=rounds, ids=options.ids))
+        outcome = part.measure(Options(work=work, sizes=sizes, rounds=rounds, ids=options.ids, only=only))
     if options.quick:
         print(json.dumps(outcome.figures))
-    else:
+    elif not only:  # a part of a table does not replace the whole
         report.write(part.name, outcome, rounds=rounds, command=_command())
         report.render()
     print(report.table(outcome.columns, outcome.rows), file=sys.stderr)

@@ -21,6 +21,7 @@ class Options:
     sizes: tuple[int, ...]
     rounds: int = 5
     ids: str = "sequential"
+    only: tuple[str, ...] = ()  #: which of the peers; empty: all
 
     def rounds_at(self, size: int) -> int:
         """How often a run over *size* requests is measured."""
