@@ -54,7 +54,8 @@ async def intake(store: Store, source: Path) -> JobId:
 
 async def sent_batch(store: Store, job: JobId) -> Batch:
     """All of *job* in one batch whose intent to send is stored."""
-    found = pack(await store.plan.queued(job, 100_000), Caps(requests=100_000, size_bytes=256_000_000))
+    caps = Caps(requests=100_000, size_bytes=256_000_000)
+    found = await store.plan.queued(job, 100_000, lambda rows: pack(rows, caps))
     await store.plan.plan(await store.control.get(job), found, Nonce(NONCE), NOW)
     (planned,) = await store.submit.sendable(1)
     sent = await store.submit.intend(planned, None, Meta(date=NOW), NOW)
