@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
 from orchestrator.domain.output_lines import input_line
+from orchestrator.engine.ahead import ahead
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import TakenIn, Terms
@@ -45,8 +46,8 @@ class Intake:
         return f"{kept[:40] if kept else 'job'}-{self._entropy.nonce()[:6]}"
 
     async def _read(self, job: Job, source: Source, reading: _Reading) -> None:
-        chunks = cast("Any", source.chunks())
-        async with aclosing(chunks):
+        # Reading and checking the next chunk, and storing this one, take about as long, each in its own thread.
+        async with aclosing(ahead(cast("Any", source.chunks()))) as chunks:
             async for chunk in chunks:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
                 problems = [item for item in chunk if isinstance(item, Problem)]

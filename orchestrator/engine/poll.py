@@ -44,11 +44,15 @@ class PollStage:
     async def tick(self, now: datetime) -> int:
         """One look if one is due; how many batches moved."""
         moved = await self._cancel(now)
+        if self._next_look is not None and now < self._next_look:  # a thousand batches are not read to find that out
+            if not await self._context.store.poll.is_watching():
+                self._next_look = None
+            return moved
         batches = await self._context.store.poll.watched()
         if not batches:
             self._next_look = None
             return moved
-        if (self._next_look is not None and now < self._next_look) or await self._gates.is_shut(READ_GATE, now):
+        if await self._gates.is_shut(READ_GATE, now):
             return moved
         try:
             moved += await self._look(batches, now)

@@ -145,6 +145,10 @@ class PollStore(Protocol):
         """Batches the API works on, newest first."""
         ...
 
+    async def is_watching(self) -> bool:
+        """Whether there is any such batch."""
+        ...
+
     async def to_cancel(self) -> list[Batch]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
         ...

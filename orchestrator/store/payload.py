@@ -20,15 +20,17 @@ from orchestrator.domain.errors import StoreError
 _LEVEL: Final = 1
 #: Level 1 looks back 512 KiB: a larger block finds nothing more to share, and every upload holds one, opened.
 BLOCK_BYTES: Final = 512 * 1024
+#: What large requests share (a long prompt) is stored once a block, so a block has at least so many of them.
+_LEAST_REQUESTS: Final = 64
 #: A block holds one chunk of intake: 4 MiB of params, or one larger request, which fits a body of 256 MB.
 _MOST_BYTES: Final = 512 * 1024 * 1024
 
 
 def cut_blocks(params: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """*params* in runs of about `BLOCK_BYTES`, so that opening a block never takes much memory."""
+    """*params* in runs of about `BLOCK_BYTES`: opening a block takes little memory, and one block has many requests."""
     start = size = 0
     for end, one in enumerate(params):
-        if size and size + len(one) > BLOCK_BYTES:
+        if size + len(one) > BLOCK_BYTES and end - start >= _LEAST_REQUESTS:
             yield params[start:end]
             start, size = end, 0
         size += len(one)

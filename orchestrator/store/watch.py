@@ -28,6 +28,10 @@ class SqlitePoll:
         """Batches the API works on, newest first."""
         return await self._batches("watched")
 
+    async def is_watching(self) -> bool:
+        """Whether there is any such batch."""
+        return await self._db.read(lambda c: c.execute(SQL["is_watching"]).fetchone() is not None)
+
     async def to_cancel(self) -> list[Batch]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
         return await self._batches("to_cancel")

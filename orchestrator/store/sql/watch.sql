@@ -2,10 +2,14 @@
 -- Batches the API works on.
 SELECT * FROM batch WHERE state IN ('in_progress', 'canceling') ORDER BY created_at DESC
 
+-- name: is_watching
+SELECT 1 FROM batch WHERE state IN ('in_progress', 'canceling') LIMIT 1
+
 -- name: to_cancel
--- Batches of canceled jobs that the API has not been asked to cancel yet.
-SELECT batch.* FROM batch JOIN job ON job.id = batch.job_id
- WHERE batch.state = 'in_progress' AND batch.cancel_asked_at IS NULL AND job.state = 'canceling'
+-- Batches of canceled jobs that the API has not been asked to cancel yet. CROSS JOIN: from the few canceled jobs to their
+-- batches, not from every batch in progress to its job.
+SELECT batch.* FROM job CROSS JOIN batch ON batch.job_id = job.id
+ WHERE job.state = 'canceling' AND batch.state = 'in_progress' AND batch.cancel_asked_at IS NULL
 
 -- name: asked_to_cancel
 UPDATE batch SET state = 'canceling', cancel_asked_at = :now, fence = fence + 1
