@@ -128,11 +128,12 @@ class Concluded(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """A line whose custom_id the job has already, at `first_line`."""
+    """A line whose custom_id the job has already, at `first_line`. params: the beginning of its own, to show it."""
 
     line: int
     custom_id: str
     first_line: int
+    params: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

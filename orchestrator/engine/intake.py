@@ -35,6 +35,7 @@ class Intake:
         reading = _Reading(terms)
         try:
             await self._read(job, source, reading)
+            await self._find_repeats(job, source, reading)
             return await self._conclude(job, source, new, reading)
         except BaseException:
             await self._store.discard(job.id)
@@ -52,13 +53,23 @@ class Intake:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
                 problems = [item for item in chunk if isinstance(item, Problem)]
                 if lines and not reading.is_lost:
-                    duplicates = await self._store.add(job.id, lines, self._clock.now())
-                    problems += _duplicates(source, lines, duplicates)
-                    reading.taken += len(lines) - len(duplicates)
+                    await self._store.add(job.id, lines, self._clock.now())
+                    reading.taken += len(lines)
                 if problems:
                     reading.note(problems)
                     if not reading.is_lost:
                         await self._store.add_refused(job.id, problems)
+
+    async def _find_repeats(self, job: Job, source: Source, reading: _Reading) -> None:
+        """Only the whole import shows which custom ids come twice: the later ones are problems of their lines."""
+        after: str | None = ""
+        while after is not None:
+            duplicates, after = await self._store.repeated(job.id, after, leave_out=reading.terms.skip_bad)
+            problems = [_repeated(source, duplicate) for duplicate in duplicates]
+            reading.note(problems)
+            reading.taken -= len(duplicates)
+            if problems and not reading.is_lost:
+                await self._store.add_refused(job.id, problems)
 
     async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> TakenIn:
         """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
@@ -100,12 +111,11 @@ class _Reading:
         return self._whole or (self._count > 0 and not self.terms.skip_bad)
 
     def note(self, problems: list[Problem]) -> None:
-        """Count problems and keep the first of them."""
+        """Count problems and keep the first of them, by their lines: repeated ids are told in another order."""
         self._count += len(problems)
         self._whole = self._whole or any(problem.line == _WHOLE_FILE for problem in problems)
         self.refused.update(problem.line for problem in problems)
-        room = self.terms.max_problems - len(self._problems)
-        self._problems += problems[: max(room, 0)]
+        self._problems = sorted(self._problems + problems, key=_line_of)[: self.terms.max_problems]
 
     def outcome(self, job: Job | None, *, attached: bool) -> TakenIn:
         """What became of it."""
@@ -127,16 +137,16 @@ def _changed(source: Source, old: Job) -> InputError:
     )
 
 
-def _duplicates(source: Source, lines: list[InputLine], duplicates: list[Duplicate]) -> list[Problem]:
-    """Lines whose custom_id is taken, with both line numbers; `raw` is the request again, as it can be handed in."""
-    by_line = {line.line: line for line in lines}
-    return [
-        Problem(
-            line=duplicate.line,
-            field="custom_id",
-            message=f"{duplicate.custom_id!r} is taken by {source.name}:{duplicate.first_line}",
-            remedy="give every request of a job a custom_id of its own",
-            raw=input_line(duplicate.custom_id, by_line[duplicate.line].params)[:_RAW_BYTES],
-        )
-        for duplicate in duplicates
-    ]
+def _repeated(source: Source, duplicate: Duplicate) -> Problem:
+    """A line whose custom_id is taken, with both line numbers; `raw` is the request as it can be handed in again."""
+    return Problem(
+        line=duplicate.line,
+        field="custom_id",
+        message=f"{duplicate.custom_id!r} is taken by {source.name}:{duplicate.first_line}",
+        remedy="give every request of a job a custom_id of its own",
+        raw=input_line(duplicate.custom_id, duplicate.params)[:_RAW_BYTES],
+    )
+
+
+def _line_of(problem: Problem) -> int:
+    return problem.line

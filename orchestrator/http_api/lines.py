@@ -13,7 +13,7 @@ One record per line (`b"\n"` occurs in none of them), its kind is its first byte
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -75,7 +75,7 @@ def encoded_items(items: Sequence[InputLine | Problem]) -> bytes:
 
 def numbered_on(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
     """*items* with line numbers that go on from *above*: in a job that grows, no two requests share one."""
-    return [replace(item, line=above + place) for place, item in enumerate(items, start=1)]
+    return [msgspec.structs.replace(item, line=above + place) for place, item in enumerate(items, start=1)]
 
 
 def _record(item: InputLine | Problem) -> bytes:

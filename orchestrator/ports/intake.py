@@ -23,8 +23,15 @@ class IntakeStore(Protocol):
         """A new job, importing; nothing of it is planned before `finish`."""
         ...
 
-    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
-        """Store the next requests of *job*; lines whose custom_id it has already are left out and returned."""
+    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
+        """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
+        ...
+
+    async def repeated(self, job: JobId, after: str, *, leave_out: bool) -> tuple[list[Duplicate], str | None]:
+        """The next requests of an import whose custom_id an earlier one has, in the order of the ids above *after*.
+
+        leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
+        """
         ...
 
     async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:

@@ -15,6 +15,7 @@ from orchestrator.domain.outcome import Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.store.bulk import ROWS_PER_STATEMENT
 from orchestrator.store.connection import Database
+from orchestrator.store.known_ids import find_many
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result, store_results
 from orchestrator.store.rows import moved, named, record, to_batch, to_job
@@ -39,9 +40,8 @@ class SqliteCollect:
 
     async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
         """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
-        values = {"job_id": job, "custom_ids": json.dumps(list(custom_ids))}
-        rows = await self._db.read(lambda c: c.execute(SQL["numbers"], values).fetchall())
-        return {custom_id: number_of(RequestId(key)) for custom_id, key in rows}
+        found = await self._db.read(partial(find_many, job, custom_ids))
+        return {custom_id: number_of(request) for custom_id, request in found.items()}
 
     async def store_lines(self, batch: Batch, lines: Sequence[Settled], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""

@@ -9,18 +9,23 @@ from functools import partial
 from typing import Final
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
+from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
 from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
-from orchestrator.store.payload import cut_blocks, encode_block
+from orchestrator.store.known_ids import RUN, Known, Repeat, append_run, find, forget, forget_run, grow, repeats
+from orchestrator.store.payload import Block, cut_blocks, encode_block
 from orchestrator.store.queries import load
 from orchestrator.store.rows import join_betas, moved, named, record, to_job
+from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.times import to_text
 
 SQL: Final = load("intake")
+#: How many repeats are told, or left out, in one step, and how much of each is shown.
+_REPEATS_AT_ONCE: Final = 500
+_SHOWN_BYTES: Final = 64 * 1024
 
 
 class SqliteIntake:
@@ -28,24 +33,38 @@ class SqliteIntake:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._unsorted: dict[JobId, list[Known]] = {}  # custom ids of imports that do not fill a run yet
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
         """A new job, importing; nothing of it is planned before `finish`."""
         return await self._db.write(partial(_begin, new, public_id, now))
 
-    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
-        """Store the next requests of *job*; lines whose custom_id it has already are left out and returned."""
-        try:
-            await self._db.write(partial(_insert, job, lines, now))
-        except sqlite3.IntegrityError as exc:
-            if exc.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
-                raise
-            return await self._db.write(partial(_add_fresh, job, lines, now))
-        return []
+    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
+        """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
+        first = await self._db.write(partial(_insert, job, lines, now))
+        unsorted = self._unsorted.setdefault(job, [])
+        unsorted.extend((line.custom_id, first + place) for place, line in enumerate(lines))
+        if len(unsorted) >= RUN:
+            await self._sort(job)
+
+    async def repeated(self, job: JobId, after: str, *, leave_out: bool) -> tuple[list[Duplicate], str | None]:
+        """The next requests of an import whose custom_id an earlier one has, in the order of the ids above *after*.
+
+        leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
+        """
+        await self._sort(job)
+        if leave_out:
+            return await self._db.write(partial(_leave_out, job, after))
+        return await self._db.read_bulk(partial(_repeated, job, after))
 
     async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
         return await self._db.write(partial(_extend, job, lines, now))
+
+    async def _sort(self, job: JobId) -> None:
+        """Store the ids that were gathered as a run. An import that dies before is discarded by the next start."""
+        if unsorted := self._unsorted.pop(job, []):
+            await self._db.write(partial(append_run, job, unsorted))
 
     async def close_open(self, job: JobId, now: datetime) -> bool:
         """No more requests will come: the job may finish."""
@@ -58,6 +77,7 @@ class SqliteIntake:
 
     async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
         """The whole input is in: the job runs from here on."""
+        await self._sort(job)
         return await self._db.write(partial(_finish, job, content_hash, size_bytes, now))
 
     async def conclude(
@@ -68,10 +88,12 @@ class SqliteIntake:
         Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
         it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
         """
+        await self._sort(job)
         return await self._db.write(partial(_conclude, job, new, content_hash, size_bytes, now))
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
+        self._unsorted.pop(job, None)
         while await self._db.write(partial(_discard_some, job)):
             pass
 
@@ -105,26 +127,57 @@ def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) ->
     return job
 
 
-def _add_fresh(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
-    """Store the lines whose custom_id is new to the job; the others are returned.
-
-    Asked line by line, so only for a chunk that has a duplicate; in a transaction of its own, not after a savepoint:
-    SQLite 3.40 would walk its in-memory journal after every row.
-    """
-    fresh, duplicates = _sift(job, lines, c)
-    if fresh:
-        _insert(job, fresh, now, c)
-    return duplicates
-
-
 def _extend(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
-    _, state, still_open = c.execute(SQL["total"], {"id": job}).fetchone()
+    state, still_open = c.execute(SQL["job_state"], {"id": job}).fetchone()
     if not still_open or state not in {"running", "paused"}:
         raise GuardRefused("the job takes no more requests", cause=f"it is {state}", hint="submit them as another job")
-    _, duplicates = _sift(job, lines, c)
-    if not duplicates:
-        _insert(job, lines, now, c)
+    if duplicates := _known_already(job, lines, c):
+        return duplicates
+    first = _insert(job, lines, now, c)
+    grow(job, [(line.custom_id, first + place) for place, line in enumerate(lines)], c)
+    return []
+
+
+def _known_already(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> list[Duplicate]:
+    """Those of *lines* whose custom_id the job has, or an earlier one of them."""
+    earlier: dict[str, int] = {}
+    duplicates: list[Duplicate] = []
+    for line in lines:
+        request = find(job, line.custom_id, c)
+        first = earlier.setdefault(line.custom_id, line.line) if request is None else _line(request, c)
+        if request is not None or first != line.line:
+            duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first, params=line.params))
     return duplicates
+
+
+def _line(request: RequestId, c: sqlite3.Connection) -> int:
+    line: int = c.execute(SQL["line"], (request,)).fetchone()[0]
+    return line
+
+
+def _repeated(job: JobId, after: str, c: sqlite3.Connection) -> tuple[list[Duplicate], str | None]:
+    found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
+    return [_duplicate(one, c) for one in found], go_on
+
+
+def _leave_out(job: JobId, after: str, c: sqlite3.Connection) -> tuple[list[Duplicate], str | None]:
+    """The same, and the requests are gone; their params stay in their block, of which nobody asks for them."""
+    found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
+    duplicates = [_duplicate(one, c) for one in found]
+    forget(job, found, c)
+    c.executemany(SQL["leave_out"], [(one.request,) for one in found])
+    return duplicates, go_on
+
+
+def _duplicate(repeat: Repeat, c: sqlite3.Connection) -> Duplicate:
+    line, size_bytes = c.execute(SQL["line"], (repeat.request,)).fetchone()
+    block = Block.of(repeat.request, c.execute(SUBMIT_SQL["block_of"], {"id": repeat.request}).fetchone())
+    return Duplicate(
+        line=line,
+        custom_id=repeat.custom_id,
+        first_line=_line(repeat.first, c),
+        params=block.params(repeat.request, size_bytes)[:_SHOWN_BYTES],
+    )
 
 
 def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
@@ -134,34 +187,23 @@ def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
     return True
 
 
-def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> None:
-    total, _, _ = c.execute(SQL["total"], {"id": job}).fetchone()
-    if total + len(lines) > MAX_NUMBER:
+def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> RequestId:
+    """Store *lines* as the job's next requests, one after the other; the first of them."""
+    span = {"low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
+    last = c.execute(SQL["last"], span).fetchone()[0]
+    number = 1 if last is None else number_of(RequestId(last)) + 1
+    if number + len(lines) > MAX_NUMBER:
         raise OverflowError("a job holds at most 4,294,967,295 requests")
     if not moved(c, SQL["count_added"], {"id": job, "count": len(lines), "now": to_text(now)}):
         raise GuardRefused("the job takes no more requests", cause="it is over", hint="submit them as another job")
-    first = request_id(job, total + 1)
+    first = request_id(job, number)
     rows = [(first + i, line.custom_id, line.line, len(line.params)) for i, line in enumerate(lines)]
     insert_rows(c, SQL["add_request"], rows)
     at = int(first)
     for block in cut_blocks([line.params for line in lines]):
         c.execute(SQL["add_payload"], {"first_id": at, "count": len(block), "data": encode_block(block)})
         at += len(block)
-
-
-def _sift(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> tuple[list[InputLine], list[Duplicate]]:
-    """Lines whose custom_id is new to the job, and the others with the line that has it already."""
-    fresh: dict[str, InputLine] = {}
-    duplicates: list[Duplicate] = []
-    for line in lines:
-        stored = c.execute(SQL["taken"], (job, line.custom_id)).fetchone()
-        earlier = fresh.get(line.custom_id)
-        first = stored[0] if stored is not None else None if earlier is None else earlier.line
-        if first is None:
-            fresh[line.custom_id] = line
-        else:
-            duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first))
-    return list(fresh.values()), duplicates
+    return first
 
 
 def _conclude(
@@ -186,9 +228,11 @@ def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime
 
 def _discard_some(job: JobId, c: sqlite3.Connection) -> bool:
     """Delete a slice of an import; True while there may be more."""
-    found = c.execute(SQL["total"], {"id": job}).fetchone()
-    if found is None or found[1] != JobState.IMPORTING:  # its last write outlived the cancellation of who asked for it
+    found = c.execute(SQL["job_state"], {"id": job}).fetchone()
+    if found is None or found[0] != JobState.IMPORTING:  # its last write outlived the cancellation of who asked for it
         return False
+    if forget_run(job, c):
+        return True
     span = {"low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
     if c.execute(SQL["discard_requests"], span).rowcount > 0:
         return True

@@ -26,6 +26,7 @@ from orchestrator.domain.model import (
 from orchestrator.domain.states import BatchState, RequestState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
+from orchestrator.store.known_ids import find
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.opening import connect_reader, speaking_our_errors
 from orchestrator.store.queries import load
@@ -159,7 +160,8 @@ class DetailReader:
 
     def request(self, job: JobId, custom_id: str) -> RequestView:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
-        rows = named(self._c.execute(SQL["request"], {"id": job, "custom_id": custom_id}))
+        key = find(job, custom_id, self._c)
+        rows = [] if key is None else named(self._c.execute(SQL["request"], {"id": key}))
         if not rows:
             raise NoSuchThing(
                 f"no request {custom_id!r} in this job", hint="the custom_id is the one of your input file"

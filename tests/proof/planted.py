@@ -609,6 +609,18 @@ PLANTED: Final = (
         test=f"{LINES}::test_what_was_read_once_never_changes",
     ),
     Planted(
+        name="repeats-not-looked-for",
+        why="two requests under one id: the results of one hide the other's in whatever reads them by id",
+        edits=(
+            (
+                "orchestrator/store/known_ids.py",
+                "            if custom_id == at:\n",
+                "            if custom_id == at and False:\n",
+            ),
+        ),
+        test="tests/store/test_store_intake.py::test_duplicates_are_named_with_both_lines_within_a_chunk_and_across",
+    ),
+    Planted(
         name="bulk-not-counted",
         why="requests succeed by the thousand and the job still shows them as batched: it never ends",
         edits=(

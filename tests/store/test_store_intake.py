@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.store import Reads, Store
 
-BULKY = ("request", "payload", "refused_line", "job")
+BULKY = ("request", "known_id", "payload", "refused_line", "job")
 
 
 def rows_of(path: Path, *tables: str) -> dict[str, int]:
@@ -47,7 +48,17 @@ def rows_of(path: Path, *tables: str) -> dict[str, int]:
 
 def duplicate(line: int, custom_id: str, first_line: int) -> Duplicate:
     """A line left out."""
-    return Duplicate(line=line, custom_id=custom_id, first_line=first_line)
+    return Duplicate(line=line, custom_id=custom_id, first_line=first_line, params=PARAMS)
+
+
+async def repeats_of(store: Store, job: JobId, *, leave_out: bool) -> list[Duplicate]:
+    """Every repeat of an import, by line."""
+    found: list[Duplicate] = []
+    after: str | None = ""
+    while after is not None:
+        some, after = await store.intake.repeated(job, after, leave_out=leave_out)
+        found += some
+    return sorted(found, key=attrgetter("line"))
 
 
 def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path: Path) -> None:
@@ -56,19 +67,21 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await store.intake.begin(new_job(), "job-1", NOW)
-            assert await store.intake.add(job.id, lines(["a", "b", "a", "c", "a"]), NOW) == [
-                duplicate(3, "a", 1), duplicate(5, "a", 1),
-            ]  # fmt: skip
-            assert await store.intake.add(job.id, lines(["d", "b", "d", "e"], first_line=6), NOW) == [
-                duplicate(7, "b", 2), duplicate(8, "d", 6),
-            ]  # fmt: skip
-            assert await store.intake.add(job.id, lines(["a", "e"], first_line=10), NOW) == [
+            for first_line, ids in ((1, "abaca"), (6, "dbde"), (10, "ae")):
+                await store.intake.add(job.id, lines(list(ids), first_line=first_line), NOW)
+            told = [
+                duplicate(3, "a", 1), duplicate(5, "a", 1), duplicate(7, "b", 2), duplicate(8, "d", 6),
                 duplicate(10, "a", 1), duplicate(11, "e", 9),
             ]  # fmt: skip
+            assert await repeats_of(store, job.id, leave_out=False) == told
+            assert await repeats_of(store, job.id, leave_out=True) == told
+            assert await repeats_of(store, job.id, leave_out=True) == []
             done = await store.intake.finish(job.id, "h", 1, NOW)
             assert done.requests.total == 5
             numbers = await store.plan.queued(job.id, 10, list)
-            assert [number for number, _ in numbers] == [1, 2, 3, 4, 5], "numbers are dense, whatever was left out"
+            assert [number for number, _ in numbers] == [1, 2, 4, 6, 9], "the first of each stays, as it is numbered"
+            for custom_id, line in zip("abcde", (1, 2, 4, 6, 9), strict=True):
+                assert (await store.read(methodcaller("request", job.id, custom_id))).line == line
 
     asyncio.run(run())
 
@@ -81,11 +94,39 @@ def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: s
         async with open_store(tmp_path / "store.db") as store:
             job = await store.intake.begin(new_job(), "job-1", NOW)
             await store.intake.add(job.id, lines([custom_id, "other"]), NOW)
-            again = await store.intake.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
+            await store.intake.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
+            again = await repeats_of(store, job.id, leave_out=True)
             assert again == [duplicate(8, custom_id, 1), duplicate(9, custom_id, 1)]
             await store.intake.finish(job.id, "h", 1, NOW)
             view = await store.read(lambda reads: reads.request(job.id, custom_id))
             assert (view.custom_id, view.line) == (custom_id, 1)
+
+    asyncio.run(run())
+
+
+def test_repeats_are_found_across_many_runs_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are sorted in runs and merged in steps: a group of equal ids is never cut in two, whatever the sizes are."""
+    monkeypatch.setattr("orchestrator.store.intake.RUN", 7)
+    monkeypatch.setattr("orchestrator.store.known_ids._MERGED_AT_ONCE", 5)
+    monkeypatch.setattr("orchestrator.store.intake._REPEATS_AT_ONCE", 3)
+    chance = random.Random(4)
+    ids = [f"id-{chance.randint(1, 120)}" for _ in range(300)]
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await store.intake.begin(new_job(), "job-1", NOW)
+            for start in range(0, 300, 9):
+                await store.intake.add(job.id, lines(ids[start : start + 9], first_line=start + 1), NOW)
+            expected = [
+                duplicate(line, one, ids.index(one) + 1) for line, one in enumerate(ids, 1) if ids.index(one) + 1 < line
+            ]
+            assert await repeats_of(store, job.id, leave_out=True) == expected
+            done = await store.intake.finish(job.id, "h", 1, NOW)
+            assert done.requests.total == len(set(ids)) == 300 - len(expected)
+            for custom_id in set(ids):
+                view = await store.read(methodcaller("request", job.id, custom_id))
+                assert (view.custom_id, view.line) == (custom_id, ids.index(custom_id) + 1)
+            assert await store.collect.numbers(job.id, ["nobody", ids[5]]) == {ids[5]: ids.index(ids[5]) + 1}
 
     asyncio.run(run())
 

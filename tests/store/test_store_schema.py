@@ -186,7 +186,7 @@ def test_only_a_retry_thaws_and_never_a_success(settled: sqlite3.Connection) -> 
 
 def test_rows_of_history_are_never_deleted_or_changed(settled: sqlite3.Connection) -> None:
     """Promise 1: requests, results, batches, jobs, attempts, events and the store's identity stay."""
-    for table in ("request", "result", "batch", "job", "attempt", "event", "meta"):
+    for table in ("request", "known_id", "result", "batch", "job", "attempt", "event", "meta"):
         rows = settled.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names from above
         assert rows > 0, table
         with pytest.raises(sqlite3.IntegrityError):
@@ -194,6 +194,7 @@ def test_rows_of_history_are_never_deleted_or_changed(settled: sqlite3.Connectio
     for change in (
         "result SET body = x'00'",
         "result SET request_id = 9",
+        "known_id SET custom_id = 'x'",
         "attempt SET kind = 'x'",
         "event SET why = 'x'",
         "meta SET lineage = 'x'",
@@ -249,7 +250,6 @@ def test_success_without_a_result_is_refused(db: sqlite3.Connection) -> None:
         "UPDATE request SET attempts = -1",
         "UPDATE request SET custom_id = 'r2' WHERE id & 3 = 1",
         REQUEST + "(4294967400, '', 1, 1, 'queued')",
-        REQUEST + "(4294967400, 'r1', 1, 1, 'queued')",
         REQUEST + "(4294967400, 'z', 1, 0, 'queued')",
         "INSERT INTO meta VALUES (2, 'l', 't', 0, 1, 0)",
         "UPDATE meta SET duplicates_total = -1",

@@ -109,8 +109,3 @@ SELECT attempt.outcome, count(*) FROM attempt CROSS JOIN request ON request.id =
 
 -- name: job_state
 SELECT state FROM job WHERE id = :id
-
--- name: numbers
--- Places of a batch that was made elsewhere: its lines carry the users' own ids.
-SELECT custom_id, id FROM request
- WHERE job_id = :job_id AND custom_id IN (SELECT value FROM json_each(:custom_ids))

@@ -19,8 +19,8 @@ INSERT INTO job (public_id, name, state, source, api_version, betas, priority, s
 VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :still_open, :now, :now)
 RETURNING *
 
--- name: total
-SELECT total, state, still_open FROM job WHERE id = :id
+-- name: job_state
+SELECT state, still_open FROM job WHERE id = :id
 
 -- name: add_request
 INSERT INTO request (id, custom_id, line, params_bytes, state) VALUES (?, ?, ?, ?, 'queued')
@@ -33,9 +33,14 @@ INSERT INTO payload (first_id, count, data) VALUES (:first_id, :count, :data)
 UPDATE job SET total = total + :count, queued = queued + :count, added_at = :now
  WHERE id = :id AND (state = 'importing' OR (still_open = 1 AND state IN ('running', 'paused')))
 
--- name: taken
--- On which line the job has a custom id. Asked id by id (only for a chunk with a duplicate): json_each would cut at NUL.
-SELECT line FROM request WHERE job_id = ? AND custom_id = ?
+-- name: last
+SELECT max(id) FROM request WHERE id BETWEEN :low AND :high
+
+-- name: line
+SELECT line, params_bytes FROM request WHERE id = ?
+
+-- name: leave_out
+DELETE FROM request WHERE id = ?
 
 -- name: add_refused
 INSERT INTO refused_line (job_id, line, field, problem, remedy, raw) VALUES (?, ?, ?, ?, ?, ?)

@@ -59,7 +59,7 @@ SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id L
 
 -- name: request
 SELECT request.*, result.input_tokens, result.output_tokens, result.body FROM request LEFT JOIN result ON result.id = request.result_id
- WHERE request.job_id = :id AND request.custom_id = :custom_id
+ WHERE request.id = :id
 
 -- name: trips
 SELECT * FROM attempt WHERE request_id = :request_id ORDER BY batch_id

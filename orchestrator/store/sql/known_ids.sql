@@ -1,0 +1,28 @@
+-- name: add
+INSERT INTO known_id (job_id, run, custom_id, request_id) VALUES (?, ?, ?, ?)
+
+-- name: runs
+-- Which runs a job has, by one step of the key each.
+WITH RECURSIVE found (run) AS (
+  SELECT min(run) FROM known_id WHERE job_id = :id
+  UNION ALL
+  SELECT (SELECT min(run) FROM known_id WHERE job_id = :id AND run > found.run) FROM found WHERE found.run IS NOT NULL)
+SELECT run FROM found WHERE run IS NOT NULL
+
+-- name: in_run
+SELECT request_id FROM known_id WHERE job_id = ? AND run = ? AND custom_id = ?
+
+-- name: many_in_run
+SELECT custom_id, request_id FROM known_id
+ WHERE job_id = :id AND run = :run AND custom_id IN (SELECT value FROM json_each(:custom_ids))
+
+-- name: above
+-- A run in its order, from just above an id; its number comes along for the one who merges runs.
+SELECT custom_id, request_id, run FROM known_id
+ WHERE job_id = ? AND run = ? AND custom_id > ? ORDER BY custom_id, request_id
+
+-- name: forget
+DELETE FROM known_id WHERE job_id = ? AND run = ? AND custom_id = ? AND request_id = ?
+
+-- name: forget_run
+DELETE FROM known_id WHERE job_id = :id AND run = (SELECT min(run) FROM known_id WHERE job_id = :id)
