@@ -16,8 +16,10 @@ from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import Rules
 from orchestrator.domain.result_lines import ResultLine, decode_lines
 from orchestrator.engine.body import BatchBody
+from orchestrator.engine.clock import SystemClock, SystemEntropy
+from orchestrator.engine.intake import Intake
 from orchestrator.inputs import JsonLinesSource, open_source
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.commands import Terms
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Reads, Store
 
@@ -42,14 +44,11 @@ def lines_of(source: Path) -> JsonLinesSource:
 
 
 async def intake(store: Store, source: Path) -> JobId:
-    """Read *source* into a new job."""
+    """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
-    job = await store.intake.begin(new, "bench-1", NOW)
-    reading = lines_of(source)
-    async for chunk in reading.chunks():
-        await store.intake.add(job.id, [line for line in chunk if isinstance(line, InputLine)], NOW)
-    await store.intake.finish(job.id, reading.content_hash, reading.size_bytes, NOW)
-    return job.id
+    taken = await Intake(store.intake, SystemClock(), SystemEntropy()).take_in(lines_of(source), new, Terms())
+    assert taken.job is not None, taken.problems
+    return taken.job.id
 
 
 async def sent_batch(store: Store, job: JobId) -> Batch:

@@ -34,7 +34,7 @@ class BatchBody:
         return self._batch.count
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, about 1 MiB at a time; one chunk is held back until the sum is known to be right."""
+        """The bytes, some 512 KiB at a time; one chunk is held back until the sum is known to be right."""
         held = BODY_HEAD
         size = count = above = 0
         while members := await self._store.slice(self._batch.id, above, _SLICE):

@@ -32,7 +32,7 @@ class Body(Protocol):
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, about 1 MiB at a time."""
+        """The bytes, some 512 KiB at a time, more where one request is larger."""
         ...
 
 

@@ -152,7 +152,7 @@ class AnthropicProvider:
     async def results(self, remote_id: str) -> AsyncIterator[Download]:
         """Open the result file of an ended batch, from our own base URL: the host in `results_url` never gets the key.
 
-        Chunks are about 1 MiB of decoded bytes. A break in the stream raises ProviderUnreachable after the bytes that
+        Chunks are about 256 KiB of decoded bytes. A break in the stream raises ProviderUnreachable after the bytes that
         came; a silent cut just ends it. A page of HTML is no result file, whatever its status: ProviderUnreachable.
         """
         async with self._downloads:
@@ -244,7 +244,7 @@ def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
 
 
 async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerator[bytes, None]:
-    """The decoded bytes, about 1 MiB at a time; each must come within *patience_s*."""
+    """The decoded bytes, about 256 KiB at a time; each must come within *patience_s*."""
     import httpx2
 
     buffer = bytearray()
@@ -256,7 +256,7 @@ async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerato
                 async with asyncio.timeout(patience_s):
                     ended = await _fill(buffer, pieces)
             except TimeoutError:
-                broken = Silence(why=f"less than a MiB came within {patience_s:g} s")
+                broken = Silence(why=f"less than 256 KiB came within {patience_s:g} s")
             except httpx2.HTTPError as exc:
                 broken = silence(exc)
             if buffer:

@@ -12,7 +12,7 @@ class ProviderSettings:
 
     base_url: None means `ANTHROPIC_BASE_URL`, else the SDK's own. api_version: the `anthropic-version` of reads; None
     means the SDK's own (a create has its own in its Headers). timeout: how long a create may stand still, and how long
-    a MiB of results may take. read_timeout: the whole of one try of any other call; never more than *timeout*.
+    256 KiB of results may take. read_timeout: the whole of one try of any other call; never more than *timeout*.
     max_uploads and max_downloads: how many creates and downloads run at once.
     """
 

@@ -1,8 +1,7 @@
 """Blocks of params: neighbours compressed together, so that what they share is stored once.
 
-Measured by `benchmarks/bench_store.py`, whole file against whole input: a shared 40 kB prefix 0.014; plain text of few
-words 0.24 (params alone: 8,000 random words 0.49, base64 noise 0.75). Every block has a checksum (zstd's own), so a
-damaged one raises.
+What a store takes of its input is in `benchmarks/README.md` (`store_size`). Every block has a checksum (zstd's own), so
+a damaged one raises.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _LEVEL: Final = 1
 BLOCK_BYTES: Final = 512 * 1024
 #: What large requests share (a long prompt) is stored once a block, so a block has at least so many of them.
 _LEAST_REQUESTS: Final = 64
-#: A block holds one chunk of intake: 4 MiB of params, or one larger request, which fits a body of 256 MB.
+#: A block holds at most one chunk of intake: 4 MiB of params, or one larger request, which fits a body of 256 MB.
 _MOST_BYTES: Final = 512 * 1024 * 1024
 
 

@@ -29,8 +29,8 @@ _BATCHES_PER_KILL: Final = 4
 
 AROUND_THE_POST: Final = [window for window in Window if window is not Window.RESULTS]
 _ROUNDS_PER_RUN: Final = 3
-_LARGE: Final = 4500  #: requests whose results are stored in two writes: more than 2 MiB
-_HOLD_AT: Final = 2_300_000
+_LARGE: Final = 9_600  #: requests whose results are stored in two writes: more than 4 MiB
+_HOLD_AT: Final = 4_800_000
 _UNCLEAR: Final = "SELECT count(*) FROM batch WHERE state IN ('submitting', 'in_doubt')"
 _NEWEST: Final = "SELECT state FROM batch ORDER BY id DESC LIMIT 1"
 _STORED: Final = "SELECT count(*) FROM result"
