@@ -11,8 +11,6 @@ from typing import Any, Final
 #: Measured for requests: 4.1 us of CPU a row by `executemany`, 2.5 in twenties, 2.2 in hundreds, 2.1 in 500s. And after
 #: each statement another thread may take the interpreter: beside a busy one 3.5 us a row in hundreds, 1.7 in 500s.
 _ROWS: Final = 500
-#: Rows that one UPDATE moves: SQLite keeps a copy of every page that a statement changes, in memory, until its end.
-ROWS_PER_STATEMENT: Final = 2_000
 
 
 def insert_rows(c: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:

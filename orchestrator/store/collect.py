@@ -13,7 +13,6 @@ from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Batch, Job, Progress, Settled
 from orchestrator.domain.outcome import Outcome
 from orchestrator.domain.states import JobState
-from orchestrator.store.bulk import ROWS_PER_STATEMENT
 from orchestrator.store.connection import Database
 from orchestrator.store.known_ids import find_many
 from orchestrator.store.queries import load
@@ -151,10 +150,7 @@ def _succeed(batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, 
         return 0
     rows = [(key, (line := lines[key]).input_tokens, line.output_tokens, line.body) for key in keys]
     first, last = store_results(rows, c)
-    moved_rows = 0
-    for start in range(first, last + 1, ROWS_PER_STATEMENT):
-        run = {"first": start, "last": min(start + ROWS_PER_STATEMENT - 1, last), "batch_id": batch.id}
-        moved_rows += c.execute(SQL["succeed"], run).rowcount
+    moved_rows = c.execute(SQL["succeed"], {"first": first, "last": last, "batch_id": batch.id}).rowcount
     c.execute(SQL["count_succeeded"], {"id": batch.job_id, "count": moved_rows})
     return moved_rows
 

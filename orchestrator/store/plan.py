@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import Job, Load, Plannable
 from orchestrator.domain.packing import Pack
-from orchestrator.store.bulk import ROWS_PER_STATEMENT
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result
@@ -109,10 +108,8 @@ def add_batch(
     batch = BatchId(c.execute(SQL["add_batch"], values).fetchone()[0])
     taken = 0
     for first, last in members:
-        for low in range(first, last + 1, ROWS_PER_STATEMENT):
-            high = min(low + ROWS_PER_STATEMENT - 1, last)
-            span = {"batch_id": batch, "low": request_id(job.id, low), "high": request_id(job.id, high)}
-            taken += c.execute(SQL["take"], span).rowcount
+        span = {"batch_id": batch, "low": request_id(job.id, first), "high": request_id(job.id, last)}
+        taken += c.execute(SQL["take"], span).rowcount
     if taken != len(pack.numbers):
         raise _Moved
     count_taken(job.id, taken, c)
