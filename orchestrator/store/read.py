@@ -201,6 +201,11 @@ class StoreReader(JobReader, DetailReader):
                 raise StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
             if version > SCHEMA_VERSION:
                 raise newer_schema(path, version)
+            if version < SCHEMA_VERSION:
+                raise StoreError(
+                    f"{path} was written by an earlier version of this program (schema {version})",
+                    hint="stop an engine of that version, then `orchestrator db migrate`; a copy is left beside it",
+                )
         except BaseException:
             connection.close()
             raise

@@ -1,0 +1,117 @@
+"""`db`: the store's file itself: a copy of it, an audit of it, its schema brought forward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.domain.errors import NoSuchThing
+
+EXAMPLES = """
+Examples:
+  orchestrator db backup ~/backups/orchestrator.db     a copy as of now, also while an engine runs
+  orchestrator db check                                read everything and say what does not fit together
+  orchestrator db migrate                              bring a store of an earlier version forward
+
+To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well.
+"""
+
+_HERE = "orchestrator.cli.commands.db"
+
+
+@click.group(
+    "db",
+    cls=LazyGroup,
+    entries={
+        "backup": Entry(module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."),
+        "check": Entry(module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."),
+        "migrate": Entry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
+    },
+    examples=EXAMPLES,
+)
+@common
+def db() -> None:
+    """Back up, check or migrate the store's file."""
+
+
+@click.command("backup", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("target", type=click.Path(path_type=Path))
+@common
+@click.pass_obj
+def backup(ask: Ask, target: Path) -> None:
+    """Copy the store as it is now, also while it is in use.
+
+    TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is there.
+    """
+    from orchestrator.store.backup import back_up
+
+    size_bytes = back_up(_existing(ask), target)
+    if ask.as_json:
+        show_json({"backup": str(target.absolute()), "bytes": size_bytes})
+        return
+    say(ask, f"wrote {target}: {size_bytes:,} bytes")
+
+
+@click.command("check", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+def check(ask: Ask) -> int:
+    """Read all of the store and say what is wrong with it.
+
+    Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not.
+    """
+    from orchestrator.store.audit import audit
+    from orchestrator.store.read import StoreReader
+
+    path = _existing(ask)
+    with StoreReader.open(path) as reads:
+        sandbox = reads.meta().sandbox
+    found = audit(path)
+    if ask.as_json:
+        show_json({"database": str(path), "sound": not found, "findings": found, "sandbox": sandbox})
+        return 8 if found else 0
+    show_banner(ask, sandbox=sandbox)
+    for words in found:
+        show(words)
+    if not found:
+        show(f"{path} is sound")
+        return 0
+    say(ask, "restore a backup, or report this with the findings above")
+    return 8
+
+
+@click.command("migrate", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+def migrate(ask: Ask) -> None:
+    """Bring the store's schema forward.
+
+    Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
+    """
+    from datetime import UTC, datetime
+
+    from orchestrator.store.checkup import check_up
+    from orchestrator.store.migrate import prepare
+    from orchestrator.store.ownership import Lock
+
+    path = _existing(ask)
+    with Lock.take(path):
+        before = check_up(path, thoroughly=False).schema
+        prepare(path, now=datetime.now(UTC), sandbox=ask.sandbox)
+    after = check_up(path, thoroughly=False).schema
+    if ask.as_json:
+        show_json({"database": str(path), "schema_before": before, "schema": after})
+        return
+    say(ask, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
+
+
+def _existing(ask: Ask) -> Path:
+    """The store that the settings name. Raises NoSuchThing."""
+    path = ask.settings().database.path
+    if not path.exists():
+        raise NoSuchThing(f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another")
+    return path

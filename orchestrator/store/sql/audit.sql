@@ -1,0 +1,39 @@
+-- Everything here reads the whole store: for `db check`, which a person asks for; nothing runs it by itself.
+
+-- name: damage
+PRAGMA integrity_check(5)
+
+-- name: orphans
+SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1
+
+-- name: miscounted
+-- Jobs whose counts are not what counting gives.
+SELECT job.public_id FROM job
+  LEFT JOIN request ON request.id BETWEEN job.id << 32 AND (job.id << 32) + 4294967295
+ GROUP BY job.id
+HAVING job.total <> count(request.id)
+    OR job.queued    <> coalesce(sum(request.state = 'queued'), 0)
+    OR job.batched   <> coalesce(sum(request.state = 'batched'), 0)
+    OR job.succeeded <> coalesce(sum(request.state = 'succeeded'), 0)
+    OR job.failed    <> coalesce(sum(request.state = 'failed'), 0)
+    OR job.canceled  <> coalesce(sum(request.state = 'canceled'), 0)
+
+-- name: unknown
+-- Jobs whose requests cannot all be found by their custom ids. (An import in progress sorts them last.)
+SELECT job.public_id FROM job LEFT JOIN known_id ON known_id.job_id = job.id
+ WHERE job.state <> 'importing' GROUP BY job.id HAVING job.total <> count(known_id.request_id)
+
+-- name: unanswered
+-- Requests that show a result that is not there, or not theirs; and successes without any.
+SELECT count(*) FROM request LEFT JOIN result ON result.id = request.result_id
+ WHERE (request.result_id IS NOT NULL AND result.request_id IS NOT request.id)
+    OR (request.state = 'succeeded' AND request.result_id IS NULL)
+
+-- name: blocks
+SELECT first_id, count, data FROM payload ORDER BY first_id
+
+-- name: requests_from
+SELECT id, params_bytes FROM request WHERE id BETWEEN ? AND ? ORDER BY id
+
+-- name: requests
+SELECT count(*) FROM request

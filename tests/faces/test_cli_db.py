@@ -1,0 +1,66 @@
+"""`db`: a copy of the store, an audit of it, its schema brought forward, as a person types it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from faces.cli_world import Program, program_in, request, write_lines
+from store.store_world import raw
+
+from orchestrator.store.migrate import SCHEMA_VERSION, prepare, shipped_migrations
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with program_in(tmp_path) as found:
+        write_lines(tmp_path / "in.jsonl", [request(n) for n in range(4)])
+        yield found
+
+
+def test_a_backup_can_be_read_and_is_never_overwritten(program: Program, tmp_path: Path) -> None:
+    """Taken, checked, read in the store's place; a second one under the same name is refused."""
+    assert program("run", "in.jsonl", "--sandbox", "--db", "s.db").code == 0
+    done = program("db", "backup", "copy.db", "--sandbox", "--db", "s.db", "--json")
+    assert (done.code, done.facts["bytes"]) == (0, (tmp_path / "copy.db").stat().st_size)
+    assert program("results", "@last", "--sandbox", "--db", "copy.db").out.count("\n") == 4
+    again = program("db", "backup", "copy.db", "--sandbox", "--db", "s.db")
+    assert (again.code, again.out) == (5, "")
+    assert "is there already" in again.err
+
+
+def test_a_check_says_sound_or_what_is_not(program: Program, tmp_path: Path) -> None:
+    """Exit 0 or 8, in words and in JSON."""
+    assert program("run", "in.jsonl", "--sandbox", "--db", "s.db").code == 0
+    sound = program("db", "check", "--sandbox", "--db", "s.db")
+    assert (sound.code, "is sound" in sound.out) == (0, True)
+    with closing(raw(tmp_path / "s.db")) as c:
+        c.execute("DROP TRIGGER known_id_kept")
+        c.execute("DELETE FROM known_id")
+    broken = program("db", "check", "--sandbox", "--db", "s.db", "--json")
+    assert (broken.code, broken.facts["sound"]) == (8, False)
+    assert "custom_id" in broken.facts["findings"][0]
+
+
+def test_a_store_of_an_earlier_version_is_migrated_by_name(program: Program, tmp_path: Path) -> None:
+    """Reading it is refused with the remedy; the remedy works; twice it does nothing."""
+    prepare(tmp_path / "s.db", now=datetime.now(UTC), sandbox=True, migrations=shipped_migrations()[:1])
+    refused = program("ls", "--sandbox", "--db", "s.db")
+    assert refused.code == 8
+    assert "db migrate" in refused.err
+    done = program("db", "migrate", "--sandbox", "--db", "s.db", "--json")
+    assert (done.code, done.facts["schema_before"], done.facts["schema"]) == (0, 1, SCHEMA_VERSION)
+    assert "nothing to do" in program("db", "migrate", "--sandbox", "--db", "s.db").err
+    assert program("ls", "--sandbox", "--db", "s.db").code == 0
+
+
+@pytest.mark.parametrize("command", [("check",), ("migrate",), ("backup", "copy.db")])
+def test_without_a_store_there_is_nothing_to_care_for(
+    program: Program, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Exit 4, and no store is made."""
+    done = program("db", *command, "--db", "nowhere.db")
+    assert (done.code, list(tmp_path.glob("nowhere*"))) == (4, [])
