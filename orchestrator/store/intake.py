@@ -190,9 +190,9 @@ def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
 def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> RequestId:
     """Store *lines* as the job's next requests, one after the other; the first of them."""
     span = {"low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
-    last = c.execute(SQL["last"], span).fetchone()[0]
-    number = 1 if last is None else number_of(RequestId(last)) + 1
-    if number + len(lines) > MAX_NUMBER:
+    last = c.execute(SQL["last"], span).fetchone()
+    number = 1 if last is None else number_of(RequestId(last[0])) + 1
+    if number + len(lines) - 1 > MAX_NUMBER:
         raise OverflowError("a job holds at most 4,294,967,295 requests")
     if not moved(c, SQL["count_added"], {"id": job, "count": len(lines), "now": to_text(now)}):
         raise GuardRefused("the job takes no more requests", cause="it is over", hint="submit them as another job")

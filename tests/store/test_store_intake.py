@@ -86,6 +86,27 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
     asyncio.run(run())
 
 
+def test_the_number_of_a_request_that_was_left_out_is_not_given_again(tmp_path: Path) -> None:
+    """Its params still lie in their block: a request that took its number would be sent with the params of another."""
+
+    def wide(ids: str, *, first_line: int) -> list[InputLine]:
+        return [InputLine(n, one, b'{"line":%d}' % n) for n, one in enumerate(ids, first_line)]
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await store.intake.begin(new_job(still_open=True), "job-1", NOW)
+            await store.intake.add(job.id, wide("abab", first_line=11), NOW)
+            await store.intake.add(job.id, wide("ab", first_line=21), NOW)  # nothing of this block stays
+            assert len(await repeats_of(store, job.id, leave_out=True)) == 4
+            await store.intake.finish(job.id, None, 1, NOW)
+            assert await store.intake.extend(job.id, wide("cdef", first_line=31), NOW) == []
+            batch = await planned(store, job.id)
+            sent = await store.body.slice(batch.id, 0, 10_000)
+            assert [bytes(params) for _, params in sent] == [b'{"line":%d}' % n for n in (11, 12, 31, 32, 33, 34)]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("custom_id", ["a\0b", "\0", "日本", "a'; DROP TABLE job; --", "x" * 5000, "1", " "])
 def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: str) -> None:
     """NUL too: SQLite's json_each would cut there, and the second copy would come in."""

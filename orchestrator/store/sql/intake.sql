@@ -34,7 +34,8 @@ UPDATE job SET total = total + :count, queued = queued + :count, added_at = :now
  WHERE id = :id AND (state = 'importing' OR (still_open = 1 AND state IN ('running', 'paused')))
 
 -- name: last
-SELECT max(id) FROM request WHERE id BETWEEN :low AND :high
+-- The last number that was given. A request that was left out keeps its place in its block: it is not given again.
+SELECT first_id + count - 1 FROM payload WHERE first_id BETWEEN :low AND :high ORDER BY first_id DESC LIMIT 1
 
 -- name: line
 SELECT line, params_bytes FROM request WHERE id = ?
