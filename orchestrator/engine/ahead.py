@@ -11,20 +11,29 @@ T = TypeVar("T")
 
 
 async def ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The same *items* in the same order, one of them fetched ahead; *items* is closed at the end, however it comes."""
-    async with aclosing(items):
-        fetching = asyncio.ensure_future(_fetch(items))
+    """The same *items* in the same order, one of them fetched ahead; *items* is closed at the end, however it comes.
+
+    One task runs *items* from its beginning to its close: a program's own generator may hold an `asyncio.timeout`, a
+    task group or a context variable across its yields, and each of them belongs to a task.
+    """
+    ready: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+    taken = asyncio.Semaphore(0)
+
+    async def fetch() -> None:
         try:
-            while fetched := await fetching:
-                fetching = asyncio.ensure_future(_fetch(items))
-                yield fetched[0]
+            async with aclosing(items):
+                async for item in items:
+                    ready.put_nowait((item,))
+                    await taken.acquire()
         finally:
-            fetching.cancel()
-            await asyncio.wait({fetching})
+            ready.put_nowait(None)
 
-
-async def _fetch(items: AsyncGenerator[T, None]) -> tuple[T] | None:
-    """The next item, or None at the end (a task cannot raise StopAsyncIteration)."""
-    async for item in items:
-        return (item,)
-    return None
+    fetching = asyncio.ensure_future(fetch())
+    try:
+        while fetched := await ready.get():
+            taken.release()
+            yield fetched[0]
+        await fetching
+    finally:
+        fetching.cancel()
+        await asyncio.wait({fetching})
