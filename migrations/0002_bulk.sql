@@ -12,7 +12,7 @@ CREATE TABLE known_id (
   request_id INTEGER NOT NULL,
   PRIMARY KEY (job_id, run, custom_id, request_id)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO known_id SELECT id >> 32, 0, custom_id, id FROM request ORDER BY id >> 32, custom_id;
+INSERT INTO known_id SELECT job_id, 0, custom_id, id FROM request ORDER BY job_id, custom_id;
 DROP INDEX request_custom_id;
 CREATE TRIGGER known_id_fixed BEFORE UPDATE ON known_id BEGIN SELECT raise(ABORT, 'known_id: never changes'); END;
 CREATE TRIGGER known_id_kept BEFORE DELETE ON known_id
