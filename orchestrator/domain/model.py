@@ -127,6 +127,15 @@ class Concluded(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatsPlace:
+    """Where a look for repeated custom ids goes on: above this id and request; `first` has the same id first."""
+
+    custom_id: str = ""
+    request: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
     """A line whose custom_id the job has already, at `first_line`. params: the beginning of its own, to show it."""
 

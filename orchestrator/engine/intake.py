@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
+from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.output_lines import input_line
 from orchestrator.engine.ahead import ahead
 from orchestrator.observability.logs import get_logger
@@ -62,7 +62,7 @@ class Intake:
 
     async def _find_repeats(self, job: Job, source: Source, reading: _Reading) -> None:
         """Only the whole import shows which custom ids come twice: the later ones are problems of their lines."""
-        after: str | None = ""
+        after: RepeatsPlace | None = RepeatsPlace()
         while after is not None:
             duplicates, after = await self._store.repeated(job.id, after, leave_out=reading.terms.skip_bad)
             problems = [_repeated(source, duplicate) for duplicate in duplicates]

@@ -12,6 +12,7 @@ from orchestrator.domain.model import (
     Duplicate,
     Job,
     NewJob,
+    RepeatsPlace,
 )
 from orchestrator.ports.source import InputLine, Problem
 
@@ -27,8 +28,10 @@ class IntakeStore(Protocol):
         """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
         ...
 
-    async def repeated(self, job: JobId, after: str, *, leave_out: bool) -> tuple[list[Duplicate], str | None]:
-        """The next requests of an import whose custom_id an earlier one has, in the order of the ids above *after*.
+    async def repeated(
+        self, job: JobId, after: RepeatsPlace, *, leave_out: bool
+    ) -> tuple[list[Duplicate], RepeatsPlace | None]:
+        """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
         """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob
+from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
@@ -47,8 +48,10 @@ class SqliteIntake:
         if len(unsorted) >= RUN:
             await self._sort(job)
 
-    async def repeated(self, job: JobId, after: str, *, leave_out: bool) -> tuple[list[Duplicate], str | None]:
-        """The next requests of an import whose custom_id an earlier one has, in the order of the ids above *after*.
+    async def repeated(
+        self, job: JobId, after: RepeatsPlace, *, leave_out: bool
+    ) -> tuple[list[Duplicate], RepeatsPlace | None]:
+        """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
         """
@@ -155,29 +158,32 @@ def _line(request: RequestId, c: sqlite3.Connection) -> int:
     return line
 
 
-def _repeated(job: JobId, after: str, c: sqlite3.Connection) -> tuple[list[Duplicate], str | None]:
+def _repeated(job: JobId, after: RepeatsPlace, c: sqlite3.Connection) -> tuple[list[Duplicate], RepeatsPlace | None]:
     found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
-    return [_duplicate(one, c) for one in found], go_on
+    return _duplicates(found, c), go_on
 
 
-def _leave_out(job: JobId, after: str, c: sqlite3.Connection) -> tuple[list[Duplicate], str | None]:
+def _leave_out(job: JobId, after: RepeatsPlace, c: sqlite3.Connection) -> tuple[list[Duplicate], RepeatsPlace | None]:
     """The same, and the requests are gone; their params stay in their block, of which nobody asks for them."""
     found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
-    duplicates = [_duplicate(one, c) for one in found]
+    duplicates = _duplicates(found, c)
     forget(job, found, c)
     c.executemany(SQL["leave_out"], [(one.request,) for one in found])
     return duplicates, go_on
 
 
-def _duplicate(repeat: Repeat, c: sqlite3.Connection) -> Duplicate:
-    line, size_bytes = c.execute(SQL["line"], (repeat.request,)).fetchone()
-    block = Block.of(repeat.request, c.execute(SUBMIT_SQL["block_of"], {"id": repeat.request}).fetchone())
-    return Duplicate(
-        line=line,
-        custom_id=repeat.custom_id,
-        first_line=_line(repeat.first, c),
-        params=block.params(repeat.request, size_bytes)[:_SHOWN_BYTES],
-    )
+def _duplicates(found: Iterable[Repeat], c: sqlite3.Connection) -> list[Duplicate]:
+    """*found* as it is shown, in the order of the requests: a block that holds several is opened once."""
+    duplicates: list[Duplicate] = []
+    block: Block | None = None
+    for one in sorted(found, key=attrgetter("request")):
+        if block is None or not block.holds(one.request):
+            block = Block.of(one.request, c.execute(SUBMIT_SQL["block_of"], {"id": one.request}).fetchone())
+        line, size_bytes = c.execute(SQL["line"], (one.request,)).fetchone()
+        params = block.params(one.request, size_bytes)[:_SHOWN_BYTES]
+        first = _line(one.first, c)
+        duplicates.append(Duplicate(line=line, custom_id=one.custom_id, first_line=first, params=params))
+    return duplicates
 
 
 def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:

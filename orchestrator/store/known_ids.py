@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
+from orchestrator.domain.model import RepeatsPlace
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.queries import load
 
@@ -70,20 +71,22 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> d
     return found
 
 
-def repeats(job: JobId, after: str, most: int, c: sqlite3.Connection) -> tuple[list[Repeat], str | None]:
-    """Repeated ids above *after* in their order, about *most*; and where to go on, None at the end."""
-    runs = [c.execute(SQL["above"], (job, run, after)) for run in _runs(job, c)]
+def repeats(
+    job: JobId, after: RepeatsPlace, most: int, c: sqlite3.Connection
+) -> tuple[list[Repeat], RepeatsPlace | None]:
+    """Repeated ids above *after* in their order, at most *most*; and where to go on, None at the end."""
+    runs = [c.execute(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
     found: list[Repeat] = []
-    at, first, merged = "", 0, 0
+    at, last, first = after.custom_id, after.request, after.first
     try:
-        for custom_id, request, run in heapq.merge(*runs):
+        for merged, (custom_id, request, run) in enumerate(heapq.merge(*runs)):
+            if len(found) >= most or merged >= _MERGED_AT_ONCE:
+                return found, RepeatsPlace(custom_id=at, request=last, first=first)
             if custom_id == at:
                 found.append(Repeat(custom_id=custom_id, request=RequestId(request), first=RequestId(first), run=run))
-            elif len(found) >= most or merged >= _MERGED_AT_ONCE:
-                return found, at
             else:
                 at, first = custom_id, request
-            merged += 1
+            last = request
     finally:
         for cursor in runs:
             cursor.close()

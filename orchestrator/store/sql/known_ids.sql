@@ -17,9 +17,9 @@ SELECT custom_id, request_id FROM known_id
  WHERE job_id = :id AND run = :run AND custom_id IN (SELECT value FROM json_each(:custom_ids))
 
 -- name: above
--- A run in its order, from just above an id; its number comes along for the one who merges runs.
+-- A run in its order, from just above a request; its number comes along for the one who merges runs.
 SELECT custom_id, request_id, run FROM known_id
- WHERE job_id = ? AND run = ? AND custom_id > ? ORDER BY custom_id, request_id
+ WHERE job_id = ? AND run = ? AND (custom_id, request_id) > (?, ?) ORDER BY custom_id, request_id
 
 -- name: forget
 DELETE FROM known_id WHERE job_id = ? AND run = ? AND custom_id = ? AND request_id = ?
