@@ -17,7 +17,7 @@ from orchestrator.store.migrate import prepare
 PACKAGE = Path(queries.__file__).parent
 FILES = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
 NAMED = [(name, query) for name in FILES for query in queries.load(name)]
-LARGE = {"request", "payload", "result", "attempt", "event", "spare", "candidate", "refused_line", "batch"}
+LARGE = {"request", "payload", "result", "attempt", "event", "spare", "candidate", "refused_line", "batch", "known_id"}
 
 
 @pytest.fixture(scope="module")
