@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from operator import attrgetter, methodcaller
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Concluded, Duplicate, RepeatsPlace
 from orchestrator.ports.source import InputLine, Problem
+from orchestrator.store.intake import _discard_some
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.store import Reads, Store
 
@@ -174,8 +176,23 @@ def test_an_id_that_repeats_without_end_is_told_in_steps(
     asyncio.run(run())
 
 
-def test_a_discarded_import_leaves_nothing(tmp_path: Path) -> None:
+def test_only_an_import_takes_requests_without_being_asked(tmp_path: Path) -> None:
+    """What counts the requests refuses them: a job that runs, and is not open, is complete."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 3)
+            with pytest.raises(GuardRefused, match="takes no more"):
+                await store.intake.add(job.id, lines(["late"]), NOW)
+            assert (await store.control.get(job.id)).requests.total == 3
+
+    asyncio.run(run())
+    assert rows_of(tmp_path / "store.db", "request", "payload") == {"request": 3, "payload": 1}
+
+
+def test_a_discarded_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All or nothing: an import that is given up takes its rows along, and is safe to repeat."""
+    monkeypatch.setattr("orchestrator.store.intake.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def run() -> None:
@@ -183,32 +200,36 @@ def test_a_discarded_import_leaves_nothing(tmp_path: Path) -> None:
             kept = await running_job(store, 3, name="kept")
             before = rows_of(path, *BULKY)
             job = await store.intake.begin(new_job(), "job-1", NOW)
-            await store.intake.add(job.id, lines(f"x{i}" for i in range(12_000)), NOW)
+            for part in range(3):
+                await store.intake.add(job.id, lines(f"x{part}-{i}" for i in range(4_000)), NOW)
+            assert rows_of(path, "known_id") == {"known_id": 8_003}, "a run, and some ids that do not fill one yet"
             problem = Problem(line=5, field="f", message="m", remedy="r", raw=b"raw")
             await store.intake.add_refused(job.id, [problem])
             await store.intake.discard(job.id)
             await store.intake.discard(job.id)
             assert rows_of(path, *BULKY) == before
             assert (await store.control.get(kept.id)).requests.total == 3
+            assert store.intake._unsorted == {}
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("slices", [0, 1, 2, 3])
-def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(tmp_path: Path, slices: int) -> None:
+@pytest.mark.parametrize("slices", [0, 1, 3, 4, 6, 7])
+def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(
+    tmp_path: Path, slices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed after any slice: the start finishes it, once, and touches nothing else."""
+    monkeypatch.setattr("orchestrator.store.intake.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def killed() -> None:
         async with open_store(path) as store:
             await running_job(store, 3, name="kept")
             job = await store.intake.begin(new_job(), "job-1", NOW)
-            await store.intake.add(job.id, lines(f"x{i}" for i in range(12_000)), NOW)
-        with closing(raw(path)) as c:  # what the first slices of a discard do
-            for _ in range(slices):
-                c.execute(
-                    "DELETE FROM request WHERE id IN (SELECT id FROM request WHERE id > ? LIMIT 5000)", (job.id << 32,)
-                )
+            for part in range(3):
+                await store.intake.add(job.id, lines(f"x{part}-{i}" for i in range(6_000)), NOW)
+            for _ in range(slices):  # runs of ids first, then requests
+                assert await store._database.write(partial(_discard_some, job.id))
 
     async def restarted() -> None:
         async with open_store(path) as store:
@@ -219,7 +240,9 @@ def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(tmp_pat
 
     asyncio.run(killed())
     asyncio.run(restarted())
-    assert rows_of(path, "request", "payload", "job") == {"request": 3, "payload": 1, "job": 1}
+    assert rows_of(path, "request", "known_id", "payload", "job") == {
+        "request": 3, "known_id": 3, "payload": 1, "job": 1
+    }  # fmt: skip
 
 
 def test_a_job_that_runs_is_never_discarded(tmp_path: Path) -> None:

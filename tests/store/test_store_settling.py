@@ -20,6 +20,7 @@ from store.store_world import (
     won,
 )
 
+from orchestrator.domain.model import Settled
 from orchestrator.domain.states import BatchState
 
 
@@ -43,6 +44,24 @@ def test_the_first_of_two_different_lines_wins(tmp_path: Path) -> None:
             assert (progress.seen, progress.by_kind) == (3, {"succeeded": 1, "expired": 1, "errored": 1})
             rows = await store.read(lambda reads: reads.results(job.id, above=0, limit=9))
             assert [(row.custom_id, row.body) for row in rows] == [("r1", first), ("r3", b'{"type":"errored"}')]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("late", [won(2), lost(2), lost(2, "failed", "errored")])
+def test_a_line_that_comes_alone_after_another_word_changes_nothing(tmp_path: Path, late: Settled) -> None:
+    """Nothing else in its chunk is stored already, so the chunk as a whole does not tell: the row itself must."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store)
+            batch = await ended(store, job.id)
+            assert await store.collect.store_lines(batch, [lost(2)], NOW) == 1
+            before = dump(store.path)
+            assert await store.collect.store_lines(batch, [late], LATER) == 0
+            assert dump(store.path) == before
+            assert await store.collect.store_lines(batch, [won(1), late], LATER) == 1
+            assert (await store.collect.progress(batch)).by_kind == {"succeeded": 1, "expired": 1}
 
     asyncio.run(run())
 
