@@ -63,9 +63,7 @@ class PlanStage:
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
         room = max(settings.max_in_flight_requests - load.requests, 0)
         situation = (job.id, job.requests.queued, room)
-        if (
-            situation == self._waited
-        ):  # nothing has changed since: to read a batch's worth of rows at every tick is dear
+        if situation == self._waited:  # nothing changed: a batch's worth of rows is too dear for every tick
             return None
         # One row more than fits tells that there is more.
         found = await store.queued(job.id, min(caps.requests, room) + 1, lambda rows: pack(rows, caps))
