@@ -3,7 +3,7 @@
 -- insert trigger 1.3 us (any trigger makes SQLite copy each page that a row changes, in case it has to take it back).
 -- Two guards of the first schema are given up for it, and held elsewhere: that a request begins as queued, by the only
 -- INSERT there is (a test looks at its text); that a custom id is one of a kind in its job, by the look for repeats that
--- every import ends with, and by the look before each addition to an open job..
+-- every import ends with, and by the look before each addition to an open job.
 
 -- The custom ids of a job, in sorted runs that are only appended: an index over all of them is touched everywhere by ids
 -- that come in no order (a million UUIDs took 30 s to take in, a million ids in order 5). Run 0 is the one that an open

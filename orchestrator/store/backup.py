@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, StoreFull
+from orchestrator.store.migrate import sync
 from orchestrator.store.opening import connect_reader, speaking_our_errors
 
 
@@ -25,9 +26,9 @@ def back_up(path: Path, target: Path) -> int:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         with closing(connect_reader(path)) as source:
             _copy(source, draft)
-        _sync(draft)
+        sync(draft)
         draft.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except StoreFull as exc:
         raise OutputError(f"cannot write {target}", cause=exc.cause, hint="make space, or choose another disk") from exc
     except OSError as exc:
@@ -47,11 +48,3 @@ def _copy(source: sqlite3.Connection, draft: Path) -> None:
         found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise StoreError("the copy is damaged", cause=str(found), hint="look at the store: orchestrator db check")
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -16,7 +16,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
-from orchestrator.store.known_ids import RUN, Known, Repeat, append_run, find, forget, forget_run, grow, repeats
+from orchestrator.store.known_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
 from orchestrator.store.payload import Block, cut_blocks, encode_block
 from orchestrator.store.queries import load
 from orchestrator.store.rows import join_betas, moved, named, record, to_job
@@ -145,8 +145,9 @@ def _known_already(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection
     """Those of *lines* whose custom_id the job has, or an earlier one of them."""
     earlier: dict[str, int] = {}
     duplicates: list[Duplicate] = []
+    known = finder(job, c)
     for line in lines:
-        request = find(job, line.custom_id, c)
+        request = known(line.custom_id)
         first = earlier.setdefault(line.custom_id, line.line) if request is None else _line(request, c)
         if request is not None or first != line.line:
             duplicates.append(Duplicate(line=line.line, custom_id=line.custom_id, first_line=first, params=line.params))

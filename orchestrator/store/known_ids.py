@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,11 +55,21 @@ def grow(job: JobId, known: Iterable[Known], c: sqlite3.Connection) -> None:
 
 def find(job: JobId, custom_id: str, c: sqlite3.Connection) -> RequestId | None:
     """The request with this custom id."""
-    for run in _runs(job, c):
-        row = c.execute(SQL["in_run"], (job, run, custom_id)).fetchone()
-        if row is not None:
-            return RequestId(row[0])
-    return None
+    return finder(job, c)(custom_id)
+
+
+def finder(job: JobId, c: sqlite3.Connection) -> Callable[[str], RequestId | None]:
+    """`find` for many ids of one job, inside one transaction: its runs are asked for once."""
+    runs = _runs(job, c)
+
+    def found(custom_id: str) -> RequestId | None:
+        for run in runs:
+            row = c.execute(SQL["in_run"], (job, run, custom_id)).fetchone()
+            if row is not None:
+                return RequestId(row[0])
+        return None
+
+    return found
 
 
 def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> dict[str, RequestId]:

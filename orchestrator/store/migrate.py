@@ -98,7 +98,7 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
     finally:
         connection.close()
     draft.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: datetime) -> None:
@@ -165,8 +165,8 @@ def _copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: in
     copy.unlink(missing_ok=True)  # of an upgrade that was killed: the file itself is still the older one
     _make_file(copy)
     connection.execute(SQL["copy"], (str(copy),))
-    _sync(copy)  # SQLite does not (documentation of VACUUM INTO)
-    _sync(path.parent)
+    sync(copy)  # SQLite does not (documentation of VACUUM INTO)
+    sync(path.parent)
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
@@ -236,7 +236,7 @@ def _make_file(path: Path) -> None:
     os.close(fd)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make a copy, or a folder's names, survive a power cut. Never for a file that SQLite has open."""
     fd = os.open(path, os.O_RDONLY)
     try:
