@@ -19,9 +19,11 @@ from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_pa
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, StoreError, UsageError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
+from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
+from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import Rules
 from orchestrator.domain.waiting import Pace
+from orchestrator.engine.bell import Bell, Moves
 from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
@@ -40,7 +42,8 @@ from orchestrator.store.store import Store
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.http_api.app import SourceOpener
+    from orchestrator.http_api.feed import Feed
+    from orchestrator.http_api.services import Services, SourceOpener
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
 
@@ -80,6 +83,8 @@ class Engine:
     health: ApiHealth
     store: Store
     provider: Provider
+    bell: Bell
+    clock: Clock
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on one committed snapshot."""
@@ -212,6 +217,8 @@ async def _open(
         health=context.health,
         store=store,
         provider=provider,
+        bell=context.bell,
+        clock=around.clock,
     )
     return engine, context
 
@@ -315,25 +322,50 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
 async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event) -> None:
     """Serve the socket as one more core task; returns when it accepts connections."""
-    from orchestrator.http_api import Identity, build_app, serve_socket
+    from orchestrator.http_api import LazyApp
+    from orchestrator.http_api.server import serve_socket
 
-    meta = await engine.read(lambda reads: reads.meta())
-    identity = Identity(
-        db=str(engine.path),
-        sandbox=engine.sandbox,
-        lineage=meta.lineage,
-        api_version=api_version(engine.settings),
-    )
-    app = build_app(
-        commands=engine.commands,
-        reader=engine,
-        health=engine.health,
-        identity=identity,
-        opener=_stream_opener(engine.settings),
-    )
+    services = await _services(engine, stop)
+    feed = group.create_task(services.feed.run(), name="feed")
     listening = asyncio.Event()
     path = default_socket_path(engine.path, os.environ)
-    server = group.create_task(serve_socket(app, path, ready=listening.set, stop=stop), name="socket")
+    server = group.create_task(serve_socket(LazyApp(services), path, ready=listening.set, stop=stop), name="socket")
+    group.create_task(_end_feed(services.feed, feed, stop), name="feed.end")
     waiting = asyncio.ensure_future(listening.wait())
     await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+
+
+async def _end_feed(feed: Feed, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """At the end everybody who watches is let go first, so that no answer holds the stop up."""
+    await stop.wait()
+    feed.close()
+    task.cancel()
+
+
+async def _services(engine: Engine, stop: asyncio.Event) -> Services:
+    """What the faces over HTTP are handed."""
+    from orchestrator.http_api.feed import Feed
+    from orchestrator.http_api.services import Identity, Services
+
+    meta = await engine.read(lambda reads: reads.meta())
+    batching = engine.settings.batching
+    most = API_MAX_REQUESTS - meta.spread if batching.max_requests is None else batching.max_requests
+    return Services(
+        commands=engine.commands,
+        reader=engine,
+        bulk=_Bulk(engine.store),
+        health=engine.health,
+        identity=Identity(
+            db=str(engine.path),
+            sandbox=engine.sandbox,
+            lineage=meta.lineage,
+            api_version=api_version(engine.settings),
+            started_at=engine.clock.now(),
+        ),
+        opener=_stream_opener(engine.settings),
+        remote_batches=engine.remote_batches,
+        feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
+        settings=engine.settings,
+        caps=Caps(requests=most, size_bytes=batching.max_bytes),
+    )

@@ -25,6 +25,20 @@ class Bell:
         rung.set()
 
 
+class Moves:
+    """See `ports.commands.Moves`."""
+
+    def __init__(self, bell: Bell, clock: Clock) -> None:
+        self._bell = bell
+        self._clock = clock
+        self._ring = bell.next
+
+    async def wait(self, at_most: timedelta) -> None:
+        """Wait for the next move since the last wait, or *at_most*."""
+        await pause_or_ring(self._clock, at_most, self._ring)
+        self._ring = self._bell.next
+
+
 async def pause_or_ring(clock: Clock, pause: timedelta, ring: asyncio.Event) -> None:
     """Wait for *pause*, or until *ring*, whichever comes first."""
     waiting = {asyncio.ensure_future(ring.wait()), asyncio.ensure_future(clock.sleep(pause))}

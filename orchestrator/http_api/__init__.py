@@ -1,28 +1,32 @@
-"""The engine's HTTP face: JSON over the unix socket, with the routes that a TCP port will have.
+"""The engine's HTTP face: every route over the unix socket, and over TCP where it is asked for.
 
-Owns how facts and errors look as JSON, and the socket. Holds no rules of its own: it reads through the ports it is
-handed and asks the engine. `views`, `problems` and `lines` need neither Starlette nor uvicorn: other faces use them.
+Owns how facts and errors look as JSON, and the servers. Holds no rules of its own: it reads through the ports it is
+handed and asks the engine. `views`, `problems`, `lines`, `feed` and `services` need no web framework.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.http_api.app import Identity, build_app
-    from orchestrator.http_api.server import serve_socket
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Identity", "build_app", "serve_socket"]
+    from orchestrator.http_api.services import Services
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - stands for each name above
-    """Load the web server with the first use of it: `status` needs only the views."""
-    if name in {"Identity", "build_app"}:
-        from orchestrator.http_api import app
+class LazyApp:
+    """The application, built at the first request: an engine that nobody asks anything never loads the framework."""
 
-        return getattr(app, name)
-    if name == "serve_socket":
-        from orchestrator.http_api.server import serve_socket
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._app: ASGIApp | None = None
 
-        return serve_socket
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            module = await asyncio.to_thread(importlib.import_module, "orchestrator.http_api.app")
+            if self._app is None:  # two may have asked at once
+                self._app = module.build_app(self._services)
+        await self._app(scope, receive, send)

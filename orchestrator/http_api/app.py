@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,8 +16,10 @@ from starlette.routing import Route
 from orchestrator.domain.errors import InputError, OrchestratorError
 from orchestrator.domain.limits import API_MAX_BYTES
 from orchestrator.http_api import asking, lines, problems
+from orchestrator.http_api.answers import problem, problem_response
+from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
-from orchestrator.ports.commands import Commands, Growing, Health, Reader, TakenIn
+from orchestrator.ports.commands import TakenIn
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.version import VERSION
 
@@ -32,33 +32,9 @@ _INTERNAL: Final = 8
 _WRONG_REQUEST: Final = 2
 
 
-class AllCommands(Commands, Growing, Protocol):
-    """Everything that a running engine can be asked."""
-
-
-class SourceOpener(Protocol):
-    """Makes a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
-
-    def __call__(self, blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
-        """*name* stands before ":line"; *api_version* is the one to check the requests against."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Which engine this is. db: the database's absolute path. api_version: for jobs that name none."""
-
-    db: str
-    sandbox: bool
-    lineage: str
-    api_version: str
-
-
-def build_app(
-    *, commands: AllCommands, reader: Reader, health: Health, identity: Identity, opener: SourceOpener
-) -> Starlette:
+def build_app(services: Services) -> Starlette:
     """The ASGI application over one engine. Needs no lifespan."""
-    api = _Api(commands, reader, health, identity, opener)
+    api = _Api(services)
     return Starlette(
         routes=[
             Route(f"{PREFIX}/version", api.version, methods=["GET"]),
@@ -85,14 +61,13 @@ def build_app(
 class _Api:
     """One method per route."""
 
-    def __init__(
-        self, commands: AllCommands, reader: Reader, health: Health, identity: Identity, opener: SourceOpener
-    ) -> None:
+    def __init__(self, services: Services) -> None:
+        commands = services.commands
         self._commands = commands
-        self._reader = reader
-        self._health = health
-        self._identity = identity
-        self._opener = opener
+        self._reader = services.reader
+        self._health = services.health
+        self._identity = services.identity
+        self._opener = services.opener
         self.moves = {"pause": commands.pause, "resume": commands.resume, "cancel": commands.cancel}
 
     async def version(self, _: Request) -> Response:
@@ -165,7 +140,7 @@ class _Api:
             job = (await self._status(request)).job
             if not await move(job.id):
                 status, document = problems.problem_of(does_not_apply(verb, (await self._status(request)).job))
-                return _problem(status, {**document, "type": problems.DOES_NOT_APPLY})
+                return problem(status, {**document, "type": problems.DOES_NOT_APPLY})
             return JSONResponse(await self._view(job))
 
         return moved
@@ -226,16 +201,7 @@ def _input_refused(taken: TakenIn) -> Response:
     )
     document["problems"] = [problem_view(problem) for problem in taken.problems]
     document["problem_count"] = taken.problem_count
-    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, document)
-
-
-def _problem(status: int, document: Mapping[str, object]) -> Response:
-    return JSONResponse(document, status_code=status, media_type=problems.CONTENT_TYPE)
-
-
-def problem_response(exc: OrchestratorError) -> Response:
-    """*exc* as an answer."""
-    return _problem(*problems.problem_of(exc))
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, document)
 
 
 async def _our_error(_: Request, exc: Exception) -> Response:
@@ -247,7 +213,7 @@ async def _wrong_request(_: Request, exc: Exception) -> Response:
     slug = HTTPStatus(wrong.status_code).phrase.lower().replace(" ", "-")
     hint = f"the routes are below {PREFIX}: jobs, batches, version, health"
     document = problems.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)
-    response = _problem(wrong.status_code, document)
+    response = problem(wrong.status_code, document)
     response.headers.update(wrong.headers or {})
     return response
 
@@ -261,4 +227,4 @@ async def _bug(_: Request, __: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
     title = "the engine failed while it worked on this"
     document = problems.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
-    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)

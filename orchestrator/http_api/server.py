@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
-from orchestrator.http_api.app import problem_response
+from orchestrator.http_api.answers import problem_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

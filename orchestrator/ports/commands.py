@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
@@ -103,6 +104,14 @@ class Reader(Protocol):
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on the reader's thread."""
+        ...
+
+
+class Moves(Protocol):
+    """Hears that a stage moved something. One listener each."""
+
+    async def wait(self, at_most: timedelta) -> None:
+        """Wait for the next move since the last wait, or *at_most*; a hint: not every change is a move."""
         ...
 
 

@@ -74,8 +74,8 @@ class DetailReads(Protocol):
         """Our batches among these remote ids."""
         ...
 
-    def events(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first."""
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
         ...
 
     def request(self, job: JobId, custom_id: str) -> RequestView:

@@ -153,9 +153,10 @@ class DetailReader:
         rows = named(self._c.execute(SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
         return {RemoteId(row["remote_id"]): to_batch(row) for row in rows}
 
-    def events(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first."""
-        rows = named(self._c.execute(SQL["events"], {"id": job, "after": after, "limit": limit}))
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
+        query = SQL["all_events"] if job is None else SQL["events"]
+        rows = named(self._c.execute(query, {"id": job, "after": after, "limit": limit}))
         return [to_event(row) for row in rows]
 
     def request(self, job: JobId, custom_id: str) -> RequestView:

@@ -57,6 +57,9 @@ SELECT * FROM batch WHERE remote_id IN (SELECT value FROM json_each(:remote_ids)
 -- name: events
 SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit
 
+-- name: all_events
+SELECT * FROM event WHERE event.id > :after ORDER BY event.id LIMIT :limit
+
 -- name: request
 SELECT request.*, result.input_tokens, result.output_tokens, result.body FROM request LEFT JOIN result ON result.id = request.result_id
  WHERE request.id = :id

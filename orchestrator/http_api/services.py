@@ -1,0 +1,60 @@
+"""What every face over HTTP is handed: one engine, seen through ports. Holds no rules and no routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.config import Settings
+from orchestrator.domain.packing import Caps
+from orchestrator.http_api.feed import Feed
+from orchestrator.ports.commands import Commands, Growing, Health, Reader
+
+if TYPE_CHECKING:
+    from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.ports.source import Source
+
+
+class AllCommands(Commands, Growing, Protocol):
+    """Everything that a running engine can be asked."""
+
+
+class SourceOpener(Protocol):
+    """Makes a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
+
+    def __call__(self, blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
+        """*name* stands before ":line"; *api_version* is the one to check the requests against."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which engine this is. db: the database's absolute path. api_version: for jobs that name none."""
+
+    db: str
+    sandbox: bool
+    lineage: str
+    api_version: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Handed to every route.
+
+    reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
+    caps: what one batch may hold.
+    """
+
+    commands: AllCommands
+    reader: Reader
+    bulk: Reader
+    health: Health
+    identity: Identity
+    opener: SourceOpener
+    remote_batches: Callable[[], AsyncIterator[RemoteBatch]]
+    feed: Feed
+    settings: Settings
+    caps: Caps
