@@ -322,7 +322,7 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
 async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event) -> None:
     """Serve the socket as one more core task; returns when it accepts connections."""
-    from orchestrator.http_api import LazyApp
+    from orchestrator.http_api.lazy import LazyApp
     from orchestrator.http_api.server import serve_socket
 
     services = await _services(engine, stop)

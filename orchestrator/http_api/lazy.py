@@ -1,0 +1,28 @@
+"""The application, built at the first request: an engine that nobody asks anything never loads the framework."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from orchestrator.http_api.services import Services
+
+
+class LazyApp:
+    """`app.build_app`, once it is needed."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            module = await asyncio.to_thread(importlib.import_module, "orchestrator.http_api.app")
+            if self._app is None:  # two may have asked at once
+                self._app = module.build_app(self._services)
+        await self._app(scope, receive, send)
