@@ -24,7 +24,7 @@ from benchmarks.outcome import Options, Part
 from benchmarks.targets import verdicts_at_any_size
 
 #: In the order of the README. `peers` lives in a folder of its own.
-PARTS: Final = ("end_to_end", "peers", "hot_path", "body", "scaling", "store_size", "idle", "face")
+PARTS: Final = ("end_to_end", "peers", "hot_path", "body", "scaling", "store_size", "idle", "face", "service")
 #: Not in a quick look: it needs other programs.
 _NOT_QUICK: Final = frozenset({"peers"})
 

@@ -87,6 +87,11 @@ TARGETS: Final = (
     _most("store_size.small_uuid", "store / input, small requests with UUIDs", 1.0, (50 * _K,)),
     _most("store_size.shared_prefix", "store / input, shared 40 kB prompt", 0.1, (50 * _K,)),
     _most("idle.lists_per_look", "list calls per look, batches in flight", 1.0, (1000,), ("calls", 1.0)),
+    _most("service.status_p99_ms", "status over HTTP while 200 clients poll a busy daemon, p99", 50, (100 * _K,), _MS),
+    replace(
+        _most("service.throughput_share", "a polled daemon's throughput / an unpolled one's", 0.9, (100 * _K,)),
+        at_least=True,
+    ),
 )
 
 
