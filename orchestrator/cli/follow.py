@@ -7,10 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli.look import Ages, Pulse, read_ages
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import OVER
+from orchestrator.http_api.look import Ages, Pulse, read_ages
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import Progress

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import look, words
+from orchestrator.cli import words
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api import look
 
 if TYPE_CHECKING:
-    from orchestrator.cli.look import Ages, Pulse
     from orchestrator.domain.model import JobStatus
+    from orchestrator.http_api.look import Ages, Pulse
 
 _COLOURS = {
     JobState.RUNNING: "blue",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
-from orchestrator.cli import look, words
-from orchestrator.cli.look import Ages, Pulse
+from orchestrator.cli import words
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api import look
+from orchestrator.http_api.look import Ages, Pulse
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -6,10 +6,11 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import look, words
+from orchestrator.cli import words
 from orchestrator.cli.out import say
 from orchestrator.cli.pasting import pasteable
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api import look
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from faces.cli_world import SLOW, Program, program_in, request, write_lines
 
-from orchestrator.cli import look, words
-from orchestrator.cli.look import Ages, Pulse
+from orchestrator.cli import words
 from orchestrator.cli.progress import LineProgress
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, JobStatus, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.http_api import look
+from orchestrator.http_api.look import Ages, Pulse
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NO_AGES = Ages()

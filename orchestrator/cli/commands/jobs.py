@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import click
 
-from orchestrator.cli import look
 from orchestrator.cli.follow import Looker, follow, is_over, needs_person, pulse_of
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.jobs_text import jobs_table, status_lines
@@ -18,6 +17,7 @@ from orchestrator.cli.reading import FileReader, chosen_job, engine_runs, readin
 from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api import look
 from orchestrator.http_api.views import job_view
 
 LS_EXAMPLES = """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import look, words
+from orchestrator.cli import words
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.attending import Patience, attend
 from orchestrator.cli.errors import Stopped
@@ -23,6 +23,7 @@ from orchestrator.cli.reading import engine_runs, reading
 from orchestrator.cli.storing import part, public_id, refused_path, store_job, stored, write_refused
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.http_api import look
 from orchestrator.http_api.views import job_view
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import words
+from orchestrator.domain import words
 from orchestrator.domain.states import BatchState, JobState
 
 if TYPE_CHECKING:

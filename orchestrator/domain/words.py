@@ -1,0 +1,66 @@
+"""How things are said: durations, sizes, counts, and text of others made safe for a line of its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+def plain(text: str) -> str:
+    r"""*text* without characters that steer a terminal: file names, ids and the API's messages are not ours.
+
+    Line breaks and tabs become spaces, the others their escape, such as `\x1b`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\t\r" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 request`, `2,500 requests`, `3 batches`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {f'{noun}s' if plural is None else plural}"
+
+
+def batches(number: int) -> str:
+    """`1 batch`, `3 batches`."""
+    return count(number, "batch", "batches")
+
+
+def size(size_bytes: int) -> str:
+    """Decimal, three digits: `61 kB`, `256 MB`, `1.2 GB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    value, units = size_bytes / 1000, ["kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if value >= 9.95 else f"{value:.1f} {units[0]}"
+
+
+def span(duration: timedelta) -> str:
+    """About how long, in at most two units: `45s`, `3m`, `5h12m`, `2d3h`; a negative one counts as zero."""
+    seconds = max(0, round(duration.total_seconds()))
+    if seconds < 100:
+        return f"{seconds}s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes}m"
+    if minutes < 48 * 60:
+        return _two(minutes, 60, "h", "m")
+    return _two(round(minutes / 60), 24, "d", "h")
+
+
+def _two(amount: int, per: int, unit: str, rest_unit: str) -> str:
+    whole, rest = divmod(amount, per)
+    return f"{whole}{unit}{rest}{rest_unit}" if rest else f"{whole}{unit}"
+
+
+def clock(duration: timedelta) -> str:
+    """How long, running: `00:07`, `23:59:10`."""
+    seconds = max(0, int(duration.total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
