@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "batches": _entry("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
     "doctor": _entry("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
     "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
+    "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
     "db": _entry("db", _TOOLS, "Back up, check or migrate the store's file."),
     "sandbox": _entry("sandbox", _TOOLS, "Serve the local API on a port, for any client."),
     "completion": _entry("completion", _TOOLS, "Print the completion script for a shell."),

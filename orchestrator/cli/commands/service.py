@@ -1,0 +1,95 @@
+"""`service`: what it takes to run the daemon as a service: a unit file, and a token for its HTTP API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+import click
+
+from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_json
+
+EXAMPLES = """
+Examples:
+  orchestrator service print | sudo tee /etc/systemd/system/orchestrator.service
+  orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
+  orchestrator service token ~/.config/orchestrator/token       then: [server] token_file = "…"
+
+The unit says at its top how it is installed. Its log goes to the journal: journalctl -u orchestrator
+"""
+
+_HERE = "orchestrator.cli.commands.service"
+#: 256 bits, as base64url: 43 characters.
+_TOKEN_BYTES: Final = 32
+
+
+@click.group(
+    "service",
+    cls=LazyGroup,
+    entries={
+        "print": Entry(module=_HERE, attribute="print_unit", help="Print a unit file for systemd or podman."),
+        "token": Entry(module=_HERE, attribute="token", help="Write a new random token for the HTTP API into FILE."),
+    },
+    examples=EXAMPLES,
+)
+@common
+def service() -> None:
+    """Print a unit file, or make a token for the HTTP API."""
+
+
+@click.command("print", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("--user", "for_user", is_flag=True, help="A service of your own, for systemctl --user.")
+@click.option("--container", "for_container", is_flag=True, help="A Quadlet file: podman runs the image.")
+@common
+@click.pass_obj
+def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
+    """Print a unit file for systemd or podman.
+
+    It starts this very installation of the program, waits until it is ready, watches that it is alive, hands it the
+    key as a credential, and takes away every right that it does not need.
+    """
+    from orchestrator.cli.unit import quadlet, system_unit, this_installation, user_unit
+
+    if for_user and for_container:
+        raise Mistake("--user and --container do not go together", hint="a Quadlet file is the same for both")
+    if for_container:
+        text = quadlet(sandbox=ask.sandbox)
+    elif for_user:
+        text = user_unit(this_installation(), sandbox=ask.sandbox)
+    else:
+        text = system_unit(this_installation(), sandbox=ask.sandbox)
+    if ask.as_json:
+        show_json({"unit": text})
+        return
+    show(text.removesuffix("\n"))
+
+
+@click.command("token", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("file", type=click.Path(path_type=Path))
+@common
+@click.pass_obj
+def token(ask: Ask, file: Path) -> None:
+    """Write a new random token for the HTTP API into FILE.
+
+    256 bits, readable by you alone (mode 0600). A file that is there is left alone: whoever uses it would be shut out.
+    The token itself is not shown.
+    """
+    from orchestrator.domain.errors import GuardRefused, OutputError
+
+    try:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with open(fd, "w", encoding="ascii") as out:  # noqa: PTH123 - an open descriptor, made exclusively
+            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+    except FileExistsError:
+        hint = "nothing was changed; remove it first to make a new token"
+        raise GuardRefused(f"{file} is there already", hint=hint) from None
+    except OSError as exc:
+        raise OutputError(f"{file} cannot be written", cause=exc.strerror, hint="make its folder first") from exc
+    if ask.as_json:
+        show_json({"token_file": str(file.absolute())})
+        return
+    say(ask, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")

@@ -1,0 +1,153 @@
+"""`service`: units that systemd accepts, and tokens that nobody else can read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faces.cli_world import Program, program_in
+from support.tools import needed_tool
+
+from orchestrator.cli.unit import Installation, quadlet, system_unit, user_unit
+from orchestrator.config import load_settings
+from orchestrator.daemon import credentials_for
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with program_in(tmp_path) as found:
+        yield found
+
+
+@pytest.mark.parametrize("flags", [(), ("--sandbox",), ("--user",), ("--user", "--sandbox")], ids=" ".join)
+def test_systemd_accepts_the_unit(program: Program, flags: tuple[str, ...]) -> None:
+    """`systemd-analyze verify` knows every directive and finds the program; it has nothing to say."""
+    verify = needed_tool("systemd-analyze", package="systemd")
+    unit = program.folder / "orchestrator.service"
+    unit.write_text(program("service", "print", *flags).out)
+    manager = "--user" if "--user" in flags else "--system"
+    done = subprocess.run(
+        [verify, manager, "--recursive-errors=no", "verify", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(program.folder)},
+    )
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "orchestrator" in line]
+    assert (done.returncode, said) == (0, [])
+
+
+def test_the_unit_starts_this_installation(program: Program) -> None:
+    """ExecStart is an absolute path that is there: systemd knows no PATH of a shell."""
+    unit = program("service", "print").out
+    found = re.search(r"^ExecStart=(\S+).* serve$", unit, re.MULTILINE)
+    assert found is not None
+    assert Path(found[1]).is_absolute()
+    assert shutil.which(found[1]) is not None
+    assert program("service", "print", "--json").facts["unit"] == unit
+
+
+def test_a_path_with_odd_characters_is_quoted_for_systemd() -> None:
+    """A blank would end the path, a per cent sign would begin a specifier, a dollar a variable."""
+    unit = system_unit(Installation(command=("/opt/my 100% $tools/orchestrator",)), sandbox=False)
+    assert 'ExecStart="/opt/my 100%% $$tools/orchestrator" serve\n' in unit
+
+
+def test_a_program_in_a_home_can_still_be_read() -> None:
+    """`ProtectHome=yes` would hide the program from its own service."""
+    away = system_unit(Installation(command=("/opt/orchestrator/bin/orchestrator",)), sandbox=False)
+    home = system_unit(Installation(command=("/home/kim/.venv/bin/orchestrator",)), sandbox=False)
+    assert "\nProtectHome=yes\n" in away
+    assert "\nProtectHome=read-only\n" in home
+
+
+def test_the_unit_waits_watches_and_hardens() -> None:
+    """Ready before others start, restarted when it hangs, stopped within its time, no secret in an argument."""
+    service = _sections(system_unit(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))["Service"]
+    assert (service["Type"], service["WatchdogSec"], service["TimeoutStopSec"]) == (["notify"], ["60"], ["45"])
+    assert service["LoadCredential"] == [
+        "anthropic_key:/etc/orchestrator/anthropic_key",
+        "server_token:/etc/orchestrator/server_token",
+    ]
+    for setting in ("DynamicUser", "NoNewPrivileges", "PrivateTmp", "ProtectKernelTunables", "RestrictNamespaces"):
+        assert service[setting] == ["yes"]
+    assert service["ProtectSystem"] == ["strict"]
+    assert "sk-" not in " ".join(value for values in service.values() for value in values)
+
+
+def test_the_credential_of_the_unit_is_the_key(tmp_path: Path) -> None:
+    """What the unit sets, with systemd's folder in place of %d, makes the program read the key there."""
+    unit = _sections(system_unit(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))
+    (tmp_path / "anthropic_key").write_text("a-key-of-the-unit\n")
+    words = [word for line in unit["Service"]["Environment"] for word in line.split()]
+    env = dict(word.replace("%d", str(tmp_path)).replace("%S", str(tmp_path)).split("=", 1) for word in words)
+    settings = load_settings(flags={}, env=env, cwd=tmp_path)
+    found = credentials_for(settings)
+    assert found is not None
+    assert found.api_key is not None
+    assert found.api_key.reveal() == "a-key-of-the-unit"
+    assert settings.server.token_file == tmp_path / "server_token"
+    assert settings.database.path == tmp_path / "orchestrator/orchestrator.db"
+
+
+def test_a_service_of_a_user_has_no_user_of_its_own() -> None:
+    """What only the system's manager may do is not in it."""
+    service = _sections(user_unit(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))["Service"]
+    assert not {"DynamicUser", "StateDirectory", "ProtectHome", "LoadCredential"} & set(service)
+
+
+def test_the_container_runs_the_image_without_rights() -> None:
+    """The Quadlet file mounts the store, checks the health, and gives the key as a secret."""
+    container = _sections(quadlet(sandbox=False))["Container"]
+    assert container["Volume"] == ["orchestrator-data:/data"]
+    assert container["HealthCmd"] == ["orchestrator health"]
+    assert container["ReadOnly"] == container["NoNewPrivileges"] == ["true"]
+    assert container["Secret"] == ["anthropic_key,type=env,target=ANTHROPIC_API_KEY"]
+    assert "Secret" not in _sections(quadlet(sandbox=True))["Container"]
+
+
+def test_two_kinds_of_unit_at_once_are_refused(program: Program) -> None:
+    """Rather than one of them by chance."""
+    assert program("service", "print", "--user", "--container").code == 2
+
+
+def test_a_token_is_random_long_and_private(program: Program) -> None:
+    """256 bits each, mode 0600 whatever the umask, and never shown."""
+    first, second = program.folder / "a", program.folder / "b"
+    shown = program("service", "token", "a")
+    assert program("service", "token", "b", "--json").facts["token_file"] == str(second)
+    tokens = [path.read_text().strip() for path in (first, second)]
+    assert [re.fullmatch(r"[A-Za-z0-9_-]{43}", token) is not None for token in tokens] == [True, True]
+    assert tokens[0] != tokens[1]
+    assert tokens[0] not in shown.out + shown.err
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+
+
+def test_a_token_that_is_there_is_left_alone(program: Program) -> None:
+    """Nor is one written through a link to somewhere else, or into a folder that is not there."""
+    (program.folder / "token").write_text("old")
+    (program.folder / "link").symlink_to(program.folder / "elsewhere")
+    assert program("service", "token", "token").code == 5
+    assert program("service", "token", "link").code == 5
+    assert program("service", "token", "nowhere/token").code != 0
+    assert (program.folder / "token").read_text() == "old"
+    assert not (program.folder / "elsewhere").exists()
+
+
+def _sections(text: str) -> dict[str, dict[str, list[str]]]:
+    """A unit file: by section and setting the values, as a setting may come several times."""
+    found: dict[str, dict[str, list[str]]] = {}
+    section = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            setting, _, value = line.partition("=")
+            found.setdefault(section, {}).setdefault(setting, []).append(value)
+    return found
