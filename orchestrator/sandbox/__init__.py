@@ -10,6 +10,7 @@ injected clock and no I/O; `routes.py` puts HTTP before it, `transport.py` and `
 this package loads none of httpx2 and uvicorn.
 """
 
+from orchestrator.domain.batches_api import ApiError
 from orchestrator.sandbox.clock import ScaledClock
 from orchestrator.sandbox.crash import CrashPoint
 from orchestrator.sandbox.faults import FaultPlan, parse_faults
@@ -17,7 +18,7 @@ from orchestrator.sandbox.ledger import LedgerRow
 from orchestrator.sandbox.machine import Machine
 from orchestrator.sandbox.sandbox import Sandbox, build_sandbox
 from orchestrator.sandbox.settings import MachineSettings, SandboxSettings
-from orchestrator.sandbox.wire import ApiError, Caller
+from orchestrator.sandbox.wire import Caller
 
 __all__ = [
     "ApiError",

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.domain.batches_api import ApiError, known_version
 from orchestrator.sandbox.settings import MachineSettings
-from orchestrator.sandbox.wire import API_VERSIONS, DEFAULT_WORKSPACE, ApiError, Caller, invalid_request
+from orchestrator.sandbox.wire import DEFAULT_WORKSPACE, Caller
 
 
 def identify(headers: Mapping[str, str], base_url: str, settings: MachineSettings) -> Caller:
     """The caller behind *headers* (names in lower case). Raises ApiError 401 for the key, 400 for the version."""
     workspace = _workspace(_key(headers), settings)
-    version = headers.get("anthropic-version")
-    if version is None:
-        raise invalid_request("anthropic-version: header is required")
-    if version not in API_VERSIONS:
-        raise invalid_request(f'anthropic-version: "{version}" is not a valid version')
+    version = known_version(headers.get("anthropic-version"))
     betas = frozenset(filter(None, (name.strip() for name in headers.get("anthropic-beta", "").split(","))))
     return Caller(workspace=workspace, api_version=version, betas=betas, base_url=base_url)
 

@@ -15,8 +15,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from orchestrator.domain.batches_api import MessageBatchObject, RequestCounts
 from orchestrator.sandbox.rows import BUCKETS, Fate, Row
-from orchestrator.sandbox.wire import Caller, MessageBatchObject, RequestCounts
+from orchestrator.sandbox.wire import Caller
 
 BLOCK_ROWS: Final = 512
 

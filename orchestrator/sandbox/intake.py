@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.domain.batches_api import MessageBatchObject
+from orchestrator.domain.create_body import BodyReader, Item
 from orchestrator.sandbox.batch import BLOCK_ROWS, encode_rows
-from orchestrator.sandbox.body import BodyReader, Item
 from orchestrator.sandbox.rows import Fate, Row, RowMaker
-from orchestrator.sandbox.wire import Caller, MessageBatchObject
+from orchestrator.sandbox.wire import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain.batches_api import batch_not_found
 from orchestrator.sandbox.batch import Batch
 from orchestrator.sandbox.chance import unit
 from orchestrator.sandbox.faults import FaultPlan
-from orchestrator.sandbox.wire import batch_not_found, invalid_request
 
-MAX_PAGE: Final = 1000
 #: A batch that one listing misses is missed in one of its first so many.
 _MISSED_WITHIN: Final = 6
 
@@ -42,16 +41,6 @@ class Listing:
             return False
         self._listings[batch.id] += 1
         return self._listings[batch.id] == 1 + int(unit(self._seed, "missed in", batch.id) * _MISSED_WITHIN)
-
-
-def check_page(before_id: str | None, after_id: str | None, limit: int) -> None:
-    """Raises ApiError 400 for what the API refuses of a page."""
-    if limit < 1:
-        raise invalid_request("limit: Input should be greater than or equal to 1")
-    if limit > MAX_PAGE:
-        raise invalid_request(f"limit: Input should be less than or equal to {MAX_PAGE}")
-    if before_id is not None and after_id is not None:
-        raise invalid_request("Only one of before_id and after_id can be given")
 
 
 def place_of(shown: Sequence[Batch], cursor: str) -> int:

@@ -14,31 +14,34 @@ from typing import Final
 
 import msgspec
 
+from orchestrator.domain.batches_api import (
+    DEFAULT_PAGE,
+    ApiError,
+    BatchPage,
+    DeletedBatch,
+    MessageBatchObject,
+    batch_not_found,
+    check_page,
+    delete_too_early,
+    invalid_request,
+    no_results,
+    not_found,
+)
+from orchestrator.domain.create_body import BodyReader
 from orchestrator.sandbox.answers import result_lines
 from orchestrator.sandbox.batch import Batch
-from orchestrator.sandbox.body import BodyReader
 from orchestrator.sandbox.chance import token, unit
 from orchestrator.sandbox.faults import FaultPlan
 from orchestrator.sandbox.intake import Accepted, Intake
 from orchestrator.sandbox.ledger import LedgerRow, ledger_rows
-from orchestrator.sandbox.listing import Listing, check_page, place_of
+from orchestrator.sandbox.listing import Listing, place_of
 from orchestrator.sandbox.models import info
 from orchestrator.sandbox.records import Recorder, Replayed, replay
 from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, RowMaker
 from orchestrator.sandbox.settings import MachineSettings
-from orchestrator.sandbox.wire import (
-    ApiError,
-    BatchPage,
-    Caller,
-    DeletedBatch,
-    MessageBatchObject,
-    batch_not_found,
-    invalid_request,
-    not_found,
-)
+from orchestrator.sandbox.wire import Caller
 
 ANYBODY: Final = Caller()
-DEFAULT_PAGE: Final = 20
 
 
 class Machine:
@@ -144,7 +147,7 @@ class Machine:
         batch = self._find(batch_id, caller)
         now = self.now()
         if not batch.has_ended(now):
-            raise invalid_request("In progress batches cannot be deleted. Consider canceling the batch instead.")
+            raise delete_too_early()
         self._recorder.deleted(batch_id, now)
         batch.deleted = True
         return DeletedBatch(batch_id)
@@ -157,7 +160,7 @@ class Machine:
         self.calls["results"] += 1
         batch = self._find(batch_id, caller)
         if not batch.has_results(self.now()):
-            raise not_found(f"Message Batch {batch_id} has no available results.")
+            raise no_results(batch_id)
         self._downloads[batch_id] += 1
         return result_lines(batch, seed=self.seed, download=self._downloads[batch_id], plan=self.plan)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.domain.batches_api import ApiError
 from orchestrator.sandbox.exchange import Answer, Break, one_piece
 from orchestrator.sandbox.faults import LOW_CREDIT
-from orchestrator.sandbox.wire import ApiError
 
 CUTS: Final[Mapping[str, Break]] = MappingProxyType(
     {"drop": "close", "drop_reset": "reset", "hang": "hang", "drop_after_accept": "close", "hang_after_accept": "hang"}

@@ -14,6 +14,15 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from orchestrator.domain.batches_api import (
+    ApiError,
+    BatchPage,
+    MessageBatchObject,
+    method_not_allowed,
+    not_found,
+    page_limit,
+    too_large,
+)
 from orchestrator.sandbox.access import identify
 from orchestrator.sandbox.admin import Admin
 from orchestrator.sandbox.chance import token, unit
@@ -21,17 +30,9 @@ from orchestrator.sandbox.clock import ScaledClock
 from orchestrator.sandbox.exchange import SLICE_BYTES, Answer, Ask, ConnectionCut, one_piece, read_all
 from orchestrator.sandbox.faults import ENDPOINTS
 from orchestrator.sandbox.journal import JournalError
-from orchestrator.sandbox.machine import DEFAULT_PAGE, Machine
+from orchestrator.sandbox.machine import Machine
 from orchestrator.sandbox.mishaps import CUTS, as_answer, as_error
-from orchestrator.sandbox.wire import (
-    ApiError,
-    BatchPage,
-    Caller,
-    MessageBatchObject,
-    invalid_request,
-    not_found,
-    too_large,
-)
+from orchestrator.sandbox.wire import Caller
 
 _BATCHES: Final = "/v1/messages/batches"
 _SMALL_BODY: Final = 32_000_000
@@ -163,12 +164,10 @@ class Router:
     def _list(self, query: str, caller: Caller) -> BatchPage:
         given = {name: values[-1] for name, values in parse_qs(query).items()}
         try:
-            limit = int(given.get("limit", DEFAULT_PAGE))
-        except ValueError:
+            limit = page_limit(given.get("limit"))
+        except ApiError:
             self._machine.calls["list"] += 1
-            raise invalid_request(
-                "limit: Input should be a valid integer, unable to parse string as an integer"
-            ) from None
+            raise
         return self._machine.list(given.get("before_id"), given.get("after_id"), limit, caller)
 
     def _pause(self, batch: MessageBatchObject) -> Headers:
@@ -246,7 +245,7 @@ def _endpoint(ask: Ask) -> tuple[str, str]:
 
 def _allowed(method: str, endpoints: dict[str, str]) -> str:
     if method not in endpoints:
-        raise ApiError(405, "invalid_request_error", "Method Not Allowed")
+        raise method_not_allowed()
     return endpoints[method]
 
 

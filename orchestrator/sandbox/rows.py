@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.sandbox.body import Item
+from orchestrator.domain.create_body import Item
 from orchestrator.sandbox.chance import seed_key
 from orchestrator.sandbox.faults import FaultPlan, RowFault
 from orchestrator.sandbox.models import ModelCard

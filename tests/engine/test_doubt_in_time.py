@@ -12,10 +12,10 @@ import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.answers import BatchPage
+from orchestrator.domain.batches_api import ApiError
 from orchestrator.domain.model import Job
 from orchestrator.sandbox import MachineSettings
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.wire import ApiError
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

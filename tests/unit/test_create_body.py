@@ -4,10 +4,12 @@ import json
 import tracemalloc
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.sandbox.body import BodyReader
+from orchestrator.domain.batches_api import ApiError
+from orchestrator.domain.create_body import BodyReader
 
 TRAPS = ['},{"custom_id"', '}, {"custom_id":"', '"', "\\", '\\"', "]}", "\u2028", "é", "\x00"]
 TEXTS = st.lists(st.one_of(st.sampled_from(TRAPS), st.text(max_size=5)), max_size=4).map("".join)
@@ -88,3 +90,56 @@ def test_a_large_item_with_many_traps_is_read_in_linear_time() -> None:
         found += [item.custom_id for item in reader.feed(content[start : start + 1000])]
     found += [item.custom_id for item in reader.finish()]
     assert found == ["a", "b"]
+
+
+def refusal(content: bytes, **limits: Any) -> str:
+    """What a reader without limits says of *content*, fed in small pieces."""
+    reader = BodyReader(max_requests=None, max_bytes=None, **limits)
+    for start in range(0, len(content), 1000):
+        list(reader.feed(content[start : start + 1000]))
+    with pytest.raises(ApiError) as refused:
+        list(reader.finish())
+    return f"{refused.value.status} {refused.value.message}"
+
+
+def body(*params: bytes) -> bytes:
+    """A body whose items have these *params*."""
+    items = b",".join(b'{"custom_id":"r%d","params":%b}' % (n, one) for n, one in enumerate(params))
+    return b'{"requests":[%b]}' % items
+
+
+def test_params_that_are_no_object_are_refused_wherever_they_stand() -> None:
+    """The quick road cuts params out without a look into them; it must not be laxer than the slow one."""
+    for place in (0, 1, 5, 199):
+        params = [b'{"a":1}'] * 200
+        params[place] = b"5"
+        swapped = body(*params).replace(b'"custom_id":"r%d","params":5' % place, b'"params":5,"custom_id":"x"')
+        assert refusal(body(*params)) == refusal(swapped)
+        assert refusal(body(*params)) == f"400 requests.{place}.params: Input should be a valid dictionary"
+
+
+def test_what_is_not_text_is_not_json() -> None:
+    """A byte that is no UTF-8 inside params would sink the whole batch at the API, and name nobody."""
+    broken = "400 The request body is not valid JSON: "
+    assert refusal(body(b'{"a":"\xff"}', b"{}")) == f"{broken}invalid start byte"
+    assert refusal(body(*[b"{}"] * 300, b'{"a":"\xc3')).startswith(broken)
+    assert refusal(body(b'{"a":%b1%b}' % (b"[" * 5000, b"]" * 5000))).startswith(broken)
+
+
+def test_an_item_that_is_larger_than_what_may_be_held_is_refused_and_not_held() -> None:
+    """Memory is bounded whatever a body looks like: one giant item, or a body that never comes to its list."""
+    giant = body(b'{"a":"' + b"x" * 300_000 + b'"}')
+    tracemalloc.start()
+    said = refusal(giant, max_held=50_000), refusal(b'{"x":[' + b"1," * 300_000, max_held=50_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert said == ("413 Request exceeds the maximum size",) * 2
+    assert peak < 2_500_000
+
+
+def test_ids_are_not_kept_where_somebody_else_looks_for_repeats() -> None:
+    """A body of millions of items needs no set of their ids."""
+    reader = BodyReader(max_requests=None, max_bytes=None, remembers_ids=False)
+    twice = b'{"requests":[{"custom_id":"a","params":{}},{"custom_id":"a","params":{}}]}'
+    assert [item.custom_id for item in (*reader.feed(twice), *reader.finish())] == ["a", "a"]
+    assert refusal(twice).endswith("Duplicate custom_id found: a")

@@ -12,18 +12,20 @@ The order of complaints is that of the API: a body that is not JSON before anyth
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
-from orchestrator.sandbox.wire import ApiError, invalid_request, too_large
+from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, too_large
+from orchestrator.domain.item_scanner import ItemScanner
+from orchestrator.domain.json_text import UNREADABLE
 
 _HEAD: Final = re.compile(rb'\s*\{\s*"requests"\s*:\s*\[\s*')
 _HEAD_MAX: Final = 4096
 _SEPARATOR: Final = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
-_STRUCTURE: Final = re.compile(rb'["{}\[\]]')
 _PLACEHOLDER: Final = b'[{"custom_id":"","params":{}}'  # stands before a block that begins with a comma
 _ID_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
@@ -43,15 +45,27 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class BodyReader:
     """Takes a body by `feed`, gives its items as soon as they are whole, complains in `finish`.
 
-    *max_requests*, *max_bytes*: the API's limits. Only the size is complained about at once (413); every other fault
-    waits for the end of the body, as at the API, which reads all of it before it answers.
+    *max_requests*, *max_bytes*: the API's limits; None: there is none. Only the size is complained about at once (413);
+    every other fault waits for the end of the body, as at the API, which reads all of it before it answers.
+    *max_held*: what may be held at once, so what one item may have (413 at the end). *remembers_ids*: False where
+    somebody else looks for ids that come twice; then memory does not grow with the number of items either.
     """
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_requests: int | None,
+        max_bytes: int | None,
+        max_held: int | None = None,
+        remembers_ids: bool = True,
+    ) -> None:
         self.received = 0
         self.count = 0
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._max_held = max_held
+        self._remembers_ids = remembers_ids
+        self._text = codecs.getincrementaldecoder("utf-8")()
         self._ids: set[str] = set()
         self._buffer = bytearray()
         self._inside = False
@@ -59,7 +73,7 @@ class BodyReader:
         self._begun = False
         self._stubborn = False
         self._separator: bytes | None = None
-        self._scan = _ItemScanner()
+        self._scan = ItemScanner()
         self._searched = 0
         self._broken: ApiError | None = None
         self._wrong: ApiError | None = None
@@ -67,18 +81,24 @@ class BodyReader:
     def feed(self, piece: bytes) -> Iterator[Item]:
         """The items that *piece* completes. Raises ApiError 413 as soon as the body is over the limit."""
         self.received += len(piece)
-        if self.received > self._max_bytes:
+        if self._max_bytes is not None and self.received > self._max_bytes:
             raise too_large()
         if self._broken is not None:
             return
+        self._read_as_text(piece)
         self._buffer += piece
         if not self._inside and not self._whole:
             self._open()
         if self._inside:
             yield from self._take()
+        if self._max_held is not None and len(self._buffer) > self._max_held:
+            self._broken = too_large()
+        if self._broken is not None:
+            self._buffer = bytearray()
 
     def finish(self) -> Iterator[Item]:
-        """The last items; then raises ApiError 400 if anything in the body was wrong."""
+        """The last items; then raises ApiError if anything in the body was wrong."""
+        self._read_as_text(b"", final=True)
         if self._broken is None:
             yield from self._close() if self._inside else self._read_whole()
         self._buffer = bytearray()
@@ -86,6 +106,13 @@ class BodyReader:
         for problem in (self._broken, self._too_many(), self._wrong):
             if problem is not None:
                 raise problem
+
+    def _read_as_text(self, piece: bytes, *, final: bool = False) -> None:
+        """Params are cut out without a look into their strings, so what is not UTF-8 has to be found here."""
+        try:
+            self._text.decode(piece, final)
+        except UnicodeDecodeError as exc:
+            self._broken = self._broken or invalid_request(f"The request body is not valid JSON: {exc.reason}")
 
     def _open(self) -> None:
         """Strip `{"requests":[`, or fall back to reading the body as a whole when it starts in another way."""
@@ -112,14 +139,14 @@ class BodyReader:
         opening = _PLACEHOLDER if self._begun else b"["
         try:
             items = _decode_items.decode(b"%b%b]" % (opening, bytes(self._buffer[:end])))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             yield from self._cut_carefully()
             return
         if self._begun:
             del items[0]
         self._drop(end)
         for item in items:
-            if self._accepts(item.custom_id):
+            if self._accepts(item.custom_id, item.params):
                 yield item
 
     def _cut_carefully(self) -> Iterator[Item]:
@@ -141,21 +168,21 @@ class BodyReader:
         if end is None:
             return
         found = _SEPARATOR.match(self._buffer, end - 1)
-        self._scan = _ItemScanner()
+        self._scan = ItemScanner()
         if found is not None:
             self._separator = found.group()
 
     def _drop(self, end: int) -> None:
         del self._buffer[:end]
         self._begun = True
-        self._scan = _ItemScanner()
+        self._scan = ItemScanner()
 
     def _close(self) -> Iterator[Item]:
         """Read what is left: the last items, `]`, `}`."""
         rest = (b'{"requests":[0' if self._begun else b'{"requests":[') + self._buffer
         try:
             whole = _decode_object.decode(rest)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self._decode_failed(rest)
             return
         yield from self._examine_all(bytes(whole.pop("requests")), skip=1 if self._begun else 0)
@@ -165,7 +192,7 @@ class BodyReader:
     def _examine_all(self, array: bytes, *, skip: int) -> Iterator[Item]:
         try:
             raws = _decode_raws.decode(array)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self._decode_failed(array)
             return
         for raw in raws[skip:]:
@@ -178,7 +205,7 @@ class BodyReader:
         except msgspec.ValidationError:
             self._complain("Input should be a valid dictionary")
             return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self._decode_failed(bytes(self._buffer))
             return
         yield from self._read_members(whole)
@@ -208,7 +235,7 @@ class BodyReader:
         except msgspec.ValidationError:
             self._skip(f"{place}: Input should be a valid dictionary")
             return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self._decode_failed(raw)
             return
         problem = _item_problem(place, members)
@@ -216,25 +243,25 @@ class BodyReader:
             self._skip(problem)
             return
         custom_id = msgspec.json.decode(members["custom_id"], type=str)
-        if self._accepts(custom_id):
+        if self._accepts(custom_id, members["params"]):
             yield Item(custom_id, members["params"])
 
-    def _accepts(self, custom_id: str) -> bool:
-        """Count an item and note what is wrong with its id. Past the first wrong one, items are only counted."""
+    def _accepts(self, custom_id: str, params: msgspec.Raw) -> bool:
+        """Count an item and note what is wrong with it. Past the first wrong one, items are only counted."""
         place = self.count
         self.count += 1
         if self._wrong is not None:
             return False
         if custom_id in self._ids:
-            problem = f"requests: custom_id's must be unique within a batch. Duplicate custom_id found: {custom_id}"
-            self._complain(problem)
+            self._wrong = duplicate_id(custom_id)
             return False
-        problem_with_id = _id_problem(custom_id)
-        if problem_with_id is not None:
-            self._complain(f"requests.{place}.custom_id: {problem_with_id}")
+        problem = _id_problem(custom_id) or _params_problem(params)
+        if problem is not None:
+            self._complain(f"requests.{place}.{problem}")
             return False
-        self._ids.add(custom_id)
-        return self.count <= self._max_requests
+        if self._remembers_ids:
+            self._ids.add(custom_id)
+        return self._max_requests is None or self.count <= self._max_requests
 
     def _skip(self, problem: str) -> None:
         self.count += 1
@@ -248,15 +275,15 @@ class BodyReader:
         try:
             msgspec.json.decode(text)
             reason = "unexpected content"
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except UNREADABLE as exc:
             reason = str(exc)
         self._broken = invalid_request(f"The request body is not valid JSON: {reason}")
 
     def _too_many(self) -> ApiError | None:
         if self.count == 0 and self._wrong is None:
             return invalid_request("requests: List should have at least 1 item after validation, not 0")
-        if self.count > self._max_requests:
-            most = self._max_requests
+        most = self._max_requests
+        if most is not None and self.count > most:
             return invalid_request(
                 f"requests: List should have at most {most} items after validation, not {self.count}"
             )
@@ -270,8 +297,8 @@ def _item_problem(place: str, members: dict[str, msgspec.Raw]) -> str | None:
             return f"{place}.{name}: Field required"
     if bytes(members["custom_id"])[:1] != b'"':
         return f"{place}.custom_id: Input should be a valid string"
-    if bytes(members["params"])[:1] != b"{":
-        return f"{place}.params: Input should be a valid dictionary"
+    if (problem := _params_problem(members["params"])) is not None:
+        return f"{place}.{problem}"
     for name in members:
         if name not in {"custom_id", "params"}:
             return f"{place}.{name}: Extra inputs are not permitted"
@@ -282,47 +309,9 @@ def _id_problem(custom_id: str) -> str | None:
     if _ID_PATTERN.match(custom_id) is not None:
         return None
     if len(custom_id) > 64:
-        return "String should have at most 64 characters"
-    return "String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"
+        return "custom_id: String should have at most 64 characters"
+    return "custom_id: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"
 
 
-class _ItemScanner:
-    """Finds where items end, token by token; goes on where it stopped when the buffer has grown."""
-
-    def __init__(self) -> None:
-        self._at = 0
-        self._depth = 0
-        self._in_string = False
-
-    def ends(self, buffer: bytearray) -> Iterator[int]:
-        """Positions just past the items of *buffer*; stops at its end or at the `]` that closes the list."""
-        while True:
-            if self._in_string and not self._leave_string(buffer):
-                return
-            token = _STRUCTURE.search(buffer, self._at)
-            if token is None:
-                self._at = len(buffer)
-                return
-            self._at = token.end()
-            sign = token.group()
-            if sign == b'"':
-                self._in_string = True
-                continue
-            self._depth += 1 if sign in b"{[" else -1
-            if self._depth < 0:
-                return
-            if self._depth == 0:
-                yield self._at
-
-    def _leave_string(self, buffer: bytearray) -> bool:
-        """Move past the quote that ends the string; False when it is not here yet."""
-        while (quote := buffer.find(b'"', self._at)) >= 0:
-            slashes = 0
-            while buffer[quote - 1 - slashes] == ord("\\"):
-                slashes += 1
-            self._at = quote + 1
-            if slashes % 2 == 0:
-                self._in_string = False
-                return True
-        self._at = len(buffer)
-        return False
+def _params_problem(params: msgspec.Raw) -> str | None:
+    return None if bytes(memoryview(params)[:1]) == b"{" else "params: Input should be a valid dictionary"
