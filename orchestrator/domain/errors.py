@@ -6,6 +6,7 @@ OrchestratorError                     exit
 ├── OutputError                        2   the results cannot be written where they were asked for
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
 ├── NoSuchThing                        4   no such job, batch or request
+│   └── Purged                         4   the bodies of its job were deleted
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
@@ -61,6 +62,10 @@ class NoSuchThing(OrchestratorError):
     """No such job, batch or request."""
 
     exit_code = 4
+
+
+class Purged(NoSuchThing):
+    """The job was purged: its params and results are gone."""
 
 
 class GuardRefused(OrchestratorError):

@@ -27,7 +27,11 @@ class RequestCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A workload. `reason_code`/`reason` are set exactly while it is paused."""
+    """A workload. `reason_code`/`reason` are set exactly while it is paused.
+
+    key: the caller's own name of the hand-over. purged_at: since when what was handed in and answered is gone;
+    purged_by: 'person' or 'retention'.
+    """
 
     id: JobId
     public_id: str
@@ -37,6 +41,8 @@ class Job:
     reason: str | None
     source: str
     content_hash: str | None
+    source_bytes: int | None
+    key: str | None
     api_version: str
     betas: tuple[str, ...]
     priority: int
@@ -47,6 +53,8 @@ class Job:
     finished_at: datetime | None
     fence: int
     resubmitted: int
+    purged_at: datetime | None
+    purged_by: str | None
     requests: RequestCounts
 
 
@@ -191,8 +199,9 @@ class Trip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """One request with all its trips that did not succeed."""
+    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result."""
 
+    number: int
     custom_id: str
     line: int
     state: RequestState
@@ -203,6 +212,7 @@ class RequestView:
     input_tokens: int | None
     output_tokens: int | None
     batch_id: BatchId | None
+    params: bytes | None
     result: bytes | None
     trips: tuple[Trip, ...]
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.ports.reads import DetailReads, JobReads
+from orchestrator.ports.reads import BatchReads, EventReads, JobReads, RequestReads, ResultReads, StoreReads
 from orchestrator.ports.source import InputLine, Problem, Source
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Growing(Protocol):
         ...
 
 
-class Reads(JobReads, DetailReads, Protocol):
+class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, Protocol):
     """Everything that can be read, in one snapshot."""
 
 

@@ -1,31 +1,66 @@
-"""What faces read of the store: every method sees one committed snapshot, whoever owns the store."""
+"""What faces read of the store: every method sees one committed snapshot, whoever owns the store.
+
+A list is a page by key: it costs what it shows, however many rows there are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.domain.ids import JobId, RemoteId
+from orchestrator.domain.ids import BatchId, JobId, RemoteId
+from orchestrator.domain.looks import (
+    ALL_JOBS,
+    ALL_REQUESTS,
+    JobFilter,
+    RequestFilter,
+    RequestRow,
+    Sample,
+    SettledPlace,
+    Totals,
+)
 from orchestrator.domain.model import (
+    Attention,
     Batch,
     ErrorGroup,
     Event,
     Job,
     JobStatus,
+    Remote,
     RequestView,
     ResultRow,
     StoreMeta,
 )
+from orchestrator.domain.states import BatchState
 from orchestrator.ports.source import Problem
 
 
-class JobReads(Protocol):
-    """Jobs, as faces show them; one snapshot."""
+class StoreReads(Protocol):
+    """The store as a whole; one snapshot."""
 
     def meta(self) -> StoreMeta:
         """Who this store is."""
         ...
+
+    def totals(self) -> Totals:
+        """Sums over all jobs."""
+        ...
+
+    def attentions(self) -> list[tuple[Job, Attention]]:
+        """Everything that a person should look at, of all jobs, the oldest first."""
+        ...
+
+    def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
+        """The last sample of each *step* since *since*, oldest first; steps without one are left out.
+
+        Steps are counted from 1970, so that two looks cut time alike.
+        """
+        ...
+
+
+class JobReads(Protocol):
+    """Jobs, as faces show them; one snapshot."""
 
     def find(self, ref: str) -> Job:
         """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
@@ -38,8 +73,8 @@ class JobReads(Protocol):
         """The job as it is in this snapshot."""
         ...
 
-    def jobs(self, *, limit: int, before: JobId | None = None) -> list[Job]:
-        """The newest *limit* jobs, older than *before* if given."""
+    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[Job]:
+        """The newest *limit* jobs that *where* lets through, older than *before* if given."""
         ...
 
     def unfinished(self) -> list[Job]:
@@ -50,20 +85,73 @@ class JobReads(Protocol):
         """Everything that `status` shows; constant time, however large the job."""
         ...
 
+    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+        """Lines that `--skip-bad` left out, with their reasons, in file order; `raw` is empty in a purged job."""
+        ...
 
-class DetailReads(Protocol):
-    """What is inside a job; one snapshot."""
+
+class RequestReads(Protocol):
+    """The requests of a job; one snapshot."""
+
+    def requests(
+        self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
+    ) -> list[RequestRow]:
+        """The next requests after the number *above* that *where* lets through, in input order."""
+        ...
+
+    def request(self, job: JobId, custom_id: str) -> RequestView:
+        """One request with every trip that did not succeed. Raises NoSuchThing."""
+        ...
+
+    def request_at(self, job: JobId, number: int) -> RequestView:
+        """The same by its number. Raises NoSuchThing."""
+        ...
+
+    def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
+        """The numbers of the requests before and after this one; None where there is none."""
+        ...
+
+
+class ResultReads(Protocol):
+    """What became of the requests of a job; one snapshot."""
+
+    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+        """The next settled requests after the number *above*, in input order. Raises Purged."""
+        ...
+
+    def settled_results(self, job: JobId, *, after: SettledPlace, limit: int) -> tuple[list[ResultRow], SettledPlace]:
+        """The next results in the order in which batches settled, and where to go on. Raises Purged.
+
+        What no batch brought comes last, when the job is over. No results and the job is over: that was all. A request
+        that is retried comes once more when it is settled again.
+        """
+        ...
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
         ...
 
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order."""
+    def failed_of_type(self, job: JobId, error_type: str) -> int:
+        """How many requests failed for this reason."""
         ...
+
+
+class BatchReads(Protocol):
+    """Batches, ours and those that might be; one snapshot."""
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
+        ...
+
+    def batches_page(
+        self,
+        *,
+        limit: int,
+        before: BatchId | None = None,
+        states: frozenset[BatchState] = frozenset(),
+        job: JobId | None = None,
+    ) -> list[Batch]:
+        """The newest *limit* batches, older than *before* if given; in *states*, if any are given, and of *job*."""
         ...
 
     def batch(self, ref: str) -> Batch:
@@ -74,18 +162,26 @@ class DetailReads(Protocol):
         """Our batches among these remote ids."""
         ...
 
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
-        ...
-
-    def request(self, job: JobId, custom_id: str) -> RequestView:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
-        ...
-
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order."""
+    def candidates(self, batch: BatchId) -> list[Remote]:
+        """The remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
         ...
 
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
         """(created, ended) of the job's last ended batches, by the API's clock."""
+        ...
+
+
+class EventReads(Protocol):
+    """Who moved what, when and why; one snapshot."""
+
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
+        ...
+
+    def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
+        """The same, newest first, older than the event *before* if given."""
+        ...
+
+    def last_event(self) -> int:
+        """The number of the newest event; 0 before the first."""
         ...

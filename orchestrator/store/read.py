@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, Self
 
 from orchestrator.domain.errors import NoSuchThing, StoreError
-from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RemoteId, number_of, request_id
-from orchestrator.domain.model import (
-    Attention,
-    Batch,
-    ErrorGroup,
-    Event,
-    Job,
-    JobStatus,
-    RequestView,
-    ResultRow,
-    StoreMeta,
-    Trip,
-)
-from orchestrator.domain.states import BatchState, RequestState
+from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.looks import ALL_JOBS, JobFilter, Totals
+from orchestrator.domain.model import Attention, Job, JobStatus, RequestCounts, StoreMeta
+from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
-from orchestrator.store.known_ids import find
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.opening import connect_reader, speaking_our_errors
 from orchestrator.store.queries import load
-from orchestrator.store.rows import named, to_batch, to_event, to_job
+from orchestrator.store.read_batches import BatchReader
+from orchestrator.store.read_history import HistoryReader
+from orchestrator.store.read_requests import RequestReader
+from orchestrator.store.rows import named, to_job
 from orchestrator.store.times import from_text, from_text_or_none
 
 SQL: Final = load("read")
-#: Looked up, not called: an enum's constructor is what takes longest in reading a result.
-_STATES: Final = {state.value: state for state in RequestState}
+#: Above every row id.
+_NEWEST: Final = (1 << 63) - 1
 
 
 class JobReader:
-    """See `ports.reads.JobReads`. Reads from *connection*, whatever snapshot it is in."""
+    """See `ports.reads.JobReads` and `StoreReads`. Reads from *connection*, whatever snapshot it is in."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._c = connection
@@ -84,13 +75,44 @@ class JobReader:
         """The job as it is in this snapshot."""
         return to_job(named(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
-    def jobs(self, *, limit: int, before: JobId | None = None) -> list[Job]:
-        """The newest *limit* jobs, older than *before* if given."""
-        return [to_job(row) for row in named(self._c.execute(SQL["jobs"], {"limit": limit, "before": before}))]
+    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[Job]:
+        """The newest *limit* jobs that *where* lets through, older than *before* if given."""
+        values = {
+            "limit": limit,
+            "before": _NEWEST if before is None else before,
+            "states": json.dumps(sorted(where.states)),
+            "text": where.text,
+        }
+        return [to_job(row) for row in named(self._c.execute(SQL["jobs"], values))]
 
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""
         return [to_job(row) for row in named(self._c.execute(SQL["unfinished"]))]
+
+    def totals(self) -> Totals:
+        """Sums over all jobs."""
+        sums = named(self._c.execute(SQL["sums"]))[0]
+        jobs: dict[str, int] = dict(self._c.execute(SQL["job_states"]).fetchall())
+        return Totals(
+            requests=RequestCounts(**{field.name: sums[field.name] for field in fields(RequestCounts)}),
+            jobs={state: jobs.get(state, 0) for state in JobState},
+            batches={state: self._number("batches_in", state=state) for state in BatchState},
+            in_flight_requests=self._number("held"),
+            next_expiry=from_text_or_none(self._c.execute(SQL["first_expiry"]).fetchone()[0]),
+            resubmitted=sums["resubmitted"],
+            duplicates_total=self.meta().duplicates_total,
+            oldest_unfinished_at=from_text_or_none(sums["oldest"]),
+        )
+
+    def _number(self, query: str, **values: str) -> int:
+        number: int = self._c.execute(SQL[query], values).fetchone()[0]
+        return number
+
+    def attentions(self) -> list[tuple[Job, Attention]]:
+        """Everything that a person should look at, of all jobs, the oldest first."""
+        rows = named(self._c.execute(SQL["attentions"]))
+        jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
+        return [(jobs[row["job_id"]], _attention(row)) for row in rows]
 
     def status(self, job: Job) -> JobStatus:
         """Everything that `status` shows; constant time, however large the job."""
@@ -106,70 +128,6 @@ class JobReader:
             sandbox=self.meta().sandbox,
         )
 
-
-class DetailReader:
-    """See `ports.reads.DetailReads`. Reads from *connection*, whatever snapshot it is in."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._c = connection
-
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        """Failed requests grouped by cause, the largest group first."""
-        rows = named(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
-        return [self._group(job, row, examples) for row in rows]
-
-    def _group(self, job: JobId, row: dict[str, Any], examples: int) -> ErrorGroup:
-        cause = {"error_type": row["error_type"], "error_message": row["error_message"]}
-        found = self._c.execute(SQL["error_examples"], {"id": job, "limit": examples, **cause}).fetchall()
-        message = row["error_message"] if row["error_message"] is not None else ""
-        return ErrorGroup(
-            error_type=row["error_type"],
-            error_message=message,
-            count=row["count"],
-            examples=tuple((custom_id, line) for custom_id, line in found),
-        )
-
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order."""
-        values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
-        rows = self._c.execute(SQL["results"], values)
-        return [ResultRow(number_of(key), custom_id, _STATES[state], body) for key, custom_id, state, body in rows]
-
-    def batches(self, job: JobId) -> list[Batch]:
-        """Every batch of the job, in the order they were planned."""
-        return [to_batch(row) for row in named(self._c.execute(SQL["batches"], {"id": job}))]
-
-    def batch(self, ref: str) -> Batch:
-        """A batch by its remote id or its own number. Raises NoSuchThing."""
-        rows = named(self._c.execute(SQL["batch_by_remote"], {"remote_id": ref}))
-        if not rows and ref.isascii() and ref.isdigit():
-            rows = named(self._c.execute(SQL["batch"], {"id": int(ref)}))
-        if not rows:
-            raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
-        return to_batch(rows[0])
-
-    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
-        """Our batches among these remote ids."""
-        rows = named(self._c.execute(SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
-        return {RemoteId(row["remote_id"]): to_batch(row) for row in rows}
-
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
-        query = SQL["all_events"] if job is None else SQL["events"]
-        rows = named(self._c.execute(query, {"id": job, "after": after, "limit": limit}))
-        return [to_event(row) for row in rows]
-
-    def request(self, job: JobId, custom_id: str) -> RequestView:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
-        key = find(job, custom_id, self._c)
-        rows = [] if key is None else named(self._c.execute(SQL["request"], {"id": key}))
-        if not rows:
-            raise NoSuchThing(
-                f"no request {custom_id!r} in this job", hint="the custom_id is the one of your input file"
-            )
-        trips = named(self._c.execute(SQL["trips"], {"request_id": rows[0]["id"]}))
-        return _request(rows[0], tuple(_trip(row) for row in trips))
-
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order; a page ends with a whole line."""
         values = {"id": job, "after": after, "limit": limit}
@@ -178,12 +136,12 @@ class DetailReader:
             for r in self._c.execute(SQL["refused"], values)
         ]
 
-    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
-        """(created, ended) of the job's last ended batches, by the API's clock."""
-        return [(from_text(a), from_text(b)) for a, b in self._c.execute(SQL["ended_spans"], {"id": job})]
+
+class Reads(JobReader, RequestReader, BatchReader, HistoryReader):
+    """Every reading method, inside one snapshot: see `ports.commands.Reads`."""
 
 
-class StoreReader(JobReader, DetailReader):
+class StoreReader(Reads):
     """A read-only connection of its own, for one command: `with StoreReader.open(path) as reads: …`."""
 
     @classmethod
@@ -226,27 +184,3 @@ class StoreReader(JobReader, DetailReader):
 def _attention(row: dict[str, Any]) -> Attention:
     batch = BatchId(row["batch_id"]) if row["batch_id"] else None
     return Attention(kind=row["kind"], batch_id=batch, message=row["message"], since=from_text(row["since"]))
-
-
-def _trip(row: dict[str, Any]) -> Trip:
-    return Trip(
-        batch_id=BatchId(row["batch_id"]),
-        kind=row["kind"],
-        error_type=row["error_type"],
-        error_message=row["error_message"],
-        api_request_id=row["api_request_id"],
-        at=from_text(row["at"]),
-    )
-
-
-def _request(row: dict[str, Any], trips: tuple[Trip, ...]) -> RequestView:
-    plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id")
-    return RequestView(
-        state=RequestState(row["state"]),
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
-        result=row["body"],
-        trips=trips,
-        **{name: row[name] for name in plain},
-    )

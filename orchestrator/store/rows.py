@@ -61,6 +61,8 @@ def to_job(row: dict[str, Any]) -> Job:
         reason=row["reason"],
         source=row["source"],
         content_hash=row["content_hash"],
+        source_bytes=row["source_bytes"],
+        key=row["key"],
         api_version=row["api_version"],
         betas=split_betas(row["betas"]),
         priority=row["priority"],
@@ -71,6 +73,8 @@ def to_job(row: dict[str, Any]) -> Job:
         finished_at=from_text_or_none(row["finished_at"]),
         fence=row["fence"],
         resubmitted=row["resubmitted"],
+        purged_at=from_text_or_none(row["purged_at"]),
+        purged_by=row["purged_by"],
         requests=RequestCounts(
             total=row["total"],
             queued=row["queued"],

@@ -15,15 +15,11 @@ from orchestrator.store.intake import SqliteIntake, discard_leftovers
 from orchestrator.store.migrate import prepare
 from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlan
-from orchestrator.store.read import DetailReader, JobReader
+from orchestrator.store.read import Reads
 from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
 from orchestrator.store.watch import SqliteAttention, SqliteGates, SqlitePoll
 
 T = TypeVar("T")
-
-
-class Reads(JobReader, DetailReader):
-    """Every reading method, inside one snapshot."""
 
 
 class Store:

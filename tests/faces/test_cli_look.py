@@ -40,6 +40,8 @@ def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None =
         reason="no credit" if state is JobState.PAUSED else None,
         source="/data/in.jsonl",
         content_hash="0",
+        source_bytes=10,
+        key=None,
         api_version="2026-10-21",
         betas=(),
         priority=10,
@@ -49,6 +51,8 @@ def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None =
         created_at=NOW,
         finished_at=None,
         fence=0,
+        purged_at=None,
+        purged_by=None,
         resubmitted=0,
         requests=RequestCounts(total=sum(numbers.values()), **numbers),
     )

@@ -87,9 +87,9 @@ async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -
     return await batch_of(store, watched.id)
 
 
-async def collected(store: Store, job: JobId, rows: Sequence[Settled], nonce: str = "a") -> Batch:
+async def collected(store: Store, job: JobId, rows: Sequence[Settled], nonce: str = "a", *, limit: int = 1000) -> Batch:
     """A batch whose *rows* are stored."""
-    batch = await ended(store, job, nonce=nonce)
+    batch = await ended(store, job, limit, nonce=nonce)
     await store.collect.store_lines(batch, rows, NOW)
     assert await store.collect.collected(batch, NOW)
     return await batch_of(store, batch.id)

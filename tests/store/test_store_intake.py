@@ -36,7 +36,8 @@ from orchestrator.domain.model import Concluded, Duplicate, RepeatsPlace
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.intake import _discard_some
 from orchestrator.store.payload import Block, encode_block
-from orchestrator.store.store import Reads, Store
+from orchestrator.store.read import Reads
+from orchestrator.store.store import Store
 
 BULKY = ("request", "known_id", "payload", "refused_line", "job")
 
@@ -406,6 +407,7 @@ def test_a_damaged_block_is_never_sent(tmp_path: Path) -> None:
             job = await running_job(store, 3)
             batch = await planned(store, job.id)
             with closing(raw(store.path)) as c:
+                c.execute("DROP TRIGGER payload_kept")
                 c.execute("DELETE FROM payload")
             with pytest.raises(StoreError, match="damaged"):
                 await store.body.slice(batch.id, 0, 100)

@@ -33,8 +33,8 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, ResultRow
 from orchestrator.domain.states import BatchState
 from orchestrator.store.opening import connect_reader
-from orchestrator.store.read import StoreReader
-from orchestrator.store.store import Reads, Store
+from orchestrator.store.read import Reads, StoreReader
+from orchestrator.store.store import Store
 
 
 async def big_job(store: Store, count: int, name: str) -> JobId:

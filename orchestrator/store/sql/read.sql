@@ -11,7 +11,35 @@ SELECT * FROM job ORDER BY id DESC LIMIT 1
 SELECT public_id, name FROM job ORDER BY id DESC LIMIT 200
 
 -- name: jobs
-SELECT * FROM job WHERE (:before IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit
+-- :states is a JSON list; an empty one asks for all.
+SELECT * FROM job
+ WHERE id < :before
+   AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+   AND (:text IS NULL OR instr(lower(name), lower(:text)) OR instr(lower(public_id), lower(:text)))
+ ORDER BY id DESC LIMIT :limit
+
+-- name: sums
+SELECT coalesce(sum(total), 0) AS total, coalesce(sum(queued), 0) AS queued, coalesce(sum(batched), 0) AS batched,
+       coalesce(sum(succeeded), 0) AS succeeded, coalesce(sum(failed), 0) AS failed,
+       coalesce(sum(canceled), 0) AS canceled, coalesce(sum(resubmitted), 0) AS resubmitted,
+       min(CASE WHEN state IN ('running', 'paused', 'canceling') THEN created_at END) AS oldest
+  FROM job
+
+-- name: job_states
+SELECT state, count(*) FROM job GROUP BY state
+
+-- name: batches_in
+SELECT count(*) FROM batch WHERE state = :state
+
+-- name: held
+-- What the API holds, or may hold.
+SELECT coalesce(sum(count), 0) FROM batch WHERE state IN ('submitting', 'in_doubt', 'in_progress', 'canceling')
+
+-- name: first_expiry
+SELECT min(expires_at) FROM batch WHERE state IN ('in_progress', 'canceling')
+
+-- name: attentions
+SELECT * FROM attention ORDER BY since, job_id, kind, batch_id
 
 -- name: batch_states
 SELECT state, count(*) FROM batch WHERE job_id = :id GROUP BY state
@@ -27,46 +55,6 @@ SELECT min(expires_at) FROM batch WHERE job_id = :id AND state IN ('in_progress'
 SELECT max(closed_date) FROM batch
  WHERE job_id = :id AND state IN ('void', 'abandoned') AND swept = 0 AND sent_at IS NOT NULL
 
--- name: errors
-SELECT error_type, error_message, count(*) AS count FROM request
- WHERE job_id = :id AND state = 'failed' GROUP BY error_type, error_message ORDER BY count(*) DESC, error_type LIMIT :limit
-
--- name: error_examples
-SELECT custom_id, line FROM request
- WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND error_message IS :error_message
- ORDER BY id LIMIT :limit
-
--- name: results
-SELECT request.id, request.custom_id, request.state, result.body
-  FROM request LEFT JOIN result ON result.id = request.result_id
- WHERE request.id > :above AND request.id <= :high AND request.state IN ('succeeded', 'failed', 'canceled')
- ORDER BY request.id LIMIT :limit
-
--- name: batches
-SELECT * FROM batch WHERE job_id = :id ORDER BY id
-
--- name: batch
-SELECT * FROM batch WHERE id = :id
-
--- name: batch_by_remote
-SELECT * FROM batch WHERE remote_id = :remote_id
-
--- name: batches_by_remote
-SELECT * FROM batch WHERE remote_id IN (SELECT value FROM json_each(:remote_ids))
-
--- name: events
-SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit
-
--- name: all_events
-SELECT * FROM event WHERE event.id > :after ORDER BY event.id LIMIT :limit
-
--- name: request
-SELECT request.*, result.input_tokens, result.output_tokens, result.body FROM request LEFT JOIN result ON result.id = request.result_id
- WHERE request.id = :id
-
--- name: trips
-SELECT * FROM attempt WHERE request_id = :request_id ORDER BY batch_id
-
 -- name: refused
 -- A page ends with a whole line, which may have several problems.
 SELECT line, field, problem, remedy, raw FROM refused_line
@@ -80,10 +68,6 @@ SELECT lineage, created_at, sandbox, spread, duplicates_total FROM meta
 
 -- name: fresh_job
 SELECT * FROM job WHERE id = :id
-
--- name: ended_spans
--- How long finished batches of this job took, for an honest estimate.
-SELECT created_at, ended_at FROM batch WHERE job_id = :id AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 50
 
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('running', 'paused', 'canceling') ORDER BY id

@@ -1,0 +1,109 @@
+"""What faces ask the store for, and what they get: filters, rows of lists, places to go on from, sums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Self
+
+from orchestrator.domain.ids import MAX_NUMBER, BatchId
+from orchestrator.domain.model import RequestCounts
+from orchestrator.domain.states import BatchState, JobState, RequestState
+
+_PLACE: Final = re.compile(r"(\d{1,18}|rest)\.(\d{1,10})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs: in one of these states (none given: any), with *text* in the name or the id, whatever its case."""
+
+    states: frozenset[JobState] = frozenset()
+    text: str | None = None
+
+
+ALL_JOBS: Final = JobFilter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFilter:
+    """Which requests of a job; what is None does not matter. batch: the one that they belong to now."""
+
+    state: RequestState | None = None
+    batch: BatchId | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+ALL_REQUESTS: Final = RequestFilter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One request in a list."""
+
+    number: int
+    custom_id: str
+    line: int
+    state: RequestState
+    attempts: int
+    error_type: str | None
+    error_message: str | None
+    batch_id: BatchId | None
+    params_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledPlace:
+    """How far one has read in the order in which results came.
+
+    event: of the settling of the batch that is being read; None: the rest, which no settled batch brought, is being
+    read. number: the last request that was read there.
+    """
+
+    event: int | None = 0
+    number: int = 0
+
+    def to_text(self) -> str:
+        """What `from_text` reads."""
+        return f"{'rest' if self.event is None else self.event}.{self.number}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The place that `to_text` wrote. Raises ValueError."""
+        found = _PLACE.fullmatch(text)
+        if found is None or int(found[2]) > MAX_NUMBER:
+            raise ValueError("not a place in the results")
+        return cls(event=None if found[1] == "rest" else int(found[1]), number=int(found[2]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over all jobs. `jobs` and `batches` have every state as a key.
+
+    in_flight_requests: the API holds, or may hold, them. oldest_unfinished_at: when the oldest job that is not over
+    was made.
+    """
+
+    requests: RequestCounts
+    jobs: Mapping[JobState, int]
+    batches: Mapping[BatchState, int]
+    in_flight_requests: int
+    next_expiry: datetime | None
+    resubmitted: int
+    duplicates_total: int
+    oldest_unfinished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How busy all jobs together were at one moment; `settled`, `failed` and `resubmitted` are sums since ever."""
+
+    at: datetime
+    queued: int
+    in_flight_requests: int
+    in_flight_batches: int
+    settled: int
+    failed: int
+    resubmitted: int

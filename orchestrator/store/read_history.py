@@ -1,0 +1,57 @@
+"""The reading side of what happened: the event log, and how busy the engine was."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.looks import Sample
+from orchestrator.domain.model import Event
+from orchestrator.store.queries import load
+from orchestrator.store.rows import named, to_event
+from orchestrator.store.times import from_text, to_text
+
+SQL: Final = load("history")
+_NEWEST: Final = (1 << 63) - 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = "9999"
+
+
+class HistoryReader:
+    """See `ports.reads.EventReads`, and `StoreReads` for the samples. Reads from *connection*."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._c = connection
+
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
+        query = SQL["all_events"] if job is None else SQL["events"]
+        return self._events(query, {"id": job, "after": after, "limit": limit})
+
+    def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
+        """The same, newest first, older than the event *before* if given."""
+        query = SQL["newest_of_all"] if job is None else SQL["newest_events"]
+        return self._events(query, {"id": job, "before": _NEWEST if before is None else before, "limit": limit})
+
+    def last_event(self) -> int:
+        """The number of the newest event; 0 before the first."""
+        number: int = self._c.execute(SQL["last_event"]).fetchone()[0]
+        return number
+
+    def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
+        """The last sample of each *step* since *since*, oldest first; steps without one are left out."""
+        found: list[Sample] = []
+        values = {"since": to_text(since), "before": _LATEST}
+        while rows := named(self._c.execute(SQL["last_sample"], values)):
+            found.append(_sample(rows[0]))
+            values["before"] = to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
+        return found[::-1]
+
+    def _events(self, query: str, values: dict[str, Any]) -> list[Event]:
+        return [to_event(row) for row in named(self._c.execute(query, values))]
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(**{**row, "at": from_text(row["at"])})

@@ -1,0 +1,17 @@
+-- name: events
+SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit
+
+-- name: all_events
+SELECT * FROM event WHERE event.id > :after ORDER BY event.id LIMIT :limit
+
+-- name: last_event
+SELECT coalesce(max(id), 0) FROM event
+
+-- name: newest_events
+SELECT * FROM event WHERE job_id = :id AND event.id < :before ORDER BY event.id DESC LIMIT :limit
+
+-- name: newest_of_all
+SELECT * FROM event WHERE event.id < :before ORDER BY event.id DESC LIMIT :limit
+
+-- name: last_sample
+SELECT * FROM sample WHERE at >= :since AND at < :before ORDER BY at DESC LIMIT 1

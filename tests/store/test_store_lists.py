@@ -1,0 +1,263 @@
+"""The requests of a job in lists and one by one, and results as batches settle: found, not looked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from store.store_world import (
+    NOW,
+    PARAMS,
+    batch_of,
+    collected,
+    in_progress,
+    lines,
+    lost,
+    new_job,
+    open_store,
+    raw,
+    remote,
+    running_job,
+    settle_all,
+    won,
+)
+
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.looks import RequestFilter, SettledPlace
+from orchestrator.domain.model import RepeatsPlace, RequestView, Settled
+from orchestrator.domain.states import RequestState
+from orchestrator.store.opening import connect_reader
+from orchestrator.store.read import Reads
+from orchestrator.store.store import Store
+
+
+async def settled_batch(store: Store, job: JobId, rows: list[Settled], nonce: str, limit: int) -> None:
+    """A batch of the next *limit* queued requests, settled with *rows*."""
+    await settle_all(store, await collected(store, job, rows, nonce, limit=limit), max_attempts=1)
+
+
+async def mixed_job(store: Store) -> JobId:
+    """Ten requests: 1, 3 succeeded, 2 failed, 4 refused before it was sent, 5, 6 at the API, 7–10 queued."""
+    job = (await running_job(store, 10)).id
+    await settled_batch(store, job, [won(3), won(1), lost(2)], "a", limit=3)
+    assert await store.plan.fail_queued(job, 4, ("invalid", "too large"), b"{}", NOW)
+    await in_progress(store, job, limit=2, nonce="b")
+    return job
+
+
+def numbered(job: JobId, number: int) -> Callable[[Reads], RequestView]:
+    """A request by its number."""
+    return lambda reads: reads.request_at(job, number)
+
+
+def numbers(job: JobId, above: int = 0, limit: int = 100, **where: object) -> Callable[[Reads], list[int]]:
+    """The numbers of a list of requests."""
+    wanted = RequestFilter(**where)  # type: ignore[arg-type]  # fields by name, of the types that it takes
+    return lambda reads: [row.number for row in reads.requests(job, above=above, limit=limit, where=wanted)]
+
+
+def test_requests_are_listed_by_state_cause_and_batch_in_input_order(tmp_path: Path) -> None:
+    """Whatever the filter, a list is in input order and holds exactly what a look at every row would find."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            await running_job(store, 3, name="before")
+            job = await mixed_job(store)
+            await running_job(store, 3, name="after")
+            by_state = {s: await store.read(numbers(job, state=s)) for s in RequestState}
+            assert by_state == {
+                RequestState.QUEUED: [7, 8, 9, 10],
+                RequestState.BATCHED: [5, 6],
+                RequestState.SUCCEEDED: [1, 3],
+                RequestState.FAILED: [2, 4],
+                RequestState.CANCELED: [],
+            }
+            assert await store.read(numbers(job)) == list(range(1, 11))
+            failed = RequestState.FAILED
+            assert await store.read(numbers(job, state=failed, error_type="expired")) == [2]
+            assert await store.read(numbers(job, error_type="invalid", error_message="too large")) == [4]
+            assert await store.read(numbers(job, state=failed, error_type="invalid", error_message="other")) == []
+            first = (await store.read(lambda reads: reads.batches(job)))[0].id
+            assert await store.read(numbers(job, batch=first)) == [1, 2, 3]
+            assert await store.read(numbers(job, batch=first, state=failed)) == [2]
+            await store.control.cancel(job, NOW)
+            assert await store.read(numbers(job, state=RequestState.CANCELED)) == [7, 8, 9, 10]
+
+    asyncio.run(run())
+
+
+def test_pages_of_requests_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    """A state whose rows are merged from several batches is paged like any other."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await running_job(store, 9)).id
+            for nonce in "abc":
+                await in_progress(store, job, limit=3, nonce=nonce)
+            seen: list[int] = []
+            while page := await store.read(numbers(job, seen[-1] if seen else 0, 2, state=RequestState.BATCHED)):
+                seen += page
+            assert seen == list(range(1, 10))
+            (row,) = await store.read(lambda reads: reads.requests(job, above=8, limit=5))
+            assert (row.custom_id, row.line, row.params_bytes, row.attempts) == ("r9", 9, len(PARAMS), 0)
+            assert row.batch_id is not None
+
+    asyncio.run(run())
+
+
+def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighbours(tmp_path: Path) -> None:
+    """The prompt byte for byte, and the way to the next request, which may not be the next number."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await store.intake.begin(new_job(), "job-id", NOW)).id
+            await store.intake.add(job, lines(["a", "b", "b", "c"], params=b'{"p": "\xc3\xa9"}'), NOW)
+            await store.intake.repeated(job, RepeatsPlace(), leave_out=True)  # number 3 is gone
+            await store.intake.finish(job, "h", 10, NOW)
+            view = await store.read(lambda reads: reads.request_at(job, 4))
+            assert (view.number, view.custom_id, view.params) == (4, "c", b'{"p": "\xc3\xa9"}')
+            assert view == await store.read(lambda reads: reads.request(job, "c"))
+            assert await store.read(lambda reads: [reads.neighbours(job, n) for n in (1, 2, 4)]) == [
+                (None, 2), (1, 4), (2, None),
+            ]  # fmt: skip
+            for nothing in (0, -1, 3, 5, 1 << 32, 1 << 70):
+                with pytest.raises(NoSuchThing, match="no request"):
+                    await store.read(numbered(job, nothing))
+
+    asyncio.run(run())
+
+
+def read_all(job: JobId, limit: int, start: SettledPlace) -> Callable[[Reads], tuple[list[int], SettledPlace]]:
+    """Everything there is, in pages of *limit*, each place through its text."""
+
+    def look(reads: Reads) -> tuple[list[int], SettledPlace]:
+        found: list[int] = []
+        place = start
+        while True:
+            rows, place = reads.settled_results(job, after=SettledPlace.from_text(place.to_text()), limit=limit)
+            if not rows:
+                return found, place
+            found += [row.number for row in rows]
+
+    return look
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_results_are_read_as_batches_settle_and_the_rest_when_the_job_is_over(tmp_path: Path, limit: int) -> None:
+    """Who follows the order of settling gets every result once, whatever the pages, and can go on where he was."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await running_job(store, 8)).id
+            one = await in_progress(store, job, limit=3, nonce="a")
+            await settled_batch(store, job, [won(6), won(4), lost(5)], "b", limit=3)
+            first, place = await store.read(read_all(job, limit, SettledPlace()))
+            assert first == [4, 5, 6], "the second batch was settled first"
+            assert await store.plan.fail_queued(job, 7, ("invalid", "too large"), b"{}", NOW)
+            assert await store.poll.ended(one, remote("a", 3), NOW)
+            ended = await batch_of(store, one.id)
+            await store.collect.store_lines(ended, [won(n) for n in (1, 2, 3)], NOW)
+            assert await store.read(read_all(job, limit, place)) == ([], place), "collected is not settled"
+            await store.collect.collected(ended, NOW)
+            await settle_all(store, await batch_of(store, one.id))
+            second, place = await store.read(read_all(job, limit, place))
+            assert second == [1, 2, 3]
+            await store.control.cancel(job, NOW)
+            await store.settle.finish_jobs(NOW)
+            rest, place = await store.read(read_all(job, limit, place))
+            assert rest == [7, 8]
+            assert await store.read(read_all(job, limit, place)) == ([], place)
+            whole, _ = await store.read(read_all(job, limit, SettledPlace()))
+            assert whole == [4, 5, 6, 1, 2, 3, 7, 8]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("text", ["", "1", "1.", ".1", "-1.1", "1.1.1", "rest", "1.4294967296", "9" * 30 + ".1", "١.١"])
+def test_a_place_that_nobody_gave_is_refused(text: str) -> None:
+    """A place comes back from a client: it is read strictly."""
+    with pytest.raises(ValueError, match="not a place"):
+        SettledPlace.from_text(text)
+
+
+def test_failures_of_one_type_are_counted(tmp_path: Path) -> None:
+    """How much a retry of a group would queue again."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await running_job(store, 4)).id
+            batch = await collected(store, job, [lost(1), lost(2), lost(3, "failed", "errored"), won(4)])
+            await settle_all(store, batch, max_attempts=1)
+            assert await store.read(lambda reads: reads.failed_of_type(job, "expired")) == 2
+            assert await store.read(lambda reads: reads.failed_of_type(job, "nothing")) == 0
+
+    asyncio.run(run())
+
+
+def instructions(path: Path, look: Callable[[Reads], object]) -> int:
+    """How many virtual-machine instructions of SQLite *look* takes."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with closing(connect_reader(path)) as c:
+        look(Reads(c))  # reads the schema
+        c.set_progress_handler(count, 1)
+        look(Reads(c))
+        c.set_progress_handler(None, 0)
+    return steps
+
+
+async def rare_job(store: Store, count: int) -> JobId:
+    """*count* requests: the last two failed and succeeded, two before them are at the API, the others wait."""
+    name = f"job{count}"
+    job = (await store.intake.begin(new_job(name), name, NOW)).id
+    for start in range(1, count + 1, 5000):
+        await store.intake.add(job, lines(f"r{n}" for n in range(start, min(start + 5000, count + 1))), NOW)
+    await store.intake.finish(job, name, 1, NOW)
+    with closing(raw(store.path)) as c:
+        last = job << 32 | count
+        c.execute(
+            """INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version, betas, planned_at,
+                 depth, sent_at, cursor_date, remote_id, created_at, ended_at, collected)
+               VALUES (?, ?, 'ended', 3, 1, 'd', 'v', '', 't', 0, 't', 't', ?, 't', 't', 1)""",
+            (job, f"{count:020}", f"m{count}"),
+        )
+        batch = c.execute("SELECT max(id) FROM batch").fetchone()[0]
+        c.execute("UPDATE request SET state = 'batched', batch_id = ? WHERE id > ?", (batch, last - 3))
+        c.execute("INSERT INTO result VALUES (?, ?, 1, 1, x'00')", (count, last))
+        c.execute("UPDATE request SET state = 'succeeded', result_id = ? WHERE id = ?", (count, last))
+        c.execute("UPDATE job SET queued = queued - 3, batched = 2, succeeded = 1 WHERE id = ?", (job,))
+        c.execute("UPDATE request SET state = 'failed', error_type = 'e' WHERE id = ?", (last - 1,))
+    return job
+
+
+def test_a_list_costs_the_same_for_a_thousand_requests_and_for_a_hundred_thousand(tmp_path: Path) -> None:
+    """The dashboard stays fast: the few of a state among many are found, not looked for."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            small, large = await rare_job(store, 1000), await rare_job(store, 100_000)
+            for state in RequestState:
+                cost = [instructions(store.path, numbers(job, limit=20, state=state)) for job in (small, large)]
+                assert cost[1] <= 1.2 * cost[0] + 20, (state, cost)
+            for looks in (_neighbours, _failures):
+                cost = [instructions(store.path, looks(job)) for job in (small, large)]
+                assert cost[1] <= 1.2 * cost[0] + 20, cost
+
+    asyncio.run(run())
+
+
+def _neighbours(job: JobId) -> Callable[[Reads], object]:
+    return lambda reads: reads.neighbours(job, 500)
+
+
+def _failures(job: JobId) -> Callable[[Reads], object]:
+    return lambda reads: reads.failed_of_type(job, "e")
