@@ -30,8 +30,10 @@ from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import EngineSettings
+from orchestrator.observability.metrics import Meters
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import Reads
+from orchestrator.ports.meter import Meter
 from orchestrator.ports.provider import Provider
 from orchestrator.ports.sink import Sink
 from orchestrator.ports.source import Source
@@ -85,6 +87,7 @@ class Engine:
     provider: Provider
     bell: Bell
     clock: Clock
+    meters: Meters
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on one committed snapshot."""
@@ -133,6 +136,8 @@ async def running_engine(
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(Runner(context, keep_probing=keep_probing).run(stop), name="stages")
+                if keep_probing:
+                    group.create_task(engine.meters.watch_loop(stop), name="loop.lag")
                 if chosen.listens:
                     await _listen(group, engine, stop)
                 try:
@@ -156,7 +161,8 @@ async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[E
 async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
     """The API alone, without the store (`doctor`, `batches ls`). The sandbox is then an empty one of its own."""
     async with AsyncExitStack() as stack:
-        yield await _provider(stack, settings, None, sandbox=_sandbox(settings, keeps=False) if sandbox else None)
+        local = _sandbox(settings, keeps=False) if sandbox else None
+        yield await _provider(stack, settings, None, sandbox=local, meter=Meters())
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
@@ -201,13 +207,15 @@ async def _open(
     store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start)
     stack.push_async_callback(store.aclose)
     local = _sandbox(settings, keeps=True) if sandbox else None
-    provider = await _provider(stack, settings, around.transport, sandbox=local)
+    meters = Meters()
+    provider = await _provider(stack, settings, around.transport, sandbox=local, meter=meters)
     context = Context(
         store=store,
         provider=provider,
         clock=around.clock,
         entropy=around.entropy,
         settings=engine_settings(settings),
+        meter=meters,
     )
     engine = Engine(
         path=path,
@@ -219,6 +227,7 @@ async def _open(
         provider=provider,
         bell=context.bell,
         clock=around.clock,
+        meters=meters,
     )
     return engine, context
 
@@ -239,7 +248,12 @@ def _give_back(taking: asyncio.Future[Lock]) -> None:
 
 
 async def _provider(
-    stack: AsyncExitStack, settings: Settings, network: httpx2.AsyncBaseTransport | None, *, sandbox: Sandbox | None
+    stack: AsyncExitStack,
+    settings: Settings,
+    network: httpx2.AsyncBaseTransport | None,
+    *,
+    sandbox: Sandbox | None,
+    meter: Meter,
 ) -> Provider:
     """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
     from orchestrator.provider.client import AnthropicProvider
@@ -260,6 +274,7 @@ async def _provider(
         chosen,
         transport=network if sandbox is None else sandbox.transport(),
         credentials=credentials_for(settings) if sandbox is None else local,
+        meter=meter,
     )
     stack.push_async_callback(provider.aclose)
     return provider
@@ -368,4 +383,5 @@ async def _services(engine: Engine, stop: asyncio.Event) -> Services:
         feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
+        meters=engine.meters,
     )

@@ -94,7 +94,7 @@ class CollectStage:
     async def advance(self, batch: Batch) -> int:
         """One download of one batch, and what follows from it. 1 if the batch is complete now."""
         try:
-            meta, odd = await self._download(batch)
+            meta, sieve = await self._download(batch)
         except ProviderError as exc:
             note_failure(self._context, exc)
             if await self._retention.after_failure(batch, exc):
@@ -104,8 +104,8 @@ class CollectStage:
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
         if complete(progress, batch.api_counts) or await self._recounted(batch, progress):
-            return await self._complete(batch, progress)
-        log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=odd)
+            return await self._complete(batch, progress, sieve)
+        log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
 
     async def _recounted(self, batch: Batch, progress: Progress) -> bool:
@@ -118,15 +118,17 @@ class CollectStage:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, remote.counts)
 
-    async def _complete(self, batch: Batch, progress: Progress) -> int:
+    async def _complete(self, batch: Batch, progress: Progress, sieve: _Sieve) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
         for kind in (COUNTS, RETENTION_NEAR):
             await self._context.store.attention.unattend(batch.job_id, kind, batch.id)
+        for kind, tokens in sieve.tokens.items():
+            self._context.meter.spent(kind, tokens)
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
         return int(moved)
 
-    async def _download(self, batch: Batch) -> tuple[Meta, int]:
-        """Stream one result file into the store. Returns its headers and how many lines were no use."""
+    async def _download(self, batch: Batch) -> tuple[Meta, _Sieve]:
+        """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
         sieve = _Sieve(batch)
         splitter = LineSplitter(MAX_LINE_BYTES)
         async with self._context.provider.results(str(batch.remote_id)) as download:
@@ -136,7 +138,7 @@ class CollectStage:
                     await self._store(batch, sieve.empty())
             await self._take(sieve, batch, decode_split(splitter.rest()))
             await self._store(batch, sieve.empty())
-            return download.meta, sieve.odd
+            return download.meta, sieve
 
     async def _take(self, sieve: _Sieve, batch: Batch, lines: list[ResultLine | BadLine]) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
@@ -187,6 +189,7 @@ class _Sieve:
         self._rows: list[Settled] = []
         self._bytes = 0
         self.odd = 0
+        self.tokens: Counter[str] = Counter()
 
     def take(self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None) -> None:
         """Keep the lines that carry this batch's nonce, or whose id is in *numbers* if that is given."""
@@ -198,8 +201,19 @@ class _Sieve:
             if number is None:
                 self.odd += 1
                 continue
+            self._count(line)
             self._rows.append(_settled(number, line))
             self._bytes += len(line.result)
+
+    def _count(self, line: ResultLine) -> None:
+        if line.input_tokens is not None:
+            self.tokens["input"] += line.input_tokens
+        if line.output_tokens is not None:
+            self.tokens["output"] += line.output_tokens
+        if line.cache_read_tokens is not None:
+            self.tokens["cache_read"] += line.cache_read_tokens
+        if line.cache_write_tokens is not None:
+            self.tokens["cache_write"] += line.cache_write_tokens
 
     def is_full(self, downloads: int) -> bool:
         """Time to write, with so many downloads side by side."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orchestrator.engine.bell import Bell
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.clock import Clock, Entropy
+from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Provider
 from orchestrator.ports.store import EngineStore
 
@@ -62,3 +63,4 @@ class Context:
     settings: EngineSettings
     health: ApiHealth = field(default_factory=ApiHealth)
     bell: Bell = field(default_factory=Bell)
+    meter: Meter = field(default_factory=Unmetered)

@@ -11,6 +11,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.context import Context
+from orchestrator.engine.list_lag import ListLag
 from orchestrator.engine.reading import (
     READ_GATE,
     Gates,
@@ -37,6 +38,7 @@ class PollStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._gates = Gates(context=context)
+        self._lag = ListLag(context.meter)
         self._next_look: datetime | None = None
         self._next_cancel: datetime | None = None
         self._unseen_since: dict[int, datetime] = {}  # by the API's Date; a hint for attention, nothing acts on it
@@ -77,9 +79,11 @@ class PollStage:
                 for remote in page.batches:
                     batch = waiting.pop(remote.id, None)
                     if batch is not None:
+                        self._lag.saw(batch.id, remote, meta.date)
                         moved += await self._seen(batch, remote, meta, now)
                 if not waiting:
                     break
+        self._lag.looked(batch.id for batch in batches)
         for batch in waiting.values():
             moved += await self._unlisted(batch, meta, now)
         return moved
@@ -93,13 +97,19 @@ class PollStage:
             await store.attention.unattend(batch.job_id, STUCK, batch.id)
             if batch.cancel_asked_at is not None:
                 await forget_trouble(self._context, batch.job_id)
-            return int(await store.poll.ended(batch, remote, now))
+            return int(await self._ended(batch, remote, now))
         if meta.date is not None and meta.date - remote.created_at > STUCK_AFTER:
             words = f"batch {remote.id} should have ended by {remote.expires_at:%Y-%m-%d %H:%M} UTC and has not"
             await store.attention.attend(batch.job_id, STUCK, batch.id, words, now)
         if remote.status is RemoteStatus.CANCELING and batch.state is BatchState.IN_PROGRESS:
             return int(await store.poll.seen_canceling(batch, now))
         return 0
+
+    async def _ended(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+        moved = await self._context.store.poll.ended(batch, remote, now)
+        if moved and remote.ended_at is not None:
+            self._context.meter.turned_around(remote.ended_at - remote.created_at)
+        return moved
 
     async def _unlisted(self, batch: Batch, meta: Meta, now: datetime) -> int:
         """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from orchestrator.domain.errors import InputError, OrchestratorError
 from orchestrator.domain.limits import API_MAX_BYTES
-from orchestrator.http_api import asking, lines, problems
+from orchestrator.http_api import asking, lines, metrics, problems
 from orchestrator.http_api.answers import problem, problem_response
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
@@ -48,6 +48,7 @@ def build_app(services: Services) -> Starlette:
             *(Route(f"{PREFIX}/jobs/{{ref}}/{verb}", api.mover(verb), methods=["POST"]) for verb in api.moves),
             Route(f"{PREFIX}/batches/{{remote_id}}/adopt", api.adopt, methods=["POST"]),
             Route(f"{PREFIX}/batches/{{remote_id}}/disown", api.disown, methods=["POST"]),
+            *metrics.routes(services),
         ],
         exception_handlers={
             OrchestratorError: _our_error,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator.config import Settings
 from orchestrator.domain.packing import Caps
 from orchestrator.http_api.feed import Feed
+from orchestrator.observability.metrics import Meters
 from orchestrator.ports.commands import Commands, Growing, Health, Reader
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Services:
     """Handed to every route.
 
     reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
-    caps: what one batch may hold.
+    caps: what one batch may hold. meters: what this process has counted.
     """
 
     commands: AllCommands
@@ -58,3 +59,4 @@ class Services:
     feed: Feed
     settings: Settings
     caps: Caps
+    meters: Meters

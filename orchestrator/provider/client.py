@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from orchestrator.domain.errors import (
     UsageError,
 )
 from orchestrator.domain.submission import classify
+from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.credentials import Credentials
@@ -54,7 +56,7 @@ class AnthropicProvider:
     """The Message Batches API.
 
     *transport* replaces the network (the sandbox in process, tests). *credentials*: None looks them up in the
-    environment at the first call, or in `warm`. *sleep* is the pause between the tries of a read.
+    environment at the first call, or in `warm`. *sleep* is the pause between two tries; *meter* hears of each.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class AnthropicProvider:
         transport: httpx2.AsyncBaseTransport | None = None,
         credentials: Credentials | None = None,
         sleep: Sleep = asyncio.sleep,
+        meter: Meter | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
         self._credentials = credentials
         self._sleep = sleep
+        self._meter: Meter = Unmetered() if meter is None else meter
         self._opened: Clients | None = None
         self._uploads = asyncio.Semaphore(settings.max_uploads)
         self._downloads = asyncio.Semaphore(settings.max_downloads)
@@ -101,7 +105,7 @@ class AnthropicProvider:
             return Blocked(code=_block_of(exc), why=exc.message)
         deadline = Deadline(self._settings.timeout.total_seconds())
         async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
-            outcome = await deadline.outcome_of(_post(clients.creates, upload, headers))
+            outcome = await self._metered("create", deadline.outcome_of(_post(clients.creates, upload, headers)))
         if upload.failure is not None:
             raise upload.failure
         if isinstance(outcome, Silence) and outcome.credentials:
@@ -117,7 +121,7 @@ class AnthropicProvider:
         """
         params: dict[str, object] = {"limit": limit} if after_id is None else {"limit": limit, "after_id": after_id}
         try:
-            response = await self._get(_PATH, params=params)
+            response = await self._get(_PATH, "list", params=params)
         except ProviderNotFound as exc:
             if after_id is not None:
                 raise
@@ -129,7 +133,7 @@ class AnthropicProvider:
 
     async def retrieve(self, remote_id: str) -> RemoteBatch:
         """One batch."""
-        response = await self._get(_path(remote_id))
+        response = await self._get(_path(remote_id), "retrieve")
         return _readable(lambda: read_batch(response.content), response)
 
     async def cancel(self, remote_id: str) -> RemoteBatch:
@@ -137,7 +141,7 @@ class AnthropicProvider:
         import httpx2
 
         path = _path(remote_id, "/cancel")
-        response = await self._ask(lambda sdk: sdk.post(path, cast_to=httpx2.Response), _REPEATABLE_CANCEL)
+        response = await self._ask("cancel", lambda sdk: sdk.post(path, cast_to=httpx2.Response), _REPEATABLE_CANCEL)
         return _readable(lambda: read_batch(response.content), response)
 
     async def delete(self, remote_id: str) -> None:
@@ -145,7 +149,7 @@ class AnthropicProvider:
         import httpx2
 
         path = _path(remote_id)
-        response = await self._ask(lambda sdk: sdk.delete(path, cast_to=httpx2.Response), _REPEATABLE)
+        response = await self._ask("delete", lambda sdk: sdk.delete(path, cast_to=httpx2.Response), _REPEATABLE)
         _readable(lambda: read_deleted(response.content), response)
 
     @asynccontextmanager
@@ -156,7 +160,7 @@ class AnthropicProvider:
         came; a silent cut just ends it. A page of HTML is no result file, whatever its status: ProviderUnreachable.
         """
         async with self._downloads:
-            response = await self._get(_path(remote_id, "/results"), streamed=True)
+            response = await self._get(_path(remote_id, "/results"), "results", streamed=True)
             try:
                 if response.headers.get("content-type", "").lower().startswith(_PAGES):
                     raise ProviderUnreachable("the answer is a page of HTML, not a result file")
@@ -172,7 +176,7 @@ class AnthropicProvider:
             await opened.aclose()
 
     async def _get(
-        self, path: str, *, params: dict[str, object] | None = None, streamed: bool = False
+        self, path: str, op: str, *, params: dict[str, object] | None = None, streamed: bool = False
     ) -> httpx2.Response:
         import httpx2
 
@@ -181,11 +185,12 @@ class AnthropicProvider:
             options["params"] = params
         within_s = self._settings.timeout.total_seconds() if streamed else self._settings.read_timeout_s
         return await self._ask(
-            lambda sdk: sdk.get(path, cast_to=httpx2.Response, options=options), _REPEATABLE, within_s=within_s
+            op, lambda sdk: sdk.get(path, cast_to=httpx2.Response, options=options), _REPEATABLE, within_s=within_s
         )
 
     async def _ask(
         self,
+        op: str,
         call: Callable[[AsyncAnthropic], Awaitable[httpx2.Response]],
         repeatable: frozenset[int],
         *,
@@ -196,7 +201,7 @@ class AnthropicProvider:
 
         async def attempt() -> httpx2.Response:
             clients = await self._clients_or_refusal()
-            outcome = await Deadline(seconds).outcome_of(call(clients.reads))
+            outcome = await self._metered(op, Deadline(seconds).outcome_of(call(clients.reads)))
             if isinstance(outcome, Silence):
                 raise no_answer(outcome)
             if outcome.status_code != 200:
@@ -205,6 +210,15 @@ class AnthropicProvider:
             return outcome
 
         return await patiently(attempt, sleep=self._sleep)
+
+    async def _metered(self, op: str, call: Awaitable[httpx2.Response | Silence]) -> httpx2.Response | Silence:
+        """What *call* gives, told to the meter. A call that is cancelled is not: it has no end."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        outcome = await call
+        code = "none" if isinstance(outcome, Silence) else str(outcome.status_code)
+        self._meter.called(op, code, timedelta(seconds=clock() - begun))
+        return outcome
 
     async def _clients_or_refusal(self) -> Clients:
         """The clients; what only a person can mend is a refusal here: a read raises nothing but ProviderErrors."""

@@ -26,6 +26,7 @@ HEAVY = {
     "structlog",
     "tenacity",
     "pydantic",
+    "prometheus_client",
 }
 
 

@@ -1,0 +1,95 @@
+"""`/metrics`: what Prometheus reads of a live engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from faces.client_world import QUICK, SLOW, requests, settings, short_runtime_folder, until
+from prometheus_client.parser import text_string_to_metric_families
+
+from orchestrator.client import Orchestrator
+from orchestrator.config import default_socket_path
+from orchestrator.daemon import running_engine
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture(autouse=True)
+def _runtime() -> Iterator[None]:
+    with short_runtime_folder():
+        yield
+
+
+async def scraped(database: Path, accept: str = "text/plain") -> httpx2.Response:
+    """One scrape over the socket of the engine that owns *database*."""
+    transport = httpx2.AsyncHTTPTransport(uds=str(default_socket_path(database, os.environ)))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://engine", timeout=20) as client:
+        response = await client.get("/metrics", headers={"accept": accept})
+    assert response.status_code == 200
+    return response
+
+
+async def samples(database: Path) -> Samples:
+    """Every sample of one scrape, by name and labels."""
+    text = (await scraped(database)).text
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_job_that_is_done_shows_in_the_metrics(tmp_path: Path) -> None:
+    """Calls, tokens and times of the work; the file's size; which program it is."""
+    database = tmp_path / "x.db"
+
+    async def check() -> Samples:
+        async with Orchestrator(database, sandbox=True, **QUICK) as orc:
+            job = await orc.submit(requests(5))
+            await job.wait()
+            return await samples(database)
+
+    found = asyncio.run(check())
+    assert found["orchestrator_api_requests_total", (("code", "200"), ("op", "create"))] == 1
+    assert found["orchestrator_api_requests_total", (("code", "200"), ("op", "results"))] == 1
+    assert found["orchestrator_api_request_seconds_count", (("op", "create"),)] == 1
+    assert found["orchestrator_batch_turnaround_seconds_count", ()] == 1
+    assert found["orchestrator_tokens_total", (("kind", "output"),)] > 0
+    assert found["orchestrator_store_bytes", ()] > 0
+    assert found["process_resident_memory_bytes", ()] > 0
+    assert [labels for name, labels in found if name == "orchestrator_build_info"] != []
+
+
+def test_the_form_is_the_one_that_the_scraper_asks_for(tmp_path: Path) -> None:
+    """Prometheus asks for OpenMetrics; a browser or curl gets the plain text form."""
+    database = tmp_path / "x.db"
+
+    async def check() -> tuple[httpx2.Response, httpx2.Response]:
+        async with running_engine(settings(database, **SLOW), sandbox=True):
+            return await scraped(database), await scraped(database, "application/openmetrics-text; version=1.0.0")
+
+    plain, open_metrics = asyncio.run(check())
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert open_metrics.text.endswith("# EOF\n")
+
+
+def test_a_daemon_watches_its_loop(tmp_path: Path) -> None:
+    """In `serve` alone: a command that ends soon has nothing to watch."""
+
+    async def check() -> bool:
+        async with running_engine(settings(tmp_path / "x.db", **SLOW), sandbox=True, keep_probing=True) as engine:
+            seen = engine.meters.watched
+
+            async def has_ticked() -> bool:
+                return engine.meters.watched > seen
+
+            await until(has_ticked)
+            return True
+
+    assert asyncio.run(check())
