@@ -6,10 +6,11 @@ Nothing is kept for it: every scrape reads one snapshot of maintained sums, howe
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -24,12 +25,14 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestrator.domain.states import BatchState, RequestState
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from orchestrator.domain.looks import Totals
     from orchestrator.http_api.services import Services
     from orchestrator.observability.metrics import Histogram, Meters
 
@@ -40,7 +43,7 @@ def routes(services: Services) -> list[BaseRoute]:
     """The one route."""
 
     async def metrics(request: Request) -> Response:
-        facts = Facts(store_bytes=_size(services.identity.db), wal_bytes=_size(f"{services.identity.db}-wal"))
+        facts = await _read(services)
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(_Given([*from_store(facts), *from_process(services.meters)]))
@@ -52,10 +55,24 @@ def routes(services: Services) -> list[BaseRoute]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is read for one scrape."""
+    """What is read for one scrape. attentions: how many matters a person should look at."""
 
+    totals: Totals
+    attentions: int
+    now: datetime
     store_bytes: int
     wal_bytes: int
+
+
+async def _read(services: Services) -> Facts:
+    totals, attentions = await services.reader.read(lambda reads: (reads.totals(), len(reads.attentions())))
+    return Facts(
+        totals=totals,
+        attentions=attentions,
+        now=datetime.now(UTC),
+        store_bytes=_size(services.identity.db),
+        wal_bytes=_size(f"{services.identity.db}-wal"),
+    )
 
 
 class _Given(Collector):
@@ -69,7 +86,23 @@ class _Given(Collector):
 
 
 def from_store(facts: Facts) -> Iterator[Metric]:
-    """What survives a restart."""
+    """What survives a restart. A time that there is none of is left out: 0 would be a lie."""
+    totals = facts.totals
+    requests = {state.value: getattr(totals.requests, state.value) for state in RequestState}
+    yield _by_state("requests", "Requests of all jobs, by state", requests)
+    yield _by_state("batches", "Batches of all jobs, by state", totals.batches)
+    yield _by_state("jobs", "Jobs, by state", totals.jobs)
+    in_doubt = totals.batches[BatchState.IN_DOUBT]
+    yield _gauge("in_doubt_batches", "Batches that the API may or may not have", in_doubt)
+    yield _gauge("in_flight_requests", "Requests that the API holds, or may hold", totals.in_flight_requests)
+    yield _gauge("attentions", "Matters that a person should look at", facts.attentions)
+    yield CounterMetricFamily(f"{PREFIX}resubmitted", "Requests that were sent again", value=totals.resubmitted)
+    yield CounterMetricFamily(
+        f"{PREFIX}duplicates", "Batches thought void that ran after all", value=totals.duplicates_total
+    )
+    oldest = totals.oldest_unfinished_at
+    yield _gauge("oldest_unfinished_seconds", "Age of the oldest job that is not over", _until(oldest, facts.now, -1))
+    yield _gauge("next_expiry_seconds", "Until the next batch expires", _until(totals.next_expiry, facts.now, 1))
     yield _gauge("store_bytes", "Size of the database file", facts.store_bytes)
     yield _gauge("wal_bytes", "Size of the database's log", facts.wal_bytes)
 
@@ -97,7 +130,18 @@ def from_process(meters: Meters) -> Iterator[Metric]:
     yield _gauge("loop_lag_seconds", "How late the event loop woke at the worst in the last minute", meters.loop_lag_s)
 
 
-def _gauge(name: str, help_: str, value: float) -> Metric:
+def _until(at: datetime | None, now: datetime, sign: int) -> float | None:
+    return None if at is None else sign * (at - now).total_seconds()
+
+
+def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> Metric:
+    family = GaugeMetricFamily(f"{PREFIX}{name}", help_, labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    return family
+
+
+def _gauge(name: str, help_: str, value: float | None) -> Metric:
     return GaugeMetricFamily(f"{PREFIX}{name}", help_, value=value)
 
 

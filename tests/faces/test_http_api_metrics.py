@@ -60,9 +60,36 @@ def test_a_job_that_is_done_shows_in_the_metrics(tmp_path: Path) -> None:
     assert found["orchestrator_api_request_seconds_count", (("op", "create"),)] == 1
     assert found["orchestrator_batch_turnaround_seconds_count", ()] == 1
     assert found["orchestrator_tokens_total", (("kind", "output"),)] > 0
+    assert found["orchestrator_requests", (("state", "succeeded"),)] == 5
+    assert found["orchestrator_requests", (("state", "queued"),)] == 0
+    assert found["orchestrator_jobs", (("state", "finished"),)] == 1
+    assert found["orchestrator_batches", (("state", "settled"),)] == 1
+    assert found["orchestrator_in_doubt_batches", ()] == found["orchestrator_duplicates_total", ()] == 0
+    assert ("orchestrator_next_expiry_seconds", ()) not in found
+    assert ("orchestrator_oldest_unfinished_seconds", ()) not in found
     assert found["orchestrator_store_bytes", ()] > 0
     assert found["process_resident_memory_bytes", ()] > 0
     assert [labels for name, labels in found if name == "orchestrator_build_info"] != []
+
+
+def test_work_in_flight_shows_its_age_and_its_expiry(tmp_path: Path) -> None:
+    """What an alert goes by: how long the oldest job has waited, and how near the 24 hours are."""
+    database = tmp_path / "x.db"
+
+    async def check() -> Samples:
+        async with Orchestrator(database, sandbox=True, **SLOW) as orc:
+            await orc.submit(requests(5))
+
+            async def is_in_flight() -> bool:
+                return (await samples(database))["orchestrator_batches", (("state", "in_progress"),)] == 1
+
+            await until(is_in_flight)
+            return await samples(database)
+
+    found = asyncio.run(check())
+    assert found["orchestrator_in_flight_requests", ()] == 5
+    assert 0 < found["orchestrator_oldest_unfinished_seconds", ()] < 300
+    assert 80_000 < found["orchestrator_next_expiry_seconds", ()] < 90_000
 
 
 def test_the_form_is_the_one_that_the_scraper_asks_for(tmp_path: Path) -> None:
