@@ -206,6 +206,7 @@ def _command(test: CrashTest) -> list[str]:
     args += [] if chosen.api_version is None else [f"--api-version={chosen.api_version}"]
     args += [] if chosen.name is None else [f"--name={chosen.name}"]
     args += [f"--beta={beta}" for beta in chosen.beta]
+    args += [] if chosen.key is None else [f"--key={chosen.key}"]
     args += ["--skip-bad"] if chosen.skip_bad else []
     return [sys.executable, "-P", "-m", "orchestrator", *args, "--", chosen.path]
 

@@ -13,7 +13,7 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.naming import name_of
+from orchestrator.domain.naming import is_key, name_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -44,6 +44,7 @@ class Input:
     priority: int = 10
     new: bool = False
     skip_bad: bool = False
+    key: str | None = None
 
     @property
     def stem(self) -> str:
@@ -77,6 +78,7 @@ class Input:
             api_version=self.version(settings),
             betas=tuple(sorted(set(self.beta))),
             priority=self.priority,
+            key=self.key,
         )
 
     def terms(self) -> Terms:
@@ -110,6 +112,12 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     return value
 
 
+def _key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_key(value):
+        raise click.BadParameter("a key has 1 to 255 printable ASCII characters")
+    return value
+
+
 def job_input(function: Callable[..., R]) -> Callable[..., R]:
     """INPUT and what `run` and `submit` may say of a new job; *function* gets them as `chosen`, an `Input`."""
 
@@ -127,6 +135,7 @@ def job_input(function: Callable[..., R]) -> Callable[..., R]:
 _JOB_OPTIONS: Final = (
     click.option("--name", callback=_name, help="What the job is called.  [default: the file's name]"),
     click.option("--new", is_flag=True, help="Start a new job even if this input is a job already."),
+    click.option("--key", callback=_key, help="Your own key of this hand-over: with it again, the same job."),
     click.option("--skip-bad", is_flag=True, help="Leave bad lines out and write them beside the output."),
     click.option(
         "--priority",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -157,9 +158,9 @@ class Orchestrator:
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
         """A job that still grows; one of this name that was left open (by a crash, say) goes on.
 
-        Of the options, `new` starts another one instead; `skip_bad` does not apply.
+        Of the options, `new` starts another one instead; `skip_bad` and `key` do not apply.
         """
-        wish = Wish(**how)
+        wish = replace(Wish(**how), key=None)
         new = self.new_job(name, _OBJECTS, wish, still_open=True)
         unfinished = [] if wish.new else await self.link.reader.read(lambda reads: reads.unfinished())
         there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]

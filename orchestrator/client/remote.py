@@ -237,7 +237,9 @@ def _problem(view: Mapping[str, Any]) -> Problem:
 
 
 def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | list[str]]:
+    key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
     return {
+        **key,
         "name": new.name,
         "source": new.source,
         "api_version": new.api_version,

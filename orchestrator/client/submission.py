@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
+from orchestrator.domain.naming import is_key
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Submission(TypedDict, total=False):
 
     api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
     account's queue for a larger number. new: start a new job although the same content is there. skip_bad: leave bad
-    requests out instead of refusing all.
+    requests out instead of refusing all. key: your own name of this hand-over: the same key again is the same job, even
+    with `new`; with other requests it raises KeyReused.
     """
 
     api_version: str | None
@@ -34,6 +36,7 @@ class Submission(TypedDict, total=False):
     priority: int
     new: bool
     skip_bad: bool
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Wish:
     priority: int = 10
     new: bool = False
     skip_bad: bool = False
+    key: str | None = None
 
     def new_job(self, name: str, source: str, *, api_version: str, still_open: bool = False) -> NewJob:
         """The job to make. *api_version* holds where none was wished for. Raises UsageError."""
@@ -57,6 +61,8 @@ class Wish:
             raise UsageError(f"priority is {self.priority}", hint=f"give a number from 1 to {_HIGHEST_PRIORITY}")
         if isinstance(self.betas, str):
             raise UsageError(f"betas is {self.betas!r}", hint="give a list of names")
+        if self.key is not None and not is_key(self.key):
+            raise UsageError(f"key is {self.key!r}", hint="give 1 to 255 printable ASCII characters")
         return NewJob(
             name=name,
             source=source,
@@ -64,6 +70,7 @@ class Wish:
             betas=tuple(sorted(set(self.betas))),
             priority=self.priority,
             still_open=still_open,
+            key=self.key,
         )
 
     def terms(self) -> Terms:

@@ -8,6 +8,7 @@ OrchestratorError                     exit
 ├── NoSuchThing                        4   no such job, batch or request
 │   └── Purged                         4   the bodies of its job were deleted
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
+│   └── KeyReused                      5   the key of a hand-over stands for other content
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
 │   └── StoreOwned                     5   another process owns the store
@@ -72,6 +73,10 @@ class GuardRefused(OrchestratorError):
     """A guard said no; nothing was changed."""
 
     exit_code = 5
+
+
+class KeyReused(GuardRefused):
+    """The key of this hand-over was used for another one."""
 
 
 class StoreError(OrchestratorError):

@@ -111,7 +111,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What intake knows of a job before it has read the first line."""
+    """What intake knows of a job before it has read the first line. key: the caller's own name of this hand-over."""
 
     name: str
     source: str
@@ -119,6 +119,7 @@ class NewJob:
     betas: tuple[str, ...]
     priority: int = 10
     still_open: bool = False
+    key: str | None = None
 
     @property
     def is_from_file(self) -> bool:
@@ -126,11 +127,19 @@ class NewJob:
         return self.source.startswith("/")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a whole source was: its sha256, and how much of it there was."""
+
+    hash: str
+    size_bytes: int
+
+
 class Concluded(StrEnum):
     """What a whole import came to."""
 
     MADE = "made"  #: a new job runs
-    SAME = "same"  #: its content is a job already
+    SAME = "same"  #: its content is a job already, or its key stands for this content
     CHANGED = "changed"  #: the file was another when a job was made from it
 
 

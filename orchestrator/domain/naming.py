@@ -8,6 +8,14 @@ from typing import Final
 _ENDINGS: Final = (".gz", ".zst", ".jsonl", ".ndjson", ".json", ".txt")
 
 
+_LONGEST_KEY: Final = 255
+
+
+def is_key(text: str) -> bool:
+    """True if *text* may be the key of a hand-over: 1 to 255 printable ASCII characters."""
+    return 0 < len(text) <= _LONGEST_KEY and text.isascii() and text.isprintable()
+
+
 def name_of(source: str) -> str:
     """The file's name without its folder and endings; `<stdin>` gives `stdin`."""
     name = PurePath(source).name.removeprefix("<").removesuffix(">")

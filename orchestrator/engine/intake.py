@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob, RepeatsPlace
+from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.output_lines import input_line
 from orchestrator.engine.ahead import ahead
 from orchestrator.observability.logs import get_logger
@@ -86,12 +86,8 @@ class Intake:
         return reading.outcome(found, attached=False)
 
     async def _finish(self, job: Job, source: Source, new: NewJob, terms: Terms) -> tuple[Concluded, Job]:
-        content, size, now = source.content_hash, source.size_bytes, self._clock.now()
-        if new.still_open:  # what is to come is not in the content
-            return Concluded.MADE, await self._store.finish(job.id, None, size, now)
-        if terms.anew:
-            return Concluded.MADE, await self._store.finish(job.id, content, size, now)
-        return await self._store.conclude(job.id, new, content, size, now)
+        content = Content(hash=source.content_hash, size_bytes=source.size_bytes)
+        return await self._store.conclude(job.id, new, content, self._clock.now(), anew=terms.anew)
 
 
 class _Reading:

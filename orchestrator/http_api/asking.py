@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import name_of
+from orchestrator.domain.naming import is_key, name_of
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _API_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NEW_JOB: Final = frozenset(
-    {"name", "source", "api_version", "beta", "priority", "open", "new", "skip_bad", "max_problems", "shown_as"}
+    {"name", "source", "api_version", "beta", "priority", "open", "key", "new", "skip_bad", "max_problems", "shown_as"}
 )
 _DEFAULT_PRIORITY: Final = 10
 _DEFAULT_PROBLEMS: Final = 20
@@ -40,6 +40,7 @@ def new_job(query: QueryParams, *, api_version: str) -> NewJob:
         betas=tuple(sorted({_matching(_BETA, "beta", beta) for beta in query.getlist("beta")})),
         priority=whole_number(query, "priority", default=_DEFAULT_PRIORITY, highest=100),
         still_open=_flag(query, "open"),
+        key=_key(query),
     )
 
 
@@ -91,6 +92,13 @@ def _filled(query: QueryParams, key: str, default: str) -> str:
     if not text:
         raise UsageError(f"{key} is empty", hint="give it at least one character, or leave it out")
     return text
+
+
+def _key(query: QueryParams) -> str | None:
+    key = query.get("key")
+    if key is not None and not is_key(key):
+        raise UsageError("key cannot be used", hint="give 1 to 255 printable ASCII characters")
+    return key
 
 
 def _flag(query: QueryParams, key: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import (
     Concluded,
+    Content,
     Duplicate,
     Job,
     NewJob,
@@ -54,11 +55,12 @@ class IntakeStore(Protocol):
         ...
 
     async def conclude(
-        self, job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime
+        self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
     ) -> tuple[Concluded, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
-        Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
+        The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
+        content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
         it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
         """
         ...

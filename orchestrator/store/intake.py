@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
-from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Concluded, Duplicate, Job, NewJob, RepeatsPlace
+from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
@@ -81,18 +81,20 @@ class SqliteIntake:
     async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
         """The whole input is in: the job runs from here on."""
         await self._sort(job)
-        return await self._db.write(partial(_finish, job, content_hash, size_bytes, now))
+        values = {"content_hash": content_hash, "size_bytes": size_bytes, "key": None, "key_content": None}
+        return await self._db.write(partial(_finish, job, values, now))
 
     async def conclude(
-        self, job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime
+        self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
     ) -> tuple[Concluded, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
-        Looking and finishing are one transaction: of two that bring the same content at once, one runs. Returns what
+        The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
+        content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
         it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
         """
         await self._sort(job)
-        return await self._db.write(partial(_conclude, job, new, content_hash, size_bytes, now))
+        return await self._db.write(partial(_conclude, job, new, content, now, anew=anew))
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
@@ -214,21 +216,55 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
 
 
 def _conclude(
-    job: JobId, new: NewJob, content_hash: str, size_bytes: int, now: datetime, c: sqlite3.Connection
+    job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, anew: bool
 ) -> tuple[Concluded, Job]:
+    keyed = None if new.key is None else _keyed(new, content, c)
+    if keyed is not None:
+        return Concluded.SAME, keyed
+    # What is still to come is not in the content of an open job.
+    there = None if anew or new.still_open else _there(new, content, c)
+    if there is not None:
+        return there
+    values = {
+        "content_hash": None if new.still_open else content.hash,
+        "size_bytes": content.size_bytes,
+        "key": new.key,
+        "key_content": None if new.key is None else content.hash,
+    }
+    return Concluded.MADE, _finish(job, values, now, c)
+
+
+def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:
+    """The job that the key of *new* stands for; None if it stands for none yet."""
+    rows = named(c.execute(SQL["job_with_key"], {"key": new.key}))
+    if not rows:
+        return None
+    job = to_job(rows[0])
+    grows = job.content_hash in {None, ""}  # it was opened to grow
+    same = rows[0]["key_content"] == content.hash and grows == new.still_open
+    if same and (job.api_version, join_betas(job.betas)) == (new.api_version, join_betas(new.betas)):
+        return job
+    raise KeyReused(
+        f"the key {new.key!r} stands for job {job.public_id}",
+        cause="its content, API version or betas differ; nothing was stored or sent",
+        hint="use another key for another input",
+    )
+
+
+def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[Concluded, Job] | None:
+    """The job that is there already, by its content or its file. One without a key gets that of *new*."""
     headers = {"api_version": new.api_version, "betas": join_betas(new.betas)}
-    same = _one_job("job_with_content", {"content_hash": content_hash, **headers}, c)
+    same = _one_job("job_with_content", {"content_hash": content.hash, **headers}, c)
     if same is not None:
+        if new.key is not None:
+            c.execute(SQL["give_key"], {"id": same.id, "key": new.key, "key_content": content.hash})
         return Concluded.SAME, same
     old = _one_job("job_from_source", {"source": new.source, "name": new.name}, c) if new.is_from_file else None
-    if old is not None:
-        return Concluded.CHANGED, old
-    return Concluded.MADE, _finish(job, content_hash, size_bytes, now, c)
+    return None if old is None else (Concluded.CHANGED, old)
 
 
-def _finish(job: JobId, content_hash: str | None, size_bytes: int, now: datetime, c: sqlite3.Connection) -> Job:
-    values = {"id": job, "content_hash": content_hash, "size_bytes": size_bytes}
-    row = to_job(named(c.execute(SQL["finish"], values))[0])
+def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Job:
+    row = to_job(named(c.execute(SQL["finish"], {"id": job, **values}))[0])
     record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")
     return row
 

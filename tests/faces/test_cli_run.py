@@ -214,3 +214,16 @@ def test_a_changed_file_under_the_same_name_is_told(program: Program) -> None:
     changed = program("run", source, "--sandbox")
     assert changed.code == 2
     assert "--new" in changed.err
+
+
+def test_a_key_makes_even_a_new_job_safe_to_repeat(program: Program) -> None:
+    """`--key`: the command whose answer was lost can be given again; for another input the key is refused."""
+    write_lines(program.folder / "in.jsonl", [request(0)])
+    args = ("submit", "in.jsonl", "--sandbox", "--new", "--key", "night 1", "--json")
+    first, again = program(*args), program(*args)
+    assert (first.code, again.code) == (0, 0)
+    assert first.facts["id"] == again.facts["id"]
+    write_lines(program.folder / "other.jsonl", [request(7)])
+    refused = program("submit", "other.jsonl", "--sandbox", "--key", "night 1")
+    assert (refused.code, "stands for job" in refused.err) == (5, True)
+    assert program("submit", "in.jsonl", "--sandbox", "--key", "").code == 2

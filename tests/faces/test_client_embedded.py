@@ -155,6 +155,8 @@ async def test_options_are_checked_before_anything_is_read(tmp_path: Path) -> No
             await orc.submit(requests(1), prio=3)  # type: ignore[call-arg]  # the mistake that is tested
         with pytest.raises(UsageError, match="priority"):
             await orc.submit(requests(1), priority=0)
+        with pytest.raises(UsageError, match="key"):
+            await orc.submit(requests(1), key="")
         with pytest.raises(UsageError, match="api_version"):
             await orc.submit(requests(1), api_version="latest")
         with pytest.raises(UsageError, match="betas"):

@@ -29,7 +29,7 @@ from orchestrator.client import InputRefused, Job, Orchestrator
 from orchestrator.client.remote import RemoteEngine
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
-from orchestrator.domain.errors import GuardRefused, InputError, NoSuchThing, StoreError
+from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, StoreError
 from orchestrator.store.ownership import Lock
 
 #: A batch takes half a second to some seconds at this speed.
@@ -65,6 +65,10 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
             assert (status.job.requests.succeeded, status.job.betas, status.job.priority) == (2500, ("b",), 3)
             assert (await ids(job))[::2499] == ["r0", "r2499"]
             assert (await orc.submit(requests(2500), betas=["b"])).attached
+            keyed = await orc.submit(requests(3), key="a key", new=True)
+            assert (await orc.submit(requests(3), key="a key", new=True)).id == keyed.id
+            with pytest.raises(KeyReused, match="'a key' stands for job"):
+                await orc.submit(requests(4), key="a key")
             filed = await orc.submit_file(file)
             assert (await filed.wait(60)).job.source == str(file)
             assert (await filed.request("r4")).line == 9

@@ -187,6 +187,7 @@ WRONG: list[tuple[str, str, int, str]] = [
     ("POST", "jobs?api_version=latest", 400, "usage-error"),
     ("POST", "jobs?beta=a%0Ab", 400, "usage-error"),
     ("POST", "jobs?name=", 400, "usage-error"),
+    ("POST", "jobs?key=", 400, "usage-error"),
     ("POST", "batches/msgbatch_0/adopt", 404, "no-such-thing"),
     ("POST", "batches/msgbatch_0/disown", 404, "no-such-thing"),
 ]

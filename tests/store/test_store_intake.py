@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter, methodcaller
 from pathlib import Path
@@ -32,7 +33,7 @@ from store.store_world import (
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Concluded, Duplicate, RepeatsPlace
+from orchestrator.domain.model import Concluded, Content, Duplicate, RepeatsPlace
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.intake import _discard_some
 from orchestrator.store.payload import Block, encode_block
@@ -302,16 +303,19 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 1)
+            content = Content(hash="hash of job", size_bytes=1)
             again = await store.intake.begin(new_job("any name"), "again-1", NOW)
-            how, same = await store.intake.conclude(again.id, new_job("any name"), "hash of job", 1, NOW)
+            how, same = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
             assert (how, same.id) == (Concluded.SAME, job.id)
             assert same.betas == ("a", "b"), "kept in order: the order of --beta is no difference"
             with closing(raw(store.path)) as c:
                 c.execute("UPDATE job SET betas = 'a'")
-            how, made = await store.intake.conclude(again.id, new_job("any name"), "hash of job", 1, NOW)
+            how, made = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
             assert (how, made.id) == (Concluded.MADE, again.id)
             other = await store.intake.begin(new_job("any name"), "other-1", NOW)
-            how, old = await store.intake.conclude(other.id, new_job("any name"), "h2", 1, NOW)
+            how, old = await store.intake.conclude(
+                other.id, new_job("any name"), replace(content, hash="h2"), NOW, anew=False
+            )
             assert (how, old.id) == (Concluded.CHANGED, again.id), "the same file held something else"
 
     asyncio.run(run())

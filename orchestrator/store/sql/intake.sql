@@ -4,6 +4,12 @@ SELECT * FROM job
  WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing'
  ORDER BY id DESC LIMIT 1
 
+-- name: job_with_key
+SELECT * FROM job WHERE key = :key
+
+-- name: give_key
+UPDATE job SET key = :key, key_content = :key_content WHERE id = :id AND key IS NULL
+
 -- name: job_from_source
 -- The newest job made from the same file or under the same name, whatever the file held then.
 SELECT * FROM job
@@ -47,7 +53,8 @@ DELETE FROM request WHERE id = ?
 INSERT INTO refused_line (job_id, line, field, problem, remedy, raw) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: finish
-UPDATE job SET state = 'running', content_hash = :content_hash, source_bytes = :size_bytes, fence = fence + 1
+UPDATE job SET state = 'running', content_hash = :content_hash, source_bytes = :size_bytes,
+       key = :key, key_content = :key_content, fence = fence + 1
  WHERE id = :id AND state = 'importing'
 RETURNING *
 
