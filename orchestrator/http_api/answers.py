@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def problem(status: int, document: Mapping[str, object]) -> Response:
     """*document* (see `problems.document`) as an answer."""
-    return JSONResponse(document, status_code=status, media_type=problems.CONTENT_TYPE)
+    return JSONResponse({**document, "status": int(status)}, status_code=status, media_type=problems.CONTENT_TYPE)
 
 
 def problem_response(exc: OrchestratorError) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +21,13 @@ class LazyApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._app is None:
-            module = await asyncio.to_thread(importlib.import_module, "orchestrator.http_api.app")
+            built = await asyncio.to_thread(self._build)
             if self._app is None:  # two may have asked at once
-                self._app = module.build_app(self._services)
+                self._app = built
         await self._app(scope, receive, send)
+
+    def _build(self) -> ASGIApp:
+        """It takes half a second of a processor, in which the engine goes on."""
+        from orchestrator.http_api.app import build_app
+
+        return build_app(self._services)

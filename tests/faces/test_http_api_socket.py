@@ -206,7 +206,8 @@ def test_what_is_asked_wrongly_is_answered_with_a_problem_document(tmp_path: Pat
                 problem: dict[str, Any] = answer.json()
                 assert (answer.status_code, problem["type"]) == (status, slug), path
                 assert answer.headers["content-type"] == "application/problem+json"
-                assert set(problem) == {"type", "title", "detail", "hint", "exit_code"}
+                assert set(problem) == {"type", "title", "status", "detail", "hint", "exit_code"}
+                assert problem["status"] == status
             assert await everything(engine) == 0
 
     asyncio.run(check())

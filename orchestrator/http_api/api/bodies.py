@@ -1,0 +1,231 @@
+"""A body that brings requests: told apart by its Content-Type, and streamed into a source as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from orchestrator.domain.errors import UsageError
+from orchestrator.domain.model import NewJob
+from orchestrator.domain.naming import name_of
+from orchestrator.http_api import lines
+from orchestrator.http_api.api.form import Form
+from orchestrator.http_api.api.params import Options
+from orchestrator.ports.commands import Terms
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.source import Source
+
+#: Larger bodies are streamed, as JSON Lines.
+MAX_JSON_BYTES: Final = 8 << 20
+STREAMED: Final = (
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/gzip",
+    "application/zstd",
+    "application/octet-stream",
+)
+_FORM: Final = "multipart/form-data"
+_JSON: Final = "application/json"
+#: Blocks are put together up to this size: every one costs two changes of thread further on.
+_BLOCK_BYTES: Final = 256 * 1024
+_TAKEN: Final = ", ".join((*STREAMED, _FORM, _JSON))
+
+
+class _Small(msgspec.Struct, forbid_unknown_fields=True):
+    """A small job in one JSON object."""
+
+    requests: list[msgspec.Raw]
+    name: str | None = None
+    api_version: str | None = None
+    betas: list[str] | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What a body is to become."""
+
+    source: Source
+    new: NewJob
+    terms: Terms
+
+
+async def handed(request: Request, services: Services, options: Options, *, key: str | None = None) -> Handed:
+    """The body of *request* as a source, and what it is to become; key: of the header `Idempotency-Key`.
+
+    Raises HTTPException 413 and 415, UsageError for fields that are wrong. Nothing is read yet but what stands before
+    the requests.
+    """
+    kind = kind_of(request)
+    if key is not None:
+        options = _merged(options, {"key": key})
+    if kind == _JSON:
+        options, blocks = await _small(request, options)
+    elif kind == _FORM:
+        form = Form(request.headers["content-type"], blocks_of(request))
+        options, blocks = _merged(options, await form.fields()), form.blocks()
+    else:
+        blocks = blocks_of(request)
+    new = _new(options, api_version=services.identity.api_version)
+    name = new.source if options.shown_as is None else options.shown_as
+    terms = Terms(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
+    return Handed(source=_source(services, kind, blocks, name, new.api_version), new=new, terms=terms)
+
+
+def streamed(request: Request, services: Services, *, name: str, api_version: str) -> Source:
+    """The body as a source, without options. Raises HTTPException 415."""
+    kind = kind_of(request)
+    if kind in (_JSON, _FORM):
+        raise _not_taken(kind)
+    return _source(services, kind, blocks_of(request), name, api_version)
+
+
+def kind_of(request: Request) -> str:
+    """The type of the body. Raises HTTPException 415 with what to send in its place."""
+    if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "zstd"):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body's encoding is not gzip, zstd or identity")
+    kind = request.headers.get("content-type", STREAMED[-1]).partition(";")[0].strip().lower()
+    if kind not in (*STREAMED, lines.CONTENT_TYPE, _JSON, _FORM):
+        raise _not_taken(kind)
+    return kind
+
+
+async def blocks_of(request: Request) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives; nothing is read from the socket before it is wanted here.
+
+    Raises starlette's ClientDisconnect when the client goes away before the end.
+    """
+    held = bytearray()
+    async with aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            held += piece
+            if len(held) >= _BLOCK_BYTES:
+                yield bytes(held)
+                held.clear()
+    if held:
+        yield bytes(held)
+
+
+def _source(services: Services, kind: str, blocks: AsyncIterator[bytes], name: str, api_version: str) -> Source:
+    if kind == lines.CONTENT_TYPE:
+        return lines.HandedSource(blocks, name=name)
+    return services.opener(blocks, name=name, api_version=api_version)
+
+
+def _new(options: Options, *, api_version: str) -> NewJob:
+    return NewJob(
+        name=name_of(options.source) if options.name is None else options.name,
+        source=options.source,
+        api_version=api_version if options.api_version is None else options.api_version,
+        betas=tuple(sorted(set(options.beta))),
+        priority=options.priority,
+        still_open=options.open == "1",
+        key=options.key,
+    )
+
+
+async def _small(request: Request, options: Options) -> tuple[Options, AsyncIterator[bytes]]:
+    """A job in one JSON object: its options, and its requests as lines."""
+    body = await small_body(request, MAX_JSON_BYTES)
+    try:
+        small = msgspec.json.decode(body, type=_Small)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        hint = 'give {"name": …, "requests": [{"custom_id": …, "params": {…}}, …]}'
+        raise UsageError("the body is not a job in JSON", cause=str(exc), hint=hint) from exc
+    fields = {"name": small.name, "api_version": small.api_version, "beta": small.betas, "priority": small.priority}
+    return _merged(options, {key: value for key, value in fields.items() if value is not None}), _lines(small.requests)
+
+
+async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
+    """The requests as JSON Lines; only white space between tokens is taken out, and only where a line would break."""
+    for request in requests:
+        raw = bytes(request)
+        yield (msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw) + b"\n"
+
+
+async def small_body(request: Request, most: int) -> bytes:
+    """The whole body. Raises HTTPException 413 as soon as it is larger than *most* bytes."""
+    held = bytearray()
+    async with aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            held += piece
+            if len(held) > most:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {most:,} bytes")
+    return bytes(held)
+
+
+def _merged(options: Options, fields: dict[str, Any]) -> Options:
+    """*options* with *fields* in the body, which win. Raises UsageError."""
+    try:
+        return Options.model_validate({**options.model_dump(exclude_unset=True), **fields})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{place} cannot be used", cause=first["msg"], hint="see /openapi.json") from exc
+
+
+def _not_taken(kind: str) -> HTTPException:
+    return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a body of type {kind[:100]!r} is not taken here")
+
+
+_BYTES: Final = {
+    kind: {"schema": {"type": "string", "format": "binary", "description": "JSON Lines, also compressed."}}
+    for kind in STREAMED
+}
+#: How the bodies of `streamed` are described.
+LINES_DESCRIBED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
+#: How the bodies of `handed` are described.
+DESCRIBED: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **_BYTES,
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "description": "The file; options as fields before it.",
+                }
+            },
+            _JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["requests"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "requests": {"type": "array", "items": {"type": "object"}},
+                        "name": {"type": ["string", "null"], "minLength": 1, "maxLength": 500},
+                        "api_version": {"type": ["string", "null"], "pattern": r"^\d{4}-\d{2}-\d{2}$"},
+                        "betas": {"type": ["array", "null"], "items": {"type": "string"}},
+                        "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+                    },
+                },
+                "example": {
+                    "name": "greetings",
+                    "requests": [
+                        {
+                            "custom_id": "hello-1",
+                            "params": {
+                                "model": "claude-haiku-4-5",
+                                "max_tokens": 64,
+                                "messages": [{"role": "user", "content": "Say hello."}],
+                            },
+                        }
+                    ],
+                },
+            },
+        },
+    }
+}

@@ -1,0 +1,157 @@
+"""A form with a file, read as it arrives: the fields first, then the file in blocks; it is never held whole."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from orchestrator.domain.errors import UsageError
+
+_MAX_FIELD_BYTES: Final = 64 * 1024
+_MAX_FIELDS: Final = 200
+_MAX_HEADER_BYTES: Final = 8 * 1024
+_FILE: Final = "file"
+
+
+class Form:
+    """`fields`, then `blocks` of the part called "file". Raises UsageError for a form that is wrong."""
+
+    def __init__(self, content_type: str, blocks: AsyncGenerator[bytes, None]) -> None:
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            raise _wrong("its Content-Type names no boundary")
+        self._blocks = blocks
+        self._parts = _Parts(boundary)
+
+    async def fields(self) -> dict[str, str | list[str]]:
+        """Everything before the file; "beta" may come several times. The file's own name stands for its source."""
+        while not self._parts.has_file:
+            piece = await anext(self._blocks, None)
+            if piece is None:
+                raise _wrong("it has no part called 'file'")
+            self._parts.feed(piece)
+        return self._parts.fields
+
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """The file."""
+        async with aclosing(self._blocks):
+            for held in self._parts.taken():
+                yield held
+            async for piece in self._blocks:
+                self._parts.feed(piece)
+                for held in self._parts.taken():
+                    yield held
+        self._parts.close()
+
+
+class _Parts:
+    """The parser's callbacks: gathers fields, and the pieces of the file until they are taken."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.fields: dict[str, str | list[str]] = {}
+        self.has_file = False
+        self._is_whole = False
+        self._file: deque[bytes] = deque()
+        self._name, self._value = bytearray(), bytearray()
+        self._headers: dict[str, str] = {}
+        self._part: str | None = None
+        self._held = bytearray()
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._header_name,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_end,
+                "on_part_data": self._data,
+                "on_part_end": self._end,
+                "on_end": self._all,
+            },
+        )
+
+    def feed(self, piece: bytes) -> None:
+        """Parse *piece*. Raises UsageError."""
+        try:
+            self._parser.write(piece)
+        except MultipartParseError as exc:
+            raise _wrong(str(exc)) from exc
+
+    def taken(self) -> list[bytes]:
+        """The pieces of the file that came since."""
+        pieces = list(self._file)
+        self._file.clear()
+        return pieces
+
+    def close(self) -> None:
+        """Raises UsageError for a form that was cut."""
+        if not self._is_whole:
+            raise _wrong("it ends before its last boundary")
+
+    def _begin(self) -> None:
+        self._headers, self._part = {}, None
+        self._held.clear()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._gather(self._name, data[start:end], _MAX_HEADER_BYTES)
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._gather(self._value, data[start:end], _MAX_HEADER_BYTES)
+
+    def _header_end(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self._name.clear()
+        self._value.clear()
+
+    def _headers_end(self) -> None:
+        described = parse_options_header(self._headers.get("content-disposition", ""))[1]
+        name = described.get(b"name", b"").decode("utf-8", "replace")
+        if not name:
+            raise _wrong("a part has no name")
+        if self.has_file:
+            raise _wrong(f"{name[:50]!r} comes after the file: options come before it, and one file is taken")
+        self._part = name
+        self.has_file = name == _FILE
+        filename = described.get(b"filename", b"").decode("utf-8", "replace")
+        if self.has_file and filename:  # a path of another machine's means nothing here: only its last part is kept
+            self.fields.setdefault("source", filename.replace("\\", "/").rpartition("/")[2][:255] or _FILE)
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._part == _FILE:
+            self._file.append(data[start:end])
+        else:
+            self._gather(self._held, data[start:end], _MAX_FIELD_BYTES)
+
+    def _end(self) -> None:
+        if self._part is None or self._part == _FILE:
+            return
+        try:
+            value = self._held.decode()
+        except UnicodeDecodeError as exc:
+            raise _wrong(f"the field {self._part[:50]!r} is not UTF-8") from exc
+        before = self.fields.get(self._part, [])
+        if self._part == "beta":
+            self.fields["beta"] = [*before, value]
+        elif self._part in self.fields or len(self.fields) >= _MAX_FIELDS:
+            raise _wrong(f"there are too many fields, or {self._part[:50]!r} comes twice")
+        else:
+            self.fields[self._part] = value
+
+    def _all(self) -> None:
+        self._is_whole = True
+
+    @staticmethod
+    def _gather(held: bytearray, piece: bytes, most: int) -> None:
+        if len(held) + len(piece) > most:
+            raise _wrong("a field or a header of it is too long")
+        held += piece
+
+
+def _wrong(why: str) -> UsageError:
+    hint = "send multipart/form-data: options as fields, then the file as the part 'file'"
+    return UsageError("the form cannot be read", cause=why, hint=hint)

@@ -1,0 +1,184 @@
+"""Jobs: made, listed, looked at, steered."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.domain.errors import InputError
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.limits import API_MAX_BYTES
+from orchestrator.domain.looks import JobFilter
+from orchestrator.domain.model import Job, JobStatus
+from orchestrator.domain.states import JobState
+from orchestrator.http_api import lines, problems
+from orchestrator.http_api.answers import problem
+from orchestrator.http_api.api import bodies, shapes
+from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, number_of
+from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.services import Services
+from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
+from orchestrator.ports.commands import Reads, TakenIn
+from orchestrator.ports.source import InputLine, Problem, Source
+
+api = router("jobs")
+
+
+async def status_of(ref: Ref, services: The) -> JobStatus:
+    """The job that the path means. Raises NoSuchThing."""
+    return await services.reader.read(lambda reads: reads.status(reads.find(ref)))
+
+
+Found = Annotated[JobStatus, Depends(status_of)]
+
+
+@api.get("/jobs", response_model=shapes.Jobs, responses=refusals())
+async def jobs(
+    services: The,
+    state: Annotated[list[JobState] | None, Query(description="Only jobs in one of these states.")] = None,
+    q: Annotated[str | None, Query(description="Only jobs with this in the name or the id.", max_length=200)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """The newest jobs first."""
+    where = JobFilter(states=frozenset(state or ()), text=q)
+    return said(await services.reader.read(partial(_page, where, number_of(cursor), limit)))
+
+
+def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> dict[str, object]:
+    found = reads.jobs(limit=limit + 1, before=None if before is None else JobId(before), where=where)
+    more = cursor(found[limit - 1].id) if len(found) > limit else None
+    return {**jobs_view(reads.status(job) for job in found[:limit]), "next": more}
+
+
+@api.post(
+    "/jobs",
+    response_model=shapes.TakenIn,
+    status_code=HTTPStatus.CREATED,
+    responses={
+        200: {"model": shapes.TakenIn, "description": "The same content is a job already: this is it."},
+        **refusals(409, 413, 415, 422, 507),
+    },
+    openapi_extra=bodies.DESCRIBED,
+)
+async def take_in(
+    request: Request,
+    services: The,
+    options: Annotated[Options, Query()],
+    idempotency_key: Annotated[
+        str | None, Header(description="Your own name of this hand-over: again with the same content, the same job.")
+    ] = None,
+) -> Response:
+    """A new job from the body, whole or not at all; or the one that was made of the same content."""
+    wanted = await bodies.handed(request, services, options, key=idempotency_key)
+    taken = await services.commands.take_in(wanted.source, wanted.new, wanted.terms)
+    if taken.job is None:
+        return _input_refused(taken)
+    view = {"job": await _view(services, taken.job), "attached": taken.attached, "refused": taken.refused}
+    return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED)
+
+
+@api.get("/jobs/{ref}", response_model=shapes.Job, responses=refusals(404))
+async def job(found: Found) -> Response:
+    """One job."""
+    return said(job_view(found))
+
+
+@api.post(
+    "/jobs/{ref}/requests",
+    response_model=shapes.Added,
+    responses=refusals(404, 413, 415, 422, 507),
+    openapi_extra=bodies.LINES_DESCRIBED,
+)
+async def add(request: Request, services: The, found: Found) -> Response:
+    """More requests for an open job: all of the body, or nothing of it."""
+    job = found.job
+    source = bodies.streamed(request, services, name=job.name, api_version=job.api_version)
+    added, wrong = await _whole(source)
+    if wrong:
+        refused = TakenIn(job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0)
+        return _input_refused(refused)
+    await services.commands.add(job.id, lines.numbered_on(added, above=job.requests.total))
+    return said({"added": len(added), "job": await _view(services, job)})
+
+
+@api.post("/jobs/{ref}/close", response_model=shapes.Job, responses=refusals(404))
+async def close(services: The, found: Found) -> Response:
+    """No more requests will come: the job may finish."""
+    await services.commands.close(found.job.id)
+    return said(await _view(services, found.job))
+
+
+@api.post("/jobs/{ref}/pause", response_model=shapes.Job, responses=refusals(404))
+async def pause(services: The, found: Found) -> Response:
+    """Send nothing new; what is at the API goes on."""
+    return await _moved(services, found.job, "pause", done=await services.commands.pause(found.job.id))
+
+
+@api.post("/jobs/{ref}/resume", response_model=shapes.Job, responses=refusals(404))
+async def resume(services: The, found: Found) -> Response:
+    """Go on with a paused job."""
+    return await _moved(services, found.job, "resume", done=await services.commands.resume(found.job.id))
+
+
+@api.post("/jobs/{ref}/cancel", response_model=shapes.Job, responses=refusals(404))
+async def cancel(services: The, found: Found) -> Response:
+    """Stop a job; what had succeeded is kept."""
+    return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
+
+
+@api.post("/jobs/{ref}/retry", response_model=shapes.Queued, responses=refusals(404, 413))
+async def retry(
+    services: The,
+    found: Found,
+    only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
+) -> Response:
+    """Queue failed and canceled requests again."""
+    queued = await services.commands.retry(found.job.id, only)
+    return said({"queued": queued, "job": await _view(services, found.job)})
+
+
+async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Response:
+    if done:
+        return said(await _view(services, job))
+    now = await services.reader.read(lambda reads: reads.get(job.id))
+    status, document = problems.problem_of(does_not_apply(verb, now))
+    return problem(status, {**document, "type": problems.DOES_NOT_APPLY})
+
+
+async def _view(services: Services, job: Job) -> dict[str, object]:
+    return job_view(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
+
+
+async def _whole(source: Source) -> tuple[list[InputLine], list[Problem]]:
+    """Everything in *source*, which must be small enough to be held: it is stored whole or not at all."""
+    good: list[InputLine] = []
+    wrong: list[Problem] = []
+    held = 0
+    async with aclosing(cast("Any", source.chunks())) as chunks:
+        async for chunk in chunks:
+            good += [item for item in chunk if isinstance(item, InputLine)]
+            wrong += [item for item in chunk if isinstance(item, Problem)]
+            held += sum(len(item.params) for item in chunk if isinstance(item, InputLine))
+            if held > API_MAX_BYTES:
+                raise InputError("that is too much at once", hint="add the requests in several steps")
+    return good, wrong
+
+
+def _input_refused(taken: TakenIn) -> Response:
+    document = problems.document(
+        problems.INPUT_REFUSED,
+        "the input was refused",
+        detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
+        hint="mend the lines, or leave them out with skip_bad=1",
+        exit_code=InputError.exit_code,
+    )
+    document["problems"] = [problem_view(problem) for problem in taken.problems]
+    document["problem_count"] = taken.problem_count
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, document)

@@ -1,0 +1,60 @@
+"""The description of every route, as OpenAPI 3.1; made once, when it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.http_api.api import shapes
+from orchestrator.http_api.api.routing import refusals, router
+from orchestrator.version import VERSION
+
+api = router("service", prefix="")
+
+_ABOUT = (
+    "A durable orchestrator for the Message Batches API. Lists are pages: `next` of one is the `cursor` of the next. "
+    "Times are RFC 3339 in UTC. Every refusal is a problem document (RFC 9457) whose `type` is stable and whose `hint` "
+    "says what to do."
+)
+
+
+@api.get("/openapi.json", responses=refusals(), response_model=dict[str, Any])
+async def openapi(request: Request) -> Response:
+    """This description."""
+    app = request.app
+    if not hasattr(app.state, "described"):
+        app.state.described = await asyncio.to_thread(lambda: msgspec.json.encode(described(app)))
+    return Response(app.state.described, media_type="application/json")
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """The whole document."""
+    document = get_openapi(
+        title=app.title, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=app.routes
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for path in document["paths"].values():
+        for operation in path.values():
+            _mend(operation["responses"])
+    for framework in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(framework, None)
+    _, ours = models_json_schema(
+        [(shapes.Problem, "serialization"), (shapes.Refused, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas.update(ours["$defs"])
+    return document
+
+
+def _mend(responses: dict[str, Any]) -> None:
+    """The framework's own answer to a wrong parameter is never given: ours is 400."""
+    wrong = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if wrong.get("$ref", "").endswith("/HTTPValidationError"):
+        del responses["422"]
