@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli.diagnosis import FAIL, OK, WARN, Finding, exit_code_of
-from orchestrator.cli.planning import IdRegister, Packer
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.http_api.planning import IdRegister, Packer
 
 
 @pytest.fixture

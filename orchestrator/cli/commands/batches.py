@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import words
 from orchestrator.cli.asking_api import for_a_person, with_a_key
 from orchestrator.cli.asyncly import drive
-from orchestrator.cli.batches_text import batch_lines, batch_view, remote_table, remote_view
+from orchestrator.cli.batches_text import batch_lines, remote_table
 from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
@@ -22,6 +22,7 @@ from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
+from orchestrator.http_api.details import batch_view, remote_view
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings

@@ -22,10 +22,11 @@ from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
+from orchestrator.http_api.details import check_view
 
 if TYPE_CHECKING:
-    from orchestrator.cli.planning import Plan
     from orchestrator.config import Settings
+    from orchestrator.http_api.planning import Plan
 
 EXAMPLES = """
 Examples:
@@ -46,8 +47,8 @@ The batches are counted as if every line were sent; how many go at a time is up 
 @click.pass_obj
 def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
     """Validate an input and show the plan; sends and stores nothing."""
-    from orchestrator.cli.planning import plan_of
     from orchestrator.domain.packing import Caps
+    from orchestrator.http_api.planning import plan_of
 
     settings = ask.settings()
     chosen = Input(path=path, api_version=api_version, beta=beta)
@@ -56,7 +57,7 @@ def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], m
     plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), read_only)
     name = STDIN_NAME if path == STDIN else path
     if ask.as_json:
-        show_json(_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox))
+        show_json(check_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox))
     else:
         show_banner(ask, sandbox=ask.sandbox)
         _show(name, plan, most, is_exact=is_exact)
@@ -96,21 +97,3 @@ def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
 
 
 _SHOWN = 10
-
-
-def _view(name: str, plan: Plan, version: str, betas: tuple[str, ...], *, sandbox: bool) -> dict[str, object]:
-    return {
-        "source": name,
-        "valid": plan.problem_count == 0,
-        "requests": plan.requests,
-        "bytes": plan.size_bytes,
-        "batches": [{"requests": requests, "bytes": size_bytes} for requests, size_bytes in plan.batches],
-        "problems": [
-            {"line": each.line, "field": each.field, "problem": each.message, "remedy": each.remedy}
-            for each in plan.problems
-        ],
-        "problem_count": plan.problem_count,
-        "api_version": version,
-        "betas": sorted(set(betas)),
-        "sandbox": sandbox,
-    }

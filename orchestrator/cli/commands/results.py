@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from orchestrator.cli import words
@@ -14,8 +12,9 @@ from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, 
 from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.reading import FileReader, reading
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.model import ErrorGroup, JobStatus
+from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
+from orchestrator.http_api.details import errors_view
 
 RESULTS_EXAMPLES = """
 Each line has the API's own shape: {"custom_id": ..., "result": {"type": "succeeded", ...}}.
@@ -95,7 +94,7 @@ def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
         status = reads.status(reads.find(job))
         found = reads.errors(status.job.id, groups=groups, examples=examples)
     if ask.as_json:
-        show_json(_view(status, found))
+        show_json(errors_view(status, found))
         return
     show_banner(ask, sandbox=status.sandbox)
     failed, canceled = status.job.requests.failed, status.job.requests.canceled
@@ -112,21 +111,3 @@ def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
         say(ask, f"there are more causes: --groups {groups * 4} shows them")
     again = pasteable(ask, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
     say(ask, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")
-
-
-def _view(status: JobStatus, groups: list[ErrorGroup]) -> dict[str, object]:
-    return {
-        "job": status.job.public_id,
-        "requests": asdict(status.job.requests),
-        "groups": [
-            {
-                "type": group.error_type,
-                "message": group.error_message,
-                "count": group.count,
-                "examples": [{"custom_id": custom_id, "line": line} for custom_id, line in group.examples],
-            }
-            for group in groups
-        ],
-        "source": status.job.source,
-        "sandbox": status.sandbox,
-    }
