@@ -34,12 +34,14 @@ from orchestrator.observability.metrics import Meters
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import Reads
 from orchestrator.ports.meter import Meter
+from orchestrator.ports.notices import Courier
 from orchestrator.ports.provider import Provider
 from orchestrator.ports.sink import Sink
 from orchestrator.ports.source import Source
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
+from orchestrator.webhooks.setup import courier_for, specs_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -130,8 +132,10 @@ async def running_engine(
     """
     chosen = Surroundings() if around is None else around
     async with AsyncExitStack() as stack:
-        engine, context = await _open(stack, settings, chosen, sandbox=sandbox)
+        courier = courier_for(settings.webhooks)
+        engine, context = await _open(stack, settings, chosen, sandbox=sandbox, courier=courier)
         await engine.store.discard_leftovers()
+        await _mirror_webhooks(engine)
         stop = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
@@ -197,9 +201,16 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _open(
-    stack: AsyncExitStack, settings: Settings, around: Surroundings, *, sandbox: bool
+    stack: AsyncExitStack,
+    settings: Settings,
+    around: Surroundings,
+    *,
+    sandbox: bool,
+    courier: Courier | None = None,
 ) -> tuple[Engine, Context]:
     """Lock, store, provider, commands; closed in the reverse order."""
+    if courier is not None:
+        stack.push_async_callback(courier.aclose)
     path = settings.database.path
     lock = await _locked(partial(around.own, path))
     stack.callback(lock.release)
@@ -216,6 +227,7 @@ async def _open(
         entropy=around.entropy,
         settings=engine_settings(settings),
         meter=meters,
+        courier=courier,
     )
     engine = Engine(
         path=path,
@@ -230,6 +242,13 @@ async def _open(
         meters=meters,
     )
     return engine, context
+
+
+async def _mirror_webhooks(engine: Engine) -> None:
+    """The store knows who is to be told, so that it can note it with the event; without webhooks nothing is written."""
+    known = await engine.read(lambda reads: reads.endpoints())
+    if engine.settings.webhooks or any(endpoint.active for endpoint in known):
+        await engine.store.notices.mirror(specs_of(engine.settings.webhooks), engine.clock.now())
 
 
 async def _locked(take: Callable[[], Lock]) -> Lock:

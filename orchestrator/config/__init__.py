@@ -20,6 +20,7 @@ from orchestrator.config.sections import (
     ServerSection,
 )
 from orchestrator.config.values import format_duration, format_size, parse_duration, parse_size
+from orchestrator.config.webhooks import WebhookSection
 
 __all__ = [
     "DEFAULT_API_VERSION",
@@ -35,6 +36,7 @@ __all__ = [
     "ServerSection",
     "Settings",
     "Shown",
+    "WebhookSection",
     "default_socket_path",
     "effective",
     "format_duration",

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from orchestrator.config.sections import KEYS, SECTIONS, Key
+from orchestrator.config.webhooks import example_lines
 
 _HEAD: Final = """\
 # Settings of orchestrator. Every one is optional; the values below are the defaults.
@@ -30,6 +31,7 @@ def render_example() -> str:
     for section, keys in groupby(KEYS.values(), key=lambda key: key.section):
         parts.append(f"\n# {_first_line(section)}\n[{section}]\n")
         parts.extend(f"\n{line}\n" for line in ("\n".join(_lines(key)) for key in keys))
+    parts.append("\n" + "".join(f"{line}\n" for line in example_lines()))
     return "".join(parts)
 
 

@@ -27,6 +27,7 @@ from orchestrator.config.sections import (
 )
 from orchestrator.config.sources import Entry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
+from orchestrator.config.webhooks import WEBHOOKS, WebhookSection, shown_as
 from orchestrator.domain.errors import UsageError
 
 DEFAULT: Final = "default"
@@ -43,7 +44,7 @@ _SANDBOX_POLL_MAX: Final = timedelta(seconds=1)
 class Settings:
     """All settings, read and checked; each part of the program receives its section.
 
-    origins: for every name of `KEYS`, where its value comes from.
+    origins: for every name of `KEYS`, and for "webhooks", where its value comes from.
     """
 
     api: ApiSection
@@ -54,6 +55,7 @@ class Settings:
     server: ServerSection
     sandbox: SandboxSection
     log: LogSection
+    webhooks: tuple[WebhookSection, ...]
     origins: Mapping[str, str]
 
     def origin(self, name: str) -> str:
@@ -94,9 +96,9 @@ def load_settings(
     A wrong value is refused even where a stronger one would hide it. Raises UsageError.
     """
     chosen: dict[str, object] = {}
-    origins = dict.fromkeys(KEYS, DEFAULT)
+    origins = dict.fromkeys([*KEYS, WEBHOOKS], DEFAULT)
     for entry in _entries(flags, env, cwd, config_file):
-        chosen[entry.key.name] = entry.read()
+        chosen[entry.key.name] = entry.read()  # the [[webhooks]] of a stronger file stand for all
         origins[entry.key.name] = entry.source.label
     if origins["database.path"] == DEFAULT:
         chosen["database.path"] = _default_database(env)
@@ -133,6 +135,10 @@ def shown(settings: Settings) -> Iterator[Shown]:
             origin=settings.origin(key.name),
             is_used=key.meaning.is_used,
         )
+    for number, webhook in enumerate(settings.webhooks, start=1):
+        name = f"{WEBHOOKS}.{number}"
+        origin = settings.origin(WEBHOOKS)
+        yield Shown(name=name, text=shown_as(webhook), unset="", origin=origin, is_used=True)
 
 
 def _entries(
@@ -164,6 +170,7 @@ def _built(chosen: Mapping[str, object], origins: Mapping[str, str]) -> Settings
         section: cls(**{key.key: _value(key, chosen) for key in KEYS.values() if key.section == section})
         for section, cls in SECTIONS.items()
     }
+    built[WEBHOOKS] = chosen.get(WEBHOOKS, ())
     return Settings(**built, origins=MappingProxyType(dict(origins)))
 
 

@@ -20,7 +20,7 @@ DEFAULT_API_VERSION: Final = "2026-10-21"
 DEFAULT_DATABASE: Final = Path("orchestrator", "orchestrator.db")
 SANDBOX_DATABASE: Final = Path("orchestrator", "sandbox.db")
 
-_META: Final = "orchestrator.setting"
+META: Final = "orchestrator.setting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,9 @@ class Meaning:
     is_used: bool = True
 
 
-def _means(
-    kind: Kind, means: str, *, unset: str = "", example: str = "", is_used: bool = True
-) -> Mapping[str, Meaning]:
+def means(kind: Kind, means: str, *, unset: str = "", example: str = "", is_used: bool = True) -> Mapping[str, Meaning]:
     """The `Meaning` of a setting, as metadata of its field."""
-    return {_META: Meaning(kind=kind, means=means, unset=unset, example=example, is_used=is_used)}
+    return {META: Meaning(kind=kind, means=means, unset=unset, example=example, is_used=is_used)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ class ApiSection:
 
     version: str | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.api_version(),
             "The API version (`anthropic-version`) that new jobs are fixed to.",
             unset=f"the SDK's own, {DEFAULT_API_VERSION}",
@@ -60,7 +58,7 @@ class ApiSection:
     )
     base_url: str | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.url(),
             "Where the API is.",
             unset="ANTHROPIC_BASE_URL, else the SDK's own",
@@ -69,17 +67,17 @@ class ApiSection:
     )
     timeout: timedelta = field(
         default=timedelta(minutes=10),
-        metadata=_means(values.duration(), "How long one call may take, an upload or a download of a batch included."),
+        metadata=means(values.duration(), "How long one call may take, an upload or a download of a batch included."),
     )
     delete_after_collect: bool = field(
         default=False,
-        metadata=_means(
+        metadata=means(
             values.yes_or_no(), "Delete a batch at the API once every result of it is stored here, for privacy."
         ),
     )
     key_file: Path | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.path(),
             "A file that holds the API key and nothing else, readable by you alone (mode 0600).",
             unset="ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
@@ -97,7 +95,7 @@ class DatabaseSection:
 
     path: Path = field(
         default=Path("~", ".local", "share") / DEFAULT_DATABASE,
-        metadata=_means(
+        metadata=means(
             values.path(),
             "The database file; it must be on a local disk. Where XDG_DATA_HOME is set, the default is below it.\n"
             "In sandbox mode the default is sandbox.db beside it.",
@@ -111,7 +109,7 @@ class BatchingSection:
 
     max_requests: int | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.whole_number(1, API_MAX_REQUESTS),
             "The most requests in one batch.",
             unset="100,000 minus a number from 1 to 999 that the store keeps",
@@ -120,14 +118,14 @@ class BatchingSection:
     )
     max_bytes: int = field(
         default=API_MAX_BYTES,
-        metadata=_means(
+        metadata=means(
             values.size(API_MAX_BYTES),
             "The most bytes in the body of one batch: a number, or a text with KB, MB, GB (decimal) or KiB, MiB, GiB.",
         ),
     )
     linger: timedelta = field(
         default=timedelta(seconds=5),
-        metadata=_means(
+        metadata=means(
             values.duration(zero=True),
             "How long a batch that is not full waits for more requests while its job still grows.",
         ),
@@ -140,37 +138,37 @@ class LimitsSection:
 
     max_in_flight_requests: int = field(
         default=200_000,
-        metadata=_means(
+        metadata=means(
             values.whole_number(1),
             "The most requests at the API that have not ended, over all jobs: your account's queue limit.",
         ),
     )
     max_in_flight_batches: int = field(
         default=1000,
-        metadata=_means(values.whole_number(1), "The most batches at the API that have not ended, over all jobs."),
+        metadata=means(values.whole_number(1), "The most batches at the API that have not ended, over all jobs."),
     )
     max_uploads: int = field(
-        default=4, metadata=_means(values.whole_number(1), "The most batches that are sent at the same time.")
+        default=4, metadata=means(values.whole_number(1), "The most batches that are sent at the same time.")
     )
     max_downloads: int = field(
-        default=4, metadata=_means(values.whole_number(1), "The most result files that are read at the same time.")
+        default=4, metadata=means(values.whole_number(1), "The most result files that are read at the same time.")
     )
     poll_interval: timedelta = field(
         default=timedelta(seconds=30),
-        metadata=_means(
+        metadata=means(
             values.duration(), "The pause between two looks at the API while a batch is young (sandbox mode: 0.2s)."
         ),
     )
     poll_interval_max: timedelta = field(
         default=timedelta(minutes=5),
-        metadata=_means(
+        metadata=means(
             values.duration(),
             "The longest pause between two looks; it grows with the age of the batches (sandbox mode: 1s).",
         ),
     )
     doubt_wait: timedelta = field(
         default=timedelta(minutes=20),
-        metadata=_means(
+        metadata=means(
             values.duration(),
             "How long to wait before a batch whose sending got no clear answer is looked for at the API.\n"
             "Shorter is less safe: a batch that shows up later than this may be sent, and paid for, twice.",
@@ -184,7 +182,7 @@ class RetrySection:
 
     max_attempts: int = field(
         default=5,
-        metadata=_means(
+        metadata=means(
             values.whole_number(1),
             "How many batches a request may go through that expire or fail on the server's side.",
         ),
@@ -197,7 +195,7 @@ class ServerSection:
 
     listen: str | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.text('an address such as "127.0.0.1:8787"'),
             "The address that the daemon's HTTP API listens on.",
             unset="it does not listen on TCP",
@@ -207,7 +205,7 @@ class ServerSection:
     )
     token_file: Path | None = field(
         default=None,
-        metadata=_means(
+        metadata=means(
             values.path(),
             "A file that holds the token which callers must show.",
             unset="none",
@@ -217,7 +215,7 @@ class ServerSection:
     )
     allowed_hosts: tuple[str, ...] = field(
         default=(),
-        metadata=_means(
+        metadata=means(
             values.texts('a list of host names such as ["localhost"]'),
             "Host names that callers may use for this server, beside the address it listens on.",
             example='["localhost"]',
@@ -235,17 +233,17 @@ class SandboxSection:
 
     speed: float = field(
         default=360.0,
-        metadata=_means(
+        metadata=means(
             values.positive_number(1_000_000),
             "Seconds of sandbox time in one real second: 360 makes an hour ten seconds.",
         ),
     )
     seed: int = field(
-        default=0, metadata=_means(values.whole_number(0), "The seed of everything that is random in the sandbox.")
+        default=0, metadata=means(values.whole_number(0), "The seed of everything that is random in the sandbox.")
     )
     faults: str = field(
         default="",
-        metadata=_means(
+        metadata=means(
             values.text('faults such as "429=.05,expire=.01"'),
             "Faults to provoke, with their probability.",
             example='"429=.05"',
@@ -259,14 +257,14 @@ class LogSection:
 
     level: str = field(
         default="info",
-        metadata=_means(
+        metadata=means(
             values.choice("debug", "info", "warning", "error"),
             'The least important events to log: "debug", "info", "warning" or "error".',
         ),
     )
     format: str = field(
         default="auto",
-        metadata=_means(
+        metadata=means(
             values.choice("auto", "console", "json"),
             '"console" for people, "json" for machines, "auto": console on a terminal, else json.',
         ),
@@ -298,13 +296,13 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Section and key, with a dot between them."""
-        return f"{self.section}.{self.key}"
+        """Section and key, with a dot between them; the section alone where it is one setting."""
+        return f"{self.section}.{self.key}" if self.key else self.section
 
 
 def _keys() -> Mapping[str, Key]:
     found = (
-        Key(section=section, key=each.name, default=each.default, meaning=each.metadata[_META])
+        Key(section=section, key=each.name, default=each.default, meaning=each.metadata[META])
         for section, cls in SECTIONS.items()
         for each in fields(cls)
     )

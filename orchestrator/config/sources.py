@@ -10,13 +10,16 @@ from typing import Final, NoReturn
 
 from orchestrator.config.sections import KEYS, SECTIONS, Key
 from orchestrator.config.values import Source
+from orchestrator.config.webhooks import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
 
 ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"
 
-_SECRET_VALUE: Final = "sk-ant-"  # noqa: S105 - how a secret begins, not one
+_SECRET_VALUES: Final = ("sk-ant-", "whsec_")  # how secrets begin
 _SECRET_NAME: Final = re.compile(r"key|secret|password|auth_?token", re.IGNORECASE)
+#: Settings that say where a secret is.
+_NAMES: Final = frozenset({*KEYS, f"{WEBHOOKS}.secret_env", f"{WEBHOOKS}.secret_file"})
 _USER_INFO: Final = re.compile(r"//[^/\s]*@")
 _KEY_REMEDY: Final = (
     "set ANTHROPIC_API_KEY in the environment, or put the key alone into a file of mode 0600 and name it: "
@@ -62,6 +65,9 @@ def from_file(file: Path, label: str, *, home: Path | None, must_exist: bool) ->
     source = Source(label=label, folder=file.parent, home=home, is_text=False)
     _refuse_secrets_in(table, "", label)
     for section, content in table.items():
+        if section == WEBHOOKS:
+            yield Entry(key=webhooks_key(), value=content, source=source)
+            continue
         if not isinstance(content, Mapping) or section not in SECTIONS:
             _refuse_section(section, content, label)
         for key, value in content.items():
@@ -180,7 +186,7 @@ def _refuse_secrets_in(value: object, name: str, label: str) -> None:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             path = f"{name}.{key}" if name else str(key)
-            if _SECRET_NAME.search(str(key)) and not isinstance(inner, Mapping) and path not in KEYS:
+            if _SECRET_NAME.search(str(key)) and not isinstance(inner, Mapping) and path not in _NAMES:
                 _refuse_secret(path, label)
             _refuse_secrets_in(inner, path, label)
     elif isinstance(value, list):
@@ -191,11 +197,17 @@ def _refuse_secrets_in(value: object, name: str, label: str) -> None:
 
 
 def _refuse_secret_value(value: object, name: str, label: str) -> None:
-    if isinstance(value, str) and _SECRET_VALUE in value.lower():
+    if isinstance(value, str) and any(start in value.lower() for start in _SECRET_VALUES):
         _refuse_secret(name, label)
 
 
 def _refuse_secret(name: str, label: str) -> NoReturn:
+    if name.startswith(f"{WEBHOOKS}."):
+        raise UsageError(
+            f"{label}: {name} looks like a secret, and settings do not hold secrets",
+            cause="configuration files are copied, committed and shown by `config show`",
+            hint='secret_env = "NAME-OF-A-VARIABLE", or secret_file = "PATH" of a file that holds it alone, mode 0600',
+        )
     raise UsageError(
         f"{label}: {name} looks like an API key, and settings do not hold secrets",
         cause="configuration files are copied, committed and shown by `config show`",

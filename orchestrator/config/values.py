@@ -189,6 +189,18 @@ def choice(*names: str) -> Kind:
     return Kind(expected="one of " + ", ".join(f'"{name}"' for name in names), read=read)
 
 
+def choices(*names: str) -> Kind:
+    """A list of some of *names*, each once."""
+
+    def read(value: object, _: Source) -> object:
+        found = msgspec.convert(value, tuple[str, ...])
+        if not set(found) <= set(names) or len(set(found)) < len(found):
+            raise ValueError(value)
+        return found
+
+    return Kind(expected="a list of some of " + ", ".join(f'"{name}"' for name in names), read=read)
+
+
 def texts(expected: str) -> Kind:
     """A list of non-empty texts; in the environment they are separated by commas."""
 

@@ -57,6 +57,25 @@ class EngineCommands:
         self._context.bell.ring()
         return queued
 
+    async def test_notice(self, url: str | None) -> list[int]:
+        """Send a test to the endpoint *url*, or to each."""
+        sent = await self._context.store.notices.test(url, self._context.clock.now())
+        if not sent:
+            hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
+            raise NoSuchThing("there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint)
+        self._context.bell.ring()
+        return sent
+
+    async def replay_notice(self, delivery: int) -> None:
+        """Send a notice that is over again."""
+        if not await self._context.store.notices.replay(delivery, self._context.clock.now()):
+            raise GuardRefused(
+                f"delivery {delivery} cannot be sent again",
+                cause="there is none, or it waits already, or its endpoint is not in the settings any more",
+                hint="orchestrator webhooks ls shows them",
+            )
+        self._context.bell.ring()
+
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""
         if job is not None:

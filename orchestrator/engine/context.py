@@ -8,6 +8,7 @@ from orchestrator.engine.bell import Bell
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.meter import Meter, Unmetered
+from orchestrator.ports.notices import Courier
 from orchestrator.ports.provider import Provider
 from orchestrator.ports.store import EngineStore
 
@@ -54,7 +55,7 @@ class ApiHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Handed to every stage."""
+    """Handed to every stage. courier: None where no notices are to be sent."""
 
     store: EngineStore
     provider: Provider
@@ -64,3 +65,4 @@ class Context:
     health: ApiHealth = field(default_factory=ApiHealth)
     bell: Bell = field(default_factory=Bell)
     meter: Meter = field(default_factory=Unmetered)
+    courier: Courier | None = None

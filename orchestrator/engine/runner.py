@@ -15,6 +15,7 @@ from orchestrator.engine.bell import pause_or_ring
 from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
+from orchestrator.engine.notify import NotifyStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
@@ -56,6 +57,8 @@ class Runner:
             "settle": self.settle.tick,
             "sweep": self.sweep.tick,
         }
+        if context.courier is not None:
+            self.stages["notify"] = NotifyStage(context, context.courier).tick
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
+from orchestrator.ports.notices import NoticeReads
 from orchestrator.ports.reads import BatchReads, EventReads, JobReads, RequestReads, ResultReads, StoreReads
 from orchestrator.ports.source import InputLine, Problem, Source
 
@@ -95,7 +96,7 @@ class Growing(Protocol):
         ...
 
 
-class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, Protocol):
+class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, NoticeReads, Protocol):
     """Everything that can be read, in one snapshot."""
 
 

@@ -23,6 +23,7 @@ from orchestrator.domain.model import (
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.ports.intake import IntakeStore
+from orchestrator.ports.notices import NoticeStore
 
 T = TypeVar("T")
 
@@ -362,6 +363,11 @@ class EngineStore(Protocol):
     @property
     def attention(self) -> AttentionStore:
         """See AttentionStore."""
+        ...
+
+    @property
+    def notices(self) -> NoticeStore:
+        """See NoticeStore."""
         ...
 
     @property

@@ -27,7 +27,7 @@ from orchestrator.store.times import to_text
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 SQL: Final = load("migrate")
 
 

@@ -20,6 +20,7 @@ from orchestrator.store.opening import connect_reader, speaking_our_errors
 from orchestrator.store.queries import load
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_history import HistoryReader
+from orchestrator.store.read_notices import NoticeReader
 from orchestrator.store.read_requests import RequestReader
 from orchestrator.store.rows import named, to_job
 from orchestrator.store.times import from_text, from_text_or_none
@@ -137,7 +138,7 @@ class JobReader:
         ]
 
 
-class Reads(JobReader, RequestReader, BatchReader, HistoryReader):
+class Reads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader):
     """Every reading method, inside one snapshot: see `ports.commands.Reads`."""
 
 

@@ -13,6 +13,7 @@ from orchestrator.store.control import SqliteControl
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
 from orchestrator.store.intake import SqliteIntake, discard_leftovers
 from orchestrator.store.migrate import prepare
+from orchestrator.store.notices import SqliteNotices
 from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlan
 from orchestrator.store.read import Reads
@@ -43,6 +44,7 @@ class Store:
         self.settle = SqliteSettle(database)
         self.control = SqliteControl(database)
         self.attention = SqliteAttention(database)
+        self.notices = SqliteNotices(database)
 
     @classmethod
     async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, start: Start = Thread.start) -> Store:

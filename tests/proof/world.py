@@ -293,6 +293,7 @@ def _settings(folder: Path, per_batch: int, deletes: bool) -> Settings:
         server=ServerSection(),
         sandbox=SandboxSection(),
         log=LogSection(),
+        webhooks=(),
         origins={},
     )
 

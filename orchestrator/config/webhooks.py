@@ -1,0 +1,131 @@
+"""`[[webhooks]]`: the one setting that is a list of tables, one for each endpoint. Read from files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final, NoReturn
+
+from orchestrator.config import values
+from orchestrator.config.sections import META, Key, Meaning, means
+from orchestrator.config.values import Source, toml_text
+from orchestrator.domain.errors import UsageError
+from orchestrator.domain.notices import SUBSCRIBABLE
+
+#: The name of the setting, in files and in `config show`.
+WEBHOOKS: Final = "webhooks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSection:
+    """`[[webhooks]]`: a program that is told when a job or a batch needs to be known of.
+
+    The secret itself is never here: it is in the environment or in a file.
+    """
+
+    url: str = field(
+        default="",
+        metadata=means(
+            values.url(), "Where the notices go: https, on the public internet.", example='"https://example.com/hook"'
+        ),
+    )
+    secret_env: str | None = field(
+        default=None,
+        metadata=means(
+            values.text("the name of an environment variable"),
+            "The environment variable that holds the secret (whsec_…) which signs them; or secret_file.",
+            unset="secret_file says it",
+            example='"HOOK_SECRET"',
+        ),
+    )
+    secret_file: Path | None = field(
+        default=None,
+        metadata=means(
+            values.path(),
+            "A file that holds the secret and nothing else, readable by you alone (mode 0600).",
+            unset="secret_env says it",
+            example='"~/.config/orchestrator/hook_secret"',
+        ),
+    )
+    events: tuple[str, ...] = field(
+        default=(),
+        metadata=means(
+            values.choices(*SUBSCRIBABLE),
+            f"What is told: {', '.join(SUBSCRIBABLE)}. Empty or not set: all of it.",
+            example='["job.finished", "job.attention"]',
+        ),
+    )
+    allow_private: bool = field(
+        default=False,
+        metadata=means(
+            values.yes_or_no(), "The address may lie in a private network or on this machine, and speak plain http."
+        ),
+    )
+
+
+_FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each in fields(WebhookSection)}
+
+
+def webhooks_key() -> Key:
+    """The setting as `load_settings` finds it; its reader raises UsageError itself, for it knows more than a kind."""
+    kind = values.Kind(expected="tables [[webhooks]]", read=_read)
+    return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means=""))
+
+
+def example_lines() -> Iterator[str]:
+    """The block in the example file, all of it commented out twice: there is no default to go back to."""
+    yield "# Webhooks: programs that are told of what happens, one block for each. None, unless you add one:"
+    yield f"# [[{WEBHOOKS}]]"
+    for name, meaning in _FIELDS.items():
+        yield from (f"# # {line}" for line in meaning.means.split("\n"))
+        yield f"# {name} = {meaning.example or toml_text(False)}"
+
+
+def shown_as(webhook: WebhookSection) -> str:
+    """One endpoint as an inline table, for `config show`: what is not the default."""
+    told = [(each.name, getattr(webhook, each.name), each.default) for each in fields(WebhookSection)]
+    return "{" + ", ".join(f"{name} = {toml_text(value)}" for name, value, default in told if value != default) + "}"
+
+
+def _read(raw: object, source: Source) -> tuple[WebhookSection, ...]:
+    if not isinstance(raw, list) or not all(isinstance(table, Mapping) for table in raw):
+        raise UsageError(
+            f"{source.label}: {WEBHOOKS} is a list of tables", hint=f"write [[{WEBHOOKS}]], with two brackets"
+        )
+    found = tuple(_one(table, number, source) for number, table in enumerate(raw, start=1))
+    urls = [webhook.url for webhook in found]
+    for number, url in enumerate(urls, start=1):
+        if url in urls[: number - 1]:
+            _refuse(source, number, "has the url of an earlier one", "give both one block, with the events of both")
+    return found
+
+
+def _one(table: Mapping[str, object], number: int, source: Source) -> WebhookSection:
+    read: dict[str, object] = {}
+    for name, value in table.items():
+        meaning = _FIELDS.get(name)
+        if meaning is None:
+            _refuse(source, number, f"has an unknown setting {name}", f"the settings are: {', '.join(_FIELDS)}")
+        try:
+            read[name] = meaning.kind.read(value, source)
+        except ValueError:
+            example = meaning.example or "false"
+            _refuse(
+                source, number, f"{name}: expected {meaning.kind.expected}", f"write for instance: {name} = {example}"
+            )
+    webhook = WebhookSection(**read)  # type: ignore[arg-type]  # each was read by the kind of its field
+    if webhook.url == "":
+        _refuse(source, number, "has no url", 'write for instance: url = "https://example.com/hook"')
+    if webhook.url.startswith("http:") and not webhook.allow_private:
+        _refuse(
+            source, number, "has a url without https", "use https; or allow_private = true, inside your own network"
+        )
+    if (webhook.secret_env is None) == (webhook.secret_file is None):
+        hint = 'write one of: secret_env = "NAME-OF-A-VARIABLE", secret_file = "PATH"'
+        _refuse(source, number, "needs a secret from one place", hint)
+    return webhook
+
+
+def _refuse(source: Source, number: int, what: str, hint: str) -> NoReturn:
+    raise UsageError(f"{source.label}: [[{WEBHOOKS}]] number {number} {what}", hint=hint) from None

@@ -1,0 +1,54 @@
+"""Stage notify: carries notices to other programs. At least once: a notice that was sent twice has the same id."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.domain.notices import KEPT_FOR, Notice, next_try
+from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
+from orchestrator.ports.notices import Courier
+
+log = get_logger(__name__)
+
+#: Sent side by side in one tick. A try takes ten seconds at the most: no longer does a dead endpoint hold others up.
+_AT_ONCE: Final = 20
+_FORGET_EVERY: Final = timedelta(hours=1)
+
+
+class NotifyStage:
+    """Moves notices `waiting → delivered | failed`. What it was killed over is sent again by the next engine."""
+
+    def __init__(self, context: Context, courier: Courier) -> None:
+        self._context = context
+        self._courier = courier
+        self._next_forget: datetime | None = None
+
+    async def tick(self, now: datetime) -> int:
+        """Send what is due; how many notices moved."""
+        if self._next_forget is None or now >= self._next_forget:
+            await self._context.store.notices.forget(now - KEPT_FOR)
+            self._next_forget = now + _FORGET_EVERY
+        due = await self._context.store.notices.due(now, _AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for notice in due:
+                group.create_task(self.advance(notice), name=f"notify.{notice.delivery_id}")
+        return len(due)
+
+    async def advance(self, notice: Notice) -> None:
+        """One try, and what follows from it. The address is not logged: some hold a secret of their owner's."""
+        outcome = await self._courier.carry(notice, self._context.clock.now())
+        now = self._context.clock.now()
+        tries = notice.tries + 1
+        if outcome.error is None and outcome.status is not None:
+            await self._context.store.notices.delivered(notice, outcome.status, now)
+            log.info("webhook.delivered", delivery_id=notice.delivery_id, status=outcome.status, tries=tries)
+            return
+        until = None if outcome.is_final else next_try(tries, now, self._context.entropy.jitter())
+        await self._context.store.notices.put_off(notice, outcome, until, now)
+        say = log.error if until is None else log.warning
+        say(
+            "webhook.failed", delivery_id=notice.delivery_id, status=outcome.status, tries=tries, given_up=until is None
+        )

@@ -1,0 +1,87 @@
+"""Store facet of notices to other programs. That one is written down with its event is the schema's doing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.domain.notices import EndpointSpec, Notice, Outcome
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import load
+from orchestrator.store.rows import moved, named
+from orchestrator.store.times import to_text, to_text_or_none
+
+SQL: Final = load("notices")
+_LONGEST_ERROR: Final = 1000
+
+
+class SqliteNotices:
+    """See `ports.notices.NoticeStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
+        """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
+        await self._db.write(partial(_mirror, endpoints, now))
+
+    async def due(self, now: datetime, limit: int) -> list[Notice]:
+        """The notices to send now, the longest due first."""
+        values = {"now": to_text(now), "limit": limit}
+        return [_notice(row) for row in await self._db.read(lambda c: named(c.execute(SQL["due"], values)))]
+
+    async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
+        """The endpoint took it. False: somebody else moved it."""
+        values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": to_text(now)}
+        return await self._db.write(lambda c: moved(c, SQL["delivered"], values))
+
+    async def put_off(self, notice: Notice, outcome: Outcome, until: datetime | None, now: datetime) -> bool:
+        """It failed; due again at *until*, or given up."""
+        values = {
+            "id": notice.delivery_id,
+            "tries": notice.tries,
+            "until": to_text_or_none(until),
+            "now": to_text(now),
+            "status": outcome.status,
+            "error": None if outcome.error is None else outcome.error[:_LONGEST_ERROR],
+        }
+        return await self._db.write(lambda c: moved(c, SQL["put_off"], values))
+
+    async def replay(self, delivery: int, now: datetime) -> bool:
+        """Send one that is over again, with all its tries. False: there is none, or it waits already."""
+        values = {"id": delivery, "now": to_text(now)}
+        return await self._db.write(lambda c: moved(c, SQL["replay"], values))
+
+    async def test(self, url: str | None, now: datetime) -> list[int]:
+        """A test notice for the endpoint *url*, or for each; their numbers."""
+        values = {"url": url, "now": to_text(now)}
+        return await self._db.write(lambda c: [row[0] for row in c.execute(SQL["test"], values)])
+
+    async def forget(self, before: datetime) -> int:
+        """Drop what is over and was written down before *before*, slice by slice; how many."""
+        done = 0
+        while count := await self._db.write(lambda c: c.execute(SQL["forget"], {"before": to_text(before)}).rowcount):
+            done += count
+        return done
+
+
+def _mirror(endpoints: Sequence[EndpointSpec], now: datetime, c: sqlite3.Connection) -> None:
+    c.execute(SQL["retire"])
+    for endpoint in endpoints:
+        events = f" {' '.join(endpoint.events)} " if endpoint.events else ""
+        c.execute(SQL["mirror"], {"url": endpoint.url, "events": events})
+    c.execute(SQL["orphan"], {"now": to_text(now)})
+
+
+def _notice(row: dict[str, Any]) -> Notice:
+    """The message's id holds the store's own, so that two stores that notify one endpoint never share one."""
+    return Notice(
+        delivery_id=row["id"],
+        message_id=f"msg_{row['lineage']}_{row['id']}",
+        url=row["url"],
+        payload=row["payload"].encode(),
+        tries=row["tries"],
+    )

@@ -1,0 +1,129 @@
+"""Carries one notice by HTTP: one POST, ten seconds, no redirect, no proxy, and never to an unchecked address."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.notices import Notice, Outcome
+from orchestrator.version import VERSION
+from orchestrator.webhooks.addresses import AddressRefusedError, Resolve, checked_addresses, resolve
+from orchestrator.webhooks.signing import SigningSecret
+
+if TYPE_CHECKING:
+    import httpx2
+
+_WITHIN_S: Final = 10.0
+_READ_BYTES: Final = 64 * 1024
+_SHOWN_BYTES: Final = 800
+_GONE: Final = 410
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is known of an endpoint beside its URL. allow_private: it may lie in a private network, and speak http."""
+
+    secret: SigningSecret
+    allow_private: bool = False
+
+
+class HttpCourier:
+    """See `ports.notices.Courier`. *targets*: by URL. *resolve*, *trust*: the system's own."""
+
+    def __init__(
+        self, targets: Mapping[str, Target], *, resolve: Resolve = resolve, trust: ssl.SSLContext | None = None
+    ) -> None:
+        self._targets = targets
+        self._resolve = resolve
+        self._trust = trust
+        self._client: httpx2.AsyncClient | None = None
+
+    async def carry(self, notice: Notice, now: datetime) -> Outcome:
+        """One try. Raises nothing but cancellation."""
+        target = self._targets.get(notice.url)
+        if target is None:
+            return Outcome(status=None, error="the endpoint is not in the settings", is_final=True)
+        client = await self._opened()
+        import httpx2
+
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                return await self._post(client, notice, target, now)
+        except TimeoutError:
+            return Outcome(status=None, error=f"no answer within {_WITHIN_S:g} s")
+        except AddressRefusedError as exc:
+            return Outcome(status=None, error=str(exc))
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+            return Outcome(status=None, error=f"{type(exc).__name__}: {exc}"[:_SHOWN_BYTES])
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _opened(self) -> httpx2.AsyncClient:
+        """The client; its library is loaded in a thread by the first notice."""
+        module = await asyncio.to_thread(importlib.import_module, "httpx2")
+        if self._client is None:
+            # A connection that is kept belongs to an address; the next notice may be for another name there.
+            limits = module.Limits(max_keepalive_connections=0)
+            verify = True if self._trust is None else self._trust
+            self._client = module.AsyncClient(
+                verify=verify, trust_env=False, follow_redirects=False, limits=limits, timeout=_WITHIN_S
+            )
+        return self._client
+
+    async def _post(self, client: httpx2.AsyncClient, notice: Notice, target: Target, now: datetime) -> Outcome:
+        """POST to the first address that takes a connection."""
+        import httpx2
+
+        url = httpx2.URL(notice.url)
+        port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
+        host = url.raw_host.decode("ascii").strip("[]")
+        addresses = await checked_addresses(host, port, allow_private=target.allow_private, resolve=self._resolve)
+        headers = {
+            **target.secret.headers(notice.message_id, now, notice.payload),
+            "content-type": "application/json",
+            "user-agent": f"orchestrator/{VERSION}",
+            "host": url.netloc.decode("ascii"),
+        }
+        for left, address in enumerate(addresses, start=1 - len(addresses)):
+            there = client.build_request(
+                "POST",
+                url.copy_with(host=address),
+                content=notice.payload,
+                headers=headers,
+                extensions={"sni_hostname": host},
+            )
+            try:
+                return await _answered(client, there)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                if left == 0:
+                    raise
+        raise AddressRefusedError(f"the name {host} has no address")
+
+
+async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> Outcome:
+    """What the endpoint said; at most 64 KiB of it are read, and its first words are kept if it refuses."""
+    response = await client.send(request, stream=True)
+    try:
+        body = bytearray()
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) >= _READ_BYTES:
+                break
+    finally:
+        await response.aclose()
+    if response.is_success:
+        return Outcome(status=response.status_code, error=None)
+    words = bytes(body[:_SHOWN_BYTES]).decode("utf-8", "replace")
+    return Outcome(
+        status=response.status_code,
+        error=f"{response.status_code} {words}".strip(),
+        is_final=response.status_code == _GONE,
+    )
