@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,34 +10,17 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cli import words
 from orchestrator.cli.asking_api import without_a_job
 from orchestrator.cli.reading import engine_runs
-from orchestrator.config import format_duration
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.store.checkup import StoreFacts
 
-OK: Final = "ok"
-WARN: Final = "warn"
-FAIL: Final = "fail"
-
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
 _SOUND_SQLITE: Final = (3, 51, 3)
 _SKEW: Final = timedelta(seconds=30)
-_ENOUGH_BYTES: Final = 2_000_000_000
-_TOO_FEW_BYTES: Final = 200_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line: what was looked at, "ok", "warn" or "fail", what was found, what to do. exit_code: of a fail."""
-
-    check: str
-    verdict: str
-    fact: str
-    remedy: str | None = None
-    exit_code: int = 0
 
 
 def exit_code_of(findings: Iterable[Finding]) -> int:
@@ -124,7 +104,9 @@ def _clock(theirs: datetime | None, ours: datetime) -> Finding:
 
 def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
     """Store, engine, SQLite, disk, limits."""
-    return [*_store(settings, thorough=thorough), _disk(settings.database.path), *_limits(settings)]
+    path = settings.database.path
+    folder = next(parent for parent in path.parents if parent.exists())
+    return [*_store(settings, thorough=thorough), disk(path, called=str(folder)), *limits(settings)]
 
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
@@ -145,9 +127,7 @@ def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
     yield _file(path, facts, sandbox=meta.sandbox, thorough=thorough)
     yield _engine(settings, unfinished=len(jobs), sandbox=meta.sandbox)
     yield _sqlite(facts.sqlite)
-    if meta.duplicates_total:
-        fact = f"{words.batches(meta.duplicates_total)} turned out to have been sent twice"
-        yield Finding(check="duplicates", verdict=WARN, fact=fact, remedy="raise [limits] doubt_wait")
+    yield from duplicates(meta.duplicates_total)
 
 
 def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Finding:
@@ -189,37 +169,3 @@ def _sqlite(version: tuple[int, ...]) -> Finding:
         "process owns the store and its one writer alone does that",
         remedy="do not open the database file for writing with other programs; a newer Python brings a newer SQLite",
     )
-
-
-def _disk(path: Path) -> Finding:
-    folder = next(parent for parent in path.parents if parent.exists())
-    free = shutil.disk_usage(folder).free
-    fact = f"{words.size(free)} free at {folder}"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return Finding(check="disk", verdict=FAIL, fact=f"{folder} is not writable", remedy="--db PATH names another",
-                       exit_code=8)  # fmt: skip
-    if free < _TOO_FEW_BYTES:
-        return Finding(check="disk", verdict=FAIL, fact=fact, remedy="make space: nothing new is sent", exit_code=8)
-    if free < _ENOUGH_BYTES:
-        remedy = "a job needs about the size of its input and of its results here"
-        return Finding(check="disk", verdict=WARN, fact=fact, remedy=remedy)
-    return Finding(check="disk", verdict=OK, fact=fact)
-
-
-def _limits(settings: Settings) -> Iterator[Finding]:
-    limits, batching = settings.limits, settings.batching
-    most = "just under 100,000" if batching.max_requests is None else f"{batching.max_requests:,}"
-    yield Finding(
-        check="limits",
-        verdict=OK,
-        fact=f"{limits.max_in_flight_requests:,} requests and {limits.max_in_flight_batches:,} batches in flight; "
-        f"a batch holds {most} requests, {words.size(batching.max_bytes)}; looks every "
-        f"{format_duration(limits.poll_interval)} to {format_duration(limits.poll_interval_max)}",
-    )
-    if limits.doubt_wait < timedelta(minutes=5) and settings.is_set("limits.doubt_wait"):
-        yield Finding(
-            check="doubt_wait",
-            verdict=WARN,
-            fact=f"{format_duration(limits.doubt_wait)}: a batch that shows up later than this is paid for twice",
-            remedy="20m, the default, is safe",
-        )

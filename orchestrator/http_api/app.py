@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, UsageError
-from orchestrator.http_api import metrics, problems
+from orchestrator.http_api import dashboard, metrics, problems
 from orchestrator.http_api.answers import problem, problem_response
 from orchestrator.http_api.api import batches, jobs, openapi, service
 from orchestrator.http_api.api.routing import PREFIX
@@ -54,6 +54,7 @@ def build_app(services: Services) -> FastAPI:
     for router in (jobs.api, batches.api, *service.ROUTERS, openapi.api):
         app.router.routes.extend(router.routes)
     app.router.routes.extend(metrics.routes(services))
+    app.router.routes.extend(dashboard.routes(services))
     return app
 
 
@@ -71,6 +72,8 @@ async def _wrong_question(_: Request, exc: Exception) -> Response:
 
 async def _wrong_request(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
+    if (page := dashboard.wrong_page(request.app.state.services, request, wrong)) is not None:
+        return page
     slug = HTTPStatus(wrong.status_code).phrase.lower().replace(" ", "-")
     hint = _HINTS.get(wrong.status_code)
     document = problems.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)

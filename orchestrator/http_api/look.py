@@ -14,11 +14,13 @@ from orchestrator.domain import words
 from orchestrator.domain.states import BatchState, JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import JobStatus
+    from orchestrator.domain.model import Batch, JobStatus
     from orchestrator.ports.commands import Reads
 
-_AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
+AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
 _DONE = (BatchState.ENDED, BatchState.SETTLED)
 _GIVEN_UP = (BatchState.VOID, BatchState.ABANDONED)
 
@@ -47,8 +49,13 @@ class Pulse:
 
 def read_ages(reads: Reads, job: JobId) -> Ages:
     """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
-    flying = [batch for batch in reads.batches(job) if batch.state in _AT_THE_API and batch.sent_at is not None]
-    spans = sorted(ended - created for created, ended in reads.spans(job))
+    return ages_of(reads.batches(job), reads.spans(job))
+
+
+def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]) -> Ages:
+    """The ages of those *batches* that are at the API; *spans*: from creation to end, of some that have ended."""
+    flying = [batch for batch in batches if batch.state in AT_THE_API and batch.sent_at is not None]
+    took = sorted(ended - created for created, ended in spans)
     oldest = min(flying, key=lambda batch: str(batch.sent_at), default=None)
     lifetime = None
     if oldest is not None and oldest.expires_at is not None and oldest.created_at is not None:
@@ -56,7 +63,7 @@ def read_ages(reads: Reads, job: JobId) -> Ages:
     return Ages(
         oldest_sent_at=None if oldest is None else oldest.sent_at,
         lifetime=lifetime,
-        typical=spans[len(spans) // 2] if spans else None,
+        typical=took[len(took) // 2] if took else None,
         requests=sum(batch.count for batch in flying),
     )
 
@@ -106,7 +113,7 @@ def request_words(status: JobStatus) -> str:
 
 def age_words(status: JobStatus, ages: Ages, pulse: Pulse) -> str:
     """`oldest 12:07, expires in 23h47m, about 40m more`; empty if nothing is at the API."""
-    if ages.oldest_sent_at is None or not any(status.batches[state] for state in _AT_THE_API):
+    if ages.oldest_sent_at is None or not any(status.batches[state] for state in AT_THE_API):
         return ""
     age = pulse.now - ages.oldest_sent_at
     parts = [f"oldest {words.clock(age)}"]

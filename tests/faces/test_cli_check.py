@@ -11,9 +11,10 @@ from faces.cli_world import Program, program_in, request, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.diagnosis import FAIL, OK, WARN, Finding, exit_code_of
+from orchestrator.cli.diagnosis import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding
 from orchestrator.http_api.planning import IdRegister, Packer
 
 

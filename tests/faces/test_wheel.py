@@ -42,6 +42,12 @@ def test_the_wheel_carries_migrations_and_types(wheel: Path) -> None:
     assert shipped == {file.name for file in (ROOT / "migrations").glob("*.sql")}
     assert "orchestrator/py.typed" in names
     assert any(name.startswith("orchestrator/store/sql/") for name in names)
+    pages = Path("orchestrator/http_api/dashboard")
+    drawn = {
+        str(file.relative_to(ROOT)) for file in (ROOT / pages).rglob("*.*") if file.suffix in {".html", ".js", ".css"}
+    }
+    assert drawn
+    assert drawn <= set(names)
 
 
 def test_the_installed_program_runs_the_demo_in_an_empty_folder(wheel: Path, folder: Path) -> None:

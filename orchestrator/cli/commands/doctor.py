@@ -8,12 +8,13 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.cli.asyncly import drive
-from orchestrator.cli.diagnosis import FAIL, Finding, api_findings, exit_code_of, local_findings
+from orchestrator.cli.diagnosis import api_findings, exit_code_of, local_findings
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.helm import show_log
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
 from orchestrator.cli.pasting import completed
+from orchestrator.http_api.findings import FAIL, Finding
 
 EXAMPLES = """
 Examples:

@@ -1,0 +1,60 @@
+"""The dashboard: pages for people, rendered here, readable without JavaScript, and live with it.
+
+Owns screens and their static files. Holds no rules of its own: it reads through the ports and asks the engine, as every
+other face does. What models, files and people wrote is text on these pages, and nothing else.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import Route
+
+from orchestrator.http_api.dashboard import acts, assets, batches, events, health, job, jobs, new, overview, request
+from orchestrator.http_api.dashboard.live import Live
+from orchestrator.http_api.dashboard.page import answer, endpoint, frame
+
+if TYPE_CHECKING:
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+    from orchestrator.http_api.services import Services
+
+
+_HINT: Final = "the screens are in the list at the side"
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Every page, its static files, its acts, and the stream that keeps it true."""
+    pages = {
+        "/": overview.PAGE,
+        "/jobs": jobs.PAGE,
+        "/jobs/{ref}": job.PAGE,
+        "/jobs/{ref}/requests/{number}": request.PAGE,
+        "/batches": batches.PAGE,
+        "/events": events.PAGE,
+        "/health": health.PAGE,
+        "/new": new.PAGE,
+        "/confirm": acts.PAGE,
+    }
+    screens = [(Route(path, endpoint(page, services), methods=["GET"]), page) for path, page in pages.items()]
+    return [
+        *(route for route, _ in screens),
+        Route("/live", Live(services, screens).stream, methods=["GET"]),
+        Route("/chart.json", overview.chart_data(services), methods=["GET"]),
+        Route("/act", acts.act(services), methods=["POST"]),
+        Route("/new", new.take(services), methods=["POST"]),
+        Route("/static/{name:path}", assets.serve, methods=["GET"]),
+    ]
+
+
+def wrong_page(services: Services, request: Request, wrong: HTTPException) -> Response | None:
+    """An address that leads nowhere, told as a page to a browser; None for everybody else, who gets a document."""
+    if request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get("accept", ""):
+        return None
+    title = "Not here" if wrong.status_code == HTTPStatus.NOT_FOUND else "That did not work"
+    told = {"title": title, "status": wrong.status_code, "message": wrong.detail, "cause": None, "hint": _HINT}
+    return answer("error.html", {**frame(request, services), **told}, status=wrong.status_code)

@@ -1,0 +1,173 @@
+"""What a person does from a page: a question first where it cannot be taken back, then a POST that sends one back.
+
+A POST is taken only from a page of this very address, so that no other site can act through somebody's browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from starlette.responses import RedirectResponse
+
+from orchestrator.domain import words
+from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
+from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from orchestrator.domain.model import Job
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.commands import Reads
+
+_MOST: Final = 200
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """How a verb is asked about, what it means, what is said when it was done."""
+
+    question: str
+    meaning: str
+    yes: str
+    done: str
+
+
+_VERBS: Final = MappingProxyType(
+    {
+        "pause": _Verb(
+            "Pause {}?", "Nothing new is sent; what is at the API goes on and is collected.", "Pause", "paused"
+        ),
+        "resume": _Verb("Resume {}?", "What waits is sent again.", "Resume", "resumed"),
+        "cancel": _Verb(
+            "Cancel {}?",
+            "Nothing new is sent, and the API is asked to stop what it has. Whatever had succeeded is kept. "
+            "This cannot be taken back; a retry sends the canceled requests again.",
+            "Cancel",
+            "canceled",
+        ),
+        "retry": _Verb(
+            "Retry what failed in {}?", "Failed and canceled requests are queued again and paid for again.", "Retry", ""
+        ),
+        "adopt": _Verb(
+            "Is this batch ours?", "Its results are taken for those of the batch in doubt.", "Yes, ours", ""
+        ),
+        "disown": _Verb(
+            "Is this batch not ours?", "The batch in doubt is looked for elsewhere, or sent again.", "Not ours", ""
+        ),
+    }
+)
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """The question before an act. Raises UsageError, NoSuchThing."""
+    verb = ask.one_of("verb", frozenset(_VERBS))
+    if verb is None:
+        raise UsageError("nothing is asked for", hint="go back and choose what to do")
+    jobs = await ask.services.reader.read(partial(_jobs, ask.query.getlist("job")))
+    remote = ask.query.get("remote")
+    if not jobs and remote is None:
+        raise UsageError("no job is picked", hint="go back and pick some")
+    told, only = _VERBS[verb], ask.query.get("only")
+    subject = "this job" if len(jobs) == 1 else words.count(len(jobs), "job")
+    meaning = told.meaning if only is None else f"Only those that failed with {words.plain(only)}. {told.meaning}"
+    return {
+        "title": told.yes,
+        "verb": verb,
+        "question": told.question.format(subject),
+        "meaning": meaning,
+        "yes": told.yes,
+        "jobs": jobs,
+        "remote": remote,
+        "only": only,
+        "back": "/batches" if remote is not None else f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs",
+    }
+
+
+def _jobs(refs: list[str], reads: Reads) -> list[Job]:
+    if len(refs) > _MOST:
+        raise UsageError(f"{len(refs)} jobs are picked", hint=f"at most {_MOST} at once")
+    return [reads.find(ref) for ref in refs]
+
+
+def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """The route of every act: does it, and sends the browser back to where it shows."""
+
+    async def done(request: Request) -> Response:
+        try:
+            check_origin(request)
+            form = await _form(request)
+            where, said = await _do(services, form)
+        except OrchestratorError as exc:
+            return error_answer(request, services, exc)
+        return see_other(where, said)
+
+    return done
+
+
+def see_other(where: str, said: str) -> Response:
+    """Back to a page that says what was done: a reload then does not do it again."""
+    mark = "&" if "?" in where else "?"
+    return RedirectResponse(f"{where}{mark}said={quote(said)}", status_code=303, headers=HEADERS)
+
+
+def check_origin(request: Request) -> None:
+    """Raise GuardRefused unless the request comes from a page of this address."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin != "null":
+        same = urlsplit(origin).netloc == request.headers.get("host")
+    else:
+        same = request.headers.get("sec-fetch-site") == "same-origin"
+    if not same:
+        raise GuardRefused(
+            "this request does not come from a page of this engine", hint="open the page here, and try again"
+        )
+
+
+async def _form(request: Request) -> FormData:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
+        raise UsageError("that is no form of these pages", hint="use the buttons")
+    return await request.form(max_fields=_MOST + 10)
+
+
+async def _do(services: Services, form: FormData) -> tuple[str, str]:
+    """Do it; where to go then, and what to say there."""
+    verb, refs, remote = str(form.get("verb")), [str(ref) for ref in form.getlist("job")], form.get("remote")
+    if verb in {"adopt", "disown"} and isinstance(remote, str):
+        asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)
+        return "/batches", await asked
+    if verb not in {"pause", "resume", "cancel", "retry"} or not refs:
+        raise UsageError("nothing is asked for", hint="go back and choose what to do")
+    jobs = await services.reader.read(partial(_jobs, refs))
+    where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
+    if verb == "retry":
+        only = form.get("only")
+        return where, await _retried(services, jobs, only if isinstance(only, str) else None)
+    moves = {"pause": services.commands.pause, "resume": services.commands.resume, "cancel": services.commands.cancel}
+    moved = sum([await moves[verb](job.id) for job in jobs])
+    rest = "" if moved == len(jobs) else f"; {words.count(len(jobs) - moved, 'job')} in no state for it"
+    return where, f"{words.count(moved, 'job')} {_VERBS[verb].done}{rest}"
+
+
+async def _retried(services: Services, jobs: list[Job], only: str | None) -> str:
+    queued, refused = 0, 0
+    for job in jobs:
+        try:
+            queued += await services.commands.retry(job.id, only)
+        except (GuardRefused, NoSuchThing):
+            if len(jobs) == 1:
+                raise
+            refused += 1
+    rest = f"; {words.count(refused, 'job')} in no state for it" if refused else ""
+    return f"{words.count(queued, 'request')} queued again{rest}"
+
+
+PAGE: Final = Page(template="confirm.html", load=load, title="Sure?")

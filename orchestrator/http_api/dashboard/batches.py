@@ -1,0 +1,99 @@
+"""Batches: ours, the ones in doubt with what may be done, and on demand everything that the API lists."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.domain.errors import ProviderError
+from orchestrator.domain.ids import BatchId
+from orchestrator.domain.states import BatchState
+from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.shown import state_chips
+
+if TYPE_CHECKING:
+    from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.domain.model import Batch, Job
+    from orchestrator.ports.commands import Reads
+
+_PAGE: Final = 50
+_DOUBTS: Final = 20
+_REMOTE: Final = 200
+_STATES: Final = frozenset(state.value for state in BatchState)
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """What the page of batches shows."""
+    state = ask.one_of("state", _STATES)
+    before = ask.number("before")
+    remote = ask.query.get("remote") == "1"
+    look = partial(_look, state, None if before is None else BatchId(before))
+    facts: dict[str, Any] = await ask.services.reader.read(look)
+    rows = facts["rows"]
+    return {
+        **facts,
+        "batches": [batch for batch, _ in rows[:_PAGE]],
+        "jobs": [job for _, job in rows[:_PAGE]],
+        "chips": state_chips(ask, BatchState, facts["totals"].batches, on=state),
+        "said": ask.query.get("said"),
+        "first": None if before is None else ask.link(before=None),
+        "more": ask.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None,
+        "remote": await _remote(ask, facts["doubts"]) if remote else None,
+        "remote_href": ask.link(remote=1, before=None),
+        "live": not remote,
+    }
+
+
+def _look(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, object]:
+    states = frozenset() if state is None else frozenset({BatchState(state)})
+    rows = reads.batches_page(limit=_PAGE + 1, before=before, states=states)
+    doubts = reads.batches_page(limit=_DOUBTS, states=frozenset({BatchState.IN_DOUBT}))
+    return {
+        "rows": _with_jobs(rows, reads),
+        "doubts": [(batch, reads.get(batch.job_id), reads.candidates(batch.id)) for batch in doubts],
+        "totals": reads.totals(),
+    }
+
+
+def _with_jobs(batches: list[Batch], reads: Reads) -> list[tuple[Batch, Job]]:
+    jobs = {batch.job_id: reads.get(batch.job_id) for batch in batches}
+    return [(batch, jobs[batch.job_id]) for batch in batches]
+
+
+async def _remote(ask: Ask, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
+    """The newest batches at the API, and whose each is."""
+    found: list[RemoteBatch] = []
+    try:
+        async for remote in ask.services.remote_batches():
+            found.append(remote)
+            if len(found) > _REMOTE:
+                break
+    except ProviderError as exc:
+        return {"rows": [], "trouble": exc.message, "more": False}
+    shown = list(islice(found, _REMOTE))
+    ours = await ask.services.reader.read(partial(_ours, [remote.id for remote in shown]))
+    sizes = {batch.count for batch, _, _ in doubts}
+    rows = [
+        {
+            "remote": remote,
+            "owned": ours.get(remote.id),
+            "whose": "ours" if remote.id in ours else "in doubt" if remote.counts.total in sizes else "elsewhere",
+        }
+        for remote in shown
+    ]
+    return {"rows": rows, "trouble": None, "more": len(found) > _REMOTE}
+
+
+def _ours(ids: list[str], reads: Reads) -> dict[str, tuple[Batch, Job]]:
+    found = reads.batches_by_remote(ids)
+    pairs = _with_jobs(list(found.values()), reads)
+    return {str(remote_id): pair for remote_id, pair in zip(found, pairs, strict=True)}
+
+
+PAGE: Final = Page(
+    template="batches.html",
+    load=load,
+    title="Batches",
+    parts=("parts/doubts.html", "parts/chips.html", "parts/batch-rows.html"),
+)

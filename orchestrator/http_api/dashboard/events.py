@@ -1,0 +1,32 @@
+"""What happened, newest first."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.http_api.dashboard.page import Ask, Page
+
+if TYPE_CHECKING:
+    from orchestrator.domain.model import Event, Job
+    from orchestrator.ports.commands import Reads
+
+_PAGE: Final = 100
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """A page of the event log of all jobs."""
+    before = ask.number("before")
+    rows = await ask.services.reader.read(partial(_look, before))
+    more = ask.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None
+    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+
+
+def _look(before: int | None, reads: Reads) -> list[tuple[Event, Job | None]]:
+    events = reads.newest_events(None, limit=_PAGE + 1, before=before)
+    ids = {event.job_id for event in events if event.job_id is not None}
+    jobs = {job: reads.get(job) for job in ids}
+    return [(event, None if event.job_id is None else jobs[event.job_id]) for event in events]
+
+
+PAGE: Final = Page(template="events.html", load=load, title="Events", parts=("parts/event-rows.html",))

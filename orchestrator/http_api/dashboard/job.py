@@ -1,0 +1,122 @@
+"""One job: how it stands in a sentence, its batches over time, and what is inside it, tab by tab."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.ids import BatchId
+from orchestrator.domain.looks import RequestFilter
+from orchestrator.domain.states import OVER, JobState, RequestState
+from orchestrator.http_api import look
+from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.shown import job_row, state_chips
+from orchestrator.http_api.dashboard.timeline import timeline
+
+if TYPE_CHECKING:
+    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.ports.commands import Reads
+
+_STATES: Final = frozenset(state.value for state in RequestState)
+_PAGE: Final = 50
+#: So many batches are drawn, the newest; a list shows the others.
+_DRAWN: Final = 40
+#: So many batches at the API, the newest, are asked for their age.
+_FLYING: Final = 500
+_ORDER: Final = ("requests", "failures", "batches", "events")
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """What the page of one job shows. Raises NoSuchThing."""
+    tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
+    pulse = look.Pulse(now=datetime.now(UTC), speed=_speed(ask))
+    facts = await ask.services.reader.read(partial(_look, ask, tab, pulse))
+    tabs = [{"name": name, "on": name == tab, "href": f"{ask.path}?tab={name}"} for name in _ORDER]
+    return {**facts, "tab": tab, "tabs": tabs, "said": ask.query.get("said")}
+
+
+def _speed(ask: Ask) -> float:
+    """How many seconds of the API pass in one of ours."""
+    return ask.services.settings.sandbox.speed if ask.services.identity.sandbox else 1.0
+
+
+def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, object]:
+    job = reads.find(ask.params["ref"])
+    status = reads.status(job)
+    batches = reads.batches_page(limit=_DRAWN, job=job.id)[::-1]
+    return {
+        "title": job.name,
+        **job_row(status),
+        "status": status,
+        "counts": job.requests,
+        "batch_words": look.batch_words(status),
+        "age_words": _age_words(status, pulse, reads),
+        "acts": _acts(job),
+        "timeline": timeline(batches, pulse),
+        "undrawn": max(sum(status.batches.values()) - len(batches), 0),
+        **_INSIDE[tab](ask, job, reads),
+    }
+
+
+def _age_words(status: JobStatus, pulse: look.Pulse, reads: Reads) -> str:
+    job = status.job.id
+    flying = reads.batches_page(limit=_FLYING, job=job, states=look.AT_THE_API)
+    return look.age_words(status, look.ages_of(flying, reads.spans(job)), pulse)
+
+
+def _acts(job: Job) -> list[str]:
+    """What can be asked of the job as it stands."""
+    found = job.requests
+    acts = {JobState.RUNNING: ["pause", "cancel"], JobState.PAUSED: ["resume", "cancel"]}.get(job.state, [])
+    again = job.state in OVER and (found.failed or found.canceled) and job.purged_at is None
+    return [*acts, "retry"] if again else list(acts)
+
+
+def _requests(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+    state = ask.one_of("state", _STATES)
+    batch, above = ask.number("batch"), ask.number("above")
+    where = RequestFilter(
+        state=None if state is None else RequestState(state),
+        batch=None if batch is None else BatchId(batch),
+        error_type=ask.query.get("error") or None,
+    )
+    rows = reads.requests(job.id, above=above or 0, limit=_PAGE + 1, where=where)
+    counts = {each.value: getattr(job.requests, each) for each in RequestState}
+    return {
+        "requests": rows[:_PAGE],
+        "chips": state_chips(ask, RequestState, counts, on=state),
+        "batch": batch,
+        "error": where.error_type,
+        "unfiltered": f"{ask.path}?tab=requests",
+        "first": None if above is None else ask.link(above=None),
+        "more": ask.link(above=rows[_PAGE - 1].number) if len(rows) > _PAGE else None,
+    }
+
+
+def _failures(_: Ask, job: Job, reads: Reads) -> dict[str, object]:
+    return {"groups": reads.errors(job.id), "can_retry": "retry" in _acts(job)}
+
+
+def _batches(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+    before = ask.number("before")
+    rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=job.id)
+    more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
+    return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+
+
+def _events(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+    before = ask.number("before")
+    rows = reads.newest_events(job.id, limit=_PAGE + 1, before=before)
+    more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
+    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+
+
+_INSIDE: Final = {"requests": _requests, "failures": _failures, "batches": _batches, "events": _events}
+
+PAGE: Final = Page(
+    template="job.html",
+    load=load,
+    title="Job",
+    parts=("parts/job-head.html", "parts/job-time.html", "parts/job-tab.html"),
+)

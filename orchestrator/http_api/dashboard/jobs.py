@@ -1,0 +1,46 @@
+"""Every job, by state and by name: the filter stands in the address."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.looks import JobFilter
+from orchestrator.domain.states import JobState
+from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.shown import job_row, state_chips
+
+if TYPE_CHECKING:
+    from orchestrator.ports.commands import Reads
+
+_PAGE: Final = 50
+_STATES: Final = frozenset(state.value for state in JobState)
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """A page of jobs."""
+    state = ask.one_of("state", _STATES)
+    text = ask.query.get("q", "").strip()
+    before = ask.number("before")
+    states = frozenset[JobState]() if state is None else frozenset({JobState(state)})
+    look = partial(_look, JobFilter(states=states, text=text or None), None if before is None else JobId(before))
+    facts = await ask.services.reader.read(look)
+    jobs = facts["jobs"]
+    return {
+        "rows": facts["rows"],
+        "chips": state_chips(ask, JobState, facts["totals"].jobs, on=state),
+        "state": state,
+        "q": text,
+        "said": ask.query.get("said"),
+        "first": None if before is None else ask.link(before=None),
+        "more": ask.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
+    }
+
+
+def _look(where: JobFilter, before: JobId | None, reads: Reads) -> dict[str, Any]:
+    jobs = reads.jobs(limit=_PAGE + 1, before=before, where=where)
+    return {"jobs": jobs, "rows": [job_row(reads.status(job)) for job in jobs[:_PAGE]], "totals": reads.totals()}
+
+
+PAGE: Final = Page(template="jobs.html", load=load, title="Jobs", parts=("parts/chips.html", "parts/rows.html"))

@@ -1,0 +1,121 @@
+"""One stream per open page: the parts of it that changed, at most twice a second, and a point for the charts.
+
+A stream starts with every part, so a page that lost its engine is true again as soon as it is connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import QueryParams
+from starlette.responses import StreamingResponse
+from starlette.routing import Match, Route
+
+from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, frame
+from orchestrator.http_api.dashboard.rendering import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from orchestrator.domain.looks import Totals
+    from orchestrator.http_api.services import Services
+
+_SHORTEST_S: Final = 0.4
+_LONGEST: Final = timedelta(seconds=5)
+_SILENCE_S: Final = 15.0
+_LINES: Final = re.compile(r"\r\n|\r|\n")
+#: What a relative time says changes by itself, and the page follows without us.
+_TIMES: Final = re.compile(r"(<time [^>]*>)[^<]*")
+
+
+class Live:
+    """The streams of all pages."""
+
+    def __init__(self, services: Services, pages: Sequence[tuple[Route, Page]]) -> None:
+        self._services = services
+        self._pages = pages
+
+    async def stream(self, request: Request) -> Response:
+        """The stream of the page that `at` names (path and query)."""
+        try:
+            page, ask = self._find(request.query_params.get("at", ""))
+        except OrchestratorError as exc:
+            return error_answer(request, self._services, exc)
+        messages = self._messages(page, ask, frame(request, self._services))
+        return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
+
+    def _find(self, at: str) -> tuple[Page, Ask]:
+        path, _, query = at.partition("?")
+        scope = {"type": "http", "method": "GET", "path": path, "root_path": ""}
+        for route, page in self._pages:
+            match, child = route.matches(scope)
+            if match is Match.FULL and page.parts:
+                ask = Ask(services=self._services, path=path, params=child["path_params"], query=QueryParams(query))
+                return page, ask
+        raise NoSuchThing("no such page lives", hint="open it again")
+
+    async def _messages(self, page: Page, ask: Ask, around: dict[str, object]) -> AsyncIterator[bytes]:
+        feed = self._services.feed
+        loop = asyncio.get_running_loop()
+        shown: dict[str, str] = {}
+        spoke_at = loop.time()
+        while not feed.is_over:
+            try:
+                facts = {**around, "live": True, **(await page.load(ask))}
+            except (
+                NoSuchThing,
+                UsageError,
+            ):  # the job was taken away: the page stays as it is, and says so when loaded
+                return
+            for message in _changed(page, facts, shown):
+                spoke_at = loop.time()
+                yield message
+            if loop.time() - spoke_at >= _SILENCE_S:
+                spoke_at = loop.time()
+                yield b": alive\n\n"
+            await feed.change(_LONGEST)
+            await asyncio.sleep(_SHORTEST_S)
+
+
+def _changed(page: Page, facts: dict[str, object], shown: dict[str, str]) -> Iterator[bytes]:
+    """Messages for the parts whose text is not the one in *shown*, which they replace there."""
+    swaps = []
+    for part in page.parts:
+        text = render(part, facts)
+        bare = _TIMES.sub(r"\1", text)
+        if shown.get(part) != bare:
+            shown[part] = bare
+            swaps.append(f'<hx-partial hx-target="#{part_id(part)}" hx-swap="outerMorph">{text}</hx-partial>')
+    if swaps:
+        yield _message("".join(swaps))
+    point = facts.get("point")
+    if isinstance(point, tuple) and shown.get("point") != str(point):
+        shown["point"] = str(point)
+        yield _message(json.dumps([datetime.now(UTC).timestamp(), *point]), event="point")
+
+
+def part_id(part: str) -> str:
+    """`totals` of `parts/totals.html`: the id of its element."""
+    return part.rpartition("/")[2].removesuffix(".html")
+
+
+def point_of(totals: Totals) -> tuple[int, int, int, int]:
+    """What the charts follow: requests in flight, requests that wait, settled and failed ones since ever."""
+    found = totals.requests
+    settled = found.succeeded + found.failed + found.canceled
+    return totals.in_flight_requests, found.queued, settled, found.failed
+
+
+def _message(data: str, *, event: str | None = None) -> bytes:
+    head = "" if event is None else f"event: {event}\n"
+    lines = "".join(f"data: {line}\n" for line in _LINES.split(data))
+    return f"{head}{lines}\n".encode()

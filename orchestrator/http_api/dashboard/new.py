@@ -1,0 +1,65 @@
+"""A new job out of a file: a plain form that works alone; with JavaScript the file is streamed to the API instead."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.errors import OrchestratorError, UsageError
+from orchestrator.domain.model import NewJob
+from orchestrator.domain.naming import name_of
+from orchestrator.http_api.api.bodies import blocks_of
+from orchestrator.http_api.api.form import Form
+from orchestrator.http_api.dashboard.acts import check_origin, see_other
+from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
+from orchestrator.ports.commands import Terms
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.commands import TakenIn
+
+_NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
+
+
+async def load(_: Ask) -> dict[str, object]:
+    """The empty form."""
+    return _NOTHING
+
+
+def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """The form's own route: the file is read as it arrives."""
+
+    async def taken_in(request: Request) -> Response:
+        try:
+            check_origin(request)
+            taken = await _take(request, services)
+        except OrchestratorError as exc:
+            return error_answer(request, services, exc)
+        if taken.job is None:
+            problems = {"problems": taken.problems, "problem_count": taken.problem_count}
+            return answer("new.html", {**frame(request, services), "title": PAGE.title, **problems}, status=422)
+        said = "the same content is this job already" if taken.attached else "submitted"
+        return see_other(f"/jobs/{taken.job.public_id}", said)
+
+    return taken_in
+
+
+async def _take(request: Request, services: Services) -> TakenIn:
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise UsageError("that is no form of these pages", hint="choose a file and submit it")
+    form = Form(kind, blocks_of(request))
+    fields = await form.fields()
+    source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()
+    if not source:
+        raise UsageError("no file was chosen", hint="choose one, and submit it again")
+    version = services.identity.api_version
+    new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=())
+    opened = services.opener(form.blocks(), name=source, api_version=version)
+    return await services.commands.take_in(opened, new, Terms(skip_bad=fields.get("skip_bad") == "1"))
+
+
+PAGE: Final = Page(template="new.html", load=load, title="New job")

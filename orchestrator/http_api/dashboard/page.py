@@ -1,0 +1,125 @@
+"""What a screen is: one template, the parts of it that live, and one function that reads what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from starlette.responses import HTMLResponse
+
+from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.http_api import problems
+
+if TYPE_CHECKING:
+    from starlette.datastructures import QueryParams
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from orchestrator.http_api.services import Services
+
+#: Nothing comes from elsewhere, nothing runs that is not a file of ours, and nobody may frame the page.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_THEMES: Final = frozenset({"light", "dark"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a page is asked for: the engine, and where on the page one is."""
+
+    services: Services
+    path: str
+    params: dict[str, Any]
+    query: QueryParams
+
+    def one_of(self, key: str, known: frozenset[str]) -> str | None:
+        """The value of *key* if it is *known*; None without one. Raises UsageError."""
+        value = self.query.get(key)
+        if value is None or value == "":
+            return None
+        if value not in known:
+            raise UsageError(f"{key} is {value!r}", hint=f"one of {', '.join(sorted(known))}")
+        return value
+
+    def number(self, key: str) -> int | None:
+        """The whole number in *key*; None without one. Raises UsageError."""
+        value = self.query.get(key)
+        if value is None or value == "":
+            return None
+        if not (value.isascii() and value.isdigit() and len(value) <= 18):
+            raise UsageError(f"{key} is {value!r}", hint="a whole number is wanted")
+        return int(value)
+
+    def link(self, **changes: object) -> str:
+        """This page with its query changed; None takes a key away."""
+        kept = [(key, value) for key, value in self.query.multi_items() if key not in changes and key != "said"]
+        query = urlencode([*kept, *((key, value) for key, value in changes.items() if value is not None)])
+        return f"{self.path}?{query}" if query else self.path
+
+
+Load = Callable[[Ask], Awaitable[dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A screen. parts: templates of elements with an id of their own, shown anew as things move."""
+
+    template: str
+    load: Load
+    title: str
+    parts: tuple[str, ...] = ()
+
+
+def frame(request: Request, services: Services) -> dict[str, object]:
+    """What every screen needs beside its own facts."""
+    theme = request.cookies.get("theme")
+    path = request.url.path
+    return {
+        "sandbox": services.identity.sandbox,
+        "theme": theme if theme in _THEMES else None,
+        "path": path,
+        "at": f"{path}?{request.url.query}" if request.url.query else path,
+        "live": False,
+    }
+
+
+def answer(template: str, context: dict[str, object], *, status: int = 200) -> Response:
+    """A rendered page, with the headers that every page has."""
+    from orchestrator.http_api.dashboard.rendering import render
+
+    return HTMLResponse(render(template, context), status_code=status, headers=HEADERS)
+
+
+def endpoint(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """The route's function of *page*; an error of ours becomes a page that says it."""
+
+    async def shown(request: Request) -> Response:
+        ask = Ask(services=services, path=request.url.path, params=request.path_params, query=request.query_params)
+        try:
+            facts = await page.load(ask)
+        except OrchestratorError as exc:
+            return error_answer(request, services, exc)
+        context = {**frame(request, services), "title": page.title, "live": bool(page.parts), **facts}
+        return answer(page.template, context)
+
+    return shown
+
+
+def error_answer(request: Request, services: Services, exc: OrchestratorError) -> Response:
+    """*exc* as a page: what happened, and what to do."""
+    status, _ = problems.problem_of(exc)
+    title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
+    told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
+    return answer("error.html", {**frame(request, services), **told}, status=status)

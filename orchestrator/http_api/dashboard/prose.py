@@ -1,0 +1,74 @@
+"""A model's answer as pieces that a template prints: paragraphs, headings, lists, code. Nothing of it becomes markup.
+
+Only structure is read. Links stay text and pictures stay their text: a page never asks for what an answer names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FENCE: Final = re.compile(r"\s{0,3}```")
+_HEADING: Final = re.compile(r"(#{1,6})\s+(.*)")
+_ITEM: Final = re.compile(r"\s{0,8}(?:[-*+]|\d{1,3}[.)])\s+(.*)")
+_SPAN: Final = re.compile(r"`([^`\n]{1,2000})`|\*\*([^*\n]{1,2000})\*\*")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """kind: "text", "heading", "item" or "code". spans: (kind, text), kind "plain", "code" or "strong"."""
+
+    kind: str
+    spans: tuple[tuple[str, str], ...]
+
+
+def pieces(text: str) -> list[Piece]:
+    """*text* cut into pieces; a fence that is never closed reaches to the end."""
+    found: list[Piece] = []
+    held: list[str] = []
+    code: list[str] | None = None
+    for line in [*text.split("\n"), None]:
+        if code is not None:
+            if line is None or _FENCE.match(line):
+                found.append(Piece("code", (("plain", "\n".join(code)),)))
+                code = None
+            else:
+                code.append(line)
+            continue
+        if line is None or line.strip() == "" or _FENCE.match(line) or _ITEM.match(line) or _HEADING.match(line):
+            found += _paragraph(held)
+            held = []
+            if line is not None and _FENCE.match(line):
+                code = []
+            elif line is not None:
+                found += _special(line)
+        else:
+            held.append(line)
+    return found
+
+
+def _paragraph(lines: list[str]) -> list[Piece]:
+    return [Piece("text", tuple(_spans("\n".join(lines))))] if lines else []
+
+
+def _special(line: str) -> list[Piece]:
+    if heading := _HEADING.match(line):
+        return [Piece("heading", tuple(_spans(heading[2])))]
+    if item := _ITEM.match(line):
+        return [Piece("item", tuple(_spans(item[1])))]
+    return []
+
+
+def _spans(text: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    for match in _SPAN.finditer(text):
+        if match.start() > at:
+            yield "plain", text[at : match.start()]
+        yield ("code", match[1]) if match[1] is not None else ("strong", match[2])
+        at = match.end()
+    if at < len(text):
+        yield "plain", text[at:]

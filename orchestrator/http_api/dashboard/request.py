@@ -1,0 +1,154 @@
+"""One request: what was asked, what came back, every trip that it made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.states import RequestState
+from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.prose import Piece, pieces
+
+if TYPE_CHECKING:
+    from orchestrator.domain.model import RequestView
+    from orchestrator.ports.commands import Reads
+
+#: More of one text than this is not shown: the page says how much there is, and the API has it all.
+_SHOWN: Final = 100_000
+_DECODE: Final = msgspec.json.Decoder()
+
+
+async def load(ask: Ask) -> dict[str, object]:
+    """What the page of one request shows. Raises NoSuchThing."""
+    text: str = ask.params["number"]
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NoSuchThing(f"no request {text!r} in this job", hint="requests are numbered from 1, in input order")
+    facts = await ask.services.bulk.read(partial(_look, ask.params["ref"], int(text)))
+    view: RequestView = facts["view"]
+    params = _decoded(view.params)
+    message = _message(view)
+    return {
+        **facts,
+        "title": view.custom_id,
+        "model": params.get("model") if isinstance(params.get("model"), str) else None,
+        "prompt": list(_prompt(params)),
+        "answer": None if message is None else _answer(message),
+        "usage": _usage(view, message),
+        "stop": None if message is None else message.get("stop_reason"),
+        "raw_params": _pretty(view.params),
+        "raw_result": _pretty(view.result),
+        "curl": _curl(view.params, facts["job"].api_version),
+        "settled": view.state in {RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED},
+    }
+
+
+def _look(ref: str, number: int, reads: Reads) -> dict[str, Any]:
+    job = reads.find(ref)
+    before, after = reads.neighbours(job.id, number)
+    return {"job": job, "view": reads.request_at(job.id, number), "before": before, "after": after}
+
+
+def _decoded(text: bytes | None) -> dict[str, Any]:
+    try:
+        found = None if text is None else _DECODE.decode(text)
+    except msgspec.DecodeError:  # a result is stored as it came
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _message(view: RequestView) -> dict[str, Any] | None:
+    """The answer inside a result that succeeded."""
+    message = _decoded(view.result).get("message")
+    return message if isinstance(message, dict) else None
+
+
+def _prompt(params: dict[str, Any]) -> Iterator[dict[str, object]]:
+    """Who says what, in order; whatever is no text is named."""
+    if (system := params.get("system")) is not None:
+        yield {"role": "system", "blocks": _blocks(system)}
+    turns = params.get("messages")
+    for turn in turns if isinstance(turns, list) else []:
+        if isinstance(turn, dict):
+            yield {"role": str(turn.get("role")), "blocks": _blocks(turn.get("content"))}
+
+
+def _blocks(content: object) -> list[dict[str, object]]:
+    if isinstance(content, str):
+        return [_text_block(content)]
+    blocks = content if isinstance(content, list) else [content]
+    return [_block(block) for block in blocks]
+
+
+def _block(block: object) -> dict[str, object]:
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return _text_block(text)
+        case {"type": "thinking", "thinking": str(text)}:
+            return {**_text_block(text), "kind": "thinking"}
+        case {"type": str(kind)}:
+            return _other_block(kind, block)
+        case _:
+            return _other_block("other", block)
+
+
+def _other_block(kind: str, block: object) -> dict[str, object]:
+    text = msgspec.json.format(msgspec.json.encode(block), indent=2).decode()
+    return {"kind": kind, "text": _cut(text), "pieces": None}
+
+
+def _text_block(text: str) -> dict[str, object]:
+    found: list[Piece] = pieces(text[:_SHOWN])
+    return {"kind": "text", "text": None, "pieces": found, "left_out": max(len(text) - _SHOWN, 0)}
+
+
+def _answer(message: dict[str, Any]) -> list[dict[str, object]]:
+    return _blocks(message.get("content"))
+
+
+def _usage(view: RequestView, message: dict[str, Any] | None) -> list[tuple[str, int]]:
+    """Tokens by kind; only whole numbers are told."""
+    usage = {} if message is None else message.get("usage")
+    if isinstance(usage, dict):
+        found = [(str(key).replace("_", " "), value) for key, value in usage.items() if type(value) is int and value]
+        if found:
+            return found
+    both = (("input tokens", view.input_tokens), ("output tokens", view.output_tokens))
+    return [(text, number) for text, number in both if number is not None]
+
+
+def _pretty(text: bytes | None) -> dict[str, object] | None:
+    """JSON with its numbers as they stand in it, indented; cut where it is long."""
+    if text is None:
+        return None
+    if len(text) > _SHOWN:
+        return {"text": text[:_SHOWN].decode("utf-8", "ignore"), "size": len(text), "cut": True}
+    try:
+        return {"text": msgspec.json.format(text, indent=2).decode("utf-8", "replace"), "size": len(text), "cut": False}
+    except msgspec.DecodeError:
+        return {"text": text.decode("utf-8", "replace"), "size": len(text), "cut": False}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _curl(params: bytes | None, api_version: str) -> str | None:
+    """The same call, made by hand at the full price; the key stays a variable. None for what is gone or too long."""
+    if params is None or len(params) > _SHOWN:
+        return None
+    body = shlex.quote(params.decode("utf-8", "replace"))
+    return (
+        "curl https://api.anthropic.com/v1/messages \\\n"
+        '  -H "x-api-key: $ANTHROPIC_API_KEY" \\\n'
+        f"  -H {shlex.quote(f'anthropic-version: {api_version}')} \\\n"
+        "  -H 'content-type: application/json' \\\n"
+        f"  --data-raw {body}"
+    )
+
+
+PAGE: Final = Page(template="request.html", load=load, title="Request")

@@ -1,0 +1,70 @@
+"""What several screens show: the row of a job, its bar, the filter by state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.http_api import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from enum import StrEnum
+
+    from orchestrator.domain.model import JobStatus, RequestCounts
+    from orchestrator.http_api.dashboard.page import Ask
+
+#: The segments of a job's bar, in their order: the count's name, what it is called, its class.
+_SEGMENTS: Final = (
+    ("succeeded", "succeeded", "ok"),
+    ("failed", "failed", "bad"),
+    ("canceled", "canceled", "mute"),
+    ("batched", "in batches", "run"),
+    ("queued", "waiting", "wait"),
+)
+_WIDE: Final = 1000
+
+
+def job_row(status: JobStatus) -> dict[str, object]:
+    """One job in a list."""
+    found = status.job.requests
+    settled = found.succeeded + found.failed + found.canceled
+    return {
+        "job": status.job,
+        "sentence": look.sentence(status),
+        "segments": segments(found),
+        "settled": settled,
+        "percent": 0 if found.total == 0 else settled * 100 // found.total,
+        "attention": len(status.attention),
+        "next_expiry": status.next_expiry,
+        "batches": look.batches_ended(status),
+    }
+
+
+def segments(counts: RequestCounts) -> list[dict[str, object]]:
+    """The bar of a job, 1000 wide; whatever is not nothing is seen."""
+    parts = [(getattr(counts, name), text, tone) for name, text, tone in _SEGMENTS]
+    total = counts.total
+    found: list[dict[str, object]] = []
+    x = 0.0
+    for number, text, tone in parts:
+        if number:
+            width = max(number * _WIDE / total, 4)
+            found.append({"count": number, "text": text, "tone": tone, "x": round(x, 1), "width": round(width, 1)})
+            x += width
+    return found
+
+
+def state_chips(
+    ask: Ask, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
+) -> list[dict[str, object]]:
+    """The filter by state, as links; states that nothing is in are left out, unless it is the one that is *on*."""
+    shown = [each for each in states if counts[each] or each == on]
+    anew = {"before": None, "above": None}
+    everything = {"text": "all", "count": sum(counts.values()), "on": on is None, "href": ask.link(state=None, **anew)}
+    return [
+        everything,
+        *(
+            {"text": each.value, "count": counts[each], "on": each == on, "href": ask.link(state=each.value, **anew)}
+            for each in shown
+        ),
+    ]

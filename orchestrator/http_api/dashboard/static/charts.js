@@ -1,0 +1,66 @@
+// The two charts of the overview: the last hour from the store, then one point per message of the stream.
+"use strict";
+(() => {
+  const HOUR = 3600;
+  const STEP = 10; // seconds between two stored points
+  let columns = [[], [], [], [], []]; // time, in flight, waiting, settled, failed
+  let charts = [];
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const perMinute = (times, sums) => times.map((at, index) => {
+    let from = index; // over the last half minute, so that a batch that ends at once is no spike
+    while (from > 0 && at - times[from] < 30) from -= 1;
+    const seconds = at - times[from];
+    return seconds > 0 ? Math.max(0, Math.round((sums[index] - sums[from]) * 60 / seconds)) : 0;
+  });
+  const flight = () => [columns[0], columns[1], columns[2]];
+  const rate = () => [columns[0], perMinute(columns[0], columns[3]), perMinute(columns[0], columns[4])];
+
+  const short = (value) => value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1e3 ? `${+(value / 1e3).toFixed(1)}k` : value;
+  const make = (id, names, data) => {
+    const box = document.querySelector(`#${id} .plot`);
+    if (!box) return null;
+    box.replaceChildren();
+    const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const series = names.map(([label, name, fill]) => ({
+      label, stroke: colour(name), width: 1.75, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }),
+      fill: fill ? `${colour(name)}26` : undefined, value: (_, value) => value === null || value === undefined ? "–" : value.toLocaleString("en"),
+    }));
+    const chart = new uPlot({
+      width: box.clientWidth, height: 158, cursor: { y: false, points: { size: 6 } },
+      scales: { x: { range: () => [Date.now() / 1000 - HOUR, Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
+      axes: [{ ...axis, size: 26, values: (_, splits) => splits.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) }, { ...axis, size: 46, values: (_, splits) => splits.map((value) => Number.isInteger(value) ? short(value) : "") }],
+      series: [{ label: "time", value: (_, at) => at ? new Date(at * 1000).toTimeString().slice(0, 8) : "–" }, ...series],
+    }, data(), box);
+    return { chart, data, box };
+  };
+  const draw = () => {
+    charts.forEach((each) => each.chart.destroy());
+    charts = [
+      make("chart-flight", [["in flight", "--f-run", true], ["waiting", "--f-mute", false]], flight),
+      make("chart-rate", [["settled/min", "--f-ok", true], ["failed/min", "--f-bad", false]], rate),
+    ].filter(Boolean);
+  };
+  const refresh = () => charts.forEach((each) => each.chart.setData(each.data()));
+  const add = (point) => {
+    const times = columns[0];
+    const last = times.length - 1;
+    // Points that are closer than the stored ones are one point that moves.
+    if (last > 0 && point[0] - times[last - 1] < STEP) columns.forEach((column, at) => { column[last] = point[at]; });
+    else columns.forEach((column, at) => column.push(point[at]));
+    while (times.length && point[0] - times[0] > HOUR) columns.forEach((column) => column.shift());
+    refresh();
+  };
+  const load = async () => {
+    const answer = await fetch("/chart.json");
+    if (!answer.ok) return;
+    columns = await answer.json();
+    draw();
+  };
+  document.addEventListener("point", (event) => add(JSON.parse(event.detail.data)));
+  document.addEventListener("theme", draw);
+  document.addEventListener("htmx:sse:after:connection", load);
+  addEventListener("resize", () => charts.forEach((each) => each.chart.setSize({ width: each.box.clientWidth, height: 158 })));
+  setInterval(() => document.hidden || refresh(), 5000);
+  load();
+})();
