@@ -12,8 +12,10 @@ from orchestrator.domain.errors import StoreOwned
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.client import Orchestrator
+    from orchestrator.client.link import Link
     from orchestrator.config import Settings
     from orchestrator.ports.commands import Commands, Reader
+    from orchestrator.ports.notices import Noticing
 
 T = TypeVar("T")
 Act = Callable[["Commands", "Reader"], Awaitable[T]]
@@ -42,17 +44,24 @@ def steer(ask: Ask, settings: Settings, act: Act[T], part: Part | None = None) -
     process owns the store and does not answer. part: see `drive`.
     """
     show_log(ask, settings)
-    return drive(lambda: _steer(ask, settings, act), part)
+    return drive(lambda: _steer(ask, settings, lambda link: act(link.commands, link.reader)), part)
 
 
-async def _steer(ask: Ask, settings: Settings, act: Act[T]) -> tuple[T, bool]:
+def steer_notices(ask: Ask, settings: Settings, act: Callable[[Noticing], Awaitable[T]]) -> tuple[T, bool]:
+    """The same for what is asked of notices."""
+    show_log(ask, settings)
+    return drive(lambda: _steer(ask, settings, lambda link: act(link.noticing)))
+
+
+async def _steer(ask: Ask, settings: Settings, act: Callable[[Link], Awaitable[T]]) -> tuple[T, bool]:
+    from orchestrator.client.link import near
     from orchestrator.daemon import open_commands
 
     if not engine_runs(settings):
         try:
             async with open_commands(settings, sandbox=ask.sandbox) as engine:
-                return await act(engine.commands, engine), False
+                return await act(near(engine)), False
         except StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
     async with orchestrator_for(ask) as orc:
-        return await act(orc.link.commands, orc.link.reader), True
+        return await act(orc.link), True

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "cancel": _entry("cancel", _STEER, "Stop a job for good; what has succeeded is kept.", module="steer"),
     "retry": _entry("retry", _STEER, "Queue failed and canceled requests again.", module="steer"),
     "batches": _entry("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
+    "webhooks": _entry("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
     "doctor": _entry("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
     "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
     "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),

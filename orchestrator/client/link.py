@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.ports.commands import Commands, Growing, Health, Reader, Reads
+from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ class Link:
 
     commands: Commands
     growing: Growing
+    noticing: Noticing
     health: Health
     reader: Reader
     bulk: Reader
@@ -63,6 +65,7 @@ def near(engine: Engine) -> Link:
     return Link(
         commands=engine.commands,
         growing=engine.commands,
+        noticing=engine.commands,
         health=engine.health,
         reader=engine,
         bulk=BulkReader(engine.store),

@@ -60,7 +60,13 @@ class RemoteEngine:
     def link(self) -> Link:
         """What handles work through."""
         return Link(
-            commands=self, growing=self, health=self.health, reader=self._reader, bulk=self._reader, engine=None
+            commands=self,
+            growing=self,
+            noticing=self,
+            health=self.health,
+            reader=self._reader,
+            bulk=self._reader,
+            engine=None,
         )
 
     async def identity(self) -> Mapping[str, Any]:
@@ -122,6 +128,15 @@ class RemoteEngine:
     async def disown(self, remote_id: str) -> str:
         """Say that a candidate is not ours."""
         return str((await self._post(f"batches/{quote(remote_id, safe='')}/disown"))["done"])
+
+    async def test_notice(self, url: str | None) -> list[int]:
+        """Send a test to the endpoint *url*, or to each."""
+        sent: list[int] = (await self._post("webhooks/test", {} if url is None else {"url": url}))["sent"]
+        return sent
+
+    async def replay_notice(self, delivery: int) -> None:
+        """Send a notice that is over again."""
+        await self._post(f"webhooks/deliveries/{delivery}/replay")
 
     async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
         """Add requests to an open job."""

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from orchestrator.domain.errors import OrchestratorError, UsageError
 from orchestrator.http_api import dashboard, metrics, problems
 from orchestrator.http_api.answers import problem, problem_response
-from orchestrator.http_api.api import batches, jobs, openapi, service
+from orchestrator.http_api.api import batches, jobs, openapi, service, webhooks
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.version import VERSION
 
@@ -51,7 +51,7 @@ def build_app(services: Services) -> FastAPI:
         },
     )
     app.state.services = services
-    for router in (jobs.api, batches.api, *service.ROUTERS, openapi.api):
+    for router in (jobs.api, batches.api, webhooks.api, *service.ROUTERS, openapi.api):
         app.router.routes.extend(router.routes)
     app.router.routes.extend(metrics.routes(services))
     app.router.routes.extend(dashboard.routes(services))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from orchestrator.domain.looks import Totals
+    from orchestrator.domain.notices import DeliveryState
     from orchestrator.http_api.services import Services
     from orchestrator.observability.metrics import Histogram, Meters
 
@@ -59,16 +60,20 @@ class Facts:
 
     totals: Totals
     attentions: int
+    deliveries: Mapping[DeliveryState, int]
     now: datetime
     store_bytes: int
     wal_bytes: int
 
 
 async def _read(services: Services) -> Facts:
-    totals, attentions = await services.reader.read(lambda reads: (reads.totals(), len(reads.attentions())))
+    totals, attentions, deliveries = await services.reader.read(
+        lambda reads: (reads.totals(), len(reads.attentions()), reads.delivery_counts())
+    )
     return Facts(
         totals=totals,
         attentions=attentions,
+        deliveries=deliveries,
         now=datetime.now(UTC),
         store_bytes=_size(services.identity.db),
         wal_bytes=_size(f"{services.identity.db}-wal"),
@@ -96,6 +101,7 @@ def from_store(facts: Facts) -> Iterator[Metric]:
     yield _gauge("in_doubt_batches", "Batches that the API may or may not have", in_doubt)
     yield _gauge("in_flight_requests", "Requests that the API holds, or may hold", totals.in_flight_requests)
     yield _gauge("attentions", "Matters that a person should look at", facts.attentions)
+    yield _by_state("webhook_deliveries", "Notices of the last 30 days, by state", facts.deliveries)
     yield CounterMetricFamily(f"{PREFIX}resubmitted", "Requests that were sent again", value=totals.resubmitted)
     yield CounterMetricFamily(
         f"{PREFIX}duplicates", "Batches thought void that ran after all", value=totals.duplicates_total

@@ -12,13 +12,14 @@ from orchestrator.domain.packing import Caps
 from orchestrator.http_api.feed import Feed
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.commands import Commands, Growing, Health, Reader
+from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
     from orchestrator.domain.answers import RemoteBatch
     from orchestrator.ports.source import Source
 
 
-class AllCommands(Commands, Growing, Protocol):
+class AllCommands(Commands, Growing, Noticing, Protocol):
     """Everything that a running engine can be asked."""
 
 

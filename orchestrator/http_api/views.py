@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.domain.model import Attention, Job, JobStatus
+    from orchestrator.domain.notices import Delivery, Endpoint
     from orchestrator.ports.source import Problem
 
 _DONE: Final = {"pause": "paused", "resume": "resumed", "cancel": "canceled"}
@@ -51,6 +52,28 @@ def jobs_view(statuses: Iterable[JobStatus]) -> dict[str, object]:
 def problem_view(problem: Problem) -> dict[str, object]:
     """One thing that is wrong with an input."""
     return {"line": problem.line, "field": problem.field, "problem": problem.message, "remedy": problem.remedy}
+
+
+def endpoint_view(endpoint: Endpoint) -> dict[str, object]:
+    """A program that is told by webhook."""
+    return {"url": endpoint.url, "events": list(endpoint.events), "active": endpoint.active}
+
+
+def delivery_view(delivery: Delivery) -> dict[str, object]:
+    """One notice on its way to one endpoint."""
+    return {
+        "id": delivery.id,
+        "url": delivery.url,
+        "event": delivery.event_id,
+        "type": delivery.type,
+        "state": delivery.state.value,
+        "tries": delivery.tries,
+        "created_at": time_text(delivery.created_at),
+        "next_at": time_text(delivery.next_at),
+        "last_at": time_text(delivery.last_at),
+        "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+    }
 
 
 def time_text(at: datetime | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator.domain.notices import DeliveryState
 from orchestrator.domain.states import BatchState, JobState
 
 _Count = Annotated[int, Field(ge=0)]
@@ -149,3 +150,46 @@ class Done(Shape):
     """A sentence of what was done."""
 
     done: str
+
+
+class Endpoint(Shape):
+    """A program that is told by webhook; `active` is false once the settings do not name it any more."""
+
+    url: str
+    events: list[str]
+    active: bool
+
+
+class Endpoints(Shape):
+    """Every endpoint that was ever set."""
+
+    endpoints: list[Endpoint]
+
+
+class Delivery(Shape):
+    """One notice on its way to one endpoint. `event` is null for a test."""
+
+    id: _Count
+    url: str
+    event: int | None
+    type: str
+    state: DeliveryState
+    tries: _Count
+    created_at: datetime
+    next_at: datetime | None
+    last_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+
+
+class Deliveries(Shape):
+    """Notices, the newest first; `next` is the cursor of the page after."""
+
+    deliveries: list[Delivery]
+    next: str | None
+
+
+class Sent(Shape):
+    """The numbers of the deliveries that were made."""
+
+    sent: list[int]

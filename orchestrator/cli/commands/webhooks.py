@@ -1,0 +1,135 @@
+"""`webhooks`: who is told of what happens, and what became of each notice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from orchestrator.cli import words
+from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_banner, show_json
+
+if TYPE_CHECKING:
+    from orchestrator.domain.notices import Delivery
+    from orchestrator.ports.notices import Noticing
+
+EXAMPLES = """
+Endpoints are set in [[webhooks]] of a settings file; `orchestrator config init` writes one with an example.
+
+Examples:
+  orchestrator webhooks ls                     the endpoints and the newest notices
+  orchestrator webhooks ls --state failed      those that were given up
+  orchestrator webhooks test                   send a test to every endpoint
+  orchestrator webhooks replay 17              send notice 17 again, with the same id
+"""
+
+T = TypeVar("T")
+
+_HERE = "orchestrator.cli.commands.webhooks"
+_STATES: Final = ("waiting", "delivered", "failed")
+_LONGEST_WORDS: Final = 60
+
+
+@click.group(
+    "webhooks",
+    cls=LazyGroup,
+    entries={
+        "ls": Entry(module=_HERE, attribute="list_notices", help="Show the endpoints and the newest notices."),
+        "test": Entry(module=_HERE, attribute="test", help="Send a test notice to every endpoint, or to URL."),
+        "replay": Entry(module=_HERE, attribute="replay", help="Send a notice again, as it was."),
+    },
+    examples=EXAMPLES,
+)
+@common
+def webhooks() -> None:
+    """Show, test and repeat the notices to other programs."""
+
+
+@click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("--state", type=click.Choice(_STATES), help="Only notices that are so.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many notices.")
+@common
+@click.pass_obj
+def list_notices(ask: Ask, *, state: str | None, limit: int) -> None:
+    """Show the endpoints and the newest notices."""
+    from orchestrator.cli.reading import reading
+    from orchestrator.domain.notices import DeliveryState
+    from orchestrator.http_api.views import delivery_view, endpoint_view
+
+    with reading(ask) as reads:
+        endpoints = reads.endpoints()
+        found = reads.deliveries(limit=limit, state=None if state is None else DeliveryState(state))
+        sandbox = reads.meta().sandbox
+    if ask.as_json:
+        told = [delivery_view(delivery) for delivery in found]
+        show_json({"endpoints": [endpoint_view(each) for each in endpoints], "deliveries": told, "sandbox": sandbox})
+        return
+    show_banner(ask, sandbox=sandbox)
+    if not endpoints:
+        say(
+            ask,
+            "there are no endpoints; [[webhooks]] in the settings adds one, and the engine reads it at its start",
+        )
+        return
+    for endpoint in endpoints:
+        events = ", ".join(endpoint.events) if endpoint.events else "everything"
+        show(words.plain(f"{endpoint.url}: {events if endpoint.active else 'not in the settings any more'}"))
+    if found:
+        show("")
+        show(words.table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
+
+
+@click.command("test", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("url", required=False)
+@common
+@click.pass_obj
+def test(ask: Ask, url: str | None) -> None:
+    """Send a test notice to every endpoint, or to URL.
+
+    `webhooks ls` shows what became of it.
+    """
+    sent, running = _asked(ask, lambda noticing: noticing.test_notice(url))
+    if ask.as_json:
+        show_json({"sent": sent})
+        return
+    numbers = ", ".join(map(str, sent))
+    say(ask, f"notice {numbers}: {'on its way' if running else 'stored; the next engine sends it'}")
+
+
+@click.command("replay", cls=TeachingCommand, examples=EXAMPLES)
+@click.argument("notice", type=click.IntRange(min=1))
+@common
+@click.pass_obj
+def replay(ask: Ask, notice: int) -> None:
+    """Send a notice again, as it was.
+
+    It has the same id as before, so an endpoint that has it already can tell.
+    """
+    _, running = _asked(ask, lambda noticing: noticing.replay_notice(notice))
+    if ask.as_json:
+        show_json({"replayed": notice})
+        return
+    say(ask, f"notice {notice}: {'on its way again' if running else 'stored; the next engine sends it'}")
+
+
+def _asked(ask: Ask, act: Callable[[Noticing], Awaitable[T]]) -> tuple[T, bool]:
+    from orchestrator.cli.helm import steer_notices
+
+    return steer_notices(ask, ask.settings(), act)
+
+
+def _row(delivery: Delivery) -> tuple[str, ...]:
+    last = delivery.last_error if delivery.last_error is not None else str(delivery.last_status or "")
+    return (
+        str(delivery.id),
+        delivery.type,
+        delivery.state.value,
+        str(delivery.tries),
+        words.span(datetime.now(UTC) - delivery.created_at),
+        delivery.url,
+        words.plain(last.split("\n")[0][:_LONGEST_WORDS]),
+    )
