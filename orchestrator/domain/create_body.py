@@ -27,6 +27,8 @@ _HEAD: Final = re.compile(rb'\s*\{\s*"requests"\s*:\s*\[\s*')
 _HEAD_MAX: Final = 4096
 _SEPARATOR: Final = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
 _PLACEHOLDER: Final = b'[{"custom_id":"","params":{}}'  # stands before a block that begins with a comma
+#: A body may change its style on the way; without its separator for so long, items are looked for one by one.
+_PATIENCE_BYTES: Final = 1 << 20
 _ID_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 
 
@@ -77,6 +79,11 @@ class BodyReader:
         self._searched = 0
         self._broken: ApiError | None = None
         self._wrong: ApiError | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """The body as a whole is refused, whatever its items are."""
+        return self._broken is not None
 
     def feed(self, piece: bytes) -> Iterator[Item]:
         """The items that *piece* completes. Raises ApiError 413 as soon as the body is over the limit."""
@@ -130,8 +137,10 @@ class BodyReader:
         if self._separator is None:
             return
         at = self._buffer.rfind(self._separator, self._searched)
-        if at >= 0:
-            yield from self._cut_carefully() if self._stubborn else self._cut(at + 1)
+        if at >= 0 and not self._stubborn:
+            yield from self._cut(at + 1)
+        elif at >= 0 or len(self._buffer) > _PATIENCE_BYTES:
+            yield from self._cut_carefully()
         self._searched = max(0, len(self._buffer) - len(self._separator))
 
     def _cut(self, end: int) -> Iterator[Item]:

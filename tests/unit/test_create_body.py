@@ -143,3 +143,16 @@ def test_ids_are_not_kept_where_somebody_else_looks_for_repeats() -> None:
     twice = b'{"requests":[{"custom_id":"a","params":{}},{"custom_id":"a","params":{}}]}'
     assert [item.custom_id for item in (*reader.feed(twice), *reader.finish())] == ["a", "a"]
     assert refusal(twice).endswith("Duplicate custom_id found: a")
+
+
+def test_a_body_that_changes_its_style_on_the_way_is_read_in_the_same_memory() -> None:
+    """The separator of the first items may never come again; then items are looked for one by one."""
+    first = b'{"custom_id":"a%d","params":{"t":"%b"}}' % (0, b"x" * 900)
+    rest = [b'{"params":{"t":"%b"}, "custom_id":"b%d"}' % (b"x" * 900, n) for n in range(5000)]
+    content = b'{"requests":[' + b",".join([first, first.replace(b"a0", b"a1"), *rest]) + b"]}"
+    reader = BodyReader(max_requests=None, max_bytes=None, max_held=2_000_000)
+    found = [
+        item.custom_id for start in range(0, len(content), 50_000) for item in reader.feed(content[start:][:50_000])
+    ]
+    found += [item.custom_id for item in reader.finish()]
+    assert found == ["a0", "a1", *(f"b{n}" for n in range(5000))]
