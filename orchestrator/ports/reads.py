@@ -77,6 +77,10 @@ class JobReads(Protocol):
         """The newest *limit* jobs that *where* lets through, older than *before* if given."""
         ...
 
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
+        """The next *limit* jobs after *job*, in the order they were made."""
+        ...
+
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""
         ...

@@ -86,6 +86,10 @@ class JobReader:
         }
         return [to_job(row) for row in named(self._c.execute(SQL["jobs"], values))]
 
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
+        """The next *limit* jobs after *job*, in the order they were made."""
+        return [to_job(row) for row in named(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
+
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""
         return [to_job(row) for row in named(self._c.execute(SQL["unfinished"]))]

@@ -256,6 +256,9 @@ def test_jobs_are_listed_newest_first_in_pages(tmp_path: Path) -> None:
             first = await store.read(lambda reads: reads.jobs(limit=2))
             rest = await store.read(lambda reads: reads.jobs(limit=9, before=first[-1].id))
             assert [job.id for job in (*first, *rest)] == made[::-1]
+            newer = await store.read(lambda reads: reads.newer_jobs(made[1], limit=2))
+            assert [job.id for job in newer] == [made[2], made[3]]
+            assert await store.read(lambda reads: reads.newer_jobs(made[4], limit=2)) == []
 
     asyncio.run(run())
 

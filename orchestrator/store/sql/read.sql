@@ -18,6 +18,9 @@ SELECT * FROM job
    AND (:text IS NULL OR instr(lower(name), lower(:text)) OR instr(lower(public_id), lower(:text)))
  ORDER BY id DESC LIMIT :limit
 
+-- name: newer_jobs
+SELECT * FROM job WHERE id > :id ORDER BY id LIMIT :limit
+
 -- name: sums
 SELECT coalesce(sum(total), 0) AS total, coalesce(sum(queued), 0) AS queued, coalesce(sum(batched), 0) AS batched,
        coalesce(sum(succeeded), 0) AS succeeded, coalesce(sum(failed), 0) AS failed,
