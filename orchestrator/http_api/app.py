@@ -10,11 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, UsageError
-from orchestrator.http_api import dashboard, metrics, problems
-from orchestrator.http_api.answers import problem, problem_response
+from orchestrator.http_api import dashboard, messages, metrics, problems
+from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api import batches, jobs, openapi, service, webhooks
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.version import VERSION
@@ -54,6 +53,7 @@ def build_app(services: Services) -> FastAPI:
     for router in (jobs.api, batches.api, webhooks.api, *service.ROUTERS, openapi.api):
         app.router.routes.extend(router.routes)
     app.router.routes.extend(metrics.routes(services))
+    app.router.routes.extend(messages.routes(services))
     app.router.routes.extend(dashboard.routes(services))
     return app
 
@@ -80,17 +80,8 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
     response = problem(wrong.status_code, document)
     response.headers.update(wrong.headers or {})
     if wrong.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["allow"] = ", ".join(_allowed(request))
+        response.headers["allow"] = ", ".join(allowed(request))
     return response
-
-
-def _allowed(request: Request) -> list[str]:
-    """The methods of all routes of this path; the router knows only those of the first."""
-    allowed: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            allowed |= getattr(route, "methods", None) or set()
-    return sorted(allowed)
 
 
 async def _nobody_listens(_: Request, __: Exception) -> Response:

@@ -1,0 +1,36 @@
+"""The Message Batches API over an engine: the official SDK works by changing its `base_url`; each "batch" is a job.
+
+Owns the API's shapes, ids and refusals for jobs. Must not know how a job is worked on. `routes` is all that the
+application needs of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+
+from orchestrator.http_api.messages.answers import NamedRequests, handlers
+from orchestrator.http_api.messages.endpoints import Endpoints
+
+if TYPE_CHECKING:
+    from orchestrator.http_api.services import Services
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Everything below `/v1`; what is not the API's answers 404 in its form."""
+    ask = Endpoints(services)
+    one = "/messages/batches/{batch_id}"
+    inner = Starlette(
+        routes=[
+            Route("/messages/batches", ask.create, methods=["POST"]),
+            Route("/messages/batches", ask.list, methods=["GET"]),
+            Route(one, ask.retrieve, methods=["GET"]),
+            Route(f"{one}/cancel", ask.cancel, methods=["POST"]),
+            Route(f"{one}/results", ask.results, methods=["GET"]),
+        ],
+        exception_handlers=handlers(),
+    )
+    inner.router.redirect_slashes = False
+    return [Mount("/v1", app=NamedRequests(inner))]

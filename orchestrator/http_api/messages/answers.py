@@ -1,0 +1,113 @@
+"""Answers in the API's own form: objects, refusals, and a `request-id` on each."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+
+from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
+from orchestrator.domain.errors import GuardRefused, KeyReused, NoSuchThing, OrchestratorError, StoreFull, UsageError
+from orchestrator.http_api.answers import allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ID: Final = "request_id"
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class NamedRequests:
+    """*app*, whose requests have an id that each of its answers shows."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request_id = f"req_{secrets.token_hex(12)}"
+        scope["state"] = {**scope.get("state", {}), _ID: request_id}
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["request-id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+def said(content: object, *, headers: Mapping[str, str] | None = None) -> Response:
+    """A success: *content* as JSON."""
+    return Response(_encode(content), media_type="application/json", headers=headers)
+
+
+async def api_error(request: Request, exc: Exception) -> Response:
+    """*exc*, an ApiError, as the API says it."""
+    error = cast("ApiError", exc)
+    body = error.body(request.scope["state"][_ID])
+    return Response(body, error.status, dict(error.headers), media_type="application/json")
+
+
+async def our_error(request: Request, exc: Exception) -> Response:
+    """*exc*, an error of ours, as the nearest of the API's."""
+    return await api_error(request, _nearest(cast("OrchestratorError", exc)))
+
+
+async def wrong_route(request: Request, exc: Exception) -> Response:
+    """A path or a method that there is not."""
+    wrong = cast("HTTPException", exc)
+    if wrong.status_code != 405:
+        return await api_error(request, not_found("Not found"))
+    response = await api_error(request, method_not_allowed())
+    response.headers["allow"] = ", ".join(allowed(request))
+    return response
+
+
+async def nobody_listens(_: Request, __: Exception) -> Response:
+    """The client went away in the middle of its body; what was read of it is discarded already."""
+    return Response(status_code=400)
+
+
+async def bug(request: Request, _: Exception) -> Response:
+    """Starlette raises the error again behind this answer, and the server logs it."""
+    return await api_error(request, _internal())
+
+
+def _nearest(exc: OrchestratorError) -> ApiError:
+    """No cause and no hint: they are for people at this machine, and may name its files."""
+    match exc:
+        case NoSuchThing():
+            return not_found(exc.message)
+        case KeyReused():
+            return ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
+        case GuardRefused() | UsageError():
+            return invalid_request(exc.message)
+        case StoreFull():
+            return ApiError(529, "overloaded_error", "There is no space left to store the request.")
+        case _:
+            return _internal()
+
+
+def _internal() -> ApiError:
+    return ApiError(500, "api_error", "Internal server error")
+
+
+def handlers() -> dict[Any, Any]:
+    """What is said to each kind of error."""
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+
+    return {
+        ApiError: api_error,
+        OrchestratorError: our_error,
+        HTTPException: wrong_route,
+        ClientDisconnect: nobody_listens,
+        Exception: bug,
+    }

@@ -1,0 +1,141 @@
+"""Create: a body of any size becomes a job, once, however often the client sends the same create again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import ClientDisconnect
+
+from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, known_version
+from orchestrator.domain.limits import largest_params
+from orchestrator.domain.model import NewJob
+from orchestrator.domain.naming import is_key
+from orchestrator.domain.states import JobState
+from orchestrator.http_api.api.bodies import blocks_of
+from orchestrator.http_api.messages.source import BodySource, repeated_id
+from orchestrator.ports.commands import Terms
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from orchestrator.domain.model import Job
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.commands import Reader, Reads, TakenIn
+
+SOURCE: Final = "<messages api>"
+#: The SDK tries a create three times, and waits 600 s for each answer; then an upload has to fit in, too.
+_RETRIED_WITHIN: Final = timedelta(hours=2)
+_BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_JOBS_AT_ONCE: Final = 200
+#: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
+_TERMS: Final = Terms(anew=True, max_problems=1)
+
+
+class Creates:
+    """Takes creates in. Their ends come one after the other: a retry sees what the try before it has made."""
+
+    def __init__(self, services: Services) -> None:
+        self._commands = services.commands
+        self._reader = services.reader
+        self._largest = largest_params(services.caps.size_bytes)
+        self._ending = asyncio.Lock()
+
+    async def create(self, request: Request) -> Job:
+        """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
+        attempt = _Attempt(request, _new_job(request), self._reader, self._ending)
+        source = BodySource(blocks_of(request), name=SOURCE, largest_params=self._largest, is_known=attempt.is_known)
+        try:
+            taken = await self._commands.take_in(source, attempt.new, _TERMS)
+        finally:
+            attempt.close()
+        job = attempt.found if taken.job is None else taken.job
+        if job is None:
+            raise _refusal(taken, source)
+        return job
+
+
+class _Attempt:
+    """One try of a create, from its first byte to its answer."""
+
+    def __init__(self, request: Request, new: NewJob, reader: Reader, ending: asyncio.Lock) -> None:
+        self.new = new
+        self.found: Job | None = None
+        self._request = request
+        self._reader = reader
+        self._ending = ending
+        self._is_ending = False
+
+    async def is_known(self, content_hash: str) -> bool:
+        """The body is whole: whether it is the job of an earlier try. Until `close` no other create ends.
+
+        A client that is gone already sends the same again, or does not care: its create is let go, else a try that
+        came late could be a second job beside its own retry's.
+        """
+        await self._ending.acquire()
+        self._is_ending = True
+        if await self._request.is_disconnected():
+            raise ClientDisconnect
+        if self.new.key is None and _is_retry(self._request):
+            since = datetime.now(UTC) - _RETRIED_WITHIN
+            self.found = await self._reader.read(partial(_made_before, self.new, content_hash, since))
+        return self.found is not None
+
+    def close(self) -> None:
+        """The create is stored, or never will be."""
+        if self._is_ending:
+            self._ending.release()
+
+
+def _new_job(request: Request) -> NewJob:
+    headers = request.headers
+    betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
+    for beta in sorted(betas):
+        if _BETA.fullmatch(beta) is None:
+            raise invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
+    key = headers.get("idempotency-key")
+    if key is not None and not is_key(key):
+        raise invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
+    return NewJob(
+        name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        source=SOURCE,
+        api_version=known_version(headers.get("anthropic-version")),
+        betas=tuple(sorted(betas)),
+        key=key,
+    )
+
+
+def _is_retry(request: Request) -> bool:
+    """The SDK counts its own retries; there is nothing else by which they could be told from a second create."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    return count.isascii() and count.isdigit() and int(count[:4]) > 0
+
+
+def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) -> Job | None:
+    """The newest job that was made here of the same body since *since*."""
+    page = reads.jobs(limit=_JOBS_AT_ONCE)
+    while page:
+        for job in page:
+            if job.created_at < since:
+                return None
+            if _is_same(job, new, content_hash):
+                return job
+        page = reads.jobs(limit=_JOBS_AT_ONCE, before=page[-1].id)
+    return None
+
+
+def _is_same(job: Job, new: NewJob, content_hash: str) -> bool:
+    made_here = job.source == SOURCE and job.state is not JobState.IMPORTING and job.purged_at is None
+    sent = (job.content_hash, job.api_version, job.betas)
+    return made_here and sent == (content_hash, new.api_version, new.betas)
+
+
+def _refusal(taken: TakenIn, source: BodySource) -> ApiError:
+    """Why nothing was stored: what is wrong with the first request that is wrong."""
+    repeated = repeated_id(taken.problems[0]) if taken.problems else None
+    if repeated is not None:
+        return duplicate_id(repeated)
+    return ApiError(500, "api_error", "Internal server error") if source.refusal is None else source.refusal

@@ -1,0 +1,161 @@
+"""The endpoints of the Message Batches API, each over one question to the engine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from orchestrator.domain.batches_api import (
+    BatchPage,
+    MessageBatchObject,
+    batch_not_found,
+    check_page,
+    known_version,
+    no_results,
+    page_limit,
+)
+from orchestrator.domain.ids import JobId
+from orchestrator.http_api.messages.answers import said
+from orchestrator.http_api.messages.creating import Creates
+from orchestrator.http_api.messages.ids import BatchIds
+from orchestrator.http_api.messages.results import results_answer
+from orchestrator.http_api.messages.views import Frame, batch_view, has_results, is_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from orchestrator.domain.model import Job
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.commands import Reads
+
+#: What live captures (2026-09) show on a batch that still runs.
+_PAUSE: Final = {"retry-after": "10"}
+_JOBS_AT_ONCE: Final = 200
+
+
+class Endpoints:
+    """One method per endpoint; each raises ApiError for what the API refuses."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._commands = services.commands
+        self._reader = services.reader
+        self._ids = BatchIds(services.identity.lineage)
+        self._creates = Creates(services)
+
+    async def create(self, request: Request) -> Response:
+        """`POST /v1/messages/batches`."""
+        job = await self._creates.create(request)
+        return said(await self._view(request, job.id))
+
+    async def retrieve(self, request: Request) -> Response:
+        """`GET /v1/messages/batches/{id}`."""
+        view = await self._view(request, (await self._asked_for(request)).id)
+        return said(view, headers=None if view.processing_status == "ended" else _PAUSE)
+
+    async def list(self, request: Request) -> Response:
+        """`GET /v1/messages/batches`."""
+        known_version(request.headers.get("anthropic-version"))
+        query = request.query_params
+        before, after, limit = query.get("before_id"), query.get("after_id"), page_limit(query.get("limit"))
+        check_page(before, after, limit)
+        cut = _older if before is None else _newer
+        cursor = after if before is None else before
+        start = None if cursor is None else (self._job_of(cursor), cursor)
+        frame = partial(self._frame, request)
+        return said(await self._reader.read(lambda reads: _page(cut(start, limit, reads), reads, frame)))
+
+    async def cancel(self, request: Request) -> Response:
+        """`POST /v1/messages/batches/{id}/cancel`. Of a batch that has ended: the batch.
+
+        The answer is the batch as the cancel found it, canceling: with nothing at the API it may be over by now.
+        """
+        job = await self._asked_for(request)
+        before = await self._view(request, job.id)
+        if not await self._commands.cancel(job.id):
+            return said(await self._view(request, job.id))
+        after = await self._view(request, job.id)
+        canceling = msgspec.structs.replace(
+            before, processing_status="canceling", cancel_initiated_at=after.cancel_initiated_at
+        )
+        return said(canceling)
+
+    async def results(self, request: Request) -> Response:
+        """`GET /v1/messages/batches/{id}/results`."""
+        job = await self._asked_for(request)
+        if not has_results(job):
+            raise no_results(self._ids.of(job.id))
+        return await results_answer(request, self._services.bulk, job.id)
+
+    async def _asked_for(self, request: Request) -> Job:
+        """The job behind the id in the path. Raises ApiError 404."""
+        known_version(request.headers.get("anthropic-version"))
+        batch_id: str = request.path_params["batch_id"]
+        return await self._reader.read(partial(_shown, (self._job_of(batch_id), batch_id)))
+
+    def _job_of(self, batch_id: str) -> JobId:
+        job = self._ids.job(batch_id)
+        if job is None:
+            raise batch_not_found(batch_id)
+        return job
+
+    async def _view(self, request: Request, job: JobId) -> MessageBatchObject:
+        frame = self._frame(request, job)
+        return await self._reader.read(lambda reads: batch_view(reads.get(job), reads, frame))
+
+    def _frame(self, request: Request, job: JobId) -> Frame:
+        return Frame(
+            batch_id=self._ids.of(job),
+            base_url=f"{request.url.scheme}://{request.headers.get('host', 'localhost')}",
+            max_attempts=self._services.settings.retry.max_attempts,
+            now=datetime.now(UTC),
+        )
+
+
+#: A job by its number and its public id.
+_Place = tuple[JobId, str]
+
+
+def _shown(place: _Place, reads: Reads) -> Job:
+    """The job at *place*. Raises ApiError 404."""
+    found = reads.newer_jobs(JobId(place[0] - 1), limit=1)
+    if not found or found[0].id != place[0] or not is_shown(found[0]):
+        raise batch_not_found(place[1])
+    return found[0]
+
+
+def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], bool]:
+    """The newest jobs older than *after*, and whether there are more."""
+    found: list[Job] = []
+    before = None if after is None else _shown(after, reads).id
+    while page := reads.jobs(limit=_JOBS_AT_ONCE, before=before):
+        found += filter(is_shown, page)
+        if len(found) > limit:
+            break
+        before = page[-1].id
+    return found[:limit], len(found) > limit
+
+
+def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], bool]:
+    """The jobs just newer than *before*, the newest first, and whether there are more in that direction."""
+    found: list[Job] = []
+    above = JobId(0) if before is None else _shown(before, reads).id
+    while page := reads.newer_jobs(above, limit=_JOBS_AT_ONCE):
+        found += filter(is_shown, page)
+        if len(found) > limit:
+            break
+        above = page[-1].id
+    return found[:limit][::-1], len(found) > limit
+
+
+def _page(cut: tuple[list[Job], bool], reads: Reads, frame: Callable[[JobId], Frame]) -> BatchPage:
+    jobs, more = cut
+    views = [batch_view(job, reads, frame(job.id)) for job in jobs]
+    first, last = (views[0].id, views[-1].id) if views else (None, None)
+    return BatchPage(data=views, has_more=more, first_id=first, last_id=last)

@@ -1,0 +1,125 @@
+"""The body of a create as a `Source`: its requests as they arrive, or the API's own refusal of the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.batches_api import ApiError, too_large
+from orchestrator.domain.create_body import BodyReader
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+    from orchestrator.domain.create_body import Item
+
+#: How much is read between two turns of the event loop.
+_SLICE_BYTES: Final = 128 * 1024
+#: What a `Source` may give at once. Source: `ports.source.Source.chunks`.
+_CHUNK_ITEMS: Final = 2_000
+_CHUNK_BYTES: Final = 4 << 20
+#: Around the params of one request there may be whitespace, and a piece of the next.
+_FRAME_BYTES: Final = 1 << 20
+_ID_IN_RAW: Final = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]+)"')
+
+
+class BodySource:
+    """A `Source` out of a body that arrives in *blocks*; holds one request and one block at most.
+
+    *largest_params*: what one request may weigh. *is_known* is asked at the end of a body that is right, with its hash:
+    True means that it is a job already, and nothing of it may be taken.
+    """
+
+    def __init__(
+        self,
+        blocks: AsyncIterator[bytes],
+        *,
+        name: str,
+        largest_params: int,
+        is_known: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self.refusal: ApiError | None = None
+        self.size_bytes = 0
+        self._blocks = blocks
+        self._name = name
+        self._largest = largest_params
+        self._is_known = is_known
+        self._reader = BodyReader(
+            max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
+        )
+        self._digest = hashlib.sha256()
+        self._given = 0
+        self._ended = False
+        self._items: list[InputLine | Problem] = []
+        self._bytes = 0
+
+    @property
+    def name(self) -> str:
+        """What stands before ":line"; nobody sees it here."""
+        return self._name
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the body. Raises RuntimeError before its end."""
+        if not self._ended:
+            raise RuntimeError("the body was not read to its end")
+        return self._digest.hexdigest()
+
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+        """The requests in order; at the end the one problem of a body that is refused or known."""
+        async for block in self._blocks:
+            for start in range(0, len(block), _SLICE_BYTES):
+                piece = block[start : start + _SLICE_BYTES]
+                self._digest.update(piece)
+                self.size_bytes += len(piece)
+                for full in self._gather(self._reader.feed(piece)):
+                    yield full
+                await asyncio.sleep(0)
+        for last in self._finish():
+            yield last
+        if self.refusal is None and await self._is_known(self.content_hash):
+            yield [_problem(0)]
+
+    def _finish(self) -> Iterator[list[InputLine | Problem]]:
+        try:
+            yield from self._gather(self._reader.finish())
+        except ApiError as refusal:
+            self._refuse(refusal, line=0 if self._reader.is_broken else self._given + 1)
+        self._ended = True
+        if self._items:
+            yield self._items
+
+    def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | Problem]]:
+        """Whole chunks out of *items*; what does not fill one waits for more."""
+        for item in items:
+            params = bytes(item.params)
+            if len(params) > self._largest:
+                self._refuse(too_large(), line=0)
+            if self.refusal is not None:
+                continue
+            if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + len(params) > _CHUNK_BYTES):
+                full, self._items, self._bytes = self._items, [], 0
+                yield full
+            self._given += 1
+            self._items.append(InputLine(self._given, item.custom_id, params))
+            self._bytes += len(params)
+
+    def _refuse(self, refusal: ApiError, *, line: int) -> None:
+        """The first refusal stands; the rest of the body is read, as the API reads it, and let go."""
+        if self.refusal is None:
+            self.refusal = refusal
+            self._items.append(_problem(line))
+
+
+def repeated_id(problem: Problem) -> str | None:
+    """The custom_id that *problem* says comes twice, out of the request it shows; None: it says something else."""
+    found = _ID_IN_RAW.match(problem.raw)
+    return None if found is None else found[1].decode()
+
+
+def _problem(line: int) -> Problem:
+    """Nothing of the body may be taken. What is said about it is `refusal`: the words are the API's."""
+    return Problem(line=line, field="", message="the create is refused", remedy="", raw=b"")
