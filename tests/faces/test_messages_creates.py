@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import httpx2
-from faces.client_world import SLOW
+from faces.client_world import OWNER, SLOW, line_of, running, short_runtime_folder
 from faces.messages_world import Served, ended, polled, requests, served
 
+from orchestrator.config import default_socket_path
 from orchestrator.domain.states import JobState
 
 VERSION = {"anthropic-version": "2026-10-21"}
@@ -155,3 +159,33 @@ def test_a_request_that_fits_no_batch_is_too_large(tmp_path: Path) -> None:
             answer = create(world, json.dumps({"requests": body}).encode())
             assert (answer.status_code, answer.json()["error"]["type"]) == (413, "request_too_large")
         assert world.jobs() == []
+
+
+def test_a_daemon_that_is_killed_before_its_answer_arrives_has_made_one_batch(tmp_path: Path) -> None:
+    """What was stored is found again by the SDK's retry, whatever process answers it."""
+    database = tmp_path / "x.db"
+    owners: list[subprocess.Popen[str]] = []
+
+    class KilledOnce(httpx2.HTTPTransport):
+        """The daemon dies when it has answered for the first time, and another takes its place."""
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            response = super().handle_request(request)
+            if len(owners) > 1:
+                return response
+            response.close()
+            owners[0].kill()
+            owners[0].wait()
+            owners.append(stack.enter_context(running(OWNER, database, 0.01)))
+            assert line_of(owners[1]) == "open"
+            raise httpx2.ReadError("killed", request=request)
+
+    with short_runtime_folder(), ExitStack() as stack:
+        owners.append(stack.enter_context(running(OWNER, database, 0.01)))
+        assert line_of(owners[0]) == "open"
+        network = KilledOnce(uds=str(default_socket_path(database, os.environ)))
+        http = stack.enter_context(httpx2.Client(transport=network))
+        client = anthropic.Anthropic(base_url="http://daemon", api_key="any", http_client=http)
+        made = client.messages.batches.create(requests=requests(3))
+        assert len(owners) == 2
+        assert [one.id for one in client.messages.batches.list()] == [made.id]
