@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
 from orchestrator.domain.answers import RemoteBatch
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from orchestrator.http_api.feed import Feed
     from orchestrator.http_api.services import Services, SourceOpener
+    from orchestrator.http_api.tcp import Listening
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
 
@@ -124,11 +125,17 @@ class _Bulk:
 
 @asynccontextmanager
 async def running_engine(
-    settings: Settings, *, sandbox: bool, keep_probing: bool = False, around: Surroundings | None = None
+    settings: Settings,
+    *,
+    sandbox: bool,
+    keep_probing: bool = False,
+    tcp: Listening | None = None,
+    around: Surroundings | None = None,
 ) -> AsyncIterator[Engine]:
     """Own the store, recover, and run every stage and the socket until the block ends.
 
-    Raises StoreOwned if another process owns the store. A core task that fails ends the block, and its error rises.
+    tcp: where it listens beside the socket. Raises StoreOwned if another process owns the store. A core task that
+    fails ends the block, and its error rises.
     """
     chosen = Surroundings() if around is None else around
     async with AsyncExitStack() as stack:
@@ -143,7 +150,7 @@ async def running_engine(
                 if keep_probing:
                     group.create_task(engine.meters.watch_loop(stop), name="loop.lag")
                 if chosen.listens:
-                    await _listen(group, engine, stop)
+                    await _listen(group, engine, tcp, stop)
                 try:
                     yield engine
                 finally:
@@ -354,17 +361,29 @@ def _stream_opener(settings: Settings) -> SourceOpener:
     return opener
 
 
-async def _listen(group: asyncio.TaskGroup, engine: Engine, stop: asyncio.Event) -> None:
-    """Serve the socket as one more core task; returns when it accepts connections."""
+async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | None, stop: asyncio.Event) -> None:
+    """Serve the socket, and *tcp* if there is one, as core tasks; returns when they accept connections."""
     from orchestrator.http_api.lazy import LazyApp
-    from orchestrator.http_api.server import serve_socket
+    from orchestrator.http_api.unix_socket import serve_socket
 
     services = await _services(engine, stop)
     feed = group.create_task(services.feed.run(), name="feed")
-    listening = asyncio.Event()
-    path = default_socket_path(engine.path, os.environ)
-    server = group.create_task(serve_socket(LazyApp(services), path, ready=listening.set, stop=stop), name="socket")
     group.create_task(_end_feed(services.feed, feed, stop), name="feed.end")
+    app, path = LazyApp(services), default_socket_path(engine.path, os.environ)
+    await _until_ready(group, "socket", lambda ready: serve_socket(app, path, ready=ready, stop=stop))
+    if tcp is not None:
+        from orchestrator.http_api.tcp import serve_tcp
+
+        server = engine.settings.server
+        await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
+
+
+async def _until_ready(
+    group: asyncio.TaskGroup, name: str, serve: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+) -> None:
+    """Start a server as a task of *group*; returns when it accepts connections, or has failed."""
+    listening = asyncio.Event()
+    server = group.create_task(serve(listening.set), name=name)
     waiting = asyncio.ensure_future(listening.wait())
     await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

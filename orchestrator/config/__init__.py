@@ -9,6 +9,7 @@ from orchestrator.config.loading import Settings, Shown, effective, load_setting
 from orchestrator.config.paths import PROJECT_FILE, default_socket_path, user_config_file
 from orchestrator.config.sections import (
     DEFAULT_API_VERSION,
+    DEFAULT_LISTEN,
     KEYS,
     ApiSection,
     BatchingSection,
@@ -19,11 +20,12 @@ from orchestrator.config.sections import (
     SandboxSection,
     ServerSection,
 )
-from orchestrator.config.values import format_duration, format_size, parse_duration, parse_size
+from orchestrator.config.values import format_duration, format_size, parse_address, parse_duration, parse_size
 from orchestrator.config.webhooks import WebhookSection
 
 __all__ = [
     "DEFAULT_API_VERSION",
+    "DEFAULT_LISTEN",
     "KEYS",
     "PROJECT_FILE",
     "ApiSection",
@@ -42,6 +44,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "load_settings",
+    "parse_address",
     "parse_duration",
     "parse_size",
     "render_example",

@@ -19,6 +19,8 @@ DEFAULT_API_VERSION: Final = "2026-10-21"
 #: `[database] path` when nothing is set, below the folder for data, and its twin for sandbox mode.
 DEFAULT_DATABASE: Final = Path("orchestrator", "orchestrator.db")
 SANDBOX_DATABASE: Final = Path("orchestrator", "sandbox.db")
+#: `[server] listen` when nothing is set.
+DEFAULT_LISTEN: Final = "127.0.0.1:8787"
 
 META: Final = "orchestrator.setting"
 
@@ -191,36 +193,44 @@ class RetrySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """`[server]`: the HTTP API on TCP. These settings are checked, but nothing uses them in this version."""
+    """`[server]`: the HTTP API and the dashboard of `serve`, on TCP."""
 
-    listen: str | None = field(
-        default=None,
+    listen: str = field(
+        default=DEFAULT_LISTEN,
         metadata=means(
-            values.text('an address such as "127.0.0.1:8787"'),
-            "The address that the daemon's HTTP API listens on.",
-            unset="it does not listen on TCP",
-            example='"127.0.0.1:8787"',
-            is_used=False,
+            values.address(),
+            "The address that `serve` listens on; port 0 takes any that is free, an empty text none at all.\n"
+            "One that others can reach needs a token_file. The default gives way to a free port if it is taken.",
         ),
     )
     token_file: Path | None = field(
         default=None,
         metadata=means(
             values.path(),
-            "A file that holds the token which callers must show.",
-            unset="none",
+            "A file that holds the token which callers must show, readable by you alone (mode 0600).\n"
+            "`orchestrator service token FILE` makes one.",
+            unset="no token is asked for, and only this machine can connect",
             example='"~/.config/orchestrator/token"',
-            is_used=False,
         ),
     )
     allowed_hosts: tuple[str, ...] = field(
         default=(),
         metadata=means(
             values.texts('a list of host names such as ["localhost"]'),
-            "Host names that callers may use for this server, beside the address it listens on.",
-            example='["localhost"]',
-            is_used=False,
+            "Host names that callers may use for this server, beside the address it listens on: those of a proxy.",
+            example='["batches.example.com"]',
         ),
+    )
+    max_connections: int = field(
+        default=512,
+        metadata=means(
+            values.whole_number(8, 100_000),
+            "The most connections at once; past that the one that waits longest without a request is closed.",
+        ),
+    )
+    max_body: int = field(
+        default=10_000_000_000,
+        metadata=means(values.size(1_000_000_000_000), "The most bytes that one upload may have, as they arrive."),
     )
 
 

@@ -102,6 +102,16 @@ def format_duration(duration: timedelta) -> str:
     return text
 
 
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:8787", "localhost:0" or "[::1]:8787". Raises ValueError."""
+    host, separator, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not separator or not host or not is_port or any(c.isspace() or c in "/@[]" for c in host):
+        raise ValueError(f"{text!r} is not an address")
+    return host, int(port)
+
+
 def parse_size(text: str) -> int:
     """Bytes that *text* says: "250MB" and "64KB" are decimal, "64KiB" is binary, "1000" is bytes. Raises ValueError."""
     if text.isascii() and text.isdigit():
@@ -210,6 +220,18 @@ def texts(expected: str) -> Kind:
         return msgspec.convert(value, tuple[Annotated[str, msgspec.Meta(min_length=1)], ...])
 
     return Kind(expected=expected, read=read)
+
+
+def address() -> Kind:
+    """HOST:PORT, or the empty text for none."""
+
+    def read(value: object, _: Source) -> object:
+        text_ = msgspec.convert(value, str)
+        if text_:
+            parse_address(text_)
+        return text_
+
+    return Kind(expected='an address such as "127.0.0.1:8787", or "" for none', read=read)
 
 
 def url() -> Kind:

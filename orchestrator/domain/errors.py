@@ -2,7 +2,9 @@
 
 OrchestratorError                     exit
 ├── UsageError                         2   the command line or a setting is wrong
-│   └── InputError                     2   the input file is wrong; nothing was stored or sent
+│   ├── InputError                     2   the input file is wrong; nothing was stored or sent
+│   ├── BodyTooLarge                   2   what came over HTTP is more than is taken
+│   └── BodyTooSlow                    2   what comes over HTTP does not come on
 ├── OutputError                        2   the results cannot be written where they were asked for
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
 ├── NoSuchThing                        4   no such job, batch or request
@@ -45,6 +47,14 @@ class UsageError(OrchestratorError):
 
 class InputError(UsageError):
     """The input file is wrong; nothing was stored or sent."""
+
+
+class BodyTooLarge(UsageError):
+    """The body of a request over HTTP is larger than the server takes."""
+
+
+class BodyTooSlow(UsageError):
+    """The body of a request over HTTP does not come on."""
 
 
 class OutputError(OrchestratorError):

@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
     GuardRefused,
     InputError,
     KeyReused,
@@ -41,6 +43,8 @@ class _Kind:
 _KINDS: Final = MappingProxyType(
     {
         "input-error": _Kind(error=InputError, status=422),
+        "body-too-large": _Kind(error=BodyTooLarge, status=413),
+        "body-too-slow": _Kind(error=BodyTooSlow, status=408),
         "usage-error": _Kind(error=UsageError, status=400),
         "output-error": _Kind(error=OutputError, status=500),
         "needs-person": _Kind(error=NeedsPerson, status=409),

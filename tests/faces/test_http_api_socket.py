@@ -19,7 +19,7 @@ from faces.client_world import QUICK, SLOW, requests, settings, short_runtime_fo
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.errors import StoreError, UsageError
-from orchestrator.http_api.server import listen
+from orchestrator.http_api.unix_socket import listen
 
 LINES = "".join(json.dumps(request) + "\n" for request in requests(5)).encode()
 

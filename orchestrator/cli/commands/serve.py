@@ -10,7 +10,7 @@ from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, common
-from orchestrator.cli.out import say, say_banner
+from orchestrator.cli.out import say, say_banner, show_json
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
 from orchestrator.domain.errors import StoreOwned
@@ -19,10 +19,16 @@ EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
 A job that was paused for the account's sake goes on by itself once the account works again.
 
+It listens on [server] listen for the dashboard, the REST API (/api/v1) and the Message Batches API (/v1), and on a
+socket beside the store for the commands of the same user. An address that others can reach needs a token.
+
 Examples:
   orchestrator serve                         until Ctrl-C or SIGTERM; both end it with exit code 0
+  orchestrator serve --sandbox --open        try it: no key, no cost; the dashboard opens in the browser
+  orchestrator serve --listen 127.0.0.1:0    any free port; it is printed
+  orchestrator serve --listen ""             not on TCP at all
   orchestrator serve 2>> orchestrator.log    the log goes to stderr, as JSON when that is no terminal
-  systemd: Type=notify, WatchdogSec=60, ExecStart=/usr/local/bin/orchestrator serve, Restart=always
+  orchestrator service print                 a unit file for systemd
 """
 
 
@@ -30,34 +36,53 @@ _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestr
 
 
 @click.command("serve", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("--listen", metavar="HOST:PORT", help="Listen there.  [env: ORCHESTRATOR_SERVER__LISTEN]")
+@click.option("--token-file", metavar="FILE", help="Ask for the token in FILE.  [env: ORCHESTRATOR_SERVER__TOKEN_FILE]")
+@click.option("--open", "opens", is_flag=True, help="Open the dashboard in the browser.")
 @common
 @click.pass_obj
-def serve(ask: Ask) -> None:
+def serve(ask: Ask, listen: str | None, token_file: str | None, *, opens: bool) -> None:
     """Run the engine for every job until it is stopped."""
     from orchestrator.observability.logs import configure_logging
 
-    settings = ask.settings()
+    settings = ask.settings({"server.listen": listen, "server.token_file": token_file})
     level = "debug" if ask.verbose else "error" if ask.quiet else settings.log.level
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
     say_banner(ask, sandbox=ask.sandbox)
     try:
-        drive(lambda: _serve(ask, settings))
+        drive(lambda: _serve(ask, settings, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
         say(ask, "the engine has stopped; everything is stored")
 
 
-async def _serve(ask: Ask, settings: Settings) -> None:
+async def _serve(ask: Ask, settings: Settings, *, opens: bool) -> None:
     """The engine until this is cancelled; the error of a core task that fails rises out of here."""
     from orchestrator.daemon import running_engine
+    from orchestrator.http_api.tcp import listen
 
     systemd = notifier()
-    async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True) as engine:
+    tcp = listen(settings.server)
+    async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
+        url = None if tcp is None else tcp.url
         say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
+        if url is not None:
+            say(ask, f"dashboard and API: {url}")
+        if ask.as_json:
+            show_json({"database": str(engine.path), "url": url, "sandbox": ask.sandbox})
         systemd.tell(READY)
+        if opens and url is not None:
+            await asyncio.to_thread(_open, url)
         try:
             await systemd.stay_alive()
             await asyncio.Event().wait()
         finally:
             systemd.tell(STOPPING)
+
+
+def _open(url: str) -> None:
+    """Show *url* in the browser, if there is one; its address was printed."""
+    import webbrowser
+
+    webbrowser.open(url)

@@ -1,0 +1,153 @@
+"""Who may ask over TCP: which names this server answers to, where a page may come from, and the token."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+#: A page of another site cannot read our answers, but with these it could change something.
+_UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-])(?::(\d{1,5}))?", re.ASCII)
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+#: Whether the process lives is no secret, and who restarts it may not have the token.
+_OPEN: Final = frozenset({"/livez"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a request is not let in."""
+
+    status: HTTPStatus
+    slug: str
+    title: str
+    hint: str
+
+
+_WRONG_HOST: Final = Refusal(
+    status=HTTPStatus.MISDIRECTED_REQUEST,
+    slug="wrong-host",
+    title="this server does not answer to that name",
+    hint="[server] allowed_hosts lists further names; a request needs exactly one Host header",
+)
+_WRONG_ORIGIN: Final = Refusal(
+    status=HTTPStatus.FORBIDDEN,
+    slug="wrong-origin",
+    title="pages of other sites may not ask here",
+    hint="open the dashboard by the same address that it is served at",
+)
+#: The same words whatever is wrong with the token: whoever guesses learns nothing.
+_NO_TOKEN: Final = Refusal(
+    status=HTTPStatus.UNAUTHORIZED,
+    slug="unauthorized",
+    title="this server asks for its token",
+    hint="send it as `Authorization: Bearer TOKEN`; a browser asks for it as the password of any user",
+)
+
+
+def digest_of(token: str) -> bytes:
+    """What is kept of a token, and compared in constant time."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Access:
+    """The rules for one TCP address. `token` (a digest) and `allowed_hosts` may be replaced while it serves."""
+
+    def __init__(self, host: str, port: int, *, allowed_hosts: Sequence[str], token: bytes | None) -> None:
+        self._host = host
+        self._port = port
+        self.allowed_hosts = tuple(allowed_hosts)
+        self.token = token
+
+    def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
+        """Why this request is not let in; None if it is. The checks come in this order: host, origin, token."""
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._answers_to(hosts[0]):
+            return _WRONG_HOST
+        if not _is_own_page(method, headers, hosts[0]):
+            return _WRONG_ORIGIN
+        if self.token is not None and path not in _OPEN and not _shows(self.token, headers):
+            return _NO_TOKEN
+        return None
+
+    def _answers_to(self, raw: bytes) -> bool:
+        """True if *raw*, a Host header, is one of our names, with our port if it has one."""
+        found = _AUTHORITY.fullmatch(raw.decode("latin-1").lower())
+        if found is None:
+            return False
+        name, port = found.groups()
+        allowed = {each.lower() for each in self.allowed_hosts}
+        if name in allowed or found.group() in allowed:  # behind a proxy the port is the proxy's
+            return True
+        return name in self._own_names() and port in (None, str(self._port))
+
+    def _own_names(self) -> Sequence[str]:
+        own = f"[{self._host}]" if ":" in self._host else self._host.lower()
+        return (own, *_LOOPBACK_NAMES) if is_loopback(self._host) else (own,)
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address, or the name, that only this machine reaches."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_own_page(method: str, headers: Headers, host: bytes) -> bool:
+    """True unless a browser says that a page of another site asks: then it may not even read."""
+    origins = [value for name, value in headers if name == b"origin"]
+    own = host.decode("latin-1").lower()
+    if any(_authority_of(origin) != _with_port(own, _scheme_of(origin)) for origin in origins):
+        return False
+    sites = [value for name, value in headers if name == b"sec-fetch-site"]
+    return method not in _UNSAFE or all(site in (b"same-origin", b"none") for site in sites)
+
+
+def _scheme_of(origin: bytes) -> str:
+    return origin.decode("latin-1").lower().partition("://")[0]
+
+
+def _authority_of(origin: bytes) -> str | None:
+    """host:port of an Origin header; None for `null` and whatever else is no origin."""
+    scheme, separator, authority = origin.decode("latin-1").lower().partition("://")
+    return _with_port(authority, scheme) if separator and scheme in _DEFAULT_PORTS else None
+
+
+def _with_port(authority: str, scheme: str) -> str:
+    """*authority* with the scheme's port where it names none."""
+    has_port = ":" in authority.rpartition("]")[2]
+    return authority if has_port else f"{authority}:{_DEFAULT_PORTS.get(scheme, 0)}"
+
+
+def _shows(token: bytes, headers: Headers) -> bool:
+    """True if the request shows the token. Every candidate is compared, each in constant time."""
+    shown = [hmac.compare_digest(token, hashlib.sha256(each).digest()) for each in _candidates(headers)]
+    return any(shown)
+
+
+def _candidates(headers: Headers) -> Iterator[bytes]:
+    """Where a token may stand: Bearer, the SDK's own header, and the password of Basic, which browsers ask for."""
+    for name, value in headers:
+        scheme, _, rest = value.partition(b" ")
+        if name == b"x-api-key":
+            yield value
+        elif name == b"authorization" and scheme.lower() == b"bearer":
+            yield rest.strip()
+        elif name == b"authorization" and scheme.lower() == b"basic":
+            try:
+                yield base64.b64decode(rest.strip(), validate=True).partition(b":")[2]
+            except binascii.Error:
+                continue

@@ -1,0 +1,84 @@
+"""How long and how large a body may be. Time counts only while we wait for the client, never while it waits for us."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope
+
+_UPLOADS: Final = re.compile(r"/api/v1/(jobs|check|jobs/[^/]+/requests)|/v1/messages/batches|/new", re.ASCII)
+_HINT: Final = "requests go to POST /api/v1/jobs as application/x-ndjson, of any size"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLimits:
+    """small_bytes, small_s: a whole body that is no upload. upload_bytes: an upload.
+
+    An upload brings at least `pace_bytes` in every `pace_s` seconds that we wait for it.
+    """
+
+    small_bytes: int = 1 << 20
+    small_s: float = 10.0
+    upload_bytes: int = 10_000_000_000
+    pace_bytes: int = 1024
+    pace_s: float = 10.0
+
+
+def is_upload(method: str, path: str) -> bool:
+    """True for the routes that take requests as a stream."""
+    return method == "POST" and _UPLOADS.fullmatch(path) is not None
+
+
+class Body:
+    """The body of one request, as its application receives it."""
+
+    def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits) -> None:
+        self._receive = receive
+        self._is_upload = is_upload(scope["method"], scope["path"])
+        self._most = limits.upload_bytes if self._is_upload else limits.small_bytes
+        self._window_s = limits.pace_s if self._is_upload else limits.small_s
+        self._pace_bytes = limits.pace_bytes
+        self._left_s = self._window_s
+        self._in_window = 0
+        self._received = 0
+        self.is_whole = False
+
+    def check_length(self, declared: bytes | None) -> None:
+        """Raise BodyTooLarge for a Content-Length over the cap, before anything is read."""
+        if declared is not None and (not declared.isdigit() or len(declared) > 19 or int(declared) > self._most):
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """The next piece. Raises BodyTooSlow, BodyTooLarge."""
+        if self.is_whole:  # what still comes is the end of the connection, for which there is no deadline
+            return await self._receive()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, self._left_s)):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow("the body comes too slowly", cause=f"no progress in {self._window_s:g} s") from None
+        self._left_s -= loop.time() - began
+        self._note(message)
+        return message
+
+    def _note(self, message: Message) -> None:
+        size = len(message.get("body", b""))
+        self._received += size
+        self._in_window += size
+        self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
+        if self._received > self._most:
+            raise self._too_large()
+        if self._is_upload and self._in_window >= self._pace_bytes:
+            self._in_window, self._left_s = 0, self._window_s
+
+    def _too_large(self) -> BodyTooLarge:
+        hint = "[server] max_body is the cap" if self._is_upload else _HINT
+        return BodyTooLarge("the body is too large", cause=f"at most {self._most:,} bytes are taken here", hint=hint)

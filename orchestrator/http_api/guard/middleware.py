@@ -1,0 +1,150 @@
+"""The gate in front of every route, as ASGI: framing, access, body limits, and the headers that every answer has."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, Response
+
+from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, UsageError
+from orchestrator.http_api import problems
+from orchestrator.http_api.answers import problem, problem_response
+from orchestrator.http_api.guard.access import Access, Headers, Refusal
+from orchestrator.http_api.guard.bodies import Body, BodyLimits
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_MAX_HEADERS: Final = 100
+#: On every answer that does not say otherwise; pages bring their own policy.
+_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+#: The Message Batches API has errors of its own shape; its SDK raises its own classes by them.
+_MESSAGES: Final = "/v1/"
+_TYPES: Final = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.REQUEST_TIMEOUT: "timeout_error",
+}
+
+
+class Guard:
+    """Lets a request through to *app*, or answers it. access: None where the connection is proof enough (a socket)."""
+
+    def __init__(self, app: ASGIApp, *, access: Access | None, limits: BodyLimits) -> None:
+        self._app = app
+        self._access = access
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+        body = Body(scope, receive, self._limits)
+        answer = _Answer(send, body, has_body=_announces_body(scope["headers"]))
+        early = self._refused(scope) or _checked_length(body, scope)
+        if early is not None:
+            await early(scope, body.receive, answer.send)
+            return
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except (BodyTooSlow, BodyTooLarge) as exc:
+            if answer.has_begun:
+                raise
+            await _shaped(scope, exc)(scope, body.receive, answer.send)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers: Headers = scope["headers"]
+        wrong = _wrong_framing(scope, headers)
+        if wrong is not None:
+            return wrong
+        if self._access is None:
+            return None
+        refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        return None if refusal is None else _refusal_answer(refusal, scope)
+
+
+class _Answer:
+    """What goes out: the common headers are added, and a client whose body we did not read to its end is let go."""
+
+    def __init__(self, send: Send, body: Body, *, has_body: bool) -> None:
+        self._send = send
+        self._body = body
+        self._has_body = has_body
+        self.has_begun = False
+
+    async def send(self, message: Message) -> None:
+        """Pass *message* on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if self._has_body and not self._body.is_whole:
+                headers["connection"] = "close"
+        await self._send(message)
+
+
+def _announces_body(headers: Headers) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+
+
+def _wrong_framing(scope: Scope, headers: Headers) -> Response | None:
+    """A request that a proxy before us may read in another way than we do is nobody's honest mistake."""
+    names = [name for name, _ in headers]
+    if len(names) > _MAX_HEADERS:
+        return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", "there are too many headers")
+    if b"transfer-encoding" in names and b"content-length" in names:
+        return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "Content-Length and Transfer-Encoding exclude each other")
+    if not scope["raw_path"].startswith(b"/"):
+        return _plain(HTTPStatus.BAD_REQUEST, "bad-target", "the target must be a path")
+    return None
+
+
+def _checked_length(body: Body, scope: Scope) -> Response | None:
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+    try:
+        body.check_length(declared)
+    except BodyTooLarge as exc:
+        return _shaped(scope, exc)
+    return None
+
+
+def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
+    answer = problem(status, problems.document(slug, title, detail=None, hint=None, exit_code=UsageError.exit_code))
+    answer.headers["connection"] = "close"
+    return answer
+
+
+def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
+    if scope["path"].startswith(_MESSAGES):
+        answer = _api_error(refusal.status, refusal.title)
+    else:
+        document = problems.document(
+            refusal.slug, refusal.title, detail=None, hint=refusal.hint, exit_code=NeedsPerson.exit_code
+        )
+        answer = problem(refusal.status, document)
+    if refusal.status is HTTPStatus.UNAUTHORIZED:
+        wants_page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+        answer.headers["www-authenticate"] = ("Basic" if wants_page else "Bearer") + ' realm="orchestrator"'
+    return answer
+
+
+def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge) -> Response:
+    if not scope["path"].startswith(_MESSAGES):
+        return problem_response(exc)
+    status, _ = problems.problem_of(exc)
+    return _api_error(HTTPStatus(status), exc.message)
+
+
+def _api_error(status: HTTPStatus, message: str) -> Response:
+    error = {"type": _TYPES.get(status, "invalid_request_error"), "message": message}
+    return JSONResponse({"type": "error", "error": error, "request_id": None}, status_code=status)

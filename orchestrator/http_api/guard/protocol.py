@@ -1,0 +1,109 @@
+"""uvicorn's HTTP/1.1 with deadlines and a cap: a client that says nothing, or takes nothing, is let go.
+
+uvicorn alone keeps a connection that never sends a whole header open for ever, and one that never reads its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
+    b"content-type: application/problem+json\r\ncontent-length: 97\r\n\r\n"
+    b'{"type":"too-many-connections","title":"every connection is taken","status":503,"exit_code":6}   '
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """header_s: for a whole header, from the connection or from the first byte of a later request.
+
+    stall_s: for a client that takes nothing of its answer. connections: how many may be open at once.
+    """
+
+    header_s: float = 5.0
+    stall_s: float = 30.0
+    connections: int = 512
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection."""
+
+    def __init__(self, patience: Patience, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed through
+        super().__init__(**kwargs)
+        self._patience = patience
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """No request is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's hint leaves None out
+        return cycle is None or cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take the connection, or make room for it, or say that there is none."""
+        if len(self.connections) >= self._patience.connections and not self._make_room():
+            transport.write(_FULL)
+            transport.close()
+        super().connection_made(transport)
+        self._await_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers."""
+        self._drop(self._header_timer, self._stall_timer)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read; whoever has begun a header must end it in time."""
+        if self.transport.is_closing():
+            return
+        if self.is_idle and self._header_timer is None:
+            self._await_header()
+        super().data_received(data)
+        if not self.is_idle:
+            self._drop(self._header_timer)
+            self._header_timer = None
+
+    def pause_writing(self) -> None:
+        """The client does not take what we send."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self._patience.stall_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._drop(self._stall_timer)
+        super().resume_writing()
+
+    def _await_header(self) -> None:
+        self._header_timer = self.loop.call_later(self._patience.header_s, self._no_header)
+
+    def _no_header(self) -> None:
+        if self.is_idle:
+            self.transport.abort()
+
+    def _make_room(self) -> bool:
+        """Let the connection go that has waited longest without asking anything; False if all are at work."""
+        waiting = [each for each in self.connections if isinstance(each, GuardedProtocol) and each.is_idle]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda each: each.since)
+        oldest.transport.abort()
+        self.connections.discard(oldest)
+        return True
+
+    @property
+    def since(self) -> float:
+        """When it began to wait, by the loop's clock."""
+        timer = self._header_timer if self._header_timer is not None else self.timeout_keep_alive_task
+        return timer.when() if timer is not None else 0.0
+
+    @staticmethod
+    def _drop(*timers: asyncio.TimerHandle | None) -> None:
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()

@@ -1,0 +1,91 @@
+"""The application on a TCP address: bound, guarded, served."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
+from orchestrator.domain.errors import UsageError
+from orchestrator.http_api.guard.access import Access, digest_of, is_loopback
+from orchestrator.http_api.guard.bodies import BodyLimits
+from orchestrator.http_api.guard.middleware import Guard
+from orchestrator.http_api.guard.protocol import Patience
+from orchestrator.http_api.guard.token import read_token
+from orchestrator.http_api.server import serve_on
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """An address that is bound, and who may ask there. url: for people, and for clients on this machine."""
+
+    listener: socket.socket
+    access: Access
+    url: str
+
+
+def listen(server: ServerSection) -> Listening | None:
+    """Bind the address of the settings; None if it is empty.
+
+    Raises UsageError: an address that others can reach without a token, a token file that may not be used, an address
+    that cannot be bound. Only the default address gives way, to a free port, where another program has it.
+    """
+    if not server.listen:
+        return None
+    host, port = parse_address(server.listen)
+    token = None if server.token_file is None else digest_of(read_token(server.token_file))
+    if token is None and not is_loopback(host):
+        raise UsageError(
+            f"{server.listen} can be reached from other machines, and no token is set",
+            hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
+        )
+    listener = _bound(host, port, may_give_way=server.listen == DEFAULT_LISTEN)
+    port = listener.getsockname()[1]
+    access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token)
+    return Listening(listener=listener, access=access, url=f"http://{_shown(host)}:{port}")
+
+
+async def serve_tcp(
+    app: ASGIApp, at: Listening, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Serve *app* there until *stop*; see `server.serve_on`."""
+    guarded = Guard(app, access=at.access, limits=BodyLimits(upload_bytes=server.max_body))
+    try:
+        await serve_on(at.listener, guarded, Patience(connections=server.max_connections), ready=ready, stop=stop)
+    finally:
+        at.listener.close()
+
+
+def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as exc:
+        raise UsageError(f"there is no address {host}", cause=exc.strerror, hint="[server] listen names it") from exc
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        if may_give_way and exc.errno == errno.EADDRINUSE:
+            return _bound(host, 0, may_give_way=False)
+        hint = "choose another with --listen, such as 127.0.0.1:0 for any that is free"
+        raise UsageError(f"{host}:{port} cannot be listened on", cause=exc.strerror, hint=hint) from exc
+    return listener
+
+
+def _shown(host: str) -> str:
+    """*host* as a URL has it; an address that stands for all of this machine's is shown as this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - looked at, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
