@@ -11,7 +11,7 @@ DEV := $(VENV)/.installed-dev
 PROOF := PYTHONPATH=tests:. $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
+.PHONY: help demo test check format screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: $(DEV)  ## formatting, lint, types, and who may import whom
 format: $(DEV)  ## put the code into its form, and repair what can be repaired
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(DEV)  ## a picture of every screen of the dashboard into docs/screenshots (needs chromium)
+	PYTHONPATH=tests:. $(BIN)/python tools/screenshots.py
 
 WORK ?=
 bench: $(DEV)  ## run every benchmark and write benchmarks/README.md's tables (hours, 20 GB: WORK=/a/large/disk)

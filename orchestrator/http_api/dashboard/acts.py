@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from orchestrator.domain import words
@@ -120,16 +122,14 @@ def see_other(where: str, said: str) -> Response:
 
 
 def check_origin(request: Request) -> None:
-    """Raise GuardRefused unless the request comes from a page of this address."""
+    """Raise HTTPException unless the request comes from a page of this address."""
     origin = request.headers.get("origin")
     if origin is not None and origin != "null":
         same = urlsplit(origin).netloc == request.headers.get("host")
     else:
         same = request.headers.get("sec-fetch-site") == "same-origin"
     if not same:
-        raise GuardRefused(
-            "this request does not come from a page of this engine", hint="open the page here, and try again"
-        )
+        raise HTTPException(HTTPStatus.FORBIDDEN, "this does not come from a page of this engine")
 
 
 async def _form(request: Request) -> FormData:

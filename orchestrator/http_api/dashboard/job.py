@@ -11,7 +11,7 @@ from orchestrator.domain.looks import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row, state_chips
+from orchestrator.http_api.dashboard.shown import job_row, speed_of, state_chips
 from orchestrator.http_api.dashboard.timeline import timeline
 
 if TYPE_CHECKING:
@@ -30,15 +30,10 @@ _ORDER: Final = ("requests", "failures", "batches", "events")
 async def load(ask: Ask) -> dict[str, object]:
     """What the page of one job shows. Raises NoSuchThing."""
     tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
-    pulse = look.Pulse(now=datetime.now(UTC), speed=_speed(ask))
+    pulse = look.Pulse(now=datetime.now(UTC), speed=speed_of(ask))
     facts = await ask.services.reader.read(partial(_look, ask, tab, pulse))
     tabs = [{"name": name, "on": name == tab, "href": f"{ask.path}?tab={name}"} for name in _ORDER]
     return {**facts, "tab": tab, "tabs": tabs, "said": ask.query.get("said")}
-
-
-def _speed(ask: Ask) -> float:
-    """How many seconds of the API pass in one of ours."""
-    return ask.services.settings.sandbox.speed if ask.services.identity.sandbox else 1.0
 
 
 def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, object]:

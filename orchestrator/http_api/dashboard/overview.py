@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.looks import JobFilter
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
+from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.live import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row
+from orchestrator.http_api.dashboard.shown import job_row, speed_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _NEWEST: Final = 8
 _ASKING: Final = 20
+_FLYING: Final = 500
 _RATE_OVER: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
 _STEP: Final = timedelta(seconds=10)
@@ -36,16 +38,18 @@ async def load(ask: Ask) -> dict[str, object]:
     """What the overview shows."""
     now = datetime.now(UTC)
     health = ask.services.health
-    facts = await ask.services.reader.read(partial(_look, now))
+    pulse = look.Pulse(now=now, speed=speed_of(ask))
+    facts = await ask.services.reader.read(partial(_look, pulse))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
-def _look(now: datetime, reads: Reads) -> dict[str, object]:
-    totals = reads.totals()
+def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
+    now, totals = pulse.now, reads.totals()
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
         "totals": totals,
         "in_flight_batches": sum(totals.batches[state] for state in IN_FLIGHT),
+        "next_expiry": totals.next_expiry if pulse.speed == 1 else _expiry_by_our_clock(pulse, reads),
         "in_doubt": totals.batches[BatchState.IN_DOUBT],
         "unfinished": sum(totals.jobs[state] for state in (JobState.RUNNING, JobState.PAUSED, JobState.CANCELING)),
         "rate": _rate(reads.samples(since=now - _RATE_OVER, step=_STEP), totals, now),
@@ -54,6 +58,17 @@ def _look(now: datetime, reads: Reads) -> dict[str, object]:
         "jobs": [job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
         "point": point_of(totals),
     }
+
+
+def _expiry_by_our_clock(pulse: look.Pulse, reads: Reads) -> datetime | None:
+    """When the next batch would expire if the sandbox's time ran from now on as ours does."""
+    flying = reads.batches_page(limit=_FLYING, states=look.AT_THE_API)
+    left = [
+        batch.expires_at - batch.created_at - (pulse.now - batch.sent_at) * pulse.speed
+        for batch in flying
+        if batch.expires_at is not None and batch.created_at is not None and batch.sent_at is not None
+    ]
+    return pulse.now + min(left) if left else None
 
 
 def _rate(samples: Sequence[Sample], totals: Totals, now: datetime) -> int | None:

@@ -24,6 +24,11 @@ _SEGMENTS: Final = (
 _WIDE: Final = 1000
 
 
+def speed_of(ask: Ask) -> float:
+    """How many seconds of the API pass in one of ours."""
+    return ask.services.settings.sandbox.speed if ask.services.identity.sandbox else 1.0
+
+
 def job_row(status: JobStatus) -> dict[str, object]:
     """One job in a list."""
     found = status.job.requests

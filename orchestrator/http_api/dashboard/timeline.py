@@ -79,6 +79,8 @@ def _bar(batch: Batch, pulse: Pulse) -> _Bar:
         if batch.expires_at is not None:
             expiry = sent + (batch.expires_at - batch.created_at) / pulse.speed
     over = batch.settled_at
+    if over is not None:
+        ended = min(ended, over)
     settled = over if over is not None else pulse.now if batch.state is BatchState.ENDED or waits else ended
     return _Bar(batch, start, pulse.now if waits else sent, max(ended, sent), max(settled, ended, sent), expiry)
 

@@ -17,6 +17,12 @@
   const rate = () => [columns[0], perMinute(columns[0], columns[3]), perMinute(columns[0], columns[4])];
 
   const short = (value) => value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1e3 ? `${+(value / 1e3).toFixed(1)}k` : value;
+  // A young store fills the width too: at least five minutes are shown, at most an hour.
+  const range = () => {
+    const now = Date.now() / 1000;
+    const first = columns[0].length ? columns[0][0] : now;
+    return [Math.max(now - HOUR, Math.min(first, now - 300)), now];
+  };
   const make = (id, names, data) => {
     const box = document.querySelector(`#${id} .plot`);
     if (!box) return null;
@@ -28,7 +34,7 @@
     }));
     const chart = new uPlot({
       width: box.clientWidth, height: 158, cursor: { y: false, points: { size: 6 } },
-      scales: { x: { range: () => [Date.now() / 1000 - HOUR, Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
+      scales: { x: { range }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
       axes: [{ ...axis, size: 26, values: (_, splits) => splits.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) }, { ...axis, size: 46, values: (_, splits) => splits.map((value) => Number.isInteger(value) ? short(value) : "") }],
       series: [{ label: "time", value: (_, at) => at ? new Date(at * 1000).toTimeString().slice(0, 8) : "–" }, ...series],
     }, data(), box);

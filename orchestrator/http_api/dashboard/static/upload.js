@@ -67,6 +67,7 @@
     try {
       const answer = await fetch(`/api/v1/check?${new URLSearchParams({ source: file.name })}`, { method: "POST", body: file, headers: BYTES });
       if (mine !== turn) return;
+      if (answer.status === 404) throw new Error("this engine has no check");
       const found = await answer.json();
       progress.textContent = `${file.name}, ${size(file.size)}`;
       if (!answer.ok) refused(found);
