@@ -36,7 +36,7 @@ _WHY: Final = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:  # async, or every request pays for a change of threads
     """The engine that the application was built over."""
     services: Services = request.app.state.services
     return services
