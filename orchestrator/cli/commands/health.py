@@ -1,0 +1,83 @@
+"""`health`: one question to the engine, for whoever watches over a service or a container."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+import click
+
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_json
+
+EXAMPLES = """
+Examples:
+  orchestrator health                          exit code 0: an engine runs on this store, and is ready
+  HEALTHCHECK CMD ["orchestrator", "health"]   in a Dockerfile
+
+Exit codes: 0 ready, 1 not ready, or no engine.
+"""
+
+_WITHIN_S: Final = 5.0
+_READY: Final = "/readyz"
+#: Every engine ever has it: one that runs since before an update knows no /readyz.
+_ALIVE: Final = "/api/v1/version"
+
+
+@click.command("health", cls=TeachingCommand, examples=EXAMPLES)
+@common
+@click.pass_obj
+def health(ask: Ask) -> int:
+    """Ask the engine of this store whether it is ready."""
+    from orchestrator.config import default_socket_path
+
+    fact = _asked(default_socket_path(ask.settings().database.path, os.environ))
+    ready = fact is None
+    if ask.as_json:
+        show_json({"ready": ready, "why": fact})
+    elif ready:
+        say(ask, "ready")
+    else:
+        show(f"not ready: {fact}")
+    return 0 if ready else 1
+
+
+def _asked(path: Path) -> str | None:
+    """None if the engine that listens at *path* is ready, else why it is not."""
+    try:
+        status = _status(path, _READY)
+        if status == http.HTTPStatus.NOT_FOUND:
+            status = _status(path, _ALIVE)
+    except FileNotFoundError:
+        return "no engine runs on this store"
+    except TimeoutError:
+        return f"the engine does not answer within {_WITHIN_S:g} s"
+    except (OSError, http.client.HTTPException) as exc:
+        return f"the engine cannot be asked ({type(exc).__name__})"
+    return None if status == http.HTTPStatus.OK else f"the engine says {status}"
+
+
+def _status(path: Path, target: str) -> int:
+    connection = _SocketConnection(path)
+    try:
+        connection.request("GET", target, headers={"host": "engine"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, without loading an HTTP library: a health check runs every few seconds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=_WITHIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_WITHIN_S)
+        self.sock.connect(os.fspath(self._path))
