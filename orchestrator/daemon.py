@@ -191,6 +191,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         doubt_wait=limits.doubt_wait,
         max_attempts=settings.retry.max_attempts,
         delete_after_collect=settings.api.delete_after_collect,
+        keep_bodies=settings.database.keep_bodies,
     )
 
 

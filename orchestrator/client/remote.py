@@ -11,18 +11,20 @@ from urllib.parse import quote
 import msgspec
 
 from orchestrator.client.link import FileReader, Link
+from orchestrator.config import format_duration
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.http_api import lines, problems
 from orchestrator.ports.commands import TakenIn, Terms
 from orchestrator.ports.source import InputLine, Problem, Source
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from pathlib import Path
 
     import httpx2
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import NewJob
+    from orchestrator.domain.model import Job, NewJob
 
 #: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
 KNOCK_S: Final = 5.0
@@ -87,14 +89,12 @@ class RemoteEngine:
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
         """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
-        import httpx2
-
         try:
             answer = await self._post(
                 "jobs",
                 _described(source, new, terms),
                 content=lines.encoded(source),
-                timeout=httpx2.Timeout(None, connect=KNOCK_S),  # the pace is that of the source and of the disk
+                timeout=_patient(),
             )
         except _RefusedError as exc:
             return exc.taken
@@ -119,6 +119,17 @@ class RemoteEngine:
         query = {} if only is None else {"only": only}
         queued: int = (await self._post(f"{await self._job(job)}/retry", query))["queued"]
         return queued
+
+    async def purge(self, job: JobId) -> bool:
+        """Delete what was handed in and what was answered."""
+        answer = await self._call("DELETE", await self._job(job), timeout=_patient())
+        return bool(answer["purged"])
+
+    async def prune(self, older_than: timedelta) -> list[Job]:
+        """Purge every job that has been over for so long."""
+        answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=_patient())
+        ids: list[str] = answer["pruned"]
+        return await self._reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""
@@ -249,6 +260,13 @@ def _told(answer: Mapping[str, Any]) -> OrchestratorError:
 
 def _problem(view: Mapping[str, Any]) -> Problem:
     return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
+
+
+def _patient() -> httpx2.Timeout:
+    """For calls whose pace is that of a source or a disk."""
+    import httpx2
+
+    return httpx2.Timeout(None, connect=KNOCK_S)
 
 
 def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | list[str]]:

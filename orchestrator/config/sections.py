@@ -90,7 +90,7 @@ class ApiSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSection:
-    """`[database]`: where the store is.
+    """`[database]`: where the store is, and how long it keeps what is in it.
 
     `path` is absolute once the settings are loaded.
     """
@@ -101,6 +101,16 @@ class DatabaseSection:
             values.path(),
             "The database file; it must be on a local disk. Where XDG_DATA_HOME is set, the default is below it.\n"
             "In sandbox mode the default is sandbox.db beside it.",
+        ),
+    )
+    keep_bodies: timedelta | None = field(
+        default=None,
+        metadata=means(
+            values.duration(),
+            "How long `serve` keeps the requests and results of a job that is over; counts, errors and history stay.\n"
+            "It looks once an hour, by this machine's clock. What is deleted is gone: back up what you still need.",
+            unset="for ever",
+            example='"90d"',
         ),
     )
 

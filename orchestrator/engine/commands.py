@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import GuardRefused, InputError, NoSuchThing, ProviderError, ProviderNotFound
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Batch, NewJob
+from orchestrator.domain.model import Batch, Job, NewJob
+from orchestrator.engine import keep
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.intake import Intake
@@ -75,6 +77,14 @@ class EngineCommands:
                 hint="orchestrator webhooks ls shows them",
             )
         self._context.bell.ring()
+
+    async def purge(self, job: JobId) -> bool:
+        """Delete what was handed in and what was answered."""
+        return await keep.purge(self._context, job)
+
+    async def prune(self, older_than: timedelta) -> list[Job]:
+        """Purge every job that has been over for so long."""
+        return await keep.prune(self._context, older_than)
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""

@@ -15,6 +15,7 @@ from orchestrator.engine.bell import pause_or_ring
 from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
+from orchestrator.engine.keep import KeepStage
 from orchestrator.engine.notify import NotifyStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
@@ -59,6 +60,7 @@ class Runner:
         }
         if context.courier is not None:
             self.stages["notify"] = NotifyStage(context, context.courier).tick
+        self.stages["keep"] = KeepStage(context, looks_for_old=keep_probing).tick
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
 

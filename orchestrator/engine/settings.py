@@ -13,7 +13,8 @@ class EngineSettings:
     """Limits and waits.
 
     max_requests: None means 100,000 minus the store's own random 1–999, so that our full batches differ in size from
-    everybody else's. max_bytes: of an exact body.
+    everybody else's. max_bytes: of an exact body. keep_bodies: for how long a daemon keeps those of a job
+    that is over; None: for ever.
     """
 
     max_requests: int | None
@@ -27,3 +28,4 @@ class EngineSettings:
     doubt_wait: timedelta
     max_attempts: int
     delete_after_collect: bool
+    keep_bodies: timedelta | None = None

@@ -71,6 +71,17 @@ class Commands(Protocol):
         """Queue failed and canceled requests again, or those of one error type; how many."""
         ...
 
+    async def purge(self, job: JobId) -> bool:
+        """Delete what was handed in and what was answered; counts, ids, errors and history stay. False: purged already.
+
+        Raises GuardRefused while the job is not over.
+        """
+        ...
+
+    async def prune(self, older_than: timedelta) -> list[Job]:
+        """Purge every job that has been over for *older_than*; which, as they were."""
+        ...
+
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours; a sentence of what was done.
 

@@ -51,6 +51,10 @@ class StoreReads(Protocol):
         """Everything that a person should look at, of all jobs, the oldest first."""
         ...
 
+    def over_since(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
+        ...
+
     def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
         """The last sample of each *step* since *since*, oldest first; steps without one are left out.
 

@@ -21,6 +21,7 @@ from orchestrator.domain.model import (
     Settled,
 )
 from orchestrator.domain.packing import Pack
+from orchestrator.ports.bodies import BodiesStore
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.ports.intake import IntakeStore
 from orchestrator.ports.notices import NoticeStore
@@ -368,6 +369,11 @@ class EngineStore(Protocol):
     @property
     def notices(self) -> NoticeStore:
         """See NoticeStore."""
+        ...
+
+    @property
+    def bodies(self) -> BodiesStore:
+        """See BodiesStore."""
         ...
 
     @property

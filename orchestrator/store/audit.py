@@ -43,6 +43,8 @@ def _findings(c: sqlite3.Connection) -> Iterator[str]:
     unanswered = c.execute(SQL["unanswered"]).fetchone()[0]
     if unanswered:
         yield f"{unanswered} requests have no result although they should"
+    for (job,) in c.execute(SQL["left_over"]):
+        yield f"job {job}: it was purged, and not all of it is gone"
     yield from _payload(c)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.answers import Meta, RemoteBatch
+from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.states import JobState
@@ -131,7 +132,9 @@ def _retry_slice(
     job: JobId, only: str | None, above: RequestId, now: datetime, c: sqlite3.Connection
 ) -> tuple[int, RequestId] | None:
     """Queue the next slice again; (how many, the last of them), or None at the end."""
-    old = c.execute(SQL["job_state"], {"id": job}).fetchone()[0]
+    old, public_id, purged_at = c.execute(SQL["job_state"], {"id": job}).fetchone()
+    if purged_at is not None:
+        raise GuardRefused(f"job {public_id} was purged: there is nothing left to send", hint="submit its input again")
     span = {"above": above, "high": request_id(job, MAX_NUMBER), "only": only}
     rows = c.execute(SQL["retry_all"], span).fetchall() if old != JobState.CANCELING else []
     if not rows:

@@ -123,7 +123,7 @@ class SqliteSweep:
 
     async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
         """Keep results of such a batch: (number, result)."""
-        values = [(remote_id, number, body) for number, body in rows]
+        values = [{"remote_id": remote_id, "number": number, "body": body} for number, body in rows]
         await self._db.write(lambda c: c.executemany(SQL["keep_spare"], values).rowcount)
 
 

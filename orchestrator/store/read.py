@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,7 +24,7 @@ from orchestrator.store.read_history import HistoryReader
 from orchestrator.store.read_notices import NoticeReader
 from orchestrator.store.read_requests import RequestReader
 from orchestrator.store.rows import named, to_job
-from orchestrator.store.times import from_text, from_text_or_none
+from orchestrator.store.times import from_text, from_text_or_none, to_text
 
 SQL: Final = load("read")
 #: Above every row id.
@@ -118,6 +119,10 @@ class JobReader:
         rows = named(self._c.execute(SQL["attentions"]))
         jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
         return [(jobs[row["job_id"]], _attention(row)) for row in rows]
+
+    def over_since(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
+        return [to_job(row) for row in named(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
 
     def status(self, job: Job) -> JobStatus:
         """Everything that `status` shows; constant time, however large the job."""

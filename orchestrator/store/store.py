@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from orchestrator.store.bodies import SqliteBodies
 from orchestrator.store.collect import SqliteCollect, SqliteSettle
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.control import SqliteControl
@@ -45,6 +46,7 @@ class Store:
         self.control = SqliteControl(database)
         self.attention = SqliteAttention(database)
         self.notices = SqliteNotices(database)
+        self.bodies = SqliteBodies(database)
 
     @classmethod
     async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, start: Start = Thread.start) -> Store:

@@ -30,6 +30,10 @@ async def fill(world: World, job: JobId) -> None:
         with suppress(StoreFull):
             for number in range(1000):
                 await world.store.attention.attend(job, f"{size}-{number}", None, "y" * size, world.clock.now())
+    with suppress(StoreFull):  # what is full by now may be the table of attention: the log of events must be too
+        for _ in range(1000):
+            await world.store.attention.unattend(job, "1-0", None)
+            await world.store.attention.attend(job, "1-0", None, "y", world.clock.now())
 
 
 @in_a_loop

@@ -64,3 +64,22 @@ def test_without_a_store_there_is_nothing_to_care_for(
     """Exit 4, and no store is made."""
     done = program("db", *command, "--db", "nowhere.db")
     assert (done.code, list(tmp_path.glob("nowhere*"))) == (4, [])
+
+
+def test_old_results_are_pruned_and_told_to_be_gone(program: Program, tmp_path: Path) -> None:
+    """First which, then gone: the results with exit 4, the retry with 5; the same input is a new job."""
+    store = ("--sandbox", "--db", "s.db")
+    assert program("run", "in.jsonl", "-o", "one.jsonl", *store).code == 0
+    assert program("db", "prune", *store).code == 2, "how old is not said"
+    assert program("db", "prune", "--older-than", "1h", "--json", *store).facts["pruned"] == []
+    (job,) = program("db", "prune", "--older-than", "0s", "--dry-run", "--json", *store).facts["pruned"]
+    assert program("results", job, "-o", "two.jsonl", *store).code == 0
+    done = program("db", "prune", "--older-than", "0s", *store)
+    assert (done.code, job in done.out) == (0, True)
+    gone = program("results", job, "-o", "three.jsonl", *store)
+    assert (gone.code, "were deleted" in gone.err, (tmp_path / "three.jsonl").exists()) == (4, True, False)
+    assert program("retry", job, *store).code == 5
+    assert program("db", "check", *store).code == 0
+    assert program("status", job, "--json", *store).facts["state"] == "finished"
+    assert program("run", "in.jsonl", "-o", "four.jsonl", *store).code == 0
+    assert len(program("ls", "--json", *store).facts["jobs"]) == 2

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from orchestrator.client import InputRefused, Job, Orchestrator
 from orchestrator.client.remote import RemoteEngine
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
-from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, StoreError
+from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, Purged, StoreError
 from orchestrator.store.ownership import Lock
 
 #: A batch takes half a second to some seconds at this speed.
@@ -77,6 +78,14 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
             assert orc.health.api_worked in {True, False}
             with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):
                 await filed.cancel()
+            assert await orc.link.commands.prune(timedelta(hours=1)) == []
+            filed_key = (await filed.status()).job.id
+            assert await orc.link.commands.purge(filed_key)
+            assert not await orc.link.commands.purge(filed_key)
+            with pytest.raises(Purged):
+                await ids(filed)
+            await keyed.wait(60)
+            assert keyed.id in {pruned.public_id for pruned in await orc.link.commands.prune(timedelta(0))}
         async with beside(tmp_path) as orc:
             assert orc.health.api_worked
 

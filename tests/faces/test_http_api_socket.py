@@ -188,6 +188,9 @@ WRONG: list[tuple[str, str, int, str]] = [
     ("POST", "jobs?beta=a%0Ab", 400, "usage-error"),
     ("POST", "jobs?name=", 400, "usage-error"),
     ("POST", "jobs?key=", 400, "usage-error"),
+    ("POST", "prune", 400, "usage-error"),
+    ("POST", "prune?older_than=30", 400, "usage-error"),
+    ("DELETE", "jobs/nobody", 404, "no-such-thing"),
     ("POST", "batches/msgbatch_0/adopt", 404, "no-such-thing"),
     ("POST", "batches/msgbatch_0/disown", 404, "no-such-thing"),
 ]

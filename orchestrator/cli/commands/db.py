@@ -1,20 +1,26 @@
-"""`db`: the store's file itself: a copy of it, an audit of it, its schema brought forward."""
+"""`db`: the store itself: a copy, an audit, what may go of it, its schema brought forward."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli import words
+from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
+from orchestrator.cli.helm import steer
+from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.cli.reading import FileReader
+from orchestrator.config import format_duration
 from orchestrator.domain.errors import NoSuchThing
 
 EXAMPLES = """
 Examples:
   orchestrator db backup ~/backups/orchestrator.db     a copy as of now, also while an engine runs
   orchestrator db check                                read everything and say what does not fit together
+  orchestrator db prune --older-than 90d --dry-run     which jobs would lose their requests and results
   orchestrator db migrate                              bring a store of an earlier version forward
 
 To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well.
@@ -29,13 +35,14 @@ _HERE = "orchestrator.cli.commands.db"
     entries={
         "backup": Entry(module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."),
         "check": Entry(module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."),
+        "prune": Entry(module=_HERE, attribute="prune", help="Delete requests and results of jobs that are long over."),
         "migrate": Entry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
     },
     examples=EXAMPLES,
 )
 @common
 def db() -> None:
-    """Back up, check or migrate the store's file."""
+    """Back up, check, prune or migrate the store's file."""
 
 
 @click.command("backup", cls=TeachingCommand, examples=EXAMPLES)
@@ -75,8 +82,8 @@ def check(ask: Ask) -> int:
         show_json({"database": str(path), "sound": not found, "findings": found, "sandbox": sandbox})
         return 8 if found else 0
     show_banner(ask, sandbox=sandbox)
-    for words in found:
-        show(words)
+    for finding in found:
+        show(finding)
     if not found:
         show(f"{path} is sound")
         return 0
@@ -92,8 +99,6 @@ def migrate(ask: Ask) -> None:
 
     Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
     """
-    from datetime import UTC, datetime
-
     from orchestrator.store.checkup import check_up
     from orchestrator.store.migrate import prepare
     from orchestrator.store.ownership import Lock
@@ -107,6 +112,39 @@ def migrate(ask: Ask) -> None:
         show_json({"database": str(path), "schema_before": before, "schema": after})
         return
     say(ask, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
+
+
+@click.command("prune", cls=TeachingCommand, examples=EXAMPLES)
+@click.option(
+    "--older-than", type=Duration(), metavar="DURATION", help="Over for so long.  [default: [database] keep_bodies]"
+)
+@click.option("--dry-run", is_flag=True, help="Only say which jobs they are.")
+@common
+@click.pass_obj
+def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
+    """Delete requests and results of jobs that are long over.
+
+    Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space in the file is
+    used again. The same input becomes a new job afterwards.
+    """
+    path, settings = _existing(ask), ask.settings()
+    age = settings.database.keep_bodies if older_than is None else older_than
+    if age is None:
+        raise Mistake("how old they must be is not said", hint="give --older-than, or set [database] keep_bodies")
+    reader = FileReader(path)
+    show_banner(ask, sandbox=reader.read_now(lambda reads: reads.meta()).sandbox)
+    if dry_run:
+        until = datetime.now(UTC) - age
+        jobs = reader.read_now(lambda reads: reads.over_since(until))
+    else:
+        jobs, _ = steer(ask, settings, lambda commands, _: commands.prune(age))
+    if ask.as_json:
+        show_json({"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)})
+        return
+    for job in jobs:
+        show(f"{job.public_id}: {words.count(job.requests.total, 'request')}")
+    does = "would lose" if dry_run else "lost"
+    say(ask, f"{words.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results")
 
 
 def _existing(ask: Ask) -> Path:

@@ -20,7 +20,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.http_api import lines, problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import bodies, shapes
-from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, number_of
+from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
@@ -142,6 +142,23 @@ async def retry(
     """Queue failed and canceled requests again."""
     queued = await services.commands.retry(found.job.id, only)
     return said({"queued": queued, "job": await _view(services, found.job)})
+
+
+@api.delete("/jobs/{ref}", response_model=shapes.Purged, responses=refusals(404))
+async def purge(services: The, found: Found) -> Response:
+    """Delete what was handed in and what was answered, of a job that is over; all else of it stays."""
+    purged = await services.commands.purge(found.job.id)
+    return said({"purged": purged, "job": await _view(services, found.job)})
+
+
+@api.post("/prune", response_model=shapes.Pruned, responses=refusals())
+async def prune(
+    services: The,
+    older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
+) -> Response:
+    """Purge every job that has been over for so long."""
+    pruned = await services.commands.prune(duration(older_than, "older_than"))
+    return said({"pruned": [job.public_id for job in pruned]})
 
 
 async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Response:

@@ -91,3 +91,11 @@ def wait_of(text: str | None, *, longest: timedelta) -> timedelta:
 
 def _bad_cursor() -> BadCursor:
     return BadCursor("the cursor cannot be read", hint="give `next` of the page before as it is, or leave it out")
+
+
+def duration(text: str, key: str) -> timedelta:
+    """A duration with its unit. Raises UsageError."""
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise UsageError(f"{key} is {text!r}", hint='give a duration such as "90d" or "12h"') from exc

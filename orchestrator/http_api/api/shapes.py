@@ -146,6 +146,19 @@ class Queued(Shape):
     job: Job
 
 
+class Purged(Shape):
+    """Whether this call purged the job; false: it was purged already."""
+
+    purged: bool
+    job: Job
+
+
+class Pruned(Shape):
+    """The jobs that were purged."""
+
+    pruned: list[str]
+
+
 class Done(Shape):
     """A sentence of what was done."""
 

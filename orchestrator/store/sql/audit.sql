@@ -24,16 +24,24 @@ SELECT job.public_id FROM job LEFT JOIN known_id ON known_id.job_id = job.id
  WHERE job.state <> 'importing' GROUP BY job.id HAVING job.total <> count(known_id.request_id)
 
 -- name: unanswered
--- Requests that show a result that is not there, or not theirs; and successes without any.
-SELECT count(*) FROM request LEFT JOIN result ON result.id = request.result_id
- WHERE (request.result_id IS NOT NULL AND result.request_id IS NOT request.id)
-    OR (request.state = 'succeeded' AND request.result_id IS NULL)
+-- Requests that show a result that is not there, or not theirs; and successes without any. Not those of purged jobs.
+SELECT count(*) FROM request JOIN job ON job.id = request.job_id LEFT JOIN result ON result.id = request.result_id
+ WHERE job.purged_at IS NULL AND ((request.result_id IS NOT NULL AND result.request_id IS NOT request.id)
+    OR (request.state = 'succeeded' AND request.result_id IS NULL))
+
+-- name: left_over
+-- Purged jobs of which nothing should be left, and something is.
+SELECT public_id FROM job
+ WHERE purged_at IS NOT NULL AND purged_above IS NULL
+   AND (id IN (SELECT first_id >> 32 FROM payload)
+     OR id IN (SELECT request_id >> 32 FROM result))
 
 -- name: blocks
-SELECT first_id, count, data FROM payload ORDER BY first_id
+SELECT first_id, count, data FROM payload
+ WHERE first_id >> 32 NOT IN (SELECT id FROM job WHERE purged_at IS NOT NULL) ORDER BY first_id
 
 -- name: requests_from
 SELECT id, params_bytes FROM request WHERE id BETWEEN ? AND ? ORDER BY id
 
 -- name: requests
-SELECT count(*) FROM request
+SELECT count(*) FROM request WHERE job_id NOT IN (SELECT id FROM job WHERE purged_at IS NOT NULL)

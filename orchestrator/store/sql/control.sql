@@ -27,7 +27,7 @@ SELECT * FROM job WHERE state = 'canceling' AND queued > 0
 UPDATE job SET state = 'running', finished_at = NULL, fence = fence + 1 WHERE id = :id AND state IN ('finished', 'canceled')
 
 -- name: job_state
-SELECT state FROM job WHERE id = :id
+SELECT state, public_id, purged_at FROM job WHERE id = :id
 
 -- name: retry_all
 -- Failed and canceled requests, a slice at a time; :only narrows it down to one error type ('canceled' for those).

@@ -74,4 +74,9 @@ UPDATE batch SET swept = 1 WHERE id = :id
 UPDATE meta SET duplicates_total = duplicates_total + 1
 
 -- name: keep_spare
-INSERT INTO spare (remote_id, number, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+-- Not for a job that was purged meanwhile: nobody would delete it any more.
+INSERT INTO spare (remote_id, number, body)
+SELECT :remote_id, :number, :body
+ WHERE NOT EXISTS (SELECT 1 FROM remote JOIN batch ON batch.id = remote.batch_id JOIN job ON job.id = batch.job_id
+                    WHERE remote.remote_id = :remote_id AND job.purged_at IS NOT NULL)
+ON CONFLICT DO NOTHING

@@ -1,7 +1,8 @@
 -- name: job_with_content
--- The newest job made of the same bytes for the same API version and betas: the same command twice is safe.
+-- The newest job made of the same bytes for the same API version and betas: the same command twice is safe. One that was
+-- purged has no results to give.
 SELECT * FROM job
- WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing'
+ WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing' AND purged_at IS NULL
  ORDER BY id DESC LIMIT 1
 
 -- name: job_with_key
@@ -13,7 +14,7 @@ UPDATE job SET key = :key, key_content = :key_content WHERE id = :id AND key IS 
 -- name: job_from_source
 -- The newest job made from the same file or under the same name, whatever the file held then.
 SELECT * FROM job
- WHERE source = :source AND name = :name AND state <> 'importing'
+ WHERE source = :source AND name = :name AND state <> 'importing' AND purged_at IS NULL
  ORDER BY id DESC LIMIT 1
 
 -- name: leftovers

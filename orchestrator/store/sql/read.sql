@@ -72,5 +72,9 @@ SELECT lineage, created_at, sandbox, spread, duplicates_total FROM meta
 -- name: fresh_job
 SELECT * FROM job WHERE id = :id
 
+-- name: over_since
+SELECT * FROM job
+ WHERE state IN ('finished', 'canceled') AND purged_at IS NULL AND finished_at <= :until ORDER BY id
+
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('running', 'paused', 'canceling') ORDER BY id

@@ -1,0 +1,70 @@
+"""How long bodies are kept: purging by a person's word or by age, and clearing away what a purge marked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Job
+from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
+from orchestrator.ports.bodies import BY_PERSON, BY_RETENTION
+
+log = get_logger(__name__)
+
+_LOOK_EVERY: Final = timedelta(hours=1)
+
+
+async def purge(context: Context, job: JobId) -> bool:
+    """See `ports.commands.Commands.purge`."""
+    marked = await context.store.bodies.mark(job, BY_PERSON, context.clock.now())
+    await _clear(context)
+    return marked
+
+
+async def prune(context: Context, older_than: timedelta) -> list[Job]:
+    """See `ports.commands.Commands.prune`."""
+    now = context.clock.now()
+    old = await context.store.bodies.old(now - older_than)
+    pruned = [job for job in old if await context.store.bodies.mark(job.id, BY_PERSON, now)]
+    await _clear(context)
+    return pruned
+
+
+async def _clear(context: Context) -> None:
+    """Delete what is marked. If this is cut short, stage keep goes on."""
+    while await context.store.bodies.clear_some():
+        pass
+
+
+class KeepStage:
+    """Clears away what a purge has marked, whoever did; once an hour marks jobs that `[database] keep_bodies` lets go.
+
+    looks_for_old: only in a daemon; a command that runs for a job of its own deletes nothing of others.
+    """
+
+    def __init__(self, context: Context, *, looks_for_old: bool) -> None:
+        self._context = context
+        self._looks_for_old = looks_for_old
+        self._looked_at: datetime | None = None
+
+    async def tick(self, now: datetime) -> int:
+        """How much was marked or cleared away."""
+        return await self._mark_old(now) + await self._context.store.bodies.clear_some()
+
+    async def _mark_old(self, now: datetime) -> int:
+        keep = self._context.settings.keep_bodies
+        if keep is None or not self._looks_for_old or not self._is_time(now):
+            return 0
+        marked = 0
+        for job in await self._context.store.bodies.old(now - keep):
+            marked += await self._context.store.bodies.mark(job.id, BY_RETENTION, now)
+            log.info("job.purged", job=job.public_id, by=BY_RETENTION)
+        return marked
+
+    def _is_time(self, now: datetime) -> bool:
+        if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
+            return False
+        self._looked_at = now
+        return True

@@ -1,0 +1,141 @@
+"""Store facet of what may be deleted: the bodies of jobs that are over. Their counts, ids, errors and history stay.
+
+A job is marked first: from then on nobody is shown a body of it. Its rows go in slices, each a short transaction, so
+that the engine's other work goes on between them; a crash leaves the mark, and whoever comes next goes on from there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
+
+from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
+from orchestrator.domain.model import Job
+from orchestrator.domain.states import OVER
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import load
+from orchestrator.store.read import JobReader
+from orchestrator.store.rows import moved, named, record, to_job
+from orchestrator.store.times import to_text
+
+T = TypeVar("T")
+
+SQL: Final = load("bodies")
+#: Requests that are looked up at once. Their results are deleted in the order in which they lie, not in that of the
+#: requests: a page of results that came shuffled is written once, not once per result.
+_WINDOW: Final = 50_000
+#: Rows, and blocks of params (up to 512 KiB each), of one transaction.
+_ROWS: Final = 2_000
+_BLOCKS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """The next requests of a purge: above one id, up to another; (result, request) of each that has a result.
+
+    is_last: there are none; what is left lies beside the requests.
+    """
+
+    job: JobId
+    above: int
+    upto: int
+    results: Sequence[tuple[int, int]]
+    blocks: Sequence[int]
+    is_last: bool
+
+
+class SqliteBodies:
+    """See `ports.bodies.BodiesStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def mark(self, job: JobId, by: str, now: datetime) -> bool:
+        """Nobody is shown the bodies of *job* from now on. False: it was purged already. Raises GuardRefused."""
+        return await self._db.write(partial(_mark, job, by, now))
+
+    async def old(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their bodies still."""
+        return await self._db.read(lambda c: JobReader(c).over_since(until))
+
+    async def clear_some(self) -> bool:
+        """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
+        window = await self._db.read_bulk(_next_window)
+        if window is None:
+            return False
+        for results in _slices(window.results, _ROWS):
+            await self._db.write(partial(_forget_results, results))
+        for blocks in _slices(window.blocks, _BLOCKS):
+            await self._db.write(partial(_forget_blocks, blocks))
+        for above in range(window.above, window.upto, _ROWS):
+            values = {"above": above, "upto": min(above + _ROWS, window.upto)}
+            await self._db.write(partial(_change, "forget_attempts", values))
+        if window.is_last:
+            await self._clear_rest(window.job)
+        else:
+            values = {"id": window.job, "above": window.above, "upto": window.upto}
+            await self._db.write(partial(_change, "advance", values))
+        return True
+
+    async def _clear_rest(self, job: JobId) -> None:
+        """What lies beside the requests; then the job has nothing left."""
+        while await self._db.write(partial(_change, "forget_refused", {"id": job, "limit": _ROWS})):
+            pass
+        await self._db.write(partial(_change, "forget_spares", {"id": job}))
+        await self._db.write(partial(_change, "purged_whole", {"id": job}))
+
+
+def _mark(job: JobId, by: str, now: datetime, c: sqlite3.Connection) -> bool:
+    found = to_job(named(c.execute(SQL["job"], {"id": job}))[0])
+    if found.purged_at is not None:
+        return False
+    if found.state not in OVER:
+        raise GuardRefused(
+            f"job {found.public_id} is {found.state}: its requests and results are still needed",
+            hint="wait until it is over, or cancel it",
+        )
+    if moved(c, SQL["purge"], {"id": job, "by": by, "now": to_text(now)}):
+        record(c, now, "job.purged", job=job, why=by)
+    return True
+
+
+def _next_window(c: sqlite3.Connection) -> _Window | None:
+    found = c.execute(SQL["purging"]).fetchone()
+    if found is None:
+        return None
+    job, above = JobId(found[0]), found[1]
+    high = request_id(job, MAX_NUMBER)
+    rows = c.execute(SQL["window"], {"above": above, "high": high, "limit": _WINDOW}).fetchall()
+    upto = rows[-1][0] if rows else above
+    # The last blocks may begin above the last request: those that were left out of an import keep their place.
+    blocks = c.execute(SQL["blocks"], {"above": above, "upto": upto if rows else high}).fetchall()
+    return _Window(
+        job=job,
+        above=above,
+        upto=upto,
+        results=sorted((result, request) for request, result in rows if result is not None),
+        blocks=[first for (first,) in blocks],
+        is_last=not rows,
+    )
+
+
+def _slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _forget_results(results: Sequence[tuple[int, int]], c: sqlite3.Connection) -> None:
+    c.executemany(SQL["forget_result"], results)
+
+
+def _forget_blocks(blocks: Sequence[int], c: sqlite3.Connection) -> None:
+    c.executemany(SQL["forget_block"], [(first,) for first in blocks])
+
+
+def _change(query: str, values: dict[str, int], c: sqlite3.Connection) -> int:
+    return c.execute(SQL[query], values).rowcount
