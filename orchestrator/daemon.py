@@ -227,14 +227,15 @@ async def _open(
     stack.push_async_callback(store.aclose)
     local = _sandbox(settings, keeps=True) if sandbox else None
     meters = Meters()
-    provider = await _provider(stack, settings, around.transport, sandbox=local, meter=meters)
+    meter = await _meter(stack, settings, store, meters)
+    provider = await _provider(stack, settings, around.transport, sandbox=local, meter=meter)
     context = Context(
         store=store,
         provider=provider,
         clock=around.clock,
         entropy=around.entropy,
         settings=engine_settings(settings),
-        meter=meters,
+        meter=meter,
         courier=courier,
     )
     engine = Engine(
@@ -250,6 +251,17 @@ async def _open(
         meters=meters,
     )
     return engine, context
+
+
+async def _meter(stack: AsyncExitStack, settings: Settings, store: Store, meters: Meters) -> Meter:
+    """*meters*, and traces beside them where the settings ask for them; their packages are loaded only then."""
+    if not settings.telemetry.otel:
+        return meters
+    from orchestrator.observability.telemetry import open_tracing
+
+    tracing = open_tracing(meters, lineage=(await store.read(lambda reads: reads.meta())).lineage)
+    stack.push_async_callback(tracing.aclose)
+    return tracing
 
 
 async def _mirror_webhooks(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from orchestrator.config.sections import (
     RetrySection,
     SandboxSection,
     ServerSection,
+    TelemetrySection,
 )
 from orchestrator.config.values import format_duration, format_size, parse_address, parse_duration, parse_size
 from orchestrator.config.webhooks import WebhookSection
@@ -38,6 +39,7 @@ __all__ = [
     "ServerSection",
     "Settings",
     "Shown",
+    "TelemetrySection",
     "WebhookSection",
     "default_socket_path",
     "effective",

@@ -24,6 +24,7 @@ from orchestrator.config.sections import (
     RetrySection,
     SandboxSection,
     ServerSection,
+    TelemetrySection,
 )
 from orchestrator.config.sources import Entry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
@@ -55,6 +56,7 @@ class Settings:
     server: ServerSection
     sandbox: SandboxSection
     log: LogSection
+    telemetry: TelemetrySection
     webhooks: tuple[WebhookSection, ...]
     origins: Mapping[str, str]
 

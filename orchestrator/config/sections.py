@@ -291,6 +291,20 @@ class LogSection:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetrySection:
+    """`[telemetry]`: traces for your own collector. Nothing is ever sent to anybody else."""
+
+    otel: bool = field(
+        default=False,
+        metadata=means(
+            values.yes_or_no(),
+            "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra orchestrator[otel].\n"
+            "/metrics for Prometheus is there in any case.",
+        ),
+    )
+
+
 SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
     {
         "api": ApiSection,
@@ -301,6 +315,7 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "server": ServerSection,
         "sandbox": SandboxSection,
         "log": LogSection,
+        "telemetry": TelemetrySection,
     }
 )
 

@@ -49,7 +49,8 @@ class EngineCommands:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
         now = self._context.clock.now()
         canceled = await self._context.store.control.cancel(job, now)
-        await self._context.store.settle.finish_jobs(now)
+        for over in await self._context.store.settle.finish_jobs(now):
+            self._context.meter.job_over(over, now)
         self._context.bell.ring()
         return canceled
 

@@ -97,13 +97,15 @@ class Runner:
         pause = _SHORTEST
         while True:
             ring = self._context.bell.next
+            begun = self._context.clock.now()
             try:
-                moved = await tick(self._context.clock.now())
+                moved = await tick(begun)
             except StoreFull as exc:
                 await self._wait_for_space(name, exc)
                 continue
             if moved:
                 self._context.bell.ring()
+                self._context.meter.worked(name, moved, self._context.clock.now() - begun)
             pause = _SHORTEST if moved else min(pause * 2, self._longest())
             await pause_or_ring(self._context.clock, pause, ring)
 

@@ -32,6 +32,7 @@ class SettleStage:
         for batch in await self._context.store.settle.to_settle():
             moved += await self.advance(batch, now)
         for job in await self._context.store.settle.finish_jobs(now):
+            self._context.meter.job_over(job, now)
             log.info("job.over", job=job.public_id, succeeded=job.requests.succeeded, failed=job.requests.failed)
             moved += 1
         if self._context.settings.delete_after_collect:
@@ -48,6 +49,7 @@ class SettleStage:
         while (counts := await self._slice(batch, now)) is not None:
             for outcome, count in counts.items():
                 totals[outcome] = totals.get(outcome, 0) + count
+        self._context.meter.batch_over(batch, now)
         log.info("batch.settled", batch_id=batch.id, **totals)
         return 1
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
+
+from orchestrator.domain.model import Batch, Job
 
 
 class Meter(Protocol):
@@ -28,6 +30,18 @@ class Meter(Protocol):
         """A batch is collected, and its answers took so many tokens of *kind*."""
         ...
 
+    def worked(self, stage: str, moved: int, took: timedelta) -> None:
+        """A tick of *stage* moved something."""
+        ...
+
+    def batch_over(self, batch: Batch, at: datetime) -> None:
+        """A batch is settled."""
+        ...
+
+    def job_over(self, job: Job, at: datetime) -> None:
+        """A job is over; *job* is as it was just before."""
+        ...
+
 
 class Unmetered:
     """Nobody listens."""
@@ -42,4 +56,13 @@ class Unmetered:
         """Nothing."""
 
     def spent(self, kind: str, tokens: int) -> None:
+        """Nothing."""
+
+    def worked(self, stage: str, moved: int, took: timedelta) -> None:
+        """Nothing."""
+
+    def batch_over(self, batch: Batch, at: datetime) -> None:
+        """Nothing."""
+
+    def job_over(self, job: Job, at: datetime) -> None:
         """Nothing."""

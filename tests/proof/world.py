@@ -31,6 +31,7 @@ from orchestrator.config import (
     SandboxSection,
     ServerSection,
     Settings,
+    TelemetrySection,
 )
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, ScaledClock
 from orchestrator.sandbox.routes import Router
@@ -293,6 +294,7 @@ def _settings(folder: Path, per_batch: int, deletes: bool) -> Settings:
         server=ServerSection(),
         sandbox=SandboxSection(),
         log=LogSection(),
+        telemetry=TelemetrySection(),
         webhooks=(),
         origins={},
     )

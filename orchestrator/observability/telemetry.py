@@ -1,0 +1,186 @@
+"""Traces for OpenTelemetry: a span for every API call, tick that moved something, batch and job. An extra: `[otel]`.
+
+Where spans go is said by the standard OTEL_* variables. The spans of a job and of its batches have ids that are made of
+the store's and the job's own, so that they are one trace although processes come and go between them. Conventions are
+still being worked out (GenAI: "Development"), so every name is here. No prompts, no answers, no words of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.errors import UsageError
+from orchestrator.ports.meter import Meter
+from orchestrator.version import VERSION
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from orchestrator.domain.model import Batch, Job
+
+SERVICE: Final = "orchestrator"
+CALL: Final = "orchestrator.api.{}"
+STAGE: Final = "orchestrator.stage.{}"
+BATCH: Final = "orchestrator.batch"
+JOB: Final = "orchestrator.job"
+STATUS: Final = "http.response.status_code"
+MOVED: Final = "orchestrator.moved"
+JOB_ID: Final = "orchestrator.job.id"
+JOB_STATE: Final = "orchestrator.job.state"
+BATCH_NUMBER: Final = "orchestrator.batch.number"
+BATCH_ID: Final = "orchestrator.batch.id"
+REQUESTS: Final = "orchestrator.requests.{}"
+SENT: Final = "sent"
+IN_DOUBT: Final = "in_doubt"
+
+_FLUSH_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    """The ids of a span."""
+
+    trace: int
+    span: int
+
+
+class Tracing:
+    """See `ports.meter.Meter`; made by `open_tracing`. *inner* hears everything first."""
+
+    def __init__(self, inner: Meter, exporter: SpanExporter, *, lineage: str) -> None:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+
+        class Chosen(IdGenerator):
+            """Chance, but for the one span whose ids are set."""
+
+            def __init__(self) -> None:
+                self.next: _Ids | None = None
+                self._chance = RandomIdGenerator()
+
+            def generate_trace_id(self) -> int:
+                return self._chance.generate_trace_id() if self.next is None else self.next.trace
+
+            def generate_span_id(self) -> int:
+                return self._chance.generate_span_id() if self.next is None else self.next.span
+
+        self._inner = inner
+        self._lineage = lineage
+        self._chosen = Chosen()
+        self._provider = TracerProvider(resource=Resource.create(_resource()), id_generator=self._chosen)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer(SERVICE, VERSION)
+
+    def called(self, op: str, code: str, took: timedelta) -> None:
+        """One call of the API ended."""
+        from opentelemetry.trace import SpanKind, StatusCode
+
+        self._inner.called(op, code, took)
+        end = time.time_ns()
+        span = self._tracer.start_span(CALL.format(op), kind=SpanKind.CLIENT, start_time=end - _ns(took))
+        if code.isdecimal():
+            span.set_attribute(STATUS, int(code))
+        if not code.startswith("2"):
+            span.set_status(StatusCode.ERROR, code)
+        span.end(end)
+
+    def turned_around(self, took: timedelta) -> None:
+        """A batch of ours ended."""
+        self._inner.turned_around(took)
+
+    def listed(self, lag: timedelta) -> None:
+        """A new batch was in the API's list for the first time."""
+        self._inner.listed(lag)
+
+    def spent(self, kind: str, tokens: int) -> None:
+        """A batch is collected."""
+        self._inner.spent(kind, tokens)
+
+    def worked(self, stage: str, moved: int, took: timedelta) -> None:
+        """A tick moved something."""
+        self._inner.worked(stage, moved, took)
+        end = time.time_ns()
+        span = self._tracer.start_span(STAGE.format(stage), start_time=end - _ns(took), attributes={MOVED: moved})
+        span.end(end)
+
+    def batch_over(self, batch: Batch, at: datetime) -> None:
+        """A batch is settled: its span, inside that of its job."""
+        self._inner.batch_over(batch, at)
+        attributes: dict[str, int | str] = {BATCH_NUMBER: batch.id, REQUESTS.format("total"): batch.count}
+        if batch.remote_id is not None:
+            attributes[BATCH_ID] = batch.remote_id
+        span = self._tracer.start_span(
+            BATCH, context=self._inside(batch.job_id), start_time=_instant(batch.planned_at), attributes=attributes
+        )
+        for event, happened in ((SENT, batch.sent_at), (IN_DOUBT, batch.doubt_since)):
+            if happened is not None:
+                span.add_event(event, timestamp=_instant(happened))
+        span.end(_instant(at))
+
+    def job_over(self, job: Job, at: datetime) -> None:
+        """A job is over: the span that holds all of its batches'."""
+        self._inner.job_over(job, at)
+        counts = {"total": job.requests.total, "succeeded": job.requests.succeeded, "failed": job.requests.failed}
+        attributes = {JOB_ID: job.public_id, JOB_STATE: job.state.value}
+        self._chosen.next = self._ids(job.id)
+        try:
+            span = self._tracer.start_span(JOB, start_time=_instant(job.created_at), attributes=attributes)
+        finally:
+            self._chosen.next = None
+        for name, count in counts.items():
+            span.set_attribute(REQUESTS.format(name), count)
+        span.end(_instant(at))
+
+    async def aclose(self) -> None:
+        """Send what is left, for five seconds at most, beside the event loop."""
+        await asyncio.to_thread(self._provider.force_flush, _FLUSH_MS)
+        await asyncio.to_thread(self._provider.shutdown)
+
+    def _ids(self, job: int) -> _Ids:
+        digest = hashlib.sha256(f"{self._lineage}:{job}".encode()).digest()
+        return _Ids(int.from_bytes(digest[:16], "big"), int.from_bytes(digest[16:24], "big"))
+
+    def _inside(self, job: int) -> Context:
+        """A context in which the job's span, which ends last, is the parent already."""
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+        ids = self._ids(job)
+        sampled = TraceFlags(TraceFlags.SAMPLED)
+        parent = SpanContext(trace_id=ids.trace, span_id=ids.span, is_remote=True, trace_flags=sampled)
+        return set_span_in_context(NonRecordingSpan(parent))
+
+
+def open_tracing(inner: Meter, *, lineage: str) -> Tracing:
+    """Traces over OTLP/HTTP. Raises UsageError if the extra is not installed."""
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        hint = "pip install 'orchestrator[otel]', or leave [telemetry] otel out"
+        raise UsageError("[telemetry] otel needs packages that are not installed", hint=hint) from None
+    return Tracing(inner, OTLPSpanExporter(), lineage=lineage)
+
+
+def _resource(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Who we are, unless the environment says so: what is given here is stronger than OTEL_RESOURCE_ATTRIBUTES."""
+    env = os.environ if environ is None else environ
+    named = "OTEL_SERVICE_NAME" in env or "service.name=" in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    return {"service.version": VERSION} if named else {"service.name": SERVICE, "service.version": VERSION}
+
+
+def _ns(took: timedelta) -> int:
+    return took // timedelta(microseconds=1) * 1000
+
+
+def _instant(at: datetime) -> int:
+    """Nanoseconds since 1970, exact to the microsecond."""
+    return int(at.timestamp()) * 1_000_000_000 + at.microsecond * 1000
