@@ -75,7 +75,8 @@ class Daemon:
         lines = b"".join(json.dumps(request).encode() + b"\n" for request in requests)
         headers = {"content-type": "application/x-ndjson"}
         answer = httpx2.post(f"{self.url}/api/v1/jobs", params=query, content=lines, headers=headers, timeout=30)
-        job: str = answer.raise_for_status().json()["job"]["id"]
+        assert answer.is_success, answer.text
+        job: str = answer.json()["job"]["id"]
         return job
 
     def job(self, job: str) -> dict[str, Any]:
