@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import anthropic
-import uvicorn
 from anthropic.types.messages import MessageBatch
 from anthropic.types.messages.batch_create_params import Request
 from faces.client_world import requests as plain_requests
@@ -22,6 +21,7 @@ from starlette.applications import Starlette
 from orchestrator.daemon import Engine, _services, running_engine
 from orchestrator.domain.model import Job
 from orchestrator.http_api.app import build_app
+from orchestrator.http_api.tcp import listen
 from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A running engine and where it answers. sandbox_url: an API of its own, beside it, to compare with."""
+    """A running engine and where it answers. sandbox_url: an API of its own to compare with; app: without the guard."""
 
     url: str
     sandbox_url: str
@@ -90,38 +90,19 @@ async def _serve(
     folder: Path, overrides: dict[str, object], tell: Callable[[Served], object], stop: asyncio.Event
 ) -> None:
     beside = build_sandbox(SandboxSettings(machine=MachineSettings(), speed=1))
-    async with (
-        running_engine(settings(folder / "x.db", **overrides), sandbox=True) as engine,
-        beside.serving(port=0) as sandbox_port,
-    ):
-        app = build_app(await _services(engine, stop))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                port=0,
-                loop="none",
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                timeout_graceful_shutdown=2,
-            )
+    chosen = settings(folder / "x.db", server__listen="127.0.0.1:0", **overrides)
+    tcp = listen(chosen.server)
+    assert tcp is not None
+    async with running_engine(chosen, sandbox=True, tcp=tcp) as engine, beside.serving(port=0) as sandbox_port:
+        one = Served(
+            url=tcp.url,
+            sandbox_url=f"http://127.0.0.1:{sandbox_port}",
+            engine=engine,
+            app=build_app(await _services(engine, stop)),
+            loop=asyncio.get_running_loop(),
         )
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no Event for it
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        tell(
-            Served(
-                url=f"http://127.0.0.1:{port}",
-                sandbox_url=f"http://127.0.0.1:{sandbox_port}",
-                engine=engine,
-                app=app,
-                loop=asyncio.get_running_loop(),
-            )
-        )
+        tell(one)
         await stop.wait()
-        server.should_exit = True
-        await serving
 
 
 def ended(client: anthropic.Anthropic, batch_id: str, *, within_s: float = 60) -> MessageBatch:

@@ -93,7 +93,7 @@ def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
     with served(tmp_path, **SLOW) as world, anthropic.Anthropic(base_url=world.url, api_key="any") as client:
         host, port = world.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
-            head = "POST /v1/messages/batches HTTP/1.1\r\nhost: x\r\nanthropic-version: 2023-06-01\r\n"
+            head = f"POST /v1/messages/batches HTTP/1.1\r\nhost: {host}:{port}\r\nanthropic-version: 2023-06-01\r\n"
             connection.sendall(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY[:-10])
             polled(world.jobs, lambda jobs: [job.state for job in jobs] == [JobState.IMPORTING])
             assert client.messages.batches.list().data == []
