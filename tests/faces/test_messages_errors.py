@@ -109,6 +109,7 @@ def test_a_create_is_refused_in_the_apis_words(world: Served, name: str) -> None
         ("GET", f"{BATCHES}?after_id=msgbatch_01x"),
         ("GET", f"{BATCHES}?before_id=msgbatch_01x"),
         ("GET", f"{BATCHES}/msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"),
+        ("DELETE", f"{BATCHES}/msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"),
         ("POST", f"{BATCHES}/msgbatch_013Zva2CMHLNnXjNJJKqJ2EF/cancel"),
         ("GET", f"{BATCHES}/msgbatch_013Zva2CMHLNnXjNJJKqJ2EF/results"),
         ("GET", f"{BATCHES}/..%2F..%2Fetc/results"),
@@ -135,23 +136,25 @@ def test_the_version_header_is_required_of_every_call(world: Served, version: di
         ("GET", f"{BATCHES}/x"),
         ("GET", f"{BATCHES}/x/results"),
         ("POST", f"{BATCHES}/x/cancel"),
+        ("DELETE", f"{BATCHES}/x"),
     ):
         theirs, ours = both(world, method, path, headers=version, content=body(ONE) if method == "POST" else b"")
         assert ours == theirs
         assert ours[0] == 400
 
 
-def test_a_batch_in_progress_has_no_results(tmp_path: Path) -> None:
-    """The refusal that a polling program meets in daily life."""
+def test_a_batch_in_progress_has_no_results_and_cannot_be_deleted(tmp_path: Path) -> None:
+    """The two refusals that a polling program meets in daily life."""
     with served(tmp_path, **SLOW) as world:
         answers: list[list[tuple[Any, ...]]] = []
         for url in (world.sandbox_url, world.url):
             headers = {"x-api-key": "any", **VERSION}
             made = httpx2.post(url + BATCHES, headers=headers, content=body(*MANY)).json()["id"]
             results = httpx2.get(f"{url}{BATCHES}/{made}/results", headers=headers)
-            answers.append([told(results, ID=made)])
+            deleted = httpx2.delete(f"{url}{BATCHES}/{made}", headers=headers)
+            answers.append([told(results, ID=made), told(deleted, ID=made)])
         assert answers[0] == answers[1]
-        assert [one[0] for one in answers[1]] == [404]
+        assert [one[0] for one in answers[1]] == [404, 400]
 
 
 def test_a_beta_that_is_no_name_is_refused(world: Served) -> None:

@@ -162,6 +162,8 @@ def test_a_paused_job_is_in_progress(tmp_path: Path) -> None:
         assert world.wait_for(lambda: world.engine.commands.pause(job))
         paused = client.messages.batches.retrieve(made.id)
         assert (paused.processing_status, paused.request_counts.processing) == ("in_progress", 2)
+        with pytest.raises(anthropic.BadRequestError, match="In progress batches cannot be deleted"):
+            client.messages.batches.delete(made.id)
 
 
 def test_what_expired_is_told_apart_from_what_failed(tmp_path: Path) -> None:
@@ -228,3 +230,45 @@ def test_the_unix_socket_serves_the_sdk_too(tmp_path: Path) -> None:
             assert ended(client, made.id).results_url == f"http://daemon/v1/messages/batches/{made.id}/results"
             assert [one.custom_id for one in client.messages.batches.results(made.id)] == ["r0", "r1"]
             assert world.jobs()[0].requests.succeeded == 2
+
+
+def test_a_deleted_batch_is_gone(tmp_path: Path) -> None:
+    """Nothing answers for it any more, and its bodies are gone from the store."""
+    with served(tmp_path) as world, sdk(world) as client:
+        made = [client.messages.batches.create(requests=requests(3, said=str(n))).id for n in range(2)]
+        for one in made:
+            ended(client, one)
+        deleted = client.messages.batches.delete(made[0])
+        assert (deleted.id, deleted.type) == (made[0], "message_batch_deleted")
+        assert [one.id for one in client.messages.batches.list()] == [made[1]]
+        batches = client.messages.batches
+        for call in (batches.retrieve, batches.results, batches.cancel, batches.delete):
+            with pytest.raises(anthropic.NotFoundError, match=f"Message Batch {made[0]} not found."):
+                call(made[0])
+        with pytest.raises(anthropic.NotFoundError):
+            batches.list(after_id=made[0])
+        gone = world.jobs()[1]
+        assert (gone.purged_by, gone.requests.succeeded) == ("person", 3)
+        request = world.wait_for(lambda: world.engine.read(lambda reads: reads.request(gone.id, "r0")))
+        assert (request.params, request.result) == (None, None)
+        assert len(list(batches.results(made[1]))) == 3
+
+
+def test_a_batch_whose_results_were_kept_long_enough_is_archived(tmp_path: Path) -> None:
+    """As after 29 days at the API: it is shown, with its counts, and has no results."""
+    with served(tmp_path) as world, sdk(world) as client:
+        made = client.messages.batches.create(requests=requests(2)).id
+        ended(client, made)
+        job = world.jobs()[0].id
+        bodies = world.engine.store.bodies
+        assert world.wait_for(lambda: bodies.mark(job, BY_RETENTION, world.engine.clock.now()))
+        archived = client.messages.batches.retrieve(made)
+        assert (archived.processing_status, archived.request_counts.succeeded) == ("ended", 2)
+        assert (archived.results_url, archived.archived_at is None) == (None, False)
+        assert [one.id for one in client.messages.batches.list()] == [made]
+        answer = httpx2.get(
+            f"{world.url}/v1/messages/batches/{made}/results", headers={"anthropic-version": "2023-06-01"}
+        )
+        assert answer.json()["error"]["message"] == f"Message Batch {made} has no available results."
+        with pytest.raises(anthropic.BadRequestError, match="archived"):
+            client.messages.batches.delete(made)

@@ -27,6 +27,7 @@ def routes(services: Services) -> list[BaseRoute]:
             Route("/messages/batches", ask.create, methods=["POST"]),
             Route("/messages/batches", ask.list, methods=["GET"]),
             Route(one, ask.retrieve, methods=["GET"]),
+            Route(one, ask.delete, methods=["DELETE"]),
             Route(f"{one}/cancel", ask.cancel, methods=["POST"]),
             Route(f"{one}/results", ask.results, methods=["GET"]),
         ],

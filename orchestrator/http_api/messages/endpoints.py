@@ -1,4 +1,4 @@
-"""The endpoints of the Message Batches API, each over one question to the engine."""
+"""The six endpoints of the Message Batches API, each over one question to the engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import msgspec
 
 from orchestrator.domain.batches_api import (
     BatchPage,
+    DeletedBatch,
     MessageBatchObject,
     batch_not_found,
     check_page,
+    delete_too_early,
+    invalid_request,
     known_version,
     no_results,
     page_limit,
@@ -22,7 +25,7 @@ from orchestrator.http_api.messages.answers import said
 from orchestrator.http_api.messages.creating import Creates
 from orchestrator.http_api.messages.ids import BatchIds
 from orchestrator.http_api.messages.results import results_answer
-from orchestrator.http_api.messages.views import Frame, batch_view, has_results, is_shown
+from orchestrator.http_api.messages.views import Frame, batch_view, has_results, is_over, is_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 
 #: What live captures (2026-09) show on a batch that still runs.
 _PAUSE: Final = {"retry-after": "10"}
-_JOBS_AT_ONCE: Final = 200
+#: A longer page is not a quick look any more.
+_QUICK: Final = 100
 
 
 class Endpoints:
@@ -69,7 +73,8 @@ class Endpoints:
         cursor = after if before is None else before
         start = None if cursor is None else (self._job_of(cursor), cursor)
         frame = partial(self._frame, request)
-        return said(await self._reader.read(lambda reads: _page(cut(start, limit, reads), reads, frame)))
+        reader = self._reader if limit <= _QUICK else self._services.bulk
+        return said(await reader.read(lambda reads: _page(cut(start, limit, reads), reads, frame)))
 
     async def cancel(self, request: Request) -> Response:
         """`POST /v1/messages/batches/{id}/cancel`. Of a batch that has ended: the batch.
@@ -85,6 +90,16 @@ class Endpoints:
             before, processing_status="canceling", cancel_initiated_at=after.cancel_initiated_at
         )
         return said(canceling)
+
+    async def delete(self, request: Request) -> Response:
+        """`DELETE /v1/messages/batches/{id}`: what was handed in and answered is gone."""
+        job = await self._asked_for(request)
+        if not is_over(job):
+            raise delete_too_early()
+        batch_id = self._ids.of(job.id)
+        if not await self._commands.purge(job.id):
+            raise invalid_request(f"Message Batch {batch_id} is archived: there is nothing left of it to delete.")
+        return said(DeletedBatch(batch_id))
 
     async def results(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}/results`."""
@@ -134,7 +149,7 @@ def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], b
     """The newest jobs older than *after*, and whether there are more."""
     found: list[Job] = []
     before = None if after is None else _shown(after, reads).id
-    while page := reads.jobs(limit=_JOBS_AT_ONCE, before=before):
+    while page := reads.jobs(limit=limit + 1, before=before):
         found += filter(is_shown, page)
         if len(found) > limit:
             break
@@ -146,7 +161,7 @@ def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], 
     """The jobs just newer than *before*, the newest first, and whether there are more in that direction."""
     found: list[Job] = []
     above = JobId(0) if before is None else _shown(before, reads).id
-    while page := reads.newer_jobs(above, limit=_JOBS_AT_ONCE):
+    while page := reads.newer_jobs(above, limit=limit + 1):
         found += filter(is_shown, page)
         if len(found) > limit:
             break

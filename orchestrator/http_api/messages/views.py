@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from orchestrator.domain.batches_api import MessageBatchObject, RequestCounts
 from orchestrator.domain.states import JobState
+from orchestrator.ports.bodies import BY_PERSON
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Job
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 #: How long the API works on one attempt of a request. Source: Message Batches API reference.
 _ATTEMPT: Final = timedelta(hours=24)
 _EVENTS: Final = 200
-_GONE_BY: Final = "person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Frame:
 
 def is_shown(job: Job) -> bool:
     """There is such a batch: its body came whole, and nobody deleted it."""
-    return job.state is not JobState.IMPORTING and job.purged_by != _GONE_BY
+    return job.state is not JobState.IMPORTING and job.purged_by != BY_PERSON
 
 
 def is_over(job: Job) -> bool:
