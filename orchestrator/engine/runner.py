@@ -21,6 +21,7 @@ from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
 from orchestrator.engine.recover import RecoverStage
+from orchestrator.engine.sample import SampleStage
 from orchestrator.engine.settle import SettleStage
 from orchestrator.engine.slots import Tick
 from orchestrator.engine.submit import SubmitStage
@@ -63,6 +64,7 @@ class Runner:
         self.stages["keep"] = KeepStage(context, looks_for_old=keep_probing).tick
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
+            self.stages["sample"] = SampleStage(context).tick
 
     def tasks(self) -> dict[str, Tick]:
         """What runs side by side: every stage, but submit and collect slot by slot, so that none waits for another."""

@@ -25,6 +25,7 @@ from orchestrator.ports.bodies import BodiesStore
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.ports.intake import IntakeStore
 from orchestrator.ports.notices import NoticeStore
+from orchestrator.ports.samples import SamplesStore
 
 T = TypeVar("T")
 
@@ -369,6 +370,11 @@ class EngineStore(Protocol):
     @property
     def notices(self) -> NoticeStore:
         """See NoticeStore."""
+        ...
+
+    @property
+    def samples(self) -> SamplesStore:
+        """See SamplesStore."""
         ...
 
     @property

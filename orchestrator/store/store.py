@@ -18,6 +18,7 @@ from orchestrator.store.notices import SqliteNotices
 from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlan
 from orchestrator.store.read import Reads
+from orchestrator.store.samples import SqliteSamples
 from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
 from orchestrator.store.watch import SqliteAttention, SqliteGates, SqlitePoll
 
@@ -47,6 +48,7 @@ class Store:
         self.attention = SqliteAttention(database)
         self.notices = SqliteNotices(database)
         self.bodies = SqliteBodies(database)
+        self.samples = SqliteSamples(database)
 
     @classmethod
     async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, start: Start = Thread.start) -> Store:

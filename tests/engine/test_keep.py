@@ -13,6 +13,7 @@ from support.world import World, in_a_loop, new_world
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.model import Job
 from orchestrator.engine.keep import KeepStage
+from orchestrator.engine.sample import SampleStage
 
 
 async def finished(world: World, folder: Path, name: str) -> Job:
@@ -86,3 +87,26 @@ async def test_what_was_marked_is_cleared_away_by_any_engine(tmp_path: Path) -> 
         while await stage.tick(world.clock.now()):
             pass
         assert await is_gone(world, job)
+
+
+@in_a_loop
+async def test_samples_are_taken_when_something_changed_and_kept_for_a_month(tmp_path: Path) -> None:
+    """Every ten seconds at most; a quiet night costs no rows; what is older than thirty days goes."""
+    async with new_world(tmp_path / "store.db") as world:
+        stage, now = SampleStage(world.context), world.clock.now()
+
+        async def queued() -> list[int]:
+            since, step = now - timedelta(days=99), timedelta(seconds=1)
+            return [s.queued for s in await world.store.read(lambda reads: reads.samples(since=since, step=step))]
+
+        await stage.tick(now)
+        await world.submit(3)
+        await stage.tick(now + timedelta(seconds=9))
+        assert await queued() == [0]
+        for second in (10, 20, 30):
+            await stage.tick(now + timedelta(seconds=second))
+        assert await queued() == [0, 3]
+        await world.settle()
+        await stage.tick(now + timedelta(days=30, seconds=9))
+        (_, last) = await world.store.read(lambda reads: reads.samples(since=now, step=timedelta(seconds=1)))
+        assert (last.queued, last.in_flight_requests, last.settled, last.failed) == (0, 0, 3, 0)

@@ -1,0 +1,26 @@
+"""Stage sample: every ten seconds, how busy all jobs together are, for the charts; kept for thirty days."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from orchestrator.engine.context import Context
+
+_EVERY: Final = timedelta(seconds=10)
+_KEPT: Final = timedelta(days=30)
+
+
+class SampleStage:
+    """Only in a daemon. What did not change since the last sample is not written again."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._due: datetime | None = None
+
+    async def tick(self, now: datetime) -> int:
+        """Never a move: nobody has to wake up for a sample."""
+        if self._due is None or now >= self._due:
+            self._due = now + _EVERY
+            await self._context.store.samples.take(now, keep_from=now - _KEPT)
+        return 0
