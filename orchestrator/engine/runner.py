@@ -7,6 +7,7 @@ exception: the stage is tried again every five seconds; it sends nothing meanwhi
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -34,6 +35,8 @@ log = get_logger(__name__)
 _SHORTEST: Final = timedelta(milliseconds=20)
 _LONGEST: Final = timedelta(seconds=1)
 _FULL_DISK: Final = timedelta(seconds=5)
+#: For the notices that are due when an engine stops.
+_LAST_WORDS: Final = timedelta(seconds=5)
 
 
 class Runner:
@@ -79,6 +82,18 @@ class Runner:
             await stop.wait()
             for task in tasks:
                 task.cancel()
+        await self._last_notices()
+
+    async def _last_notices(self) -> None:
+        """Tell what has just happened before the process ends: a `run` ends with its job, which others wait to hear of.
+
+        What takes longer than a few seconds is the next engine's.
+        """
+        notify = self.stages.get("notify")
+        if notify is not None:
+            with suppress(TimeoutError, StoreFull):
+                async with asyncio.timeout(_LAST_WORDS.total_seconds()):
+                    await notify(self._context.clock.now())
 
     async def _start(self) -> None:
         """Recover; a full disk is waited out here as well."""

@@ -135,6 +135,17 @@ def test_without_an_engine_a_test_waits_for_the_next(program: Program) -> None:
     assert deliveries(program, "--state", "failed") == []
 
 
+def test_a_run_tells_of_its_end_before_it_ends(program: Program) -> None:
+    """Nobody is there afterwards; and an endpoint that hangs does not keep it, nor is its notice lost."""
+    with receiver_beside(200, None) as receiver:
+        configure(program, receiver)
+        assert program("run", "in.jsonl", "--sandbox").code == 0
+        assert [json.loads(got.body)["type"] for got in receiver.got] == ["job.finished"]
+        assert deliveries(program)[0]["state"] == "delivered"
+        assert program("run", "in.jsonl", "--sandbox", "--new").code == 0
+        assert deliveries(program)[0]["state"] == "waiting"
+
+
 def test_a_missing_secret_ends_the_daemon_at_its_start(program: Program) -> None:
     """Rather than at the first notice, in the night."""
     with receiver_beside() as receiver:
