@@ -28,6 +28,7 @@ from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
+from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.observability.metrics import Meters
@@ -89,6 +90,7 @@ class Engine:
     store: Store
     provider: Provider
     bell: Bell
+    pulse: Pulse
     clock: Clock
     meters: Meters
 
@@ -247,6 +249,7 @@ async def _open(
         store=store,
         provider=provider,
         bell=context.bell,
+        pulse=context.pulse,
         clock=around.clock,
         meters=meters,
     )
@@ -434,5 +437,6 @@ async def _services(engine: Engine, stop: asyncio.Event) -> Services:
         feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
+        unready=lambda: engine.pulse.trouble(engine.clock.now()),
         meters=engine.meters,
     )

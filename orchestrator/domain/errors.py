@@ -4,7 +4,8 @@ OrchestratorError                     exit
 ├── UsageError                         2   the command line or a setting is wrong
 │   ├── InputError                     2   the input file is wrong; nothing was stored or sent
 │   ├── BodyTooLarge                   2   what came over HTTP is more than is taken
-│   └── BodyTooSlow                    2   what comes over HTTP does not come on
+│   ├── BodyTooSlow                    2   what comes over HTTP does not come on
+│   └── BadCursor                      2   a page was asked for by a place that no list gave: begin anew
 ├── OutputError                        2   the results cannot be written where they were asked for
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
 ├── NoSuchThing                        4   no such job, batch or request
@@ -55,6 +56,10 @@ class BodyTooLarge(UsageError):
 
 class BodyTooSlow(UsageError):
     """The body of a request over HTTP does not come on."""
+
+
+class BadCursor(UsageError):
+    """A place in a list that no list gave."""
 
 
 class OutputError(OrchestratorError):

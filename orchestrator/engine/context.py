@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.engine.bell import Bell
+from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.meter import Meter, Unmetered
@@ -64,5 +65,6 @@ class Context:
     settings: EngineSettings
     health: ApiHealth = field(default_factory=ApiHealth)
     bell: Bell = field(default_factory=Bell)
+    pulse: Pulse = field(default_factory=Pulse)
     meter: Meter = field(default_factory=Unmetered)
     courier: Courier | None = None

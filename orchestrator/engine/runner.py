@@ -107,6 +107,7 @@ class Runner:
 
     async def _wait_for_space(self, stage: str, exc: StoreFull) -> None:
         log.error("store.full", stage=stage, why=exc.message)
+        self._context.pulse.has_no_space(stage)
         await self._context.clock.sleep(_FULL_DISK)
 
     async def _every(self, tick: Tick, name: str) -> None:
@@ -115,11 +116,13 @@ class Runner:
         while True:
             ring = self._context.bell.next
             begun = self._context.clock.now()
+            self._context.pulse.ticks(name)
             try:
                 moved = await tick(begun)
             except StoreFull as exc:
                 await self._wait_for_space(name, exc)
                 continue
+            self._context.pulse.rests(name, self._context.clock.now())
             if moved:
                 self._context.bell.ring()
                 self._context.meter.worked(name, moved, self._context.clock.now() - begun)

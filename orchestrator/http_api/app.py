@@ -11,16 +11,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from orchestrator.domain.errors import OrchestratorError, UsageError
+from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError
 from orchestrator.http_api import dashboard, messages, metrics, problems
 from orchestrator.http_api.answers import allowed, problem, problem_response
-from orchestrator.http_api.api import batches, jobs, openapi, service, webhooks
+from orchestrator.http_api.api.routes import routes
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
 
+#: The `type` where the Message Batches API is in the way.
+API_TROUBLE: Final = "api-trouble"
+_NO_API: Final = 6
 _INTERNAL: Final = 8
 _WRONG_REQUEST: Final = 2
 #: What to do about an answer that the framework gives.
@@ -43,6 +46,7 @@ def build_app(services: Services) -> FastAPI:
         redoc_url=None,
         exception_handlers={
             OrchestratorError: _our_error,
+            ProviderError: _api_error,
             RequestValidationError: _wrong_question,
             HTTPException: _wrong_request,
             ClientDisconnect: _nobody_listens,
@@ -50,8 +54,7 @@ def build_app(services: Services) -> FastAPI:
         },
     )
     app.state.services = services
-    for router in (jobs.api, batches.api, webhooks.api, *service.ROUTERS, openapi.api):
-        app.router.routes.extend(router.routes)
+    app.router.routes.extend(routes())
     app.router.routes.extend(metrics.routes(services))
     app.router.routes.extend(messages.routes(services))
     app.router.routes.extend(dashboard.routes(services))
@@ -60,6 +63,14 @@ def build_app(services: Services) -> FastAPI:
 
 async def _our_error(_: Request, exc: Exception) -> Response:
     return problem_response(cast("OrchestratorError", exc))
+
+
+async def _api_error(_: Request, exc: Exception) -> Response:
+    """The Message Batches API was to be asked, and did not answer as it should."""
+    told = cast("ProviderError", exc).message
+    hint = "`orchestrator doctor` looks closer"
+    document = problems.document(API_TROUBLE, "the API could not be asked", detail=told, hint=hint, exit_code=_NO_API)
+    return problem(HTTPStatus.BAD_GATEWAY, document)
 
 
 async def _wrong_question(_: Request, exc: Exception) -> Response:

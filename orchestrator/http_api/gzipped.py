@@ -25,7 +25,7 @@ def takes_gzip(accept_encoding: str) -> bool:
 
 
 async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """*pieces* as one gzip stream; closes them at its end, however it comes."""
+    """*pieces* as one gzip stream, in which each can be read when it was sent; closes them at its end."""
     packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP_WINDOW)
     async with aclosing(pieces):
         async for piece in pieces:
@@ -33,4 +33,5 @@ async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
                 if packed := packer.compress(piece[start : start + _SLICE_BYTES]):
                     yield packed
                 await asyncio.sleep(0)
+            yield packer.flush(zlib.Z_SYNC_FLUSH)
     yield packer.flush()

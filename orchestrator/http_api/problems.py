@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain.errors import (
+    BadCursor,
     BodyTooLarge,
     BodyTooSlow,
     GuardRefused,
@@ -43,6 +44,7 @@ class _Kind:
 _KINDS: Final = MappingProxyType(
     {
         "input-error": _Kind(error=InputError, status=422),
+        "bad-cursor": _Kind(error=BadCursor, status=400),
         "body-too-large": _Kind(error=BodyTooLarge, status=413),
         "body-too-slow": _Kind(error=BodyTooSlow, status=408),
         "usage-error": _Kind(error=UsageError, status=400),

@@ -48,6 +48,7 @@ class Services:
 
     reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
     caps: what one batch may hold. meters: what this process has counted.
+    unready: why the engine does not work as it should; None: it does.
     """
 
     commands: AllCommands
@@ -61,3 +62,4 @@ class Services:
     settings: Settings
     caps: Caps
     meters: Meters
+    unready: Callable[[], str | None]

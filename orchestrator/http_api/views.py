@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import Attention, Job, JobStatus
     from orchestrator.domain.notices import Delivery, Endpoint
+    from orchestrator.ports.commands import Health
     from orchestrator.ports.source import Problem
 
 _DONE: Final = {"pause": "paused", "resume": "resumed", "cancel": "canceled"}
@@ -73,6 +74,15 @@ def delivery_view(delivery: Delivery) -> dict[str, object]:
         "last_at": time_text(delivery.last_at),
         "last_status": delivery.last_status,
         "last_error": delivery.last_error,
+    }
+
+
+def health_view(health: Health) -> dict[str, object]:
+    """How the API treats the engine."""
+    return {
+        "api_worked": health.api_worked,
+        "last_trouble": health.last_trouble,
+        "reads_blocked": health.reads_blocked,
     }
 
 

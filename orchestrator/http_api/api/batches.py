@@ -2,17 +2,97 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any, cast
 
 from fastapi import Path, Query
 from starlette.responses import Response
 
-from orchestrator.http_api.api import shapes
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.ids import BatchId, JobId, RemoteId
+from orchestrator.domain.model import Batch
+from orchestrator.domain.states import BatchState
+from orchestrator.http_api.api import detail_shapes, shapes
+from orchestrator.http_api.api.jobs import Found
+from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.details import batch_view, candidate_view, remote_view
+from orchestrator.ports.commands import Reads
 
 api = router("batches")
 
+States = Annotated[list[BatchState] | None, Query(alias="state", description="Only batches in one of these states.")]
 RemoteRef = Annotated[str, Path(description="A batch at the API, `msgbatch_…`.")]
+#: More batches in doubt than anybody will look through.
+_MOST_IN_DOUBT = 1000
+
+
+@api.get("/batches", response_model=detail_shapes.Batches, responses=refusals())
+async def batches(services: The, states: States = None, cursor: Cursor = None, limit: Limit = 100) -> Response:
+    """The batches of every job, the newest first."""
+    return said(await services.reader.read(partial(_page, None, states, number_of(cursor), limit)))
+
+
+@api.get("/jobs/{ref}/batches", response_model=detail_shapes.Batches, responses=refusals(404))
+async def of_job(
+    services: The, found: Found, states: States = None, cursor: Cursor = None, limit: Limit = 100
+) -> Response:
+    """The batches of one job, the newest first."""
+    return said(await services.reader.read(partial(_page, found.job.id, states, number_of(cursor), limit)))
+
+
+def _page(
+    job: JobId | None, states: list[BatchState] | None, before: int | None, limit: int, reads: Reads
+) -> dict[str, object]:
+    below = None if before is None else BatchId(before)
+    found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(states or ()), job=job)
+    more = cursor(found[limit - 1].id) if len(found) > limit else None
+    return {"batches": [_shown(reads, batch) for batch in found[:limit]], "next": more}
+
+
+def _shown(reads: Reads, batch: Batch) -> dict[str, object]:
+    return batch_view(batch, reads.get(batch.job_id))
+
+
+@api.get("/batches/{ref}", response_model=detail_shapes.BatchInFull, responses=refusals(404))
+async def batch(
+    services: The, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
+) -> Response:
+    """One batch of ours; while it is in doubt, what at the API it may be."""
+
+    def look(reads: Reads) -> dict[str, object]:
+        found = reads.batch(ref)
+        return {
+            **_shown(reads, found),
+            "candidates": [candidate_view(remote) for remote in reads.candidates(found.id)],
+        }
+
+    return said(await services.reader.read(look))
+
+
+@api.get("/remote-batches", response_model=detail_shapes.RemoteBatches, responses=refusals(502))
+async def remote_batches(services: The, limit: Limit = 100) -> Response:
+    """What the API lists, the newest first, and whose each is: "ours", "in_doubt" or "elsewhere"."""
+    found: list[RemoteBatch] = []
+    async with aclosing(cast("Any", services.remote_batches())) as listed:
+        async for remote in listed:
+            found.append(remote)
+            if len(found) > limit:
+                break
+    view = await services.reader.read(partial(_owned, found[:limit]))
+    return said({**view, "has_more": len(found) > limit})
+
+
+def _owned(remotes: list[RemoteBatch], reads: Reads) -> dict[str, object]:
+    ours = reads.batches_by_remote([remote.id for remote in remotes])
+    owned = {remote_id: (batch, reads.get(batch.job_id)) for remote_id, batch in ours.items()}
+    doubts = reads.batches_page(limit=_MOST_IN_DOUBT, states=frozenset({BatchState.IN_DOUBT}))
+    in_doubt = [(batch, reads.get(batch.job_id)) for batch in doubts]
+    return {
+        "batches": [remote_view(remote, owned.get(RemoteId(remote.id)), in_doubt) for remote in remotes],
+        "in_doubt": [batch_view(batch, job) for batch, job in in_doubt],
+    }
 
 
 @api.post("/batches/{remote_id}/adopt", response_model=shapes.Done, responses=refusals(404))
@@ -30,3 +110,6 @@ async def adopt(
 async def disown(services: The, remote_id: RemoteRef) -> Response:
     """Say that a batch at the API is not ours."""
     return said({"done": await services.commands.disown(remote_id)})
+
+
+ROUTERS = (api,)

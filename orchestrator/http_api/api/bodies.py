@@ -35,6 +35,8 @@ STREAMED: Final = (
     "application/zstd",
     "application/octet-stream",
 )
+#: What is no input is small.
+MAX_ASKED_BYTES: Final = 1 << 20
 _FORM: Final = "multipart/form-data"
 _JSON: Final = "application/json"
 #: Blocks are put together up to this size: every one costs two changes of thread further on.
@@ -50,6 +52,12 @@ class _Small(msgspec.Struct, forbid_unknown_fields=True):
     api_version: str | None = None
     betas: list[str] | None = None
     priority: int | None = None
+
+
+class _Only(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be retried."""
+
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +97,19 @@ def streamed(request: Request, services: Services, *, name: str, api_version: st
     if kind in (_JSON, _FORM):
         raise _not_taken(kind)
     return _source(services, kind, blocks_of(request), name, api_version)
+
+
+async def only_of(request: Request) -> str | None:
+    """`only` of a body {"only": "api_error"}; None without a body. Raises UsageError, HTTPException 413 and 415."""
+    body = await small_body(request, MAX_ASKED_BYTES)
+    if not body:
+        return None
+    if kind_of(request) != _JSON:
+        raise _not_taken(kind_of(request))
+    try:
+        return msgspec.json.decode(body, type=_Only).only
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise UsageError("the body cannot be read", cause=str(exc), hint='give {"only": "api_error"}') from exc
 
 
 def kind_of(request: Request) -> str:
@@ -185,6 +206,22 @@ _BYTES: Final = {
 }
 #: How the bodies of `streamed` are described.
 LINES_DESCRIBED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
+#: How the body of `only_of` is described.
+RETRY_DESCRIBED: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            _JSON: {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"only": {"type": ["string", "null"]}},
+                },
+                "example": {"only": "api_error"},
+            }
+        },
+    }
+}
 #: How the bodies of `handed` are described.
 DESCRIBED: Final[dict[str, Any]] = {
     "requestBody": {

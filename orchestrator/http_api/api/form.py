@@ -58,7 +58,7 @@ class _Parts:
         self._is_whole = False
         self._file: deque[bytes] = deque()
         self._name, self._value = bytearray(), bytearray()
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._part: str | None = None
         self._held = bytearray()
         self._parser = MultipartParser(
@@ -104,12 +104,12 @@ class _Parts:
         self._gather(self._value, data[start:end], _MAX_HEADER_BYTES)
 
     def _header_end(self) -> None:
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self._headers[bytes(self._name).lower()] = bytes(self._value)
         self._name.clear()
         self._value.clear()
 
     def _headers_end(self) -> None:
-        described = parse_options_header(self._headers.get("content-disposition", ""))[1]
+        described = parse_options_header(self._headers.get(b"content-disposition", b""))[1]
         name = described.get(b"name", b"").decode("utf-8", "replace")
         if not name:
             raise _wrong("a part has no name")

@@ -20,8 +20,11 @@ from orchestrator.domain.states import JobState
 from orchestrator.http_api import lines, problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import bodies, shapes
-from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of
+from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of, wait_of
+from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, shown, tags_in
 from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.details import check_view
+from orchestrator.http_api.planning import plan_of
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
 from orchestrator.ports.commands import Reads, TakenIn
@@ -84,10 +87,33 @@ async def take_in(
     return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED)
 
 
-@api.get("/jobs/{ref}", response_model=shapes.Job, responses=refusals(404))
-async def job(found: Found) -> Response:
-    """One job."""
-    return said(job_view(found))
+@api.post("/check", response_model=shapes.Check, responses=refusals(413, 415, 422), openapi_extra=bodies.DESCRIBED)
+async def check(request: Request, services: The, options: Annotated[Options, Query()]) -> Response:
+    """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
+    wanted = await bodies.handed(request, services, options)
+    plan = await plan_of(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
+    new = wanted.new
+    return said(check_view(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox))
+
+
+@api.get(
+    "/jobs/{ref}", response_model=shapes.Job, responses={304: {"description": "It did not change."}, **refusals(404)}
+)
+async def job(
+    services: The,
+    found: Found,
+    wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
+    if_none_match: Annotated[str | None, Header(description="`ETag` of the answer that you have.")] = None,
+) -> Response:
+    """One job. With `wait`, the answer comes when the job is another than `If-None-Match` says, or than it is now."""
+    longest = wait_of(wait, longest=LONGEST_WAIT)
+    body, tag = shown(found)
+    had = {tag} if if_none_match is None else tags_in(if_none_match)
+    if longest and tag in had:
+        body, tag = await changed(services, found.job.id, had, longest)
+    if if_none_match is not None and tag in had:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
+    return Response(body, headers={"etag": tag, "cache-control": "no-cache"}, media_type="application/json")
 
 
 @api.post(
@@ -133,14 +159,21 @@ async def cancel(services: The, found: Found) -> Response:
     return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
 
-@api.post("/jobs/{ref}/retry", response_model=shapes.Queued, responses=refusals(404, 413))
+@api.post(
+    "/jobs/{ref}/retry",
+    response_model=shapes.Queued,
+    responses=refusals(404, 413, 415),
+    openapi_extra=bodies.RETRY_DESCRIBED,
+)
 async def retry(
+    request: Request,
     services: The,
     found: Found,
     only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
 ) -> Response:
     """Queue failed and canceled requests again."""
-    queued = await services.commands.retry(found.job.id, only)
+    in_body = await bodies.only_of(request)
+    queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
     return said({"queued": queued, "job": await _view(services, found.job)})
 
 
@@ -199,3 +232,6 @@ def _input_refused(taken: TakenIn) -> Response:
     document["problems"] = [problem_view(problem) for problem in taken.problems]
     document["problem_count"] = taken.problem_count
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, document)
+
+
+ROUTERS = (api,)

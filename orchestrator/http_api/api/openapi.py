@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.routing import refusals, router
@@ -18,10 +19,11 @@ from orchestrator.version import VERSION
 
 api = router("service", prefix="")
 
-_ABOUT = (
+TITLE: Final = "orchestrator"
+_ABOUT: Final = (
     "A durable orchestrator for the Message Batches API. Lists are pages: `next` of one is the `cursor` of the next. "
     "Times are RFC 3339 in UTC. Every refusal is a problem document (RFC 9457) whose `type` is stable and whose `hint` "
-    "says what to do."
+    "says what to do. Beside it: `/metrics` for Prometheus, `/v1/messages/batches` for the official SDK, `/` for you."
 )
 
 
@@ -30,15 +32,13 @@ async def openapi(request: Request) -> Response:
     """This description."""
     app = request.app
     if not hasattr(app.state, "described"):
-        app.state.described = await asyncio.to_thread(lambda: msgspec.json.encode(described(app)))
+        app.state.described = await asyncio.to_thread(lambda: msgspec.json.encode(described(app.routes)))
     return Response(app.state.described, media_type="application/json")
 
 
-def described(app: FastAPI) -> dict[str, Any]:
-    """The whole document."""
-    document = get_openapi(
-        title=app.title, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=app.routes
-    )
+def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """The whole document: *routes* that are described. Those of the other faces are not, and are left out."""
+    document = get_openapi(title=TITLE, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for path in document["paths"].values():
         for operation in path.values():
@@ -58,3 +58,6 @@ def _mend(responses: dict[str, Any]) -> None:
     wrong = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
     if wrong.get("$ref", "").endswith("/HTTPValidationError"):
         del responses["422"]
+
+
+ROUTERS = (api,)

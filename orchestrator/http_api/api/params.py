@@ -12,11 +12,13 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config import parse_duration
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import BadCursor, UsageError
 from orchestrator.domain.ids import MAX_NUMBER
 
 _VERSION: Final = 1
 _MOST: Final = 1000
+#: What SQLite can hold.
+LARGEST: Final = (1 << 63) - 1
 
 Flag = Literal["0", "1"]
 Ref = Annotated[
@@ -24,10 +26,6 @@ Ref = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=_MOST, description="At most so many.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
-
-
-class BadCursor(UsageError):
-    """A cursor that no list gave."""
 
 
 class Options(BaseModel):
@@ -80,10 +78,7 @@ def wait_of(text: str | None, *, longest: timedelta) -> timedelta:
     """The duration that *text* says, "30s" for instance; none without it. Raises UsageError."""
     if text is None:
         return timedelta(0)
-    try:
-        wait = parse_duration(text)
-    except ValueError as exc:
-        raise UsageError(f"{text!r} is not a duration", hint="write 30s, 5m, 1h30m, 7d") from exc
+    wait = duration(text, "the time")
     if wait > longest:
         raise UsageError(f"{text} is too long", hint=f"at most {longest.total_seconds():g}s")
     return wait

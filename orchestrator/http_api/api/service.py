@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from http import HTTPStatus
+from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
+from orchestrator.http_api import problems
+from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.services import Services
+from orchestrator.http_api.views import health_view
 from orchestrator.version import VERSION
 
 api = router("service")
 root = router("service", prefix="")
+
+NOT_READY: Final = "not-ready"
+_NOT_YET: Final = 5
+_STORE_S: Final = 2.0
 
 
 @root.get("/version", response_model=shapes.Version, responses=refusals())
@@ -38,19 +46,26 @@ async def livez() -> Response:
     return said({"alive": True})
 
 
+@root.get("/readyz", response_model=shapes.Ready, responses=refusals())
+@api.get("/readyz", response_model=shapes.Ready, responses=refusals())
+async def readyz(services: The) -> Response:
+    """Whether jobs can be handed in and are worked on: the store answers and has space, and every stage goes round."""
+    trouble = services.unready()
+    try:
+        async with asyncio.timeout(_STORE_S):
+            await services.reader.read(lambda reads: reads.last_event())
+    except TimeoutError:
+        trouble = "the store does not answer"
+    if trouble is None:
+        return said({"ready": True})
+    document = problems.document(NOT_READY, "not ready", detail=trouble, hint="the log says more", exit_code=_NOT_YET)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, document)
+
+
 @api.get("/health", response_model=shapes.Health, responses=refusals())
 async def health(services: The) -> Response:
     """Whether the Message Batches API answers the engine."""
-    return said(_health(services))
+    return said(health_view(services.health))
 
 
-def _health(services: Services) -> dict[str, object]:
-    known = services.health
-    return {
-        "api_worked": known.api_worked,
-        "last_trouble": known.last_trouble,
-        "reads_blocked": known.reads_blocked,
-    }
-
-
-ROUTERS: tuple[APIRouter, ...] = (api, root)
+ROUTERS = (api, root)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.domain.notices import DeliveryState
 from orchestrator.domain.states import BatchState, JobState
 
-_Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Shape(BaseModel):
@@ -36,7 +36,7 @@ class Problem(Shape):
 class LineProblem(Shape):
     """One thing that is wrong with one line of an input; line 0 is the input as a whole."""
 
-    line: _Count
+    line: Count
     field: str
     problem: str
     remedy: str
@@ -46,7 +46,7 @@ class Refused(Problem):
     """An input that was read and refused; the first problems, by line."""
 
     problems: list[LineProblem] = []
-    problem_count: _Count = 0
+    problem_count: Count = 0
 
 
 class Version(Shape):
@@ -76,12 +76,12 @@ class Health(Shape):
 class Counts(Shape):
     """Requests by state; they always add up to `total`."""
 
-    total: _Count
-    queued: _Count
-    batched: _Count
-    succeeded: _Count
-    failed: _Count
-    canceled: _Count
+    total: Count
+    queued: Count
+    batched: Count
+    succeeded: Count
+    failed: Count
+    canceled: Count
 
 
 class Attention(Shape):
@@ -102,8 +102,8 @@ class Job(Shape):
     reason: str | None
     reason_code: str | None
     requests: Counts
-    batches: dict[BatchState, _Count]
-    resubmitted: _Count
+    batches: dict[BatchState, Count]
+    resubmitted: Count
     created_at: datetime
     finished_at: datetime | None
     next_expiry: datetime | None
@@ -129,20 +129,20 @@ class TakenIn(Shape):
 
     job: Job
     attached: bool
-    refused: _Count
+    refused: Count
 
 
 class Added(Shape):
     """How many requests were added to an open job."""
 
-    added: _Count
+    added: Count
     job: Job
 
 
 class Queued(Shape):
     """How many requests were queued again."""
 
-    queued: _Count
+    queued: Count
     job: Job
 
 
@@ -182,12 +182,12 @@ class Endpoints(Shape):
 class Delivery(Shape):
     """One notice on its way to one endpoint. `event` is null for a test."""
 
-    id: _Count
+    id: Count
     url: str
     event: int | None
     type: str
     state: DeliveryState
-    tries: _Count
+    tries: Count
     created_at: datetime
     next_at: datetime | None
     last_at: datetime | None
@@ -206,3 +206,71 @@ class Sent(Shape):
     """The numbers of the deliveries that were made."""
 
     sent: list[int]
+
+
+class Ready(Shape):
+    """Jobs can be handed in and are worked on."""
+
+    ready: bool
+
+
+class Planned(Shape):
+    """A batch that would be made."""
+
+    requests: Count
+    bytes: Count
+
+
+class Check(Shape):
+    """What an input holds. Nothing was stored or sent."""
+
+    source: str
+    valid: bool
+    requests: Count
+    bytes: Count
+    batches: list[Planned]
+    problems: list[LineProblem]
+    problem_count: Count
+    api_version: str
+    betas: list[str]
+    sandbox: bool
+
+
+class Sample(Shape):
+    """How busy all jobs were; `settled`, `failed` and `resubmitted` are sums since ever."""
+
+    at: datetime
+    queued: Count
+    in_flight_requests: Count
+    in_flight_batches: Count
+    settled: Count
+    failed: Count
+    resubmitted: Count
+
+
+class Stats(Shape):
+    """Samples, oldest first."""
+
+    samples: list[Sample]
+
+
+class Totals(Shape):
+    """Sums over all jobs."""
+
+    requests: Counts
+    jobs: dict[JobState, Count]
+    batches: dict[BatchState, Count]
+    in_flight_requests: Count
+    next_expiry: datetime | None
+    resubmitted: Count
+    duplicates_total: Count
+    oldest_unfinished_at: datetime | None
+
+
+class Limits(Shape):
+    """What bounds the engine."""
+
+    settings: dict[str, str | None]
+    batch: Planned
+    in_flight_requests: Count
+    api: Health

@@ -60,3 +60,6 @@ async def replay(services: The, number: Number) -> Response:
     await services.reader.read(lambda reads: reads.delivery(number))
     await services.commands.replay_notice(number)
     return said(delivery_view(await services.reader.read(lambda reads: reads.delivery(number))))
+
+
+ROUTERS = (api,)

@@ -1,0 +1,39 @@
+"""Whether the stages go round; for faces only, no stage decides by it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+#: A stage rests a second at most (`engine/runner.py`); one that rests so long was forgotten.
+_TOO_LONG: Final = timedelta(seconds=10)
+
+
+class Pulse:
+    """Notes when each stage began to rest. A tick itself may take as long as a download does."""
+
+    def __init__(self) -> None:
+        self._rests: dict[str, datetime | None] = {}
+        self._without_space: set[str] = set()
+
+    def ticks(self, stage: str) -> None:
+        """*stage* works."""
+        self._rests[stage] = None
+
+    def rests(self, stage: str, now: datetime) -> None:
+        """*stage* did what there was to do."""
+        self._rests[stage] = now
+        self._without_space.discard(stage)
+
+    def has_no_space(self, stage: str) -> None:
+        """*stage* could not write: the disk is full."""
+        self._without_space.add(stage)
+
+    def trouble(self, now: datetime) -> str | None:
+        """What is wrong, for a person; None: every stage goes round."""
+        if self._without_space:
+            return "there is no space left for the store"
+        if not self._rests:
+            return "the engine is starting"
+        late = sorted(stage for stage, since in self._rests.items() if since is not None and now - since > _TOO_LONG)
+        return f"stage {late[0]} does not go round" if late else None

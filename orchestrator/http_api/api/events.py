@@ -1,0 +1,114 @@
+"""Who moved what, when and why: in pages, and live as Server-Sent Events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+from fastapi import Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import Event
+from orchestrator.http_api.api import detail_shapes as shapes
+from orchestrator.http_api.api.jobs import Found
+from orchestrator.http_api.api.params import LARGEST, Limit
+from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.details import event_view
+from orchestrator.http_api.services import Services
+from orchestrator.ports.commands import Reads
+
+api = router("events")
+
+After = Annotated[int, Query(ge=0, le=LARGEST, description="Only events above this `id`.")]
+#: Where a stream begins; without it only what is still to come is told.
+From = Annotated[int | None, Query(alias="after", ge=0, le=LARGEST, description="Begin above this `id`; else now.")]
+LastId = Annotated[
+    int | None, Header(alias="Last-Event-ID", ge=0, le=LARGEST, description="As `after`, and before it.")
+]
+#: How long a browser waits before it comes back.
+_RETRY_MS: Final = 2000
+_ALIVE: Final = b": alive\n\n"
+_LIVE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "`id` is the event's, `event` its kind, `data` the event in JSON; a comment every 15 s.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 7\nevent: job\ndata: {"id":7,"kind":"job","new":"running"}\n\n',
+            }
+        },
+    }
+}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@api.get("/events", response_model=shapes.Events, responses=refusals())
+async def events(services: The, after: After = 0, limit: Limit = 100) -> Response:
+    """The events of every job, oldest first."""
+    return said(await services.reader.read(partial(_page, None, after, limit)))
+
+
+@api.get("/jobs/{ref}/events", response_model=shapes.Events, responses=refusals(404))
+async def of_job(services: The, found: Found, after: After = 0, limit: Limit = 100) -> Response:
+    """The events of a job and of its batches, oldest first."""
+    return said(await services.reader.read(partial(_page, found.job.id, after, limit)))
+
+
+@api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **refusals()})
+async def live(services: The, after: From = None, last_event_id: LastId = None) -> Response:
+    """Every event as it happens, until the engine stops."""
+    return await _stream(services, None, after if last_event_id is None else last_event_id)
+
+
+@api.get("/jobs/{ref}/events/stream", response_class=StreamingResponse, responses={**_LIVE, **refusals(404)})
+async def live_of_job(services: The, found: Found, after: From = None, last_event_id: LastId = None) -> Response:
+    """The events of a job as they happen, until the engine stops."""
+    return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
+
+
+def named(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
+    """*events* with the public ids of their jobs."""
+    names = {job: _name(job, reads) for job in {event.job_id for event in events}}
+    return [event_view(event, names[event.job_id]) for event in events]
+
+
+def _name(job: JobId | None, reads: Reads) -> str | None:
+    if job is None:
+        return None
+    try:
+        return reads.get(job).public_id
+    except NoSuchThing:  # an import that was discarded
+        return None
+
+
+def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> dict[str, object]:
+    found = reads.events(job, after=after, limit=limit + 1)
+    more = found[limit - 1].id if len(found) > limit else None
+    return {"events": named(found[:limit], reads), "next": more}
+
+
+async def _stream(services: Services, job: JobId | None, after: int | None) -> Response:
+    begin = await services.reader.read(lambda reads: reads.last_event()) if after is None else after
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(_told(services, job, begin), media_type="text/event-stream", headers=headers)
+
+
+async def _told(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
+    """The stream; its first words are where it begins, so that whoever is cut off at once misses nothing."""
+    yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
+    async with aclosing(cast("Any", services.feed.events(after, job=job))) as pages:
+        async for page in pages:
+            views = await services.reader.read(partial(named, page)) if page else []
+            yield b"".join(map(_event, views)) if views else _ALIVE
+
+
+def _event(view: dict[str, object]) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view["id"]).encode(), str(view["kind"]).encode(), _encode(view))
+
+
+ROUTERS = (api,)

@@ -1,0 +1,85 @@
+"""What is inside a job: its requests, one with everything that is known of it, and failures by cause."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import Depends, Path, Query
+from starlette.responses import Response
+
+from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.looks import RequestFilter
+from orchestrator.domain.states import RequestState
+from orchestrator.http_api.api import detail_shapes as shapes
+from orchestrator.http_api.api.jobs import Found
+from orchestrator.http_api.api.params import LARGEST, Cursor, Limit, cursor, number_of
+from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.details import errors_view, request_row_view, request_view
+from orchestrator.ports.commands import Reads
+
+api = router("requests")
+
+
+async def wanted(
+    state: Annotated[RequestState | None, Query(description="Only requests in this state.")] = None,
+    batch: Annotated[int | None, Query(ge=1, le=LARGEST, description="Only requests of this batch.")] = None,
+    error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
+    error_message: Annotated[
+        str | None, Query(max_length=10_000, description="Only failures with this message.")
+    ] = None,
+) -> RequestFilter:
+    """Which requests are asked for."""
+    return RequestFilter(
+        state=state,
+        batch=None if batch is None else BatchId(batch),
+        error_type=error_type,
+        error_message=error_message,
+    )
+
+
+@api.get("/jobs/{ref}/requests", response_model=shapes.Requests, responses=refusals(404))
+async def requests(
+    services: The,
+    found: Found,
+    where: Annotated[RequestFilter, Depends(wanted)],
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """The requests of a job, in input order."""
+    page = partial(_page, found.job.id, where, number_of(cursor), limit)
+    return said(await services.bulk.read(page))
+
+
+def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> dict[str, object]:
+    rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
+    more = cursor(rows[limit - 1].number) if len(rows) > limit else None
+    return {"requests": [request_row_view(row) for row in rows[:limit]], "next": more}
+
+
+@api.get("/jobs/{ref}/requests/{custom_id:path}", response_model=shapes.Request, responses=refusals(404))
+async def request(
+    services: The, found: Found, custom_id: Annotated[str, Path(description="The request's own id.")]
+) -> Response:
+    """One request: prompt, answer, usage, and every trip that did not succeed."""
+
+    def look(reads: Reads) -> dict[str, object]:
+        view = reads.request(found.job.id, custom_id)
+        return request_view(found.job, view, reads.neighbours(found.job.id, view.number))
+
+    return said(await services.reader.read(look))
+
+
+@api.get("/jobs/{ref}/errors", response_model=shapes.Errors, responses=refusals(404))
+async def errors(
+    services: The,
+    found: Found,
+    groups: Annotated[int, Query(ge=1, le=10_000, description="At most so many causes.")] = 50,
+    examples: Annotated[int, Query(ge=0, le=1000, description="Examples per cause.")] = 3,
+) -> Response:
+    """What failed, grouped by cause, the largest group first."""
+    grouped = await services.bulk.read(lambda reads: reads.errors(found.job.id, groups=groups, examples=examples))
+    return said(errors_view(found, grouped))
+
+
+ROUTERS = (api,)
