@@ -16,6 +16,7 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.reading import asked
+from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.commands import TakenIn, Terms
 from orchestrator.ports.source import InputLine, Source
 
@@ -28,6 +29,11 @@ class EngineCommands:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._intake = Intake(context.store.intake, context.clock, context.entropy)
+
+    def retune(self, settings: EngineSettings) -> None:
+        """Let every stage go by *settings* from its next look on."""
+        self._context.settings = settings
+        self._context.bell.ring()
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
         """Read *source* into a job, whole or not at all."""

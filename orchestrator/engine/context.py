@@ -54,9 +54,12 @@ class ApiHealth:
         self.blocked = blocked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Context:
-    """Handed to every stage. courier: None where no notices are to be sent."""
+    """Handed to every stage. courier: None where no notices are to be sent.
+
+    settings: the one part that is replaced, whole, when a daemon reads its configuration again; look each time.
+    """
 
     store: EngineStore
     provider: Provider

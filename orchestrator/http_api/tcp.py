@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class Listening:
     """An address that is bound, and who may ask there. url: for people, and for clients on this machine."""
 
+    host: str
     listener: socket.socket
     access: Access
     url: str
@@ -40,16 +41,21 @@ def listen(server: ServerSection) -> Listening | None:
     if not server.listen:
         return None
     host, port = parse_address(server.listen)
-    token = None if server.token_file is None else digest_of(read_token(server.token_file))
-    if token is None and not is_loopback(host):
-        raise UsageError(
-            f"{server.listen} can be reached from other machines, and no token is set",
-            hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
-        )
+    token = _token(server, host)
     listener = _bound(host, port, may_give_way=server.listen == DEFAULT_LISTEN)
     port = listener.getsockname()[1]
     access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token)
-    return Listening(listener=listener, access=access, url=f"http://{_shown(host)}:{port}")
+    return Listening(host=host, listener=listener, access=access, url=f"http://{_shown(host)}:{port}")
+
+
+def renew(at: Listening, server: ServerSection) -> bool:
+    """Hold every request from now on to the token and the names of *server*; True if the token is another one.
+
+    The address stays. Raises UsageError as `listen` does; then nothing changes.
+    """
+    before, token = at.access.token, _token(server, at.host)
+    at.access.token, at.access.allowed_hosts = token, server.allowed_hosts
+    return token != before
 
 
 async def serve_tcp(
@@ -61,6 +67,18 @@ async def serve_tcp(
         await serve_on(at.listener, guarded, Patience(connections=server.max_connections), ready=ready, stop=stop)
     finally:
         at.listener.close()
+
+
+def _token(server: ServerSection, host: str) -> bytes | None:
+    """The digest of the token that the settings name. Raises UsageError if it may not be used, or is missing."""
+    if server.token_file is not None:
+        return digest_of(read_token(server.token_file))
+    if not is_loopback(host):
+        raise UsageError(
+            f"{server.listen} can be reached from other machines, and no token is set",
+            hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
+        )
+    return None
 
 
 def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:

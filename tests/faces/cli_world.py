@@ -123,6 +123,10 @@ class Started:
         assert self._process.stdout is not None
         return self._process.stdout.readline().decode()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send *number*."""
+        self._process.send_signal(number)
+
     def signal(self, number: signal.Signals) -> Done:
         """Send *number* and wait for the end."""
         self._process.send_signal(number)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, write_lines
 
@@ -96,6 +98,50 @@ def test_a_second_daemon_is_refused(program: Program) -> None:
     with program.started("serve", "--sandbox") as engine:
         engine.says(RUNS)
         assert program("serve", "--sandbox").code == StoreOwned.exit_code
+
+
+def test_a_hang_up_reads_the_settings_again(program: Program) -> None:
+    """What can change does and is named, what cannot is named too; a file that is wrong changes nothing."""
+    file = program.folder / "orchestrator.toml"
+    file.write_text("[retry]\nmax_attempts = 3\n")
+    with program.started("serve", "--sandbox") as engine:
+        engine.says(RUNS)
+        file.write_text('[retry]\nmax_attempts = 4\n[api]\ntimeout = "5m"\n')
+        engine.send(signal.SIGHUP)
+        engine.says("config.reloaded")
+        told = next(json.loads(line) for line in engine.err.splitlines() if "config.reloaded" in line)
+        assert told["changed"] == ["retry.max_attempts"]
+        assert told["needs_restart"] == ["api.timeout"]
+        file.write_text("[retry]\nmax_attempts = 0\n")
+        engine.send(signal.SIGHUP)
+        engine.says("config.refused")
+        file.unlink()
+        assert program("submit", "in.jsonl", "--sandbox").code == 0
+        assert engine.signal(signal.SIGTERM).code == 0
+
+
+def test_a_hang_up_changes_the_token(program: Program) -> None:
+    """A token that leaked is replaced without a stop: from then on the old one is a wrong one."""
+    file = program.folder / "token"
+    file.touch(mode=0o600)
+    file.write_text("a" * 43)
+    with program.started(
+        "serve", "--sandbox", "--listen", "127.0.0.1:0", "--token-file", str(file), "--json"
+    ) as engine:
+        engine.says(RUNS)
+        url = json.loads("".join(iter(engine.line, "}\n")) + "}")["url"]
+        assert _status(url, "a" * 43) == 200
+        file.write_text("b" * 43)
+        engine.send(signal.SIGHUP)
+        engine.says("config.reloaded")
+        assert (_status(url, "a" * 43), _status(url, "b" * 43)) == (401, 200)
+        assert "b" * 43 not in engine.err
+
+
+def _status(url: str, token: str) -> int:
+    return httpx2.get(
+        f"{url}/api/v1/version", headers={"authorization": f"Bearer {token}"}, trust_env=False
+    ).status_code
 
 
 def test_systemd_is_told_ready_alive_and_stopping(program: Program) -> None:

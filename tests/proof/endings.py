@@ -47,7 +47,8 @@ class _Way:
         return f"{name}: {' '.join(number.name for number in self.numbers)}"
 
 
-#: README, exit codes; `serve --help`: Ctrl-C and SIGTERM end the daemon with 0. A hang-up is a crash like any other.
+#: README, exit codes; `serve --help`: Ctrl-C and SIGTERM end the daemon with 0. A hang-up is a crash like any
+#: other, but to a daemon that has begun to work it means: read the settings again.
 _WAYS: Final = (
     _Way(numbers=(INT,), codes=frozenset({130})),
     _Way(arguments=SERVE, numbers=(TERM,), codes=frozenset({0})),
@@ -56,7 +57,7 @@ _WAYS: Final = (
     _Way(numbers=(INT, INT), codes=frozenset({130})),
     _Way(arguments=SERVE, numbers=(INT, INT), codes=frozenset({0, 130})),
     _Way(numbers=(HUP,), codes=frozenset({-HUP})),
-    _Way(arguments=SERVE, numbers=(HUP,), codes=frozenset({-HUP})),
+    _Way(arguments=SERVE, numbers=(HUP, TERM), codes=frozenset({0, -HUP})),
     _Way(numbers=(STOP,), codes=frozenset({143})),
     _Way(arguments=SERVE, numbers=(STOP,), codes=frozenset({0})),
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -21,6 +24,7 @@ A job that was paused for the account's sake goes on by itself once the account 
 
 It listens on [server] listen for the dashboard, the REST API (/api/v1) and the Message Batches API (/v1), and on a
 socket beside the store for the commands of the same user. An address that others can reach needs a token.
+SIGHUP reads the settings again: limits, retries, log, token and allowed_hosts change at once; the log says what waits.
 
 Examples:
   orchestrator serve                         until Ctrl-C or SIGTERM; both end it with exit code 0
@@ -43,28 +47,30 @@ _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestr
 @click.pass_obj
 def serve(ask: Ask, listen: str | None, token_file: str | None, *, opens: bool) -> None:
     """Run the engine for every job until it is stopped."""
-    from orchestrator.observability.logs import configure_logging
-
-    settings = ask.settings({"server.listen": listen, "server.token_file": token_file})
-    level = "debug" if ask.verbose else "error" if ask.quiet else settings.log.level
-    configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
+    load = partial(ask.settings, {"server.listen": listen, "server.token_file": token_file})
+    settings = load()
+    _log_as(ask, settings)
     say_banner(ask, sandbox=ask.sandbox)
     try:
-        drive(lambda: _serve(ask, settings, opens=opens))
+        drive(lambda: _serve(ask, settings, load, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
         say(ask, "the engine has stopped; everything is stored")
 
 
-async def _serve(ask: Ask, settings: Settings, *, opens: bool) -> None:
+async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, opens: bool) -> None:
     """The engine until this is cancelled; the error of a core task that fails rises out of here."""
+    from orchestrator.cli.reloading import Reloader
     from orchestrator.daemon import running_engine
     from orchestrator.http_api.tcp import listen
 
     systemd = notifier()
     tcp = listen(settings.server)
     async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
+        reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, ask), systemd=systemd)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is meant to be left alone
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
         url = None if tcp is None else tcp.url
         say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
         if url is not None:
@@ -79,6 +85,14 @@ async def _serve(ask: Ask, settings: Settings, *, opens: bool) -> None:
             await asyncio.Event().wait()
         finally:
             systemd.tell(STOPPING)
+
+
+def _log_as(ask: Ask, settings: Settings) -> None:
+    """Log as the settings say, unless the command line says otherwise."""
+    from orchestrator.observability.logs import configure_logging
+
+    level = "debug" if ask.verbose else "error" if ask.quiet else settings.log.level
+    configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
 def _open(url: str) -> None:

@@ -1,0 +1,116 @@
+"""What SIGHUP does to a daemon: the configuration is read again, and what can change while it runs does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.cli.systemd import READY, Notifier
+from orchestrator.config import KEYS, Settings
+from orchestrator.domain.errors import UsageError
+from orchestrator.observability.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.daemon import Engine
+    from orchestrator.http_api.tcp import Listening
+
+log = get_logger(__name__)
+
+_TOKEN: Final = "server.token_file"  # noqa: S105 - the name of a setting
+#: What is looked at each time that it is needed. Everything else was built into something at the start.
+LIVE: Final = frozenset(
+    {
+        "api.delete_after_collect",
+        "batching.linger",
+        "limits.max_in_flight_requests",
+        "limits.max_in_flight_batches",
+        "limits.poll_interval",
+        "limits.poll_interval_max",
+        "limits.doubt_wait",
+        "retry.max_attempts",
+        _TOKEN,
+        "server.allowed_hosts",
+        "log.level",
+        "log.format",
+    }
+)
+
+
+class Reloader:
+    """Reads the settings by *load*, and brings what is `LIVE` of them to *engine*, to *tcp* and to the log."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tcp: Listening | None,
+        *,
+        load: Callable[[], Settings],
+        logging: Callable[[Settings], None],
+        systemd: Notifier,
+    ) -> None:
+        self._engine = engine
+        self._tcp = tcp
+        self._load = load
+        self._logging = logging
+        self._systemd = systemd
+        self.settings = engine.settings
+
+    def reload(self) -> None:
+        """Do it; settings that cannot be used change nothing, and the log says so."""
+        self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            found = self._load()
+            changed = set(differing(self.settings, found))
+            if self._renewed(found):
+                changed.add(_TOKEN)
+        except UsageError as exc:
+            log.error("config.refused", why=exc.message, cause=exc.cause)
+        else:
+            self.settings = merged(self.settings, found)
+            self._engine.commands.retune(_engine_settings(self.settings))
+            self._logging(self.settings)
+            log.info("config.reloaded", changed=sorted(changed & LIVE), needs_restart=sorted(changed - LIVE))
+        finally:
+            self._systemd.tell(READY)
+
+    def _renewed(self, found: Settings) -> bool:
+        if self._tcp is None:
+            return False
+        from orchestrator.http_api.tcp import renew
+
+        return renew(self._tcp, found.server)
+
+
+def differing(old: Settings, new: Settings) -> Iterator[str]:
+    """The names of the settings whose values differ."""
+    for key in KEYS.values():
+        if _value(old, key.section, key.key) != _value(new, key.section, key.key):
+            yield key.name
+    if old.webhooks != new.webhooks:
+        yield "webhooks"
+
+
+def merged(old: Settings, new: Settings) -> Settings:
+    """*old* with what is `LIVE` of *new*: what holds from now on."""
+    sections: dict[str, Any] = {}
+    for key in KEYS.values():
+        if key.name in LIVE:
+            section = sections.get(key.section, getattr(old, key.section))
+            sections[key.section] = replace(section, **{key.key: _value(new, key.section, key.key)})
+    origins = {**old.origins, **{name: new.origins[name] for name in LIVE}}
+    return replace(old, **sections, origins=origins)
+
+
+def _value(settings: Settings, section: str, key: str) -> object:
+    value: object = getattr(getattr(settings, section), key)
+    return value
+
+
+def _engine_settings(settings: Settings) -> Any:  # noqa: ANN401 - the daemon's own, loaded late
+    from orchestrator.daemon import engine_settings
+
+    return engine_settings(settings)
