@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse
 
 from orchestrator.domain import words
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer
+from orchestrator.http_api.dashboard.page import HEADERS, SAID, Ask, Page, error_answer
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.commands import Reads
 
 _MOST: Final = 200
+_SAID_FOR_S: Final = 30
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -117,8 +118,9 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
 
 def see_other(where: str, said: str) -> Response:
     """Back to a page that says what was done: a reload then does not do it again."""
-    mark = "&" if "?" in where else "?"
-    return RedirectResponse(f"{where}{mark}said={quote(said)}", status_code=303, headers=HEADERS)
+    answer = RedirectResponse(where, status_code=303, headers=HEADERS)
+    answer.set_cookie(SAID, quote(said), max_age=_SAID_FOR_S, httponly=True, samesite="strict")
+    return answer
 
 
 def check_origin(request: Request) -> None:

@@ -36,7 +36,6 @@ async def load(ask: Ask) -> dict[str, object]:
         "batches": [batch for batch, _ in rows[:_PAGE]],
         "jobs": [job for _, job in rows[:_PAGE]],
         "chips": state_chips(ask, BatchState, facts["totals"].batches, on=state),
-        "said": ask.query.get("said"),
         "first": None if before is None else ask.link(before=None),
         "more": ask.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None,
         "remote": await _remote(ask, facts["doubts"]) if remote else None,

@@ -32,7 +32,6 @@ async def load(ask: Ask) -> dict[str, object]:
         "chips": state_chips(ask, JobState, facts["totals"].jobs, on=state),
         "state": state,
         "q": text,
-        "said": ask.query.get("said"),
         "first": None if before is None else ask.link(before=None),
         "more": ask.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
     }

@@ -59,7 +59,9 @@ class Live:
         for route, page in self._pages:
             match, child = route.matches(scope)
             if match is Match.FULL and page.parts:
-                ask = Ask(services=self._services, path=path, params=child["path_params"], query=QueryParams(query))
+                ask = Ask(
+                    services=self._services, path=path, params=child["path_params"], query=QueryParams(query), live=True
+                )
                 return page, ask
         raise NoSuchThing("no such page lives", hint="open it again")
 
@@ -87,9 +89,11 @@ class Live:
 
 
 def _changed(page: Page, facts: dict[str, object], shown: dict[str, str]) -> Iterator[bytes]:
-    """Messages for the parts whose text is not the one in *shown*, which they replace there."""
+    """Messages for the parts whose text is not the one in *shown*, which they replace there; "still" stays as it is."""
     swaps = []
     for part in page.parts:
+        if part == facts.get("still"):
+            continue
         text = render(part, facts)
         bare = _TIMES.sub(r"\1", text)
         if shown.get(part) != bare:

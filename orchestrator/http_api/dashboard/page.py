@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from starlette.responses import HTMLResponse
 
@@ -33,17 +33,20 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+#: What was done is said once, on the next page. Not in the address: a link could make a page say anything.
+SAID: Final = "said"
 _THEMES: Final = frozenset({"light", "dark"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What a page is asked for: the engine, and where on the page one is."""
+    """What a page is asked for: the engine, and where on the page one is. live: for a stream, again and again."""
 
     services: Services
     path: str
     params: dict[str, Any]
     query: QueryParams
+    live: bool = False
 
     def one_of(self, key: str, known: frozenset[str]) -> str | None:
         """The value of *key* if it is *known*; None without one. Raises UsageError."""
@@ -65,7 +68,7 @@ class Ask:
 
     def link(self, **changes: object) -> str:
         """This page with its query changed; None takes a key away."""
-        kept = [(key, value) for key, value in self.query.multi_items() if key not in changes and key != "said"]
+        kept = [(key, value) for key, value in self.query.multi_items() if key not in changes]
         query = urlencode([*kept, *((key, value) for key, value in changes.items() if value is not None)])
         return f"{self.path}?{query}" if query else self.path
 
@@ -93,6 +96,7 @@ def frame(request: Request, services: Services) -> dict[str, object]:
         "path": path,
         "at": f"{path}?{request.url.query}" if request.url.query else path,
         "live": False,
+        "said": unquote(request.cookies.get(SAID, "")),
     }
 
 
@@ -106,16 +110,19 @@ def answer(template: str, context: dict[str, object], *, status: int = 200) -> R
 def endpoint(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The route's function of *page*; an error of ours becomes a page that says it."""
 
-    async def shown(request: Request) -> Response:
+    async def shown_page(request: Request) -> Response:
         ask = Ask(services=services, path=request.url.path, params=request.path_params, query=request.query_params)
         try:
             facts = await page.load(ask)
         except OrchestratorError as exc:
             return error_answer(request, services, exc)
         context = {**frame(request, services), "title": page.title, "live": bool(page.parts), **facts}
-        return answer(page.template, context)
+        shown = answer(page.template, context)
+        if context["said"]:
+            shown.delete_cookie(SAID)
+        return shown
 
-    return shown
+    return shown_page
 
 
 def error_answer(request: Request, services: Services, exc: OrchestratorError) -> Response:

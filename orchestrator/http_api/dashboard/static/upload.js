@@ -45,7 +45,9 @@
       said.className = "wide";
       said.append(each.problem, element("br"), element("span", `→ ${each.remedy}`, "dim"));
     }
-    report.prepend(element("p", `${count.toLocaleString("en")} problem${count === 1 ? "" : "s"}: nothing is stored unless bad lines are left out.`, "notice tone-bad"), table);
+    const first = count > found.length ? `, of which the first ${found.length} are shown` : "";
+    const head = `${count.toLocaleString("en")} problem${count === 1 ? "" : "s"}${first}: the file is refused unless bad lines are left out.`;
+    report.prepend(element("p", head, "notice tone-bad"), table);
   };
   const query = () => {
     const found = new URLSearchParams({ source: file.name });
@@ -77,11 +79,10 @@
     }
   };
   const told = (found) => {
+    const said = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+    const plan = `${said(found.requests, "request", "requests")}, ${said(found.batches.length, "batch", "batches")}`;
     if (found.problem_count) problems(found.problems, found.problem_count);
-    const batches = found.batches ?? found.plan?.batches;
-    const count = Array.isArray(batches) ? batches.length : batches;
-    const plan = count === undefined ? "" : `, ${count} batch${count === 1 ? "" : "es"}`;
-    report.prepend(element("p", `${(found.requests ?? 0).toLocaleString("en")} requests${plan}: ready to submit`, "said"));
+    report.prepend(element("p", found.valid ? `${plan}: ready to submit` : `without the bad lines: ${plan}`, found.valid ? "said" : "dim"));
   };
   const submit = async () => {
     button.disabled = true;
