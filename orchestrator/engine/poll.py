@@ -45,6 +45,7 @@ class PollStage:
 
     async def tick(self, now: datetime) -> int:
         """One look if one is due; how many batches moved."""
+        self._lag.begin(now)
         moved = await self._cancel(now)
         if self._next_look is not None and now < self._next_look:  # a thousand batches are not read to find that out
             if not await self._context.store.poll.is_watching():
@@ -79,7 +80,7 @@ class PollStage:
                 for remote in page.batches:
                     batch = waiting.pop(remote.id, None)
                     if batch is not None:
-                        self._lag.saw(batch.id, remote, meta.date)
+                        self._lag.saw(batch, remote, meta.date)
                         moved += await self._seen(batch, remote, meta, now)
                 if not waiting:
                     break

@@ -43,6 +43,17 @@ def test_systemd_accepts_the_unit(program: Program, flags: tuple[str, ...]) -> N
     assert (done.returncode, said) == (0, [])
 
 
+def test_systemd_finds_little_that_the_service_could_do(program: Program) -> None:
+    """Its own count of what is left open: 10 is everything, and a service without any of this has 9.6."""
+    analyze = needed_tool("systemd-analyze", package="systemd")
+    unit = program.folder / "orchestrator.service"
+    unit.write_text(program("service", "print").out)
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=20", unit], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_unit_starts_this_installation(program: Program) -> None:
     """ExecStart is an absolute path that is there: systemd knows no PATH of a shell."""
     unit = program("service", "print").out

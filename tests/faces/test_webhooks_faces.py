@@ -135,6 +135,24 @@ def test_without_an_engine_a_test_waits_for_the_next(program: Program) -> None:
     assert deliveries(program, "--state", "failed") == []
 
 
+def test_a_daemon_that_is_killed_over_a_notice_sends_it_again_with_the_same_id(program: Program) -> None:
+    """Kill -9 after the POST and before its answer: at least once, and whoever gets it twice can tell."""
+    with receiver_beside() as receiver:
+        configure(program, receiver)
+        with program.started("serve", "--sandbox") as engine:
+            engine.says("the engine runs on")
+            receiver.heard = lambda _: engine.send(signal.SIGKILL)
+            assert program("webhooks", "test", "--sandbox").code in {0, 5}  # 5: the kill was faster than the answer
+            assert engine.end().code == -signal.SIGKILL
+        assert deliveries(program)[0]["state"] == "waiting"
+        receiver.heard = lambda _: None
+        with program.started("serve", "--sandbox") as engine:
+            engine.says("the engine runs on")
+            await_state(program, 1, "delivered")
+    assert len(receiver.got) == 2
+    assert len({(got.headers["webhook-id"], got.body) for got in receiver.got}) == 1
+
+
 def test_a_run_tells_of_its_end_before_it_ends(program: Program) -> None:
     """Nobody is there afterwards; and an endpoint that hangs does not keep it, nor is its notice lost."""
     with receiver_beside(200, None) as receiver:
