@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from orchestrator.domain.batches_api import error_body
 from orchestrator.http_api import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from orchestrator.domain.errors import OrchestratorError
 
@@ -25,6 +28,18 @@ def problem(status: int, document: Mapping[str, object]) -> Response:
 def problem_response(exc: OrchestratorError) -> Response:
     """*exc* as an answer."""
     return problem(*problems.problem_of(exc))
+
+
+def api_error_response(status: int, kind: str, message: str) -> Response:
+    """A refusal in the form of the Message Batches API, for who stands before its routes (`speaks_as_the_api`)."""
+    request_id = f"req_{secrets.token_hex(12)}"
+    body = error_body(kind, message, request_id)
+    return Response(body, status, {"request-id": request_id}, media_type="application/json")
+
+
+def speaks_as_the_api(scope: Scope) -> bool:
+    """The path is the Message Batches API's, whose SDK raises its own classes by errors of that form."""
+    return str(scope["path"]).startswith("/v1/")
 
 
 def allowed(request: Request) -> list[str]:

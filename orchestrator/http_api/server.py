@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.answers import problem_response
+from orchestrator.http_api.answers import api_error_response, problem_response, speaks_as_the_api
 from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: How long requests that are being answered may take to end when the engine stops.
@@ -82,6 +83,8 @@ class _Server(uvicorn.Server):
                 await asyncio.wait(slow)
         for connection in list(self.server_state.connections):
             connection.transport.close()
+            if connection.transport.get_write_buffer_size():  # who does not read would keep it open for ever
+                connection.transport.abort()
 
 
 def _cancel(tasks: set[asyncio.Task[None]]) -> None:
@@ -96,6 +99,12 @@ def _quiet(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:  # this is the whole of its task: nothing is left that could go on
-            await problem_response(GuardRefused("the engine is stopping", hint="try again"))(scope, receive, send)
+            await _stopping(scope)(scope, receive, send)
 
     return quiet
+
+
+def _stopping(scope: Scope) -> Response:
+    if speaks_as_the_api(scope):
+        return api_error_response(503, "api_error", "The server is stopping; try again.")
+    return problem_response(GuardRefused("the engine is stopping", hint="try again"))

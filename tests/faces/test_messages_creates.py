@@ -12,6 +12,7 @@ from typing import Any
 
 import anthropic
 import httpx2
+import pytest
 from faces.client_world import OWNER, SLOW, line_of, running, short_runtime_folder
 from faces.messages_world import Served, ended, polled, requests, served
 
@@ -189,3 +190,40 @@ def test_a_daemon_that_is_killed_before_its_answer_arrives_has_made_one_batch(tm
         made = client.messages.batches.create(requests=requests(3))
         assert len(owners) == 2
         assert [one.id for one in client.messages.batches.list()] == [made.id]
+
+
+def test_a_download_that_the_end_of_the_daemon_cuts_is_no_short_success(tmp_path: Path) -> None:
+    """A stream that ends cleanly too early would be taken for all there is."""
+    with ExitStack() as stack:
+        world = stack.enter_context(served(tmp_path))
+        body = json.dumps({"requests": requests(12_000)}).encode()
+        made = create(world, body).json()["id"]
+        with anthropic.Anthropic(base_url=world.url, api_key="any") as client:
+            ended(client, made)
+        url = f"{world.url}/v1/messages/batches/{made}/results"
+        headers = {**VERSION, "accept-encoding": "identity"}
+        with httpx2.stream("GET", url, headers=headers, timeout=60) as answer:
+            pieces = answer.iter_bytes()
+            assert next(pieces).startswith(b'{"custom_id":"r0"')
+            stack.close()
+            with pytest.raises(httpx2.TransportError):
+                list(pieces)
+
+
+def test_an_upload_that_the_end_of_the_daemon_cuts_is_to_be_tried_again(tmp_path: Path) -> None:
+    """In the API's form, with a status that the SDK retries; and nothing is left of it."""
+    with ExitStack() as stack:
+        world = stack.enter_context(served(tmp_path, **SLOW))
+        host, port = world.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            head = f"POST /v1/messages/batches HTTP/1.1\r\nhost: {host}:{port}\r\nanthropic-version: 2023-06-01\r\n"
+            connection.sendall(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY[:-10])
+            polled(world.jobs, lambda jobs: len(jobs) == 1)
+            stack.close()
+            told = connection.makefile("rb").read()
+    assert told.startswith(b"HTTP/1.1 503")
+    said = json.loads(told.partition(b"\r\n\r\n")[2])
+    assert (said["type"], said["error"]["type"]) == ("error", "api_error")
+    assert f"request-id: {said['request_id']}".encode() in told
+    with served(tmp_path, **SLOW) as world:
+        assert world.jobs() == []

@@ -6,11 +6,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, UsageError
 from orchestrator.http_api import problems
-from orchestrator.http_api.answers import problem, problem_response
+from orchestrator.http_api.answers import api_error_response, problem, problem_response, speaks_as_the_api
 from orchestrator.http_api.guard.access import Access, Headers, Refusal
 from orchestrator.http_api.guard.bodies import Body, BodyLimits
 
@@ -26,8 +26,7 @@ _HEADERS: Final = {
     "x-frame-options": "DENY",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-#: The Message Batches API has errors of its own shape; its SDK raises its own classes by them.
-_MESSAGES: Final = "/v1/"
+#: What the Message Batches API calls them.
 _TYPES: Final = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
     HTTPStatus.FORBIDDEN: "permission_error",
@@ -125,7 +124,7 @@ def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
 
 
 def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
-    if scope["path"].startswith(_MESSAGES):
+    if speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
     else:
         document = problems.document(
@@ -139,12 +138,11 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
 
 
 def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge) -> Response:
-    if not scope["path"].startswith(_MESSAGES):
+    if not speaks_as_the_api(scope):
         return problem_response(exc)
     status, _ = problems.problem_of(exc)
     return _api_error(HTTPStatus(status), exc.message)
 
 
 def _api_error(status: HTTPStatus, message: str) -> Response:
-    error = {"type": _TYPES.get(status, "invalid_request_error"), "message": message}
-    return JSONResponse({"type": "error", "error": error, "request_id": None}, status_code=status)
+    return api_error_response(status, _TYPES.get(status, "invalid_request_error"), message)
