@@ -13,7 +13,7 @@ from orchestrator.http_api.views import problem_view, time_text
 if TYPE_CHECKING:
     from orchestrator.domain.answers import RemoteBatch
     from orchestrator.domain.looks import RequestRow, Sample, Totals
-    from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, Remote, RequestView, Trip
+    from orchestrator.domain.model import Batch, ErrorGroup, Event, Gate, Job, JobStatus, Remote, RequestView, Trip
     from orchestrator.http_api.planning import Plan
 
 Owned = tuple["Batch", "Job"]
@@ -202,3 +202,14 @@ def totals_view(totals: Totals) -> dict[str, object]:
 def samples_view(samples: Iterable[Sample]) -> list[dict[str, object]]:
     """How busy the engine was, step by step."""
     return [{**asdict(sample), "at": time_text(sample.at)} for sample in samples]
+
+
+def gate_view(gate: Gate) -> dict[str, object]:
+    """A wait that the API asked for; `tries`: how often in a row."""
+    return {
+        "name": gate.name,
+        "set_at": time_text(gate.set_at),
+        "until": time_text(gate.until),
+        "tries": gate.tries,
+        "why": gate.why,
+    }

@@ -25,6 +25,7 @@ from orchestrator.domain.model import (
     Batch,
     ErrorGroup,
     Event,
+    Gate,
     Job,
     JobStatus,
     Remote,
@@ -45,6 +46,10 @@ class StoreReads(Protocol):
 
     def totals(self) -> Totals:
         """Sums over all jobs."""
+        ...
+
+    def gates(self) -> list[Gate]:
+        """The waits that the API asked for, or that followed its refusals, and that no success has ended."""
         ...
 
     def attentions(self) -> list[tuple[Job, Attention]]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.looks import ALL_JOBS, JobFilter, Totals
-from orchestrator.domain.model import Attention, Job, JobStatus, RequestCounts, StoreMeta
+from orchestrator.domain.model import Attention, Gate, Job, JobStatus, RequestCounts, StoreMeta
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
@@ -23,7 +23,7 @@ from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_history import HistoryReader
 from orchestrator.store.read_notices import NoticeReader
 from orchestrator.store.read_requests import RequestReader
-from orchestrator.store.rows import named, to_job
+from orchestrator.store.rows import named, to_gate, to_job
 from orchestrator.store.times import from_text, from_text_or_none, to_text
 
 SQL: Final = load("read")
@@ -94,6 +94,10 @@ class JobReader:
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""
         return [to_job(row) for row in named(self._c.execute(SQL["unfinished"]))]
+
+    def gates(self) -> list[Gate]:
+        """The waits that no success has ended."""
+        return [to_gate(row) for row in named(self._c.execute(SQL["gates"]))]
 
     def totals(self) -> Totals:
         """Sums over all jobs."""

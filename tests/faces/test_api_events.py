@@ -156,12 +156,34 @@ def test_sums_and_limits_are_those_of_the_store_and_the_settings(tmp_path: Path)
             totals = (await client.get("totals")).json()
             assert (totals["requests"]["succeeded"], totals["jobs"]["finished"]) == (5, 1)
             limits = (await client.get("limits")).json()
-            assert limits["settings"]["limits.max_uploads"] == "3"
+            assert limits["settings"]["limits.max_uploads"] == 3
+            assert limits["settings"]["limits.doubt_wait"] == "20m"
+            assert limits["waits"] == []
             assert limits["batch"]["requests"] == 7
             assert not any(str(tmp_path) in str(text) for text in limits["settings"].values())
             assert isinstance((await client.get("stats?window=1h&step=10s")).json()["samples"], list)
             for wrong in ("step=1s", "window=31d&step=10s", "window=400d", "step=0s", "window=x"):
                 assert (await client.get(f"stats?{wrong}")).status_code == 400, wrong
+
+    asyncio.run(check())
+
+
+def test_a_wait_that_the_api_asked_for_is_shown(tmp_path: Path) -> None:
+    """Why nothing moves: until when, and in whose words."""
+
+    async def check() -> None:
+        slow = {"sandbox__faults": "create.429=1,retry_after=600", "batching__linger": "0s"}
+        async with api(tmp_path / "x.db", **slow) as (_, client):
+            await client.post("jobs?name=five", content=lines(5), headers=NDJSON)
+            async with asyncio.timeout(20):
+                while not (waits := (await client.get("limits")).json()["waits"]):
+                    await client.get("jobs/five?wait=100ms")
+            assert waits[0]["name"] == "create"
+            assert waits[0]["until"] > waits[0]["set_at"]
+            checks = (await client.get("doctor")).json()
+            assert checks["healthy"] is True
+            assert {"engine", "api", "store", "disk", "limits"} <= {each["check"] for each in checks["checks"]}
+            assert str(tmp_path) not in json.dumps(checks)
 
     asyncio.run(check())
 

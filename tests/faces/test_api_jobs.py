@@ -46,6 +46,7 @@ def test_the_same_requests_are_the_same_job_in_whatever_form_they_come(tmp_path:
             assert [answer.status_code for answer in sent[1:4]] == [201, 200, 200]
             ids = [answer.json()["job"]["id"] for answer in sent]
             assert ids[1] == ids[2] == ids[3]
+            assert sent[1].headers["location"] == f"/api/v1/jobs/{ids[1]}"
             job = sent[0].json()["job"]
             assert (job["name"], job["priority"], job["requests"]["total"]) == ("small", 3, 5)
             same = await client.post("jobs", content=compact.encode(), headers=NDJSON)

@@ -97,6 +97,28 @@ def test_what_is_canceled_unsent_comes_last(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+def test_what_was_purged_is_gone_and_told_as_such(tmp_path: Path) -> None:
+    """410: it was there; counts and history still are. A job that is not over keeps all it has."""
+
+    async def check() -> None:
+        async with api(tmp_path / "x.db") as (_, client):
+            await client.post("jobs?name=ten", content=lines(10), headers=NDJSON)
+            await finished(client, "ten")
+            await client.post("jobs?name=open&open=1", content=lines(1, said="more"), headers=NDJSON)
+            early = await client.delete("jobs/open")
+            assert (early.status_code, early.json()["type"]) == (409, "guard-refused")
+            assert (await client.delete("jobs/ten")).json()["purged"] is True
+            again = (await client.delete("jobs/ten")).json()
+            assert (again["purged"], again["job"]["requests"]["succeeded"]) == (False, 10)
+            for order in ("input", "settled"):
+                gone = await client.get(f"jobs/ten/results?order={order}")
+                assert (gone.status_code, gone.json()["type"]) == (410, "purged")
+            shown = (await client.get("jobs/ten/requests/r1")).json()
+            assert (shown["state"], shown["params"], shown["result"]) == ("succeeded", None, None)
+
+    asyncio.run(check())
+
+
 def test_a_stream_that_the_engine_leaves_is_not_taken_for_the_whole(tmp_path: Path) -> None:
     """An answer without its end is told by the protocol, so that nobody stops in the middle."""
 

@@ -39,7 +39,7 @@ _LIVE: Final[dict[int | str, dict[str, Any]]] = {
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
-                "example": 'id: 7\nevent: job\ndata: {"id":7,"kind":"job","new":"running"}\n\n',
+                "example": 'id: 7\nevent: job.moved\ndata: {"id":7,"kind":"job.moved","new":"running"}\n\n',
             }
         },
     }

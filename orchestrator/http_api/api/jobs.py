@@ -22,7 +22,7 @@ from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import bodies, shapes
 from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of, wait_of
 from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, shown, tags_in
-from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
 from orchestrator.http_api.details import check_view
 from orchestrator.http_api.planning import plan_of
 from orchestrator.http_api.services import Services
@@ -84,7 +84,8 @@ async def take_in(
     if taken.job is None:
         return _input_refused(taken)
     view = {"job": await _view(services, taken.job), "attached": taken.attached, "refused": taken.refused}
-    return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED)
+    place = {"location": f"{PREFIX}/jobs/{taken.job.public_id}"}
+    return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
 @api.post("/check", response_model=shapes.Check, responses=refusals(413, 415, 422), openapi_extra=bodies.DESCRIBED)

@@ -14,11 +14,25 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from orchestrator.http_api.api import shapes
-from orchestrator.http_api.api.routing import refusals, router
+from orchestrator.http_api.api.routing import PROBLEM, refusals, router
 from orchestrator.version import VERSION
 
 api = router("service", prefix="")
 
+#: Answers of the listener on TCP: status, name, why.
+_GUARDED: Final = (
+    ("401", "Unauthorized", "The token is missing or wrong."),
+    ("403", "WrongOrigin", "A page of another site asks."),
+    ("408", "TooSlow", "The body does not come on."),
+    ("421", "WrongHost", "The server does not answer to that name."),
+    ("431", "TooManyHeaders", "There are too many headers."),
+)
+#: The token of `[server] token_file`, in any of three places; asked for where it is set.
+_TOKENS: Final = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "basic": {"type": "http", "scheme": "basic", "description": "As the password of any user."},
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "As the SDK sends it."},
+}
 TITLE: Final = "orchestrator"
 _ABOUT: Final = (
     "A durable orchestrator for the Message Batches API. Lists are pages: `next` of one is the `cursor` of the next. "
@@ -40,9 +54,12 @@ def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """The whole document: *routes* that are described. Those of the other faces are not, and are left out."""
     document = get_openapi(title=TITLE, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
             _mend(operation["responses"])
+            _guard(operation, open_to_all=path == "/livez")
+    document["components"]["responses"] = {name: {"description": why, "content": PROBLEM} for _, name, why in _GUARDED}
+    document["components"]["securitySchemes"] = _TOKENS
     for framework in ("HTTPValidationError", "ValidationError"):
         schemas.pop(framework, None)
     _, ours = models_json_schema(
@@ -58,6 +75,13 @@ def _mend(responses: dict[str, Any]) -> None:
     wrong = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
     if wrong.get("$ref", "").endswith("/HTTPValidationError"):
         del responses["422"]
+
+
+def _guard(operation: dict[str, Any], *, open_to_all: bool) -> None:
+    """What stands between the network and every route; on the unix socket nothing of it."""
+    for status, name, _ in _GUARDED:
+        operation["responses"].setdefault(status, {"$ref": f"#/components/responses/{name}"})
+    operation["security"] = [{}] if open_to_all else [{}, {"bearer": []}, {"basic": []}, {"key": []}]
 
 
 ROUTERS = (api,)

@@ -33,6 +33,8 @@ _WHY: Final = {
     503: "The engine does not own its store, or is not ready.",
     507: "There is no space left for the store.",
 }
+#: How a problem document is described.
+PROBLEM: Final = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _encode: Final = msgspec.json.Encoder().encode
 
 

@@ -267,10 +267,37 @@ class Totals(Shape):
     oldest_unfinished_at: datetime | None
 
 
+class Gate(Shape):
+    """A wait that the API asked for, or that followed its refusals; `tries`: how often in a row."""
+
+    name: str
+    set_at: datetime
+    until: datetime
+    tries: Count
+    why: str
+
+
 class Limits(Shape):
     """What bounds the engine."""
 
-    settings: dict[str, str | None]
+    settings: dict[str, int | str | None]
     batch: Planned
     in_flight_requests: Count
+    waits: list[Gate]
     api: Health
+
+
+class Finding(Shape):
+    """What was looked at, and what was found: "ok", "warn" or "fail"."""
+
+    check: str
+    verdict: str
+    fact: str
+    remedy: str | None
+
+
+class Findings(Shape):
+    """Healthy: nothing fails."""
+
+    checks: list[Finding]
+    healthy: bool

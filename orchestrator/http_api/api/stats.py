@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -13,7 +14,9 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.params import wait_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.details import samples_view, totals_view
+from orchestrator.http_api.checking import findings_of
+from orchestrator.http_api.details import gate_view, samples_view, totals_view
+from orchestrator.http_api.findings import FAIL
 from orchestrator.http_api.views import health_view
 
 api = router("stats")
@@ -45,16 +48,31 @@ async def totals(services: The) -> Response:
 
 @api.get("/limits", response_model=shapes.Limits, responses=refusals())
 async def limits(services: The) -> Response:
-    """What bounds the engine: the settings, what one batch may hold, and how much is at the API now."""
-    sums = await services.reader.read(lambda reads: reads.totals())
+    """What bounds the engine: settings, what one batch may hold, what is at the API now, and what it waits for."""
+    sums, gates = await services.reader.read(lambda reads: (reads.totals(), reads.gates()))
     settings = [each for each in shown(services.settings) if each.name.startswith(_SECTIONS)]
     view = {
-        "settings": {each.name: each.text for each in settings},
+        "settings": {each.name: None if each.text is None else _plain(each.text) for each in settings},
         "batch": {"requests": services.caps.requests, "bytes": services.caps.size_bytes},
         "in_flight_requests": sums.in_flight_requests,
+        "waits": [gate_view(gate) for gate in gates],
         "api": health_view(services.health),
     }
     return said(view)
+
+
+def _plain(toml: str) -> object:
+    """A value as JSON has it: a number, or a text without TOML's quotes."""
+    value: object = tomllib.loads(f"value = {toml}")["value"]
+    return value
+
+
+@api.get("/doctor", response_model=shapes.Findings, responses=refusals())
+async def doctor(services: The) -> Response:
+    """What the engine finds of itself without asking the API; `orchestrator doctor` looks closer."""
+    found = await findings_of(services)
+    checks = [{"check": f.check, "verdict": f.verdict, "fact": f.fact, "remedy": f.remedy} for f in found]
+    return said({"checks": checks, "healthy": all(f.verdict != FAIL for f in found)})
 
 
 ROUTERS = (api,)

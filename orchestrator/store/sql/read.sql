@@ -78,3 +78,7 @@ SELECT * FROM job
 
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('running', 'paused', 'canceling') ORDER BY id
+
+-- name: gates
+-- A handful of rows: one per kind of call.
+SELECT * FROM gate ORDER BY name

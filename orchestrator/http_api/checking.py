@@ -1,0 +1,61 @@
+"""What a running engine finds of itself without the network: `doctor` over HTTP, and the dashboard's health page.
+
+No path and no secret is among it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.domain import words
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits
+from orchestrator.version import VERSION
+
+if TYPE_CHECKING:
+    from orchestrator.domain.model import StoreMeta
+    from orchestrator.http_api.services import Services
+    from orchestrator.ports.commands import Reads
+
+
+async def findings_of(services: Services) -> list[Finding]:
+    """Engine, API, store, disk, limits."""
+    meta, unfinished = await services.reader.read(_look)
+    store = await asyncio.to_thread(_store, Path(services.identity.db), meta)
+    return [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]
+
+
+def _look(reads: Reads) -> tuple[StoreMeta, int]:
+    return reads.meta(), len(reads.unfinished())
+
+
+def _engine(services: Services, unfinished: int) -> Finding:
+    since = services.identity.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    fact = f"version {VERSION}, runs since {since}; {words.count(unfinished, 'job')} not over"
+    return Finding(check="engine", verdict=OK, fact=fact)
+
+
+def _api(services: Services) -> Iterator[Finding]:
+    health = services.health
+    if services.identity.sandbox:
+        yield Finding(
+            check="api", verdict=OK, fact="SANDBOX: the local API is a part of this program and takes any key"
+        )
+    elif health.api_worked:
+        yield Finding(check="api", verdict=OK, fact="it has answered since the start")
+    else:
+        yield Finding(check="api", verdict=WARN, fact="no call has been answered yet: it is asked when there is work")
+    if health.last_trouble is not None:
+        remedy = "mend the account or the key: nothing can be collected meanwhile" if health.reads_blocked else None
+        fact = f"the last call failed: {health.last_trouble}"
+        yield Finding(check="calls", verdict=FAIL if health.reads_blocked else WARN, fact=fact, remedy=remedy)
+
+
+def _store(path: Path, meta: StoreMeta) -> list[Finding]:
+    size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
+    kind = "sandbox work" if meta.sandbox else "real work"
+    made = f"made on {meta.created_at:%Y-%m-%d}"
+    facts = Finding(check="store", verdict=OK, fact=f"{path.name}: {kind}, {words.size(size)}, {made}")
+    return [facts, disk(path, called="the store's folder"), *duplicates(meta.duplicates_total)]
