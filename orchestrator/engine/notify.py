@@ -15,6 +15,7 @@ log = get_logger(__name__)
 
 #: Sent side by side in one tick. A try takes ten seconds at the most: no longer does a dead endpoint hold others up.
 _AT_ONCE: Final = 20
+_OF_EACH: Final = 4
 _FORGET_EVERY: Final = timedelta(hours=1)
 
 
@@ -31,7 +32,7 @@ class NotifyStage:
         if self._next_forget is None or now >= self._next_forget:
             await self._context.store.notices.forget(now - KEPT_FOR)
             self._next_forget = now + _FORGET_EVERY
-        due = await self._context.store.notices.due(now, _AT_ONCE)
+        due = await self._context.store.notices.due(now, _AT_ONCE, each=_OF_EACH)
         async with asyncio.TaskGroup() as group:
             for notice in due:
                 group.create_task(self.advance(notice), name=f"notify.{notice.delivery_id}")

@@ -16,8 +16,8 @@ class NoticeStore(Protocol):
         """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
         ...
 
-    async def due(self, now: datetime, limit: int) -> list[Notice]:
-        """The notices to send now, the longest due first."""
+    async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
+        """The notices to send now, the longest due first, at most *each* of an endpoint."""
         ...
 
     async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:

@@ -28,9 +28,9 @@ class SqliteNotices:
         """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
         await self._db.write(partial(_mirror, endpoints, now))
 
-    async def due(self, now: datetime, limit: int) -> list[Notice]:
-        """The notices to send now, the longest due first."""
-        values = {"now": to_text(now), "limit": limit}
+    async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
+        """The notices to send now, the longest due first, at most *each* of an endpoint."""
+        values = {"now": to_text(now), "limit": limit, "each": each}
         return [_notice(row) for row in await self._db.read(lambda c: named(c.execute(SQL["due"], values)))]
 
     async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:

@@ -211,6 +211,25 @@ async def test_a_dead_endpoint_does_not_hold_the_others_up(tmp_path: Path) -> No
 
 
 @in_a_loop
+async def test_what_waits_for_a_dead_endpoint_leaves_the_others_their_turn(tmp_path: Path) -> None:
+    """However much it is: a few of each endpoint go out together."""
+    async with (
+        receiving(503) as dead,
+        receiving() as alive,
+        new_world(tmp_path / "store.db", **with_courier(dead, alive)) as world,
+    ):
+        await mirror(world, EndpointSpec(url=dead.url), EndpointSpec(url=alive.url))
+        for _ in range(30):
+            await world.commands.test_notice(dead.url)
+        await world.commands.test_notice(alive.url)
+        await world.tick("notify")
+        assert (len(dead.got), len(alive.got)) == (4, 1)
+        for _ in range(10):
+            await world.tick("notify")
+        assert len(dead.got) == 30
+
+
+@in_a_loop
 async def test_what_is_over_is_forgotten_after_thirty_days(tmp_path: Path) -> None:
     """What waits stays."""
     async with (

@@ -11,10 +11,13 @@ UPDATE delivery SET state = 'failed', next_at = NULL, last_at = :now, last_error
  WHERE state = 'waiting' AND endpoint_id IN (SELECT id FROM endpoint WHERE active = 0)
 
 -- name: due
--- INDEXED BY: a few waiting ones among everything that was ever delivered.
+-- A few of each endpoint, so that one that is dead, with all that waits for it, leaves the others their turn.
+-- INDEXED BY: what waits, among everything that was ever delivered.
 SELECT delivery.id, url, payload, tries, (SELECT lineage FROM meta) AS lineage
-  FROM delivery INDEXED BY delivery_due JOIN endpoint ON endpoint.id = endpoint_id
- WHERE state = 'waiting' AND next_at <= :now ORDER BY next_at LIMIT :limit
+  FROM (SELECT id, row_number() OVER (PARTITION BY endpoint_id ORDER BY next_at, id) AS turn
+          FROM delivery INDEXED BY delivery_due WHERE state = 'waiting' AND next_at <= :now) AS due
+  JOIN delivery ON delivery.id = due.id JOIN endpoint ON endpoint.id = delivery.endpoint_id
+ WHERE due.turn <= :each ORDER BY delivery.next_at, delivery.id LIMIT :limit
 
 -- name: delivered
 UPDATE delivery
