@@ -50,7 +50,7 @@ async def api(database: Path, **overrides: object) -> AsyncIterator[tuple[Engine
     """A sandbox engine and a client of its API, without a server between them. It buffers: no endless streams."""
     async with engine_with_services(database, **overrides) as (engine, services):
         transport = httpx2.ASGITransport(app=build_app(services), raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://engine/api/v1/", timeout=20) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://engine/api/v1/", timeout=60) as client:
             yield engine, client
 
 
@@ -84,7 +84,7 @@ def api_in_a_thread(database: Path, handed_in: list[dict[str, Any]], **overrides
 
     async def run() -> None:
         async with served_api(database, **overrides) as (_, url):
-            async with httpx2.AsyncClient(base_url=url) as client:
+            async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
                 for job in handed_in:
                     (await client.post("/api/v1/jobs", json=job)).raise_for_status()
             found.append(url)
@@ -111,7 +111,7 @@ def api_in_a_thread(database: Path, handed_in: list[dict[str, Any]], **overrides
 
 async def finished(client: httpx2.AsyncClient, ref: str) -> dict[str, Any]:
     """The job, once it is over."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             job: dict[str, Any] = (await client.get(f"jobs/{ref}", params={"wait": "5s"})).json()
             if job["state"] in {"finished", "canceled"}:

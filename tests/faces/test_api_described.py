@@ -14,7 +14,15 @@ from faces.client_world import requests
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounds
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from orchestrator.http_api.api.openapi import described
 from orchestrator.http_api.api.routes import routes
@@ -71,7 +79,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with api_in_a_thread(
         tmp_path_factory.mktemp("api") / "x.db", small, sandbox__faults="invalid=.3,foreign_batches=3"
     ) as url:
-        with httpx2.Client(base_url=f"{url}/api/v1/") as client:
+        with httpx2.Client(base_url=f"{url}/api/v1/", timeout=60) as client:
             client.post("jobs/job-1/pause")
             client.post("jobs/job-2/cancel")
         yield url
@@ -93,6 +101,14 @@ FEW = bounds(
 
 #: A cursor and a duration are texts, but not every text is one.
 OPAQUE = [positive_data_acceptance]
+#: What holds of an answer, whether the question was right or wrong.
+ANSWERS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 
 
 def hurried(case: Any) -> None:
@@ -110,6 +126,13 @@ OPERATIONS = sorted(
 )
 
 
+#: What is there, by the parameter of a path.
+THERE = {
+    "ref": st.sampled_from(["@last", "job-0", "job-1", "job-2", "job-3", "1"]),
+    "custom_id": st.sampled_from(["r0", "r1"]),
+}
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_what_the_api_answers_is_what_it_describes(schema: Any, path: str, method: str) -> None:
     """No 5xx, no status and no field that is not described, whatever is asked."""
@@ -123,15 +146,35 @@ def test_what_the_api_answers_is_what_it_describes(schema: Any, path: str, metho
     holds()
 
 
+@pytest.mark.parametrize(("path", "method"), [each for each in OPERATIONS if "{" in each[0]])
+def test_what_is_said_of_a_thing_that_is_there_is_described(schema: Any, path: str, method: str) -> None:
+    """The same of jobs, requests and batches that exist: chance alone would never name one."""
+
+    @given(case=schema[path][method].as_strategy(), there=st.fixed_dictionaries(THERE))
+    @FEW
+    def holds(case: Any, there: dict[str, str]) -> None:
+        hurried(case)
+        case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+        case.call_and_validate(checks=ANSWERS)
+
+    holds()
+
+
 def test_one_answer_leads_to_the_next_question(schema: Any) -> None:
     """The same, walking from job to request to batch by the ids that the API gave."""
     machine = schema.as_state_machine()
+    seen: set[tuple[str, str, int]] = set()
 
     class Walk(machine):  # type: ignore[misc, valid-type]  # made at run time
         def before_call(self, case: Any) -> None:
             hurried(case)
 
+        def after_call(self, response: Any, case: Any) -> None:
+            super().after_call(response, case)
+            seen.add((case.method, case.operation.path, response.status_code))
+
         def validate_response(self, response: Any, case: Any, *_: Any, **__: Any) -> None:
-            case.validate_response(response, excluded_checks=OPAQUE, recorder=self.recorder)
+            case.validate_response(response, checks=ANSWERS, recorder=self.recorder)
 
     Walk.run(settings=bounds(FEW, max_examples=15, stateful_step_count=6))
+    assert [path for _, path, status in seen if "{ref}" in path and status == 200], "it never found a job"

@@ -29,7 +29,7 @@ def told(text: str) -> list[dict[str, str]]:
 async def heard(client: httpx2.AsyncClient, path: str, until: str, **headers: str) -> list[dict[str, str]]:
     """The messages of the stream at *path*, up to the one whose data has *until*."""
     text = ""
-    async with asyncio.timeout(20), client.stream("GET", path, headers=headers) as answer:
+    async with asyncio.timeout(60), client.stream("GET", path, headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         async for piece in answer.aiter_text():
             text += piece
@@ -44,7 +44,7 @@ def test_a_watcher_that_comes_back_hears_all_that_it_missed(tmp_path: Path) -> N
     async def check() -> None:
         async with (
             served_api(tmp_path / "x.db") as (_, url),
-            httpx2.AsyncClient(base_url=f"{url}/api/v1/", timeout=20) as client,
+            httpx2.AsyncClient(base_url=f"{url}/api/v1/", timeout=60) as client,
         ):
             await client.post("jobs?name=five", content=lines(5), headers=NDJSON)
             job = await finished(client, "five")
@@ -100,7 +100,7 @@ def test_an_engine_that_stops_lets_its_watchers_go(tmp_path: Path) -> None:
         assert (await watching)[0]["id"] == "0"
 
     async def watch(url: str, begun: asyncio.Event) -> list[dict[str, str]]:
-        async with httpx2.AsyncClient(base_url=url) as client, client.stream("GET", LIVE) as answer:
+        async with httpx2.AsyncClient(base_url=url, timeout=60) as client, client.stream("GET", LIVE) as answer:
             begun.set()
             return told((await answer.aread()).decode())
 
@@ -175,7 +175,7 @@ def test_a_wait_that_the_api_asked_for_is_shown(tmp_path: Path) -> None:
         slow = {"sandbox__faults": "create.429=1,retry_after=600", "batching__linger": "0s"}
         async with api(tmp_path / "x.db", **slow) as (_, client):
             await client.post("jobs?name=five", content=lines(5), headers=NDJSON)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (waits := (await client.get("limits")).json()["waits"]):
                     await client.get("jobs/five?wait=100ms")
             assert waits[0]["name"] == "create"
@@ -196,7 +196,7 @@ def test_an_engine_says_that_it_lives_and_when_it_is_ready(tmp_path: Path) -> No
             for place in ("http://engine", "http://engine/api/v1"):
                 assert (await client.get(f"{place}/livez")).json() == {"alive": True}
                 assert (await client.get(f"{place}/version")).json()["sandbox"] is True
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while (await client.get(f"{place}/readyz")).json() != {"ready": True}:
                         await engine.clock.sleep(timedelta(milliseconds=10))
             engine.pulse.has_no_space("collect")

@@ -124,7 +124,7 @@ def test_a_stream_that_the_engine_leaves_is_not_taken_for_the_whole(tmp_path: Pa
 
     async def read(url: str, begun: asyncio.Event) -> None:
         async with (
-            httpx2.AsyncClient(base_url=url) as client,
+            httpx2.AsyncClient(base_url=url, timeout=60) as client,
             client.stream("GET", "/api/v1/jobs/slow/results?order=settled&follow=1") as answer,
         ):
             begun.set()
@@ -132,7 +132,10 @@ def test_a_stream_that_the_engine_leaves_is_not_taken_for_the_whole(tmp_path: Pa
 
     async def check() -> None:
         begun = asyncio.Event()
-        async with served_api(tmp_path / "x.db", **SLOW) as (_, url), httpx2.AsyncClient(base_url=url) as client:
+        async with (
+            served_api(tmp_path / "x.db", **SLOW) as (_, url),
+            httpx2.AsyncClient(base_url=url, timeout=60) as client,
+        ):
             await client.post("/api/v1/jobs?name=slow", content=lines(3), headers=NDJSON)
             reading = asyncio.create_task(read(url, begun))
             await begun.wait()

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from orchestrator.http_api.api import shapes
-from orchestrator.http_api.api.routing import PROBLEM, refusals, router
+from orchestrator.http_api.api.routing import PREFIX, PROBLEM, refusals, router
 from orchestrator.version import VERSION
 
 api = router("service", prefix="")
@@ -26,6 +26,28 @@ _GUARDED: Final = (
     ("408", "TooSlow", "The body does not come on."),
     ("421", "WrongHost", "The server does not answer to that name."),
     ("431", "TooManyHeaders", "There are too many headers."),
+)
+_JOB: Final = f"{PREFIX}/jobs/{{ref}}"
+#: Answer by path, method and status; the paths that it leads to; and where in it each of their parameters stands.
+_LINKS: Final[tuple[tuple[str, str, str, str, dict[str, str]], ...]] = (
+    (f"{PREFIX}/jobs", "get", "200", _JOB, {"ref": "$response.body#/jobs/0/id"}),
+    (f"{PREFIX}/jobs", "post", "200", _JOB, {"ref": "$response.body#/job/id"}),
+    (f"{PREFIX}/jobs", "post", "201", _JOB, {"ref": "$response.body#/job/id"}),
+    (
+        f"{_JOB}/requests",
+        "get",
+        "200",
+        f"{_JOB}/requests/",
+        {"ref": "$request.path.ref", "custom_id": "$response.body#/requests/0/custom_id"},
+    ),
+    (f"{PREFIX}/batches", "get", "200", f"{PREFIX}/batches/{{ref}}", {"ref": "$response.body#/batches/0/batch"}),
+    (
+        f"{PREFIX}/remote-batches",
+        "get",
+        "200",
+        f"{PREFIX}/batches/{{remote_id}}",
+        {"remote_id": "$response.body#/batches/0/id"},
+    ),
 )
 #: The token of `[server] token_file`, in any of three places; asked for where it is set.
 _TOKENS: Final = {
@@ -58,6 +80,7 @@ def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
         for operation in methods.values():
             _mend(operation["responses"])
             _guard(operation, open_to_all=path == "/livez")
+    _link(document["paths"])
     document["components"]["responses"] = {name: {"description": why, "content": PROBLEM} for _, name, why in _GUARDED}
     document["components"]["securitySchemes"] = _TOKENS
     for framework in ("HTTPValidationError", "ValidationError"):
@@ -82,6 +105,17 @@ def _guard(operation: dict[str, Any], *, open_to_all: bool) -> None:
     for status, name, _ in _GUARDED:
         operation["responses"].setdefault(status, {"$ref": f"#/components/responses/{name}"})
     operation["security"] = [{}] if open_to_all else [{}, {"bearer": []}, {"basic": []}, {"key": []}]
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Where each answer leads: what it names can be asked for."""
+    for path, method, status, below, given in _LINKS:
+        links = paths[path][method]["responses"][status].setdefault("links", {})
+        for target in (target for target in paths if target.startswith(below)):
+            wanted = {name: place for name, place in given.items() if f"{{{name}}}" in target}
+            if len(wanted) == target.count("{"):
+                names = [operation["operationId"] for operation in paths[target].values()]
+                links.update({name: {"operationId": name, "parameters": wanted} for name in names})
 
 
 ROUTERS = (api,)
