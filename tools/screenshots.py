@@ -60,10 +60,10 @@ def _fill(daemon: Daemon) -> dict[str, str]:
     until(lambda: daemon.job("invoice-extraction")["batches"]["in_doubt"] == 1)
     daemon.stop()
     daemon.start(**_CALM, BATCHING__MAX_REQUESTS="700", LIMITS__MAX_IN_FLIGHT_REQUESTS="2900")
-    running = daemon.submit(_requests(9000, 5), name="catalog-descriptions-2026")
+    running = daemon.submit(_requests(14_000, 5), name="catalog-descriptions-2026")
     paused = daemon.submit(_requests(1400, 4), name="glossary-translation")
     daemon.post("pause", paused)
-    until(lambda: daemon.job(running)["batches"]["settled"] >= 3, within_s=120)
+    until(lambda: daemon.job(running)["batches"]["settled"] >= 6, within_s=200)
     failed = _first_failed(daemon, done)
     return {
         "overview": "/",

@@ -55,6 +55,8 @@ def wrong_page(services: Services, request: Request, wrong: HTTPException) -> Re
     """An address that leads nowhere, told as a page to a browser; None for everybody else, who gets a document."""
     if request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get("accept", ""):
         return None
-    title = "Not here" if wrong.status_code == HTTPStatus.NOT_FOUND else "That did not work"
-    told = {"title": title, "status": wrong.status_code, "message": wrong.detail, "cause": None, "hint": _HINT}
+    missing = wrong.status_code == HTTPStatus.NOT_FOUND
+    title = "Not here" if missing else "That did not work"
+    message = "there is no page at this address" if missing else wrong.detail
+    told = {"title": title, "status": wrong.status_code, "message": message, "cause": None, "hint": _HINT}
     return answer("error.html", {**frame(request, services), **told}, status=wrong.status_code)

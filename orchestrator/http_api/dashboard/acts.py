@@ -54,7 +54,7 @@ _VERBS: Final = MappingProxyType(
             "Cancel {}?",
             "Nothing new is sent, and the API is asked to stop what it has. Whatever had succeeded is kept. "
             "This cannot be taken back; a retry sends the canceled requests again.",
-            "Cancel",
+            "Yes, cancel",
             "canceled",
         ),
         "retry": _Verb(

@@ -41,7 +41,7 @@ async def load(ask: Ask) -> dict[str, object]:
 def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, object]:
     job = reads.find(ask.params["ref"])
     status = reads.status(job)
-    batches = reads.batches_page(limit=_DRAWN, job=job.id)[::-1]
+    batches = reads.batches_page(limit=_DRAWN, job=job.id)
     return {
         "title": job.name,
         **job_row(status),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.http_api.look import Pulse
 
 _FLYING: Final = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.IN_DOUBT, BatchState.SUBMITTING})
-_ROW: Final = 22
+_ROW: Final = 20
 _TOP: Final = 6
 #: From this part of its 24 hours on, a batch is shown together with their end.
 _NEAR: Final = 0.25
@@ -39,7 +39,7 @@ class _Bar:
 
 
 def timeline(batches: Sequence[Batch], pulse: Pulse) -> dict[str, object] | None:
-    """The picture of *batches*, the oldest first; None where none was planned."""
+    """The picture of *batches*, in their order; None where none was planned."""
     bars = [_bar(batch, pulse) for batch in batches]
     if not bars:
         return None

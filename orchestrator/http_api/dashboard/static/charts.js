@@ -13,15 +13,22 @@
     const seconds = at - times[from];
     return seconds > 0 ? Math.max(0, Math.round((sums[index] - sums[from]) * 60 / seconds)) : 0;
   });
-  const flight = () => [columns[0], columns[1], columns[2]];
-  const rate = () => [columns[0], perMinute(columns[0], columns[3]), perMinute(columns[0], columns[4])];
+  // A point comes only when something changed: until now it is as it was.
+  const untilNow = () => columns[0].length
+    ? columns.map((column, at) => [...column, at === 0 ? Math.max(Date.now() / 1000, column.at(-1)) : column.at(-1)])
+    : columns;
+  const flight = () => untilNow().slice(0, 3);
+  const rate = () => {
+    const [times, , , settled, failed] = untilNow();
+    return [times, perMinute(times, settled), perMinute(times, failed)];
+  };
 
   const short = (value) => value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1e3 ? `${+(value / 1e3).toFixed(1)}k` : value;
-  // A young store fills the width too: at least five minutes are shown, at most an hour.
+  // A young store fills the width too: at least two minutes are shown, at most an hour.
   const range = () => {
     const now = Date.now() / 1000;
     const first = columns[0].length ? columns[0][0] : now;
-    return [Math.max(now - HOUR, Math.min(first, now - 300)), now];
+    return [Math.max(now - HOUR, Math.min(first, now - 120)), now];
   };
   const make = (id, names, data) => {
     const box = document.querySelector(`#${id} .plot`);
@@ -35,7 +42,7 @@
     const chart = new uPlot({
       width: box.clientWidth, height: 158, cursor: { y: false, points: { size: 6 } },
       scales: { x: { range }, y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
-      axes: [{ ...axis, size: 26, values: (_, splits) => splits.map((at) => new Date(at * 1000).toTimeString().slice(0, 5)) }, { ...axis, size: 46, values: (_, splits) => splits.map((value) => Number.isInteger(value) ? short(value) : "") }],
+      axes: [{ ...axis, size: 26, space: 70, values: (_, splits, __, ___, step) => splits.map((at) => new Date(at * 1000).toTimeString().slice(0, step < 60 ? 8 : 5)) }, { ...axis, size: 46, values: (_, splits) => splits.map((value) => Number.isInteger(value) ? short(value) : "") }],
       series: [{ label: "time", value: (_, at) => at ? new Date(at * 1000).toTimeString().slice(0, 8) : "–" }, ...series],
     }, data(), box);
     return { chart, data, box };

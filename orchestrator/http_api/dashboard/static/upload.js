@@ -81,8 +81,8 @@
   const told = (found) => {
     const said = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
     const plan = `${said(found.requests, "request", "requests")}, ${said(found.batches.length, "batch", "batches")}`;
-    if (found.problem_count) problems(found.problems, found.problem_count);
     report.prepend(element("p", found.valid ? `${plan}: ready to submit` : `without the bad lines: ${plan}`, found.valid ? "said" : "dim"));
+    if (found.problem_count) problems(found.problems, found.problem_count);
   };
   const submit = async () => {
     button.disabled = true;
