@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from orchestrator.api_side import provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import OrchestratorError, StoreError, UsageError
+from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import Rules
-from orchestrator.domain.waiting import Pace
 from orchestrator.engine.bell import Bell, Moves
 from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.commands import EngineCommands
@@ -30,7 +30,7 @@ from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
 from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.runner import Runner
-from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.settings import engine_settings
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import Reads
@@ -50,14 +50,8 @@ if TYPE_CHECKING:
     from orchestrator.http_api.feed import Feed
     from orchestrator.http_api.services import Services, SourceOpener
     from orchestrator.http_api.tcp import Listening
-    from orchestrator.provider.credentials import Credentials
-    from orchestrator.sandbox import Sandbox
 
 T = TypeVar("T")
-
-#: Names the crash point (`sandbox/crash.py`) at which the sandbox of this process kills it. Private to
-#: `run --crash-test`, which sets it for its children; without a journal, as for `doctor`, it means nothing.
-CRASH_VARIABLE: Final = "_ORCHESTRATOR_CRASH_POINT"
 
 _PAGE: Final = 100
 
@@ -174,27 +168,8 @@ async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[E
 async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
     """The API alone, without the store (`doctor`, `batches ls`). The sandbox is then an empty one of its own."""
     async with AsyncExitStack() as stack:
-        local = _sandbox(settings, keeps=False) if sandbox else None
-        yield await _provider(stack, settings, None, sandbox=local, meter=Meters())
-
-
-def engine_settings(settings: Settings) -> EngineSettings:
-    """The part of the configuration that the stages need."""
-    limits = settings.limits
-    return EngineSettings(
-        max_requests=settings.batching.max_requests,
-        max_bytes=settings.batching.max_bytes,
-        linger=settings.batching.linger,
-        max_in_flight_requests=limits.max_in_flight_requests,
-        max_in_flight_batches=limits.max_in_flight_batches,
-        max_uploads=limits.max_uploads,
-        max_downloads=limits.max_downloads,
-        poll=Pace(shortest=limits.poll_interval, longest=limits.poll_interval_max),
-        doubt_wait=limits.doubt_wait,
-        max_attempts=settings.retry.max_attempts,
-        delete_after_collect=settings.api.delete_after_collect,
-        keep_bodies=settings.database.keep_bodies,
-    )
+        local = sandbox_of(settings, keeps=False) if sandbox else None
+        yield await provider_of(stack, settings, None, sandbox=local, meter=Meters())
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -227,10 +202,10 @@ async def _open(
     now = around.clock.now()
     store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start)
     stack.push_async_callback(store.aclose)
-    local = _sandbox(settings, keeps=True) if sandbox else None
+    local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()
     meter = await _meter(stack, settings, store, meters)
-    provider = await _provider(stack, settings, around.transport, sandbox=local, meter=meter)
+    provider = await provider_of(stack, settings, around.transport, sandbox=local, meter=meter)
     context = Context(
         store=store,
         provider=provider,
@@ -287,76 +262,6 @@ async def _locked(take: Callable[[], Lock]) -> Lock:
 def _give_back(taking: asyncio.Future[Lock]) -> None:
     if not taking.cancelled() and taking.exception() is None:
         taking.result().release()
-
-
-async def _provider(
-    stack: AsyncExitStack,
-    settings: Settings,
-    network: httpx2.AsyncBaseTransport | None,
-    *,
-    sandbox: Sandbox | None,
-    meter: Meter,
-) -> Provider:
-    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
-    from orchestrator.provider.client import AnthropicProvider
-    from orchestrator.provider.credentials import Credentials, Secret
-    from orchestrator.provider.settings import ProviderSettings
-
-    if sandbox is not None:
-        stack.callback(sandbox.close)
-    chosen = ProviderSettings(
-        base_url=settings.api.base_url if sandbox is None else "https://sandbox.invalid",
-        api_version=settings.api.version,
-        timeout=settings.api.timeout,
-        max_uploads=settings.limits.max_uploads,
-        max_downloads=settings.limits.max_downloads,
-    )
-    local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
-    provider = AnthropicProvider(
-        chosen,
-        transport=network if sandbox is None else sandbox.transport(),
-        credentials=credentials_for(settings) if sandbox is None else local,
-        meter=meter,
-    )
-    stack.push_async_callback(provider.aclose)
-    return provider
-
-
-def credentials_for(settings: Settings) -> Credentials | None:
-    """The key out of `[api] key_file`, if that is set; None: what the environment has, at the first call."""
-    from orchestrator.provider.credentials import from_file
-
-    return None if settings.api.key_file is None else from_file(settings.api.key_file)
-
-
-def _sandbox(settings: Settings, *, keeps: bool) -> Sandbox:
-    """The sandbox in this process. keeps: its journal lies beside the store, so that its batches survive a kill.
-
-    Only the owner of the store may keep one: two processes would write over each other.
-    """
-    from orchestrator.sandbox import CrashPoint, SandboxSettings, build_sandbox
-
-    journal = journal_of(settings.database.path) if keeps else None
-    point = os.environ.get(CRASH_VARIABLE) if keeps else None
-    try:
-        chosen = SandboxSettings(
-            seed=settings.sandbox.seed,
-            speed=settings.sandbox.speed,
-            faults=settings.sandbox.faults,
-            journal=journal,
-            crash_at=None if point is None else CrashPoint(point),
-        )
-        return build_sandbox(chosen)
-    except ValueError as exc:
-        hint = "`orchestrator config show` tells where [sandbox] is set"
-        raise UsageError(f"the sandbox cannot be as it is set: {exc}", hint=hint) from exc
-    except OSError as exc:
-        raise StoreError(f"the sandbox's journal {journal} cannot be opened", cause=exc.strerror) from exc
-
-
-def journal_of(path: Path) -> Path:
-    """Where the sandbox of the store at *path* keeps its batches."""
-    return path.with_name(f"{path.name}.sandbox.jsonl")
 
 
 def api_version(settings: Settings) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from orchestrator.api_side import CRASH_VARIABLE, journal_of
 from orchestrator.cli.asking_api import ApiSilent
 from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.crash_audit import books_of, count, lines_left_out, the_job
@@ -32,7 +33,6 @@ from orchestrator.cli.reading import FileReader
 from orchestrator.cli.storing import refused_path, write_refused
 from orchestrator.cli.summary import same_line, say_outcome
 from orchestrator.config import default_socket_path
-from orchestrator.daemon import CRASH_VARIABLE, journal_of
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint

@@ -110,7 +110,7 @@ def _value(settings: Settings, section: str, key: str) -> object:
     return value
 
 
-def _engine_settings(settings: Settings) -> Any:  # noqa: ANN401 - the daemon's own, loaded late
-    from orchestrator.daemon import engine_settings
+def _engine_settings(settings: Settings) -> Any:  # noqa: ANN401 - the engine's own, loaded late
+    from orchestrator.engine.settings import engine_settings
 
     return engine_settings(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from orchestrator.config import Settings
 from orchestrator.domain.waiting import Pace
 
 
@@ -29,3 +30,22 @@ class EngineSettings:
     max_attempts: int
     delete_after_collect: bool
     keep_bodies: timedelta | None = None
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The part of the configuration that the stages need."""
+    limits = settings.limits
+    return EngineSettings(
+        max_requests=settings.batching.max_requests,
+        max_bytes=settings.batching.max_bytes,
+        linger=settings.batching.linger,
+        max_in_flight_requests=limits.max_in_flight_requests,
+        max_in_flight_batches=limits.max_in_flight_batches,
+        max_uploads=limits.max_uploads,
+        max_downloads=limits.max_downloads,
+        poll=Pace(shortest=limits.poll_interval, longest=limits.poll_interval_max),
+        doubt_wait=limits.doubt_wait,
+        max_attempts=settings.retry.max_attempts,
+        delete_after_collect=settings.api.delete_after_collect,
+        keep_bodies=settings.database.keep_bodies,
+    )

@@ -1,0 +1,93 @@
+"""The API that an engine works with: the real one, or the sandbox in this process. `daemon.py` puts it in place."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.config import Settings
+from orchestrator.domain.errors import StoreError, UsageError
+from orchestrator.ports.meter import Meter
+from orchestrator.ports.provider import Provider
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from orchestrator.provider.credentials import Credentials
+    from orchestrator.sandbox import Sandbox
+
+#: Names the crash point (`sandbox/crash.py`) at which the sandbox of this process kills it. Private to
+#: `run --crash-test`, which sets it for its children; without a journal, as for `doctor`, it means nothing.
+CRASH_VARIABLE: Final = "_ORCHESTRATOR_CRASH_POINT"
+
+
+async def provider_of(
+    stack: AsyncExitStack,
+    settings: Settings,
+    network: httpx2.AsyncBaseTransport | None,
+    *,
+    sandbox: Sandbox | None,
+    meter: Meter,
+) -> Provider:
+    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
+    from orchestrator.provider.client import AnthropicProvider
+    from orchestrator.provider.credentials import Credentials, Secret
+    from orchestrator.provider.settings import ProviderSettings
+
+    if sandbox is not None:
+        stack.callback(sandbox.close)
+    chosen = ProviderSettings(
+        base_url=settings.api.base_url if sandbox is None else "https://sandbox.invalid",
+        api_version=settings.api.version,
+        timeout=settings.api.timeout,
+        max_uploads=settings.limits.max_uploads,
+        max_downloads=settings.limits.max_downloads,
+    )
+    local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
+    provider = AnthropicProvider(
+        chosen,
+        transport=network if sandbox is None else sandbox.transport(),
+        credentials=credentials_for(settings) if sandbox is None else local,
+        meter=meter,
+    )
+    stack.push_async_callback(provider.aclose)
+    return provider
+
+
+def credentials_for(settings: Settings) -> Credentials | None:
+    """The key out of `[api] key_file`, if that is set; None: what the environment has, at the first call."""
+    from orchestrator.provider.credentials import from_file
+
+    return None if settings.api.key_file is None else from_file(settings.api.key_file)
+
+
+def sandbox_of(settings: Settings, *, keeps: bool) -> Sandbox:
+    """The sandbox in this process. keeps: its journal lies beside the store, so that its batches survive a kill.
+
+    Only the owner of the store may keep one: two processes would write over each other.
+    """
+    from orchestrator.sandbox import CrashPoint, SandboxSettings, build_sandbox
+
+    journal = journal_of(settings.database.path) if keeps else None
+    point = os.environ.get(CRASH_VARIABLE) if keeps else None
+    try:
+        chosen = SandboxSettings(
+            seed=settings.sandbox.seed,
+            speed=settings.sandbox.speed,
+            faults=settings.sandbox.faults,
+            journal=journal,
+            crash_at=None if point is None else CrashPoint(point),
+        )
+        return build_sandbox(chosen)
+    except ValueError as exc:
+        hint = "`orchestrator config show` tells where [sandbox] is set"
+        raise UsageError(f"the sandbox cannot be as it is set: {exc}", hint=hint) from exc
+    except OSError as exc:
+        raise StoreError(f"the sandbox's journal {journal} cannot be opened", cause=exc.strerror) from exc
+
+
+def journal_of(path: Path) -> Path:
+    """Where the sandbox of the store at *path* keeps its batches."""
+    return path.with_name(f"{path.name}.sandbox.jsonl")
