@@ -26,11 +26,12 @@ API_TROUBLE: Final = "api-trouble"
 _NO_API: Final = 6
 _INTERNAL: Final = 8
 _WRONG_REQUEST: Final = 2
-#: What to do about an answer that the framework gives.
+#: The `type` of an answer that the framework gives; Python's own phrases change from version to version.
+_SLUGS: Final = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
+#: What to do about it.
 _HINTS: Final = {
     404: f"the routes are below {PREFIX}, and all of them in /openapi.json",
     405: "the header Allow says what may be done here",
-    413: "send a large input as application/x-ndjson: it is streamed",
     415: "send JSON Lines with `Content-Type: application/x-ndjson` (curl: -H 'Content-Type: application/x-ndjson' "
     "-T FILE), a form with a part `file`, or a small job as application/json",
 }
@@ -85,7 +86,7 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
     if (page := dashboard.wrong_page(request.app.state.services, request, wrong)) is not None:
         return page
-    slug = HTTPStatus(wrong.status_code).phrase.lower().replace(" ", "-")
+    slug = _SLUGS.get(wrong.status_code, "bad-request")
     hint = _HINTS.get(wrong.status_code)
     document = problems.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)
     response = problem(wrong.status_code, document)

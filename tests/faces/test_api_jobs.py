@@ -111,7 +111,7 @@ def test_a_small_job_is_small(tmp_path: Path) -> None:
     async def check() -> None:
         async with api(tmp_path / "x.db") as (_, client):
             large = await client.post("jobs", content=b" " * ((8 << 20) + 1), headers=JSON)
-            assert large.status_code == 413
+            assert (large.status_code, large.json()["type"]) == (413, "body-too-large")
             assert "application/x-ndjson" in large.json()["hint"]
             for body in (b"", b"[]", b'{"requests":{}}', b'{"requests":[],"x":1}', b"\xff"):
                 answer = await client.post("jobs", content=body, headers=JSON)

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import BodyTooLarge, UsageError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
 from orchestrator.http_api import lines
@@ -72,8 +72,8 @@ class Handed:
 async def handed(request: Request, services: Services, options: Options, *, key: str | None = None) -> Handed:
     """The body of *request* as a source, and what it is to become; key: of the header `Idempotency-Key`.
 
-    Raises HTTPException 413 and 415, UsageError for fields that are wrong. Nothing is read yet but what stands before
-    the requests.
+    Raises BodyTooLarge, HTTPException 415, UsageError for fields that are wrong. Nothing is read yet but what stands
+    before the requests.
     """
     kind = kind_of(request)
     if key is not None:
@@ -100,7 +100,7 @@ def streamed(request: Request, services: Services, *, name: str, api_version: st
 
 
 async def only_of(request: Request) -> str | None:
-    """`only` of a body {"only": "api_error"}; None without a body. Raises UsageError, HTTPException 413 and 415."""
+    """`only` of a body {"only": "api_error"}; None without one. Raises UsageError, BodyTooLarge, HTTPException 415."""
     body = await small_body(request, MAX_ASKED_BYTES)
     if not body:
         return None
@@ -176,13 +176,14 @@ async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
 
 
 async def small_body(request: Request, most: int) -> bytes:
-    """The whole body. Raises HTTPException 413 as soon as it is larger than *most* bytes."""
+    """The whole body. Raises BodyTooLarge as soon as it is larger than *most* bytes."""
     held = bytearray()
     async with aclosing(request.stream()) as pieces:
         async for piece in pieces:
             held += piece
             if len(held) > most:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {most:,} bytes")
+                hint = "send requests as application/x-ndjson: they are streamed, however many"
+                raise BodyTooLarge(f"the body is larger than {most:,} bytes", hint=hint)
     return bytes(held)
 
 
