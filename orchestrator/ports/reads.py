@@ -5,7 +5,7 @@ A list is a page by key: it costs what it shows, however many rows there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -88,6 +88,10 @@ class JobReads(Protocol):
 
     def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
         """The next *limit* jobs after *job*, in the order they were made."""
+        ...
+
+    def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
+        """Those of *ids* that are there: an import that was discarded left only its events."""
         ...
 
     def unfinished(self) -> list[Job]:

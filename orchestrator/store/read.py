@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +91,11 @@ class JobReader:
     def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
         """The next *limit* jobs after *job*, in the order they were made."""
         return [to_job(row) for row in named(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
+
+    def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
+        """Those of *ids* that are there: an import that was discarded left only its events."""
+        rows = named(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
+        return {job.id: job for job in map(to_job, rows)}
 
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""

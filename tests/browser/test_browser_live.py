@@ -54,6 +54,7 @@ def test_a_page_follows_a_job_to_its_end_without_a_reload(browser: Browser, page
         page.goto(daemon.url)
         live(page)
         expect(page.locator("#newest")).to_contain_text("No job yet")
+        assert [url for url in asked if "/live" in url] == [f"{daemon.url}/live?at=/"]
         page.evaluate("window.same = true")
         daemon.submit(requests(30), name="thirty")
         expect(page.locator("#newest")).to_contain_text("thirty", timeout=15_000)

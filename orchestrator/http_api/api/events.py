@@ -11,7 +11,6 @@ import msgspec
 from fastapi import Header, Query
 from starlette.responses import Response, StreamingResponse
 
-from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Event
 from orchestrator.http_api.api import detail_shapes as shapes
@@ -73,17 +72,9 @@ async def live_of_job(services: The, found: Found, after: From = None, last_even
 
 def named(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
     """*events* with the public ids of their jobs."""
-    names = {job: _name(job, reads) for job in {event.job_id for event in events}}
-    return [event_view(event, names[event.job_id]) for event in events]
-
-
-def _name(job: JobId | None, reads: Reads) -> str | None:
-    if job is None:
-        return None
-    try:
-        return reads.get(job).public_id
-    except NoSuchThing:  # an import that was discarded
-        return None
+    jobs = reads.known({event.job_id for event in events if event.job_id is not None})
+    names: dict[JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
+    return [event_view(event, names.get(event.job_id)) for event in events]
 
 
 def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> dict[str, object]:

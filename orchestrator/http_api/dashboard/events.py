@@ -24,9 +24,8 @@ async def load(ask: Ask) -> dict[str, object]:
 
 def _look(before: int | None, reads: Reads) -> list[tuple[Event, Job | None]]:
     events = reads.newest_events(None, limit=_PAGE + 1, before=before)
-    ids = {event.job_id for event in events if event.job_id is not None}
-    jobs = {job: reads.get(job) for job in ids}
-    return [(event, None if event.job_id is None else jobs[event.job_id]) for event in events]
+    jobs = reads.known({event.job_id for event in events if event.job_id is not None})
+    return [(event, None if event.job_id is None else jobs.get(event.job_id)) for event in events]
 
 
 PAGE: Final = Page(template="events.html", load=load, title="Events", parts=("parts/event-rows.html",))

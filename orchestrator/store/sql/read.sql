@@ -76,6 +76,9 @@ SELECT * FROM job WHERE id = :id
 SELECT * FROM job
  WHERE state IN ('finished', 'canceled') AND purged_at IS NULL AND finished_at <= :until ORDER BY id
 
+-- name: known
+SELECT * FROM job WHERE id IN (SELECT value FROM json_each(:ids))
+
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('running', 'paused', 'canceling') ORDER BY id
 

@@ -73,7 +73,8 @@
       tell("lost");
       setTimeout(() => paused || connect(), 2000);
     });
-    connect();
+    // htmx looks through the whole page when that is read: a stream that stood there by then would be opened twice.
+    document.addEventListener("DOMContentLoaded", () => setTimeout(connect));
   }
   let picked = new Set();
 

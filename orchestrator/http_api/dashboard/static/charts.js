@@ -75,5 +75,5 @@
   document.addEventListener("htmx:sse:after:connection", load);
   addEventListener("resize", () => charts.forEach((each) => each.chart.setSize({ width: each.box.clientWidth, height: 158 })));
   setInterval(() => document.hidden || refresh(), 5000);
-  load();
+  draw();
 })();
