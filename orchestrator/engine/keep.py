@@ -24,10 +24,10 @@ async def purge(context: Context, job: JobId) -> bool:
 
 
 async def prune(context: Context, older_than: timedelta) -> list[Job]:
-    """See `ports.commands.Commands.prune`."""
+    """See `ports.commands.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
     now = context.clock.now()
     old = await context.store.bodies.old(now - older_than)
-    pruned = [job for job in old if await context.store.bodies.mark(job.id, BY_PERSON, now)]
+    pruned = [job for job in old if await context.store.bodies.mark(job.id, BY_RETENTION, now)]
     await _clear(context)
     return pruned
 
