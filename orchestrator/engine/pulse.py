@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-#: A stage rests a second at most (`engine/runner.py`); one that rests so long was forgotten.
-_TOO_LONG: Final = timedelta(seconds=10)
+#: A stage rests ten seconds at most (`engine/runner.py`); one that rests so long was forgotten.
+_TOO_LONG: Final = timedelta(seconds=30)
 
 
 class Pulse:

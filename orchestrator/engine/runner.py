@@ -7,9 +7,10 @@ exception: the stage is tried again every five seconds; it sends nothing meanwhi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.domain.errors import StoreFull
 from orchestrator.engine.bell import pause_or_ring
@@ -35,6 +36,9 @@ log = get_logger(__name__)
 _SHORTEST: Final = timedelta(milliseconds=20)
 _LONGEST: Final = timedelta(seconds=1)
 _FULL_DISK: Final = timedelta(seconds=5)
+#: Stages that nobody waits for: they look seldom, and no move of the others wakes them.
+_UNHURRIED: Final = frozenset({"keep", "sample"})
+_SELDOM: Final = timedelta(seconds=10)
 #: For the notices that are due when an engine stops.
 _LAST_WORDS: Final = timedelta(seconds=5)
 
@@ -78,7 +82,7 @@ class Runner:
         """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
         await self._start()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._every(tick, name), name=name) for name, tick in self.tasks().items()]
+            tasks = [group.create_task(self._pace(name)(tick, name), name=name) for name, tick in self.tasks().items()]
             await stop.wait()
             for task in tasks:
                 task.cancel()
@@ -110,11 +114,29 @@ class Runner:
         self._context.pulse.has_no_space(stage)
         await self._context.clock.sleep(_FULL_DISK)
 
+    def _pace(self, name: str) -> Callable[[Tick, str], Coroutine[Any, Any, None]]:
+        return self._now_and_then if name in _UNHURRIED else self._every
+
     async def _every(self, tick: Tick, name: str) -> None:
         """Tick, and wait: longer and longer while there is nothing to do, but never past somebody else's move."""
         pause = _SHORTEST
         while True:
             ring = self._context.bell.next
+            moved = await self._ticked(tick, name)
+            if moved:
+                self._context.bell.ring()
+            pause = _SHORTEST if moved else min(pause * 2, self._longest())
+            await pause_or_ring(self._context.clock, pause, ring)
+
+    async def _now_and_then(self, tick: Tick, name: str) -> None:
+        """Tick, and wait long, unless there is more to do."""
+        while True:
+            moved = await self._ticked(tick, name)
+            await self._context.clock.sleep(_SHORTEST if moved else _SELDOM)
+
+    async def _ticked(self, tick: Tick, name: str) -> int:
+        """One tick; how much it moved. Where the disk is full, it is tried again until there is space."""
+        while True:
             begun = self._context.clock.now()
             self._context.pulse.ticks(name)
             try:
@@ -124,10 +146,8 @@ class Runner:
                 continue
             self._context.pulse.rests(name, self._context.clock.now())
             if moved:
-                self._context.bell.ring()
                 self._context.meter.worked(name, moved, self._context.clock.now() - begun)
-            pause = _SHORTEST if moved else min(pause * 2, self._longest())
-            await pause_or_ring(self._context.clock, pause, ring)
+            return moved
 
     def _longest(self) -> timedelta:
         """Idle pauses stay below the time between two looks, so that a short poll interval is kept."""

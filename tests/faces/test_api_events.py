@@ -214,7 +214,7 @@ def test_a_stage_that_rests_too_long_or_finds_no_space_is_trouble() -> None:
     pulse.ticks("plan")
     pulse.rests("poll", AT)
     assert pulse.trouble(AT + timedelta(seconds=9)) is None
-    assert pulse.trouble(AT + timedelta(seconds=11)) == "stage poll does not go round"
+    assert pulse.trouble(AT + timedelta(seconds=31)) == "stage poll does not go round"
     pulse.ticks("poll")
     assert pulse.trouble(AT + timedelta(hours=1)) is None
     pulse.has_no_space("plan")
