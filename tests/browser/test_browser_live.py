@@ -216,3 +216,26 @@ def test_without_javascript_everything_is_read_and_done(browser: Browser, folder
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".said")).to_have_text("1 job canceled")
         context.close()
+
+
+def test_every_control_has_a_name_and_a_narrow_screen_shows_all(browser: Browser, folder: Path) -> None:
+    """What is only drawn is also said, and nothing reaches beyond the edge of a telephone."""
+    with a_daemon(folder, **SLOW) as daemon:
+        daemon.submit(requests(3), name="a-job-with-a-name-that-is-longer-than-a-telephone-is-wide")
+        context = browser.new_context(viewport={"width": 390, "height": 800})
+        page = context.new_page()
+        paths = ("/", "/jobs", "/jobs/@last", "/jobs/@last/requests/1", "/batches", "/events", "/new", "/health")
+        for path in paths:
+            page.goto(daemon.url + path)
+            assert (path, page.evaluate("document.documentElement.scrollWidth")) == (path, 390)
+            assert (path, re.findall(r"(?m)- (?:button|link|textbox|checkbox|searchbox)(?=:|$)", tree(page))) == (
+                path,
+                [],
+            )
+            assert (path, page.locator("h1").count(), page.locator("main").count()) == (path, 1, 1)
+        context.close()
+
+
+def tree(page: Page) -> str:
+    """The page as a screen reader has it: a role, and its name in quotes."""
+    return page.locator("body").aria_snapshot()
