@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli import words
-from orchestrator.http_api.details import Owned, owner_of
 
 if TYPE_CHECKING:
-    from orchestrator.domain.answers import RemoteBatch
     from orchestrator.domain.model import Batch, Event, Job
 
 
-def remote_table(remotes: Sequence[RemoteBatch], ours: Mapping[str, Owned], in_doubt: Sequence[Owned]) -> str:
-    """The table of `batches ls`."""
+def remote_table(remotes: Sequence[Mapping[str, Any]]) -> str:
+    """The table of `batches ls`, of `details.remote_view`s."""
     rows: list[tuple[str, ...]] = [("BATCH", "STATUS", "REQUESTS", "CREATED", "WHOSE")]
     for remote in remotes:
-        owned = ours.get(remote.id)
-        owner, candidates = owner_of(remote, owned, in_doubt)
-        if owned is not None:
-            owner = f"ours: batch {owned[0].id} of {owned[1].public_id}, {owned[0].state.value}"
-        elif candidates:
-            owner = f"may be ours: batch {', '.join(map(str, candidates))} in doubt"
-        created = remote.created_at.strftime("%Y-%m-%d %H:%M:%S")
-        rows.append((words.plain(remote.id), remote.status.value, f"{remote.counts.total:,}", created, owner))
+        owner = str(remote["owner"])
+        if remote["batch"] is not None:
+            owner = f"ours: batch {remote['batch']} of {remote['job']}, {remote['state']}"
+        elif remote["may_be"]:
+            owner = f"may be ours: batch {', '.join(map(str, remote['may_be']))} in doubt"
+        created = str(remote["created_at"])[:19].replace("T", " ")
+        row = (remote["id"], remote["status"], f"{remote['requests']['total']:,}", created, owner)
+        rows.append(tuple(words.plain(str(cell)) for cell in row))
     return words.table(rows, right=(2,))
 
 

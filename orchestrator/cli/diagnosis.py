@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import words
 from orchestrator.cli.asking_api import without_a_job
-from orchestrator.cli.reading import engine_runs
+from orchestrator.cli.reading import socket_answers
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
 from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits
@@ -143,7 +143,7 @@ def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Fi
 
 
 def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
-    if engine_runs(settings):
+    if socket_answers(settings):
         return Finding(
             check="engine", verdict=OK, fact=f"one runs on this store; {words.count(unfinished, 'job')} not over"
         )

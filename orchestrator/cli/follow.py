@@ -14,11 +14,11 @@ from orchestrator.http_api.look import Ages, Pulse, read_ages
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import Progress
-    from orchestrator.cli.reading import FileReader
+    from orchestrator.cli.reading import NowReader
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.far import FarReads
 
 #: A look costs a millisecond, so a person sees every change; ages cost a row per batch, so they are read less often.
 _LOOK_S: Final = 0.5
@@ -53,7 +53,7 @@ class Looker:
         self._ages = Ages()
         self._next_ages = datetime.min.replace(tzinfo=UTC)
 
-    def look(self, reads: Reads) -> tuple[JobStatus, Ages, Pulse]:
+    def look(self, reads: FarReads) -> tuple[JobStatus, Ages, Pulse]:
         """One look, from the snapshot of *reads*."""
         status = reads.status(reads.get(self._job))
         pulse = pulse_of(self._settings, sandbox=status.sandbox)
@@ -64,7 +64,7 @@ class Looker:
 
 
 def follow(
-    looker: Looker, reader: FileReader, progress: Progress, *, timeout: timedelta | None, is_over: Callable[[Job], bool]
+    looker: Looker, reader: NowReader, progress: Progress, *, timeout: timedelta | None, is_over: Callable[[Job], bool]
 ) -> JobStatus:
     """Show the job until *is_over* of it. Raises TimedOut."""
     began = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.options import CommonOption
+from orchestrator.cli.options import Ask, CommonOption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,23 @@ class Mistake(click.UsageError):
 
 
 class TeachingCommand(click.Command):
-    """A command whose help ends with examples, and lists the options that all commands have apart from its own."""
+    """A command whose help ends with examples, and lists the options that all commands have apart from its own.
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:  # noqa: ANN401 - click's own, passed on
+    here: why it cannot be for a server elsewhere; None: it can, or it asks nobody.
+    """
+
+    def __init__(self, *args: Any, examples: str = "", here: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - click's own, passed on
         super().__init__(*args, **kwargs)
         self.examples = examples
+        self.here = here
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run it. Raises Mistake for one that works only here, where a server is meant."""
+        ask = ctx.find_root().ensure_object(Ask)
+        if self.here is not None and ask.server is not None and (ask.db is None or ask.server_from == "--server"):
+            remedy = "leave --server out" if ask.server_from == "--server" else f"unset {ask.server_from}"
+            raise Mistake(f"{ctx.command_path} does not work with a server: {self.here}", hint=remedy, ctx=ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then the common ones."""

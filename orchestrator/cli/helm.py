@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.client.link import Link
     from orchestrator.config import Settings
-    from orchestrator.ports.commands import Commands, Reader
+    from orchestrator.ports.commands import Commands
+    from orchestrator.ports.far import FarReader
     from orchestrator.ports.notices import Noticing
 
 T = TypeVar("T")
-Act = Callable[["Commands", "Reader"], Awaitable[T]]
+Act = Callable[["Commands", "FarReader"], Awaitable[T]]
 
 
 def show_log(ask: Ask, settings: Settings) -> None:
@@ -31,10 +32,18 @@ def show_log(ask: Ask, settings: Settings) -> None:
 
 
 def orchestrator_for(ask: Ask) -> Orchestrator:
-    """The engine of this command: in this process, or the one that owns the store."""
+    """The engine of this command: in this process, the one that owns the store, or a server's."""
     from orchestrator.client import Orchestrator
 
-    return Orchestrator(ask.db, sandbox=ask.sandbox, config=ask.config)
+    server = ask.remote()
+    if server is None:
+        return Orchestrator(ask.db, sandbox=ask.sandbox, config=ask.config)
+    from orchestrator.cli.out import say
+    from orchestrator.cli.words import plain
+
+    orc = Orchestrator(sandbox=ask.sandbox, config=ask.config, server=server)
+    orc.say = lambda words: say(ask, plain(words))
+    return orc
 
 
 def steer(ask: Ask, settings: Settings, act: Act[T], part: Part | None = None) -> tuple[T, bool]:
@@ -57,7 +66,7 @@ async def _steer(ask: Ask, settings: Settings, act: Callable[[Link], Awaitable[T
     from orchestrator.client.link import near
     from orchestrator.daemon import open_commands
 
-    if not engine_runs(settings):
+    if not engine_runs(ask, settings):
         try:
             async with open_commands(settings, sandbox=ask.sandbox) as engine:
                 return await act(near(engine)), False

@@ -48,7 +48,7 @@ COMMANDS: Final = {
     "batches": _entry("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
     "webhooks": _entry("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
     "doctor": _entry("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
-    "health": _entry("health", _TOOLS, "Ask the engine of this store whether it is ready."),
+    "health": _entry("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
     "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
     "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
     "db": _entry("db", _TOOLS, "Back up, check, prune or migrate the store's file."),
@@ -64,6 +64,8 @@ Examples:
   orchestrator run reviews.jsonl                  the real thing; Ctrl-C and run it again at any time
   orchestrator status                             how the newest unfinished job is doing
   orchestrator errors @last                       what went wrong, by cause
+  orchestrator ls --server https://jobs.example.com --token-file FILE
+                                                  the same for a daemon elsewhere, as every command that can
 
 Exit codes:
   0    everything asked for happened; for run and wait: every request succeeded
@@ -72,7 +74,7 @@ Exit codes:
   3    a person is needed: credentials, permission, billing, spend limit, a paused job
   4    no such job, batch or request
   5    refused by a guard, such as an engine that owns the store and does not answer
-  6    the API never answered; the work is safe
+  6    the API, or the server of --server, never answered; the work is safe
   7    --timeout reached; the job goes on with its engine, or with the next run
   8    the database file: locked, newer, damaged, disk full
   70   a bug in orchestrator

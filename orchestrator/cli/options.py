@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from orchestrator.client.server import Server
     from orchestrator.config import Settings
 
     _TextParam = click.ParamType[str]
@@ -30,12 +31,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Ask:
     """What the common options say, filled in while the command line is read.
 
-    quiet: only errors and data. verbose: 1 shows the log, 2 also tracebacks. argv: the command line as it was given.
+    server: the address of a daemon elsewhere; server_from: the flag or variable that says so; token_file: what opens
+    it. quiet: only errors and data. verbose: 1 shows the log, 2 also tracebacks. argv: the command line as it was
+    given.
     """
 
     db: str | None = None
     config: Path | None = None
     sandbox: bool = False
+    server: str | None = None
+    server_from: str = "--server"
+    token_file: Path | None = None
     as_json: bool = False
     quiet: bool = False
     verbose: int = 0
@@ -53,6 +59,23 @@ class Ask:
         flags = {"database.path": self.db, **({} if more is None else more)}
         return load_settings(flags=flags, env=os.environ, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
 
+    def remote(self) -> Server | None:
+        """The daemon elsewhere that this command is for; None: it works on a store here.
+
+        Raises UsageError, NeedsPerson: see `client.server.server_at`.
+
+        A --db on the command line is stronger than a server in the environment.
+        """
+        from orchestrator.domain.errors import UsageError
+
+        if self.server is None or (self.db is not None and self.server_from != "--server"):
+            return None
+        if self.db is not None:
+            raise UsageError("--db and --server exclude each other", hint="a server has a store of its own: name one")
+        from orchestrator.client.server import server_at
+
+        return server_at(self.server, token_file=self.token_file)
+
 
 class CommonOption(click.Option):
     """An option of every command; the help lists it apart."""
@@ -60,9 +83,19 @@ class CommonOption(click.Option):
 
 def common(function: F) -> F:
     """Give *function* the common options; they go into the `Ask` at the root, not into its arguments."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return common_but()(function)
+
+
+def common_but(*names: str) -> Callable[[F], F]:
+    """The same without those *names* that the command has options of its own for."""
+
+    def add(function: F) -> F:
+        for name, option in reversed(_OPTIONS.items()):
+            if name not in names:
+                function = option(function)
+        return function
+
+    return add
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
@@ -74,6 +107,9 @@ def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # no
     ask = ctx.find_root().ensure_object(Ask)
     if param.name == "verbose":
         ask.verbose += value
+    elif param.name == "server":
+        is_flag = ctx.get_parameter_source("server") is ParameterSource.COMMANDLINE
+        ask.server, ask.server_from = value, "--server" if is_flag else str(param.envvar)
     else:
         setattr(ask, str(param.name), value)
 
@@ -91,30 +127,44 @@ def _flag(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A00
     return click.option(*names, cls=CommonOption, help=help, **more)
 
 
-_OPTIONS = (
-    _flag(
+_OPTIONS: Final = {
+    "--db": _flag(
         "--db",
         metavar="PATH",
         help="The database file.  [env: ORCHESTRATOR_DATABASE__PATH]",
     ),
-    _flag(
+    "--config": _flag(
         "--config",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         envvar="ORCHESTRATOR_CONFIG",
         help="Read settings from FILE and from no other file.  [env: ORCHESTRATOR_CONFIG]",
     ),
-    _flag(
+    "--sandbox": _flag(
         "--sandbox",
         is_flag=True,
         default=None,
         envvar="ORCHESTRATOR_SANDBOX",
         help="Work with the local API: no network, no key, canned answers.  [env: ORCHESTRATOR_SANDBOX]",
     ),
-    _flag("--json", "as_json", is_flag=True, default=None, help="Print facts as one JSON object on stdout."),
-    _flag("-q", "--quiet", is_flag=True, default=None, help="Say nothing but errors."),
-    _flag("-v", "--verbose", count=True, default=None, help="Show the log; twice: details, and tracebacks of bugs."),
-    _flag(
+    "--server": _flag(
+        "--server",
+        metavar="URL",
+        envvar="ORCHESTRATOR_SERVER_URL",
+        help="Ask the daemon at URL, which has its own store.  [env: ORCHESTRATOR_SERVER_URL]",
+    ),
+    "--token-file": _flag(
+        "--token-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The token for --server, else ORCHESTRATOR_SERVER_TOKEN has it.  [env: ORCHESTRATOR_TOKEN_FILE]",
+    ),
+    "--json": _flag("--json", "as_json", is_flag=True, default=None, help="Print facts as one JSON object on stdout."),
+    "--quiet": _flag("-q", "--quiet", is_flag=True, default=None, help="Say nothing but errors."),
+    "--verbose": _flag(
+        "-v", "--verbose", count=True, default=None, help="Show the log; twice: details, and tracebacks of bugs."
+    ),
+    "--version": _flag(
         "-V",
         "--version",
         is_flag=True,
@@ -122,7 +172,7 @@ _OPTIONS = (
         callback=_show_version,
         help="Show the version and end.",
     ),
-)
+}
 
 
 class JobRef(_TextParam):
@@ -137,6 +187,8 @@ class JobRef(_TextParam):
         from orchestrator.domain.errors import OrchestratorError
         from orchestrator.store.read import StoreReader
 
+        if ctx.find_root().ensure_object(Ask).server is not None:
+            return []  # nobody waits for a network at the Tab key
         try:
             path = ctx.find_root().ensure_object(Ask).settings().database.path
             with StoreReader.open(path) as reads:

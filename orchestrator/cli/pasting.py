@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: How the hints of every layer name a command of ours.
 _QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
+#: Commands that are for no server.
+_HERE: Final = tuple([name] for name in ("serve", "sandbox", "service", "config", "completion"))
 
 
 def pasteable(ask: Ask, line: str, *, sandbox: bool = False) -> str:
@@ -20,6 +22,11 @@ def pasteable(ask: Ask, line: str, *, sandbox: bool = False) -> str:
     """
     have = line.split()
     flags = []
+    if ask.server is not None and ask.db is None:
+        if "--server" in have or have[1:2] in _HERE or ask.server_from != "--server":
+            return line  # what leads there stands in the environment
+        flags = ["--server", ask.server, *([] if ask.token_file is None else ["--token-file", str(ask.token_file)])]
+        return f"{line} {shlex.join(flags)}"
     if ask.db is not None and "--db" not in have:
         flags += ["--db", ask.db]
     if ask.config is not None and "--config" not in have:

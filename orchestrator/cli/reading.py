@@ -1,4 +1,4 @@
-"""Reading the store at any time, whoever owns it; and finding out whether an engine runs beside us."""
+"""Reading at any time: the store of this machine, whoever owns it, or a server; and whether an engine works on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NoSuchThing
@@ -19,19 +19,57 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.commands import Reads
+    from orchestrator.ports.far import FarReads
 
 T = TypeVar("T")
 _KNOCK_S: Final = 2.0
 
 
+class NowReader(Protocol):
+    """See `ports.far.FarReader`; it can also be used without a loop."""
+
+    async def read(self, look: Callable[[FarReads], T]) -> T:
+        """Run *look* away from the loop."""
+        ...
+
+    def read_now(self, look: Callable[[FarReads], T]) -> T:
+        """The same, here and now."""
+        ...
+
+
 @contextmanager
-def reading(ask: Ask, settings: Settings | None = None) -> Iterator[StoreReader]:
-    """The store of this command, in one snapshot. Raises NoSuchThing if there is none, StoreError."""
+def reading(ask: Ask, settings: Settings | None = None) -> Iterator[FarReads]:
+    """What this command is about: a store, in one snapshot, or a server. Raises NoSuchThing if there is none."""
+    server = ask.remote()
+    if server is not None:
+        from orchestrator.cli.elsewhere import looking_at
+
+        with looking_at(ask, server) as reads:
+            yield reads
+        return
     path = (ask.settings() if settings is None else settings).database.path
     if not path.exists() and not ask.sandbox and (other := _sandbox_store(ask)) is not None:
         raise NoSuchThing(f"there is no store at {path}", hint=f"your sandbox jobs are in {other}: add --sandbox")
     with speaking_our_errors(), StoreReader.open(path) as reads:
         yield reads
+
+
+def reader_of(ask: Ask, settings: Settings) -> NowReader:
+    """For a command that has looked, and looks again."""
+    server = ask.remote()
+    if server is None:
+        return FileReader(settings.database.path)
+    from orchestrator.cli.elsewhere import reader_at
+
+    return reader_at(ask, server, has_answered=True)
+
+
+def is_sandbox(ask: Ask) -> bool:
+    """Whether what this command does is play: what --sandbox says, or the server. Raises UsageError if they differ."""
+    if ask.remote() is None:
+        return ask.sandbox
+    with reading(ask) as reads:
+        return reads.meta().sandbox
 
 
 def _sandbox_store(ask: Ask) -> Path | None:
@@ -42,7 +80,7 @@ def _sandbox_store(ask: Ask) -> Path | None:
 
 
 class FileReader:
-    """See `ports.commands.Reader`: each look opens the file, in a thread, so that an engine beside it is not kept."""
+    """See `NowReader`: each look opens the file, in a thread, so that an engine beside it is not kept."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,7 +97,7 @@ class FileReader:
             return look(reads)
 
 
-def chosen_job(reads: StoreReader, ref: str | None) -> Job:
+def chosen_job(reads: FarReads, ref: str | None) -> Job:
     """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
     if ref is not None:
         return reads.find(ref)
@@ -67,8 +105,13 @@ def chosen_job(reads: StoreReader, ref: str | None) -> Job:
     return unfinished[-1] if unfinished else reads.find("@last")
 
 
-def engine_runs(settings: Settings) -> bool:
-    """True if an engine listens on the socket of this store. Sends nothing."""
+def engine_runs(ask: Ask, settings: Settings) -> bool:
+    """True if an engine listens on the socket of this store, or a server is meant."""
+    return True if ask.remote() is not None else socket_answers(settings)
+
+
+def socket_answers(settings: Settings) -> bool:
+    """True if an engine listens on the socket of the store of these settings. Sends nothing."""
     knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     knocking.settimeout(_KNOCK_S)
     try:

@@ -12,7 +12,7 @@ from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
 from orchestrator.cli.handing_in import STDIN, Input, problem_text, refuse
 from orchestrator.cli.helm import steer
 from orchestrator.cli.out import is_device, say, say_banner, show, show_json
-from orchestrator.cli.reading import FileReader
+from orchestrator.cli.reading import is_sandbox, reader_of
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job
-    from orchestrator.ports.commands import Commands, Reader, Reads, TakenIn
+    from orchestrator.ports.commands import Commands, TakenIn
+    from orchestrator.ports.far import FarReader, FarReads
     from orchestrator.ports.source import Problem
 
 _PAGE = 1000
@@ -30,12 +31,12 @@ _PAGE = 1000
 def store_job(ask: Ask, chosen: Input) -> None:
     """Store *chosen*, print the job's id on stdout, and say who will work on it."""
     settings = ask.settings()
-    say_banner(ask, sandbox=ask.sandbox)
+    say_banner(ask, sandbox=is_sandbox(ask))
     source = chosen.source(settings)
 
     known: list[str] = []
 
-    async def act(commands: Commands, reader: Reader) -> TakenIn:
+    async def act(commands: Commands, reader: FarReader) -> TakenIn:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
         if taken.job is not None:
             known.append(resume_line(ask, taken.job.public_id, None))
@@ -47,7 +48,7 @@ def store_job(ask: Ask, chosen: Input) -> None:
     job = stored(taken, source.name, chosen)
     say_taken_in(ask, source.name, source.size_bytes, taken)
     if ask.as_json:
-        status = FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job)))
+        status = reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job)))
         show_json({**job_view(status), "attached": taken.attached, "refused": taken.refused})
     else:
         show(public_id(taken))
@@ -88,7 +89,7 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
     return path.with_name(f"{name}.refused.jsonl")
 
 
-async def write_refused(ask: Ask, reader: Reader, job: Job, path: Path | None) -> None:
+async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None) -> None:
     """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
     Into a file that is called as the job is, if there is no path or something else lies there.
@@ -113,7 +114,7 @@ async def write_refused(ask: Ask, reader: Reader, job: Job, path: Path | None) -
     say_refused_lines(ask, lines, str(path))
 
 
-async def _refused(reader: Reader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
+async def _refused(reader: FarReader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
     """What was left out of *job*, piece by piece: the bytes to write, and how many lines they stand for."""
     from orchestrator.inputs import refused_lines
 
@@ -136,10 +137,10 @@ async def _holds(path: Path, chunks: AsyncIterator[tuple[bytes, int]]) -> bool:
         return False
 
 
-def _whole_lines(job: JobId, after: int) -> Callable[[Reads], list[Problem]]:
+def _whole_lines(job: JobId, after: int) -> Callable[[FarReads], list[Problem]]:
     """The next problems, never a part of one line's: the store gives pages by line."""
 
-    def look(reads: Reads) -> list[Problem]:
+    def look(reads: FarReads) -> list[Problem]:
         page = reads.refused(job, after=after, limit=_PAGE)
         whole = [problem for problem in page if problem.line < page[-1].line]
         return whole if len(page) == _PAGE and whole else page

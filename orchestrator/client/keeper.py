@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.client.link import Link, near
-from orchestrator.client.remote import KNOCK_S, EngineSilent, RemoteEngine
+from orchestrator.client.link import FileReader, Link, near
+from orchestrator.client.remote import RemoteEngine
+from orchestrator.client.way import KNOCK_S, EngineSilent, SocketWay
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import first_error, running_engine
 from orchestrator.domain.errors import GuardRefused, StoreError, StoreOwned
@@ -75,7 +76,8 @@ class Keeper:
         """Work through the engine of another process until that is gone; False if none answers."""
         database = self._settings.database.path
         answered = False
-        async with RemoteEngine(default_socket_path(database, os.environ), database) as engine:
+        way = SocketWay(default_socket_path(database, os.environ))
+        async with RemoteEngine(way, FileReader(database)) as engine:
             with suppress(EngineSilent):
                 self._check(await engine.identity())
                 await engine.look()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.ports.commands import Commands, Growing, Health, Reader, Reads
+from orchestrator.ports.commands import Commands, Growing, Health, Reads
+from orchestrator.ports.far import FarReader
 from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Link:
     growing: Growing
     noticing: Noticing
     health: Health
-    reader: Reader
-    bulk: Reader
+    reader: FarReader
+    bulk: FarReader
     engine: Engine | None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
+from orchestrator.domain.errors import UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.naming import name_of
 from orchestrator.domain.params import Rules
@@ -21,8 +22,10 @@ from orchestrator.domain.states import OVER, JobState
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from orchestrator.client.guest import Guest
     from orchestrator.client.keeper import Keeper
     from orchestrator.client.link import Link
+    from orchestrator.client.server import Server
     from orchestrator.config import Settings
     from orchestrator.daemon import Engine
     from orchestrator.domain.model import JobStatus, NewJob
@@ -41,6 +44,9 @@ class Orchestrator:
     text. config: a settings file instead of the usual two. Settings by name with two underscores:
     `limits__poll_interval="10s"`.
 
+    server: the address of a daemon that does the work instead (`orchestrator serve` on another machine, say); token:
+    what opens it, else that of ORCHESTRATOR_SERVER_TOKEN or ORCHESTRATOR_TOKEN_FILE. No store is opened here then.
+
     Leaving the block stops the engine safely; jobs that are not finished go on the next time. If another process owns
     the store, that one does the work, and this one watches; should it end, this one takes its place. An engine that
     fails cancels the block, and its error rises out of it.
@@ -52,23 +58,28 @@ class Orchestrator:
         *,
         sandbox: bool = False,
         config: str | os.PathLike[str] | None = None,
+        server: str | Server | None = None,
+        token: str | None = None,
         **overrides: object,
     ) -> None:
+        if server is not None and db is not None:
+            raise UsageError("db and server exclude each other", hint="a server has a store of its own")
+        self._server = server
+        self._token = token
         self._db = db
         self._sandbox = sandbox
         self._config = config
         self._overrides = overrides
         self._stack = AsyncExitStack()
-        self._keeper: Keeper | None = None
+        self._keeper: Keeper | Guest | None = None
+        self.say: Callable[[str], None] | None = None  #: is told when a server falls silent while we wait for it
         self._settings: Settings | None = None
 
     async def __aenter__(self) -> Self:
-        from orchestrator.client.keeper import keeping
-
         if self._keeper is not None:
             raise RuntimeError("this orchestrator is or was open: make another one")
         self._settings = self._load()
-        self._keeper = await self._stack.enter_async_context(keeping(self._settings, sandbox=self._sandbox))
+        self._keeper = await self._stack.enter_async_context(self._way_to_an_engine(self._settings))
         return self
 
     async def __aexit__(
@@ -164,7 +175,7 @@ class Orchestrator:
         new = self.new_job(name, _OBJECTS, wish, still_open=True)
         unfinished = [] if wish.new else await self.link.reader.read(lambda reads: reads.unfinished())
         there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
-        job = max(there, key=lambda job: job.id, default=None)
+        job = there[-1] if there else None
         version = new.api_version if job is None else job.api_version
         return OpenJob(self._link, new, self.rules(version), job)
 
@@ -187,6 +198,17 @@ class Orchestrator:
         from orchestrator.daemon import api_version
 
         return wish.new_job(name, source, api_version=api_version(self.settings), still_open=still_open)
+
+    def _way_to_an_engine(self, settings: Settings) -> AbstractAsyncContextManager[Keeper | Guest]:
+        if self._server is None:
+            from orchestrator.client.keeper import keeping
+
+            return keeping(settings, sandbox=self._sandbox)
+        from orchestrator.client.guest import visiting
+        from orchestrator.client.server import server_at
+
+        server = server_at(self._server, token=self._token) if isinstance(self._server, str) else self._server
+        return visiting(server, sandbox=self._sandbox, say=self.say)
 
     def _link(self) -> Link:
         return self.link

@@ -1,55 +1,42 @@
-"""The engine in the process that owns the store, asked over its unix socket."""
+"""The engine in another process, asked over HTTP: that of this machine's store, or that of a server."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import msgspec
-
-from orchestrator.client.link import FileReader, Link
+from orchestrator.client.link import Link
+from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
-from orchestrator.domain.errors import GuardRefused, OrchestratorError
-from orchestrator.http_api import lines, problems
+from orchestrator.http_api import lines
 from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.source import InputLine, Source
 
 if TYPE_CHECKING:
     from datetime import timedelta
-    from pathlib import Path
 
     import httpx2
 
+    from orchestrator.client.way import Way
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, NewJob
-
-#: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
-KNOCK_S: Final = 5.0
-_COMMAND_S: Final = 60.0
-
-
-class EngineSilent(GuardRefused):
-    """The engine behind the socket did not answer."""
+    from orchestrator.ports.far import FarReader
 
 
 class RemoteEngine:
     """See `ports.commands.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
 
-    def __init__(self, socket: Path, database: Path) -> None:
-        self._socket = socket
-        self._reader = FileReader(database)
+    def __init__(self, way: Way, reader: FarReader) -> None:
+        self._way = way
+        self._reader = reader
         self._client: httpx2.AsyncClient | None = None
         self.health = RemoteHealth()
 
     async def __aenter__(self) -> Self:
-        import httpx2
-
-        transport = httpx2.AsyncHTTPTransport(uds=str(self._socket), verify=False)
-        timeout = httpx2.Timeout(_COMMAND_S, connect=KNOCK_S)
-        self._client = httpx2.AsyncClient(transport=transport, base_url="http://engine/api/v1/", timeout=timeout)
+        self._client = self._way.client()
         return self
 
     async def __aexit__(
@@ -72,20 +59,20 @@ class RemoteEngine:
         )
 
     async def identity(self) -> Mapping[str, Any]:
-        """Who answers: version, pid, db, sandbox, lineage. Raises EngineSilent after `KNOCK_S`."""
+        """Who answers: version, pid, db, sandbox, lineage. Raises what the way calls silent after `KNOCK_S`."""
         try:
             async with asyncio.timeout(KNOCK_S):
                 return await self._get("version")
         except TimeoutError:
-            raise _silent(f"no answer within {KNOCK_S:g} s") from None
+            raise self._way.silent(f"no answer within {KNOCK_S:g} s") from None
 
     async def look(self) -> None:
-        """Note what the engine knows of the API. Raises EngineSilent."""
+        """Note what the engine knows of the API. Raises the same."""
         try:
             async with asyncio.timeout(KNOCK_S):
                 self.health.note(await self._get("health"))
         except TimeoutError:
-            raise _silent(f"no answer within {KNOCK_S:g} s") from None
+            raise self._way.silent(f"no answer within {KNOCK_S:g} s") from None
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
         """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
@@ -94,9 +81,9 @@ class RemoteEngine:
                 "jobs",
                 _described(source, new, terms),
                 content=lines.encoded(source),
-                timeout=_patient(),
+                timeout=self._patient(),
             )
-        except _RefusedError as exc:
+        except RefusedError as exc:
             return exc.taken
         public_id: str = answer["job"]["id"]
         job = await self._reader.read(lambda reads: reads.find(public_id))
@@ -122,12 +109,12 @@ class RemoteEngine:
 
     async def purge(self, job: JobId) -> bool:
         """Delete what was handed in and what was answered."""
-        answer = await self._call("DELETE", await self._job(job), timeout=_patient())
+        answer = await self._call("DELETE", await self._job(job), timeout=self._patient())
         return bool(answer["purged"])
 
     async def prune(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for so long."""
-        answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=_patient())
+        answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._patient())
         ids: list[str] = answer["pruned"]
         return await self._reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
 
@@ -160,7 +147,7 @@ class RemoteEngine:
     async def _move(self, job: JobId, verb: str) -> bool:
         try:
             await self._post(f"{await self._job(job)}/{verb}")
-        except _DoesNotApplyError:
+        except DoesNotApplyError:
             return False
         return True
 
@@ -169,6 +156,12 @@ class RemoteEngine:
 
     async def _job(self, job: JobId) -> str:
         return f"jobs/{quote(await self._public_id(job), safe='')}"
+
+    def _patient(self) -> httpx2.Timeout:
+        """For calls whose pace is that of a source or a disk."""
+        import httpx2
+
+        return httpx2.Timeout(self._way.taking_in_s, connect=KNOCK_S)
 
     async def _get(self, path: str) -> Mapping[str, Any]:
         return await self._call("GET", path)
@@ -189,18 +182,12 @@ class RemoteEngine:
         import httpx2
 
         if self._client is None or self._client.is_closed:
-            raise _silent("the connection to it is closed")
+            raise self._way.silent("the connection to it is closed")
         try:
             response = await self._client.request(method, path, **how)
         except httpx2.TransportError as exc:
-            raise _silent(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__) from exc
-        try:
-            answer = msgspec.json.decode(response.content, type=dict[str, Any])
-        except msgspec.DecodeError as exc:
-            raise _silent(f"its answer is not JSON (status {response.status_code})") from exc
-        if response.is_error:
-            raise _told(answer)
-        return answer
+            raise self._way.silent(cause_of(exc)) from exc
+        return self._way.answer(response)
 
 
 class RemoteHealth:
@@ -233,42 +220,6 @@ class RemoteHealth:
         self._blocked = bool(answer["reads_blocked"])
 
 
-class _DoesNotApplyError(GuardRefused):
-    """The job is in no state for it."""
-
-
-class _RefusedError(OrchestratorError):
-    """The input was read and refused."""
-
-    def __init__(self, taken: TakenIn) -> None:
-        super().__init__("the input was refused")
-        self.taken = taken
-
-
-def _told(answer: Mapping[str, Any]) -> OrchestratorError:
-    """The error that a problem document tells."""
-    match answer.get("type"):
-        case problems.INPUT_REFUSED:
-            told = tuple(_problem(problem) for problem in answer["problems"])
-            count: int = answer["problem_count"]
-            return _RefusedError(TakenIn(job=None, attached=False, problems=told, problem_count=count, refused=0))
-        case problems.DOES_NOT_APPLY:
-            return _DoesNotApplyError(str(answer.get("title")))
-        case _:
-            return problems.error_of(answer)
-
-
-def _problem(view: Mapping[str, Any]) -> Problem:
-    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
-
-
-def _patient() -> httpx2.Timeout:
-    """For calls whose pace is that of a source or a disk."""
-    import httpx2
-
-    return httpx2.Timeout(None, connect=KNOCK_S)
-
-
 def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | list[str]]:
     key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
     return {
@@ -284,9 +235,3 @@ def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | lis
         "max_problems": str(terms.max_problems),
         "shown_as": source.name,
     }
-
-
-def _silent(cause: str) -> EngineSilent:
-    return EngineSilent(
-        "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
-    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from orchestrator.client.open_job import OpenJob
     from orchestrator.client.result import Result
+    from orchestrator.client.server import Server
     from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestView
     from orchestrator.ports.source import Problem, Source
 
@@ -38,9 +39,12 @@ class SyncOrchestrator:
         *,
         sandbox: bool = False,
         config: str | os.PathLike[str] | None = None,
+        server: str | Server | None = None,
+        token: str | None = None,
         **overrides: object,
     ) -> None:
-        self._bridge = Bridge(partial(Orchestrator, db, sandbox=sandbox, config=config, **overrides))
+        here = partial(Orchestrator, db, sandbox=sandbox, config=config)
+        self._bridge = Bridge(partial(here, server=server, token=token, **overrides))
 
     def open(self) -> Self:
         """Open the store and start the engine; once only."""

@@ -8,13 +8,13 @@ from typing import Final
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import ResultRow
 from orchestrator.domain.output_lines import canceled_result, output_lines
-from orchestrator.ports.commands import Reader, Reads
+from orchestrator.ports.far import FarReader, FarReads
 from orchestrator.ports.sink import Sink
 
 _PAGE: Final = 1000
 
 
-async def export(reader: Reader, job: JobId, sink: Sink) -> int:
+async def export(reader: FarReader, job: JobId, sink: Sink) -> int:
     """Write every request of *job* that is settled now; returns how many. Commits the sink, or aborts it.
 
     Streams page by page, each from its own snapshot: settled is settled, so what was written stays true.
@@ -32,7 +32,7 @@ async def export(reader: Reader, job: JobId, sink: Sink) -> int:
     return written
 
 
-def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
+def _page(job: JobId, above: int) -> Callable[[FarReads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=_PAGE)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Batch, JobStatus
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.far import FarReads
 
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
 _DONE = (BatchState.ENDED, BatchState.SETTLED)
@@ -47,7 +47,7 @@ class Pulse:
     speed: float = 1.0
 
 
-def read_ages(reads: Reads, job: JobId) -> Ages:
+def read_ages(reads: FarReads, job: JobId) -> Ages:
     """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
     return ages_of(reads.batches(job), reads.spans(job))
 

@@ -32,6 +32,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 INPUT_REFUSED: Final = "input-refused"
 #: The `type` of a pause, resume or cancel of a job that is in no state for it.
 DOES_NOT_APPLY: Final = "does-not-apply"
+#: The `type` of what is not answered because the engine stops.
+STOPPING: Final = "stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

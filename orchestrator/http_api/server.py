@@ -7,12 +7,14 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.answers import api_error_response, problem_response, speaks_as_the_api
+from orchestrator.http_api import problems
+from orchestrator.http_api.answers import api_error_response, problem, speaks_as_the_api
 from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
 
 if TYPE_CHECKING:
@@ -107,4 +109,5 @@ def _quiet(app: ASGIApp) -> ASGIApp:
 def _stopping(scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         return api_error_response(503, "api_error", "The server is stopping; try again.")
-    return problem_response(GuardRefused("the engine is stopping", hint="try again"))
+    _, document = problems.problem_of(GuardRefused("the engine is stopping", hint="try again"))
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, {**document, "type": problems.STOPPING})

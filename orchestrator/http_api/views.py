@@ -33,6 +33,7 @@ def job_view(status: JobStatus) -> dict[str, object]:
         "resubmitted": job.resubmitted,
         "created_at": time_text(job.created_at),
         "finished_at": time_text(job.finished_at),
+        "purged_at": time_text(job.purged_at),
         "next_expiry": time_text(status.next_expiry),
         "sweep_until": time_text(status.sweep_until),
         "attention": [_attention_view(attention) for attention in status.attention],

@@ -27,7 +27,9 @@ from faces.client_world import (
 from support.world import in_a_loop
 
 from orchestrator.client import InputRefused, Job, Orchestrator
+from orchestrator.client.link import FileReader
 from orchestrator.client.remote import RemoteEngine
+from orchestrator.client.way import SocketWay
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, Purged, StoreError
@@ -248,7 +250,7 @@ async def test_sandbox_and_real_work_are_not_mixed_through_the_socket(tmp_path: 
 @in_a_loop
 async def test_an_engine_that_is_gone_is_told_as_one_that_does_not_answer(tmp_path: Path) -> None:
     """A command that meets a dying engine ends with exit code 5, not with a traceback of the HTTP library."""
-    async with RemoteEngine(tmp_path / "no.sock", tmp_path / "x.db") as engine:
+    async with RemoteEngine(SocketWay(tmp_path / "no.sock"), FileReader(tmp_path / "x.db")) as engine:
         with pytest.raises(GuardRefused, match="does not answer"):
             await engine.identity()
     with pytest.raises(GuardRefused, match="does not answer"):

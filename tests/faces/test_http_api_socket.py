@@ -123,7 +123,7 @@ def test_an_engine_that_stops_breaks_an_upload_off_and_leaves_nothing(tmp_path: 
 
             await until(is_importing)
             answer = asyncio.create_task(reader.read())
-        assert b'"guard-refused"' in await answer
+        assert b'"stopping"' in await answer
         writer.close()
         async with running_engine(settings(tmp_path / "x.db"), sandbox=True) as engine:
             assert await everything(engine) == 0

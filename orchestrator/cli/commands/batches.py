@@ -23,10 +23,13 @@ from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.details import batch_view, remote_view
+from orchestrator.http_api.views import time_text
+from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
+    from orchestrator.client.server import Server
     from orchestrator.config import Settings
-    from orchestrator.store.read import StoreReader
+    from orchestrator.ports.far import FarReads
 
 EXAMPLES = """
 Examples:
@@ -76,22 +79,37 @@ def ls(ask: Ask, limit: int) -> None:
 
     "elsewhere" is a batch that this store did not make, or cannot prove to have made.
     """
+    server = ask.remote()
+    listed = _here(ask, limit) if server is None else _there(ask, server, limit)
+    if ask.as_json:
+        show_json(listed)
+        return
+    show_banner(ask, sandbox=listed["sandbox"])
+    show(remote_table(listed["batches"]) if listed["batches"] else "the API has no batches")
+    for doubt in listed["in_doubt"]:
+        show(f"in doubt: batch {doubt['batch']} of {doubt['job']}, {words.count(doubt['requests'], 'request')}")
+    if listed["has_more"]:
+        say(ask, f"there are more: --limit {limit * 4} shows them")
+
+
+def _there(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
+    """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
+    from orchestrator.cli.elsewhere import remote_batches
+
+    with for_a_person():
+        return remote_batches(ask, server, limit)
+
+
+def _here(ask: Ask, limit: int) -> dict[str, Any]:
+    """The newest batches at the API as views, what is in doubt, and whether there are more."""
     settings = ask.settings()
     with for_a_person():
         found = drive(lambda: _listed(settings, limit + 1, sandbox=ask.sandbox))
     remotes, has_more = found[:limit], len(found) > limit
-    known = _known(ask, settings, remotes)
-    if ask.as_json:
-        rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
-        doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
-        show_json({"batches": rows, "in_doubt": doubts, "has_more": has_more, "sandbox": ask.sandbox})
-        return
-    show_banner(ask, sandbox=ask.sandbox)
-    show(remote_table(remotes, known.ours, known.in_doubt) if remotes else "the API has no batches")
-    for batch, job in known.in_doubt:
-        show(f"in doubt: batch {batch.id} of {job.public_id}, {words.count(batch.count, 'request')}")
-    if has_more:
-        say(ask, f"there are more: --limit {limit * 4} shows them")
+    known = _known(settings, remotes)
+    rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
+    doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
+    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "sandbox": ask.sandbox}
 
 
 async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[RemoteBatch]:
@@ -126,9 +144,9 @@ async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[Remo
         ) from exc
 
 
-def _known(ask: Ask, settings: Settings, remotes: Sequence[RemoteBatch]) -> Known:
+def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> Known:
     try:
-        with reading(ask, settings) as reads:
+        with StoreReader.open(settings.database.path) as reads:
             ours = reads.batches_by_remote([remote.id for remote in remotes])
             jobs = {batch.job_id: reads.get(batch.job_id) for batch in ours.values()}
             return Known(
@@ -151,7 +169,7 @@ def _in_doubt(reads: StoreReader) -> list[tuple[Batch, Job]]:
 def show_batch(ask: Ask, batch: str) -> None:
     """Show one batch of ours with its history.
 
-    BATCH is the API's id (msgbatch_...) or our number. Reads the store only.
+    BATCH is the API's id (msgbatch_...) or our number. The API is not asked.
     """
     with reading(ask) as reads:
         found = reads.batch(batch)
@@ -159,14 +177,16 @@ def show_batch(ask: Ask, batch: str) -> None:
         events = _history(reads, found)
         sandbox = reads.meta().sandbox
     if ask.as_json:
-        history = [{"at": event.at, "kind": event.kind, "state": event.new, "why": event.why} for event in events]
+        history = [
+            {"at": time_text(event.at), "kind": event.kind, "state": event.new, "why": event.why} for event in events
+        ]
         show_json({**batch_view(found, job), "events": history, "sandbox": sandbox})
         return
     show_banner(ask, sandbox=sandbox)
     show("\n".join(batch_lines(found, job, events, now=datetime.now(UTC))))
 
 
-def _history(reads: StoreReader, batch: Batch) -> list[Event]:
+def _history(reads: FarReads, batch: Batch) -> list[Event]:
     """Every event of *batch*, read in pages of its job's."""
     found: list[Event] = []
     after = 0

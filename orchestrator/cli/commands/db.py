@@ -12,7 +12,7 @@ from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
 from orchestrator.cli.helm import steer
 from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, show, show_banner, show_json
-from orchestrator.cli.reading import FileReader
+from orchestrator.cli.reading import reading
 from orchestrator.config import format_duration
 from orchestrator.domain.errors import NoSuchThing
 
@@ -26,6 +26,7 @@ Examples:
 To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well.
 """
 
+_FILE = "it works on the file itself, on the machine of the store"
 _HERE = "orchestrator.cli.commands.db"
 
 
@@ -45,7 +46,7 @@ def db() -> None:
     """Back up, check, prune or migrate the store's file."""
 
 
-@click.command("backup", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("backup", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
 @click.argument("target", type=click.Path(path_type=Path))
 @common
 @click.pass_obj
@@ -63,7 +64,7 @@ def backup(ask: Ask, target: Path) -> None:
     say(ask, f"wrote {target}: {size_bytes:,} bytes")
 
 
-@click.command("check", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("check", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
 @common
 @click.pass_obj
 def check(ask: Ask) -> int:
@@ -91,7 +92,7 @@ def check(ask: Ask) -> int:
     return 8
 
 
-@click.command("migrate", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("migrate", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
 @common
 @click.pass_obj
 def migrate(ask: Ask) -> None:
@@ -127,15 +128,17 @@ def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
     Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space in the file is
     used again. The same input becomes a new job afterwards.
     """
-    path, settings = _existing(ask), ask.settings()
+    settings = ask.settings()
+    if ask.remote() is None:
+        _existing(ask)
     age = settings.database.keep_bodies if older_than is None else older_than
     if age is None:
         raise Mistake("how old they must be is not said", hint="give --older-than, or set [database] keep_bodies")
-    reader = FileReader(path)
-    show_banner(ask, sandbox=reader.read_now(lambda reads: reads.meta()).sandbox)
+    with reading(ask, settings) as reads:
+        show_banner(ask, sandbox=reads.meta().sandbox)
+        would = reads.over_since(datetime.now(UTC) - age)
     if dry_run:
-        until = datetime.now(UTC) - age
-        jobs = reader.read_now(lambda reads: reads.over_since(until))
+        jobs = would
     else:
         jobs, _ = steer(ask, settings, lambda commands, _: commands.prune(age))
     if ask.as_json:

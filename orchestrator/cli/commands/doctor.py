@@ -9,7 +9,7 @@ import click
 from orchestrator.cli import words
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.diagnosis import api_findings, exit_code_of, local_findings
-from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.helm import show_log
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
@@ -20,6 +20,7 @@ EXAMPLES = """
 Examples:
   orchestrator doctor
   orchestrator doctor --thorough                read all of the database file, which takes as long as a copy of it
+  orchestrator doctor --server https://jobs.example.com    the way to a server, its token, and how it fares
   orchestrator doctor --json | jq '.checks[] | select(.verdict != "ok")'
 
 It asks the API for one page of the list of batches, which costs nothing, and changes nothing anywhere.
@@ -35,22 +36,33 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.pass_obj
 def doctor(ask: Ask, thorough: bool) -> int:
     """Check key, API, clock, store, disk and limits, each with a remedy."""
-    settings = ask.settings()
-    show_log(ask, settings)
-    findings = drive(lambda: api_findings(settings, sandbox=ask.sandbox))
-    findings += local_findings(settings, thorough=thorough)
+    findings, sandbox = _findings(ask, thorough=thorough)
     findings = [_pasteable(ask, finding) for finding in findings]
     if ask.as_json:
         facts = [asdict(finding) for finding in findings]
-        show_json({"checks": facts, "healthy": all(f.verdict != FAIL for f in findings), "sandbox": ask.sandbox})
+        show_json({"checks": facts, "healthy": all(f.verdict != FAIL for f in findings), "sandbox": sandbox})
         return exit_code_of(findings)
-    show_banner(ask, sandbox=ask.sandbox)
+    show_banner(ask, sandbox=sandbox)
     for finding in findings:
         verdict = words.coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
         show(f"{verdict} {finding.check:<12} {words.plain(finding.fact)}")
         if finding.remedy is not None:
             show(f"{'':<18} -> {words.plain(finding.remedy)}")
     return exit_code_of(findings)
+
+
+def _findings(ask: Ask, *, thorough: bool) -> tuple[list[Finding], bool]:
+    server = ask.remote()
+    if server is not None:
+        if thorough:
+            raise Mistake("--thorough reads the database file", hint="run it on the machine of the server")
+        from orchestrator.cli.elsewhere import findings
+
+        return findings(ask, server)
+    settings = ask.settings()
+    show_log(ask, settings)
+    found = drive(lambda: api_findings(settings, sandbox=ask.sandbox))
+    return [*found, *local_findings(settings, thorough=thorough)], ask.sandbox
 
 
 def _pasteable(ask: Ask, finding: Finding) -> Finding:

@@ -32,10 +32,16 @@ _ALIVE: Final = "/api/v1/version"
 @common
 @click.pass_obj
 def health(ask: Ask) -> int:
-    """Ask the engine of this store whether it is ready."""
-    from orchestrator.config import default_socket_path
+    """Ask the engine of this store, or of a server, whether it is ready."""
+    server = ask.remote()
+    if server is None:
+        from orchestrator.config import default_socket_path
 
-    fact = _asked(default_socket_path(ask.settings().database.path, os.environ))
+        fact = _asked(default_socket_path(ask.settings().database.path, os.environ))
+    else:
+        from orchestrator.cli.elsewhere import unready
+
+        fact = unready(ask, server)
     ready = fact is None
     if ask.as_json:
         show_json({"ready": ready, "why": fact})

@@ -13,7 +13,7 @@ from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json
 from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import FileReader, chosen_job, engine_runs, reading
+from orchestrator.cli.reading import chosen_job, engine_runs, reader_of, reading
 from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
@@ -98,7 +98,7 @@ def status(ask: Ask, job: str | None) -> None:
         return
     show_banner(ask, sandbox=found.sandbox)
     show("\n".join(status_lines(found, ages, pulse_of(settings, sandbox=found.sandbox))))
-    if chosen.state not in OVER and not engine_runs(settings):
+    if chosen.state not in OVER and not engine_runs(ask, settings):
         works = engine_lines(ask, chosen.public_id, sandbox=found.sandbox)
         say(ask, f"no engine is running on this store; {works} goes on")
     if others:
@@ -120,7 +120,7 @@ def watch(ask: Ask, job: str | None) -> None:
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
     _warn_if_idle(ask, chosen, sandbox=sandbox)
-    reader = FileReader(settings.database.path)
+    reader = reader_of(ask, settings)
     found = follow(Looker(chosen.id, settings), reader, progress_for(ask), timeout=None, is_over=is_over)
     if ask.as_json:
         show_json(job_view(found))
@@ -141,7 +141,7 @@ def wait(ask: Ask, job: str, timeout: timedelta | None) -> int:
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
     _warn_if_idle(ask, chosen, sandbox=sandbox)
-    reader = FileReader(settings.database.path)
+    reader = reader_of(ask, settings)
     found = follow(Looker(chosen.id, settings), reader, progress_for(ask), timeout=timeout, is_over=_waits_for_nobody)
     if ask.as_json:
         show_json(job_view(found))
@@ -158,6 +158,6 @@ def _waits_for_nobody(job: Job) -> bool:
 
 
 def _warn_if_idle(ask: Ask, job: Job, *, sandbox: bool) -> None:
-    if job.state not in OVER and not engine_runs(ask.settings()):
+    if job.state not in OVER and not engine_runs(ask, ask.settings()):
         works = engine_lines(ask, job.public_id, sandbox=sandbox)
         say(ask, f"no engine is running on this store: nothing moves until {works} does")

@@ -10,7 +10,7 @@ from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
 from orchestrator.cli.pasting import pasteable
-from orchestrator.cli.reading import FileReader, reading
+from orchestrator.cli.reading import reader_of, reading
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
@@ -64,7 +64,7 @@ def results(ask: Ask, job: str, output: str, wanted: str | None) -> None:
         raise _incomplete(status, missing)
     say_banner(ask, sandbox=status.sandbox)
     with writing_to(output):
-        written = drive(lambda: export(FileReader(settings.database.path), status.job.id, open_sink(output)))
+        written = drive(lambda: export(reader_of(ask, settings), status.job.id, open_sink(output)))
     missing = max(0, status.job.requests.total - written)
     if output != "-":
         say(ask, f"{words.count(written, 'result')} -> {output}")

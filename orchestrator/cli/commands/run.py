@@ -19,7 +19,7 @@ from orchestrator.cli.helm import orchestrator_for, show_log, steer
 from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import is_device, say, say_banner, show, show_json, writing_to
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import engine_runs, reading
+from orchestrator.cli.reading import engine_runs, is_sandbox, reading
 from orchestrator.cli.storing import part, public_id, refused_path, store_job, stored, write_refused
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.states import OVER, JobState
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.commands import Commands, Reader
+    from orchestrator.ports.commands import Commands
+    from orchestrator.ports.far import FarReader
 
 RUN_EXAMPLES = """
 INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard input:
@@ -71,6 +72,7 @@ _LARGE_BYTES = 50_000_000
 _NOT_IN_A_CRASH_TEST = {
     "--detach": "it starts its own engines, and stays until the audit",
     "--timeout": "it ends by itself, after some 20 seconds where the input is small",
+    "--server": "it kills its own engines, here",
     "--db": "it makes a store of its own, so that yours is not touched, and removes it",
 }
 
@@ -113,6 +115,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     """
     if crash_test:
         refused = {"--detach": detach, "--timeout": timeout is not None, "--db": ask.db is not None}
+        refused["--server"] = ask.server is not None
         return _crash_test(
             ask, chosen, output, silence, refused=[name for name, is_there in refused.items() if is_there]
         )
@@ -128,7 +131,7 @@ def _run(ask: Ask, chosen: Input, output: str | None, patience: Patience) -> int
     settings = ask.settings()
     place = _output(ask, chosen, output)
     show_log(ask, settings)
-    say_banner(ask, sandbox=ask.sandbox)
+    say_banner(ask, sandbox=is_sandbox(ask))
     _say_reading(ask, chosen.path)
     running = _Running(ask, settings, patience, place)
 
@@ -160,7 +163,7 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
     say_banner(ask, sandbox=sandbox)
     if output is not None:
         _check_output(ask, output)
-    if detach or (output is None and engine_runs(settings)):
+    if detach or (output is None and engine_runs(ask, settings)):
         return _unpause(ask, settings, found)
     show_log(ask, settings)
     running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), output)
@@ -216,7 +219,10 @@ class _Running:
     async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
         job = await orc.link.reader.read(lambda reads: reads.get(key))
         if not orc.embedded:
-            say(self._ask, "another process runs the engine on this store: it does the work, this one watches")
+            owner = (
+                "another process runs the engine on this store" if self._ask.server is None else "the server runs it"
+            )
+            say(self._ask, f"{owner}: it does the work, this one watches")
         if job.state is JobState.PAUSED and await orc.link.commands.resume(key):
             say(self._ask, f"it was paused ({job.reason_code}: {words.plain(str(job.reason))}); it goes on")
         looker = Looker(key, self._settings)
@@ -269,7 +275,7 @@ def _finish(ask: Ask, status: JobStatus, output: str | None) -> int:
 
 
 def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
-    async def act(commands: Commands, reader: Reader) -> tuple[bool, JobStatus]:
+    async def act(commands: Commands, reader: FarReader) -> tuple[bool, JobStatus]:
         did_apply = await commands.resume(job.id)
         return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))
 

@@ -29,7 +29,7 @@ A fault that does not exist is answered with the list of those that do.
 """
 
 
-@click.command("sandbox", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("sandbox", cls=TeachingCommand, examples=EXAMPLES, here="it serves a local API")
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, show_default=True, help="0: any free port.")
 @click.option("--speed", metavar="N", help="Seconds of its time per second.  [env: ORCHESTRATOR_SANDBOX__SPEED]")
 @click.option("--seed", metavar="N", help="Of everything random in it.  [env: ORCHESTRATOR_SANDBOX__SEED]")

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.options import Ask, common_but
 from orchestrator.cli.out import say, say_banner, show_json
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
@@ -39,11 +39,11 @@ Examples:
 _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestrator ls` shows them; or stop it first"
 
 
-@click.command("serve", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("serve", cls=TeachingCommand, examples=EXAMPLES, here="it runs an engine on this machine")
 @click.option("--listen", metavar="HOST:PORT", help="Listen there.  [env: ORCHESTRATOR_SERVER__LISTEN]")
 @click.option("--token-file", metavar="FILE", help="Ask for the token in FILE.  [env: ORCHESTRATOR_SERVER__TOKEN_FILE]")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboard in the browser.")
-@common
+@common_but("--token-file")
 @click.pass_obj
 def serve(ask: Ask, listen: str | None, token_file: str | None, *, opens: bool) -> None:
     """Run the engine for every job until it is stopped."""

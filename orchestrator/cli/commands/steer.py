@@ -11,14 +11,15 @@ from orchestrator.cli.handing_in import Input, header_options, problem_text, ref
 from orchestrator.cli.helm import steer
 from orchestrator.cli.options import Ask, JobRef, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.reading import FileReader, engine_runs, reading
+from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.views import does_not_apply, job_view
-from orchestrator.ports.commands import Commands, Reader
+from orchestrator.ports.commands import Commands
+from orchestrator.ports.far import FarReader
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
 _MANY_GROUPS = 10_000
@@ -69,11 +70,11 @@ def pause(ask: Ask, job: str) -> None:
     """Send nothing new for a job; what is in flight is still collected."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: Reader) -> bool:
+    async def act(commands: Commands, _reader: FarReader) -> bool:
         return await commands.pause(found.id)
 
     did_apply, _ = steer(ask, settings, act)
-    now = _now(settings, found)
+    now = _now(ask, settings, found)
     if not did_apply and now.job.state is not JobState.PAUSED:
         raise does_not_apply("pause", now.job)
     again = resume_line(ask, found.public_id, None, sandbox=now.sandbox)
@@ -88,11 +89,11 @@ def cancel(ask: Ask, job: str) -> None:
     """Stop a job for good; what has succeeded is kept."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: Reader) -> bool:
+    async def act(commands: Commands, _reader: FarReader) -> bool:
         return await commands.cancel(found.id)
 
     did_apply, has_engine = steer(ask, settings, act)
-    now = _now(settings, found)
+    now = _now(ask, settings, found)
     if not did_apply and now.job.state not in _STOPPED:
         raise does_not_apply("cancel", now.job)
     state = "canceled" if now.job.state is JobState.CANCELED else "being canceled"
@@ -110,16 +111,16 @@ def retry(ask: Ask, job: str, only: str | None) -> None:
     """Queue failed and canceled requests again."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: Reader) -> int:
+    async def act(commands: Commands, _reader: FarReader) -> int:
         return await commands.retry(found.id, only)
 
     queued, has_engine = steer(ask, settings, act)
     if ask.as_json:
-        show_json({"queued": queued, "job": job_view(_now(settings, found))})
+        show_json({"queued": queued, "job": job_view(_now(ask, settings, found))})
     else:
         show(f"{found.public_id}: {words.count(queued, 'request')} queued again")
     if not queued and only is not None:
-        say(ask, _types(settings, found))
+        say(ask, _types(ask, settings, found))
     if queued and not has_engine:
         say(ask, f"no engine is running; to go on: {resume_line(ask, found.public_id, None)}")
 
@@ -138,26 +139,27 @@ def adopt(
     settings = ask.settings()
     if path is not None and job is not None:
         raise Mistake("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
-    say_banner(ask, sandbox=ask.sandbox)
+    sandbox = is_sandbox(ask)
+    say_banner(ask, sandbox=sandbox)
     if path is not None:
         sentence = _adopt_file(ask, settings, remote_id, Input(path=path, api_version=api_version, beta=beta))
     else:
         found = None if job is None else _find(ask, job)[1].id
         with for_a_person():
             sentence, _ = steer(ask, settings, lambda commands, _: commands.adopt(remote_id, found))
-    _say_done(ask, sentence)
+    _say_done(ask, sentence, sandbox=sandbox)
 
 
 def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> str:
     """Make a job of the file and give it the batch, while no engine could plan the job first."""
-    if engine_runs(settings):
+    if engine_runs(ask, settings):
         raise GuardRefused(
             "a file can be adopted for only while no engine runs: it would send the requests again at once",
             hint="stop the engine, adopt, and start it again",
         )
     source = chosen.source(settings)
 
-    async def act(commands: Commands, _reader: Reader) -> str:
+    async def act(commands: Commands, _reader: FarReader) -> str:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
             for line in problem_text(source.name, taken.problems, taken.problem_count):
@@ -182,9 +184,10 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
 @click.pass_obj
 def disown(ask: Ask, remote_id: str) -> None:
     """Say that a batch is not ours: ID is the API's (msgbatch_...)."""
-    say_banner(ask, sandbox=ask.sandbox)
+    sandbox = is_sandbox(ask)
+    say_banner(ask, sandbox=sandbox)
     sentence, _ = steer(ask, ask.settings(), lambda commands, _: commands.disown(remote_id))
-    _say_done(ask, sentence)
+    _say_done(ask, sentence, sandbox=sandbox)
 
 
 def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
@@ -198,16 +201,14 @@ def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
     return settings, found
 
 
-def _now(settings: Settings, job: Job) -> JobStatus:
+def _now(ask: Ask, settings: Settings, job: Job) -> JobStatus:
     """What has become of *job*."""
-    return FileReader(settings.database.path).read_now(lambda reads: reads.status(reads.get(job.id)))
+    return reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
 
 
-def _types(settings: Settings, job: Job) -> str:
+def _types(ask: Ask, settings: Settings, job: Job) -> str:
     """Which error types `--only` could name."""
-    groups = FileReader(settings.database.path).read_now(
-        lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0)
-    )
+    groups = reader_of(ask, settings).read_now(lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0))
     if not groups:
         return "no request of it has failed"
     types = dict.fromkeys(group.error_type for group in groups)
@@ -221,8 +222,8 @@ def _tell(ask: Ask, status: JobStatus, sentence: str) -> None:
         show(sentence)
 
 
-def _say_done(ask: Ask, sentence: str) -> None:
+def _say_done(ask: Ask, sentence: str, *, sandbox: bool) -> None:
     if ask.as_json:
-        show_json({"done": sentence, "sandbox": ask.sandbox})
+        show_json({"done": sentence, "sandbox": sandbox})
     else:
         show(sentence)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.http_api.api import batches, events, jobs, openapi, requests, results, service, stats, webhooks
+from orchestrator.http_api.api import batches, events, jobs, openapi, pages, requests, results, service, stats, webhooks
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-KINDS = (jobs, requests, results, batches, events, webhooks, stats, service, openapi)
+KINDS = (jobs, requests, results, pages, batches, events, webhooks, stats, service, openapi)
 
 
 def routes() -> list[BaseRoute]:

@@ -23,14 +23,14 @@ _ALWAYS: Final = (400, 409, 500, 503)
 _WHY: Final = {
     400: "What was asked is wrong; nothing was changed.",
     404: "There is no such thing.",
-    409: "A guard said no; nothing was changed. Also while the engine stops.",
+    409: "A guard said no; nothing was changed.",
     410: "Its prompts and results were deleted.",
     413: "The body is too large for this route.",
     415: "The body's type is not one that is taken here.",
     422: "The input was read and refused, with every problem by line; nothing was stored or sent.",
     500: "The engine or its store failed; the log says more.",
     502: "The Message Batches API could not be asked.",
-    503: "The engine does not own its store, or is not ready.",
+    503: "The engine does not own its store, is not ready, or stops: try again.",
     507: "There is no space left for the store.",
 }
 #: How a problem document is described.

@@ -106,6 +106,7 @@ class Job(Shape):
     resubmitted: Count
     created_at: datetime
     finished_at: datetime | None
+    purged_at: datetime | None
     next_expiry: datetime | None
     sweep_until: datetime | None
     attention: list[Attention]

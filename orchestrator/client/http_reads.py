@@ -1,0 +1,192 @@
+"""Reading a server over its HTTP API as a store is read here: the same questions, the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from orchestrator.client import seen
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.states import OVER, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, RequestView, ResultRow
+    from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
+    from orchestrator.ports.source import Problem
+
+Query = Mapping[str, str | int | list[str] | None]
+#: The JSON that a GET of a path gives.
+Fetch = Callable[[str, Query], bytes]
+
+#: The most that a page of the API holds. Source: `http_api.api.params.Limit`.
+_PAGE: Final = 1000
+#: As many ended batches as the store itself judges by. Source: `ended_spans` in store/sql/batches.sql.
+_SPANS: Final = 50
+
+
+#: Of results fewer: one may have hundreds of kilobytes.
+_RESULTS: Final = 200
+#: References that are no segment of a path.
+_NO_PATH: Final = frozenset({"", ".", ".."})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMeta:
+    """Who a server is, as far as it says; see `ports.far.Meta`."""
+
+    lineage: str
+    sandbox: bool
+
+
+def number_of(public_id: str) -> JobId:
+    """What a job is called on this side: its id, read as a number, so that all who look mean the same."""
+    return JobId(int.from_bytes(public_id.encode(), "big"))
+
+
+def public_id_of(number: JobId) -> str:
+    """The other way."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big").decode()
+
+
+class HttpReads:
+    """See `ports.far.FarReads`. A job is asked for once in a look: what is told of it is of one moment."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._known: dict[JobId, JobStatus] = {}
+
+    def meta(self) -> ServerMeta:
+        """Who that store is."""
+        answer = self._ask("version", {})
+        return ServerMeta(lineage=str(answer["lineage"]), sandbox=bool(answer["sandbox"]))
+
+    def find(self, ref: str) -> Job:
+        """The job that *ref* means. Raises NoSuchThing."""
+        if ref in _NO_PATH or "/" in ref:
+            return self._named(ref)
+        return self._noted(self._ask(f"jobs/{quote(ref, safe='@')}", {})).job
+
+    def get(self, job: JobId) -> Job:
+        """The job as it is now."""
+        return self._status(job).job
+
+    def jobs(self, *, limit: int) -> list[Job]:
+        """The newest *limit* jobs."""
+        return [self._noted(view).job for view in self._pages("jobs", {}, most=limit)]
+
+    def unfinished(self) -> list[Job]:
+        """Jobs that are not over, the oldest first."""
+        states = [state.value for state in JobState if state not in OVER]
+        return [self._noted(view).job for view in self._pages("jobs", {"state": states})][::-1]
+
+    def status(self, job: Job) -> JobStatus:
+        """Everything that `status` shows."""
+        return self._status(job.id)
+
+    def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[Problem]:
+        """Lines that `--skip-bad` left out, with their reasons, in file order."""
+        views = self._ask(self._path(job, "refused"), {"after": after, "limit": limit})["refused"]
+        return [seen.to_refused(view) for view in views]
+
+    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
+        """Failed requests grouped by cause, the largest group first."""
+        answer = self._ask(self._path(job, "errors"), {"groups": groups, "examples": examples})
+        return [seen.to_group(view) for view in answer["groups"]]
+
+    def request(self, job: JobId, custom_id: str) -> RequestView:
+        """One request with every trip that did not succeed. Raises NoSuchThing."""
+        return seen.to_request(self._fetch(self._path(job, "requests", quote(custom_id, safe="")), {}))
+
+    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+        """The next settled requests after the number *above*, in input order; fewer than *limit* are not the last."""
+        query: Query = {"above": above, "limit": min(limit, _RESULTS)}
+        return seen.to_results(self._fetch(self._path(job, "results", "page"), query))
+
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
+        path = "events" if job is None else self._path(job, "events")
+        views = self._ask(path, {"after": after, "limit": limit})["events"]
+        return [seen.to_event(view, None if view["job"] is None else number_of(view["job"])) for view in views]
+
+    def batches(self, job: JobId) -> list[Batch]:
+        """Every batch of the job, in the order they were planned."""
+        views = self._pages(self._path(job, "batches"), {})
+        return sorted((seen.to_batch(view, job) for view in views), key=lambda batch: batch.id)
+
+    def batch(self, ref: str) -> Batch:
+        """A batch by its remote id or its own number. Raises NoSuchThing."""
+        if ref in _NO_PATH or "/" in ref:
+            raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
+        view = self._ask(f"batches/{quote(ref, safe='')}", {})
+        return seen.to_batch(view, number_of(view["job"]))
+
+    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
+        """(created, ended) of the job's last ended batches, by the API's clock."""
+        ended = [
+            (batch.created_at, batch.ended_at)
+            for batch in self.batches(job)
+            if batch.created_at is not None and batch.ended_at is not None
+        ]
+        return ended[-_SPANS:]
+
+    def over_since(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
+        views = self._pages("jobs", {"state": [state.value for state in JobState if state in OVER]})
+        jobs = [self._noted(view).job for view in views]
+        return [
+            job
+            for job in reversed(jobs)
+            if job.purged_at is None and job.finished_at is not None and job.finished_at <= until
+        ]
+
+    def endpoints(self) -> list[Endpoint]:
+        """Who is told of what happens."""
+        return [seen.to_endpoint(view) for view in self._ask("webhooks", {})["endpoints"]]
+
+    def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
+        """The newest notices on their way to somebody."""
+        query: Query = {} if state is None else {"state": state.value}
+        return [seen.to_delivery(view) for view in self._pages("webhooks/deliveries", query, most=limit)]
+
+    def _ask(self, path: str, query: Query) -> dict[str, Any]:
+        return msgspec.json.decode(self._fetch(path, query), type=dict[str, Any])
+
+    def _pages(self, path: str, query: Query, *, most: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """The entries of a list, page after page, at most *most*; the list has the name of the path's last word."""
+        name = path.rpartition("/")[2]
+        cursor: str | None = None
+        while most is None or most > 0:
+            limit = _PAGE if most is None else min(most, _PAGE)
+            answer = self._ask(path, {**query, "limit": limit, "cursor": cursor})
+            yield from answer[name]
+            most = None if most is None else most - len(answer[name])
+            cursor = answer["next"]
+            if cursor is None:
+                return
+
+    def _status(self, job: JobId) -> JobStatus:
+        if job not in self._known:
+            return self._noted(self._ask(self._path(job), {}))
+        return self._known[job]
+
+    def _noted(self, view: Mapping[str, Any]) -> JobStatus:
+        status = seen.to_status(view, number_of(view["id"]))
+        self._known[status.job.id] = status
+        return status
+
+    def _named(self, ref: str) -> Job:
+        """The newest job of a name that no path can hold. Raises NoSuchThing."""
+        views = self._pages("jobs", {"q": ref}) if ref else iter(())
+        found = next((view for view in views if view["name"] == ref), None)
+        if found is None:
+            raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")
+        return self._noted(found).job
+
+    def _path(self, job: JobId, *more: str) -> str:
+        return "/".join(("jobs", quote(public_id_of(job), safe=""), *more))

@@ -1,0 +1,254 @@
+"""From a server's JSON back to values: the other way of `http_api.views` and `http_api.details`.
+
+What only an engine needs (fences, cursors, the proofs of a doubt) is not sent: it stays empty here, and no face shows
+it.
+A key that is missing raises KeyError, one of a wrong kind TypeError or ValueError: the server is of another version.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from orchestrator.domain.answers import Counts
+from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.model import (
+    Attention,
+    Batch,
+    ErrorGroup,
+    Event,
+    Job,
+    JobStatus,
+    RequestCounts,
+    RequestView,
+    ResultRow,
+    Trip,
+)
+from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
+from orchestrator.domain.states import BatchState, JobState, RequestState
+from orchestrator.ports.source import Problem
+
+View = Mapping[str, Any]
+
+_ALIKE: Final = ("reason_code", "reason", "source", "api_version", "priority", "still_open", "resubmitted")
+_TRIP: Final = ("kind", "error_type", "error_message", "api_request_id")
+_REQUEST: Final = ("custom_id", "number", "line", "attempts", "error_type", "error_message", "api_request_id")
+
+
+def to_status(view: View, number: JobId) -> JobStatus:
+    """`views.job_view`. number: what the job is called on this side."""
+    return JobStatus(
+        job=_job(view, number),
+        batches={state.value: int(view["batches"][state.value]) for state in BatchState},
+        attention=tuple(_attention(each) for each in view["attention"]),
+        next_expiry=instant(view["next_expiry"]),
+        sweep_until=instant(view["sweep_until"]),
+        sandbox=bool(view["sandbox"]),
+    )
+
+
+def _job(view: View, number: JobId) -> Job:
+    counts: dict[str, int] = view["requests"]
+    created_at = _at(view["created_at"])
+    return Job(
+        id=number,
+        public_id=str(view["id"]),
+        name=str(view["name"]),
+        state=JobState(view["state"]),
+        betas=tuple(view["betas"]),
+        content_hash=None,
+        source_bytes=view.get("source_bytes"),
+        key=view.get("key"),
+        purged_at=instant(view["purged_at"]),
+        purged_by=view.get("purged_by"),
+        added_at=created_at,
+        resumes=0,
+        created_at=created_at,
+        finished_at=instant(view["finished_at"]),
+        fence=0,
+        requests=RequestCounts(**{name: int(counts[name]) for name in RequestCounts.__dataclass_fields__}),
+        **{name: view[name] for name in _ALIKE},
+    )
+
+
+def to_batch(view: View, job: JobId) -> Batch:
+    """`details.batch_view`."""
+    results = view["results"]
+    times: dict[str, Any] = {name: instant(view[name]) for name in _BATCH_TIMES}
+    return Batch(
+        id=BatchId(int(view["batch"])),
+        job_id=job,
+        state=BatchState(view["state"]),
+        remote_id=view["remote_id"],
+        count=int(view["requests"]),
+        size_bytes=int(view["bytes"]),
+        api_version=str(view["api_version"]),
+        betas=tuple(view["betas"]),
+        organization=view["organization"],
+        workspace=view["workspace"],
+        planned_at=_at(view["planned_at"]),
+        api_counts=None if results is None else Counts(**results),
+        downloads=int(view["downloads"]),
+        **times,
+        **_ENGINES_OWN,
+    )
+
+
+_BATCH_TIMES: Final = ("sent_at", "created_at", "expires_at", "ended_at", "settled_at")
+_ENGINES_OWN: Final[dict[str, Any]] = {
+    "nonce": Nonce(""),
+    "digest": "",
+    "depth": 0,
+    "cuts": 0,
+    "doubt_looks": 0,
+    "download_tries": 0,
+    "collected": False,
+    "adopted": False,
+    "fence": 0,
+    **dict.fromkeys(
+        (
+            "resumes",
+            "parent_id",
+            "refusal",
+            "cursor_id",
+            "cursor_created_at",
+            "cursor_date",
+            "doubt_since",
+            "doubt_date",
+            "doubt_until",
+            "closed_date",
+            "cancel_asked_at",
+            "first_download_date",
+            "download_due_at",
+            "deleted_at",
+        )
+    ),
+}
+
+
+def to_group(view: View) -> ErrorGroup:
+    """A group of `details.errors_view`."""
+    return ErrorGroup(
+        error_type=str(view["type"]),
+        error_message=str(view["message"]),
+        count=int(view["count"]),
+        examples=tuple((str(each["custom_id"]), int(each["line"])) for each in view["examples"]),
+    )
+
+
+def to_event(view: View, job: JobId | None) -> Event:
+    """`details.event_view`."""
+    return Event(
+        id=int(view["id"]),
+        at=_at(view["at"]),
+        job_id=job,
+        batch_id=_batch_id(view["batch"]),
+        kind=str(view["kind"]),
+        old=view["old"],
+        new=view["new"],
+        why=view["why"],
+    )
+
+
+class _Page(msgspec.Struct):
+    results: list[_Row]
+
+
+class _Row(msgspec.Struct):
+    number: int
+    custom_id: str
+    state: RequestState
+    result: msgspec.Raw
+
+
+_NULL: Final = b"null"
+_decode_page: Final = msgspec.json.Decoder(_Page).decode
+_decode_parts: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def to_results(content: bytes) -> list[ResultRow]:
+    """A page of results, each byte for byte as the API gave it."""
+    rows = _decode_page(content).results
+    return [ResultRow(row.number, row.custom_id, row.state, _body(row.result)) for row in rows]
+
+
+def to_request(content: bytes) -> RequestView:
+    """`details.request_view`, with its two bodies byte for byte."""
+    view = msgspec.json.decode(content, type=dict[str, Any])
+    parts = _decode_parts(content)
+    params, result = _body(parts["params"]), _body(parts["result"])
+    return RequestView(
+        state=RequestState(view["state"]),
+        input_tokens=view["usage"]["input_tokens"],
+        output_tokens=view["usage"]["output_tokens"],
+        batch_id=_batch_id(view["batch"]),
+        params=params,
+        result=result,
+        trips=tuple(_trip(each) for each in view["trips"]),
+        **{name: view[name] for name in _REQUEST},
+    )
+
+
+def to_endpoint(view: View) -> Endpoint:
+    """`views.endpoint_view`; its number is nobody's business but the store's."""
+    return Endpoint(id=0, url=str(view["url"]), events=tuple(view["events"]), active=bool(view["active"]))
+
+
+def to_delivery(view: View) -> Delivery:
+    """`views.delivery_view`."""
+    return Delivery(
+        id=int(view["id"]),
+        event_id=view["event"],
+        state=DeliveryState(view["state"]),
+        created_at=_at(view["created_at"]),
+        next_at=instant(view["next_at"]),
+        last_at=instant(view["last_at"]),
+        **{name: view[name] for name in _DELIVERY},
+    )
+
+
+_DELIVERY: Final = ("url", "type", "tries", "last_status", "last_error")
+
+
+def to_refused(view: View) -> Problem:
+    """A line that was left out, and why."""
+    raw = b64decode(view["raw"], validate=True)
+    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=raw)
+
+
+def instant(text: str | None) -> datetime | None:
+    """The time that `views.time_text` wrote."""
+    return None if text is None else _at(text)
+
+
+def _body(raw: msgspec.Raw) -> bytes | None:
+    text = bytes(raw)
+    return None if text == _NULL else text
+
+
+def _at(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return at
+
+
+def _attention(view: View) -> Attention:
+    return Attention(
+        kind=str(view["kind"]),
+        batch_id=_batch_id(view["batch"]),
+        message=str(view["message"]),
+        since=_at(view["since"]),
+    )
+
+
+def _trip(view: View) -> Trip:
+    return Trip(batch_id=BatchId(int(view["batch"])), at=_at(view["at"]), **{name: view[name] for name in _TRIP})
+
+
+def _batch_id(number: int | None) -> BatchId | None:
+    return None if number is None else BatchId(int(number))

@@ -1,0 +1,129 @@
+"""Which daemon is meant by `--server`, and the token that opens it. Talks to nobody."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urlsplit
+
+from orchestrator.domain.errors import NeedsPerson, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+URL_VARIABLE: Final = "ORCHESTRATOR_SERVER_URL"
+TOKEN_VARIABLE: Final = "ORCHESTRATOR_SERVER_TOKEN"  # noqa: S105 - the name of a variable
+FILE_VARIABLE: Final = "ORCHESTRATOR_TOKEN_FILE"
+#: What a header can hold without being read as something else. Source: RFC 6750, 2.1 (b64token), and a little more.
+_TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
+_REMEDY: Final = "give the address alone, such as https://jobs.example.com or http://127.0.0.1:8787"
+_MOST_BYTES: Final = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A daemon by its address. url: without a slash at the end. token_from: where the token came from, to be told."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    token_from: str = "nowhere"  # noqa: S105 - not a token
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What opens it."""
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+
+
+def server_at(url: str, *, token: str | None = None, token_file: Path | None = None) -> Server:
+    """The daemon at *url*, with this token, else the one in *token_file*, else what the environment has.
+
+    Raises UsageError for an address that cannot be used, or that a token may not be sent to; NeedsPerson for a token
+    that cannot be read. No message shows the token, or a password in the address.
+    """
+    parts = _split(url)
+    secret, origin = _token(token, token_file, os.environ)
+    if secret is not None and parts.scheme == "http" and not _is_loopback(str(parts.hostname)):
+        raise UsageError(
+            f"the token (from {origin}) is not sent to {_shown(parts)}",
+            cause="over plain http anybody on the way could read it",
+            hint="use https://, or a tunnel: ssh -L 8787:127.0.0.1:8787 HOST, then --server http://127.0.0.1:8787",
+        )
+    return Server(url=_shown(parts), token=secret, token_from=origin)
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address that can be used. The errors do not tell it: it may hold a password."""
+    told = "the address of the server cannot be used"
+    try:
+        parts = urlsplit(url.strip())
+        complaint = _complaint(parts)
+    except ValueError:
+        raise UsageError(told, cause="it is not a URL", hint=_REMEDY) from None
+    if complaint is not None:
+        raise UsageError(told, cause=complaint, hint=_REMEDY)
+    return parts
+
+
+def _complaint(parts: SplitResult) -> str | None:
+    if parts.username is not None or parts.password is not None:
+        return "it has a user name or password in it"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "it is not an http or https URL with a host"
+    if parts.query or parts.fragment:
+        return "it has a query or a fragment"
+    return "its port is 0" if parts.port == 0 else None
+
+
+def _shown(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _token(token: str | None, token_file: Path | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """The token, and where it came from: what was said outright is stronger than the environment."""
+    if token is not None:
+        return _checked(token, "the argument `token`"), "the argument `token`"
+    if token_file is not None:
+        return _checked(_read(token_file), f"the file {token_file}"), f"the file {token_file}"
+    if (said := environ.get(TOKEN_VARIABLE, "")) != "":
+        return _checked(said, TOKEN_VARIABLE), f"the environment variable {TOKEN_VARIABLE}"
+    if (named := environ.get(FILE_VARIABLE, "")) != "":
+        return _checked(_read(Path(named).expanduser()), f"the file {named}"), f"the file {named} ({FILE_VARIABLE})"
+    return None, f"nowhere: no --token-file, and neither {TOKEN_VARIABLE} nor {FILE_VARIABLE} is set"
+
+
+def _read(path: Path) -> str:
+    """The text of the file, which nobody else may read. Raises NeedsPerson."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_MOST_BYTES)
+    except OSError as exc:
+        raise NeedsPerson(
+            f"the token file {path} cannot be read", cause=exc.strerror, hint="it holds the server's token alone"
+        ) from None
+    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        hint = f"chmod 600 {path}; if others could read it, make a new token: `orchestrator service token FILE`"
+        raise NeedsPerson(f"others may read the token file {path}", cause=f"its mode is {mode & 0o777:04o}", hint=hint)
+    return text.decode("ascii", "replace")
+
+
+def _checked(raw: str, origin: str) -> str:
+    value = raw.strip()
+    if _TOKEN.fullmatch(value) is None:
+        cause = "it is blank" if value == "" else "it has spaces, line breaks, control or non-ASCII characters inside"
+        raise NeedsPerson(f"the token in {origin} cannot be a token", cause=cause, hint="it is one line of plain text")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,232 @@
+"""The ways to a daemon's HTTP API, over its unix socket or by its address, and how its answers are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
+from orchestrator.http_api import problems
+from orchestrator.ports.commands import TakenIn
+from orchestrator.ports.source import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import httpx2
+
+    from orchestrator.client.server import Server
+
+#: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
+KNOCK_S: Final = 5.0
+COMMAND_S: Final = 60.0
+#: One look: short, because a look can be repeated, and Ctrl-C waits for the one that is on its way.
+_LOOK_S: Final = 20.0
+_TAKING_IN_S: Final = 900.0
+_PREFIX: Final = "/api/v1/"
+#: A proxy with nobody behind it, or a daemon that has too much to do: both pass.
+_GONE: Final = frozenset({502, 503, 504})
+#: How the daemon's framework says that it has no such route.
+_NO_ROUTE: Final = frozenset({"not-found", "method-not-allowed"})
+
+
+class EngineSilent(GuardRefused):
+    """The engine behind the socket did not answer."""
+
+
+class ServerSilent(OrchestratorError):
+    """The server did not answer; what it has stored is safe."""
+
+    exit_code = 6
+
+
+class Unreadable(OrchestratorError):
+    """Something answered that this version cannot make sense of."""
+
+    exit_code = 8
+
+
+class DoesNotApplyError(GuardRefused):
+    """The job is in no state for it."""
+
+
+class RefusedError(OrchestratorError):
+    """The input was read and refused."""
+
+    def __init__(self, taken: TakenIn) -> None:
+        super().__init__("the input was refused")
+        self.taken = taken
+
+
+class Way(Protocol):
+    """How a daemon is reached, and what its answers mean there."""
+
+    @property
+    def taking_in_s(self) -> float | None:
+        """How long a body may lie there until it is answered: it is stored first."""
+        ...
+
+    def client(self) -> httpx2.AsyncClient:
+        """A client for a loop; its paths are relative to the API's prefix."""
+        ...
+
+    def silent(self, cause: str) -> OrchestratorError:
+        """The error of a daemon that does not answer."""
+        ...
+
+    def answer(self, response: httpx2.Response) -> dict[str, Any]:
+        """What *response*, read whole, says. Raises the error that it tells, or why it cannot be the daemon's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SocketWay:
+    """To the engine that owns a store of this machine; it may not even speak HTTP when it is silent."""
+
+    path: Path
+
+    @property
+    def taking_in_s(self) -> None:
+        """For as long as it takes: that process lives, or the socket closes."""
+
+    def client(self) -> httpx2.AsyncClient:
+        """See `Way`."""
+        import httpx2
+
+        transport = httpx2.AsyncHTTPTransport(uds=str(self.path), verify=False)
+        timeout = httpx2.Timeout(COMMAND_S, connect=KNOCK_S)
+        return httpx2.AsyncClient(transport=transport, base_url=f"http://engine{_PREFIX}", timeout=timeout)
+
+    def silent(self, cause: str) -> OrchestratorError:
+        """See `Way`."""
+        return EngineSilent(
+            "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
+        )
+
+    def answer(self, response: httpx2.Response) -> dict[str, Any]:
+        """See `Way`."""
+        answer = _decoded(response.content)
+        if answer is None:
+            raise self.silent(f"its answer is not JSON (status {response.status_code})")
+        if response.is_error:
+            raise told(answer)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWay:
+    """To a daemon by its address. Follows no redirect: the token is for the address that was given, and no other."""
+
+    server: Server
+
+    @property
+    def taking_in_s(self) -> float:
+        """Bounded: a network can swallow an answer."""
+        return _TAKING_IN_S
+
+    def client(self) -> httpx2.AsyncClient:
+        """See `Way`."""
+        import httpx2
+
+        return httpx2.AsyncClient(timeout=httpx2.Timeout(COMMAND_S, connect=KNOCK_S), **self._how())
+
+    def looking_client(self) -> httpx2.Client:
+        """A client for threads, that only looks."""
+        import httpx2
+
+        return httpx2.Client(timeout=httpx2.Timeout(_LOOK_S, connect=KNOCK_S), **self._how())
+
+    def silent(self, cause: str) -> OrchestratorError:
+        """See `Way`."""
+        return ServerSilent(
+            f"the server at {self.server.url} does not answer",
+            cause=cause,
+            hint="check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe",
+        )
+
+    def answer(self, response: httpx2.Response) -> dict[str, Any]:
+        """See `Way`."""
+        self.check(response)
+        answer = _decoded(response.content)
+        if answer is None:
+            raise self.unreadable(f"status {response.status_code}, not JSON")
+        return answer
+
+    def check(self, response: httpx2.Response) -> None:
+        """Raise what `answer` raises. What is not the daemon's own is never shown: it may be anybody's HTML."""
+        status = response.status_code
+        kind = response.headers.get("content-type", "no content type").partition(";")[0][:80]
+        if response.is_success and kind == "application/json":
+            return
+        if status in {401, 403}:
+            raise self._shut_out(status)
+        if response.is_redirect:
+            hint = "give the address where it really is; a redirect is not followed, for the token's sake"
+            raise UsageError(f"{self.server.url} sends us somewhere else", cause=f"status {status}", hint=hint)
+        if status in _GONE:
+            raise self.silent(f"status {status}")
+        problem = _decoded(response.content)
+        if problem is None or "exit_code" not in problem:
+            raise self.unreadable(f"status {status}, {kind}")
+        if problem.get("type") in _NO_ROUTE:
+            raise self.unreadable(f"it does not know {response.request.method} {response.request.url.path}")
+        raise told(problem)
+
+    def unreadable(self, cause: str) -> Unreadable:
+        """The error of an answer that is not what this version expects."""
+        return Unreadable(
+            f"what answers at {self.server.url} is not a daemon of this version",
+            cause=cause,
+            hint="use the same version of orchestrator here and there, and check the address",
+        )
+
+    def _shut_out(self, status: int) -> NeedsPerson:
+        origin = self.server.token_from
+        if self.server.token is None:
+            cause, hint = f"no token was sent ({origin})", "give its token: --token-file FILE"
+        else:
+            cause = f"the token came from {origin} (status {status})"
+            hint = "it must be the one in the server's [server] token_file"
+        return NeedsPerson(f"the server at {self.server.url} does not let us in", cause=cause, hint=hint)
+
+    def _how(self) -> dict[str, Any]:
+        """trust_env: a proxy of the environment is for addresses far away, not for this machine."""
+        url = self.server.url
+        return {
+            "base_url": f"{url}{_PREFIX}",
+            "headers": self.server.headers,
+            "trust_env": url.startswith("https:"),
+            "follow_redirects": False,
+        }
+
+
+def told(answer: Mapping[str, Any]) -> OrchestratorError:
+    """The error that a problem document tells."""
+    match answer.get("type"):
+        case problems.INPUT_REFUSED:
+            listed = tuple(_problem(problem) for problem in answer["problems"])
+            count: int = answer["problem_count"]
+            return RefusedError(TakenIn(job=None, attached=False, problems=listed, problem_count=count, refused=0))
+        case problems.DOES_NOT_APPLY:
+            return DoesNotApplyError(str(answer.get("title")))
+        case _:
+            return problems.error_of(answer)
+
+
+def cause_of(exc: Exception) -> str:
+    """What is said of an error of the HTTP library."""
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+
+
+def _problem(view: Mapping[str, Any]) -> Problem:
+    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
+
+
+def _decoded(content: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
