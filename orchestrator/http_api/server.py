@@ -19,7 +19,7 @@ from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
 
 if TYPE_CHECKING:
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: How long requests that are being answered may take to end when the engine stops.
 GRACE_S: Final = 2
@@ -98,12 +98,34 @@ def _quiet(app: ASGIApp) -> ASGIApp:
     """*app*, whose requests say why they end when the server cancels them; uvicorn would log each as a failure."""
 
     async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _Begun(send)
         try:
-            await app(scope, receive, send)
+            await app(scope, receive, answer.send)
         except asyncio.CancelledError:  # this is the whole of its task: nothing is left that could go on
-            await _stopping(scope)(scope, receive, send)
+            if not answer.has_begun:
+                await _stopping(scope)(scope, receive, send)
+            elif answer.is_events:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # Anything else that was cut must look cut: uvicorn closes the connection without the last chunk.
 
     return quiet
+
+
+class _Begun:
+    """Whether an answer has begun; is_events: it has no end of its own, so that it may end anywhere."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+        self.is_events = False
+
+    async def send(self, message: Message) -> None:
+        """Pass *message* on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            kinds = [value for name, value in message["headers"] if name == b"content-type"]
+            self.is_events = any(kind.startswith(b"text/event-stream") for kind in kinds)
+        await self._send(message)
 
 
 def _stopping(scope: Scope) -> Response:
