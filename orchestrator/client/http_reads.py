@@ -55,11 +55,12 @@ def public_id_of(number: JobId) -> str:
 
 
 class HttpReads:
-    """See `ports.far.FarReads`. A job is asked for once in a look: what is told of it is of one moment."""
+    """See `ports.far.FarReads`. A job and its batches are asked for once in a look: what is told is of one moment."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._known: dict[JobId, JobStatus] = {}
+        self._batches: dict[JobId, list[Batch]] = {}
 
     def meta(self) -> ServerMeta:
         """Who that store is."""
@@ -116,8 +117,10 @@ class HttpReads:
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
-        views = self._pages(self._path(job, "batches"), {})
-        return sorted((seen.to_batch(view, job) for view in views), key=lambda batch: batch.id)
+        if job not in self._batches:
+            views = self._pages(self._path(job, "batches"), {})
+            self._batches[job] = sorted((seen.to_batch(view, job) for view in views), key=lambda batch: batch.id)
+        return self._batches[job]
 
     def batch(self, ref: str) -> Batch:
         """A batch by its remote id or its own number. Raises NoSuchThing."""
