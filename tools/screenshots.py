@@ -46,24 +46,8 @@ def main() -> None:
 
 def _fill(daemon: Daemon) -> dict[str, str]:
     """Jobs in every state; the screens to show, by name."""
-    done = daemon.submit(_requests(2600, 1), name="support-tickets-november")
-    clean = daemon.submit(_requests(900, 2), name="product-reviews-de")
-    for job in (done, clean):
-        until(partial(_is_finished, daemon, job), within_s=120)
-    daemon.stop()
-    daemon.start(**_CALM, SANDBOX__FAULTS="create.credit=1")
-    daemon.submit(_requests(320, 6), name="quarterly-report")
-    until(lambda: daemon.job("quarterly-report")["state"] == "paused")
-    daemon.stop()
-    daemon.start(**_CALM, SANDBOX__FAULTS="create.drop_after_accept=1", BATCHING__MAX_REQUESTS="450")
-    daemon.submit(_requests(240, 3), name="invoice-extraction")
-    until(lambda: daemon.job("invoice-extraction")["batches"]["in_doubt"] == 1)
-    daemon.stop()
-    daemon.start(**_CALM, BATCHING__MAX_REQUESTS="700", LIMITS__MAX_IN_FLIGHT_REQUESTS="2900")
-    running = daemon.submit(_requests(14_000, 5), name="catalog-descriptions-2026")
-    paused = daemon.submit(_requests(1400, 4), name="glossary-translation")
-    daemon.post("pause", paused)
-    until(lambda: daemon.job(running)["batches"]["settled"] >= 6, within_s=200)
+    done = _past(daemon)
+    running = _present(daemon)
     failed = _first_failed(daemon, done)
     return {
         "overview": "/",
@@ -82,6 +66,34 @@ def _fill(daemon: Daemon) -> dict[str, str]:
         "events": "/events",
         "nowhere": "/nowhere",
     }
+
+
+def _past(daemon: Daemon) -> str:
+    """Jobs that are over, one that nobody pays for, one in doubt; the one with failures."""
+    done = daemon.submit(_requests(2600, 1), name="support-tickets-november")
+    clean = daemon.submit(_requests(900, 2), name="product-reviews-de")
+    for job in (done, clean):
+        until(partial(_is_finished, daemon, job), within_s=120)
+    daemon.stop()
+    daemon.start(**_CALM, SANDBOX__FAULTS="create.credit=1")
+    daemon.submit(_requests(320, 6), name="quarterly-report")
+    until(lambda: daemon.job("quarterly-report")["state"] == "paused")
+    daemon.stop()
+    daemon.start(**_CALM, SANDBOX__FAULTS="create.drop_after_accept=1", BATCHING__MAX_REQUESTS="450")
+    daemon.submit(_requests(240, 3), name="invoice-extraction")
+    until(lambda: daemon.job("invoice-extraction")["batches"]["in_doubt"] == 1)
+    return done
+
+
+def _present(daemon: Daemon) -> str:
+    """A paused job, and one that is in the middle of it, which is returned."""
+    daemon.stop()
+    daemon.start(**_CALM, BATCHING__MAX_REQUESTS="700", LIMITS__MAX_IN_FLIGHT_REQUESTS="2900")
+    running = daemon.submit(_requests(14_000, 5), name="catalog-descriptions-2026")
+    paused = daemon.submit(_requests(1400, 4), name="glossary-translation")
+    daemon.post("pause", paused)
+    until(lambda: daemon.job(running)["batches"]["settled"] >= 6, within_s=200)
+    return running
 
 
 def _is_finished(daemon: Daemon, job: str) -> bool:

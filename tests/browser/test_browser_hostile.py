@@ -62,6 +62,22 @@ def look(page: Page, url: str) -> str:
     return str(page.evaluate("document.body.textContent"))
 
 
+def look_at_every_screen(page: Page, daemon: Daemon, job: str) -> None:
+    """Each that shows what others wrote."""
+    last = len(PAYLOADS) + 1
+    shown = look(page, f"{daemon.url}/jobs/{job}/requests/{last}")
+    assert "<iframe srcdoc" in shown
+    look(page, f"{daemon.url}/jobs/{job}/requests/2")
+    for above in range(0, last, 50):
+        look(page, f"{daemon.url}/jobs/{job}?tab=requests&above={above}")
+    paths = ["?tab=failures", "?tab=batches", "?tab=events", "?tab=requests&state=failed"]
+    for path in [*(f"/jobs/{job}{each}" for each in paths), "/", "/jobs", "/batches?remote=1", "/events"]:
+        look(page, daemon.url + path)
+    look(page, str(httpx2.URL(f"{daemon.url}/jobs", params={"q": PAYLOADS[30], "said": PAYLOADS[2]})))
+    look(page, str(httpx2.URL(f"{daemon.url}/confirm", params={"verb": "retry", "job": job, "only": PAYLOADS[1]})))
+    look(page, f"{daemon.url}/jobs/{httpx2.URL('/', params={'x': PAYLOADS[3]}).query.decode()}")
+
+
 def test_nothing_that_was_written_elsewhere_runs_or_becomes_markup() -> None:
     """Ids, names, file names, models, prompts, answers and errors, on every screen and through the live stream."""
     with (
@@ -74,18 +90,7 @@ def test_nothing_that_was_written_elsewhere_runs_or_becomes_markup() -> None:
         page.on("dialog", lambda dialog: dialog.dismiss())
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        last = len(PAYLOADS) + 1
-        shown = look(page, f"{daemon.url}/jobs/{job}/requests/{last}")
-        assert "<iframe srcdoc" in shown
-        look(page, f"{daemon.url}/jobs/{job}/requests/2")
-        for above in range(0, last, 50):
-            look(page, f"{daemon.url}/jobs/{job}?tab=requests&above={above}")
-        paths = ["?tab=failures", "?tab=batches", "?tab=events", "?tab=requests&state=failed"]
-        for path in [*(f"/jobs/{job}{each}" for each in paths), "/", "/jobs", "/batches?remote=1", "/events"]:
-            look(page, daemon.url + path)
-        look(page, str(httpx2.URL(f"{daemon.url}/jobs", params={"q": PAYLOADS[30], "said": PAYLOADS[2]})))
-        look(page, str(httpx2.URL(f"{daemon.url}/confirm", params={"verb": "retry", "job": job, "only": PAYLOADS[1]})))
-        look(page, f"{daemon.url}/jobs/{httpx2.URL('/', params={'x': PAYLOADS[3]}).query.decode()}")
+        look_at_every_screen(page, daemon, job)
         page.goto(f"{daemon.url}/jobs")
         page.wait_for_selector("#pulse[data-state=live]")
         name = PAYLOADS[29]
