@@ -18,6 +18,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 #: A page of another site cannot read our answers, but with these it could change something.
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - looked at, not bound
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-])(?::(\d{1,5}))?", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 #: Whether the process lives is no secret, and who restarts it may not have the token.
@@ -89,11 +90,17 @@ class Access:
         allowed = {each.lower() for each in self.allowed_hosts}
         if name in allowed or found.group() in allowed:  # behind a proxy the port is the proxy's
             return True
-        return name in self._own_names() and port in (None, str(self._port))
+        return self._is_own_name(name) and port in (None, str(self._port))
 
-    def _own_names(self) -> Sequence[str]:
+    def _is_own_name(self, name: str) -> bool:
+        """True for the address itself and, where this machine's own is one of ours, for its names.
+
+        A server on every address goes by any literal: no name leads to a literal, so none can be turned against it.
+        """
+        if self._host in _EVERYWHERE:
+            return name in _LOOPBACK_NAMES or _is_literal(name)
         own = f"[{self._host}]" if ":" in self._host else self._host.lower()
-        return (own, *_LOOPBACK_NAMES) if is_loopback(self._host) else (own,)
+        return name == own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
 
 
 def is_loopback(host: str) -> bool:
@@ -104,6 +111,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_literal(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_own_page(method: str, headers: Headers, host: bytes) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _MAX_HEADERS: Final = 100
+_MAX_HEAD_BYTES: Final = 64 * 1024
 #: On every answer that does not say otherwise; pages bring their own policy.
 _HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -99,8 +100,9 @@ def _announces_body(headers: Headers) -> bool:
 def _wrong_framing(scope: Scope, headers: Headers) -> Response | None:
     """A request that a proxy before us may read in another way than we do is nobody's honest mistake."""
     names = [name for name, _ in headers]
-    if len(names) > _MAX_HEADERS:
-        return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", "there are too many headers")
+    if len(names) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MAX_HEAD_BYTES:
+        told = "there are too many headers, or they are too long"
+        return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", told)
     if b"transfer-encoding" in names and b"content-length" in names:
         return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "Content-Length and Transfer-Encoding exclude each other")
     if not scope["raw_path"].startswith(b"/"):

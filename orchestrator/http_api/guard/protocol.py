@@ -9,12 +9,18 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
     b"content-type: application/problem+json\r\ncontent-length: 97\r\n\r\n"
     b'{"type":"too-many-connections","title":"every connection is taken","status":503,"exit_code":6}   '
+)
+_MALFORMED: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\nx-content-type-options: nosniff\r\n"
+    b"content-type: application/problem+json\r\ncontent-length: 85\r\n\r\n"
+    b'{"type":"malformed","title":"this is no HTTP/1.1 request","status":400,"exit_code":2}'
 )
 
 
@@ -69,18 +75,42 @@ class GuardedProtocol(H11Protocol):
             self._drop(self._header_timer)
             self._header_timer = None
 
+    def on_response_complete(self) -> None:
+        """An answer is written; what of it the client has not taken yet, it must take in time."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size() and self._stall_timer is None:
+            self._await_reader()
+
     def pause_writing(self) -> None:
         """The client does not take what we send."""
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(self._patience.stall_s, self.transport.abort)
+        self._drop(self._stall_timer)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         """It does again."""
         self._drop(self._stall_timer)
+        self._stall_timer = None
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; the words are ours
+        """Say that this is no HTTP and close; in the middle of an answer there is no place to say it."""
+        if self.is_idle and self.conn.our_state is h11.IDLE:
+            self.transport.write(_MALFORMED)
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def _await_header(self) -> None:
         self._header_timer = self.loop.call_later(self._patience.header_s, self._no_header)
+
+    def _await_reader(self) -> None:
+        self._stall_timer = self.loop.call_later(self._patience.stall_s, self._no_reader)
+
+    def _no_reader(self) -> None:
+        self._stall_timer = None
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _no_header(self) -> None:
         if self.is_idle:
