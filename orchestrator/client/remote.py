@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from orchestrator.client.link import Link
+from orchestrator.client.steady import steady
 from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
 from orchestrator.http_api import lines
@@ -80,7 +81,7 @@ class RemoteEngine:
             answer = await self._post(
                 "jobs",
                 _described(source, new, terms),
-                content=lines.encoded(source),
+                content=steady(lines.encoded(source)),
                 timeout=self._patient(),
             )
         except RefusedError as exc:

@@ -7,6 +7,7 @@ One record per line (`b"\n"` occurs in none of them), its kind is its first byte
 
     +[line, custom_id, params]
     !{"line", "field", "message", "remedy", "raw"}      raw in base64
+    #                                                   nothing, at some length: the source is slow, and still there
     .{"content_hash", "size_bytes"}                     the end; without it the stream was cut
 """
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from orchestrator.ports.source import Source
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
+
+#: A record that says nothing.
+NOTHING: Final = b"#%b\n" % (b" " * 1022)
 
 #: What a `Source` may give at once. Source: `ports.source.Source.chunks`.
 _CHUNK_ITEMS: Final = 2_000
@@ -146,6 +150,8 @@ class HandedSource:
                 return InputLine(line, custom_id, bytes(params))
             if kind == b"!":
                 return _decode_problem(body)
+            if kind == b"#":
+                return None
             if kind == b".":
                 self._end = _decode_end(body)
                 return None
