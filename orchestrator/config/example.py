@@ -46,8 +46,6 @@ def _lines(key: Key) -> Iterator[str]:
     meaning = key.meaning
     for line in meaning.means.split("\n"):
         yield f"# {line}"
-    if not meaning.is_used:
-        yield "# Not used by this version."
     if key.default is None:
         yield f"# Not set: {meaning.unset}. To set it, for instance:"
         yield f"# {key.key} = {meaning.example}"

@@ -80,7 +80,6 @@ class Shown:
     text: str | None
     unset: str
     origin: str
-    is_used: bool
 
 
 def load_settings(
@@ -135,12 +134,11 @@ def shown(settings: Settings) -> Iterator[Shown]:
             text=None if value is None else key.meaning.kind.show(value),
             unset=key.meaning.unset,
             origin=settings.origin(key.name),
-            is_used=key.meaning.is_used,
         )
     for number, webhook in enumerate(settings.webhooks, start=1):
         name = f"{WEBHOOKS}.{number}"
         origin = settings.origin(WEBHOOKS)
-        yield Shown(name=name, text=shown_as(webhook), unset="", origin=origin, is_used=True)
+        yield Shown(name=name, text=shown_as(webhook), unset="", origin=origin)
 
 
 def _entries(

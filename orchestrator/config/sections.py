@@ -30,19 +30,18 @@ class Meaning:
     """What is known of a setting beside its default.
 
     unset: what holds while a setting without a default is not set, for people. example: a value, as TOML, to show
-    where the default shows nothing. is_used: False for a setting that is checked and kept, but that nothing reads yet.
+    where the default shows nothing.
     """
 
     kind: Kind
     means: str
     unset: str = ""
     example: str = ""
-    is_used: bool = True
 
 
-def means(kind: Kind, means: str, *, unset: str = "", example: str = "", is_used: bool = True) -> Mapping[str, Meaning]:
+def means(kind: Kind, means: str, *, unset: str = "", example: str = "") -> Mapping[str, Meaning]:
     """The `Meaning` of a setting, as metadata of its field."""
-    return {META: Meaning(kind=kind, means=means, unset=unset, example=example, is_used=is_used)}
+    return {META: Meaning(kind=kind, means=means, unset=unset, example=example)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

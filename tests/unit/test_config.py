@@ -317,12 +317,6 @@ def test_the_values_shown_where_there_is_no_default_are_valid(place: Place) -> N
             assert place.load().origin(key.name) == "orchestrator.toml"
 
 
-def test_settings_that_nothing_uses_say_so(place: Place) -> None:
-    """What is checked but not used yet is marked in `config show`; today there is nothing of the kind."""
-    unused = {row.name for row in shown(place.load()) if not row.is_used}
-    assert unused == set()
-
-
 def test_importing_the_settings_loads_nothing_heavy() -> None:
     """`status` has 150 ms in all."""
     code = "import sys, orchestrator.config; print(*sys.modules)"

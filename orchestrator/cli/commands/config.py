@@ -47,14 +47,14 @@ def show_settings(ask: Ask) -> None:
     """Show every setting and where it comes from."""
     rows = list(shown(ask.settings()))
     if ask.as_json:
-        settings = [{"name": row.name, "value": row.text, "origin": row.origin, "used": row.is_used} for row in rows]
+        settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
         show_json({"settings": settings, "sandbox": ask.sandbox})
         return
     show_banner(ask, sandbox=ask.sandbox)
     cells = [("SETTING", "VALUE", "FROM")]
     for row in rows:
         value = f"not set: {row.unset}" if row.text is None else row.text
-        cells.append((row.name, value, row.origin if row.is_used else f"{row.origin}; not used by this version"))
+        cells.append((row.name, value, row.origin))
     show(words.table(cells))
 
 
