@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.far import FarReads
 
 #: The most that a page of the API holds.
-_MOST: Final = 1000
+MOST: Final = 1000
 
 
 def reader_at(ask: Ask, server: Server, *, has_answered: bool = False) -> HttpReader:
@@ -40,12 +40,12 @@ def looking_at(ask: Ask, server: Server) -> Iterator[FarReads]:
 
 
 def remote_batches(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
-    """The batches that the API lists to *server*, as `batches ls --json` shows them; at most 1,000."""
+    """The batches that the API lists to *server*, as `batches ls --json` shows them; *limit* up to `MOST`."""
     with reader_at(ask, server) as reader, reader.looking() as reads:
         sandbox = reads.meta().sandbox
         if ask.sandbox and not sandbox:
             raise not_a_sandbox(server)
-        return {**reader.ask("remote-batches", {"limit": min(limit, _MOST)}), "sandbox": sandbox}
+        return {**reader.ask("remote-batches", {"limit": limit}), "sandbox": sandbox}
 
 
 def unready(ask: Ask, server: Server) -> str | None:

@@ -57,7 +57,12 @@ class Ask:
         except FileNotFoundError:
             raise UsageError("the current folder does not exist any more", hint="cd to another one") from None
         flags = {"database.path": self.db, **({} if more is None else more)}
-        return load_settings(flags=flags, env=os.environ, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
+        env: Mapping[str, str] = os.environ
+        if self.server is not None:
+            from orchestrator.client.server import homeless
+
+            env = homeless(env)
+        return load_settings(flags=flags, env=env, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
 
     def remote(self) -> Server | None:
         """The daemon elsewhere that this command is for; None: it works on a store here.

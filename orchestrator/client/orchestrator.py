@@ -64,6 +64,8 @@ class Orchestrator:
     ) -> None:
         if server is not None and db is not None:
             raise UsageError("db and server exclude each other", hint="a server has a store of its own")
+        if server is None and token is not None:
+            raise UsageError("a token is for a server, and none is named", hint='server="https://…"')
         self._server = server
         self._token = token
         self._db = db
@@ -214,13 +216,15 @@ class Orchestrator:
         return self.link
 
     def _load(self) -> Settings:
+        from orchestrator.client.server import homeless
         from orchestrator.config import load_settings
 
         flags = {key.replace("__", ".", 1): value for key, value in self._overrides.items()}
         if self._db is not None:
             flags["database.path"] = os.fspath(self._db)
         config = None if self._config is None else Path(self._config)
-        return load_settings(flags=flags, env=os.environ, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox)
+        env = os.environ if self._server is None else homeless(os.environ)
+        return load_settings(flags=flags, env=env, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox)
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[str, str]:

@@ -56,6 +56,11 @@ def server_at(url: str, *, token: str | None = None, token_file: Path | None = N
     return Server(url=_shown(parts), token=secret, token_from=origin)
 
 
+def homeless(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """*environ* for settings with which no store is opened here: a container without a home can ask a server, too."""
+    return environ if "HOME" in environ else {"XDG_DATA_HOME": os.devnull, **environ}
+
+
 def _split(url: str) -> SplitResult:
     """The parts of an address that can be used. The errors do not tell it: it may hold a password."""
     told = "the address of the server cannot be used"

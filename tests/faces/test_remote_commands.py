@@ -88,6 +88,7 @@ def test_the_batches_at_the_api_are_listed_by_the_server(daemon: Daemon) -> None
     assert set(listed.facts) == {"batches", "in_doubt", "has_more", "sandbox"}
     assert listed.facts["batches"][0]["owner"] == "ours"
     assert "ours: batch 1" in daemon("batches", "ls").out
+    assert daemon("batches", "ls", "--limit", "2000").code == 2
     assert daemon("batches", "show", "999").code == 4
     assert daemon("batches", "adopt", "msgbatch_nobody").code == 4
     assert daemon("batches", "disown", "msgbatch_nobody").code == 4

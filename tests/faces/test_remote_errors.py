@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,6 +113,15 @@ def test_the_environment_can_say_everything(daemon: Daemon) -> None:
     assert daemon.guest("ls", env={**url, "ORCHESTRATOR_TOKEN_FILE": str(daemon.token_file)}).code == 0
     here = daemon.guest("ls", "--db", "here.db", env=url)
     assert (here.code, "there is no store at" in here.err) == (4, True)
+
+
+def test_a_machine_without_a_home_can_ask_a_server(daemon: Daemon) -> None:
+    """A container has often neither HOME nor a place for data; no store is opened there."""
+    bare = {"HOME": "", "ORCHESTRATOR_DATABASE__PATH": ""}
+    env = {name: value for name, value in daemon.guest.env(bare).items() if value}
+    command = [sys.executable, "-m", "orchestrator", "ls", *daemon.flags]
+    done = subprocess.run(command, cwd=daemon.guest.folder, env=env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nobody_there_is_exit_code_six(program: Program) -> None:

@@ -179,6 +179,8 @@ async def test_what_cannot_be_is_said_before_anything_is_asked(daemon: Daemon) -
     """A store and a server; real work that is taken for play; a wrong token; nobody there."""
     with pytest.raises(UsageError, match="exclude each other"):
         Orchestrator("x.db", server=NOBODY)
+    with pytest.raises(UsageError, match="a token is for a server"):
+        Orchestrator(token="t" * 43)
     with pytest.raises(UsageError, match="is not sent to"):
         server_at("http://jobs.invalid", token="t" * 43)
     with pytest.raises(NeedsPerson, match="does not let us in"):

@@ -14,7 +14,7 @@ from orchestrator.cli import words
 from orchestrator.cli.asking_api import for_a_person, with_a_key
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.batches_text import batch_lines, remote_table
-from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
+from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
@@ -94,8 +94,10 @@ def ls(ask: Ask, limit: int) -> None:
 
 def _there(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
     """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
-    from orchestrator.cli.elsewhere import remote_batches
+    from orchestrator.cli.elsewhere import MOST, remote_batches
 
+    if limit > MOST:
+        raise Mistake(f"a server lists at most {MOST:,} batches", hint=f"--limit {MOST}")
     with for_a_person():
         return remote_batches(ask, server, limit)
 
