@@ -141,11 +141,10 @@ class ServerWay:
 
     def silent(self, cause: str) -> OrchestratorError:
         """See `Way`."""
-        return ServerSilent(
-            f"the server at {self.server.url} does not answer",
-            cause=cause,
-            hint="check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe",
-        )
+        hint = "check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe"
+        if "CERTIFICATE_VERIFY_FAILED" in cause:
+            hint = "SSL_CERT_FILE names the certificates to trust; without a trusted one no token is sent"
+        return ServerSilent(f"the server at {self.server.url} does not answer", cause=cause, hint=hint)
 
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
         """See `Way`."""

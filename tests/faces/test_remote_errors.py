@@ -15,6 +15,9 @@ import pytest
 from faces.cli_world import Program, ids_in, program_in, request, write_lines
 from faces.remote_world import Daemon, daemon_in
 
+from orchestrator.client.server import Server
+from orchestrator.client.way import ServerSilent, ServerWay
+
 BRISK = {"ORCHESTRATOR_SANDBOX__SPEED": "30", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.05s"}
 
 
@@ -130,6 +133,15 @@ def test_nobody_there_is_exit_code_six(program: Program) -> None:
         write_lines(program.folder / "in.jsonl", [request(1)])
         done = program(*command, "--server", "http://127.0.0.1:9")
         assert (done.code, "does not answer" in done.err, "hint:" in done.err) == (6, True, True), done.err
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_its_remedy() -> None:
+    """A private authority is common inside a company, and the variable that names it is not known to everybody."""
+    way = ServerWay(Server(url="https://jobs.invalid"))
+    told = way.silent("ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    assert isinstance(told, ServerSilent)
+    assert "SSL_CERT_FILE" in str(told.hint)
+    assert "SSL_CERT_FILE" not in str(way.silent("ConnectError").hint)
 
 
 @pytest.mark.parametrize(
