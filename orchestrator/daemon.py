@@ -320,6 +320,7 @@ async def _end_feed(feed: Feed, task: asyncio.Task[None], stop: asyncio.Event) -
 async def _services(engine: Engine, stop: asyncio.Event) -> Services:
     """What the faces over HTTP are handed."""
     from orchestrator.http_api.feed import Feed
+    from orchestrator.http_api.glances import Glances
     from orchestrator.http_api.services import Identity, Services
 
     meta = await engine.read(lambda reads: reads.meta())
@@ -339,6 +340,7 @@ async def _services(engine: Engine, stop: asyncio.Event) -> Services:
         ),
         opener=_stream_opener(engine.settings),
         remote_batches=engine.remote_batches,
+        glances=Glances(engine),
         feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),

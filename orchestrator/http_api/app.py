@@ -16,6 +16,7 @@ from orchestrator.http_api import dashboard, messages, metrics, problems
 from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api.routes import routes
 from orchestrator.http_api.api.routing import PREFIX
+from orchestrator.http_api.glances import ForgettingGlances
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build_app(services: Services) -> FastAPI:
         },
     )
     app.state.services = services
+    app.add_middleware(ForgettingGlances, glances=services.glances)
     app.router.routes.extend(routes())
     app.router.routes.extend(metrics.routes(services))
     app.router.routes.extend(messages.routes(services))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from orchestrator.observability.heavy import loading
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +30,8 @@ class LazyApp:
 
     def _build(self) -> ASGIApp:
         """It takes half a second of a processor, in which the engine goes on."""
-        from orchestrator.http_api.app import build_app
+        with loading():
+            from orchestrator.http_api.app import build_app
+            from orchestrator.http_api.glances import QuickGlances
 
-        return build_app(self._services)
+            return QuickGlances(build_app(self._services), self._services.glances)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from orchestrator.config import Settings
 from orchestrator.domain.packing import Caps
 from orchestrator.http_api.feed import Feed
+from orchestrator.http_api.glances import Glances
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.commands import Commands, Growing, Health, Reader
 from orchestrator.ports.notices import Noticing
@@ -47,7 +48,7 @@ class Services:
     """Handed to every route.
 
     reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
-    caps: what one batch may hold. meters: what this process has counted.
+    glances: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
     unready: why the engine does not work as it should; None: it does.
     """
 
@@ -59,6 +60,7 @@ class Services:
     opener: SourceOpener
     remote_batches: Callable[[], AsyncIterator[RemoteBatch]]
     feed: Feed
+    glances: Glances
     settings: Settings
     caps: Caps
     meters: Meters

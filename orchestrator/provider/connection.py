@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson
+from orchestrator.observability.heavy import loading
 from orchestrator.provider import credentials as keys
 from orchestrator.provider.credentials import Credentials
 from orchestrator.provider.quiet import silence_libraries
@@ -44,14 +44,9 @@ async def load_sdk() -> None:
 
 
 def _import_sdk() -> None:
-    """Three thousand modules: the collector would walk them again and again and find nothing (15 % of the time)."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    """Three thousand modules."""
+    with loading():
         importlib.import_module("anthropic")
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def open_clients(

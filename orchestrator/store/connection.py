@@ -96,19 +96,23 @@ def _seen(task: asyncio.Future[T]) -> None:
 
 
 class Database:
-    """One store file: one writer, two readers (one of them for bulk, so that an upload never delays a look)."""
+    """One store file: one writer, and three readers, so that nobody's long read delays another's short one.
 
-    def __init__(self, writer: Worker, reader: Worker, bulk: Worker) -> None:
+    reader: the stages'. bulk: payloads and results. looks: the faces'.
+    """
+
+    def __init__(self, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
         self._writer = writer
         self._reader = reader
         self._bulk = bulk
+        self._looks = looks
 
     @classmethod
     async def start(cls, path: Path, start: Start = Thread.start) -> Database:
         """Open the connections; the file must exist, migrated, and its lock be held."""
         opened: list[Worker] = []
         try:
-            for connect in (connect_writer, connect_reader, connect_reader):
+            for connect in (connect_writer, connect_reader, connect_reader, connect_reader):
                 opened.append(await start(partial(connect, path)))  # noqa: PERF401 - closed in `except` below
         except BaseException:
             for connection in opened:
@@ -128,8 +132,12 @@ class Database:
         """The same, for payloads and results."""
         return await self._bulk.run(partial(in_snapshot, step))
 
+    async def look(self, step: Step[T]) -> T:
+        """The same, for what a person or a program looks at."""
+        return await self._looks.run(partial(in_snapshot, step))
+
     async def aclose(self) -> None:
         """Close every connection, whatever becomes of the others; the writer last, which checkpoints."""
         async with AsyncExitStack() as closing:
-            for connection in (self._writer, self._reader, self._bulk):
+            for connection in (self._writer, self._reader, self._bulk, self._looks):
                 closing.push_async_callback(connection.aclose)

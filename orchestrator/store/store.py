@@ -64,8 +64,8 @@ class Store:
         return await discard_leftovers(self._database)
 
     async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one snapshot, on the reader's thread."""
-        return await self._database.read(lambda c: look(Reads(c)))
+        """Run *look* on one snapshot, on a thread that no stage uses."""
+        return await self._database.look(lambda c: look(Reads(c)))
 
     async def read_bulk(self, look: Callable[[Reads], T]) -> T:
         """The same, for results: never delays a `read`."""

@@ -21,7 +21,7 @@ from orchestrator.http_api import lines, problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import bodies, shapes
 from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of, wait_of
-from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, shown, tags_in
+from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, tags_in
 from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
 from orchestrator.http_api.details import check_view
 from orchestrator.http_api.planning import plan_of
@@ -102,19 +102,20 @@ async def check(request: Request, services: The, options: Annotated[Options, Que
 )
 async def job(
     services: The,
-    found: Found,
+    ref: Ref,
     wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
     if_none_match: Annotated[str | None, Header(description="`ETag` of the answer that you have.")] = None,
 ) -> Response:
     """One job. With `wait`, the answer comes when the job is another than `If-None-Match` says, or than it is now."""
     longest = wait_of(wait, longest=LONGEST_WAIT)
-    body, tag = shown(found)
-    had = {tag} if if_none_match is None else tags_in(if_none_match)
-    if longest and tag in had:
-        body, tag = await changed(services, found.job.id, had, longest)
-    if if_none_match is not None and tag in had:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
-    return Response(body, headers={"etag": tag, "cache-control": "no-cache"}, media_type="application/json")
+    found = await services.glances.at(ref)
+    had = {found.tag} if if_none_match is None else tags_in(if_none_match)
+    if longest and found.tag in had:
+        found = await changed(services, found.public_id, had, longest)
+    headers = {"etag": found.tag}
+    if if_none_match is not None and found.tag in had:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(found.body, headers={**headers, "cache-control": "no-cache"}, media_type="application/json")
 
 
 @api.post(
