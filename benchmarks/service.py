@@ -145,8 +145,8 @@ def _hand_in(port: int, source: Path, name: str) -> str:
 
 
 def _wait(port: int, job: str) -> None:
-    """Look twice a second until *job* is finished."""
-    program.wait_until(lambda: _get(port, f"{_LATEST}/{job}")["state"] == "finished", timeout_s=_TIMEOUT_S, pause_s=0.5)
+    """Look ten times a second until *job* is finished."""
+    program.wait_until(lambda: _get(port, f"{_LATEST}/{job}")["state"] == "finished", timeout_s=_TIMEOUT_S, pause_s=0.1)
 
 
 class _Download:
