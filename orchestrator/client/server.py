@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from orchestrator.domain.errors import NeedsPerson, UsageError
+from orchestrator.domain.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def server_at(url: str, *, token: str | None = None, token_file: Path | None = N
     """
     parts = _split(url)
     secret, origin = _token(token, token_file, os.environ)
-    if secret is not None and parts.scheme == "http" and not _is_loopback(str(parts.hostname)):
+    if secret is not None and parts.scheme == "http" and not is_loopback(str(parts.hostname)):
         raise UsageError(
             f"the token (from {origin}) is not sent to {_shown(parts)}",
             cause="over plain http anybody on the way could read it",
@@ -123,12 +123,3 @@ def _checked(raw: str, origin: str) -> str:
         cause = "it is blank" if value == "" else "it has spaces, line breaks, control or non-ASCII characters inside"
         raise NeedsPerson(f"the token in {origin} cannot be a token", cause=cause, hint="it is one line of plain text")
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

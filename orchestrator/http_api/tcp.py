@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.domain.errors import UsageError
-from orchestrator.http_api.guard.access import Access, digest_of, is_loopback
+from orchestrator.domain.hosts import is_loopback
+from orchestrator.http_api.guard.access import Access, digest_of
 from orchestrator.http_api.guard.bodies import BodyLimits
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience

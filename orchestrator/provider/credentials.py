@@ -8,7 +8,6 @@ own key may come in `ANTHROPIC_CUSTOM_HEADERS`.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, UsageError
+from orchestrator.domain.hosts import is_loopback
 
 API_KEY: Final = "ANTHROPIC_API_KEY"
 AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
@@ -200,15 +200,6 @@ def _complaint(parts: SplitResult) -> str | None:
         return "it has a user name or password in it"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "it is not an http or https URL with a host"
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         return "over plain http the key could be read on the way"
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

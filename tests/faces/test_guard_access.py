@@ -15,8 +15,8 @@ from faces.client_world import settings, short_runtime_folder
 from orchestrator.config import Settings
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.hosts import is_loopback
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.guard.access import is_loopback
 from orchestrator.http_api.guard.token import read_token
 from orchestrator.http_api.tcp import listen
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from orchestrator.domain.hosts import is_loopback
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 #: A page of another site cannot read our answers, but with these it could change something.
@@ -101,16 +103,6 @@ class Access:
             return name in _LOOPBACK_NAMES or _is_literal(name)
         own = f"[{self._host}]" if ":" in self._host else self._host.lower()
         return name == own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address, or the name, that only this machine reaches."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_literal(name: str) -> bool:
