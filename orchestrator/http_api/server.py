@@ -104,7 +104,7 @@ def _quiet(app: ASGIApp) -> ASGIApp:
         except asyncio.CancelledError:  # this is the whole of its task: nothing is left that could go on
             if not answer.has_begun:
                 await _stopping(scope)(scope, receive, send)
-            elif answer.is_events:
+            elif answer.is_events and not answer.has_ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             # Anything else that was cut must look cut: uvicorn closes the connection without the last chunk.
 
@@ -112,11 +112,12 @@ def _quiet(app: ASGIApp) -> ASGIApp:
 
 
 class _Begun:
-    """Whether an answer has begun; is_events: it has no end of its own, so that it may end anywhere."""
+    """Whether an answer has begun, and ended; is_events: it has no end of its own, so that it may end anywhere."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.has_begun = False
+        self.has_ended = False
         self.is_events = False
 
     async def send(self, message: Message) -> None:
@@ -125,6 +126,8 @@ class _Begun:
             self.has_begun = True
             kinds = [value for name, value in message["headers"] if name == b"content-type"]
             self.is_events = any(kind.startswith(b"text/event-stream") for kind in kinds)
+        elif message["type"] == "http.response.body":
+            self.has_ended = not message.get("more_body", False)
         await self._send(message)
 
 
