@@ -41,6 +41,8 @@ async def checked_addresses(host: str, port: int, *, allow_private: bool, resolv
         found = await resolve(host, port)
     except OSError as exc:
         raise AddressRefusedError(f"the name {host} is not known: {exc.strerror}") from None
+    except UnicodeError:  # an empty label, or one over 63 characters
+        raise AddressRefusedError(f"{host} can be no host's name") from None
     if not found:
         raise AddressRefusedError(f"the name {host} has no address")
     if not allow_private:

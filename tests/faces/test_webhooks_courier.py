@@ -126,6 +126,15 @@ def test_nobody_there_is_an_outcome_too() -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("host", ["a..example.com", f"{'x' * 64}.example.com"])
+def test_a_host_that_can_be_no_name_is_an_outcome_too(host: str) -> None:
+    """The system's own resolver raises UnicodeError for these; a notice to one must not end the engine."""
+    outcome = asyncio.run(carried(f"https://{host}/hook"))
+    assert outcome.status is None
+    assert outcome.error is not None
+    assert "can be no host's name" in outcome.error
+
+
 def test_a_private_address_is_never_asked() -> None:
     """Whatever the name says, and whatever else it stands for beside: nothing is sent."""
 
