@@ -284,6 +284,8 @@ class BodyReader:
         try:
             msgspec.json.decode(text)
             reason = "unexpected content"
+        except RecursionError:
+            reason = "it is nested too deeply"
         except UNREADABLE as exc:
             reason = str(exc)
         self._broken = invalid_request(f"The request body is not valid JSON: {reason}")

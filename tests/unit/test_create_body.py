@@ -118,6 +118,12 @@ def test_params_that_are_no_object_are_refused_wherever_they_stand() -> None:
         assert refusal(body(*params)) == f"400 requests.{place}.params: Input should be a valid dictionary"
 
 
+def test_what_is_nested_too_deeply_is_told_in_our_own_words() -> None:
+    """No word of the language that this is written in reaches a client."""
+    deep = b'{"requests":[{"custom_id":"a","params":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}]}"
+    assert refusal(deep) == "400 The request body is not valid JSON: it is nested too deeply"
+
+
 def test_what_is_not_text_is_not_json() -> None:
     """A byte that is no UTF-8 inside params would sink the whole batch at the API, and name nobody."""
     broken = "400 The request body is not valid JSON: "
