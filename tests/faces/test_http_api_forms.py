@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain import errors
@@ -60,6 +60,7 @@ async def received(stream: bytes, *, block: int = 1000) -> tuple[HandedSource, l
     return source, [chunk async for chunk in source.chunks()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(LINES, PROBLEMS), max_size=20), st.integers(1, 50))
 def test_a_source_is_the_same_on_both_sides_however_its_bytes_are_cut(items: list[Item], block: int) -> None:
     """Promise 7: the same input is the same job, whether its engine is here or behind a socket."""
