@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import schemathesis
 from faces.api_world import api, api_in_a_thread
 from faces.client_world import requests
 from fastapi.routing import APIRoute
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyStrategyDefinition
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -26,6 +28,11 @@ from schemathesis.specs.openapi.checks import (
 
 from orchestrator.http_api.api.openapi import described
 from orchestrator.http_api.api.routes import routes
+
+#: The engine runs in a thread of this process: what it draws while a question is made up is not the question's.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module inside strategies:hypothesis.errors.HypothesisDeprecationWarning"
+)
 
 #: These wait for what is to come; `test_api_events` looks at them.
 ENDLESS = ("/api/v1/events/stream", "/api/v1/jobs/{ref}/events/stream")
@@ -164,6 +171,7 @@ def test_one_answer_leads_to_the_next_question(schema: Any) -> None:
     """The same, walking from job to request to batch by the ids that the API gave."""
     machine = schema.as_state_machine()
     seen: set[tuple[str, str, int]] = set()
+    wrong: list[BaseException] = []
 
     class Walk(machine):  # type: ignore[misc, valid-type]  # made at run time
         def before_call(self, case: Any) -> None:
@@ -174,12 +182,20 @@ def test_one_answer_leads_to_the_next_question(schema: Any) -> None:
             seen.add((case.method, case.operation.path, response.status_code))
 
         def validate_response(self, response: Any, case: Any, *_: Any, **__: Any) -> None:
-            case.validate_response(response, checks=ANSWERS, recorder=self.recorder)
+            try:
+                case.validate_response(response, checks=ANSWERS, recorder=self.recorder)
+            except BaseException as exc:
+                wrong.append(exc)
+                raise
 
     found: list[str] = []
-    for walks in (15, 60, 240):  # where the first steps lead depends on what the store holds by then
-        Walk.run(settings=bounds(FEW, max_examples=walks, stateful_step_count=6))
+    steps = bounds(FEW, max_examples=15, stateful_step_count=6, derandomize=False, database=None)
+    for number in range(20):  # where the first steps lead depends on what the store holds by then
+        # A walk that begins as an earlier one may meet other answers: what the API says of a job changes with the job.
+        with suppress(FlakyStrategyDefinition):
+            seed(number)(Walk).run(settings=steps)
         found = [path for _, path, status in seen if "{ref}" in path and status == 200]
         if found:
             break
+    assert wrong == []
     assert found, "it never found a job"
