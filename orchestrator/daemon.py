@@ -92,9 +92,14 @@ class Engine:
         """Run *look* on one committed snapshot."""
         return await self.store.read(look)
 
+    @property
+    def bulk(self) -> BulkReader:
+        """Reads of many rows, which never delay a look."""
+        return BulkReader(self.store)
+
     async def export(self, job: JobId, sink: Sink) -> int:
         """Write the settled requests of *job* in input order; returns how many."""
-        return await export(_Bulk(self.store), job, sink)
+        return await export(self.bulk, job, sink)
 
     async def remote_batches(self) -> AsyncIterator[RemoteBatch]:
         """Everything that the API lists, newest first."""
@@ -108,7 +113,7 @@ class Engine:
             after = page.batches[-1].id
 
 
-class _Bulk:
+class BulkReader:
     """Reads of many rows, on the connection that never delays a look."""
 
     def __init__(self, store: Store) -> None:
@@ -329,7 +334,7 @@ async def _services(engine: Engine, stop: asyncio.Event) -> Services:
     return Services(
         commands=engine.commands,
         reader=engine,
-        bulk=_Bulk(engine.store),
+        bulk=engine.bulk,
         health=engine.health,
         identity=Identity(
             db=str(engine.path),

@@ -70,8 +70,10 @@ class Reloader:
         except UsageError as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
         else:
+            from orchestrator.engine.settings import engine_settings
+
             self.settings = merged(self.settings, found)
-            self._engine.commands.retune(_engine_settings(self.settings))
+            self._engine.commands.retune(engine_settings(self.settings))
             self._logging(self.settings)
             log.info("config.reloaded", changed=sorted(changed & LIVE), needs_restart=sorted(changed - LIVE))
         finally:
@@ -108,9 +110,3 @@ def merged(old: Settings, new: Settings) -> Settings:
 def _value(settings: Settings, section: str, key: str) -> object:
     value: object = getattr(getattr(settings, section), key)
     return value
-
-
-def _engine_settings(settings: Settings) -> Any:  # noqa: ANN401 - the engine's own, loaded late
-    from orchestrator.engine.settings import engine_settings
-
-    return engine_settings(settings)

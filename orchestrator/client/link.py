@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.daemon import Engine
-    from orchestrator.store.store import Store
 
 T = TypeVar("T")
 
@@ -31,17 +30,6 @@ class Link:
     reader: FarReader
     bulk: FarReader
     engine: Engine | None
-
-
-class BulkReader:
-    """Reads of many rows in this process's engine."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one committed snapshot."""
-        return await self._store.read_bulk(look)
 
 
 class FileReader:
@@ -69,6 +57,6 @@ def near(engine: Engine) -> Link:
         noticing=engine.commands,
         health=engine.health,
         reader=engine,
-        bulk=BulkReader(engine.store),
+        bulk=engine.bulk,
         engine=engine,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain.output_lines import canceled_result, output_line
+from orchestrator.domain.output_lines import output_line, result_of
 
 if TYPE_CHECKING:
     from anthropic.types import Message
@@ -56,7 +56,7 @@ class Result:
     def __init__(self, row: ResultRow) -> None:
         self.custom_id = row.custom_id
         self.number = row.number
-        self.raw = canceled_result() if row.body is None else row.body
+        self.raw = result_of(row)
         self._shape: _Shape | None = None
 
     @property

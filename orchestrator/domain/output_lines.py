@@ -13,6 +13,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from orchestrator.domain.model import ResultRow
+
 _text: Final = msgspec.json.Encoder().encode
 
 
@@ -30,6 +32,16 @@ def output_lines(results: Iterable[tuple[str, bytes]]) -> bytes:
     """The lines of many results, in the order given."""
     encode = _text
     return b"".join([b'{"custom_id":%b,"result":%b}\n' % (encode(custom_id), result) for custom_id, result in results])
+
+
+def result_of(row: ResultRow) -> bytes:
+    """The API's own result; a request that was canceled before it was sent gets the API's word for that."""
+    return canceled_result() if row.body is None else row.body
+
+
+def settled_lines(rows: Iterable[ResultRow]) -> bytes:
+    """The lines of settled requests, in the order given."""
+    return output_lines((row.custom_id, result_of(row)) for row in rows)
 
 
 def errored_result(error_type: str, message: str, *, request_id: str | None = None) -> bytes:

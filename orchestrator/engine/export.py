@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import ResultRow
-from orchestrator.domain.output_lines import canceled_result, output_lines
+from orchestrator.domain.output_lines import settled_lines
 from orchestrator.ports.far import FarReader, FarReads
 from orchestrator.ports.sink import Sink
 
@@ -24,7 +24,7 @@ async def export(reader: FarReader, job: JobId, sink: Sink) -> int:
         while rows := await reader.read(_page(job, above)):
             above = rows[-1].number
             written += len(rows)
-            await sink.write(output_lines((row.custom_id, _body(row)) for row in rows))
+            await sink.write(settled_lines(rows))
         await sink.commit()
     except BaseException:
         await sink.abort()
@@ -34,8 +34,3 @@ async def export(reader: FarReader, job: JobId, sink: Sink) -> int:
 
 def _page(job: JobId, above: int) -> Callable[[FarReads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=_PAGE)
-
-
-def _body(row: ResultRow) -> bytes:
-    """The API's own result; a request that was canceled before it was sent gets the API's word for that."""
-    return canceled_result() if row.body is None else row.body

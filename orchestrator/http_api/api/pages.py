@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from orchestrator.domain.ids import MAX_NUMBER, JobId
 from orchestrator.domain.model import ResultRow
-from orchestrator.domain.output_lines import canceled_result
+from orchestrator.domain.output_lines import result_of
 from orchestrator.http_api.api import page_shapes as shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Limit
@@ -44,12 +44,11 @@ def _results(job: JobId, above: int, limit: int, reads: Reads) -> dict[str, obje
 
 
 def _result(row: ResultRow) -> dict[str, object]:
-    body = canceled_result() if row.body is None else row.body
     return {
         "number": row.number,
         "custom_id": row.custom_id,
         "state": row.state.value,
-        "result": msgspec.Raw(body),
+        "result": msgspec.Raw(result_of(row)),
     }
 
 

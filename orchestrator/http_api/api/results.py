@@ -16,7 +16,7 @@ from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.looks import SettledPlace
 from orchestrator.domain.model import Event, RequestView, ResultRow
-from orchestrator.domain.output_lines import canceled_result, output_lines
+from orchestrator.domain.output_lines import settled_lines
 from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.routing import The, refusals, router
@@ -98,7 +98,7 @@ async def _in_input_order(services: Services, walk: _Walk) -> AsyncGenerator[byt
     above = 0 if walk.after is None else walk.after.number
     while rows := await services.bulk.read(partial(_results, walk.job, above)):
         above = rows[-1].number
-        yield _lines(rows)
+        yield settled_lines(rows)
 
 
 async def _as_settled(services: Services, walk: _Walk) -> AsyncGenerator[bytes, None]:
@@ -108,7 +108,7 @@ async def _as_settled(services: Services, walk: _Walk) -> AsyncGenerator[bytes, 
     while True:
         rows, place, is_over = await services.bulk.read(partial(_settled, walk.job, place))
         if rows:
-            yield _lines(rows)
+            yield settled_lines(rows)
         elif is_over or not walk.follow:
             return
         else:
@@ -154,11 +154,6 @@ def _results(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
 def _settled(job: JobId, after: SettledPlace, reads: Reads) -> tuple[list[ResultRow], SettledPlace, bool]:
     rows, place = reads.settled_results(job, after=after, limit=_PAGE)
     return rows, place, _is_over(job, reads)
-
-
-def _lines(rows: list[ResultRow]) -> bytes:
-    """As `results` writes them; a request that was canceled before it was sent gets the API's word for that."""
-    return output_lines((row.custom_id, canceled_result() if row.body is None else row.body) for row in rows)
 
 
 ROUTERS = (api,)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import StreamingResponse
 
-from orchestrator.domain.output_lines import canceled_result, output_lines
+from orchestrator.domain.output_lines import settled_lines
 from orchestrator.http_api.gzipped import gzipped, takes_gzip
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def results_answer(request: Request, reader: Reader, job: JobId) -> Respon
 async def _lines(reader: Reader, job: JobId, page: list[ResultRow]) -> AsyncGenerator[bytes, None]:
     """The next page is read when the one before is sent: a slow client holds one of them."""
     while page:
-        yield output_lines((row.custom_id, _result(row)) for row in page)
+        yield settled_lines(page)
         page = await reader.read(partial(_page, job, page[-1].number))
 
 
@@ -51,8 +51,3 @@ async def _closed_at_the_end(pieces: AsyncGenerator[bytes, None]) -> AsyncGenera
 
 def _page(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
     return reads.results(job, above=above, limit=_PAGE)
-
-
-def _result(row: ResultRow) -> bytes:
-    """The API's own; a request that was canceled before it was sent gets the API's word for that."""
-    return canceled_result() if row.body is None else row.body
