@@ -10,18 +10,54 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 #: host, port -> addresses, in the order in which to try them.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-#: The low 32 bits are an IPv4 address. Sources: RFC 6052 §2.1; RFC 4291 §2.5.5.1.
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-#: Translation inside of somebody's own network (RFC 8215), Teredo (RFC 4380), site-local (RFC 3879), 6to4 (RFC 7526).
-_NEVER: Final = tuple(
-    ipaddress.IPv6Network(text) for text in ("64:ff9b:1::/48", "2001::/32", "fec0::/10", "2002::/16", "::/96")
+#: Written down here, because what `ipaddress` takes for global differs from one Python to the next.
+#: Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries, read 2026-11-28. Also what they call globally
+#: reachable is left out where no program of a user can live (anycast of one protocol, AS112, AMT).
+_NOT_PUBLIC_V4: Final = tuple(
+    IPv4Network(text)
+    for text in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # carriers' own, and the metadata of some clouds (100.100.100.200)
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's wire server: not in the registry
+        "169.254.0.0/16",  # link-local, and the metadata of most clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments, and Oracle's metadata (192.0.0.192)
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays, deprecated
+        "192.168.0.0/16",  # private
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
 )
+#: All that IANA gives out for unicast (RFC 4291 §2.4). Outside of it are loopback, unique local (with the clouds'
+#: metadata: fd00:ec2::254, fd20:ce::254), link-local, site-local, multicast, segment routing, discard-only.
+_UNICAST_V6: Final = IPv6Network("2000::/3")
+_NOT_PUBLIC_V6: Final = tuple(
+    IPv6Network(text)
+    for text in (
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID, drones
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
+#: The low 32 bits are an IPv4 address, which decides. Sources: RFC 4291 §2.5.5.2; RFC 6052 §2.1.
+_STANDS_FOR_V4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 
 class AddressRefusedError(Exception):
@@ -53,23 +89,16 @@ async def checked_addresses(host: str, port: int, *, allow_private: bool, resolv
 
 
 def is_public(text: str) -> bool:
-    """True for an address of the public internet: no loopback, private, link-local, multicast or translated one."""
+    """True for an address of the public internet: no loopback, private, link-local or reserved one.
+
+    Nor one that a cloud keeps for itself. An IPv6 address that stands for an IPv4 address is judged as that one.
+    """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    inner = _embedded(address)
-    if inner is not None:
-        return is_public(str(inner))
-    if isinstance(address, IPv6Address) and any(address in network for network in _NEVER):
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for."""
+    if isinstance(address, IPv6Address) and any(address in network for network in _STANDS_FOR_V4):
+        address = IPv4Address(int(address) & 0xFFFFFFFF)
     if isinstance(address, IPv4Address):
-        return None
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped
+        return not any(address in network for network in _NOT_PUBLIC_V4)
+    return address in _UNICAST_V6 and not any(address in network for network in _NOT_PUBLIC_V6)
