@@ -141,14 +141,22 @@ def test_a_token_is_random_long_and_private(program: Program) -> None:
 
 
 def test_a_token_that_is_there_is_left_alone(program: Program) -> None:
-    """Nor is one written through a link to somewhere else, or into a folder that is not there."""
+    """Nor is one written through a link to somewhere else, or below a file."""
     (program.folder / "token").write_text("old")
     (program.folder / "link").symlink_to(program.folder / "elsewhere")
     assert program("service", "token", "token").code == 5
     assert program("service", "token", "link").code == 5
-    assert program("service", "token", "nowhere/token").code != 0
+    assert program("service", "token", "token/below").code == 2
     assert (program.folder / "token").read_text() == "old"
     assert not (program.folder / "elsewhere").exists()
+
+
+def test_the_folder_of_a_token_is_made(program: Program) -> None:
+    """N (a) 7 (i): README's `service token ~/.config/orchestrator/token` works on a new machine; all is private."""
+    file = program.folder / "home/.config/orchestrator/token"
+    assert program("service", "token", str(file)).code == 0
+    assert len(file.read_text().strip()) == 43
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in file.parents[:2]] == [0o700, 0o700]
 
 
 def _sections(text: str) -> dict[str, dict[str, list[str]]]:

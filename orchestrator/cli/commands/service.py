@@ -75,20 +75,24 @@ def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
 def token(ask: Ask, file: Path) -> None:
     """Write a new random token for the HTTP API into FILE.
 
-    256 bits, readable by you alone (mode 0600). A file that is there is left alone: whoever uses it would be shut out.
+    256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is left
+    alone: whoever uses it would be shut out.
     The token itself is not shown.
     """
-    from orchestrator.domain.errors import GuardRefused, OutputError
+    from orchestrator.domain.errors import GuardRefused, OutputError, StoreError
+    from orchestrator.store.ownership import make_private_folder
 
     try:
+        make_private_folder(file.absolute().parent)
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(fd, "w", encoding="ascii") as out:  # noqa: PTH123 - an open descriptor, made exclusively
             out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
     except FileExistsError:
         hint = "nothing was changed; remove it first to make a new token"
         raise GuardRefused(f"{file} is there already", hint=hint) from None
-    except OSError as exc:
-        raise OutputError(f"{file} cannot be written", cause=exc.strerror, hint="make its folder first") from exc
+    except (OSError, StoreError) as exc:
+        cause = exc.strerror if isinstance(exc, OSError) else f"{exc.message}: {exc.cause}"
+        raise OutputError(f"{file} cannot be written", cause=cause, hint="choose another path") from exc
     if ask.as_json:
         show_json({"token_file": str(file.absolute())})
         return
