@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from orchestrator.domain.batches_api import (
+    SANDBOX_ORGANIZATION,
     ApiError,
     BatchPage,
     MessageBatchObject,
@@ -72,7 +73,7 @@ class Router:
         return [
             ("date", format_datetime(self._machine.touch(), usegmt=True)),
             ("request-id", request_id),
-            ("anthropic-organization-id", "00000000-0000-4000-8000-5a4db0000000"),
+            ("anthropic-organization-id", SANDBOX_ORGANIZATION),
         ]
 
     async def _serve(self, ask: Ask, headers: Headers) -> Answer:

@@ -140,6 +140,7 @@ def test_doctor_looks_at_the_store(program: Program) -> None:
     checks = {check["check"]: check for check in seen.facts["checks"]}
     assert "sound" in checks["store"]["fact"]
     assert checks["engine"]["verdict"] == "warn"
+    assert checks["sqlite"]["verdict"] == "ok"  # N (b) 1.11: "Safe here" is no warning
     assert {"credentials", "store", "engine", "sqlite", "disk", "limits"} <= set(checks)
     assert all(check["remedy"] for check in checks.values() if check["verdict"] != "ok")
 

@@ -181,9 +181,11 @@ def test_the_sandbox_serves_the_sdk_on_a_port(program: Program) -> None:
         healthy = program("doctor", "--json", env=env)
         assert healthy.code == 0
         assert "SANDBOX" in sandbox.signal(signal.SIGINT).err
-    checks = {check["check"]: check["verdict"] for check in healthy.facts["checks"]}
-    assert checks["credentials"] == checks["api"] == checks["store"] == "ok"
-    assert checks["clock"] == "warn"  # its time runs 100,000 times as fast as ours
+    checks = {check["check"]: check for check in healthy.facts["checks"]}
+    assert {checks[name]["verdict"] for name in ("credentials", "api", "store", "clock")} == {"ok"}
+    # N (b) 1.12: its time runs 100,000 times as fast as ours, which is no reason to change this machine's clock.
+    assert "SANDBOX" in checks["clock"]["fact"]
+    assert checks["clock"]["remedy"] is None
 
 
 def test_a_batch_made_elsewhere_is_adopted_with_its_file(program: Program) -> None:
