@@ -298,8 +298,8 @@ class TelemetrySection:
         default=False,
         metadata=means(
             values.yes_or_no(),
-            "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra orchestrator[otel].\n"
-            "/metrics for Prometheus is there in any case.",
+            "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra\n"
+            "batch-orchestrator[otel]. /metrics for Prometheus is there in any case.",
         ),
     )
 

@@ -165,7 +165,7 @@ def open_tracing(inner: Meter, *, lineage: str) -> Tracing:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
-        hint = "pip install 'orchestrator[otel]', or leave [telemetry] otel out"
+        hint = "pip install 'batch-orchestrator[otel]', or leave [telemetry] otel out"
         raise UsageError("[telemetry] otel needs packages that are not installed", hint=hint) from None
     # The library's ten seconds are long for a command that ends; a variable that says otherwise is obeyed.
     seconds = None if any(name in os.environ for name in _TIMEOUTS) else _EXPORT_S

@@ -39,6 +39,32 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert project["version"] == orchestrator.__version__
 
 
+def test_the_distribution_has_a_name_of_its_own() -> None:
+    """N (b) 1.4: on PyPI `orchestrator` is somebody else's; the import and the command keep that name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    own = f"{project['project']['name']}["
+    assert own == "batch-orchestrator["
+    extras = project["project"]["optional-dependencies"]
+    groups = project["dependency-groups"]
+    named = [entry for entry in (*extras["test"], *extras["dev"], *groups["dev"]) if "orchestrator[" in entry]
+    assert len(named) == 3
+    assert all(entry.startswith(own) for entry in named)
+    for file in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("deploy/*.*"),
+        *ROOT.glob("orchestrator/**/*.py"),
+        *ROOT.glob("*.toml"),
+    ]:
+        text = file.read_text(encoding="utf-8").replace(own, "")
+        assert "orchestrator[" not in text, file
+        assert "pip install orchestrator" not in text, file
+
+
+def test_uv_run_installs_no_tool_of_development() -> None:
+    """N (b) 1.2: README's `uv run orchestrator` brought a browser, a type checker and a linter along."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["default-groups"] == []
+
+
 def test_every_request_of_the_example_may_go_into_a_batch() -> None:
     """`make demo` is the first thing a user sees: all 200 are valid, distinct and small."""
     rows = [msgspec.json.decode(line, type=Row) for line in (ROOT / "examples/reviews.jsonl").read_bytes().splitlines()]
