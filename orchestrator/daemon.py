@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from orchestrator.api_side import provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, out_of_memory
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
@@ -180,7 +180,8 @@ async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[P
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended a group of tasks: one that a person can read, if there is any."""
     flat = list(_flatten(group))
-    return next((exc for exc in flat if isinstance(exc, OrchestratorError)), flat[0])
+    readable = next((exc for exc in flat if isinstance(exc, OrchestratorError)), None) or out_of_memory(group)
+    return flat[0] if readable is None else readable
 
 
 def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

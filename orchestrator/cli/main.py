@@ -78,6 +78,7 @@ Exit codes:
   7    --timeout reached; the job goes on with its engine, or with the next run
   8    the database file: locked, newer, damaged, disk full
   70   a bug in orchestrator
+  71   out of memory; everything stored is safe
   130  interrupted, 143 terminated; everything is safe
 """
 

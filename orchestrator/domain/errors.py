@@ -15,6 +15,7 @@ OrchestratorError                     exit
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
 │   └── StoreOwned                     5   another process owns the store
+├── OutOfMemory                       71   the system gives this process no more memory, or no more threads
 ├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
 └── ProviderError                      -   an answer of the API, or the lack of one
     ├── ProviderUnreachable            -   no clear answer came; asking again is harmless for a read
@@ -25,7 +26,9 @@ OrchestratorError                     exit
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from collections.abc import Iterator
+from typing import ClassVar, Final
 
 
 class OrchestratorError(Exception):
@@ -108,6 +111,49 @@ class StoreOwned(StoreError):
     """Another process owns the store: a guard, not trouble with the file."""
 
     exit_code = 5
+
+
+class OutOfMemory(OrchestratorError):
+    """The system gives this process no more memory, or no more threads; program and data are sound."""
+
+    exit_code = 71  # `sysexits.h`: EX_OSERR
+
+    def __init__(self, message: str = "out of memory", *, cause: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, cause=cause, hint=_MORE_MEMORY if hint is None else hint)
+
+
+_MORE_MEMORY: Final = (
+    "give this process more (a container's limit, ulimit -v), or end other programs; what is stored is safe"
+)
+#: How others say it, in exceptions that have no class of their own for it.
+_NO_MEMORY: Final = ("can't start new thread", "failed to map segment", "cannot allocate memory", "not enough memory")
+
+
+def out_of_memory(exc: BaseException) -> OutOfMemory | None:
+    """*exc* as OutOfMemory, if it, or what it came from, is a lack of memory or threads; else None."""
+    if isinstance(exc, OutOfMemory):
+        return exc
+    told = next((one for one in _with_origins(exc) if _is_shortage(one)), None)
+    return None if told is None else OutOfMemory(cause=str(told) or None)
+
+
+def _with_origins(exc: BaseException) -> Iterator[BaseException]:
+    """*exc*, what is inside of it if it is a group, and what each was raised from, or while handling."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [exc]
+    while todo:
+        one = todo.pop(0)
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        todo += [*(one.exceptions if isinstance(one, BaseExceptionGroup) else ()), one.__cause__, one.__context__]
+
+
+def _is_shortage(exc: BaseException) -> bool:
+    if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
+        return True
+    return any(words in str(exc).lower() for words in _NO_MEMORY)
 
 
 class IllegalStep(Exception):

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError
+from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, out_of_memory
 from orchestrator.http_api import dashboard, messages, metrics, problems
 from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api.routes import routes
@@ -103,8 +103,10 @@ async def _nobody_listens(_: Request, __: Exception) -> Response:
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-async def _bug(_: Request, __: Exception) -> Response:
+async def _bug(_: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
+    if (shortage := out_of_memory(exc)) is not None:
+        return problem_response(shortage)
     title = "the engine failed while it worked on this"
     document = problems.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)

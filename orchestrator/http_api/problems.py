@@ -16,6 +16,7 @@ from orchestrator.domain.errors import (
     NeedsPerson,
     NoSuchThing,
     OrchestratorError,
+    OutOfMemory,
     OutputError,
     Purged,
     StoreError,
@@ -60,6 +61,7 @@ _KINDS: Final = MappingProxyType(
         "store-full": _Kind(error=StoreFull, status=507),
         "store-owned": _Kind(error=StoreOwned, status=503),
         "store-error": _Kind(error=StoreError, status=500),
+        "out-of-memory": _Kind(error=OutOfMemory, status=503),
         "error": _Kind(error=OrchestratorError, status=500),
     }
 )

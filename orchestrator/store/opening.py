@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import OrchestratorError, StoreError, StoreFull
+from orchestrator.domain.errors import OrchestratorError, OutOfMemory, StoreError, StoreFull
 
 _FULL_HINT: Final = "free some space; a daemon goes on by itself, else run the command again"
 _BUSY_MS: Final = 5000
@@ -89,6 +89,8 @@ def translated(exc: sqlite3.DatabaseError) -> OrchestratorError:
             cause=str(exc),
             hint=_FULL_HINT,
         )
+    if name == "SQLITE_IOERR_NOMEM":
+        return OutOfMemory(cause=str(exc))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(
             "the store is locked by another program", cause=str(exc), hint="close whatever has the database file open"

@@ -13,8 +13,11 @@ import pytest
 from faces.api_world import NDJSON, api, engine_with_services, finished, lines, served_api
 from faces.client_world import SLOW
 
+from orchestrator.domain.errors import OutOfMemory
 from orchestrator.engine.pulse import Pulse
+from orchestrator.http_api import problems
 from orchestrator.http_api.app import build_app
+from orchestrator.http_api.messages import answers
 
 LIVE = "/api/v1/events/stream?after=0"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -221,6 +224,28 @@ def test_a_stage_that_rests_too_long_or_finds_no_space_is_trouble() -> None:
     assert pulse.trouble(AT) == "there is no space left for the store"
     pulse.rests("plan", AT)
     assert pulse.trouble(AT) is None
+
+
+def test_a_lack_of_memory_is_told_as_that(tmp_path: Path) -> None:
+    """L12. To a caller of ours, and to the SDK, which then asks again."""
+
+    async def check() -> None:
+        async with engine_with_services(tmp_path / "x.db") as (_, services):
+            app = build_app(services)
+
+            @app.get("/short")
+            async def short() -> None:
+                raise MemoryError
+
+            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://engine") as client:
+                answer = await client.get("/short")
+            facts = answer.json()
+            assert (answer.status_code, facts["type"], facts["exit_code"]) == (503, "out-of-memory", 71)
+            assert isinstance(problems.error_of(facts), OutOfMemory)
+        assert answers._nearest(OutOfMemory()).status == 529
+
+    asyncio.run(check())
 
 
 def test_a_bug_is_told_without_its_insides(tmp_path: Path) -> None:

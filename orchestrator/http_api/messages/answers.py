@@ -10,7 +10,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
 from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
-from orchestrator.domain.errors import GuardRefused, KeyReused, NoSuchThing, OrchestratorError, StoreFull, UsageError
+from orchestrator.domain.errors import (
+    GuardRefused,
+    KeyReused,
+    NoSuchThing,
+    OrchestratorError,
+    OutOfMemory,
+    StoreFull,
+    UsageError,
+    out_of_memory,
+)
 from orchestrator.http_api.answers import allowed
 
 if TYPE_CHECKING:
@@ -75,9 +84,10 @@ async def nobody_listens(_: Request, __: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def bug(request: Request, _: Exception) -> Response:
+async def bug(request: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
-    return await api_error(request, _internal())
+    shortage = out_of_memory(exc)
+    return await api_error(request, _internal() if shortage is None else _nearest(shortage))
 
 
 def _nearest(exc: OrchestratorError) -> ApiError:
@@ -91,6 +101,8 @@ def _nearest(exc: OrchestratorError) -> ApiError:
             return invalid_request(exc.message)
         case StoreFull():
             return ApiError(529, "overloaded_error", "There is no space left to store the request.")
+        case OutOfMemory():
+            return ApiError(529, "overloaded_error", "There is no memory left to answer the request.")
         case _:
             return _internal()
 

@@ -1,0 +1,44 @@
+"""Errors that others raise, told as what they are."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from orchestrator.cli.errors import reported
+from orchestrator.daemon import first_error
+from orchestrator.domain.errors import OutOfMemory, StoreFull, out_of_memory
+
+SHORTAGES = [
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    ImportError("x.so: failed to map segment from shared object"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=repr)
+def test_a_lack_of_memory_is_no_bug_of_ours(shortage: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """L12. Alone, inside of a group of tasks, or behind another error: exit code 71, and the words for it."""
+    behind = ValueError("broken off")
+    behind.__context__ = shortage
+    group = BaseExceptionGroup("tasks", [ValueError("other"), BaseExceptionGroup("inner", [shortage])])
+    for error in (shortage, behind, group):
+        assert reported(error, tracebacks=False) == 71
+        told = capsys.readouterr().err
+        assert told.startswith("error: out of memory\n")
+        assert "bug" not in told
+        assert "Traceback" not in told
+
+
+def test_a_library_s_user_gets_the_words_too() -> None:
+    """L12. An engine in this process that ends for a lack of memory raises an error for people."""
+    assert isinstance(first_error(BaseExceptionGroup("tasks", [KeyError("x"), MemoryError()])), OutOfMemory)
+
+
+def test_what_a_person_can_act_on_is_not_taken_for_it() -> None:
+    """L12. An error of ours that comes with it keeps its own words."""
+    full = StoreFull("the disk is full")
+    assert first_error(BaseExceptionGroup("tasks", [MemoryError(), full])) is full
+    assert out_of_memory(ValueError("of something else")) is None
