@@ -209,7 +209,7 @@ class ServerSection:
         metadata=means(
             values.address(),
             "The address that `serve` listens on; port 0 takes any that is free, an empty text none at all.\n"
-            "One that others can reach needs a token_file. The default gives way to a free port if it is taken.",
+            "One that others can reach needs a token_file. Where nobody names it, the default gives way to a free port if it is taken.",
         ),
     )
     token_file: Path | None = field(

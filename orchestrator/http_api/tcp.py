@@ -25,28 +25,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """An address that is bound, and who may ask there. url: for people, and for clients on this machine."""
+    """An address that is bound, and who may ask there. url: for people, and for clients on this machine.
+
+    taken_port: the default port, where another program has it and this is a free one in its place.
+    """
 
     host: str
     listener: socket.socket
     access: Access
     url: str
+    taken_port: int | None
 
 
-def listen(server: ServerSection) -> Listening | None:
-    """Bind the address of the settings; None if it is empty.
+def listen(server: ServerSection, *, is_chosen: bool = False) -> Listening | None:
+    """Bind the address of the settings; None if it is empty. is_chosen: somebody named it, if only as the default is.
 
     Raises UsageError: an address that others can reach without a token, a token file that may not be used, an address
-    that cannot be bound. Only the default address gives way, to a free port, where another program has it.
+    that cannot be bound. Only the default address gives way, to a free port, where another program has it and nobody
+    named it.
     """
     if not server.listen:
         return None
-    host, port = parse_address(server.listen)
+    host, wanted = parse_address(server.listen)
     token = _token(server, host)
-    listener = _bound(host, port, may_give_way=server.listen == DEFAULT_LISTEN)
+    listener = _bound(host, wanted, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
     access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token)
-    return Listening(host=host, listener=listener, access=access, url=f"http://{_shown(host)}:{port}")
+    return Listening(
+        host=host,
+        listener=listener,
+        access=access,
+        url=f"http://{_shown(host)}:{port}",
+        taken_port=wanted if wanted not in (0, port) else None,
+    )
 
 
 def renew(at: Listening, server: ServerSection) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from faces.client_world import settings, short_runtime_folder
 
-from orchestrator.config import Settings
+from orchestrator.config import DEFAULT_LISTEN, Settings
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.hosts import is_loopback
@@ -220,8 +220,20 @@ def test_a_taken_address_is_told_and_only_the_default_gives_way(tmp_path: Path) 
     assert one is not None
     assert two is not None
     assert one.url != two.url
+    assert two.taken_port == 8787
     one.listener.close()
     two.listener.close()
+
+
+def test_the_default_address_that_somebody_names_is_as_good_as_any_other(tmp_path: Path) -> None:
+    """N 1.13: by flag, file or variable: who asks for 8787 gets it or an error, never another port."""
+    one = listen(settings(tmp_path / "x.db").server)
+    assert one is not None
+    named = settings(tmp_path / "x.db", server__listen=DEFAULT_LISTEN)
+    with pytest.raises(UsageError, match="127.0.0.1:8787 cannot be listened on"):
+        listen(named.server, is_chosen=named.is_set("server.listen"))
+    one.listener.close()
+    assert not settings(tmp_path / "x.db").is_set("server.listen")
 
 
 def test_a_token_that_others_can_read_or_guess_is_refused(tmp_path: Path) -> None:

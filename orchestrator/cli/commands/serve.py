@@ -66,13 +66,15 @@ async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, 
     from orchestrator.http_api.tcp import listen
 
     systemd = notifier()
-    tcp = listen(settings.server)
+    tcp = listen(settings.server, is_chosen=settings.is_set("server.listen"))
     async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
         reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, ask), systemd=systemd)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is meant to be left alone
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
         url = None if tcp is None else tcp.url
         say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
+        if tcp is not None and tcp.taken_port is not None:
+            say(ask, f"port {tcp.taken_port} is taken by another program, so a free one stands in for it")
         if url is not None:
             say(ask, f"dashboard and API: {url}")
         if ask.as_json:
