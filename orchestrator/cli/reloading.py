@@ -34,6 +34,7 @@ LIVE: Final = frozenset(
         "retry.max_attempts",
         _TOKEN,
         "server.allowed_hosts",
+        "server.public_url",
         "log.level",
         "log.format",
     }

@@ -209,7 +209,7 @@ class ServerSection:
         metadata=means(
             values.address(),
             "The address that `serve` listens on; port 0 takes any that is free, an empty text none at all.\n"
-            "One that others can reach needs a token_file. Where nobody names it, the default gives way to a free port if it is taken.",
+            "One that others can reach needs a token_file. The default, unless you name it, gives way to a free port.",
         ),
     )
     token_file: Path | None = field(
@@ -228,6 +228,16 @@ class ServerSection:
             values.texts('a list of host names such as ["localhost"]'),
             "Host names that callers may use for this server, beside the address it listens on: those of a proxy.",
             example='["batches.example.com"]',
+        ),
+    )
+    public_url: str | None = field(
+        default=None,
+        metadata=means(
+            values.origin(),
+            "The address that callers use where it is not the one above: that of a proxy. Its host is allowed; links\n"
+            "and the dashboard's cookie are made for it. It has no path: the daemon needs a host name of its own.",
+            unset="the Host that is asked for, with https where a proxy says so or the name is one of allowed_hosts",
+            example='"https://batches.example.com"',
         ),
     )
     max_connections: int = field(

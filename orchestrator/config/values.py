@@ -20,6 +20,7 @@ _DURATION: Final = re.compile(
     rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?", re.ASCII
 )
 _SIZE: Final = re.compile(r"([0-9]+) ?([kmg]?b|[kmg]ib)", re.ASCII | re.IGNORECASE)
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _BYTES_IN: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -237,6 +238,20 @@ def address() -> Kind:
 def url() -> Kind:
     """An http or https address without user, password, query or fragment: `config show` would print a password."""
     return _matching(_URL, 'an address such as "https://api.example.com", without a user name, password or query')
+
+
+def origin() -> Kind:
+    """An http or https address of nothing but a host, and a port if need be; without a slash at its end."""
+
+    def read(value: object, _: Source) -> object:
+        found = msgspec.convert(value, str)
+        if _ORIGIN.fullmatch(found) is None:
+            raise ValueError(value)
+        return found.rstrip("/").lower()
+
+    return Kind(
+        expected='an address such as "https://batches.example.com", without a path: a host of its own', read=read
+    )
 
 
 def api_version() -> Kind:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, out_of_memory
 from orchestrator.http_api import dashboard, messages, metrics, problems
@@ -55,6 +56,7 @@ def build_app(services: Services) -> FastAPI:
             Exception: _bug,
         },
     )
+    app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_without_slash` does it
     app.state.services = services
     app.add_middleware(ForgettingGlances, glances=services.glances)
     app.router.routes.extend(routes())
@@ -86,6 +88,8 @@ async def _wrong_question(_: Request, exc: Exception) -> Response:
 
 async def _wrong_request(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
+    if (answer := _without_slash(request, wrong)) is not None:
+        return answer
     if (page := dashboard.wrong_page(request.app.state.services, request, wrong)) is not None:
         return page
     slug = _SLUGS.get(wrong.status_code, "bad-request")
@@ -96,6 +100,18 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
     if wrong.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["allow"] = ", ".join(allowed(request))
     return response
+
+
+def _without_slash(request: Request, wrong: HTTPException) -> Response | None:
+    """The way to a route that was asked for with a slash too many, by a path alone: only a caller knows its scheme."""
+    raw = request.scope["raw_path"].decode("latin-1")
+    if wrong.status_code != HTTPStatus.NOT_FOUND or not raw.endswith("/") or raw.startswith("//"):
+        return None
+    scope = {**request.scope, "path": request.scope["path"].rstrip("/")}
+    if not any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+        return None
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers={"location": f"{raw.rstrip('/')}{query}"})
 
 
 async def _nobody_listens(_: Request, __: Exception) -> Response:

@@ -50,7 +50,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False) -> Listening | Non
     token = _token(server, host)
     listener = _bound(host, wanted, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
-    access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token)
+    access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url)
     return Listening(
         host=host,
         listener=listener,
@@ -66,7 +66,7 @@ def renew(at: Listening, server: ServerSection) -> bool:
     The address stays. Raises UsageError as `listen` does; then nothing changes.
     """
     before, token = at.access.token, _token(server, at.host)
-    at.access.token, at.access.allowed_hosts = token, server.allowed_hosts
+    at.access.token, at.access.allowed_hosts, at.access.public_url = token, server.allowed_hosts, server.public_url
     return token != before
 
 

@@ -114,6 +114,24 @@ def test_an_address_that_leads_nowhere_is_told_as_a_page(tmp_path: Path) -> None
     run(tmp_path, check)
 
 
+@pytest.mark.parametrize("said", ["Your%20account%20is%20closed", "00.paused", f"{'0' * 64}.1%20job%20paused", "", "."])
+def test_a_page_says_nothing_that_another_port_of_this_host_put_into_a_cookie(tmp_path: Path, said: str) -> None:
+    """L11: cookies know no ports, so what one says counts only with our seal over it."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        page = await client.get("/jobs", headers={"cookie": f"said={said}"})
+        assert 'class="said"' not in page.text
+        job = await submitted(client)
+        done = await client.post("/act", data={"verb": "pause", "job": job}, headers=HERE)
+        seal, words = done.cookies["said"].split(".", 1)
+        client.cookies.clear()
+        for changed, shown in ((f"{seal}.2{words[1:]}", False), (f"{seal}.{words}", True)):
+            page = await client.get("/jobs", headers={"cookie": f"said={changed}"})
+            assert ('class="said"' in page.text) is shown
+
+    run(tmp_path, check)
+
+
 def test_acts_work_without_javascript_and_only_from_these_pages(tmp_path: Path) -> None:
     """A form is a POST that sends one back; another site's page cannot make a browser act (T83)."""
 

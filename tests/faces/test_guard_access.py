@@ -17,6 +17,7 @@ from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.hosts import is_loopback
 from orchestrator.http_api.app import build_app
+from orchestrator.http_api.guard.access import Access
 from orchestrator.http_api.guard.token import read_token
 from orchestrator.http_api.tcp import listen
 
@@ -230,7 +231,7 @@ def test_the_default_address_that_somebody_names_is_as_good_as_any_other(tmp_pat
     one = listen(settings(tmp_path / "x.db").server)
     assert one is not None
     named = settings(tmp_path / "x.db", server__listen=DEFAULT_LISTEN)
-    with pytest.raises(UsageError, match="127.0.0.1:8787 cannot be listened on"):
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:8787 cannot be listened on"):
         listen(named.server, is_chosen=named.is_set("server.listen"))
     one.listener.close()
     assert not settings(tmp_path / "x.db").is_set("server.listen")
@@ -247,3 +248,74 @@ def test_a_token_that_others_can_read_or_guess_is_refused(tmp_path: Path) -> Non
     for path in (tmp_path, tmp_path / "nothing", Path(os.devnull)):
         with pytest.raises(UsageError, match=str(path)):
             read_token(path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer", "url"),
+    [
+        ("host: 127.0.0.1:8787", "127.0.0.1", "http://127.0.0.1:8787"),
+        ("host: localhost", "127.0.0.1", "http://localhost"),
+        ("host: localhost:18443", "127.0.0.1", "https://localhost:18443"),
+        ("host: localhost:8787", "127.0.0.1", "http://localhost:8787"),
+        ("host: batches.example.com", "127.0.0.1", "https://batches.example.com"),
+        ("host: batches.example.com:8787", "10.0.0.9", "http://batches.example.com:8787"),
+        ("host: batches.example.com\nx-forwarded-proto: http", "127.0.0.1", "http://batches.example.com"),
+        ("host: batches.example.com\nx-forwarded-proto: HTTPS", "::1", "https://batches.example.com"),
+        ("host: 127.0.0.1:8787\nx-forwarded-proto: https, http", "::ffff:127.0.0.1", "https://127.0.0.1:8787"),
+        ("host: batches.example.com:8787\nx-forwarded-proto: https", "10.0.0.9", "http://batches.example.com:8787"),
+        ("host: batches.example.com:8787\nx-forwarded-proto: ftp", "127.0.0.1", "http://batches.example.com:8787"),
+        ("host: public.example.com", "10.0.0.9", "https://public.example.com:8443"),
+        ("host: PUBLIC.example.com:8443\nx-forwarded-proto: http", "127.0.0.1", "https://public.example.com:8443"),
+    ],
+)
+def test_links_are_made_for_the_address_that_the_caller_sees(headers: str, peer: str, url: str) -> None:
+    """F1: https where the outside is https; only a proxy on this machine is believed, and `public_url` is stronger."""
+    names = ("localhost", "batches.example.com")
+    at = Access("127.0.0.1", 8787, allowed_hosts=names, token=None, public_url="https://public.example.com:8443")
+    pairs = [
+        (name.encode(), value.strip().encode()) for name, _, value in (x.partition(":") for x in headers.split("\n"))
+    ]
+    assert at.refusal("GET", "/", [pairs[0]]) is None
+    assert at.base_url(pairs, peer) == url
+
+
+def test_the_host_of_public_url_is_answered_and_no_other_port_of_it(tmp_path: Path) -> None:
+    """F1, F19: one setting is enough behind a proxy; an address with a path is refused, as no page would work there."""
+    at = Access("127.0.0.1", 8787, allowed_hosts=(), token=None, public_url="https://public.example.com")
+    assert at.refusal("GET", "/", [(b"host", b"public.example.com:443")]) is None
+    assert at.refusal("GET", "/", [(b"host", b"public.example.com:444")]) is not None
+    assert at.refusal("GET", "/", [(b"host", b"example.com")]) is not None
+    for wrong in ("https://example.com/batches", "example.com", "https://me:pw@example.com", "https://example.com?x=1"):
+        with pytest.raises(UsageError, match="public_url"):
+            settings(tmp_path / "x.db", server__public_url=wrong)
+    assert (
+        settings(tmp_path / "x.db", server__public_url="https://Example.com/").server.public_url
+        == "https://example.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/api/v1/jobs/", 307, b"/api/v1/jobs"),
+        ("/api/v1/jobs/?limit=1", 307, b"/api/v1/jobs?limit=1"),
+        ("/jobs/", 307, b"/jobs"),
+        ("/jobs/a%0d%0ax:y/", 307, b"/jobs/a%0d%0ax:y"),
+        ("/nowhere/", 404, None),
+        ("//evil.example/", 404, None),
+        ("//evil.example/jobs/", 404, None),
+    ],
+)
+def test_a_slash_too_many_is_taken_away_without_naming_a_host(
+    tmp_path: Path, path: str, status: int, location: bytes | None
+) -> None:
+    """F1: a redirect that says http:// leads out of a TLS proxy; a path alone does not."""
+
+    async def check() -> None:
+        async with served(tmp_path) as port:
+            found, answer = await ask(port, f"GET {path} HTTP/1.1\nhost: localhost:{port}")
+            assert found == status
+            named = [line.partition(b": ")[2] for line in answer.split(b"\r\n") if line.startswith(b"location: ")]
+            assert named == ([] if location is None else [location])
+
+    asyncio.run(check())

@@ -57,6 +57,17 @@ def test_a_batch_is_created_polled_and_read(tmp_path: Path) -> None:
             assert one.result.message.usage.service_tier == "batch"
 
 
+@pytest.mark.parametrize("headers", [{"host": "localhost:18443"}, {"x-forwarded-proto": "https"}])
+def test_behind_a_proxy_with_tls_the_link_to_the_results_is_https(tmp_path: Path, headers: dict[str, str]) -> None:
+    """F1: the SDK follows `results_url` as it is given, and a bearer token must not go there in the clear."""
+    with served(tmp_path, server__allowed_hosts="localhost") as world, sdk(world) as client:
+        made = client.messages.batches.create(requests=requests(1))
+        ended(client, made.id)
+        host = headers.get("host", world.url.removeprefix("http://"))
+        batch = client.messages.batches.retrieve(made.id, extra_headers=headers)
+        assert batch.results_url == f"https://{host}/v1/messages/batches/{made.id}/results"
+
+
 def test_the_async_client_works_alike(tmp_path: Path) -> None:
     """Create, poll, read and list with `AsyncAnthropic`."""
 

@@ -11,14 +11,15 @@ from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from orchestrator.domain import words
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, SAID, Ask, Page, error_answer
+from orchestrator.http_api.dashboard.noted import note
+from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from orchestrator.ports.commands import Reads
 
 _MOST: Final = 200
-_SAID_FOR_S: Final = 30
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -111,15 +111,15 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
             where, said = await _do(services, form)
         except OrchestratorError as exc:
             return error_answer(request, services, exc)
-        return see_other(where, said)
+        return see_other(request, where, said)
 
     return done
 
 
-def see_other(where: str, said: str) -> Response:
+def see_other(request: Request, where: str, said: str) -> Response:
     """Back to a page that says what was done: a reload then does not do it again."""
     answer = RedirectResponse(where, status_code=303, headers=HEADERS)
-    answer.set_cookie(SAID, quote(said), max_age=_SAID_FOR_S, httponly=True, samesite="strict")
+    note(answer, request, said)
     return answer
 
 

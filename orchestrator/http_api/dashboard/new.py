@@ -42,7 +42,7 @@ def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
             problems = {"problems": taken.problems, "problem_count": taken.problem_count}
             return answer("new.html", {**frame(request, services), "title": PAGE.title, **problems}, status=422)
         said = "the same content is this job already" if taken.attached else "submitted"
-        return see_other(f"/jobs/{taken.job.public_id}", said)
+        return see_other(request, f"/jobs/{taken.job.public_id}", said)
 
     return taken_in
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
 from orchestrator.http_api import problems
+from orchestrator.http_api.dashboard.noted import forget, noted
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -33,8 +34,6 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-#: What was done is said once, on the next page. Not in the address: a link could make a page say anything.
-SAID: Final = "said"
 _THEMES: Final = frozenset({"light", "dark"})
 
 
@@ -96,7 +95,7 @@ def frame(request: Request, services: Services) -> dict[str, object]:
         "path": path,
         "at": f"{path}?{request.url.query}" if request.url.query else path,
         "live": False,
-        "said": unquote(request.cookies.get(SAID, "")),
+        "said": noted(request),
     }
 
 
@@ -119,7 +118,7 @@ def endpoint(page: Page, services: Services) -> Callable[[Request], Awaitable[Re
         context = {**frame(request, services), "title": page.title, "live": bool(page.parts), **facts}
         shown = answer(page.template, context)
         if context["said"]:
-            shown.delete_cookie(SAID)
+            forget(shown)
         return shown
 
     return shown_page

@@ -64,12 +64,18 @@ def digest_of(token: str) -> bytes:
 
 
 class Access:
-    """The rules for one TCP address. `token` (a digest) and `allowed_hosts` may be replaced while it serves."""
+    """The rules for one TCP address.
 
-    def __init__(self, host: str, port: int, *, allowed_hosts: Sequence[str], token: bytes | None) -> None:
+    `token` (a digest), `allowed_hosts` and `public_url` may be replaced while it serves.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, allowed_hosts: Sequence[str], token: bytes | None, public_url: str | None = None
+    ) -> None:
         self._host = host
         self._port = port
         self.allowed_hosts = tuple(allowed_hosts)
+        self.public_url = public_url
         self.token = token
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
@@ -92,7 +98,36 @@ class Access:
         allowed = {each.lower() for each in self.allowed_hosts}
         if name in allowed or found.group() in allowed:  # behind a proxy the port is the proxy's
             return True
+        if self._is_public(name, port):
+            return True
         return self._is_own_name(name) and port in (None, str(self._port))
+
+    def base_url(self, headers: Headers, peer: str | None) -> str:
+        """Where the caller sees this server, without a slash at the end. The daemon speaks no TLS, a proxy may.
+
+        peer: the address that the connection comes from; only a proxy on this machine is believed. Without a word of
+        it, a name of `allowed_hosts` on another port than ours is a proxy's, which is expected to have TLS.
+        """
+        host = b"".join(value for name, value in headers if name == b"host").decode("latin-1").lower()
+        found = _AUTHORITY.fullmatch(host)
+        if found is not None and self.public_url is not None and self._is_public(*found.groups()):
+            return self.public_url
+        told = _forwarded_scheme(headers, peer)
+        if told is None:
+            told = "http" if found is None or self._is_asked_directly(*found.groups()) else "https"
+        return f"{told}://{host}"
+
+    def _is_asked_directly(self, name: str, port: str | None) -> bool:
+        own_port = str(self._port)
+        return (port or "80") == own_port or (port is None and self._is_own_name(name))
+
+    def _is_public(self, name: str, port: str | None) -> bool:
+        """True if a Host header of *name* and *port* is that of `public_url`; a proxy may have left its port out."""
+        if self.public_url is None:
+            return False
+        scheme, _, authority = self.public_url.partition("://")
+        public_name, _, public_port = _with_port(authority, scheme).rpartition(":")
+        return name == public_name and port in (None, public_port)
 
     def _is_own_name(self, name: str) -> bool:
         """True for the address itself and, where this machine's own is one of ours, for its names.
@@ -103,6 +138,15 @@ class Access:
             return name in _LOOPBACK_NAMES or _is_literal(name)
         own = f"[{self._host}]" if ":" in self._host else self._host.lower()
         return name == own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
+
+
+def _forwarded_scheme(headers: Headers, peer: str | None) -> str | None:
+    """What a proxy on this machine says that its caller asked by; None without one, or for what it cannot be."""
+    told = [value for name, value in headers if name == b"x-forwarded-proto"]
+    if not told or peer is None or not is_loopback(peer.removeprefix("::ffff:")):
+        return None
+    first = told[0].partition(b",")[0].strip().lower().decode("latin-1")
+    return first if first in _DEFAULT_PORTS else None
 
 
 def _is_literal(name: str) -> bool:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, UsageError
 from orchestrator.http_api import problems
 from orchestrator.http_api.answers import api_error_response, problem, problem_response, speaks_as_the_api
+from orchestrator.http_api.caller import note_base_url
 from orchestrator.http_api.guard.access import Access, Headers, Refusal
 from orchestrator.http_api.guard.bodies import Body, BodyLimits
 
@@ -69,6 +70,8 @@ class Guard:
         if self._access is None:
             return None
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
+        peer = scope.get("client")
+        note_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
         return None if refusal is None else _refusal_answer(refusal, scope)
 
 

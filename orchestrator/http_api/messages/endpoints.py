@@ -21,6 +21,7 @@ from orchestrator.domain.batches_api import (
     page_limit,
 )
 from orchestrator.domain.ids import JobId
+from orchestrator.http_api.caller import base_url_of
 from orchestrator.http_api.messages.answers import said
 from orchestrator.http_api.messages.creating import Creates
 from orchestrator.http_api.messages.ids import BatchIds
@@ -127,7 +128,7 @@ class Endpoints:
     def _frame(self, request: Request, job: JobId) -> Frame:
         return Frame(
             batch_id=self._ids.of(job),
-            base_url=f"{request.url.scheme}://{request.headers.get('host', 'localhost')}",
+            base_url=base_url_of(request),
             max_attempts=self._services.settings.retry.max_attempts,
             now=datetime.now(UTC),
         )
