@@ -1,7 +1,8 @@
 """Settings: where they come from, what they may be, what they are when nobody says.
 
 The one place that knows files, variables and defaults of the configuration. It reads no global state: the environment,
-the working directory and the flags are handed in. Importing it loads neither the SDK, nor SQLite, nor the screen.
+the working directory and the flags are handed in (`files` asks where systemd puts credentials). Importing it loads
+neither the SDK, nor SQLite, nor the screen.
 """
 
 from orchestrator.config.example import render_example

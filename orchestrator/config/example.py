@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from orchestrator.config.sections import KEYS, SECTIONS, Key
+from orchestrator.config.sections import ALLOWED, KEYS, NOT_HERE, REFUSED, SECTIONS, Key
 from orchestrator.config.webhooks import example_lines
 
 _HEAD: Final = """\
@@ -16,6 +16,10 @@ _HEAD: Final = """\
 # Strongest first: flag > environment > ./orchestrator.toml > ~/.config/orchestrator/config.toml > default.
 # `--config FILE` replaces both files. In the environment, [limits] poll_interval is ORCHESTRATOR_LIMITS__POLL_INTERVAL.
 # `orchestrator config show` prints what holds, and from where. A relative path in a file starts at that file's folder.
+#
+# ./orchestrator.toml comes with a folder, which may be somebody else's. It is refused if another user owns it or can
+# write to it, and so is what is marked "Not in ./orchestrator.toml": that belongs into your own file, the environment,
+# a flag, or a file that you name with --config.
 #
 # Secrets do not belong here. The API key comes from ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or the file that
 # [api] key_file names.
@@ -46,6 +50,8 @@ def _lines(key: Key) -> Iterator[str]:
     meaning = key.meaning
     for line in meaning.means.split("\n"):
         yield f"# {line}"
+    if meaning.project is not ALLOWED:
+        yield f"# {NOT_HERE}." if meaning.project is REFUSED else f"# {NOT_HERE}, unless it lies in that folder."
     if key.default is None:
         yield f"# Not set: {meaning.unset}. To set it, for instance:"
         yield f"# {key.key} = {meaning.example}"

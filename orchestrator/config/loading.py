@@ -151,8 +151,8 @@ def _entries(
     else:
         user_file = user_config_file(env)
         if user_file is not None:
-            yield from from_file(user_file, str(user_file), home=home, must_exist=False)
-        yield from from_file(cwd / PROJECT_FILE, PROJECT_FILE, home=home, must_exist=False)
+            yield from from_file(user_file, str(user_file), home=home)
+        yield from from_file(cwd / PROJECT_FILE, PROJECT_FILE, home=home, is_project=True)
     yield from from_env(env, cwd, home)
     yield from from_flags(flags, cwd, home)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -25,6 +26,24 @@ DEFAULT_LISTEN: Final = "127.0.0.1:8787"
 META: Final = "orchestrator.setting"
 
 
+class FromProject(Enum):
+    """Whether `./orchestrator.toml` may set it: that file comes with a folder, which others may have made.
+
+    Every setting says so, because a new one must be thought about.
+    """
+
+    ALLOWED = "allowed"  #: how the work is done
+    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is deleted
+    INSIDE = "inside"  #: a path: only one in the folder of that file, or below
+
+
+ALLOWED: Final = FromProject.ALLOWED
+REFUSED: Final = FromProject.REFUSED
+INSIDE: Final = FromProject.INSIDE
+#: What the example file says of the last two.
+NOT_HERE: Final = "Not in ./orchestrator.toml"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
     """What is known of a setting beside its default.
@@ -35,13 +54,14 @@ class Meaning:
 
     kind: Kind
     means: str
+    project: FromProject
     unset: str = ""
     example: str = ""
 
 
-def means(kind: Kind, means: str, *, unset: str = "", example: str = "") -> Mapping[str, Meaning]:
+def means(kind: Kind, means: str, *, project: FromProject, unset: str = "", example: str = "") -> Mapping[str, Meaning]:
     """The `Meaning` of a setting, as metadata of its field."""
-    return {META: Meaning(kind=kind, means=means, unset=unset, example=example)}
+    return {META: Meaning(kind=kind, means=means, project=project, unset=unset, example=example)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +75,7 @@ class ApiSection:
             "The API version (`anthropic-version`) that new jobs are fixed to.",
             unset=f"the SDK's own, {DEFAULT_API_VERSION}",
             example='"2023-06-01"',
+            project=ALLOWED,
         ),
     )
     base_url: str | None = field(
@@ -64,16 +85,23 @@ class ApiSection:
             "Where the API is.",
             unset="ANTHROPIC_BASE_URL, else the SDK's own",
             example='"https://gateway.example.com"',
+            project=REFUSED,
         ),
     )
     timeout: timedelta = field(
         default=timedelta(minutes=10),
-        metadata=means(values.duration(), "How long one call may take, an upload or a download of a batch included."),
+        metadata=means(
+            values.duration(),
+            "How long one call may take, an upload or a download of a batch included.",
+            project=ALLOWED,
+        ),
     )
     delete_after_collect: bool = field(
         default=False,
         metadata=means(
-            values.yes_or_no(), "Delete a batch at the API once every result of it is stored here, for privacy."
+            values.yes_or_no(),
+            "Delete a batch at the API once every result of it is stored here, for privacy.",
+            project=ALLOWED,
         ),
     )
     key_file: Path | None = field(
@@ -83,6 +111,7 @@ class ApiSection:
             "A file that holds the API key and nothing else, readable by you alone (mode 0600).",
             unset="ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
             example='"~/.config/orchestrator/key"',
+            project=REFUSED,
         ),
     )
 
@@ -100,6 +129,7 @@ class DatabaseSection:
             values.path(),
             "The database file; it must be on a local disk. Where XDG_DATA_HOME is set, the default is below it.\n"
             "In sandbox mode the default is sandbox.db beside it.",
+            project=INSIDE,
         ),
     )
     keep_bodies: timedelta | None = field(
@@ -110,6 +140,7 @@ class DatabaseSection:
             "It looks once an hour, by this machine's clock. What is deleted is gone: back up what you still need.",
             unset="for ever",
             example='"90d"',
+            project=REFUSED,
         ),
     )
 
@@ -125,6 +156,7 @@ class BatchingSection:
             "The most requests in one batch.",
             unset="100,000 minus a number from 1 to 999 that the store keeps",
             example="50000",
+            project=ALLOWED,
         ),
     )
     max_bytes: int = field(
@@ -132,6 +164,7 @@ class BatchingSection:
         metadata=means(
             values.size(API_MAX_BYTES),
             "The most bytes in the body of one batch: a number, or a text with KB, MB, GB (decimal) or KiB, MiB, GiB.",
+            project=ALLOWED,
         ),
     )
     linger: timedelta = field(
@@ -139,6 +172,7 @@ class BatchingSection:
         metadata=means(
             values.duration(zero=True),
             "How long a batch that is not full waits for more requests while its job still grows.",
+            project=ALLOWED,
         ),
     )
 
@@ -152,22 +186,31 @@ class LimitsSection:
         metadata=means(
             values.whole_number(1),
             "The most requests at the API that have not ended, over all jobs: your account's queue limit.",
+            project=ALLOWED,
         ),
     )
     max_in_flight_batches: int = field(
         default=1000,
-        metadata=means(values.whole_number(1), "The most batches at the API that have not ended, over all jobs."),
+        metadata=means(
+            values.whole_number(1), "The most batches at the API that have not ended, over all jobs.", project=ALLOWED
+        ),
     )
     max_uploads: int = field(
-        default=4, metadata=means(values.whole_number(1), "The most batches that are sent at the same time.")
+        default=4,
+        metadata=means(values.whole_number(1), "The most batches that are sent at the same time.", project=ALLOWED),
     )
     max_downloads: int = field(
-        default=4, metadata=means(values.whole_number(1), "The most result files that are read at the same time.")
+        default=4,
+        metadata=means(
+            values.whole_number(1), "The most result files that are read at the same time.", project=ALLOWED
+        ),
     )
     poll_interval: timedelta = field(
         default=timedelta(seconds=30),
         metadata=means(
-            values.duration(), "The pause between two looks at the API while a batch is young (sandbox mode: 0.2s)."
+            values.duration(),
+            "The pause between two looks at the API while a batch is young (sandbox mode: 0.2s).",
+            project=ALLOWED,
         ),
     )
     poll_interval_max: timedelta = field(
@@ -175,6 +218,7 @@ class LimitsSection:
         metadata=means(
             values.duration(),
             "The longest pause between two looks; it grows with the age of the batches (sandbox mode: 1s).",
+            project=ALLOWED,
         ),
     )
     doubt_wait: timedelta = field(
@@ -183,6 +227,7 @@ class LimitsSection:
             values.duration(),
             "How long to wait before a batch whose sending got no clear answer is looked for at the API.\n"
             "Shorter is less safe: a batch that shows up later than this may be sent, and paid for, twice.",
+            project=ALLOWED,
         ),
     )
 
@@ -196,6 +241,7 @@ class RetrySection:
         metadata=means(
             values.whole_number(1),
             "How many batches a request may go through that expire or fail on the server's side.",
+            project=ALLOWED,
         ),
     )
 
@@ -210,6 +256,7 @@ class ServerSection:
             values.address(),
             "The address that `serve` listens on; port 0 takes any that is free, an empty text none at all.\n"
             "One that others can reach needs a token_file. The default, unless you name it, gives way to a free port.",
+            project=REFUSED,
         ),
     )
     token_file: Path | None = field(
@@ -220,6 +267,7 @@ class ServerSection:
             "`orchestrator service token FILE` makes one.",
             unset="no token is asked for, and only this machine can connect",
             example='"~/.config/orchestrator/token"',
+            project=REFUSED,
         ),
     )
     allowed_hosts: tuple[str, ...] = field(
@@ -228,6 +276,7 @@ class ServerSection:
             values.texts('a list of host names such as ["localhost"]'),
             "Host names that callers may use for this server, beside the address it listens on: those of a proxy.",
             example='["batches.example.com"]',
+            project=REFUSED,
         ),
     )
     public_url: str | None = field(
@@ -238,6 +287,7 @@ class ServerSection:
             "and the dashboard's cookie are made for it. It has no path: the daemon needs a host name of its own.",
             unset="the Host that is asked for, with https where a proxy says so or the name is one of allowed_hosts",
             example='"https://batches.example.com"',
+            project=REFUSED,
         ),
     )
     max_connections: int = field(
@@ -245,11 +295,14 @@ class ServerSection:
         metadata=means(
             values.whole_number(8, 100_000),
             "The most connections at once; past that the one that waits longest without a request is closed.",
+            project=REFUSED,
         ),
     )
     max_body: int = field(
         default=10_000_000_000,
-        metadata=means(values.size(1_000_000_000_000), "The most bytes that one upload may have, as they arrive."),
+        metadata=means(
+            values.size(1_000_000_000_000), "The most bytes that one upload may have, as they arrive.", project=REFUSED
+        ),
     )
 
 
@@ -265,10 +318,14 @@ class SandboxSection:
         metadata=means(
             values.positive_number(1_000_000),
             "Seconds of sandbox time in one real second: 360 makes an hour ten seconds.",
+            project=ALLOWED,
         ),
     )
     seed: int = field(
-        default=0, metadata=means(values.whole_number(0), "The seed of everything that is random in the sandbox.")
+        default=0,
+        metadata=means(
+            values.whole_number(0), "The seed of everything that is random in the sandbox.", project=ALLOWED
+        ),
     )
     faults: str = field(
         default="",
@@ -276,6 +333,7 @@ class SandboxSection:
             values.text('faults such as "429=.05,expire=.01"'),
             "Faults to provoke, with their probability.",
             example='"429=.05"',
+            project=ALLOWED,
         ),
     )
 
@@ -289,6 +347,7 @@ class LogSection:
         metadata=means(
             values.choice("debug", "info", "warning", "error"),
             'The least important events to log: "debug", "info", "warning" or "error".',
+            project=ALLOWED,
         ),
     )
     format: str = field(
@@ -296,6 +355,7 @@ class LogSection:
         metadata=means(
             values.choice("auto", "console", "json"),
             '"console" for people, "json" for machines, "auto": console on a terminal, else json.',
+            project=ALLOWED,
         ),
     )
 
@@ -310,6 +370,7 @@ class TelemetrySection:
             values.yes_or_no(),
             "Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs the extra\n"
             "batch-orchestrator[otel]. /metrics for Prometheus is there in any case.",
+            project=REFUSED,
         ),
     )
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from orchestrator.config.sections import KEYS, SECTIONS, Key
+from orchestrator.config.files import UnfitFileError, read_sane, why_not_ours
+from orchestrator.config.sections import INSIDE, KEYS, REFUSED, SECTIONS, Key
 from orchestrator.config.values import Source
 from orchestrator.config.webhooks import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
 
 ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"
+_NOT_THE_FOLDERS: Final = (
+    "it decides where keys, prompts or notices go, who may reach this program, or what is deleted; "
+    "a file that comes with a folder may be somebody else's word"
+)
 
 _SECRET_VALUES: Final = ("sk-ant-", "whsec_")  # how secrets begin
 _SECRET_NAME: Final = re.compile(r"key|secret|password|auth_?token", re.IGNORECASE)
@@ -38,15 +44,40 @@ class Entry:
     def read(self) -> object:
         """The value in its own type. Raises UsageError: where it stands, which one, what is expected, the remedy."""
         kind = self.key.meaning.kind
+        if self.source.is_project and self.key.meaning.project is REFUSED:
+            self._refuse_here(_NOT_THE_FOLDERS)
         raw = self.value.strip() if self.source.is_text and isinstance(self.value, str) else self.value
         try:
-            return kind.read(raw, self.source)
+            value = kind.read(raw, self.source)
         except ValueError:
             pass  # what is raised below must not carry the reader's error along: it holds the value as it was written
+        else:
+            if self.source.is_project and self.key.meaning.project is INSIDE:
+                self._check_inside(value)
+            return value
         raise UsageError(
             f"{self.source.label}: [{self.key.section}] {self.key.key}: expected {kind.expected}",
             cause=f"it is {_quoted(self.value)}",
             hint=f"write for instance: {self._sample()}",
+        )
+
+    def _check_inside(self, value: object) -> None:
+        """Refuse a path that leaves the folder of the project file, be it by a link."""
+        folder = os.path.realpath(self.source.folder)
+        if os.path.commonpath([folder, os.path.realpath(str(value))]) != folder:
+            self._refuse_here("a file that comes with a folder may name a place in that folder only")
+
+    def _refuse_here(self, cause: str) -> NoReturn:
+        """Refuse the setting for the place where it stands: the project file."""
+        name, variable = f"[[{self.key.section}]]", ""
+        if self.key.key:
+            name = f"[{self.key.section}] {self.key.key}"
+            variable = f", set {ENV_PREFIX}{self.key.section.upper()}__{self.key.key.upper()}"
+        raise UsageError(
+            f"{self.source.label}: {name} cannot be set here",
+            cause=cause,
+            hint=f"put it into your own file (~/.config/orchestrator/config.toml){variable}, "
+            f"or name this file if you trust it: --config {self.source.label}",
         )
 
     def _sample(self) -> str:
@@ -59,10 +90,16 @@ class Entry:
         return plain if self.source.label == FLAG else f"{self.source.label}={plain}"
 
 
-def from_file(file: Path, label: str, *, home: Path | None, must_exist: bool) -> Iterator[Entry]:
-    """The settings in a TOML file; none if it is not there, unless it *must_exist*. Raises UsageError."""
-    table = _load(file, label, must_exist=must_exist)
-    source = Source(label=label, folder=file.parent, home=home, is_text=False)
+def from_file(
+    file: Path, label: str, *, home: Path | None, must_exist: bool = False, is_project: bool = False
+) -> Iterator[Entry]:
+    """The settings in a TOML file; none if it is not there, unless it *must_exist*. Raises UsageError.
+
+    is_project: nobody named it, it lies in the working directory. Then others must not be able to write to it, and it
+    may hold no setting that is `REFUSED` there.
+    """
+    table = _load(file, label, must_exist=must_exist, is_project=is_project)
+    source = Source(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
     _refuse_secrets_in(table, "", label)
     for section, content in table.items():
         if section == WEBHOOKS:
@@ -108,18 +145,27 @@ def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None) -> Ite
             yield Entry(key=_known(section, key, FLAG), value=value, source=source)
 
 
-def _load(file: Path, label: str, *, must_exist: bool) -> Mapping[str, object]:
+def _load(file: Path, label: str, *, must_exist: bool, is_project: bool) -> Mapping[str, object]:
     try:
-        content = file.read_bytes()
+        content, found = read_sane(file)
+        foreign = why_not_ours(file, found) if is_project else None
     except (FileNotFoundError, NotADirectoryError) as exc:
         if not must_exist:
             return {}
         raise UsageError(
             f"no such configuration file: {label}", hint="`orchestrator config init` writes one to start from"
         ) from exc
-    except OSError as exc:
+    except (OSError, UnfitFileError) as exc:
+        cause = exc.strerror if isinstance(exc, OSError) else str(exc)
         hint = "make it a file that you can read, or name another with --config"
-        raise UsageError(f"the configuration file cannot be read: {label}", cause=exc.strerror, hint=hint) from exc
+        raise UsageError(f"the configuration file cannot be read: {label}", cause=cause, hint=hint) from exc
+    if foreign is not None:
+        hint = f"look into it; if you trust it, name it: --config {label}, or make it yours alone: chown, chmod 644"
+        raise UsageError(f"the settings in {label} are not taken", cause=foreign, hint=hint)
+    return _parsed(content, label)
+
+
+def _parsed(content: bytes, label: str) -> Mapping[str, object]:
     import tomllib  # late: most runs have no file
 
     try:

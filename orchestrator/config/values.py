@@ -34,13 +34,15 @@ class Source:
 
     label: "orchestrator.toml", "ORCHESTRATOR_LIMITS__POLL_INTERVAL", "flag": what errors and `config show` say.
     folder: what a relative path is relative to. home: what `~` stands for; None when it is not known.
-    is_text: True where numbers arrive as text (environment, flags), so that "5" is a number.
+    is_text: True where numbers arrive as text (environment, flags), so that "5" is a number. is_project: it is the
+    project file, which comes with a folder that others may have made.
     """
 
     label: str
     folder: Path
     home: Path | None
     is_text: bool
+    is_project: bool = False
 
 
 Reader = Callable[[object, Source], object]

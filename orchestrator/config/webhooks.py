@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from orchestrator.config import values
-from orchestrator.config.sections import META, Key, Meaning, means
+from orchestrator.config.sections import META, NOT_HERE, REFUSED, Key, Meaning, means
 from orchestrator.config.values import Source, toml_text
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.notices import SUBSCRIBABLE
@@ -27,7 +27,10 @@ class WebhookSection:
     url: str = field(
         default="",
         metadata=means(
-            values.url(), "Where the notices go: https, on the public internet.", example='"https://example.com/hook"'
+            values.url(),
+            "Where the notices go: https, on the public internet.",
+            example='"https://example.com/hook"',
+            project=REFUSED,
         ),
     )
     secret_env: str | None = field(
@@ -37,6 +40,7 @@ class WebhookSection:
             "The environment variable that holds the secret (whsec_…) which signs them; or secret_file.",
             unset="secret_file says it",
             example='"HOOK_SECRET"',
+            project=REFUSED,
         ),
     )
     secret_file: Path | None = field(
@@ -46,6 +50,7 @@ class WebhookSection:
             "A file that holds the secret and nothing else, readable by you alone (mode 0600).",
             unset="secret_env says it",
             example='"~/.config/orchestrator/hook_secret"',
+            project=REFUSED,
         ),
     )
     events: tuple[str, ...] = field(
@@ -54,12 +59,15 @@ class WebhookSection:
             values.choices(*SUBSCRIBABLE),
             f"What is told: {', '.join(SUBSCRIBABLE)}. Empty or not set: all of it.",
             example='["job.finished", "job.attention"]',
+            project=REFUSED,
         ),
     )
     allow_private: bool = field(
         default=False,
         metadata=means(
-            values.yes_or_no(), "The address may lie in a private network or on this machine, and speak plain http."
+            values.yes_or_no(),
+            "The address may lie in a private network or on this machine, and speak plain http.",
+            project=REFUSED,
         ),
     )
 
@@ -70,12 +78,13 @@ _FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each
 def webhooks_key() -> Key:
     """The setting as `load_settings` finds it; its reader raises UsageError itself, for it knows more than a kind."""
     kind = values.Kind(expected="tables [[webhooks]]", read=_read)
-    return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means=""))
+    return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
 
 
 def example_lines() -> Iterator[str]:
     """The block in the example file, all of it commented out twice: there is no default to go back to."""
-    yield "# Webhooks: programs that are told of what happens, one block for each. None, unless you add one:"
+    yield "# Webhooks: programs that are told of what happens, one block for each. None, unless you add one."
+    yield f"# {NOT_HERE}."
     yield f"# [[{WEBHOOKS}]]"
     for name, meaning in _FIELDS.items():
         yield from (f"# # {line}" for line in meaning.means.split("\n"))

@@ -53,8 +53,11 @@ def receiver_beside(*answers: int | bytes | None) -> Iterator[Receiver]:
 
 
 def configure(program: Program, receiver: Receiver) -> None:
-    (program.folder / "secret").write_text(SECRET)
-    (program.folder / "orchestrator.toml").write_text(
+    folder = program.folder / "home/.config/orchestrator"
+    folder.mkdir(parents=True)
+    (folder / "secret").write_text(SECRET)
+    (folder / "secret").chmod(0o600)
+    (folder / "config.toml").write_text(
         f'[[webhooks]]\nurl = "{receiver.url}"\nsecret_file = "secret"\nallow_private = true\n'
     )
 
@@ -168,7 +171,7 @@ def test_a_missing_secret_ends_the_daemon_at_its_start(program: Program) -> None
     """Rather than at the first notice, in the night."""
     with receiver_beside() as receiver:
         configure(program, receiver)
-    (program.folder / "secret").unlink()
+    (program.folder / "home/.config/orchestrator/secret").unlink()
     ended = program("serve", "--sandbox")
     assert ended.code == 2
     assert "secret" in ended.err

@@ -181,7 +181,6 @@ def test_other_variables_with_our_prefix_are_left_alone(place: Place) -> None:
         ("[log", "it is not valid TOML", None),
         ("[retry]\nmax_attempts = true", "[retry] max_attempts: expected a whole number, at least 1", None),
         ("[retry]\nmax_attempts = '5'", "[retry] max_attempts: expected a whole number, at least 1", None),
-        ("[server]\nallowed_hosts = ['a', 1]", "[server] allowed_hosts: expected a list of host names", None),
         ("[limits]\npoll_interval = 30", "[limits] poll_interval: expected a duration", 'poll_interval = "30s"'),
     ],
 )
@@ -193,6 +192,12 @@ def test_a_wrong_file_is_refused_with_its_name(place: Place, text: str, message:
     assert message in error.message
     assert error.hint is not None
     assert hint is None or hint in error.hint
+
+
+def test_a_list_with_something_else_in_it_is_refused(place: Place) -> None:
+    """The one kind of value that only the user's own file may hold."""
+    file = place.user_file("[server]\nallowed_hosts = ['a', 1]\n")
+    assert place.refusal().message.startswith(f"{file}: [server] allowed_hosts: expected a list of host names")
 
 
 def test_a_file_that_is_not_text_is_refused(place: Place) -> None:
@@ -303,18 +308,19 @@ def test_the_uncommented_example_gives_the_defaults(place: Place) -> None:
     given = sum(len(section) for section in tomllib.loads(uncommented).values())
     assert given == sum(key.default is not None for key in KEYS.values())
     plain = place.load()
-    place.project_file(uncommented)
+    file = place.user_file(uncommented)
     settings = place.load()
     assert [row.text for row in shown(settings)] == [row.text for row in shown(plain)]
-    assert settings.origin("log.format") == "orchestrator.toml"
+    assert settings.origin("log.format") == str(file)
 
 
 def test_the_values_shown_where_there_is_no_default_are_valid(place: Place) -> None:
     """Whoever uncomments an instance gets a setting that works."""
+    file = place.user_file("")
     for key in KEYS.values():
         if key.meaning.example:
-            place.project_file(f"[{key.section}]\n{key.key} = {key.meaning.example}\n")
-            assert place.load().origin(key.name) == "orchestrator.toml"
+            file.write_text(f"[{key.section}]\n{key.key} = {key.meaning.example}\n")
+            assert place.load().origin(key.name) == str(file)
 
 
 def test_importing_the_settings_loads_nothing_heavy() -> None:

@@ -22,8 +22,8 @@ allow_private = true
 
 
 def loaded(folder: Path, text: str) -> Settings:
-    (folder / "orchestrator.toml").write_text(text)
-    return load_settings(flags={}, env={"HOME": str(folder)}, cwd=folder)
+    (folder / "hooks.toml").write_text(text)
+    return load_settings(flags={}, env={"HOME": str(folder)}, cwd=folder, config_file=Path("hooks.toml"))
 
 
 def test_endpoints_are_read_in_order_with_their_defaults(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_endpoints_are_read_in_order_with_their_defaults(tmp_path: Path) -> None
             allow_private=True,
         ),
     )
-    assert settings.origin("webhooks") == "orchestrator.toml"
+    assert settings.origin("webhooks") == "hooks.toml"
     rows = {row.name: row.text for row in shown(settings)}
     assert rows["webhooks.1"] == '{url = "https://example.com/hook", secret_env = "HOOK"}'
 
@@ -78,7 +78,7 @@ def test_a_wrong_one_is_refused_with_its_number(tmp_path: Path, text: str, told:
     with pytest.raises(UsageError) as refused:
         loaded(tmp_path, text)
     assert told in refused.value.message
-    assert refused.value.message.startswith("orchestrator.toml: ")
+    assert refused.value.message.startswith("hooks.toml: ")
     assert refused.value.hint is not None
     assert "u:p" not in f"{refused.value.message} {refused.value.cause} {refused.value.hint}"
 

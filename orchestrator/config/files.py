@@ -1,0 +1,99 @@
+"""Reads the files of settings, keys and tokens: regular ones of a sane size, and secrets that nobody else may read.
+
+A named pipe does not hang, a device is never read, and a file that grows without end is not held. Which folders and
+variables name them is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Final
+
+from orchestrator.domain.errors import OrchestratorError
+
+#: Settings, keys and tokens are some hundred bytes; the example of all settings has 10 kB.
+MOST_BYTES: Final = 1 << 20
+_ROOT: Final = 0
+#: Where container engines put secrets, readable by all there (mode 0444). Only root makes a folder in /run.
+_CONTAINER_SECRETS: Final = Path("/run/secrets")
+
+
+class UnfitFileError(Exception):
+    """The file is there and is no file to read from; the text says why, for people."""
+
+
+def read_sane(path: Path) -> tuple[bytes, os.stat_result]:
+    """All of the file at *path*, at most `MOST_BYTES`, and its status. Raises OSError, UnfitFileError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnfitFileError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MOST_BYTES:
+        raise UnfitFileError(f"it is larger than {MOST_BYTES >> 20} MiB")
+    return content, found
+
+
+def why_not_ours(path: Path, found: os.stat_result) -> str | None:
+    """Why what stands at *path* may be another user's words; None: only root and we can have written it.
+
+    found: of the opened file. A link is somebody's words as well, so its own owner counts too.
+    """
+    if not {found.st_uid, path.lstat().st_uid} <= {os.geteuid(), _ROOT}:
+        return "it belongs to another user"
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid)):
+        return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
+    return None
+
+
+def read_secret(path: Path, *, called: str, hint: str, error: type[OrchestratorError]) -> str:
+    """The text of the file at *path*, which holds a secret alone, without the white space around it.
+
+    called: what the file is, for the message ("the token file"). Raises *error*, naming the file and never its content:
+    one that cannot be read, is not ours or root's, or that others may read. Where systemd or a container engine hands
+    secrets over, the mode is theirs to choose, as long as nobody else can write.
+    """
+    try:
+        content, found = read_sane(path)
+    except OSError as exc:
+        why = exc.strerror
+    except UnfitFileError as exc:
+        why = str(exc)
+    else:
+        _check_secret(path, found, called=called, hint=hint, error=error)
+        return content.decode("latin-1").strip()
+    raise error(f"{called} {path} cannot be read", cause=why, hint=hint)
+
+
+def _check_secret(path: Path, found: os.stat_result, *, called: str, hint: str, error: type[OrchestratorError]) -> None:
+    if found.st_uid not in (os.geteuid(), _ROOT):
+        raise error(f"{called} {path} belongs to another user", hint=f"{hint}; it must be your own")
+    closed = 0o022 if _is_handed_over(path) else 0o077
+    if found.st_mode & closed:
+        cause = f"its mode is {stat.S_IMODE(found.st_mode):04o}"
+        remedy = f"chmod 600 {path}; if somebody may have read it, replace what it holds"
+        raise error(f"others may read {called} {path}", cause=cause, hint=remedy)
+
+
+def _is_handed_over(path: Path) -> bool:
+    """True below systemd's folder of credentials, which nobody else can enter, and below a container's secrets."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return path.parent == _CONTAINER_SECRETS or (folder != "" and path.parent == Path(folder))
+
+
+def _is_private(group: int, user: int) -> bool:
+    """True for the group that many systems give each user, of the user's own name and with nobody else in it."""
+    try:
+        name = pwd.getpwuid(user).pw_name
+        found = grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name == name and set(found.gr_mem) <= {name}
