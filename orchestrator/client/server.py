@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
+from orchestrator.config.files import read_secret
 from orchestrator.domain.errors import NeedsPerson, UsageError
 from orchestrator.domain.hosts import is_loopback
 
@@ -22,7 +22,6 @@ FILE_VARIABLE: Final = "ORCHESTRATOR_TOKEN_FILE"
 #: What a header can hold without being read as something else. Source: RFC 6750, 2.1 (b64token), and a little more.
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 _REMEDY: Final = "give the address alone, such as https://jobs.example.com or http://127.0.0.1:8787"
-_MOST_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +102,8 @@ def _token(token: str | None, token_file: Path | None, environ: Mapping[str, str
 
 def _read(path: Path) -> str:
     """The text of the file, which nobody else may read. Raises NeedsPerson."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_MOST_BYTES)
-    except OSError as exc:
-        raise NeedsPerson(
-            f"the token file {path} cannot be read", cause=exc.strerror, hint="it holds the server's token alone"
-        ) from None
-    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        hint = f"chmod 600 {path}; if others could read it, make a new token: `orchestrator service token FILE`"
-        raise NeedsPerson(f"others may read the token file {path}", cause=f"its mode is {mode & 0o777:04o}", hint=hint)
-    return text.decode("ascii", "replace")
+    hint = "it holds the server's token alone; `orchestrator service token FILE` makes one"
+    return read_secret(path, called="the token file", hint=hint, error=NeedsPerson)
 
 
 def _checked(raw: str, origin: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+from orchestrator.config.files import read_secret
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, UsageError
 from orchestrator.domain.hosts import is_loopback
@@ -85,15 +86,11 @@ class Credentials:
 
 def from_file(path: Path) -> Credentials:
     """The key in the file at *path*, which holds it alone. Raises NeedsPerson, naming the file and never the value."""
-    try:
-        raw = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise NeedsPerson(
-            f"the key file {path} cannot be read",
-            cause=type(exc).__name__,
-            hint="[api] key_file names a file that holds the API key alone",
-        ) from None
-    return Credentials(source=f"the file {path}", api_key=_checked(raw, str(path)))
+    hint = "[api] key_file names a file that holds the API key alone, readable by you alone (mode 0600)"
+    raw = read_secret(path, called="the key file", hint=hint, error=NeedsPerson)
+    return Credentials(
+        source=f"the file {path}", api_key=_checked(raw, f"the file {path}", f"put the key alone into {path}")
+    )
 
 
 def find(environ: Mapping[str, str]) -> Credentials:
@@ -105,9 +102,9 @@ def find(environ: Mapping[str, str]) -> Credentials:
     """
     custom = custom_headers(environ)
     if environ.get(API_KEY, "") != "":
-        return Credentials(source=f"the environment variable {API_KEY}", api_key=_checked(environ[API_KEY], API_KEY))
+        return Credentials(source=f"the environment variable {API_KEY}", api_key=_of_variable(API_KEY, environ))
     if environ.get(AUTH_TOKEN, "") != "":
-        token = _checked(environ[AUTH_TOKEN], AUTH_TOKEN)
+        token = _of_variable(AUTH_TOKEN, environ)
         return Credentials(source=f"the environment variable {AUTH_TOKEN}", auth_token=token)
     if not _AUTH_HEADERS.isdisjoint(custom):
         return Credentials(source=f"the environment variable {CUSTOM_HEADERS}")
@@ -139,15 +136,19 @@ def _header_lines(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, name.strip(), value.strip()
 
 
-def _checked(raw: str, source: str) -> Secret:
+def _of_variable(name: str, environ: Mapping[str, str]) -> Secret:
+    return _checked(environ[name], f"the environment variable {name}", f"set {name} to the key alone")
+
+
+def _checked(raw: str, source: str, remedy: str) -> Secret:
     value = raw.strip()
     if _PRINTABLE.fullmatch(value) is None:
         raise NeedsPerson(
-            f"the key in the environment variable {source} cannot be a key",
+            f"the key in {source} cannot be a key",
             cause="it is blank"
             if value == ""
             else "it has spaces, line breaks, control or non-ASCII characters inside",
-            hint=f"set {source} to the key alone, exactly as the Console shows it",
+            hint=f"{remedy}, exactly as the Console shows it",
         )
     return Secret(value)
 

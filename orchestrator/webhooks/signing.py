@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from orchestrator.config.files import read_secret
 from orchestrator.domain.errors import UsageError
 
 _PREFIX: Final = "whsec_"
@@ -49,10 +50,7 @@ def secret_from(variable: str | None, file: Path | None, environ: Mapping[str, s
         return _secret(text, f"the environment variable {variable}")
     if file is None:
         raise UsageError("a webhook has no secret", hint="[[webhooks]] takes secret_env or secret_file")
-    try:
-        text = file.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the secret file {file} cannot be read", cause=type(exc).__name__, hint=_REMEDY) from None
+    text = read_secret(file, called="the secret file", hint=_REMEDY, error=UsageError)
     return _secret(text, f"the file {file}")
 
 

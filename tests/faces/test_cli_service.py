@@ -92,10 +92,12 @@ def test_the_unit_waits_watches_and_hardens() -> None:
     assert "sk-" not in " ".join(value for values in service.values() for value in values)
 
 
-def test_the_credential_of_the_unit_is_the_key(tmp_path: Path) -> None:
-    """What the unit sets, with systemd's folder in place of %d, makes the program read the key there."""
+def test_the_credential_of_the_unit_is_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L1: what the unit sets, with systemd's folder in place of %d, makes the program read the key there."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))  # as systemd does; the mode is its own
     unit = _sections(system_unit(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))
     (tmp_path / "anthropic_key").write_text("a-key-of-the-unit\n")
+    (tmp_path / "anthropic_key").chmod(0o440)
     words = [word for line in unit["Service"]["Environment"] for word in line.split()]
     env = dict(word.replace("%d", str(tmp_path)).replace("%S", str(tmp_path)).split("=", 1) for word in words)
     settings = load_settings(flags={}, env=env, cwd=tmp_path)

@@ -213,6 +213,7 @@ class World:
     def _the_lives(self) -> Lives:
         per_batch = self._chance.choice(self.profile.per_batch)
         (self._folder / "key").write_text(KEY)
+        (self._folder / "key").chmod(0o600)
         return Lives(
             loop=self.loop,
             net=self._net,
