@@ -6,9 +6,10 @@ JSON is text from strangers: deep nesting, half surrogate pairs and bad UTF-8 ar
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -57,6 +58,19 @@ def mask_lone_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
 
 
+def readable_object(text: bytes) -> dict[str, Any]:
+    """As much of the JSON object *text* as can be read: characters that are none become U+FFFD; {} if it is no object.
+
+    Takes what decoders refuse and APIs were seen to send: half surrogate pairs, bad UTF-8, NaN, numbers out of range.
+    """
+    masked = mask_lone_surrogates(text)
+    try:
+        found = json.loads(masked.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def why_unreadable(text: bytes, exc: Exception) -> str:
     """What is wrong with *text*, as a predicate ("is not valid JSON: …"), from what its decoder raised."""
     if isinstance(exc, RecursionError):
@@ -65,5 +79,8 @@ def why_unreadable(text: bytes, exc: Exception) -> str:
         return "is not valid UTF-8"
     if has_lone_surrogate(text):
         return r"has half a surrogate pair (an escape like \ud83d alone), which is not a character"
+    mark = text.find(codecs.BOM_UTF8)
+    if mark >= 0 and str(exc).endswith(f"(byte {mark})"):
+        return f"has a byte order mark (U+FEFF, which editors do not show) at byte {mark + 1}: remove it"
     detail = str(exc).removeprefix("JSON is malformed: ")
     return f"is not valid JSON: {'it ends too early' if detail == 'Input data was truncated' else detail}"

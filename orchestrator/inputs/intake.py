@@ -118,7 +118,7 @@ class Intake:
         if head.startswith(_WIDE_MARKS) or b"\0" in head[:2]:
             yield from self._refuse_file("is not UTF-8 text (it looks like UTF-16, UTF-32 or binary data)", _TO_UTF8)
             return
-        head = head.removeprefix(codecs.BOM_UTF8)  # harmless, and Windows programs write it
+        head = head.removeprefix(codecs.BOM_UTF8)  # a file of nothing else is empty
         if head.lstrip()[:1] == b"[":
             yield from self._refuse_array()
             return
@@ -126,9 +126,10 @@ class Intake:
 
     def _read(self, lines: list[bytes | LongLine]) -> Iterator[list[Item]]:
         add, rules = self._chunker.add, self._rules
-        for line in lines:
+        for found in lines:
             self._number += 1
-            if isinstance(line, bytes):
+            if isinstance(found, bytes):
+                line = found.removeprefix(codecs.BOM_UTF8)  # Windows programs write it; joined files have it inside
                 if not line or line.isspace():
                     continue
                 if self._items == 0 and line.lstrip()[:1] == b"[":
@@ -136,7 +137,7 @@ class Intake:
                     return
                 read = read_line(line, self._number, rules)
             else:
-                read = [self._too_long(line)]
+                read = [self._too_long(found)]
             self._items += 1
             if isinstance(read, InputLine):
                 if full := add(read):

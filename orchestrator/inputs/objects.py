@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
+import os
 from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import replace
+from io import IOBase
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from orchestrator.domain.errors import UsageError
 from orchestrator.inputs.intake import Chunker, Item
 from orchestrator.inputs.one_line import read_line
+from orchestrator.inputs.plain import Unwritable, json_of
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from orchestrator.domain.params import Rules
 
 #: How many items are taken before other tasks get their turn.
 _BREATH_ITEMS: Final = 64
-_NAN: Final = "NaN and infinity are not JSON numbers"
 
 
 class ObjectSource:
     """Requests from an iterable or async iterable of `{"custom_id": …, "params": {…}}`.
 
     Each is encoded the moment it is taken, so a caller may reuse and change its dict. Items may be mappings or have
-    `model_dump` (pydantic), at any depth; iterators inside become arrays, bytes become base64 text. "line" in problems
-    and requests is the item's number, from 1. Problems tell, they do not raise; what the iterable itself raises, rises.
+    `model_dump` (pydantic), at any depth. What is in them is sent as the API's SDK sends it: iterators and sets become
+    arrays, dates ISO 8601 text; an open file, a `pathlib.Path` or bytes at the place of base64 data become that. A
+    Decimal keeps its digits, numpy's scalars are numbers. What else JSON cannot say is a problem with its field.
+
+    "line" in problems and requests is the item's number, from 1. Problems tell, they do not raise; what the iterable
+    itself raises, rises. Raises UsageError for *requests* that are one thing, not many.
     """
 
     def __init__(self, requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: Rules) -> None:
+        _refuse_one(requests)
         self._requests = requests
         self._name = name
         self._rules = rules
@@ -78,14 +84,13 @@ class ObjectSource:
 
     def _read(self, request: object, number: int) -> list[Item]:
         try:
-            line = _encode(request)
-        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-            message, remedy = f"cannot be written as JSON: {exc}", "hand over plain dicts, lists, strings and numbers"
-            return [Problem(line=number, field="", message=message, remedy=remedy, raw=b"")]
+            line = json_of(request)
+        except Unwritable as exc:
+            return [Problem(line=number, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"")]
         self._hash.update(line + b"\n")
         self._size_bytes += len(line) + 1
         read = read_line(line, number, self._rules)
-        return [read] if isinstance(read, InputLine) else list(read)
+        return [read] if isinstance(read, InputLine) else [_for_a_program(problem) for problem in read]
 
 
 def source_from_objects(requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: Rules) -> ObjectSource:
@@ -104,40 +109,23 @@ async def _one_by_one(requests: Iterable[object] | AsyncIterable[object]) -> Asy
             await asyncio.sleep(0)
 
 
-def _plain(value: object) -> object:
-    """What msgspec does not know by itself, as something that it does."""
-    dump: Callable[..., object] | None = getattr(value, "model_dump", None)
-    if dump is not None:
-        # As the SDK sends its own models: only what was set, under the API's names.
-        excluded = getattr(value, "__api_exclude__", None)
-        return dump(mode="json", by_alias=True, exclude_unset=True, exclude=excluded)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Iterable):
-        items = list(value)
-        if _has_nan(items):  # an iterator cannot be looked at again
-            raise ValueError(_NAN)
-        return items
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+def _refuse_one(requests: object) -> None:
+    """What can be iterated, but not into requests: a text into characters, a dict into keys, a file into lines."""
+    kind = type(requests).__name__
+    if isinstance(requests, str | os.PathLike | IOBase):
+        raise UsageError(
+            f"requests is of type {kind}", hint="hand over an iterable of requests; a file goes to submit_file"
+        )
+    if isinstance(requests, Mapping | bytes | bytearray | memoryview) or hasattr(requests, "model_dump"):
+        raise UsageError(
+            f"requests is of type {kind}", hint="hand over an iterable of requests; one request alone is [request]"
+        )
+    if not isinstance(requests, Iterable | AsyncIterable) or isinstance(requests, type):
+        raise UsageError(f"requests is of type {kind}, which cannot be iterated", hint="hand over a list of requests")
 
 
-_json: Final = msgspec.json.Encoder(enc_hook=_plain).encode
-
-
-def _encode(request: object) -> bytes:
-    """*request* as one line of JSON. Raises TypeError, ValueError (NaN, half a surrogate pair), RecursionError."""
-    line = _json(request)
-    if b"null" in line and _has_nan(request):  # msgspec writes NaN and infinity as null: another request than meant
-        raise ValueError(_NAN)
-    return line
-
-
-def _has_nan(value: object) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(_has_nan(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return any(_has_nan(inner) for inner in value)
-    dump: Callable[[], object] | None = getattr(value, "model_dump", None)
-    return dump is not None and _has_nan(dump())
+def _for_a_program(problem: Problem) -> Problem:
+    """The same, with a remedy for who writes Python."""
+    if problem.field == "custom_id" and problem.message.startswith("must be a string"):
+        return replace(problem, remedy='make it text, such as str(42): results come back with the text "42"')
+    return problem

@@ -110,6 +110,23 @@ def test_garbage_after_an_archive_is_an_error(tmp_path: Path, pack: Callable[[by
         read_path(tmp_path / "in")
 
 
+def test_a_byte_order_mark_at_the_start_of_a_line_is_no_part_of_it(tmp_path: Path) -> None:
+    """F25: `cat a.jsonl b.jsonl` puts the second file's mark in the middle; a line of it alone is blank."""
+    mark = "\ufeff".encode()
+    (tmp_path / "in").write_bytes(mark + line(1) + mark + line(2) + mark + b"\n" + mark + b"\r\n" + line(3))
+    items = read_path(tmp_path / "in")
+    assert [item.custom_id for item in items if isinstance(item, InputLine)] == ["r-1", "r-2", "r-3"]
+
+
+@pytest.mark.parametrize("before", [b" ", b"\t ", "\ufeff".encode(), b'{"custom_id":"a",'])
+def test_a_byte_order_mark_elsewhere_is_named(tmp_path: Path, before: bytes) -> None:
+    """F25: nobody sees it in an editor, so the problem says what it is and where."""
+    (tmp_path / "in").write_bytes(line(1) + before + "\ufeff".encode() + line(2))
+    _, problem = read_path(tmp_path / "in")
+    assert isinstance(problem, Problem)
+    assert "byte order mark (U+FEFF" in problem.message
+
+
 @pytest.mark.parametrize("head", [b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ\x00"])
 def test_other_archives_are_refused_by_name(tmp_path: Path, head: bytes) -> None:
     """Better one sentence than a thousand malformed lines."""

@@ -1,0 +1,232 @@
+"""Python objects as JSON text: what the API's SDK sends for them, or words why they have no JSON form.
+
+Owns which types are taken. Nothing is guessed: what JSON cannot say exactly is refused, with its place in the request.
+Source of the rules: `anthropic/_utils/_prepare.py` and `_json.py` (SDK 2.14, read 2026-11-28).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import stat
+from collections import UserString
+from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_REMEDY: Final = "hand over dicts, lists, strings, numbers, True, False and None"
+_READ_BYTES: Final = 1 << 20
+#: `dtype.kind` of numpy's truth values, integers and floats. Source: numpy's reference, `numpy.dtype.kind`.
+_NUMERIC_KINDS: Final = frozenset("biuf")
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_NO_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+
+class Unwritable(ValueError):
+    """*field* of a request, such as "params.messages[0].content", has no JSON form; *remedy*: what to do."""
+
+    def __init__(self, field: str, message: str, remedy: str = _REMEDY) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+        self.remedy = remedy
+
+
+class _File(Protocol):
+    def read(self, size: int, /) -> object: ...
+
+
+def json_of(value: object) -> bytes:
+    """*value* as compact JSON. Raises Unwritable.
+
+    Iterators are used up and files are read to their end. Text that is encoded in C and read back as the same value
+    is right; all else is looked at part by part.
+    """
+    try:
+        line = _encode(value)
+        if _decode(line) == value:
+            return line
+    except _NO_JSON:
+        pass  # the patient way says where and why
+    try:
+        return _encode(_plain(value, ""))
+    except RecursionError:
+        raise Unwritable("", "is nested too deeply, or contains itself") from None
+
+
+def _plain(value: object, at: str) -> object:
+    """*value* in types that mean the same in JSON. at: where it stands in the request."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str | int | float | Decimal):
+        return _scalar(value, at)
+    if isinstance(value, Mapping):
+        return _mapping(value, at)
+    _refuse_special(value, at)
+    if isinstance(value, Sequence | AbstractSet | MappingView | Iterator):
+        return _items(value, at)
+    return _plain(_converted(value, at), at)
+
+
+def _refuse_special(value: object, at: str) -> None:
+    """What could be iterated, and must not be: bytes into numbers, a file into lines."""
+    if isinstance(value, bytes | bytearray | memoryview | UserString):
+        raise Unwritable(at, f"is {_kind(value)}, which is no JSON", "decode it: bytes stand for base64 data only")
+    if _is_file(value):
+        remedy = 'read it yourself, or put it where {"type": "base64", "data": …} has its data'
+        raise Unwritable(at, f"is {_kind(value)}: a file stands for base64 data only", remedy)
+
+
+def _converted(value: object, at: str) -> object:
+    """What a model, a date or a number of numpy says of itself."""
+    dump: Callable[..., object] | None = getattr(value, "model_dump", None)
+    if dump is not None and not isinstance(value, type):
+        return _dumped(value, dump, at)
+    if isinstance(value, date):
+        return _date(value, at)
+    number = _numpy_number(value)
+    if number is None:
+        raise _formless(value, at)
+    return number
+
+
+def _scalar(value: str | float | Decimal, at: str) -> object:
+    """Text and numbers, also of types made from them; a Decimal keeps every digit."""
+    if isinstance(value, str):
+        text = str.__str__(value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise Unwritable(
+                at, "has half a surrogate pair, which is not a character", "remove it, or decode it rightly"
+            )
+        return text
+    if isinstance(value, int):
+        return int(value)
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
+        raise Unwritable(at, f"is {value}; NaN and infinity are not JSON numbers", "leave it out, or give a number")
+    return msgspec.Raw(str(value).encode()) if isinstance(value, Decimal) else float(value)
+
+
+def _mapping(value: Mapping[Any, object], at: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, inner in value.items():
+        if not isinstance(key, str):
+            raise Unwritable(at, f"has the key {key!r}, which is no string", "write keys as strings")
+        if _is_left_out(inner):
+            continue
+        place = f"{at}.{key}" if at else key
+        is_data = key == "data" and value.get("type") == "base64"
+        found[str(_scalar(key, at))] = _base64(inner, place) if is_data else _plain(inner, place)
+    return found
+
+
+def _items(value: Any, at: str) -> list[object]:  # noqa: ANN401 - what can be iterated
+    items = [_plain(inner, f"{at}[{place}]") for place, inner in enumerate(value)]
+    # A set has no order of its own: without one the same requests would be another job in every process.
+    return (
+        sorted(items, key=_encode) if isinstance(value, AbstractSet) and not isinstance(value, MappingView) else items
+    )
+
+
+def _dumped(value: object, dump: Callable[..., object], at: str) -> object:
+    """As the SDK sends models: only what was set, under the API's names."""
+    try:
+        return dump(mode="json", by_alias=True, exclude_unset=True, exclude=getattr(value, "__api_exclude__", None))
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise Unwritable(at, f"is {_kind(value)}, whose model_dump failed: {exc}") from exc
+
+
+def _date(value: date, at: str) -> str:
+    if value != value:  # noqa: PLR0124 - so a missing time of pandas (NaT) is told
+        raise Unwritable(at, f"is {value}, a missing time", "leave it out, or write the time as text")
+    return value.isoformat()
+
+
+def _base64(value: object, at: str) -> object:
+    """The data of a base64 source: a file's whole content, or bytes; text is base64 already."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode("ascii")
+    if not _is_file(value):
+        return _plain(value, at)
+    try:
+        content = _content(value, at)
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, Unwritable):
+            raise
+        why = (exc.strerror if isinstance(exc, OSError) else None) or str(exc) or type(exc).__name__
+        raise Unwritable(at, f"cannot be read: {why}", "check the file") from exc
+    if not content:
+        raise Unwritable(at, "is a file with nothing to read", "open it anew, or seek(0), if it was read before")
+    return base64.b64encode(content).decode("ascii")
+
+
+def _content(value: object, at: str) -> bytes:
+    if isinstance(value, Path):
+        if not stat.S_ISREG(value.stat().st_mode):  # a pipe would be waited for
+            raise Unwritable(at, f"is {str(value)!r}, which is not a file", "name a file")
+        with value.open("rb") as file:
+            return _read(file, at)
+    if callable(getattr(value, "read", None)):
+        return _read(value, at)  # type: ignore[arg-type]  # it has a `read`: what that gives is looked at
+    raise Unwritable(at, f"is {_kind(value)}; of paths only pathlib.Path is read", "hand over a pathlib.Path")
+
+
+def _read(file: _File, at: str) -> bytes:
+    """Everything from where *file* stands, text as UTF-8; as much as a request can hold."""
+    content = bytearray()
+    while piece := file.read(_READ_BYTES):
+        if not isinstance(piece, str | bytes):
+            raise Unwritable(at, f"is {_kind(file)}, whose read() gives no bytes", "hand over an open file")
+        content += piece.encode() if isinstance(piece, str) else piece
+        if len(content) > MAX_INPUT_LINE_BYTES:
+            raise Unwritable(at, f"is a file of more than {MAX_INPUT_LINE_BYTES:,} bytes", "send a smaller one")
+    return bytes(content)
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, io.IOBase) or hasattr(value, "__fspath__") or callable(getattr(value, "read", None))
+
+
+def _is_left_out(value: object) -> bool:
+    """The SDK's words for "not given" (NotGiven, Omit), told without importing it."""
+    kind = type(value)
+    return kind.__name__ in {"NotGiven", "Omit"} and kind.__module__.partition(".")[0] == "anthropic"
+
+
+def _numpy_number(value: object) -> bool | int | float | None:
+    """The plain value of a numpy scalar (a truth value, an integer or a float), told without importing numpy."""
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    item: Callable[[], object] | None = getattr(value, "item", None)
+    if kind not in _NUMERIC_KINDS or getattr(value, "shape", None) != () or item is None:
+        return None
+    found = item()
+    return found if isinstance(found, bool | int | float) and type(found) is not type(value) else None
+
+
+def _formless(value: object, at: str) -> Unwritable:
+    kind = _kind(value)
+    remedies = {
+        "dataclass": "hand over dataclasses.asdict(x)",
+        "enum": "hand over its .value",
+    }
+    sort = "dataclass" if hasattr(value, "__dataclass_fields__") else "enum" if hasattr(value, "_value_") else ""
+    return Unwritable(at, f"is {kind}, which has no JSON form", remedies.get(sort, _REMEDY))
+
+
+def _kind(value: object) -> str:
+    name = value.__name__ if isinstance(value, type) else type(value).__name__
+    if isinstance(value, type):
+        return f"the class {name}"
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
