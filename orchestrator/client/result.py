@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from orchestrator.domain.json_text import UNREADABLE, readable_object
 from orchestrator.domain.output_lines import output_line, result_of
+from orchestrator.domain.states import RequestState
 
 if TYPE_CHECKING:
     from anthropic.types import Message
@@ -30,7 +33,16 @@ class _Error(msgspec.Struct, gc=False):
 
 
 class _ErrorFrame(msgspec.Struct, gc=False):
-    error: _Error = msgspec.field(default_factory=_Error)
+    """Around the error; a server that leaves the frame out has the error itself in its place."""
+
+    error: _Error | None = None
+    type: str | None = None
+    message: str | None = None
+
+    @property
+    def told(self) -> _Error:
+        """The error."""
+        return _Error(type=self.type, message=self.message) if self.error is None else self.error
 
 
 class _Shape(msgspec.Struct, gc=False):
@@ -42,6 +54,8 @@ class _Shape(msgspec.Struct, gc=False):
 
 
 _decode: Final = msgspec.json.Decoder(_Shape).decode
+#: What became of a request whose result cannot be read, by its state in the store.
+_BY_STATE: Final = MappingProxyType({RequestState.SUCCEEDED: "succeeded", RequestState.CANCELED: "canceled"})
 
 
 class Result:
@@ -49,14 +63,18 @@ class Result:
 
     custom_id: the user's own. raw: the API's result object, byte for byte (`{"type": "succeeded", "message": …}`).
     number: the request's place in the input, from 1.
+
+    Whatever the bytes hold, nothing here raises: characters that are none are shown as U+FFFD, and what cannot be read
+    is None. `raw` has them as they came.
     """
 
-    __slots__ = ("_shape", "custom_id", "number", "raw")
+    __slots__ = ("_shape", "_state", "custom_id", "number", "raw")
 
     def __init__(self, row: ResultRow) -> None:
         self.custom_id = row.custom_id
         self.number = row.number
         self.raw = result_of(row)
+        self._state = row.state
         self._shape: _Shape | None = None
 
     @property
@@ -76,13 +94,13 @@ class Result:
     def error_type(self) -> str | None:
         """Such as "invalid_request_error"; None if the request was not `errored`."""
         frame = self._read().error
-        return None if frame is None else frame.error.type
+        return None if frame is None else frame.told.type
 
     @property
     def error_message(self) -> str | None:
         """The API's words; None if the request was not `errored`."""
         frame = self._read().error
-        return None if frame is None else frame.error.message
+        return None if frame is None else frame.told.message
 
     @property
     def line(self) -> bytes:
@@ -95,19 +113,49 @@ class Result:
         from anthropic.types.messages import MessageBatchIndividualResponse
 
         # As the SDK itself reads answers: what is newer than its types is kept, not refused.
-        plain = {"custom_id": self.custom_id, "result": msgspec.json.decode(self.raw)}
-        return MessageBatchIndividualResponse.construct(**plain)
+        result: Any = {**readable_object(self.raw), "type": self.type}
+        return MessageBatchIndividualResponse.construct(custom_id=self.custom_id, result=result)
 
     @property
     def message(self) -> Message | None:
         """The SDK's `Message`; None if the request did not succeed. Imports the SDK."""
-        result = self.response.result
-        return result.message if result.type == "succeeded" else None
+        from anthropic.types import Message
+
+        found = getattr(self.response.result, "message", None)
+        return found if self.type == "succeeded" and isinstance(found, Message) else None
 
     def __repr__(self) -> str:
         return f"Result(custom_id={self.custom_id!r}, type={self.type!r})"
 
     def _read(self) -> _Shape:
         if self._shape is None:
-            self._shape = _decode(self.raw)
+            try:
+                self._shape = _decode(self.raw)
+            except UNREADABLE:
+                self._shape = self._guessed()
         return self._shape
+
+    def _guessed(self) -> _Shape:
+        """What can be read of bytes that are not of the API's shape, piece by piece."""
+        found = readable_object(self.raw)
+        kind = found.get("type")
+        message, error = found.get("message"), found.get("error")
+        return _Shape(
+            type=kind if isinstance(kind, str) else _BY_STATE.get(self._state, "errored"),
+            message=_Message(content=_texts(message.get("content"))) if isinstance(message, dict) else None,
+            error=_ErrorFrame(error=_error(error)) if isinstance(error, dict) else None,
+        )
+
+
+def _texts(content: object) -> list[_Block]:
+    blocks = content if isinstance(content, list) else []
+    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+    return [_Block(type="text", text=text) for text in texts if isinstance(text, str)]
+
+
+def _error(frame: dict[str, Any]) -> _Error:
+    """The error in its frame, or the frame itself where a server left the frame out."""
+    inner = frame.get("error")
+    told = inner if isinstance(inner, dict) else frame
+    kind, message = told.get("type"), told.get("message")
+    return _Error(type=kind if isinstance(kind, str) else None, message=message if isinstance(message, str) else None)

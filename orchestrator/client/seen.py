@@ -16,6 +16,7 @@ import msgspec
 
 from orchestrator.domain.answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.json_text import mask_lone_surrogates
 from orchestrator.domain.model import (
     Attention,
     Batch,
@@ -166,20 +167,46 @@ class _Row(msgspec.Struct):
 
 
 _NULL: Final = b"null"
+_RESULT: Final = b'"result":'
 _decode_page: Final = msgspec.json.Decoder(_Page).decode
 _decode_parts: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def to_results(content: bytes) -> list[ResultRow]:
     """A page of results, each byte for byte as the API gave it."""
-    rows = _decode_page(content).results
+    try:
+        rows = _decode_page(content).results
+    except msgspec.DecodeError:  # half a surrogate pair in an answer, which JSON allows and decoders refuse
+        rows = _masked_page(content)
     return [ResultRow(row.number, row.custom_id, row.state, _body(row.result)) for row in rows]
+
+
+def _masked_page(content: bytes) -> list[_Row]:
+    """The rows of a page that is read with such halves masked; the bytes of each result as they came."""
+    masked = mask_lone_surrogates(content)
+    rows, at = _decode_page(masked).results, 0
+    for row in rows:
+        row.result, at = _unmasked(content, masked, bytes(row.result), at)
+    return rows
+
+
+def _unmasked(content: bytes, masked: bytes, result: bytes, after: int) -> tuple[msgspec.Raw, int]:
+    """The bytes of *content* that *result* is in *masked*, and where they end: masking keeps every offset."""
+    start = masked.index(_RESULT + result, after) + len(_RESULT)
+    end = start + len(result)
+    return msgspec.Raw(content[start:end]), end
 
 
 def to_request(content: bytes) -> RequestView:
     """`details.request_view`, with its two bodies byte for byte."""
-    view = msgspec.json.decode(content, type=dict[str, Any])
-    parts = _decode_parts(content)
+    try:
+        view = msgspec.json.decode(content, type=dict[str, Any])
+        parts = _decode_parts(content)
+    except msgspec.DecodeError:
+        masked = mask_lone_surrogates(content)
+        view = msgspec.json.decode(masked, type=dict[str, Any])
+        parts = _decode_parts(masked)
+        parts["result"] = _unmasked(content, masked, bytes(parts["result"]), 0)[0]
     params, result = _body(parts["params"]), _body(parts["result"])
     return RequestView(
         state=RequestState(view["state"]),

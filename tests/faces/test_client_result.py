@@ -9,6 +9,7 @@ from anthropic.types import Message
 from anthropic.types.messages import MessageBatchIndividualResponse
 
 from orchestrator.client import Result
+from orchestrator.client.seen import to_results
 from orchestrator.domain.model import ResultRow
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.states import RequestState
@@ -55,6 +56,95 @@ def test_what_did_not_succeed_has_no_text(raw: bytes) -> None:
     found = result(raw)
     assert (found.text, found.message) == (None, None)
     assert found.response.result.type == found.type == json.loads(raw)["type"]
+
+
+SUCCESS = b'{"type":"succeeded","message":{"content":[{"type":"text","text":"%b"}],"usage":{}}}'
+ODD: dict[str, tuple[bytes, RequestState, str, str | None, str | None]] = {
+    "half a surrogate pair": (SUCCESS % rb"cut \ud83d", RequestState.SUCCEEDED, "succeeded", "cut \ufffd", None),
+    "bytes that are no UTF-8": (SUCCESS % b"A\xe4A", RequestState.SUCCEEDED, "succeeded", "A\ufffdA", None),
+    "a control character": (SUCCESS % b"a\x01b", RequestState.SUCCEEDED, "succeeded", "a\x01b", None),
+    "a number out of range": (
+        SUCCESS.replace(b"{}", b'{"input_tokens":1e400}') % b"x",
+        RequestState.SUCCEEDED,
+        "succeeded",
+        "x",
+        None,
+    ),
+    "NaN": (SUCCESS.replace(b"{}", b'{"n":NaN}') % b"x", RequestState.SUCCEEDED, "succeeded", "x", None),
+    "a message that is no object": (
+        b'{"type":"succeeded","message":"x"}',
+        RequestState.SUCCEEDED,
+        "succeeded",
+        None,
+        None,
+    ),
+    "no message": (b'{"type":"succeeded"}', RequestState.SUCCEEDED, "succeeded", None, None),
+    "content that is no list": (
+        b'{"type":"succeeded","message":{"content":{"a":1}}}',
+        RequestState.SUCCEEDED,
+        "succeeded",
+        "",
+        None,
+    ),
+    "blocks that are no objects": (
+        b'{"type":"succeeded","message":{"content":["x",{"type":"text","text":7},{"type":"text","text":"y"}]}}',
+        RequestState.SUCCEEDED,
+        "succeeded",
+        "y",
+        None,
+    ),
+    "a truncated line": (SUCCESS[:40], RequestState.SUCCEEDED, "succeeded", None, None),
+    "a truncated failure": (b'{"type":"err', RequestState.FAILED, "errored", None, None),
+    "nothing": (b"", RequestState.CANCELED, "canceled", None, None),
+    "no object": (b"[1]", RequestState.FAILED, "errored", None, None),
+    "no type": (b'{"message":{"content":[]}}', RequestState.SUCCEEDED, "succeeded", "", None),
+    "a type that is no text": (b'{"type":5}', RequestState.FAILED, "errored", None, None),
+    "a kind of next year": (b'{"type":"paused_for_ever","x":1}', RequestState.FAILED, "paused_for_ever", None, None),
+    "a flat error": (
+        b'{"type":"errored","error":{"type":"api_error","message":"m \\ud83d"}}',
+        RequestState.FAILED,
+        "errored",
+        None,
+        "api_error",
+    ),
+    "a flat error that can be read": (
+        b'{"type":"errored","error":{"type":"api_error","message":"m"}}',
+        RequestState.FAILED,
+        "errored",
+        None,
+        "api_error",
+    ),
+    "an error that is no object": (b'{"type":"errored","error":"no"}', RequestState.FAILED, "errored", None, None),
+    "nested without end": (
+        b'{"type":"succeeded","message":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        RequestState.SUCCEEDED,
+        "succeeded",
+        None,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_settled_request_never_raises_when_it_is_read(name: str) -> None:
+    """F5: the answer is paid for, and a loop over results must not end at one of them."""
+    raw, state, kind, text, error_type = ODD[name]
+    found = Result(ResultRow(number=1, custom_id="a", state=state, body=raw))
+    assert (found.type, found.text, found.error_type) == (kind, text, error_type)
+    assert found.raw == raw
+    assert found.error_message is None or isinstance(found.error_message, str)
+    assert found.message is None or isinstance(found.message, Message)
+    assert found.response.result.type == kind
+    assert repr(found) == f"Result(custom_id='a', type={kind!r})"
+    assert found.line.endswith(raw + b"}\n")
+
+
+def test_a_page_of_a_server_keeps_the_bytes_of_half_a_character() -> None:
+    """F5: the library of another machine reads it as well, and its result file has the API's own bytes."""
+    odd = SUCCESS % rb"cut \ud83d"
+    row = b'{"number":%d,"custom_id":"\\"result\\":%d","state":"succeeded","result":%b}'
+    page = b'{"results":[' + b",".join(row % (n, n, odd) for n in (1, 2)) + b'],"next":null}'
+    assert [(found.number, found.body) for found in to_results(page)] == [(1, odd), (2, odd)]
 
 
 def test_an_error_is_told_with_the_apis_type_and_words() -> None:
