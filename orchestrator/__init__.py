@@ -10,10 +10,71 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
-    from orchestrator.client import InputRefused, Job, JobTimeout, Orchestrator, Result, SyncOrchestrator
+    from orchestrator.client import (
+        BadCursor,
+        BodyTooLarge,
+        BodyTooSlow,
+        EngineSilent,
+        GuardRefused,
+        InputError,
+        InputRefused,
+        Job,
+        JobTimeout,
+        KeyReused,
+        NeedsPerson,
+        NoSuchThing,
+        OpenJob,
+        Orchestrator,
+        OrchestratorError,
+        OutOfMemory,
+        OutputError,
+        Purged,
+        Result,
+        ServerSilent,
+        ServerUnreadable,
+        StoreError,
+        StoreFull,
+        StoreOwned,
+        Submission,
+        SyncJob,
+        SyncOpenJob,
+        SyncOrchestrator,
+        UsageError,
+    )
 
 __version__ = VERSION
-__all__ = ["InputRefused", "Job", "JobTimeout", "Orchestrator", "Result", "SyncOrchestrator", "__version__"]
+__all__ = [
+    "BadCursor",
+    "BodyTooLarge",
+    "BodyTooSlow",
+    "EngineSilent",
+    "GuardRefused",
+    "InputError",
+    "InputRefused",
+    "Job",
+    "JobTimeout",
+    "KeyReused",
+    "NeedsPerson",
+    "NoSuchThing",
+    "OpenJob",
+    "Orchestrator",
+    "OrchestratorError",
+    "OutOfMemory",
+    "OutputError",
+    "Purged",
+    "Result",
+    "ServerSilent",
+    "ServerUnreadable",
+    "StoreError",
+    "StoreFull",
+    "StoreOwned",
+    "Submission",
+    "SyncJob",
+    "SyncOpenJob",
+    "SyncOrchestrator",
+    "UsageError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - stands for each name above

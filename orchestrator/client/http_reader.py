@@ -111,7 +111,7 @@ class HttpReader:
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
-        """Raises Unreadable where the JSON is not what this version knows."""
+        """Raises ServerUnreadable where the JSON is not what this version knows."""
         try:
             yield
         except (KeyError, TypeError, ValueError, msgspec.DecodeError) as exc:

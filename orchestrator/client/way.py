@@ -43,7 +43,7 @@ class ServerSilent(OrchestratorError):
     exit_code = 6
 
 
-class Unreadable(OrchestratorError):
+class ServerUnreadable(OrchestratorError):
     """Something answered that this version cannot make sense of."""
 
     exit_code = 8
@@ -174,9 +174,9 @@ class ServerWay:
             raise self.unreadable(f"it does not know {response.request.method} {response.request.url.path}")
         raise told(problem)
 
-    def unreadable(self, cause: str) -> Unreadable:
+    def unreadable(self, cause: str) -> ServerUnreadable:
         """The error of an answer that is not what this version expects."""
-        return Unreadable(
+        return ServerUnreadable(
             f"what answers at {self.server.url} is not a daemon of this version",
             cause=cause,
             hint="use the same version of orchestrator here and there, and check the address",

@@ -32,7 +32,11 @@ from typing import ClassVar, Final
 
 
 class OrchestratorError(Exception):
-    """Something a person should read: what happened, why, and what to do."""
+    """Something a person should read: what happened, why, and what to do.
+
+    message: one sentence. cause: why, perhaps several lines; None if the message says it. hint: what to do. `str()`
+    has all three. exit_code: what a command ends with.
+    """
 
     exit_code: ClassVar[int] = 8
 
@@ -41,6 +45,11 @@ class OrchestratorError(Exception):
         self.message = message
         self.cause = cause
         self.hint = hint
+
+    def __str__(self) -> str:
+        """The message, the cause and the hint, each on lines of its own: all that a traceback shows."""
+        hint = None if self.hint is None else f"hint: {self.hint}"
+        return "\n".join(part for part in (self.message, self.cause, hint) if part is not None)
 
 
 class UsageError(OrchestratorError):

@@ -1,0 +1,79 @@
+"""The errors of the library: each has a public name, and says what is wrong."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faces.client_world import QUICK, requests, short_runtime_folder
+
+import orchestrator
+from orchestrator import InputRefused, OrchestratorError, SyncOrchestrator, UsageError, client
+from orchestrator.client.way import DoesNotApplyError, RefusedError
+from orchestrator.domain import errors
+
+#: Answers of the engine that the client itself turns into something else.
+_INNER = {DoesNotApplyError, RefusedError}
+
+
+def every(kind: type[OrchestratorError]) -> set[type[OrchestratorError]]:
+    return {kind}.union(*(every(inner) for inner in kind.__subclasses__()))
+
+
+def test_every_error_class_can_be_imported_from_the_package() -> None:
+    """F24: what can be raised can be caught by a public name, and every name has its docstring."""
+    ours = {
+        kind
+        for kind in every(OrchestratorError)
+        if kind.__module__.startswith(("orchestrator.domain", "orchestrator.client"))
+    }
+    assert len(ours) > 15
+    for kind in ours - _INNER:
+        assert getattr(orchestrator, kind.__name__) is kind
+        assert kind.__name__ in orchestrator.__all__
+        assert kind.__doc__
+
+
+def test_every_public_name_is_there_and_the_two_lists_agree() -> None:
+    """F24: one list for `from orchestrator import …` and one for `from orchestrator.client import …`, of the same."""
+    assert set(orchestrator.__all__) - {"__version__"} == set(client.__all__)
+    for name in orchestrator.__all__:
+        assert getattr(orchestrator, name) is not None
+    told = {line.strip("│├└─ ").split()[0] for line in str(errors.__doc__).splitlines() if "──" in line}
+    in_code = {
+        node.name for node in ast.parse(Path(errors.__file__).read_text()).body if isinstance(node, ast.ClassDef)
+    }
+    assert told | {"OrchestratorError"} == in_code
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    """F24: the names are loaded when they are used."""
+    look = "import sys, orchestrator; print('orchestrator.client' in sys.modules, 'anthropic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_an_error_says_what_why_and_what_to_do() -> None:
+    """F24: a traceback ends in `str(error)`, so all three are in it."""
+    found = UsageError("db and server exclude each other", cause="both are given", hint="leave one out")
+    assert str(found) == "db and server exclude each other\nboth are given\nhint: leave one out"
+    assert str(UsageError("alone")) == "alone"
+
+
+def test_refused_requests_are_told_with_their_fields_and_remedies(tmp_path: Path) -> None:
+    """F24: the first problems are in the words of the error, up to twenty, and how many more there are."""
+    bad = [{**request, "params": {**request["params"], "max_tokens": 0}} for request in requests(30)]
+    with short_runtime_folder(), SyncOrchestrator(tmp_path / "db", sandbox=True, **QUICK) as orc:
+        with pytest.raises(InputRefused) as caught:
+            orc.submit(bad)
+        with pytest.raises(UsageError, match="submit_file"):
+            orc.submit("in.jsonl")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "requests has 30 problems"
+    assert lines[1].startswith("requests:1: params.max_tokens: ")
+    assert lines[20].startswith("requests:20: params.max_tokens: ")
+    assert lines[21] == "… and 10 more"
+    assert lines[22] == "hint: nothing was stored; mend them, or pass skip_bad=True"
