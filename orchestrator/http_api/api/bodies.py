@@ -170,9 +170,14 @@ async def _small(request: Request, options: Options) -> tuple[Options, AsyncIter
 
 async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
     """The requests as JSON Lines; only white space between tokens is taken out, and only where a line would break."""
+    held = bytearray()
     for request in requests:
         raw = bytes(request)
-        yield (msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw) + b"\n"
+        held += (msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw) + b"\n"
+        if len(held) >= _BLOCK_BYTES:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held)
 
 
 async def small_body(request: Request, most: int) -> bytes:

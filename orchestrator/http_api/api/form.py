@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, cast
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from orchestrator.domain.errors import UsageError
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
+#: The names and values of all fields together.
+_MAX_FIELDS_BYTES: Final = 1 << 20
 _MAX_HEADER_BYTES: Final = 8 * 1024
+#: The fields that may come several times.
+_REPEATABLE: Final = frozenset({"beta"})
 _FILE: Final = "file"
 
 
@@ -26,10 +30,13 @@ class Form:
         if not boundary:
             raise _wrong("its Content-Type names no boundary")
         self._blocks = blocks
-        self._parts = _Parts(boundary)
+        try:
+            self._parts = _Parts(boundary)
+        except FormParserError as exc:
+            raise _wrong(str(exc)) from exc
 
     async def fields(self) -> dict[str, str | list[str]]:
-        """Everything before the file; "beta" may come several times. The file's own name stands for its source."""
+        """Everything before the file; those of `_REPEATABLE` are lists. The file's own name stands for its source."""
         while not self._parts.has_file:
             piece = await anext(self._blocks, None)
             if piece is None:
@@ -55,6 +62,8 @@ class _Parts:
     def __init__(self, boundary: bytes) -> None:
         self.fields: dict[str, str | list[str]] = {}
         self.has_file = False
+        self._count = 0
+        self._bytes = 0
         self._is_whole = False
         self._file: deque[bytes] = deque()
         self._name, self._value = bytearray(), bytearray()
@@ -79,7 +88,7 @@ class _Parts:
         """Parse *piece*. Raises UsageError."""
         try:
             self._parser.write(piece)
-        except MultipartParseError as exc:
+        except FormParserError as exc:
             raise _wrong(str(exc)) from exc
 
     def taken(self) -> list[bytes]:
@@ -128,19 +137,27 @@ class _Parts:
             self._gather(self._held, data[start:end], _MAX_FIELD_BYTES)
 
     def _end(self) -> None:
-        if self._part is None or self._part == _FILE:
+        name = self._part
+        if name is None or name == _FILE:
             return
+        self._count_in(name)
         try:
             value = self._held.decode()
         except UnicodeDecodeError as exc:
-            raise _wrong(f"the field {self._part[:50]!r} is not UTF-8") from exc
-        before = self.fields.get(self._part, [])
-        if self._part == "beta":
-            self.fields["beta"] = [*before, value]
-        elif self._part in self.fields or len(self.fields) >= _MAX_FIELDS:
-            raise _wrong(f"there are too many fields, or {self._part[:50]!r} comes twice")
+            raise _wrong(f"the field {name[:50]!r} is not UTF-8") from exc
+        if name in _REPEATABLE:
+            cast("list[str]", self.fields.setdefault(name, [])).append(value)
+        elif name in self.fields:
+            raise _wrong(f"the field {name[:50]!r} comes twice")
         else:
-            self.fields[self._part] = value
+            self.fields[name] = value
+
+    def _count_in(self, name: str) -> None:
+        """One more field, repeated ones included: their number and their size are bounded as a whole."""
+        self._count += 1
+        self._bytes += len(name) + len(self._held)
+        if self._count > _MAX_FIELDS or self._bytes > _MAX_FIELDS_BYTES:
+            raise _wrong(f"it has more than {_MAX_FIELDS} fields, or more than {_MAX_FIELDS_BYTES >> 20} MiB of them")
 
     def _all(self) -> None:
         self._is_whole = True

@@ -44,7 +44,9 @@ Found = Annotated[JobStatus, Depends(status_of)]
 @api.get("/jobs", response_model=shapes.Jobs, responses=refusals())
 async def jobs(
     services: The,
-    state: Annotated[list[JobState] | None, Query(description="Only jobs in one of these states.")] = None,
+    state: Annotated[
+        list[JobState] | None, Query(max_length=len(JobState), description="Only jobs in one of these states.")
+    ] = None,
     q: Annotated[str | None, Query(description="Only jobs with this in the name or the id.", max_length=200)] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
