@@ -151,6 +151,7 @@ Restart=always
 RestartSec=2
 TimeoutStartSec=900
 TimeoutStopSec=45
+LimitNOFILE=65536
 
 [Install]
 WantedBy=multi-user.target
@@ -167,7 +168,7 @@ def _service(installation: Installation, *, sandbox: bool) -> Iterator[str]:
     yield from ("Type=notify", "NotifyAccess=main", f"ExecStart={' '.join(map(_word, words))}")
     yield from ("ExecReload=/bin/kill -HUP $MAINPID", "Restart=always", "RestartSec=2")
     yield "RestartPreventExitStatus=2"
-    yield from ("WatchdogSec=60", "TimeoutStartSec=900", "TimeoutStopSec=45")
+    yield from ("WatchdogSec=60", "TimeoutStartSec=900", "TimeoutStopSec=45", "LimitNOFILE=65536")
 
 
 def _home(installation: Installation) -> Iterator[str]:

@@ -294,7 +294,8 @@ class ServerSection:
         default=512,
         metadata=means(
             values.whole_number(8, 100_000),
-            "The most connections at once; past that the one that waits longest without a request is closed.",
+            "The most connections at once; past that the one that waits longest without a request is closed. Half of "
+            "them may be streams and long polls. Fewer where the limit of open files is low: the log then says so.",
             project=REFUSED,
         ),
     )

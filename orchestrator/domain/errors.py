@@ -12,6 +12,7 @@ OrchestratorError                     exit
 │   └── Purged                         4   the bodies of its job were deleted
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
 │   └── KeyReused                      5   the key of a hand-over stands for other content
+├── ServerBusy                         6   every place for such a request is taken: asking again helps
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
 │   └── StoreOwned                     5   another process owns the store
@@ -104,6 +105,12 @@ class GuardRefused(OrchestratorError):
 
 class KeyReused(GuardRefused):
     """The key of this hand-over was used for another one."""
+
+
+class ServerBusy(OrchestratorError):
+    """The server has no place or no memory for this request now; the same request will be taken a little later."""
+
+    exit_code = 6
 
 
 class StoreError(OrchestratorError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from orchestrator.domain.batches_api import error_body
+from orchestrator.domain.errors import ServerBusy
 from orchestrator.http_api import problems
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.errors import OrchestratorError
 
+#: How soon it makes sense to ask again, in seconds, where a place was missing.
+RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
+
 
 def problem(status: int, document: Mapping[str, object]) -> Response:
     """*document* (see `problems.document`) as an answer."""
@@ -27,7 +32,10 @@ def problem(status: int, document: Mapping[str, object]) -> Response:
 
 def problem_response(exc: OrchestratorError) -> Response:
     """*exc* as an answer."""
-    return problem(*problems.problem_of(exc))
+    answer = problem(*problems.problem_of(exc))
+    if isinstance(exc, ServerBusy):
+        answer.headers.update(RETRY_SOON)
+    return answer
 
 
 def api_error_response(status: int, kind: str, message: str) -> Response:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+#: Connections that wait to be accepted.
+QUEUE: Final = 128
 #: How long requests that are being answered may take to end when the engine stops.
 GRACE_S: Final = 2
 
@@ -53,6 +55,7 @@ class _Server(uvicorn.Server):
                 loop="none",
                 lifespan="off",
                 ws="none",
+                backlog=patience.accepted,  # asyncio accepts so many in a turn, whether or not there is room
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -65,6 +68,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(QUEUE)
         self._ready()
 
     @contextmanager

@@ -14,13 +14,17 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.domain.hosts import is_loopback
 from orchestrator.http_api.guard.access import Access, digest_of
 from orchestrator.http_api.guard.bodies import BodyLimits
+from orchestrator.http_api.guard.files import Share, limit, share_of
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
 from orchestrator.http_api.guard.token import read_token
-from orchestrator.http_api.server import serve_on
+from orchestrator.http_api.server import QUEUE, serve_on
+from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +78,24 @@ async def serve_tcp(
     app: ASGIApp, at: Listening, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Serve *app* there until *stop*; see `server.serve_on`."""
-    guarded = Guard(app, access=at.access, limits=BodyLimits(upload_bytes=server.max_body))
+    share = _share(server.max_connections)
+    limits = BodyLimits(upload_bytes=server.max_body)
+    guarded = Guard(app, access=at.access, limits=limits, connections=share.connections)
+    patience = Patience(connections=share.connections, accepted=share.accepted)
     try:
-        await serve_on(at.listener, guarded, Patience(connections=server.max_connections), ready=ready, stop=stop)
+        await serve_on(at.listener, guarded, patience, ready=ready, stop=stop)
     finally:
         at.listener.close()
+
+
+def _share(wanted: int) -> Share:
+    """What the limit of open files leaves of *wanted* connections; where that is less, the log says so."""
+    open_files = limit()
+    share = share_of(open_files, wanted)
+    if share.connections < wanted:
+        hint = "raise the hard limit of open files (`ulimit -Hn`, LimitNOFILE= in a unit)"
+        log.warning("connections.lowered", wanted=wanted, taken=share.connections, open_files=open_files, hint=hint)
+    return share
 
 
 def _token(server: ServerSection, host: str) -> bytes | None:
@@ -103,7 +120,7 @@ def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(1024)
+        listener.listen(QUEUE)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()

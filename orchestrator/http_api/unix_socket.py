@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.guard.bodies import BodyLimits
+from orchestrator.http_api.guard.files import limit, share_of
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.server import serve_on
+from orchestrator.http_api.server import QUEUE, serve_on
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,9 +33,11 @@ async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], s
     cannot be made.
     """
     listener = listen(path)
+    share = share_of(limit(), Patience().connections)
     try:
-        guarded = Guard(app, access=None, limits=BodyLimits())
-        await serve_on(listener, guarded, Patience(), ready=ready, stop=stop)
+        guarded = Guard(app, access=None, limits=BodyLimits(), connections=share.connections)
+        patience = Patience(connections=share.connections, accepted=share.accepted)
+        await serve_on(listener, guarded, patience, ready=ready, stop=stop)
     finally:
         _unlisten(listener, path)
 
@@ -57,7 +60,7 @@ def listen(path: Path) -> socket.socket:
             os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
         path.chmod(0o600)
-        listener.listen()
+        listener.listen(QUEUE)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()

@@ -13,8 +13,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, cast
+
+from orchestrator.observability.floods import FLOODABLE, Floods
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -103,6 +106,21 @@ def configure_logging(*, level: str, fmt: Literal["auto", "console", "json"], st
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that a second `configure_logging` finds it and leaves the handlers of others alone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._floods = Floods(time.monotonic, is_flood=_is_flood)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*, unless its kind was written within the last minute; then it is counted."""
+        for each in self._floods.written(record):
+            super().emit(each)
+
+
+def _is_flood(record: logging.LogRecord) -> bool:
+    if record.name == OWN or record.name.startswith(f"{OWN}."):
+        return isinstance(record.msg, dict) and record.msg.get("event") in FLOODABLE
+    return True
 
 
 def _is_fit_to_print(record: logging.LogRecord) -> bool:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import resource
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import pytest
 from faces.client_world import SLOW, requests, settings, short_runtime_folder
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from faces.guard_world import guarded, head, said_to, statuses, to_the_end
 
 from orchestrator.daemon import running_engine
-from orchestrator.http_api.guard.access import Access
-from orchestrator.http_api.guard.bodies import BodyLimits
-from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.server import serve_on
 from orchestrator.http_api.tcp import listen
 
-#: As the real ones, only that a test need not wait.
-HASTY: Final = Patience(header_s=0.2, stall_s=0.3, connections=20)
-LIMITS: Final = BodyLimits(small_s=0.3, pace_s=0.3)
 UPLOAD: Final = "/api/v1/jobs"
 
 
@@ -36,77 +25,6 @@ UPLOAD: Final = "/api/v1/jobs"
 def _runtime() -> Iterator[None]:
     with short_runtime_folder():
         yield
-
-
-@asynccontextmanager
-async def guarded(patience: Patience = HASTY) -> AsyncIterator[tuple[int, list[str]]]:
-    """A small application behind the guard: its port, and what became of each request."""
-    seen: list[str] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    port = listener.getsockname()[1]
-    app = Guard(_small(seen), access=Access("127.0.0.1", port, allowed_hosts=(), token=None), limits=LIMITS)
-    ready, stop = asyncio.Event(), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve_on(listener, app, patience, ready=ready.set, stop=stop))
-        await ready.wait()
-        try:
-            yield port, seen
-        finally:
-            stop.set()
-
-
-def _small(seen: list[str]) -> Any:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/endless":
-            await StreamingResponse(_endless(seen))(scope, receive, send)
-            return
-        size = 0
-        try:
-            async for piece in Request(scope, receive).stream():
-                size += len(piece)
-        except ClientDisconnect:
-            seen.append("gone")
-            return
-        seen.append(f"read {size}")
-        await PlainTextResponse(f"read {size}")(scope, receive, send)
-
-    return app
-
-
-async def _endless(seen: list[str]) -> AsyncIterator[bytes]:
-    try:
-        while True:
-            yield b"x" * 65536
-            await asyncio.sleep(0)  # as every route does, which reads from the store
-    finally:
-        seen.append("ended")
-
-
-def head(target: str, *lines: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "host: localhost", *lines, "", ""]).encode("latin-1")
-
-
-async def to_the_end(reader: asyncio.StreamReader) -> bytes:
-    """What comes until the server lets go, in whichever way."""
-    got = bytearray()
-    async with asyncio.timeout(20):
-        try:
-            while piece := await reader.read(65536):
-                got += piece
-        except ConnectionResetError:
-            return bytes(got)
-    return bytes(got)
-
-
-async def said_to(port: int, sent: bytes) -> bytes:
-    """What comes for *sent* until the server lets go."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(sent)
-        return await to_the_end(reader)
-    finally:
-        writer.close()
 
 
 async def drip(port: int, sent: bytes, drops: bytes) -> bytes:
@@ -122,10 +40,6 @@ async def drip(port: int, sent: bytes, drops: bytes) -> bytes:
     answer = await ended
     writer.close()
     return answer
-
-
-def statuses(answers: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,10 @@ async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, 
     """The engine until this is cancelled; the error of a core task that fails rises out of here."""
     from orchestrator.cli.reloading import Reloader
     from orchestrator.daemon import running_engine
+    from orchestrator.http_api.guard.files import raise_limit
     from orchestrator.http_api.tcp import listen
 
+    raise_limit()
     systemd = notifier()
     tcp = listen(settings.server, is_chosen=settings.is_set("server.listen"))
     async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:

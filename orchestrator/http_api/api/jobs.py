@@ -103,6 +103,7 @@ async def check(request: Request, services: The, options: Annotated[Options, Que
     "/jobs/{ref}", response_model=shapes.Job, responses={304: {"description": "It did not change."}, **refusals(404)}
 )
 async def job(
+    request: Request,
     services: The,
     ref: Ref,
     wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
@@ -113,7 +114,7 @@ async def job(
     found = await services.glances.at(ref)
     had = {found.tag} if if_none_match is None else tags_in(if_none_match)
     if longest and found.tag in had:
-        found = await changed(services, found.public_id, had, longest)
+        found = await changed(request, services, found.public_id, had, longest)
     headers = {"etag": found.tag}
     if if_none_match is not None and found.tag in had:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

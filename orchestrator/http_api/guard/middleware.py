@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, UsageError
+from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
 from orchestrator.http_api import problems
-from orchestrator.http_api.answers import api_error_response, problem, problem_response, speaks_as_the_api
+from orchestrator.http_api.answers import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
 from orchestrator.http_api.caller import note_base_url
 from orchestrator.http_api.guard.access import Access, Headers, Refusal
 from orchestrator.http_api.guard.bodies import Body, BodyLimits
+from orchestrator.http_api.guard.places import Places
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _MAX_HEADERS: Final = 100
 _MAX_HEAD_BYTES: Final = 64 * 1024
 #: On every answer that does not say otherwise; pages bring their own policy.
@@ -34,16 +36,21 @@ _TYPES: Final = {
     HTTPStatus.FORBIDDEN: "permission_error",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
     HTTPStatus.REQUEST_TIMEOUT: "timeout_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
 }
 
 
 class Guard:
-    """Lets a request through to *app*, or answers it. access: None where the connection is proof enough (a socket)."""
+    """Lets a request through to *app*, or answers it. access: None where the connection is proof enough (a socket).
 
-    def __init__(self, app: ASGIApp, *, access: Access | None, limits: BodyLimits) -> None:
+    connections: how many of them the listener takes; requests that last get a part of them.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access | None, limits: BodyLimits, connections: int = 512) -> None:
         self._app = app
         self._access = access
         self._limits = limits
+        self._places = Places(connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,8 +63,9 @@ class Guard:
             await early(scope, body.receive, answer.send)
             return
         try:
-            await self._app(scope, body.receive, answer.send)
-        except (BodyTooSlow, BodyTooLarge) as exc:
+            with self._places.taken(scope):
+                await self._app(scope, body.receive, answer.send)
+        except (BodyTooSlow, BodyTooLarge, ServerBusy) as exc:
             if answer.has_begun:
                 raise
             await _shaped(scope, exc)(scope, body.receive, answer.send)
@@ -106,10 +114,14 @@ def _wrong_framing(scope: Scope, headers: Headers) -> Response | None:
     if len(names) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MAX_HEAD_BYTES:
         told = "there are too many headers, or they are too long"
         return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", told)
+    if b"transfer-encoding" in names and scope["http_version"] == "1.0":
+        return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "HTTP/1.0 has no Transfer-Encoding")
     if b"transfer-encoding" in names and b"content-length" in names:
         return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "Content-Length and Transfer-Encoding exclude each other")
-    if not scope["raw_path"].startswith(b"/"):
+    if not scope["raw_path"].startswith(b"/") or b"#" in scope["raw_path"] + scope["query_string"]:
         return _plain(HTTPStatus.BAD_REQUEST, "bad-target", "the target must be a path")
+    if scope["http_version"] not in _VERSIONS:
+        return _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad-version", "only HTTP/1.1 and HTTP/1.0 are spoken")
     return None
 
 
@@ -142,11 +154,14 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
     return answer
 
 
-def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge) -> Response:
+def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
     if not speaks_as_the_api(scope):
         return problem_response(exc)
     status, _ = problems.problem_of(exc)
-    return _api_error(HTTPStatus(status), exc.message)
+    answer = _api_error(HTTPStatus(status), exc.message)
+    if isinstance(exc, ServerBusy):
+        answer.headers.update(RETRY_SOON)
+    return answer
 
 
 def _api_error(status: HTTPStatus, message: str) -> Response:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from orchestrator.http_api.guard.strict import StrictBuffer
+
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
     b"content-type: application/problem+json\r\ncontent-length: 97\r\n\r\n"
@@ -28,12 +30,14 @@ _MALFORMED: Final = (
 class Patience:
     """header_s: for a whole header, from the connection or from the first byte of a later request.
 
-    stall_s: for a client that takes nothing of its answer. connections: how many may be open at once.
+    stall_s: for a client that takes nothing of its answer. connections: how many may be open at once. accepted: how
+    many are taken in one turn of the event loop.
     """
 
     header_s: float = 5.0
     stall_s: float = 30.0
     connections: int = 512
+    accepted: int = 16
 
 
 class GuardedProtocol(H11Protocol):
@@ -41,6 +45,7 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(self, patience: Patience, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed through
         super().__init__(**kwargs)
+        self.conn._receive_buffer = StrictBuffer()  # noqa: SLF001 - there is no other way to tell h11
         self._patience = patience
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -100,6 +105,10 @@ class GuardedProtocol(H11Protocol):
             self.transport.close()
         else:
             self.transport.abort()
+
+    def _should_upgrade(self) -> bool:
+        """No other protocol is spoken, and an offer of one is not answered (RFC 9110, 7.8); uvicorn would log each."""
+        return False
 
     def _await_header(self) -> None:
         self._header_timer = self.loop.call_later(self._patience.header_s, self._no_header)

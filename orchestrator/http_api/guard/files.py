@@ -1,0 +1,57 @@
+"""How many files this process may have open, and which share of them a listener's connections get.
+
+The store, the API and files that are read or written keep theirs: a flood of connections leaves them alone.
+"""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Final
+
+#: More than this serves nobody here, and a limit of a billion, as containers have it, makes other programs slow.
+_ENOUGH: Final = 65_536
+#: For SQLite, calls of the API, webhooks, and files.
+_RESERVED: Final = 192
+#: There is the socket, and there may be a port.
+_LISTENERS: Final = 2
+_ACCEPTED_AT_ONCE: Final = 16
+#: For so many turns of the loop a connection that was accepted is not counted yet, or one let go is not closed.
+_TURNS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one listener may take. connections: open at once. accepted: taken in one turn of the event loop."""
+
+    connections: int
+    accepted: int
+
+
+def raise_limit() -> int:
+    """Raise this process's soft limit of open files as far as the hard one lets it; returns what holds now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # a system with a lower limit of its own: what is there must do
+            return soft
+        return wanted
+    return soft
+
+
+def limit() -> int:
+    """How many files this process may have open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _ENOUGH if soft == resource.RLIM_INFINITY else soft
+
+
+def share_of(open_files: int, wanted: int) -> Share:
+    """What one listener may take where *open_files* may be open, if it would like *wanted* connections.
+
+    Even while a flood comes in, all listeners together leave the reserve alone.
+    """
+    free = (open_files - min(_RESERVED, open_files // 2)) // _LISTENERS
+    accepted = max(1, min(_ACCEPTED_AT_ONCE, free // (2 * _TURNS)))
+    return Share(connections=max(1, min(wanted, free - _TURNS * accepted)), accepted=accepted)
