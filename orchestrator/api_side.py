@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import Settings
-from orchestrator.domain.errors import StoreError, UsageError
+from orchestrator.config.network import client_options
+from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
 from orchestrator.ports.meter import Meter
 from orchestrator.ports.provider import Provider
 
 if TYPE_CHECKING:
     import httpx2
 
+    from orchestrator.provider.address import ApiAddress
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
 
@@ -40,6 +42,7 @@ async def provider_of(
         stack.callback(sandbox.close)
     chosen = ProviderSettings(
         base_url=settings.api.base_url if sandbox is None else "https://sandbox.invalid",
+        plain_http_hosts=settings.api.plain_http_hosts,
         api_version=settings.api.version,
         timeout=settings.api.timeout,
         max_uploads=settings.limits.max_uploads,
@@ -54,6 +57,27 @@ async def provider_of(
     )
     stack.push_async_callback(provider.aclose)
     return provider
+
+
+def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress:
+    """Where the real API is, by the settings and the environment. Raises UsageError if no key may be sent there.
+
+    with_profile: also by the SDK's profile, where that is what holds the key; then the SDK is loaded (1.2 s).
+    """
+    from orchestrator.provider.address import find_address
+    from orchestrator.provider.credentials import find
+
+    found = None
+    if with_profile and settings.api.key_file is None:
+        with suppress(NeedsPerson):  # that there is no key is told when one is needed
+            found = find(os.environ)
+    hosts = settings.api.plain_http_hosts
+    return find_address(settings.api.base_url, os.environ, plain_http_hosts=hosts, credentials=found)
+
+
+def check_network(settings: Settings) -> None:
+    """Raise UsageError for an address, a proxy or certificates that the API cannot be asked with: at the start."""
+    client_options(api_address(settings).url, os.environ)
 
 
 def credentials_for(settings: Settings) -> Credentials | None:

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from orchestrator.api_side import provider_of, sandbox_of
+from orchestrator.api_side import check_network, provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
+from orchestrator.config.network import check_exporter
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, out_of_memory
 from orchestrator.domain.ids import JobId
@@ -135,10 +136,12 @@ async def running_engine(
 ) -> AsyncIterator[Engine]:
     """Own the store, recover, and run every stage and the socket until the block ends.
 
-    tcp: where it listens beside the socket. Raises StoreOwned if another process owns the store. A core task that
-    fails ends the block, and its error rises.
+    tcp: where it listens beside the socket. Raises StoreOwned if another process owns the store, UsageError where the
+    API cannot be asked with what the environment says. A core task that fails ends the block, and its error rises.
     """
     chosen = Surroundings() if around is None else around
+    if not sandbox and chosen.transport is None:
+        check_network(settings)
     async with AsyncExitStack() as stack:
         courier = courier_for(settings.webhooks)
         engine, context = await _open(stack, settings, chosen, sandbox=sandbox, courier=courier)
@@ -173,6 +176,8 @@ async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[E
 async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[Provider]:
     """The API alone, without the store (`doctor`, `batches ls`). The sandbox is then an empty one of its own."""
     async with AsyncExitStack() as stack:
+        if not sandbox:
+            check_network(settings)
         local = sandbox_of(settings, keeps=False) if sandbox else None
         yield await provider_of(stack, settings, None, sandbox=local, meter=Meters())
 
@@ -243,7 +248,8 @@ async def _meter(stack: AsyncExitStack, settings: Settings, store: Store, meters
         return meters
     from orchestrator.observability.telemetry import open_tracing
 
-    tracing = open_tracing(meters, lineage=(await store.read(lambda reads: reads.meta())).lineage)
+    lineage = (await store.read(lambda reads: reads.meta())).lineage
+    tracing = open_tracing(meters, lineage=lineage, ask_no_proxy=check_exporter(os.environ))
     stack.push_async_callback(tracing.aclose)
     return tracing
 

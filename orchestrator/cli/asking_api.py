@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from orchestrator.api_side import api_address
+from orchestrator.cli.out import say
+from orchestrator.cli.words import coloured
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
 
 if TYPE_CHECKING:
+    from orchestrator.cli.options import Ask
+    from orchestrator.config import Settings
     from orchestrator.ports.provider import Provider
 
 
@@ -46,6 +51,20 @@ def without_a_job(remedy: str) -> str:
     for ending in (", then resume the job", "; then resume the job"):
         remedy = remedy.removesuffix(ending)
     return remedy
+
+
+def say_address(ask: Ask, settings: Settings, *, sandbox: bool) -> str | None:
+    """Tell, before anything is sent, where keys and prompts go if that is not the API's own address; gives it for JSON.
+
+    Raises UsageError for an address that they may not be sent to.
+    """
+    if sandbox or ask.server is not None:
+        return None
+    address = api_address(settings, with_profile=True)
+    if address.is_usual:
+        return None
+    say(ask, coloured(address.words, "red") if address.is_readable else address.words)
+    return address.url
 
 
 async def with_a_key(provider: Provider) -> None:

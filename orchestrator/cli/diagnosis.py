@@ -18,6 +18,7 @@ from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplic
 if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.answers import Meta
+    from orchestrator.provider.address import ApiAddress
     from orchestrator.store.checkup import StoreFacts
 
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
@@ -40,7 +41,7 @@ async def api_findings(settings: Settings, *, sandbox: bool) -> list[Finding]:
 
 
 async def _ask_api(settings: Settings) -> list[Finding]:
-    """The credentials; with them one page of the list, and what its Date says of our clock."""
+    """The way there, the credentials; with them one page of the list, and what its Date says of our clock."""
     from orchestrator.daemon import open_provider
     from orchestrator.provider.client import AnthropicProvider
 
@@ -49,10 +50,12 @@ async def _ask_api(settings: Settings) -> list[Finding]:
         async with open_provider(settings, sandbox=False) as provider:
             if isinstance(provider, AnthropicProvider):
                 found.append(Finding(check="credentials", verdict=OK, fact=(await provider.warm()).describe()))
+                found += _address(provider.address)
             page = await provider.page(after_id=None, limit=1)
             ours = datetime.now(UTC)
     except OrchestratorError as exc:
-        return [_unusable(exc), Finding(check="api", verdict=WARN, fact="not asked, because there is no usable key")]
+        why = "there is no usable key" if isinstance(exc, NeedsPerson) else "there is no usable way to it"
+        return [_unusable(exc), Finding(check="api", verdict=WARN, fact=f"not asked, because {why}")]
     except ProviderError as exc:
         return [*found, _refused(exc)]
     meta = page.meta
@@ -61,12 +64,24 @@ async def _ask_api(settings: Settings) -> list[Finding]:
     return [*found, _clock(meta, ours)]
 
 
+def _address(address: ApiAddress | None) -> Iterator[Finding]:
+    """Where keys and prompts go, if that is not the API's own address."""
+    if address is None or address.is_usual:
+        return
+    if not address.is_readable:
+        yield Finding(check="address", verdict=OK, fact=address.words)
+        return
+    remedy = "give the gateway TLS, or be sure of everybody in the network between"
+    yield Finding(check="address", verdict=WARN, fact=address.words, remedy=remedy)
+
+
 def _unusable(exc: OrchestratorError) -> Finding:
-    """Credentials, or the address they are for, that cannot be used."""
-    code = 3 if isinstance(exc, NeedsPerson) else 2
+    """Credentials, or the way to the API, that cannot be used."""
     fact = exc.message if exc.cause is None else f"{exc.message}: {exc.cause}"
-    remedy = f"{without_a_job(str(exc.hint))}; without a key, try --sandbox" if code == 3 else exc.hint
-    return Finding(check="credentials", verdict=FAIL, fact=fact, remedy=remedy, exit_code=code)
+    if not isinstance(exc, NeedsPerson):
+        return Finding(check="network", verdict=FAIL, fact=fact, remedy=exc.hint, exit_code=2)
+    remedy = f"{without_a_job(str(exc.hint))}; without a key, try --sandbox"
+    return Finding(check="credentials", verdict=FAIL, fact=fact, remedy=remedy, exit_code=3)
 
 
 def _refused(exc: ProviderError) -> Finding:

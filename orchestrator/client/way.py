@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
 from orchestrator.http_api import problems
 from orchestrator.ports.commands import TakenIn
@@ -131,13 +133,15 @@ class ServerWay:
         """See `Way`."""
         import httpx2
 
-        return httpx2.AsyncClient(timeout=httpx2.Timeout(COMMAND_S, connect=KNOCK_S), **self._how())
+        with making_a_client():
+            return httpx2.AsyncClient(timeout=httpx2.Timeout(COMMAND_S, connect=KNOCK_S), **self._how())
 
     def looking_client(self) -> httpx2.Client:
         """A client for threads, that only looks."""
         import httpx2
 
-        return httpx2.Client(timeout=httpx2.Timeout(_LOOK_S, connect=KNOCK_S), **self._how())
+        with making_a_client():
+            return httpx2.Client(timeout=httpx2.Timeout(_LOOK_S, connect=KNOCK_S), **self._how())
 
     def silent(self, cause: str) -> OrchestratorError:
         """See `Way`."""
@@ -192,12 +196,12 @@ class ServerWay:
         return NeedsPerson(f"the server at {self.server.url} does not let us in", cause=cause, hint=hint)
 
     def _how(self) -> dict[str, Any]:
-        """trust_env: a proxy of the environment is for addresses far away, not for this machine."""
+        """A proxy of the environment is for addresses far away. Raises UsageError for one that cannot be used."""
         url = self.server.url
         return {
             "base_url": f"{url}{_PREFIX}",
             "headers": self.server.headers,
-            "trust_env": url.startswith("https:"),
+            **client_options(url, os.environ),
             "follow_redirects": False,
         }
 

@@ -88,6 +88,16 @@ class ApiSection:
             project=REFUSED,
         ),
     )
+    plain_http_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=means(
+            values.hosts(),
+            "Hosts that the address of the API may name with http://: a gateway in your own private network.\n"
+            "The key, the prompts and the answers travel there in clear text, for everybody on the way to read.",
+            example='["litellm", "10.1.2.3"]',
+            project=REFUSED,
+        ),
+    )
     timeout: timedelta = field(
         default=timedelta(minutes=10),
         metadata=means(

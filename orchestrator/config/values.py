@@ -22,6 +22,8 @@ _DURATION: Final = re.compile(
 _SIZE: Final = re.compile(r"([0-9]+) ?([kmg]?b|[kmg]ib)", re.ASCII | re.IGNORECASE)
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.ASCII | re.IGNORECASE)
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", re.ASCII)
+#: A name, an IPv4 address, or an IPv6 address with or without brackets.
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*)|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _BYTES_IN: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 #: Longer waits are slips of the pen, and far longer ones overflow the clock arithmetic of asyncio.
@@ -223,6 +225,19 @@ def texts(expected: str) -> Kind:
         return msgspec.convert(value, tuple[Annotated[str, msgspec.Meta(min_length=1)], ...])
 
     return Kind(expected=expected, read=read)
+
+
+def hosts() -> Kind:
+    """A list of host names and addresses, without scheme, port or path."""
+    inner = texts('a list of hosts, without http:// and port, such as ["gateway", "10.1.2.3"]')
+
+    def read(value: object, source: Source) -> object:
+        found = inner.read(value, source)
+        if not isinstance(found, tuple) or not all(_HOST.fullmatch(host) for host in found):
+            raise ValueError(value)
+        return found
+
+    return Kind(expected=inner.expected, read=read)
 
 
 def address() -> Kind:

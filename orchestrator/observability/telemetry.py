@@ -160,16 +160,20 @@ class Tracing:
         return set_span_in_context(NonRecordingSpan(parent))
 
 
-def open_tracing(inner: Meter, *, lineage: str) -> Tracing:
-    """Traces over OTLP/HTTP. Raises UsageError if the extra is not installed."""
+def open_tracing(inner: Meter, *, lineage: str, ask_no_proxy: bool = False) -> Tracing:
+    """Traces over OTLP/HTTP; ask_no_proxy: the collector is on this machine. Raises UsageError without the extra."""
     try:
+        import requests  # the exporter's own
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         hint = "pip install 'batch-orchestrator[otel]', or leave [telemetry] otel out"
         raise UsageError("[telemetry] otel needs packages that are not installed", hint=hint) from None
     # The library's ten seconds are long for a command that ends; a variable that says otherwise is obeyed.
     seconds = None if any(name in os.environ for name in _TIMEOUTS) else _EXPORT_S
-    return Tracing(inner, OTLPSpanExporter(timeout=seconds), lineage=lineage)
+    session = requests.Session() if ask_no_proxy else None
+    if session is not None:
+        session.trust_env = False  # else HTTP_PROXY gets what is for localhost
+    return Tracing(inner, OTLPSpanExporter(timeout=seconds, session=session), lineage=lineage)
 
 
 def _resource(environ: Mapping[str, str] | None = None) -> dict[str, str]:

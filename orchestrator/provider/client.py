@@ -21,6 +21,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.submission import classify
 from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
+from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.credentials import Credentials
 from orchestrator.provider.deadline import Deadline
@@ -80,10 +81,15 @@ class AnthropicProvider:
     async def warm(self) -> Credentials:
         """Load the SDK beside the event loop and find the credentials; sends nothing.
 
-        Returns what was found (for `doctor`). Raises NeedsPerson without usable credentials, UsageError for a base URL
-        or headers that cannot be used: so a person is told before any work begins.
+        Returns what was found (for `doctor`). Raises NeedsPerson without usable credentials, UsageError for a base URL,
+        headers, a proxy or certificates that cannot be used: so a person is told before any work begins.
         """
         return (await self._clients()).credentials
+
+    @property
+    def address(self) -> ApiAddress | None:
+        """Where the API is, once a call or `warm` has looked; None before, and where there is a transport."""
+        return None if self._opened is None else self._opened.address
 
     async def _clients(self) -> Clients:
         if self._opened is None:

@@ -6,13 +6,16 @@ import asyncio
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson
 from orchestrator.observability.heavy import loading
 from orchestrator.provider import credentials as keys
+from orchestrator.provider.address import ApiAddress, find_address
 from orchestrator.provider.credentials import Credentials
 from orchestrator.provider.quiet import silence_libraries
 from orchestrator.provider.settings import ProviderSettings
@@ -29,6 +32,7 @@ class Clients:
     creates: AsyncAnthropic
     reads: AsyncAnthropic
     credentials: Credentials
+    address: ApiAddress | None = None  #: None: there is a transport in place of the network
 
     async def aclose(self) -> None:
         """Close both with their connections; the credentials' own connection closes with *reads*."""
@@ -55,45 +59,45 @@ def open_clients(
     """Clients that never retry and never follow a redirect. Opens no connection.
 
     *transport*: in place of the network, for both. *credentials*: None looks them up in the environment.
-    Raises NeedsPerson without usable credentials, UsageError for a base URL or headers that cannot be used.
+    Raises NeedsPerson without usable credentials, UsageError for a base URL, headers, a proxy or certificates that
+    cannot be used.
     """
     import anthropic
 
     found = keys.find(os.environ) if credentials is None else credentials
     keys.custom_headers(os.environ)
+    address = None if transport is not None else address_of(settings, found)
+    how = {} if address is None else client_options(address.url, os.environ)
     try:
         reads = anthropic.AsyncAnthropic(
             api_key=None if found.api_key is None else found.api_key.reveal(),
             auth_token=None if found.auth_token is None else found.auth_token.reveal(),
-            base_url=_base_url(settings, checked=transport is None),
+            base_url=settings.base_url if address is None else address.url,
             max_retries=0,
             default_headers=None if settings.api_version is None else {"anthropic-version": settings.api_version},
-            http_client=_http_client(settings, transport, keep_alive=True),
+            http_client=_http_client(settings, transport, how, keep_alive=True),
         )
     except anthropic.AnthropicError as exc:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
     else:
-        if transport is None:
-            keys.checked_base_url(str(reads.base_url), "the base URL of the profile")
-        creates = reads.with_options(http_client=_http_client(settings, transport, keep_alive=False), max_retries=0)
-        return Clients(creates=creates, reads=reads, credentials=found)
+        creates = reads.with_options(
+            http_client=_http_client(settings, transport, how, keep_alive=False), max_retries=0
+        )
+        return Clients(creates=creates, reads=reads, credentials=found, address=address)
     raise problem
 
 
-def _base_url(settings: ProviderSettings, *, checked: bool) -> str | None:
-    """The base URL that is asked for, or None for the SDK's own (or a profile's)."""
-    if settings.base_url is not None:
-        return keys.checked_base_url(settings.base_url, "[api] base_url") if checked else settings.base_url
-    named = os.environ.get(keys.BASE_URL)
-    if named is None or named == "":
-        return None
-    return keys.checked_base_url(named, keys.BASE_URL) if checked else named
+def address_of(settings: ProviderSettings, credentials: Credentials | None = None) -> ApiAddress:
+    """Where the API is for *settings*; without *credentials* as far as it is known before they are looked up."""
+    return find_address(
+        settings.base_url, os.environ, plain_http_hosts=settings.plain_http_hosts, credentials=credentials
+    )
 
 
 def _http_client(
-    settings: ProviderSettings, transport: httpx2.AsyncBaseTransport | None, *, keep_alive: bool
+    settings: ProviderSettings, transport: httpx2.AsyncBaseTransport | None, how: Mapping[str, Any], *, keep_alive: bool
 ) -> httpx2.AsyncClient:
-    """An httpx2 client as the SDK makes it (TCP keep-alive, proxies from the environment), but without redirects."""
+    """An httpx2 client as the SDK makes it (TCP keep-alive), but without redirects. how: proxies and certificates."""
     import anthropic
     import httpx2
 
@@ -101,4 +105,5 @@ def _http_client(
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=8 if keep_alive else 0)
     if transport is not None:
         return httpx2.AsyncClient(transport=transport, timeout=timeout, limits=limits, follow_redirects=False)
-    return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False)
+    with making_a_client():
+        return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)

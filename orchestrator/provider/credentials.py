@@ -9,7 +9,7 @@ own key may come in `ANTHROPIC_CUSTOM_HEADERS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -29,6 +29,7 @@ PROFILE: Final = "ANTHROPIC_PROFILE"
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_ADDRESS_HINT: Final = "use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]"
 _AUTH_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 
 
@@ -56,10 +57,12 @@ class Secret:
 class Credentials:
     """What the API is asked with. Both values None: the SDK finds them by itself, at *source*.
 
-    source: where they were found, in words for a person; never the value.
+    source: where they were found, in words for a person; never the value. base_url: the API's address, if they came
+    with one (a profile).
     """
 
     source: str
+    base_url: str | None = None
     api_key: Secret | None = None
     auth_token: Secret | None = None
 
@@ -108,7 +111,7 @@ def find(environ: Mapping[str, str]) -> Credentials:
         return Credentials(source=f"the environment variable {AUTH_TOKEN}", auth_token=token)
     if not _AUTH_HEADERS.isdisjoint(custom):
         return Credentials(source=f"the environment variable {CUSTOM_HEADERS}")
-    return Credentials(source=_discovered_source(environ))
+    return _discovered(environ)
 
 
 def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
@@ -153,8 +156,8 @@ def _checked(raw: str, source: str, remedy: str) -> Secret:
     return Secret(value)
 
 
-def _discovered_source(environ: Mapping[str, str]) -> str:
-    """Where the SDK's own chain finds credentials (it reads the process's environment and the profile files)."""
+def _discovered(environ: Mapping[str, str]) -> Credentials:
+    """What the SDK's own chain finds (it reads the process's environment and the profile files)."""
     from anthropic import AnthropicError
     from anthropic.lib.credentials import WorkloadIdentityCredentials, default_credentials
 
@@ -164,9 +167,10 @@ def _discovered_source(environ: Mapping[str, str]) -> str:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
     else:
         if result is not None:
+            source = f"the profile in {PROFILE}" if environ.get(PROFILE, "") != "" else "the active profile"
             if isinstance(result.provider, WorkloadIdentityCredentials):
-                return "workload identity federation (ANTHROPIC_FEDERATION_RULE_ID)"
-            return f"the profile in {PROFILE}" if environ.get(PROFILE, "") != "" else "the active profile"
+                source = "workload identity federation (ANTHROPIC_FEDERATION_RULE_ID)"
+            return Credentials(source=source, base_url=result.base_url)
         problem = NeedsPerson("no API key found", cause=_looked_at(environ), hint=REMEDIES[CREDENTIALS])
     raise problem
 
@@ -176,31 +180,34 @@ def _looked_at(environ: Mapping[str, str]) -> str:
     return f"{', '.join(states)}, and there is no profile or federation that the SDK can use"
 
 
-def checked_base_url(url: str, source: str) -> str:
-    """*url*, if a key may be sent there: https, or http to this machine.
+def checked_base_url(url: str, source: str, plain_http_hosts: Iterable[str] = ()) -> str:
+    """*url*, if a key may be sent there: https, or http to this machine or to one of *plain_http_hosts*.
 
     *source*: the variable or setting that names it, for the message. Raises UsageError; the message never shows the
     URL, which may hold a password.
     """
     try:
         parts = urlsplit(url.strip())
-        complaint = _complaint(parts)
+        complaint, hint = _complaint(parts, plain_http_hosts)
     except ValueError:
-        complaint = "it is not a URL"
+        complaint, hint = "it is not a URL", _ADDRESS_HINT
     if complaint is not None:
-        raise UsageError(
-            f"{source} cannot be used",
-            cause=complaint,
-            hint="use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]",
-        )
+        raise UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
     return url.strip()
 
 
-def _complaint(parts: SplitResult) -> str | None:
+def _complaint(parts: SplitResult, plain_http_hosts: Iterable[str]) -> tuple[str | None, str]:
+    """What is wrong with the address, and the remedy."""
     if parts.username is not None or parts.password is not None:
-        return "it has a user name or password in it"
+        return "it has a user name or password in it", _ADDRESS_HINT
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "it is not an http or https URL with a host"
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        return "over plain http the key could be read on the way"
-    return None
+        return "it is not an http or https URL with a host", _ADDRESS_HINT
+    if parts.scheme == "https" or is_loopback(parts.hostname) or _names(plain_http_hosts, parts.hostname):
+        return None, _ADDRESS_HINT
+    hint = f"{_ADDRESS_HINT}. For a gateway in your own private network name its host in [api] plain_http_hosts"
+    return "over plain http the key could be read on the way", hint
+
+
+def _names(hosts: Iterable[str], host: str) -> bool:
+    """True if *host* is one of them, in any case and with or without the dot of a whole name."""
+    return host.lower().rstrip(".") in {each.lower().rstrip(".").strip("[]") for each in hosts}

@@ -10,13 +10,15 @@ from datetime import timedelta
 class ProviderSettings:
     """Where the API is and how long to wait for it.
 
-    base_url: None means `ANTHROPIC_BASE_URL`, else the SDK's own. api_version: the `anthropic-version` of reads; None
+    base_url: None means `ANTHROPIC_BASE_URL`, else the SDK's own. plain_http_hosts: where the key may go without TLS,
+    beside this machine. api_version: the `anthropic-version` of reads; None
     means the SDK's own (a create has its own in its Headers). timeout: how long a create may stand still, and how long
     256 KiB of results may take. read_timeout: the whole of one try of any other call; never more than *timeout*.
     max_uploads and max_downloads: how many creates and downloads run at once.
     """
 
     base_url: str | None = None
+    plain_http_hosts: tuple[str, ...] = ()
     api_version: str | None = None
     timeout: timedelta = timedelta(minutes=10)
     read_timeout: timedelta = timedelta(seconds=30)

@@ -38,6 +38,7 @@ def test_the_list_of_what_a_folder_may_not_say() -> None:
     """H1: written out, so that a setting which joins or leaves it is seen."""
     assert [key.name for key in KEYS.values() if key.meaning.project is REFUSED] == [
         "api.base_url",
+        "api.plain_http_hosts",
         "api.key_file",
         "database.keep_bodies",
         "server.listen",

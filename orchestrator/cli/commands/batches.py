@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import for_a_person, with_a_key
+from orchestrator.cli.asking_api import for_a_person, say_address, with_a_key
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.batches_text import batch_lines, remote_table
 from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
@@ -105,13 +105,14 @@ def _there(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
 def _here(ask: Ask, limit: int) -> dict[str, Any]:
     """The newest batches at the API as views, what is in doubt, and whether there are more."""
     settings = ask.settings()
+    api = say_address(ask, settings, sandbox=ask.sandbox)
     with for_a_person():
         found = drive(lambda: _listed(settings, limit + 1, sandbox=ask.sandbox))
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
     rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
     doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
-    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "sandbox": ask.sandbox}
+    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": ask.sandbox}
 
 
 async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[RemoteBatch]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
+from orchestrator.cli.asking_api import say_address
 from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.handing_in import (
@@ -51,13 +52,15 @@ def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], m
     from orchestrator.http_api.planning import plan_of
 
     settings = ask.settings()
+    api = say_address(ask, settings, sandbox=ask.sandbox)
     chosen = Input(path=path, api_version=api_version, beta=beta)
     most, is_exact = _max_requests(settings)
     caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
     plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), read_only)
     name = STDIN_NAME if path == STDIN else path
     if ask.as_json:
-        show_json(check_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox))
+        view = check_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox)
+        show_json({**view, "api": api})
     else:
         show_banner(ask, sandbox=ask.sandbox)
         _show(name, plan, most, is_exact=is_exact)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
+from orchestrator.cli.asking_api import say_address
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.attending import Patience, attend
 from orchestrator.cli.errors import Stopped
@@ -132,6 +133,7 @@ def _run(ask: Ask, chosen: Input, output: str | None, patience: Patience) -> int
     place = _output(ask, chosen, output)
     show_log(ask, settings)
     say_banner(ask, sandbox=is_sandbox(ask))
+    api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=ask.sandbox)
     _say_reading(ask, chosen.path)
     running = _Running(ask, settings, patience, place)
 
@@ -140,7 +142,7 @@ def _run(ask: Ask, chosen: Input, output: str | None, patience: Patience) -> int
         part(ask, stopped, same_line(ask) if running.resume_line and is_repeatable else running.resume_line)
 
     status = drive(lambda: running.run_input(chosen), words_at_the_end)
-    return _finish(ask, status, place)
+    return _finish(ask, status, place, api)
 
 
 @click.command("resume", cls=TeachingCommand, examples=RESUME_EXAMPLES)
@@ -166,10 +168,11 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
     if detach or (output is None and engine_runs(ask, settings)):
         return _unpause(ask, settings, found)
     show_log(ask, settings)
+    api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=sandbox)
     running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), output)
     again = resume_line(ask, found.public_id, output, sandbox=sandbox)
     status = drive(lambda: running.resume_job(found), lambda stopped: part(ask, stopped, again))
-    return _finish(ask, status, output)
+    return _finish(ask, status, output, api)
 
 
 def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta, *, refused: Sequence[str]) -> int:
@@ -267,10 +270,10 @@ def _say_reading(ask: Ask, path: str) -> None:
         say(ask, f"reading {words.plain(path)}, {words.size(file.stat().st_size)} ...")
 
 
-def _finish(ask: Ask, status: JobStatus, output: str | None) -> int:
+def _finish(ask: Ask, status: JobStatus, output: str | None, api: str | None) -> int:
     say_end(ask, status, output)
     if ask.as_json:
-        show_json({**job_view(status), "output": output})
+        show_json({**job_view(status), "output": output, "api": api})
     return look.exit_code_of(status)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import click
 
+from orchestrator.cli.asking_api import say_address
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import TeachingCommand
@@ -51,15 +52,16 @@ def serve(ask: Ask, listen: str | None, token_file: str | None, *, opens: bool) 
     settings = load()
     _log_as(ask, settings)
     say_banner(ask, sandbox=ask.sandbox)
+    api = say_address(ask, settings, sandbox=ask.sandbox)
     try:
-        drive(lambda: _serve(ask, settings, load, opens=opens))
+        drive(lambda: _serve(ask, settings, load, api=api, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
         say(ask, "the engine has stopped; everything is stored")
 
 
-async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, opens: bool) -> None:
+async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, api: str | None, opens: bool) -> None:
     """The engine until this is cancelled; the error of a core task that fails rises out of here."""
     from orchestrator.cli.reloading import Reloader
     from orchestrator.daemon import running_engine
@@ -80,7 +82,7 @@ async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, 
         if url is not None:
             say(ask, f"dashboard and API: {url}")
         if ask.as_json:
-            show_json({"database": str(engine.path), "url": url, "sandbox": ask.sandbox})
+            show_json({"database": str(engine.path), "url": url, "api": api, "sandbox": ask.sandbox})
         systemd.tell(READY)
         if opens and url is not None:
             await asyncio.to_thread(_open, url)

@@ -1,0 +1,63 @@
+"""Where the API is: the address that keys and prompts go to, who says so, and what a person should know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from orchestrator.domain.hosts import is_loopback
+from orchestrator.provider.credentials import BASE_URL, Credentials, checked_base_url
+
+#: Where the SDK asks when nobody says otherwise. Source: SDK 2.12, `anthropic/_client.py`; a test compares the two.
+SDK_BASE_URL: Final = "https://api.anthropic.com"
+SETTING: Final = "[api] base_url"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiAddress:
+    """An address that the key may be sent to. source: the setting or variable that names it, or the SDK."""
+
+    url: str
+    source: str
+
+    @property
+    def is_usual(self) -> bool:
+        """True for the API's own, which nobody needs to be told of."""
+        return self.url.rstrip("/") == SDK_BASE_URL
+
+    @property
+    def is_readable(self) -> bool:
+        """True where everybody on the way can read the key and the prompts."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(str(parts.hostname))
+
+    @property
+    def words(self) -> str:
+        """`the API is at URL (who says so)`, with a warning where what goes there can be read."""
+        warning = "; over plain http: the key, the prompts and the answers can be read on the way"
+        return f"the API is at {self.url} ({self.source}){warning if self.is_readable else ''}"
+
+
+def find_address(
+    base_url: str | None,
+    environ: Mapping[str, str],
+    *,
+    plain_http_hosts: tuple[str, ...] = (),
+    credentials: Credentials | None = None,
+) -> ApiAddress:
+    """The address of the settings, else of `ANTHROPIC_BASE_URL`, else the one that the *credentials* came with.
+
+    Raises UsageError for one that the key may not be sent to.
+    """
+    named = (
+        (base_url, SETTING),
+        (environ.get(BASE_URL, ""), BASE_URL),
+        *(() if credentials is None else ((credentials.base_url, credentials.source),)),
+    )
+    for url, source in named:
+        if url is not None and url != "":
+            told = source if source in {SETTING, BASE_URL} else f"the base URL of {source}"
+            return ApiAddress(url=checked_base_url(url, told, plain_http_hosts), source=source)
+    return ApiAddress(url=SDK_BASE_URL, source="the SDK's own")

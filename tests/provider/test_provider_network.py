@@ -1,0 +1,138 @@
+"""Where the API is, and what stands between it and us (F4, F23, H1, M6)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anthropic
+import pytest
+from provider.provider_world import KEY, RawServer, Visit, provider_at
+
+from orchestrator.client.server import Server
+from orchestrator.client.way import ServerWay
+from orchestrator.domain.errors import UsageError
+from orchestrator.observability.metrics import Meters
+from orchestrator.observability.telemetry import open_tracing
+from orchestrator.provider.address import SDK_BASE_URL, find_address
+from orchestrator.provider.client import AnthropicProvider
+from orchestrator.provider.credentials import checked_base_url
+from orchestrator.provider.settings import ProviderSettings
+
+pytestmark = pytest.mark.anyio
+PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine that runs the tests."""
+    for name in [*PROXIES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "ANTHROPIC_BASE_URL"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+@asynccontextmanager
+async def proxied(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RawServer]:
+    """Every variable names this server, which only counts who comes."""
+
+    async def refuse(visit: Visit) -> None:
+        await visit.answer(502, "a proxy")
+
+    async with RawServer(refuse) as proxy:
+        for name in PROXIES:
+            monkeypatch.setenv(name, proxy.url)
+        yield proxy
+
+
+async def empty_page(visit: Visit) -> None:
+    """A list with nothing in it; whatever else is asked, too."""
+    await visit.read_body()
+    await visit.answer(200, {"data": [], "has_more": False, "first_id": None, "last_id": None})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_no_proxy_gets_the_key_that_is_for_this_machine(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """M6: the key went to it in clear text."""
+    async with RawServer(empty_page) as api, proxied(monkeypatch) as proxy:
+        provider = provider_at(api.url.replace("127.0.0.1", host))
+        assert (await provider.page(after_id=None, limit=1)).batches == ()
+        await provider.aclose()
+        assert (api.connections > 0, proxy.connections) == (True, 0)
+
+
+async def test_no_proxy_gets_the_token_that_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M6: `--server http://127.0.0.1`, for the loop and for threads; https there as well."""
+    async with RawServer(empty_page) as api, proxied(monkeypatch) as proxy:
+        way = ServerWay(Server(url=api.url, token="t", token_from="the test"))  # noqa: S106 - no secret
+        async with way.client() as client:
+            await client.get("jobs")
+        async with ServerWay(Server(url="https://127.0.0.1:9", token="t", token_from="the test")).client() as client:  # noqa: S106
+            with pytest.raises(Exception, match="connect"):
+                await client.get("jobs")
+        with way.looking_client() as looking:
+            assert not looking.trust_env
+        assert (api.connections, proxy.connections) == (1, 0)
+
+
+async def test_no_proxy_gets_the_traces_that_are_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M6: the exporter's library asks one for localhost, too."""
+    async with RawServer(empty_page) as collector, proxied(monkeypatch) as proxy:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        tracing = open_tracing(Meters(), lineage="store", ask_no_proxy=True)
+        tracing.worked("plan", 1, timedelta(seconds=1))
+        await tracing.aclose()
+        assert (collector.connections > 0, proxy.connections) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "ftp://s3cr3t"), ("https_proxy", "http://u:s3cr3t#x@h:1"), ("SSL_CERT_FILE", "/s3cr3t")],
+)
+async def test_a_wrong_variable_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """F4: by the provider, and by the way to a server: the library and the commands stand on both."""
+    monkeypatch.setenv(name, value)
+    provider = AnthropicProvider(ProviderSettings(base_url="https://api.test"), credentials=KEY)
+    way = ServerWay(Server(url="https://jobs.test", token=None, token_from="nowhere"))  # noqa: S106 - no secret
+    with pytest.raises(UsageError, match=name) as first:
+        await provider.warm()
+    with pytest.raises(UsageError, match=name) as second:
+        way.client()
+    with pytest.raises(UsageError, match=name):
+        way.looking_client()
+    for error in (first.value, second.value):
+        assert "s3cr3t" not in f"{error} {error.cause} {error.hint} {error.__context__!r}"
+
+
+def test_the_usual_address_is_the_one_of_the_sdk() -> None:
+    """H1: a new SDK with another one must be noticed; nobody is told of the usual one."""
+    assert str(anthropic.Anthropic(api_key="k").base_url).rstrip("/") == SDK_BASE_URL
+    assert find_address(None, {}).is_usual
+    assert find_address(f"{SDK_BASE_URL}/", {}).is_usual
+
+
+def test_the_address_is_told_with_who_says_so() -> None:
+    """H1: the setting before the variable before the profile, which comes with the credentials."""
+    variable = {"ANTHROPIC_BASE_URL": "https://two.test"}
+    assert find_address("https://one.test", variable).words == "the API is at https://one.test ([api] base_url)"
+    assert find_address(None, variable).words == "the API is at https://two.test (ANTHROPIC_BASE_URL)"
+    assert find_address(None, {"ANTHROPIC_BASE_URL": ""}).is_usual
+
+
+@pytest.mark.parametrize("host", ["litellm", "LiteLLM", "10.1.2.3", "host.docker.internal", "localhost.", "[fd00::1]"])
+def test_a_gateway_without_tls_must_be_named(host: str) -> None:
+    """F23: then it is taken, and said to be readable; a host that is not named, or only looks alike, is refused."""
+    url = f"http://{host}:4000"
+    with pytest.raises(UsageError, match="it cannot be used") as caught:
+        checked_base_url(url, "it")
+    assert "[api] plain_http_hosts" in str(caught.value.hint)
+    found = find_address(url, {}, plain_http_hosts=(host.lower().strip("[]").rstrip("."),))
+    assert found.url == url
+    assert "can be read on the way" in found.words
+    for other in ("litell", "litellm.evil.test", "evil.test", "110.1.2.3"):
+        with pytest.raises(UsageError):
+            checked_base_url(f"http://{other}", "it", (host,))
