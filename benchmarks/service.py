@@ -104,7 +104,7 @@ def _daemon(base_url: str, store: Path) -> Iterator[int]:
         port: int = free.getsockname()[1]
     env = program.env(base_url, store, server__listen=f"127.0.0.1:{port}")
     started = time.monotonic()
-    process = start([PROGRAM, "serve", "-q"], env=env)
+    process = start([PROGRAM, "serve", "-q", "--no-token"], env=env)
     try:
         program.wait_until(lambda: _answers(port), timeout_s=60)
         yield port

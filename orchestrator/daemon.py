@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.api_side import check_network, provider_of, sandbox_of
-from orchestrator.config import DEFAULT_API_VERSION, Settings, default_socket_path
+from orchestrator.config import DEFAULT_API_VERSION, Settings, announced, default_socket_path
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, out_of_memory
@@ -299,7 +299,7 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | Non
     from orchestrator.http_api.lazy import LazyApp
     from orchestrator.http_api.unix_socket import serve_socket
 
-    services = await _services(engine, stop)
+    services = await _services(engine, stop, tcp)
     feed = group.create_task(services.feed.run(), name="feed")
     group.create_task(_end_feed(services.feed, feed, stop), name="feed.end")
     app, path = LazyApp(services), default_socket_path(engine.path, os.environ)
@@ -308,7 +308,14 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | Non
         from orchestrator.http_api.tcp import serve_tcp
 
         server = engine.settings.server
+        group.create_task(_announce(tcp, path, stop), name="tcp.announce")
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
+
+
+async def _announce(tcp: Listening, socket: Path, stop: asyncio.Event) -> None:
+    """Commands of the same user that are given the address find the socket instead, and need no token."""
+    with announced(socket, *tcp.own_addresses):
+        await stop.wait()
 
 
 async def _until_ready(
@@ -329,7 +336,7 @@ async def _end_feed(feed: Feed, task: asyncio.Task[None], stop: asyncio.Event) -
     task.cancel()
 
 
-async def _services(engine: Engine, stop: asyncio.Event) -> Services:
+async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None = None) -> Services:
     """What the faces over HTTP are handed."""
     from orchestrator.http_api.feed import Feed
     from orchestrator.http_api.glances import Glances
@@ -357,5 +364,6 @@ async def _services(engine: Engine, stop: asyncio.Event) -> Services:
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
         unready=lambda: engine.pulse.trouble(engine.clock.now()),
+        way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
     )

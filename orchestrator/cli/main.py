@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "batches": _entry("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
     "webhooks": _entry("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
     "doctor": _entry("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
+    "login": _entry("login", _TOOLS, "Print a link that opens the dashboard of the daemon, once."),
     "health": _entry("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
     "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
     "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),

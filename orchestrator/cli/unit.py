@@ -24,6 +24,7 @@ _SYSTEM_HEAD: Final = """\
 #   sudo systemctl daemon-reload && sudo systemctl enable --now orchestrator
 # Settings: /etc/orchestrator/config.toml. To look at it from a shell:
 #   sudo XDG_RUNTIME_DIR=/run/orchestrator orchestrator --db /var/lib/orchestrator/orchestrator.db status
+# (and with `login` at its end: a link to the dashboard)
 """
 
 _USER_HEAD: Final = """\
@@ -32,7 +33,7 @@ _USER_HEAD: Final = """\
 #   install -D -m 0600 FILE-WITH-THE-KEY ~/.config/orchestrator/anthropic_key
 #   systemctl --user daemon-reload && systemctl --user enable --now orchestrator
 # It ends when you log out, unless: loginctl enable-linger
-# Settings: ~/.config/orchestrator/config.toml
+# Settings: ~/.config/orchestrator/config.toml. A link to the dashboard: orchestrator login
 """
 
 _SANDBOX_HEAD: Final = """\

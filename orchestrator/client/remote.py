@@ -191,6 +191,18 @@ class RemoteEngine:
         return self._way.answer(response)
 
 
+async def way_in(way: Way) -> tuple[str, str, int | None]:
+    """A daemon's dashboard: its address, a path that opens it, and for how many seconds (None: for ever)."""
+    import httpx2
+
+    async with way.client() as client:
+        try:
+            answer = way.answer(await client.post("login"))
+        except httpx2.TransportError as exc:
+            raise way.silent(cause_of(exc)) from exc
+    return answer["url"], answer["path"], answer["expires_in_s"]
+
+
 class RemoteHealth:
     """See `ports.commands.Health`: what the engine said last."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
@@ -22,13 +24,18 @@ FILE_VARIABLE: Final = "ORCHESTRATOR_TOKEN_FILE"
 #: What a header can hold without being read as something else. Source: RFC 6750, 2.1 (b64token), and a little more.
 _TOKEN: Final = re.compile(r"[!-~]{1,4096}", re.ASCII)
 _REMEDY: Final = "give the address alone, such as https://jobs.example.com or http://127.0.0.1:8787"
+_KNOCK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A daemon by its address. url: without a slash at the end. token_from: where the token came from, to be told."""
+    """A daemon by its address. url: without a slash at the end. token_from: where the token came from, to be told.
+
+    socket: the way to a daemon of this user on this machine, which asks for no token there; None: by TCP.
+    """
 
     url: str
+    socket: Path | None = None
     token: str | None = field(default=None, repr=False)
     token_from: str = "nowhere"  # noqa: S105 - not a token
 
@@ -41,8 +48,10 @@ class Server:
 def server_at(url: str, *, token: str | None = None, token_file: Path | None = None) -> Server:
     """The daemon at *url*, with this token, else the one in *token_file*, else what the environment has.
 
-    Raises UsageError for an address that cannot be used, or that a token may not be sent to; NeedsPerson for a token
-    that cannot be read. No message shows the token, or a password in the address.
+    Where nobody says a token, a daemon of this user that listens there is reached by its socket: a token is shown to no
+    other program that may have the address by now. Raises UsageError for an address that cannot be used, or that a
+    token may not be sent to; NeedsPerson for a token that cannot be read. No message shows the token, or a password in
+    the address.
     """
     parts = _split(url)
     secret, origin = _token(token, token_file, os.environ)
@@ -52,7 +61,34 @@ def server_at(url: str, *, token: str | None = None, token_file: Path | None = N
             cause="over plain http anybody on the way could read it",
             hint="use https://, or a tunnel: ssh -L 8787:127.0.0.1:8787 HOST, then --server http://127.0.0.1:8787",
         )
-    return Server(url=_shown(parts), token=secret, token_from=origin)
+    own = _own_socket(parts, os.environ) if secret is None else None
+    if own is not None:
+        origin = "nowhere: none is needed on the socket of a daemon of your own"
+    return Server(url=_shown(parts), socket=own, token=secret, token_from=origin)
+
+
+def _own_socket(parts: SplitResult, environ: Mapping[str, str]) -> Path | None:
+    """The socket of this user's daemon at an http address of this machine, if one answers there."""
+    host = str(parts.hostname)
+    if parts.scheme != "http" or parts.path.rstrip("/") or not is_loopback(host):
+        return None
+    from orchestrator.config import socket_at
+
+    port = 80 if parts.port is None else parts.port
+    hosts = ("127.0.0.1", "::1") if host == "localhost" else (str(ip_address(host)),)
+    found = (socket_at((each, port), environ) for each in hosts)
+    return next((path for path in found if path is not None and _answers(path)), None)
+
+
+def _answers(path: Path) -> bool:
+    """True if somebody listens there; what a killed daemon left behind does not count."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+        knocking.settimeout(_KNOCK_S)
+        try:
+            knocking.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 def homeless(environ: Mapping[str, str]) -> Mapping[str, str]:

@@ -133,15 +133,21 @@ class ServerWay:
         """See `Way`."""
         import httpx2
 
+        own = self.server.socket
+        transport = None if own is None else httpx2.AsyncHTTPTransport(uds=str(own), verify=False)
+        timeout = httpx2.Timeout(COMMAND_S, connect=KNOCK_S)
         with making_a_client():
-            return httpx2.AsyncClient(timeout=httpx2.Timeout(COMMAND_S, connect=KNOCK_S), **self._how())
+            return httpx2.AsyncClient(transport=transport, timeout=timeout, **self._how())
 
     def looking_client(self) -> httpx2.Client:
         """A client for threads, that only looks."""
         import httpx2
 
+        own = self.server.socket
+        transport = None if own is None else httpx2.HTTPTransport(uds=str(own), verify=False)
+        timeout = httpx2.Timeout(_LOOK_S, connect=KNOCK_S)
         with making_a_client():
-            return httpx2.Client(timeout=httpx2.Timeout(_LOOK_S, connect=KNOCK_S), **self._how())
+            return httpx2.Client(transport=transport, timeout=timeout, **self._how())
 
     def silent(self, cause: str) -> OrchestratorError:
         """See `Way`."""
@@ -189,7 +195,8 @@ class ServerWay:
     def _shut_out(self, status: int) -> NeedsPerson:
         origin = self.server.token_from
         if self.server.token is None:
-            cause, hint = f"no token was sent ({origin})", "give its token: --token-file FILE"
+            cause = f"no token was sent ({origin})"
+            hint = "give its token: --token-file FILE; a daemon makes its own in DATABASE.token, beside its store"
         else:
             cause = f"the token came from {origin} (status {status})"
             hint = "it must be the one in the server's [server] token_file"

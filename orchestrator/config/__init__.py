@@ -5,9 +5,10 @@ the working directory and the flags are handed in (`files` asks where systemd pu
 neither the SDK, nor SQLite, nor the screen.
 """
 
+from orchestrator.config.daemons import announced, socket_at
 from orchestrator.config.example import render_example
 from orchestrator.config.loading import Settings, Shown, effective, load_settings, shown
-from orchestrator.config.paths import PROJECT_FILE, default_socket_path, user_config_file
+from orchestrator.config.paths import PROJECT_FILE, default_socket_path, own_token_path, socket_folder, user_config_file
 from orchestrator.config.sections import (
     DEFAULT_API_VERSION,
     DEFAULT_LISTEN,
@@ -42,15 +43,19 @@ __all__ = [
     "Shown",
     "TelemetrySection",
     "WebhookSection",
+    "announced",
     "default_socket_path",
     "effective",
     "format_duration",
     "format_size",
     "load_settings",
+    "own_token_path",
     "parse_address",
     "parse_duration",
     "parse_size",
     "render_example",
     "shown",
+    "socket_at",
+    "socket_folder",
     "user_config_file",
 ]

@@ -41,8 +41,7 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
     long for a socket.
     """
     digest = hashlib.sha256(os.fsencode(db_path.resolve())).hexdigest()[:16]
-    runtime = _absolute(env, "XDG_RUNTIME_DIR")
-    folder = runtime if runtime is not None and runtime.is_dir() else _private_folder(temporary)
+    folder = socket_folder(env, temporary=temporary)
     path = folder / f"orchestrator-{digest}.sock"
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
@@ -52,6 +51,18 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
             hint="set XDG_RUNTIME_DIR to a folder with a shorter path, for every command alike",
         )
     return path
+
+
+def own_token_path(db_path: Path) -> Path:
+    """Where a daemon on the database at *db_path* keeps a token of its own making."""
+    real = db_path.resolve()
+    return real.with_name(f"{real.name}.token")
+
+
+def socket_folder(env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
+    """The folder of this user's sockets, made if need be. Raises UsageError if it is not ours alone."""
+    runtime = _absolute(env, "XDG_RUNTIME_DIR")
+    return runtime if runtime is not None and runtime.is_dir() else _private_folder(temporary)
 
 
 def _private_folder(temporary: Path) -> Path:

@@ -275,7 +275,7 @@ class ServerSection:
             values.path(),
             "A file that holds the token which callers must show, readable by you alone (mode 0600).\n"
             "`orchestrator service token FILE` makes one.",
-            unset="no token is asked for, and only this machine can connect",
+            unset="one that the first start makes, in DATABASE.token; none in sandbox mode and with --no-token",
             example='"~/.config/orchestrator/token"',
             project=REFUSED,
         ),

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
+#: Where a browser logs in and out; open to everybody.
+LOGIN: Final = "/login"
+LOGOUT: Final = "/logout"
 _SESSION: Final = "orchestrator.session"
 _BASE: Final = "orchestrator.base_url"
 

@@ -49,7 +49,8 @@ class Services:
 
     reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
     glances: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
-    unready: why the engine does not work as it should; None: it does.
+    unready: why the engine does not work as it should; None: it does. way_in: the dashboard's address and a path that
+    opens it, with a code where one has to log in; None: there is no dashboard.
     """
 
     commands: AllCommands
@@ -65,3 +66,4 @@ class Services:
     caps: Caps
     meters: Meters
     unready: Callable[[], str | None]
+    way_in: Callable[[], tuple[str, str] | None]

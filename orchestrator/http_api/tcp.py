@@ -7,17 +7,20 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.hosts import is_loopback
+from orchestrator.http_api.caller import LOGIN
 from orchestrator.http_api.guard.access import Access, digest_of
 from orchestrator.http_api.guard.bodies import BodyLimits
 from orchestrator.http_api.guard.files import Share, limit, share_of
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.guard.token import read_token
+from orchestrator.http_api.guard.token import read_or_make_token, read_token
+from orchestrator.http_api.login import Login
 from orchestrator.http_api.server import QUEUE, serve_on
 from orchestrator.observability.logs import get_logger
 
@@ -31,7 +34,8 @@ log = get_logger(__name__)
 class Listening:
     """An address that is bound, and who may ask there. url: for people, and for clients on this machine.
 
-    taken_port: the default port, where another program has it and this is a free one in its place.
+    taken_port: the default port, where another program has it and this is a free one in its place. own_token: where
+    the daemon keeps a token of its own making, which is asked for where the settings name none; None: then nobody is.
     """
 
     host: str
@@ -39,11 +43,29 @@ class Listening:
     access: Access
     url: str
     taken_port: int | None
+    own_token: Path | None
+
+    def way_in(self) -> tuple[str, str]:
+        """The dashboard's address for people, who may come through a proxy, and the path that opens it.
+
+        Where one has to log in the path does that for one browser, once and within `sessions.CODE_S`.
+        """
+        base = self.url if self.access.public_url is None else self.access.public_url
+        token = self.access.token
+        return base, "/" if token is None else f"{LOGIN}?code={self.access.sessions.new_code(token)}"
+
+    @property
+    def own_addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where only this machine reaches it, as IP addresses with the port."""
+        host, port = self.listener.getsockname()[:2]
+        hosts = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}.get(host, (host,))  # noqa: S104 - looked at
+        return tuple((each, port) for each in hosts if is_loopback(each))
 
 
-def listen(server: ServerSection, *, is_chosen: bool = False) -> Listening | None:
+def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> Listening | None:
     """Bind the address of the settings; None if it is empty. is_chosen: somebody named it, if only as the default is.
 
+    own_token: the file of a token for callers on this machine, made if need be, where the settings name none.
     Raises UsageError: an address that others can reach without a token, a token file that may not be used, an address
     that cannot be bound. Only the default address gives way, to a free port, where another program has it and nobody
     named it.
@@ -51,7 +73,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False) -> Listening | Non
     if not server.listen:
         return None
     host, wanted = parse_address(server.listen)
-    token = _token(server, host)
+    token = _token(server, host, own_token)
     listener = _bound(host, wanted, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
     access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url)
@@ -61,6 +83,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False) -> Listening | Non
         access=access,
         url=f"http://{_shown(host)}:{port}",
         taken_port=wanted if wanted not in (0, port) else None,
+        own_token=own_token,
     )
 
 
@@ -69,7 +92,7 @@ def renew(at: Listening, server: ServerSection) -> bool:
 
     The address stays. Raises UsageError as `listen` does; then nothing changes.
     """
-    before, token = at.access.token, _token(server, at.host)
+    before, token = at.access.token, _token(server, at.host, at.own_token)
     at.access.token, at.access.allowed_hosts, at.access.public_url = token, server.allowed_hosts, server.public_url
     return token != before
 
@@ -80,7 +103,7 @@ async def serve_tcp(
     """Serve *app* there until *stop*; see `server.serve_on`."""
     share = _share(server.max_connections)
     limits = BodyLimits(upload_bytes=server.max_body)
-    guarded = Guard(app, access=at.access, limits=limits, connections=share.connections)
+    guarded = Guard(Login(app, at.access), access=at.access, limits=limits, connections=share.connections)
     patience = Patience(connections=share.connections, accepted=share.accepted)
     try:
         await serve_on(at.listener, guarded, patience, ready=ready, stop=stop)
@@ -98,8 +121,11 @@ def _share(wanted: int) -> Share:
     return share
 
 
-def _token(server: ServerSection, host: str) -> bytes | None:
-    """The digest of the token that the settings name. Raises UsageError if it may not be used, or is missing."""
+def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
+    """The digest of the token that is asked for, if one is; *own* is the file of the daemon's.
+
+    Raises UsageError for a token that may not be used, or is missing.
+    """
     if server.token_file is not None:
         return digest_of(read_token(server.token_file))
     if not is_loopback(host):
@@ -107,7 +133,7 @@ def _token(server: ServerSection, host: str) -> bytes | None:
             f"{server.listen} can be reached from other machines, and no token is set",
             hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
         )
-    return None
+    return None if own is None else digest_of(read_or_make_token(own))
 
 
 def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:

@@ -90,7 +90,7 @@ class Daemon:
 
     def _answers(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/api/v1/version", timeout=2).status_code == 200
+            return httpx2.get(f"{self.url}/livez", timeout=2).status_code == 200
         except httpx2.HTTPError:
             return False
 

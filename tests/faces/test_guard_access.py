@@ -101,8 +101,8 @@ def test_every_route_asks_for_the_token_but_the_one_that_says_that_the_process_l
     asyncio.run(check())
 
 
-def test_the_token_is_taken_as_bearer_as_the_sdk_shows_it_and_as_a_browser_does(tmp_path: Path) -> None:
-    """One token for programs, the official SDK and people."""
+def test_the_token_is_taken_as_bearer_as_the_sdk_shows_it_and_as_a_password(tmp_path: Path) -> None:
+    """N 1.18: one token for programs, the official SDK and people; a browser is never told to ask by its own box."""
     basic = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
 
     async def check() -> None:
@@ -111,7 +111,8 @@ def test_the_token_is_taken_as_bearer_as_the_sdk_shows_it_and_as_a_browser_does(
                 status, _ = await ask(port, f"GET /api/v1/version HTTP/1.1\nhost: localhost:{port}\n{shown}")
                 assert status == 200, shown
             _, page = await ask(port, f"GET / HTTP/1.1\nhost: localhost:{port}\naccept: text/html")
-            assert b'www-authenticate: Basic realm="orchestrator"' in page
+            assert b'www-authenticate: Bearer realm="orchestrator"' in page
+            assert b'name="token"' in page
             _, api = await ask(port, f"POST /v1/messages/batches HTTP/1.1\nhost: localhost:{port}\ncontent-length: 0")
             assert b'"authentication_error"' in api
 

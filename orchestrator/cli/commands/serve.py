@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.asking_api import say_address
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common_but
 from orchestrator.cli.out import say, say_banner, show_json
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
 from orchestrator.domain.errors import StoreOwned
 
+if TYPE_CHECKING:
+    from orchestrator.daemon import Engine
+    from orchestrator.http_api.tcp import Listening
+
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
 A job that was paused for the account's sake goes on by itself once the account works again.
 
 It listens on [server] listen for the dashboard, the REST API (/api/v1) and the Message Batches API (/v1), and on a
-socket beside the store for the commands of the same user. An address that others can reach needs a token.
+socket beside the store for the commands of the same user. On TCP it asks for a token: that of [server] token_file, else
+its own, in DATABASE.token beside the store, made at the first start. An address that others can reach needs a
+token_file. With --sandbox nobody needs one, unless a token_file is set.
 SIGHUP reads the settings again: limits, retries, log, token and allowed_hosts change at once; the log says what waits.
 
 Examples:
@@ -32,6 +40,7 @@ Examples:
   orchestrator serve --sandbox --open        try it: no key, no cost; the dashboard opens in the browser
   orchestrator serve --listen 127.0.0.1:0    any free port; it is printed
   orchestrator serve --listen ""             not on TCP at all
+  orchestrator login                         meanwhile: a new link that opens the dashboard
   orchestrator serve 2>> orchestrator.log    the log goes to stderr, as JSON when that is no terminal
   orchestrator service print                 a unit file for systemd
 """
@@ -43,54 +52,90 @@ _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestr
 @click.command("serve", cls=TeachingCommand, examples=EXAMPLES, here="it runs an engine on this machine")
 @click.option("--listen", metavar="HOST:PORT", help="Listen there.  [env: ORCHESTRATOR_SERVER__LISTEN]")
 @click.option("--token-file", metavar="FILE", help="Ask for the token in FILE.  [env: ORCHESTRATOR_SERVER__TOKEN_FILE]")
+@click.option("--no-token", is_flag=True, help="Ask nobody for a token: every user of this machine is let in.")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboard in the browser.")
 @common_but("--token-file")
 @click.pass_obj
-def serve(ask: Ask, listen: str | None, token_file: str | None, *, opens: bool) -> None:
+def serve(ask: Ask, listen: str | None, token_file: str | None, *, no_token: bool, opens: bool) -> None:
     """Run the engine for every job until it is stopped."""
-    load = partial(ask.settings, {"server.listen": listen, "server.token_file": token_file})
+    if no_token and token_file is not None:
+        raise Mistake("--token-file and --no-token exclude each other", hint="leave one of them out")
+    load = partial(_settings, ask, {"server.listen": listen, "server.token_file": token_file}, no_token=no_token)
     settings = load()
+    asks = not (no_token or ask.sandbox)
     _log_as(ask, settings)
     say_banner(ask, sandbox=ask.sandbox)
     api = say_address(ask, settings, sandbox=ask.sandbox)
     try:
-        drive(lambda: _serve(ask, settings, load, api=api, opens=opens))
+        drive(lambda: _serve(ask, settings, load, api=api, asks_anyway=asks, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
         say(ask, "the engine has stopped; everything is stored")
 
 
-async def _serve(ask: Ask, settings: Settings, load: Callable[[], Settings], *, api: str | None, opens: bool) -> None:
-    """The engine until this is cancelled; the error of a core task that fails rises out of here."""
+def _settings(ask: Ask, flags: Mapping[str, object], *, no_token: bool) -> Settings:
+    """The settings that hold; --no-token is stronger than a token_file of a file or a variable."""
+    settings = ask.settings(flags)
+    return replace(settings, server=replace(settings.server, token_file=None)) if no_token else settings
+
+
+async def _serve(
+    ask: Ask, settings: Settings, load: Callable[[], Settings], *, api: str | None, asks_anyway: bool, opens: bool
+) -> None:
+    """The engine until this is cancelled; the error of a core task that fails rises out of here.
+
+    api: where the Message Batches API is, where that is worth saying. asks_anyway: for a token of our own making, where
+    the settings name none.
+    """
     from orchestrator.cli.reloading import Reloader
     from orchestrator.daemon import running_engine
     from orchestrator.http_api.guard.files import raise_limit
-    from orchestrator.http_api.tcp import listen
 
     raise_limit()
     systemd = notifier()
-    tcp = listen(settings.server, is_chosen=settings.is_set("server.listen"))
+    tcp = _bound(settings, asks_anyway=asks_anyway)
     async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
         reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, ask), systemd=systemd)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is meant to be left alone
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
-        url = None if tcp is None else tcp.url
-        say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
-        if tcp is not None and tcp.taken_port is not None:
-            say(ask, f"port {tcp.taken_port} is taken by another program, so a free one stands in for it")
-        if url is not None:
-            say(ask, f"dashboard and API: {url}")
-        if ask.as_json:
-            show_json({"database": str(engine.path), "url": url, "api": api, "sandbox": ask.sandbox})
+        _greet(ask, engine, tcp, api)
         systemd.tell(READY)
-        if opens and url is not None:
-            await asyncio.to_thread(_open, url)
+        if opens and tcp is not None:
+            await asyncio.to_thread(_open, tcp)
         try:
             await systemd.stay_alive()
             await asyncio.Event().wait()
         finally:
             systemd.tell(STOPPING)
+
+
+def _bound(settings: Settings, *, asks_anyway: bool) -> Listening | None:
+    """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
+    from orchestrator.config import own_token_path
+    from orchestrator.http_api.tcp import listen
+    from orchestrator.store.ownership import make_private_folder
+
+    own = own_token_path(settings.database.path) if asks_anyway else None
+    if own is not None:
+        make_private_folder(own.parent)
+    return listen(settings.server, is_chosen=settings.is_set("server.listen"), own_token=own)
+
+
+def _greet(ask: Ask, engine: Engine, tcp: Listening | None, api: str | None) -> None:
+    """Say what runs, and where one reaches it."""
+    from orchestrator.cli.greeting import lines
+
+    say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
+    token_file = None
+    if tcp is not None:
+        token_file = tcp.own_token if engine.settings.server.token_file is None else engine.settings.server.token_file
+        for line in () if ask.quiet else lines(tcp, token_file, sandbox=ask.sandbox):
+            say(ask, line)
+    if ask.as_json:
+        url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
+        facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": ask.sandbox}
+        show_json(facts)
 
 
 def _log_as(ask: Ask, settings: Settings) -> None:
@@ -101,8 +146,9 @@ def _log_as(ask: Ask, settings: Settings) -> None:
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
-def _open(url: str) -> None:
-    """Show *url* in the browser, if there is one; its address was printed."""
-    import webbrowser
+def _open(tcp: Listening) -> None:
+    """Show the dashboard in the browser, logged in."""
+    from orchestrator.cli.opening import open_in_browser
 
-    webbrowser.open(url)
+    url, path = tcp.way_in()
+    open_in_browser(f"{url}{path}", is_secret=tcp.access.token is not None)

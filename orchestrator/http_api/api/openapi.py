@@ -49,7 +49,7 @@ _LINKS: Final[tuple[tuple[str, str, str, str, dict[str, str]], ...]] = (
         {"remote_id": "$response.body#/batches/0/id"},
     ),
 )
-#: The token of `[server] token_file`, in any of three places; asked for where it is set.
+#: The daemon's token, in any of three places; the dashboard's own pages show a cookie instead.
 _TOKENS: Final = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "basic": {"type": "http", "scheme": "basic", "description": "As the password of any user."},

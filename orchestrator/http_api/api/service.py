@@ -9,10 +9,12 @@ from typing import Final
 
 from starlette.responses import Response
 
+from orchestrator.domain.errors import GuardRefused
 from orchestrator.http_api import problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.guard.sessions import CODE_S
 from orchestrator.http_api.views import health_view
 from orchestrator.version import VERSION
 
@@ -66,6 +68,18 @@ async def readyz(services: The) -> Response:
 async def health(services: The) -> Response:
     """Whether the Message Batches API answers the engine."""
     return said(health_view(services.health))
+
+
+@api.post("/login", response_model=shapes.WayIn, responses=refusals())
+async def login(services: The) -> Response:
+    """A link that logs a browser in at the dashboard, once. The login of a browser is no proof here."""
+    found = services.way_in()
+    if found is None:
+        raise GuardRefused(
+            "this engine does not listen on TCP, so it has no dashboard", hint="`orchestrator serve` has"
+        )
+    url, path = found
+    return said({"url": url, "path": path, "expires_in_s": None if path == "/" else CODE_S})
 
 
 ROUTERS = (api, root)

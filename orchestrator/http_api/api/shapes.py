@@ -59,6 +59,14 @@ class Version(Shape):
     lineage: str
 
 
+class WayIn(Shape):
+    """The dashboard's address, and the path there that opens it; with a code in it once, within `expires_in_s`."""
+
+    url: str
+    path: str
+    expires_in_s: Count | None
+
+
 class Alive(Shape):
     """The process answers."""
 

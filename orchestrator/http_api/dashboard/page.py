@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
 from orchestrator.http_api import problems
+from orchestrator.http_api.caller import session_of
 from orchestrator.http_api.dashboard.noted import forget, noted
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def frame(request: Request, services: Services) -> dict[str, object]:
         "at": f"{path}?{request.url.query}" if request.url.query else path,
         "live": False,
         "said": noted(request),
+        "logged_in": session_of(request) is not None,
     }
 
 

@@ -14,6 +14,8 @@ from http import HTTPStatus
 from typing import Final
 
 from orchestrator.domain.hosts import is_loopback
+from orchestrator.http_api.caller import LOGIN, LOGOUT
+from orchestrator.http_api.guard.sessions import Sessions
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -23,8 +25,11 @@ _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - looked at, not bound
 _AUTHORITY: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]*[a-z0-9_-])(?::(\d{1,5}))?", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-#: Whether the process lives is no secret, and who restarts it may not have the token.
-_OPEN: Final = frozenset({"/livez"})
+#: Whether the process lives is no secret, and who restarts it may not have the token; `login` sees to itself.
+_OPEN: Final = frozenset({"/livez", LOGIN, LOGOUT})
+#: What pages have no business with: the SDK's own routes, and whatever would turn one login into more.
+_NOT_BY_COOKIE: Final = re.compile(r"/v1(/.*)?|/api/v1/login", re.DOTALL)
+_MAX_COOKIE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ _NO_TOKEN: Final = Refusal(
     status=HTTPStatus.UNAUTHORIZED,
     slug="unauthorized",
     title="this server asks for its token",
-    hint="send it as `Authorization: Bearer TOKEN`; a browser asks for it as the password of any user",
+    hint=f"send it as `Authorization: Bearer TOKEN`; a browser logs in at {LOGIN}: `orchestrator login` prints a link",
 )
 
 
@@ -77,6 +82,7 @@ class Access:
         self.allowed_hosts = tuple(allowed_hosts)
         self.public_url = public_url
         self.token = token
+        self.sessions = Sessions(port)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         """Why this request is not let in; None if it is. The checks come in this order: host, origin, token."""
@@ -85,9 +91,20 @@ class Access:
             return _WRONG_HOST
         if not _is_own_page(method, headers, hosts[0]):
             return _WRONG_ORIGIN
-        if self.token is not None and path not in _OPEN and not _shows(self.token, headers):
-            return _NO_TOKEN
-        return None
+        if self.token is None or path in _OPEN or _shows(self.token, headers):
+            return None
+        return _NO_TOKEN if self.session(method, path, headers) is None else None
+
+    def session(self, method: str, path: str, headers: Headers) -> str | None:
+        """The login whose cookie this request shows, where a cookie counts; None without one.
+
+        It counts for pages and /api/v1, when one of our own pages asks or a person goes to an address. A browser sends
+        it to every port of a host, and also where a page of another port asks.
+        """
+        if self.token is None or _NOT_BY_COOKIE.fullmatch(path) or not _asks_for_itself(method, headers):
+            return None
+        known = (self.sessions.find(value, self.token) for value in _cookies(headers, cookie_name(headers)))
+        return next((found for found in known if found is not None), None)
 
     def _answers_to(self, raw: bytes) -> bool:
         """True if *raw*, a Host header, is one of our names, with our port if it has one."""
@@ -140,6 +157,34 @@ class Access:
         return name == own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
 
 
+def cookie_name(headers: Headers) -> str:
+    """What the cookie of a login is called: cookies know no ports, so the one that the browser sees is in its name."""
+    host = b"".join(value for name, value in headers if name == b"host").decode("latin-1").lower()
+    found = _AUTHORITY.fullmatch(host)
+    return f"orchestrator-{(found and found[2]) or 'default'}"
+
+
+def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
+    """The values of the cookie *wanted*: a page of another port may have put a second one beside ours."""
+    for name, value in headers:
+        for each in value.decode("latin-1").split(";") if name == b"cookie" else ():
+            key, _, text = each.strip().partition("=")
+            if key == wanted and len(text) <= _MAX_COOKIE:
+                yield text
+
+
+def _asks_for_itself(method: str, headers: Headers) -> bool:
+    """True if a browser says that our own page asks, or a person who opens an address.
+
+    Without a word of it (an old browser, no browser) only what changes nothing is let through.
+    """
+    told = dict(headers)
+    site = told.get(b"sec-fetch-site")
+    if site is None:
+        return method not in _UNSAFE or b"origin" in told  # which `_is_own_page` has compared
+    return site in (b"same-origin", b"none") or (method not in _UNSAFE and told.get(b"sec-fetch-mode") == b"navigate")
+
+
 def _forwarded_scheme(headers: Headers, peer: str | None) -> str | None:
     """What a proxy on this machine says that its caller asked by; None without one, or for what it cannot be."""
     told = [value for name, value in headers if name == b"x-forwarded-proto"]
@@ -190,7 +235,7 @@ def _shows(token: bytes, headers: Headers) -> bool:
 
 
 def _candidates(headers: Headers) -> Iterator[bytes]:
-    """Where a token may stand: Bearer, the SDK's own header, and the password of Basic, which browsers ask for."""
+    """Where a token may stand: Bearer, the SDK's own header, and the password of Basic (`curl -u`)."""
     for name, value in headers:
         scheme, _, rest = value.partition(b" ")
         if name == b"x-api-key":

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
 from orchestrator.http_api import problems
 from orchestrator.http_api.answers import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
-from orchestrator.http_api.caller import note_base_url
+from orchestrator.http_api.caller import note_base_url, note_session
 from orchestrator.http_api.guard.access import Access, Headers, Refusal
 from orchestrator.http_api.guard.bodies import Body, BodyLimits
 from orchestrator.http_api.guard.places import Places
+from orchestrator.http_api.login_page import CHALLENGE, page_before
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -80,6 +81,7 @@ class Guard:
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         peer = scope.get("client")
         note_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
+        note_session(scope, self._access.session(scope["method"], scope["path"], headers))
         return None if refusal is None else _refusal_answer(refusal, scope)
 
 
@@ -141,6 +143,8 @@ def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
 
 
 def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
+    if refusal.status is HTTPStatus.UNAUTHORIZED and _wants_page(scope):
+        return page_before(scope)
     if speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
     else:
@@ -149,9 +153,13 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
         )
         answer = problem(refusal.status, document)
     if refusal.status is HTTPStatus.UNAUTHORIZED:
-        wants_page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
-        answer.headers["www-authenticate"] = ("Basic" if wants_page else "Bearer") + ' realm="orchestrator"'
+        answer.headers["www-authenticate"] = CHALLENGE
     return answer
+
+
+def _wants_page(scope: Scope) -> bool:
+    is_page = not scope["path"].startswith(("/api/", "/v1/"))
+    return is_page and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:

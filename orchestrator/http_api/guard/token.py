@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +15,36 @@ from orchestrator.domain.errors import UsageError
 #: 32 characters of base64 are 192 bits; `orchestrator service token` writes 43 (256 bits).
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{32,512}", re.ASCII)
 _HINT: Final = "`orchestrator service token FILE` makes one"
+_TOKEN_BYTES: Final = 32
+
+
+def read_or_make_token(path: Path) -> str:
+    """The token in the file at *path*, which is made if it is not there: whole or not at all, mode 0600.
+
+    Its folder must be there. Raises UsageError, naming the file and never its content.
+    """
+    if not path.is_symlink() and not path.exists():
+        try:
+            _make(path)
+        except OSError as exc:
+            hint = "name another with --token-file FILE, or see to the folder"
+            raise UsageError(f"the token file {path} cannot be made", cause=exc.strerror, hint=hint) from exc
+    return read_token(path)
+
+
+def _make(path: Path) -> None:
+    """Write a new token beside *path* and give it its name; one that another process made meanwhile stays."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(fd, "w", encoding="ascii") as out:  # noqa: PTH123 - an open descriptor, made exclusively
+            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+            out.flush()
+            os.fsync(out.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def read_token(path: Path) -> str:

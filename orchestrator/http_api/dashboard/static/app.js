@@ -56,8 +56,10 @@
     $("#pause").hidden = false;
     $("#pause").addEventListener("click", () => setPaused(!paused));
     const heard = (state) => () => paused || tell(state);
+    // Who is not logged in any more is asked to, and comes back to this page.
+    const askIfOut = () => fetch("/api/v1/livez").then((answer) => answer.status === 401 && location.reload(), () => {});
     document.addEventListener("htmx:sse:after:connection", heard("live"));
-    document.addEventListener("htmx:sse:error", heard("lost"));
+    document.addEventListener("htmx:sse:error", () => { heard("lost")(); askIfOut(); });
     document.addEventListener("htmx:sse:after:message", () => {
       tellTimes();
       mark(current());
@@ -71,6 +73,7 @@
     document.addEventListener("htmx:error", () => {
       if (paused || holder.firstElementChild?._htmx?.sse) return;
       tell("lost");
+      askIfOut();
       setTimeout(() => paused || connect(), 2000);
     });
     // htmx looks through the whole page when that is read: a stream that stood there by then would be opened twice.

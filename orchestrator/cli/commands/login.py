@@ -1,0 +1,72 @@
+"""`login`: a link that opens the dashboard of a daemon that runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.asyncly import drive
+from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.options import Ask, common
+from orchestrator.cli.out import say, show, show_json
+
+if TYPE_CHECKING:
+    from orchestrator.client.way import Way
+
+EXAMPLES = """
+The link is good once, for ten minutes. The browser stays logged in for a week, until it logs out, or until the
+daemon's token is another one.
+
+Examples:
+  orchestrator login                  print a link
+  orchestrator login --open           open it in the browser
+  orchestrator login --server https://jobs.example.com --token-file FILE
+"""
+
+
+@click.command("login", cls=TeachingCommand, examples=EXAMPLES)
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@common
+@click.pass_obj
+def login(ask: Ask, *, opens: bool) -> None:
+    """Print a link that opens the dashboard of the daemon, once."""
+    url, expires_in_s = _asked(ask)
+    if ask.as_json:
+        show_json({"url": url, "expires_in_s": expires_in_s})
+    else:
+        show(url)
+        if expires_in_s is not None:
+            say(ask, f"good once, for {expires_in_s // 60} minutes")
+    if opens:
+        from orchestrator.cli.opening import open_in_browser
+
+        open_in_browser(url, is_secret=expires_in_s is not None)
+
+
+def _asked(ask: Ask) -> tuple[str, int | None]:
+    """A link, and for how many seconds it is good. By --server it leads to the address that was given."""
+    server = ask.remote()
+    if server is None:
+        from orchestrator.cli.reading import socket_answers
+        from orchestrator.client.way import SocketWay
+        from orchestrator.config import default_socket_path
+        from orchestrator.domain.errors import GuardRefused
+
+        settings = ask.settings()
+        if not socket_answers(settings):
+            hint = "`orchestrator serve` starts one"
+            raise GuardRefused(f"no engine runs on {settings.database.path}", hint=hint)
+        url, path, expires_in_s = _way_in(SocketWay(default_socket_path(settings.database.path, os.environ)))
+        return f"{url}{path}", expires_in_s
+    from orchestrator.client.way import ServerWay
+
+    _, path, expires_in_s = _way_in(ServerWay(server))
+    return f"{server.url}{path}", expires_in_s
+
+
+def _way_in(way: Way) -> tuple[str, str, int | None]:
+    from orchestrator.client.remote import way_in
+
+    return drive(lambda: way_in(way))

@@ -1,0 +1,43 @@
+"""What `serve` says of its address: where the dashboard is, how one gets in, and what the SDK needs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.words import coloured
+from orchestrator.http_api.guard.sessions import CODE_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.http_api.tcp import Listening
+
+
+def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
+    """Line by line. No secret is in them but a code that is good once, and not even that in a log that others read."""
+    if tcp.taken_port is not None:
+        yield f"port {tcp.taken_port} is taken by another program, so a free one stands in for it"
+    yield f"dashboard and API: {tcp.url}"
+    if token_file is None:
+        if not sandbox:
+            told = "NO TOKEN is asked for: everybody with a login on this machine can read and spend here"
+            yield coloured(told, "red", bold=True)
+        return
+    minutes = CODE_S // 60
+    if goes_to_a_journal(os.environ):
+        yield f"log in: `orchestrator login` prints a link that is good once, for {minutes} minutes"
+    else:
+        base, path = tcp.way_in()
+        yield f"log in: {base}{path}"
+        yield f"  (good once, for {minutes} minutes; `orchestrator login` prints another)"
+    yield "for the SDK:"
+    yield f"  export ANTHROPIC_BASE_URL={tcp.url}"
+    yield f'  export ANTHROPIC_API_KEY="$(cat {shlex.quote(str(token_file))})"'
+
+
+def goes_to_a_journal(environ: Mapping[str, str]) -> bool:
+    """True under systemd: people who may read its journal may not be meant to log in."""
+    return environ.get("JOURNAL_STREAM", "") != "" or environ.get("NOTIFY_SOCKET", "") != ""

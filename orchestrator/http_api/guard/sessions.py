@@ -1,0 +1,108 @@
+"""Who is logged in at one address: codes that let a browser in once, and the sessions that its cookie stands for.
+
+A session is a random number under a MAC whose key is made of the token: it outlives a restart, and dies with the token.
+Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+CODE_S: Final = 600
+SESSION_S: Final = 7 * 24 * 3600
+#: So many wrong tokens and codes are looked at within a minute.
+_MOST_FAILURES: Final = 10
+_WITHIN_S: Final = 60.0
+#: More links than this are not open at once: the oldest is void.
+_MOST_CODES: Final = 20
+_SECRET_BYTES: Final = 32
+_VALUE: Final = re.compile(r"(\d{1,12})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Code:
+    """digest: of the code. key: the token's digest at that time, so that a token that is replaced takes it along."""
+
+    digest: bytes
+    key: bytes
+    until: float
+
+
+class Sessions:
+    """The logins at the address of *port*. key: always the digest of the token that is asked for at this moment.
+
+    now: seconds by this machine's clock; ticks: seconds that only go forward.
+    """
+
+    def __init__(
+        self, port: int, *, now: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._port = port
+        self._now = now
+        self._ticks = ticks
+        self._codes: deque[_Code] = deque(maxlen=_MOST_CODES)
+        self._failures: deque[float] = deque(maxlen=_MOST_FAILURES)
+        self._over: dict[str, int] = {}  #: sessions that were logged out, and until when they would have been good
+
+    def new_code(self, key: bytes) -> str:
+        """A code that lets one browser in, once, within `CODE_S`."""
+        code = secrets.token_urlsafe(_SECRET_BYTES)
+        self._codes.append(_Code(digest=_digest(code), key=key, until=self._ticks() + CODE_S))
+        return code
+
+    def redeem(self, code: str, key: bytes) -> bool:
+        """True, once, for a code that is still good. Each is compared in constant time."""
+        shown = _digest(code)
+        same = [each for each in self._codes if hmac.compare_digest(each.digest, shown)]
+        for each in same:
+            self._codes.remove(each)
+        return any(each.until > self._ticks() and hmac.compare_digest(each.key, key) for each in same)
+
+    @property
+    def wait_s(self) -> int:
+        """How long nobody may try another token or code, because too many were wrong; 0: at once."""
+        if len(self._failures) < _MOST_FAILURES:
+            return 0
+        return max(0, -int(-(self._failures[0] + _WITHIN_S - self._ticks()) // 1))
+
+    def note_failure(self) -> None:
+        """Somebody showed a wrong token or code."""
+        self._failures.append(self._ticks())
+
+    def begin(self, key: bytes) -> str:
+        """A new session, as a cookie has it."""
+        until, number = int(self._now()) + SESSION_S, secrets.token_urlsafe(_SECRET_BYTES)
+        return f"{until}.{number}.{self._mac(key, until, number)}"
+
+    def find(self, value: str, key: bytes) -> str | None:
+        """The session that a cookie's *value* stands for; None: there is none, or it is over."""
+        found = _VALUE.fullmatch(value)
+        if found is None:
+            return None
+        until, number, mac = int(found[1]), found[2], found[3]
+        is_ours = hmac.compare_digest(mac, self._mac(key, until, number))
+        return number if is_ours and until > self._now() and number not in self._over else None
+
+    def end(self, number: str) -> None:
+        """Log a session out: a copy of its cookie opens nothing any more."""
+        now = int(self._now())
+        self._over = {each: until for each, until in self._over.items() if until > now}
+        self._over[number] = now + SESSION_S
+
+    def _mac(self, key: bytes, until: int, number: str) -> str:
+        """The port is in it: what a browser shows to another port of this host opens nothing here."""
+        mac = hmac.digest(key, f"session\n{self._port}\n{until}\n{number}".encode(), "sha256")
+        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def _digest(code: str) -> bytes:
+    return hashlib.sha256(code.encode("utf-8", "surrogateescape")).digest()

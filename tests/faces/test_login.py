@@ -1,0 +1,431 @@
+"""The token that a daemon makes for itself, and how a browser gets in: by a link, by the token, and out again (H2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import httpx2
+import pytest
+from faces.client_world import settings, short_runtime_folder
+
+from orchestrator.client.remote import way_in
+from orchestrator.client.server import server_at
+from orchestrator.client.way import ServerWay, SocketWay
+from orchestrator.config import announced, default_socket_path, own_token_path, socket_at
+from orchestrator.daemon import running_engine
+from orchestrator.domain.errors import UsageError
+from orchestrator.http_api.guard.access import digest_of
+from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
+from orchestrator.http_api.login_page import place_or_home
+from orchestrator.http_api.tcp import Listening, listen, renew
+
+PAGE = {"accept": "text/html,application/xhtml+xml"}
+VISIT = {**PAGE, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}
+KEY, OTHER = digest_of("a" * 43), digest_of("b" * 43)
+
+
+@pytest.fixture(autouse=True)
+def _runtime() -> Iterator[None]:
+    with short_runtime_folder():
+        yield
+
+
+@asynccontextmanager
+async def served(folder: Path, **more: str) -> AsyncIterator[tuple[Listening, httpx2.AsyncClient]]:
+    """A daemon that asks for a token of its own making, and a client that follows no redirect."""
+    database = folder / "x.db"
+    chosen = settings(database, **{"server__listen": "127.0.0.1:0", **more})
+    at = listen(chosen.server, own_token=own_token_path(database))
+    assert at is not None
+    async with (
+        running_engine(chosen, sandbox=True, tcp=at),
+        httpx2.AsyncClient(base_url=at.url, headers=PAGE, timeout=20, trust_env=False) as client,
+    ):
+        yield at, client
+
+
+def token_in(folder: Path) -> str:
+    return (folder / "x.db.token").read_text().strip()
+
+
+async def logged_in(at: Listening, client: httpx2.AsyncClient) -> str:
+    """Follow a link; the value of the cookie, which the client has from now on."""
+    answer = await client.get(at.way_in()[1])
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    (name,) = answer.cookies.keys()
+    return str(answer.cookies[name])
+
+
+def test_a_daemon_makes_its_token_once_and_for_its_user_alone(tmp_path: Path) -> None:
+    """H2: 0600 whatever the umask, the same at the next start, another one once the file is gone."""
+    before = os.umask(0)
+    try:
+        path = own_token_path(tmp_path / "x.db")
+        server = settings(tmp_path / "x.db", server__listen="127.0.0.1:0").server
+        first, at = listen(server, own_token=path), listen(server, own_token=path)
+        assert first is not None
+        assert at is not None
+        first.listener.close()
+        at.listener.close()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert first.access.token == at.access.token == digest_of(token_in(tmp_path))
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", path.read_text())
+        path.unlink()
+        assert renew(at, server)
+        assert at.access.token == digest_of(token_in(tmp_path)) != first.access.token
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["x.db.token"]
+    finally:
+        os.umask(before)
+
+
+def test_a_token_that_others_could_have_put_there_or_read_is_refused(tmp_path: Path) -> None:
+    """H2: a link, a file with another mode, half a token, a folder: none of them is taken for ours, or replaced."""
+    server = settings(tmp_path / "x.db", server__listen="127.0.0.1:0").server
+    path = own_token_path(tmp_path / "x.db")
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=str(path)):
+        listen(server, own_token=path)
+    assert not (tmp_path / "nowhere").exists()
+    path.unlink()
+    for text, mode in (("x" * 43, 0o644), ("", 0o600), ("short", 0o600)):
+        path.write_text(text)
+        path.chmod(mode)
+        with pytest.raises(UsageError, match=str(path)):
+            listen(server, own_token=path)
+        assert path.read_text() == text
+    path.unlink()
+    with pytest.raises(UsageError, match="cannot be made"):
+        listen(server, own_token=tmp_path / "no" / "x.token")
+
+
+def test_on_loopback_too_every_caller_shows_the_token(tmp_path: Path) -> None:
+    """H2: other users of the machine reach the port; they get no prompts, no results, and spend nothing."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (_, client):
+            for method, path in (("GET", "/api/v1/jobs"), ("POST", "/api/v1/jobs"), ("GET", "/metrics"), ("GET", "/")):
+                for headers in ({}, {"authorization": "Bearer " + "x" * 43}, {"cookie": "orchestrator-8787=x"}):
+                    assert (await client.request(method, path, headers=headers)).status_code == 401
+            assert (await client.get("/livez")).status_code == 200
+            for headers in ({"authorization": f"Bearer {token_in(tmp_path)}"}, {"x-api-key": token_in(tmp_path)}):
+                assert (await client.get("/api/v1/jobs", headers=headers)).status_code == 200
+
+    asyncio.run(check())
+
+
+def test_a_link_logs_a_browser_in_once_and_leaves_the_address(tmp_path: Path) -> None:
+    """H2: single use; the cookie is a session of its own, out of scripts' reach, for this port's pages alone."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            _, path = at.way_in()
+            assert (await client.head(path)).status_code == 200  # what only looks at a link does not use it up
+            answer = await client.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (303, "/")
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            cookie = SimpleCookie(answer.headers["set-cookie"])
+            (name,) = cookie
+            assert name == f"orchestrator-{at.url.rpartition(':')[2]}"
+            assert (cookie[name]["httponly"], cookie[name]["samesite"].lower()) == (True, "strict")
+            assert (cookie[name]["path"], cookie[name]["domain"], cookie[name]["secure"]) == ("/", "", "")
+            assert cookie[name]["max-age"] == str(SESSION_S)
+            assert token_in(tmp_path) not in answer.headers["set-cookie"]
+            page = await client.get("/", headers=VISIT)
+            assert page.status_code == 200
+            assert 'action="/logout"' in page.text
+            client.cookies.clear()
+            again = await client.get(path)
+            assert (again.status_code, "used already" in again.text) == (401, True)
+            assert "set-cookie" not in again.headers
+
+    asyncio.run(check())
+
+
+def test_a_browser_without_a_login_gets_a_page_that_leads_on(tmp_path: Path) -> None:
+    """N 1.18: no box of the browser's own; the token is typed once, a wrong one is told; nothing leads elsewhere."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            page = await client.get("/jobs?state=running")
+            assert (page.status_code, page.headers["www-authenticate"]) == (401, 'Bearer realm="orchestrator"')
+            assert 'name="next" value="/jobs?state=running"' in page.text
+            assert "http-equiv" not in page.text
+            assert "script" not in page.headers["content-security-policy"]
+            form = {"token": "x" * 43, "next": "/jobs?state=running"}
+            own = {"origin": at.url}
+            wrong = await client.post("/login", data=form, headers=own)
+            assert (wrong.status_code, "not the token" in wrong.text) == (401, True)
+            assert 'value="/jobs?state=running"' in wrong.text
+            elsewhere = {"origin": "http://127.0.0.1:1"}
+            assert (await client.post("/login", data=form, headers=elsewhere)).status_code == 403
+            right = await client.post("/login", data={**form, "token": f" {token_in(tmp_path)}\n"}, headers=own)
+            assert (right.status_code, right.headers["location"]) == (303, "/jobs?state=running")
+            assert (await client.get("/jobs?state=running")).status_code == 200
+            assert (await client.get("/login")).headers["location"] == "/"
+            assert (await client.post("/login", content=b"x" * 10_000, headers=own)).status_code == 413
+            for odd in (b"", b"\xff\xfe", b"token", b"&".join([b"a=1"] * 50)):
+                assert (await client.post("/login", content=odd, headers=own)).status_code == 401
+
+    asyncio.run(check())
+
+
+def test_a_link_of_another_site_is_asked_again_from_our_own_page(tmp_path: Path) -> None:
+    """H2: a strict cookie is kept back on such a visit; the page asks once more, and never in a circle."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (_, client):
+            for site, asks in (("cross-site", True), ("same-site", True), ("same-origin", False), ("none", False)):
+                page = await client.get("/jobs", headers={**VISIT, "sec-fetch-site": site})
+                assert ('http-equiv="refresh"' in page.text) is asks, site
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["", "//evil.example", "/\\evil.example", "https://evil.example", "/x\\y", "/a b", "/a\nb", "/login?x", "x", "/é"],
+)
+def test_a_login_leads_to_a_page_of_ours_and_nowhere_else(place: str) -> None:
+    """H2: an open redirect would lend our name to another site."""
+    assert place_or_home(place) == "/"
+    assert place_or_home("/jobs/a%2Fb?tab=events&q=x[1]") == "/jobs/a%2Fb?tab=events&q=x[1]"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "counts"),
+    [
+        ("GET", "/api/v1/jobs", {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}, True),
+        ("GET", "/jobs", {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}, True),
+        ("GET", "/jobs", {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"}, True),
+        ("GET", "/api/v1/jobs", {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"}, False),
+        ("GET", "/api/v1/jobs", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, False),
+        ("POST", "/api/v1/check", {"origin": "{url}", "sec-fetch-site": "same-origin"}, True),
+        ("POST", "/api/v1/check", {"origin": "{url}"}, True),
+        ("POST", "/api/v1/check", {}, False),
+        ("POST", "/api/v1/check", {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"}, False),
+        ("DELETE", "/api/v1/jobs/x", {}, False),
+        ("GET", "/v1/messages/batches", {}, False),
+        ("GET", "/v1/messages/batches/x/results", {"sec-fetch-site": "same-origin"}, False),
+        ("POST", "/api/v1/login", {"origin": "{url}", "sec-fetch-site": "same-origin"}, False),
+    ],
+)
+def test_a_cookie_counts_where_our_own_pages_ask(
+    tmp_path: Path, method: str, path: str, headers: dict[str, str], counts: bool
+) -> None:
+    """H2: a browser shows it to every port of the host, and for every port's pages; the SDK's routes need none."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            await logged_in(at, client)
+            told = {name: value.format(url=at.url) for name, value in headers.items()}
+            answer = await client.request(method, path, headers=told)
+            assert (answer.status_code not in (401, 403)) is counts
+
+    asyncio.run(check())
+
+
+def test_whoever_logs_out_is_out_and_a_copy_of_the_cookie_as_well(tmp_path: Path) -> None:
+    """H2, N 1.18: only by a POST of our own page; the session is over, not only the browser's cookie."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            cookie = await logged_in(at, client)
+            assert (await client.get("/logout")).status_code == 405
+            assert (await client.post("/logout", headers={"origin": "http://127.0.0.1:1"})).status_code == 403
+            assert (await client.post("/logout")).headers["location"] == "/login?out=1"
+            assert (await client.get("/jobs")).status_code == 200  # nobody's page asked: it is still logged in
+            out = await client.post("/logout", headers={"origin": at.url})
+            assert (out.status_code, out.headers["location"]) == (303, "/login?out=1")
+            assert "logged out" in (await client.get("/login?out=1")).text
+            name = f"orchestrator-{at.url.rpartition(':')[2]}"
+            assert (await client.get("/jobs", headers={"cookie": f"{name}={cookie}"})).status_code == 401
+
+    asyncio.run(check())
+
+
+def test_a_login_outlives_a_restart_and_dies_with_the_token(tmp_path: Path) -> None:
+    """H2: an open page goes on after `kill -9`; who replaces the token shuts everybody out, links included."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            cookie = await logged_in(at, client)
+            port = at.url.rpartition(":")[2]
+        async with served(tmp_path, server__listen=f"127.0.0.1:{port}") as (at, client):
+            shown = {"cookie": f"orchestrator-{port}=nonsense; orchestrator-{port}={cookie}"}
+            assert (await client.get("/jobs", headers=shown)).status_code == 200
+            _, link = at.way_in()
+            own_token_path(tmp_path / "x.db").unlink()
+            assert renew(at, settings(tmp_path / "x.db", server__listen=f"127.0.0.1:{port}").server)
+            assert (await client.get("/jobs", headers=shown)).status_code == 401
+            assert (await client.get(link)).status_code == 401
+
+    asyncio.run(check())
+
+
+def test_wrong_tokens_are_looked_at_ten_times_a_minute_and_a_link_still_opens(tmp_path: Path) -> None:
+    """H2: guessing is bounded; and whoever floods the page does not shut the owner out, who has a link."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            own = {"origin": at.url}
+            for number in range(10):
+                if number % 2:
+                    wrong = await client.get("/login?code=" + "x" * 43)
+                else:
+                    wrong = await client.post("/login", data={"token": "x" * 43}, headers=own)
+                assert wrong.status_code == 401
+            right = await client.post("/login", data={"token": token_in(tmp_path)}, headers=own)
+            assert (right.status_code, int(right.headers["retry-after"]) in range(1, 61)) == (429, True)
+            assert (await client.get("/login?code=x")).status_code == 429
+            await logged_in(at, client)
+            assert (await client.get("/jobs")).status_code == 200
+
+    asyncio.run(check())
+
+
+def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
+    """H2, F1: a proxy on this machine says how it was asked; the name has the port that the browser sees."""
+
+    async def check() -> None:
+        async with served(tmp_path, server__public_url="https://batches.example.com") as (at, client):
+            base, path = at.way_in()
+            assert base == "https://batches.example.com"
+            outside = {"host": "batches.example.com", "x-forwarded-proto": "https"}
+            answer = await client.get(path, headers=outside)
+            cookie = SimpleCookie(answer.headers["set-cookie"])
+            assert answer.headers["location"] == "/"
+            assert cookie["orchestrator-default"]["secure"] is True
+
+    asyncio.run(check())
+
+
+def test_a_daemon_without_a_token_sends_everybody_from_the_login_to_the_dashboard(tmp_path: Path) -> None:
+    """H2: `serve --sandbox` and --no-token ask for none; there is nothing to log in to, and nothing to log out of."""
+
+    async def check() -> None:
+        chosen = settings(tmp_path / "x.db", server__listen="127.0.0.1:0")
+        at = listen(chosen.server)
+        assert at is not None
+        async with (
+            running_engine(chosen, sandbox=True, tcp=at),
+            httpx2.AsyncClient(base_url=at.url, headers=PAGE, trust_env=False) as client,
+        ):
+            assert at.way_in() == (at.url, "/")
+            for answer in (await client.get("/login"), await client.get("/login?code=x"), await client.post("/logout")):
+                assert (answer.status_code, answer.headers["location"]) == (303, "/")
+            assert "/logout" not in (await client.get("/")).text
+            link = (await client.post("/api/v1/login")).json()
+            assert link == {"url": at.url, "path": "/", "expires_in_s": None}
+
+    asyncio.run(check())
+
+
+def test_a_fresh_link_is_had_by_the_socket_and_with_the_token(tmp_path: Path) -> None:
+    """H2: what `orchestrator login` prints; over TCP the token is asked for, and the login of a browser is none."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            url, path, expires_in_s = await way_in(SocketWay(default_socket_path(tmp_path / "x.db", os.environ)))
+            assert (url, expires_in_s) == (at.url, CODE_S)
+            assert (await client.get(path)).status_code == 303
+            bearer = {"authorization": f"Bearer {token_in(tmp_path)}"}
+            more = (await client.post("/api/v1/login", headers=bearer)).json()
+            assert more["path"] != path
+
+    asyncio.run(check())
+
+
+def test_a_client_of_the_same_user_needs_no_token_and_shows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H2: `--server` with the address of one's own daemon goes to its socket; another address of it does not."""
+    monkeypatch.delenv("ORCHESTRATOR_SERVER_TOKEN", raising=False)
+    monkeypatch.delenv("ORCHESTRATOR_TOKEN_FILE", raising=False)
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, _):
+            port = at.url.rpartition(":")[2]
+            for address in (at.url, f"{at.url}/", f"http://localhost:{port}", f"http://LOCALHOST:{port}"):
+                server = await asyncio.to_thread(server_at, address)
+                assert (server.token, server.socket is None) == (None, False)
+                async with ServerWay(server).client() as client:
+                    assert (await client.get("jobs")).status_code == 200
+            for address in (
+                f"https://localhost:{port}",
+                f"http://127.0.0.1:{port}/x",
+                "http://127.0.0.1:1",
+                "http://[::1]:1",
+            ):
+                assert (await asyncio.to_thread(server_at, address)).socket is None
+            said = await asyncio.to_thread(server_at, at.url, token="x" * 43)
+            assert (said.token, said.socket) == ("x" * 43, None)
+        assert server_at(at.url).socket is None
+
+    asyncio.run(check())
+
+
+def test_an_address_that_a_killed_daemon_had_leads_nowhere(tmp_path: Path) -> None:
+    """H2: what it left behind is not taken for a daemon; its next life, which listens elsewhere, takes it away."""
+    first, second = tmp_path / "a.sock", tmp_path / "b.sock"
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+
+    def at(port: int) -> str | None:
+        link = tmp_path / f"orchestrator-at-127.0.0.1-{port}"
+        return str(link.readlink()) if link.is_symlink() else None
+
+    with announced(first, ("127.0.0.1", 1), ("127.0.0.1", 2)):
+        with announced(first, ("127.0.0.1", 2)):
+            assert (at(1), at(2)) == (None, "a.sock")
+            with announced(second, ("127.0.0.1", 2)):
+                assert at(2) == "b.sock"
+        assert at(2) is None
+    assert socket_at(("127.0.0.1", 2), env) is None
+    with short_runtime_folder() as folder, socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(folder / "c.sock"))
+        with announced(folder / "c.sock", ("127.0.0.1", 3)):
+            assert socket_at(("127.0.0.1", 3), os.environ) is not None
+            assert server_at("http://127.0.0.1:3").socket is None
+            killed.listen(1)
+            assert server_at("http://127.0.0.1:3").socket is not None
+
+
+def test_codes_and_sessions_end_by_time() -> None:
+    """H2: a link within ten minutes, a session within a week, for one port and one token each."""
+    now, ticks = [1e9], [5.0]
+    logins = Sessions(8787, now=lambda: now[0], ticks=lambda: ticks[0])
+    fresh, late, other = logins.new_code(KEY), logins.new_code(KEY), logins.new_code(KEY)
+    assert not logins.redeem(other, OTHER)
+    assert not logins.redeem(other, KEY)  # it was shown, and is used up
+    ticks[0] += CODE_S - 1
+    assert [logins.redeem(fresh, KEY), logins.redeem(fresh, KEY)] == [True, False]
+    ticks[0] += 1
+    assert not logins.redeem(late, KEY)
+    cookie = logins.begin(KEY)
+    assert logins.find(cookie, KEY) is not None
+    assert logins.find(cookie, OTHER) is None
+    assert Sessions(8788, now=lambda: now[0]).find(cookie, KEY) is None
+    until, number, mac = cookie.split(".")
+    for forged in (
+        f"{int(until) + 1}.{number}.{mac}",
+        f"{until}.{number[::-1]}.{mac}",
+        f"{until}.{number}.",
+        "",
+        "x" * 300,
+    ):
+        assert logins.find(forged, KEY) is None
+    now[0] += SESSION_S
+    assert logins.find(cookie, KEY) is None
+
+
+def test_only_the_newest_links_are_open() -> None:
+    """H2: whoever may ask for links cannot fill the memory with them."""
+    logins = Sessions(8787)
+    codes = [logins.new_code(KEY) for _ in range(50)]
+    assert sum(logins.redeem(code, KEY) for code in codes) == 20
