@@ -17,6 +17,7 @@ from orchestrator.domain.params import Rules
 from orchestrator.domain.result_lines import ResultLine, decode_lines
 from orchestrator.engine.body import BatchBody
 from orchestrator.engine.clock import SystemClock, SystemEntropy
+from orchestrator.engine.context import Imports
 from orchestrator.engine.intake import Intake
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.commands import Terms
@@ -47,7 +48,8 @@ def lines_of(source: Path) -> JsonLinesSource:
 async def intake(store: Store, source: Path) -> JobId:
     """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
-    taken = await Intake(store.intake, SystemClock(), SystemEntropy()).take_in(lines_of(source), new, Terms())
+    intake = Intake(store.intake, SystemClock(), SystemEntropy(), Imports())
+    taken = await intake.take_in(lines_of(source), new, Terms())
     assert taken.job is not None, taken.problems
     return taken.job.id
 

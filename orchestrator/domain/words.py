@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
+
+#: How a job that is importing ends, for who wants to be rid of it.
+IMPORT_ENDS: Final = (
+    "it ends with the command or upload that brings its input: stop that; the engine takes away what a failed one left "
+    "once the disk has space"
+)
 
 
 def plain(text: str) -> str:

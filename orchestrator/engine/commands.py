@@ -28,7 +28,7 @@ class EngineCommands:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._intake = Intake(context.store.intake, context.clock, context.entropy)
+        self._intake = Intake(context.store.intake, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
         """Let every stage go by *settings* from its next look on."""

@@ -54,6 +54,17 @@ class ApiHealth:
         self.blocked = blocked
 
 
+@dataclass(slots=True)
+class Imports:
+    """Imports of this process. reading: the jobs, by public id, whose input comes in now; all others are over.
+
+    may_be_left: one failed, so its job may be there still.
+    """
+
+    reading: set[str] = field(default_factory=set)
+    may_be_left: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """Handed to every stage. courier: None where no notices are to be sent.
@@ -69,5 +80,6 @@ class Context:
     health: ApiHealth = field(default_factory=ApiHealth)
     bell: Bell = field(default_factory=Bell)
     pulse: Pulse = field(default_factory=Pulse)
+    imports: Imports = field(default_factory=Imports)
     meter: Meter = field(default_factory=Unmetered)
     courier: Courier | None = None

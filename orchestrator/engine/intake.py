@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import Any, Final, cast
 
-from orchestrator.domain.errors import InputError
+from orchestrator.domain.errors import InputError, StoreError
 from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.output_lines import input_line
 from orchestrator.engine.ahead import ahead
+from orchestrator.engine.context import Context, Imports
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import TakenIn, Terms
@@ -22,24 +23,47 @@ _RAW_BYTES: Final = 65_536  #: as `ports.source.Problem.raw` says
 
 
 class Intake:
-    """Reads sources into jobs. A killed import leaves an `importing` job, which the next start takes away."""
+    """Reads sources into jobs. An import that is killed leaves an `importing` job, which the next start takes away.
 
-    def __init__(self, store: IntakeStore, clock: Clock, entropy: Entropy) -> None:
+    One that fails is discarded; where that fails as well (a full disk), `discard_left` tries again.
+    """
+
+    def __init__(self, store: IntakeStore, clock: Clock, entropy: Entropy, imports: Imports) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
+        self._imports = imports
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
         """See `ports.commands.Commands.take_in`."""
-        job = await self._store.begin(new, self.public_id(new.name), self._clock.now())
+        public_id = self.public_id(new.name)
+        self._imports.reading.add(public_id)
+        try:
+            return await self._taken_in(public_id, source, new, terms)
+        except BaseException:
+            self._imports.may_be_left = True
+            raise
+        finally:
+            self._imports.reading.discard(public_id)
+
+    async def _taken_in(self, public_id: str, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+        job = await self._store.begin(new, public_id, self._clock.now())
         reading = _Reading(terms)
         try:
             await self._read(job, source, reading)
             await self._find_repeats(job, source, reading)
             return await self._conclude(job, source, new, reading)
         except BaseException:
-            await self._store.discard(job.id)
+            await self._discard(job)
             raise
+
+    async def _discard(self, job: Job) -> None:
+        """Take the import away, now or later: what became of it is known, and must not depend on that."""
+        try:
+            await self._store.discard(job.id)
+        except StoreError as exc:
+            log.warning("import.left", job=job.public_id, why=exc.message)
+            self._imports.may_be_left = True
 
     def public_id(self, name: str) -> str:
         """What people call the job: its name, cut down to what a shell takes, and four characters of chance."""
@@ -74,13 +98,13 @@ class Intake:
     async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> TakenIn:
         """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
         if reading.is_lost or reading.taken == 0:
-            await self._store.discard(job.id)
+            await self._discard(job)
             return reading.outcome(None, attached=False)
         how, found = await self._finish(job, source, new, reading.terms)
         if how is Concluded.CHANGED:
             raise _changed(source, found)
         if how is Concluded.SAME:
-            await self._store.discard(job.id)
+            await self._discard(job)
             return reading.outcome(found, attached=True)
         log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=len(reading.refused))
         return reading.outcome(found, attached=False)
@@ -88,6 +112,23 @@ class Intake:
     async def _finish(self, job: Job, source: Source, new: NewJob, terms: Terms) -> tuple[Concluded, Job]:
         content = Content(hash=source.content_hash, size_bytes=source.size_bytes)
         return await self._store.conclude(job.id, new, content, self._clock.now(), anew=terms.anew)
+
+
+async def discard_left(context: Context) -> int:
+    """Take away what failed imports of this process left; how many. Raises StoreError where that fails again."""
+    imports = context.imports
+    if not imports.may_be_left:
+        return 0
+    imports.may_be_left = False  # whoever fails from here on says so again
+    try:
+        left = [job for job in await context.store.intake.importing() if job.public_id not in imports.reading]
+        for job in left:
+            await context.store.intake.discard(job.id)
+            log.info("import.discarded", job=job.public_id)
+    except BaseException:
+        imports.may_be_left = True
+        raise
+    return len(left)
 
 
 class _Reading:

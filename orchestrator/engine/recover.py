@@ -8,13 +8,16 @@ from datetime import datetime
 
 from orchestrator.domain.ids import BatchId
 from orchestrator.engine.context import Context
+from orchestrator.engine.intake import discard_left
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
 
 class RecoverStage:
-    """Moves batches `submitting → in_doubt` whose POST nobody watches, and drops what a canceled job still queues.
+    """Moves batches `submitting → in_doubt` whose POST nobody watches.
+
+    Drops what a canceled job still queues, and what failed imports left.
 
     active: the batches whose POST a task of this process is watching.
     """
@@ -39,4 +42,4 @@ class RecoverStage:
                 log.warning("batch.in_doubt", batch_id=batch.id)
         for job in await self._context.store.control.canceling():
             moved += await self._context.store.control.cancel_queued(job.id)
-        return moved
+        return moved + await discard_left(self._context)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.states import JobState
+from orchestrator.domain.words import IMPORT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,9 +96,8 @@ def time_text(at: datetime | None) -> str | None:
 
 def does_not_apply(verb: str, job: Job) -> GuardRefused:
     """The refusal of a "pause", "resume" or "cancel" that *job* is in no state for."""
-    return GuardRefused(
-        f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}", hint="nothing was changed"
-    )
+    hint = IMPORT_ENDS if job.state is JobState.IMPORTING else "nothing was changed"
+    return GuardRefused(f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}", hint=hint)
 
 
 def _attention_view(attention: Attention) -> dict[str, object]:

@@ -65,6 +65,10 @@ class IntakeStore(Protocol):
         """
         ...
 
+    async def importing(self) -> list[Job]:
+        """Jobs that are importing, once everything that was asked for before is written."""
+        ...
+
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
         ...

@@ -16,7 +16,8 @@ from typing import Final, TypeVar
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Job
-from orchestrator.domain.states import OVER
+from orchestrator.domain.states import OVER, JobState
+from orchestrator.domain.words import IMPORT_ENDS
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.read import JobReader
@@ -97,7 +98,7 @@ def _mark(job: JobId, by: str, now: datetime, c: sqlite3.Connection) -> bool:
     if found.state not in OVER:
         raise GuardRefused(
             f"job {found.public_id} is {found.state}: its requests and results are still needed",
-            hint="wait until it is over, or cancel it",
+            hint=IMPORT_ENDS if found.state is JobState.IMPORTING else "wait until it is over, or cancel it",
         )
     if moved(c, SQL["purge"], {"id": job, "by": by, "now": to_text(now)}):
         record(c, now, "job.purged", job=job, why=by)

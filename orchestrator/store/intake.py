@@ -96,6 +96,10 @@ class SqliteIntake:
         await self._sort(job)
         return await self._db.write(partial(_conclude, job, new, content, now, anew=anew))
 
+    async def importing(self) -> list[Job]:
+        """Jobs that are importing, once everything that was asked for before is written: hence the writer."""
+        return await self._db.write(lambda c: [to_job(row) for row in named(c.execute(SQL["importing"]))])
+
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
         self._unsorted.pop(job, None)
@@ -105,9 +109,10 @@ class SqliteIntake:
 
 async def discard_leftovers(database: Database) -> int:
     """Take away what killed imports left; returns how many. For the start, before any import begins."""
-    jobs = await database.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["leftovers"])])
+    intake = SqliteIntake(database)
+    jobs = await intake.importing()
     for job in jobs:
-        await SqliteIntake(database).discard(job)
+        await intake.discard(job.id)
     return len(jobs)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 from support.world import API_VERSION, World, in_a_loop, new_world, next_life
 
-from orchestrator.domain.errors import InputError
+from orchestrator.domain.errors import GuardRefused, InputError, StoreError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
+from orchestrator.domain.words import IMPORT_ENDS
+from orchestrator.http_api.views import does_not_apply
 from orchestrator.inputs import open_source
 from orchestrator.ports.commands import TakenIn, Terms
 from orchestrator.ports.source import InputLine, Problem
@@ -173,3 +175,65 @@ async def test_an_intake_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
             assert all((job.state, job.requests.queued) == ("running", 5) for job in jobs if job.state != "importing")
             stored += task.cancelled() and any(job.name == f"job {turns}" for job in jobs)
         assert stored > 0, "none was cancelled while its last write was committed"
+        await world.tick("recover")  # M8: what a cancelled first write began is nobody's
+        jobs = await world.store.read(lambda reads: reads.jobs(limit=99))
+        assert {job.state for job in jobs} == {"running"}
+
+
+class Failing:
+    """A source that brings some requests, and then *fails*."""
+
+    name, content_hash, size_bytes = "<failing>", "", 0
+
+    def __init__(self, fails: Callable[[], Awaitable[None]]) -> None:
+        self._fails = fails
+
+    async def chunks(self) -> AsyncIterator[list[InputLine | Problem]]:
+        """One chunk, then the end of it."""
+        yield [InputLine(number, f"r{number}", PARAMS.encode()) for number in range(1, 100)]
+        await self._fails()
+        raise ConnectionResetError("the client went away")
+
+
+async def refuse_writes(world: World, *, refused: bool) -> None:
+    """Every write of the store fails from now on, as on a disk that takes nothing any more; or works again."""
+    await world.store._database._writer.run(lambda c: c.execute(f"PRAGMA query_only = {int(refused)}").fetchall())
+
+
+@in_a_loop
+async def test_what_a_failed_import_could_not_take_away_is_taken_away_later(tmp_path: Path) -> None:
+    """M8. Its discard met the same disk: the engine tries again, and not only at the next start."""
+    async with new_world(tmp_path / "store.db") as world:
+        kept = await world.submit(3)
+        source = Failing(lambda: refuse_writes(world, refused=True))
+        new = NewJob(name="lost", source="<failing>", api_version=API_VERSION, betas=())
+        with pytest.raises(ConnectionResetError):  # its own reason, not that of the discard
+            await world.commands.take_in(source, new, Terms())
+        assert len(await world.store.read(lambda reads: reads.jobs(limit=9))) == 2
+        with pytest.raises(StoreError):
+            await world.tick("recover")
+        await refuse_writes(world, refused=False)
+        assert await world.tick("recover") == 1
+        assert [job.id for job in await world.store.read(lambda reads: reads.jobs(limit=9))] == [kept.id]
+        assert await world.tick("recover") == 0
+
+
+@in_a_loop
+async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+    """M8. While another one is cleared away."""
+    async with new_world(tmp_path / "store.db") as world:
+
+        async def meanwhile() -> None:
+            world.context.imports.may_be_left = True
+            assert await world.tick("recover") == 0
+            (job,) = await world.store.read(lambda reads: reads.jobs(limit=9))
+            with pytest.raises(GuardRefused) as refused:
+                await world.commands.purge(job.id)
+            assert refused.value.hint == IMPORT_ENDS
+            assert not await world.commands.cancel(job.id)
+            assert does_not_apply("cancel", job).hint == IMPORT_ENDS
+
+        new = NewJob(name="slow", source="<failing>", api_version=API_VERSION, betas=())
+        with pytest.raises(ConnectionResetError):
+            await world.commands.take_in(Failing(meanwhile), new, Terms())
+        assert await nothing_is_left(world)

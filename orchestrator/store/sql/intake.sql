@@ -17,9 +17,9 @@ SELECT * FROM job
  WHERE source = :source AND name = :name AND state <> 'importing' AND purged_at IS NULL
  ORDER BY id DESC LIMIT 1
 
--- name: leftovers
--- Imports that no process can be working on any more (asked at the start, before any begins). An open job has none.
-SELECT id FROM job WHERE state = 'importing'
+-- name: importing
+-- Imports: at the start, before any begins, those that no process can be working on. An open job is none.
+SELECT * FROM job WHERE state = 'importing'
 
 -- name: begin
 INSERT INTO job (public_id, name, state, source, api_version, betas, priority, still_open, added_at, created_at)
