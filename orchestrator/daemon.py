@@ -19,7 +19,7 @@ from orchestrator.api_side import check_network, provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings, announced, default_socket_path
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import OrchestratorError, out_of_memory
+from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
@@ -185,7 +185,7 @@ async def open_provider(settings: Settings, *, sandbox: bool) -> AsyncIterator[P
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended a group of tasks: one that a person can read, if there is any."""
     flat = list(_flatten(group))
-    readable = next((exc for exc in flat if isinstance(exc, OrchestratorError)), None) or out_of_memory(group)
+    readable = next((exc for exc in flat if isinstance(exc, OrchestratorError)), None) or shortage(group)
     return flat[0] if readable is None else readable
 
 

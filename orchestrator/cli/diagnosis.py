@@ -13,7 +13,7 @@ from orchestrator.cli.reading import socket_answers
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
@@ -126,7 +126,7 @@ def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
     """Store, engine, SQLite, disk, limits."""
     path = settings.database.path
     folder = next(parent for parent in path.parents if parent.exists())
-    return [*_store(settings, thorough=thorough), disk(path, called=str(folder)), *limits(settings)]
+    return [*_store(settings, thorough=thorough), *long_log(path), disk(path, called=str(folder)), *limits(settings)]
 
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:

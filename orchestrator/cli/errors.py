@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.domain.errors import OrchestratorError, out_of_memory
+from orchestrator.domain.errors import OrchestratorError, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,8 @@ def reported(error: BaseException, *, tracebacks: bool, ask: Ask | None = None) 
             code = 130
         case BaseExceptionGroup() if (inner := _the_one_of_ours(error)) is not None:
             return reported(inner, tracebacks=tracebacks, ask=ask)
-        case _ if (shortage := out_of_memory(error)) is not None:
-            return reported(shortage, tracebacks=tracebacks, ask=ask)
+        case _ if (lacking := shortage(error)) is not None:
+            return reported(lacking, tracebacks=tracebacks, ask=ask)
         case _:
             code = _internal(error)
     if tracebacks and isinstance(error, Exception) and not isinstance(error, click.ClickException | Stopped):

@@ -141,16 +141,27 @@ class OutOfMemory(OrchestratorError):
 _MORE_MEMORY: Final = (
     "give this process more (a container's limit, ulimit -v), or end other programs; what is stored is safe"
 )
+#: What to do about a full disk.
+MAKE_SPACE: Final = "free some space; a daemon goes on by itself, else run the command again"
 #: How others say it, in exceptions that have no class of their own for it.
 _NO_MEMORY: Final = ("can't start new thread", "failed to map segment", "cannot allocate memory", "not enough memory")
 
 
-def out_of_memory(exc: BaseException) -> OutOfMemory | None:
-    """*exc* as OutOfMemory, if it, or what it came from, is a lack of memory or threads; else None."""
-    if isinstance(exc, OutOfMemory):
-        return exc
-    told = next((one for one in _with_origins(exc) if _is_shortage(one)), None)
-    return None if told is None else OutOfMemory(cause=str(told) or None)
+def shortage(exc: BaseException) -> OutOfMemory | StoreFull | None:
+    """*exc* for a person, if it, or what it came from, is a lack of memory, of threads, or of space on a disk."""
+    for one in _with_origins(exc):
+        if isinstance(one, OutOfMemory | StoreFull):
+            return one
+        if _is_memory(one):
+            return OutOfMemory(cause=str(one) or None)
+        if is_no_space(one):
+            return StoreFull("the disk is full", cause=str(one), hint=MAKE_SPACE)
+    return None
+
+
+def is_no_space(exc: BaseException) -> bool:
+    """True for the system's word that a disk is full, or that a quota is used up."""
+    return isinstance(exc, OSError) and exc.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _with_origins(exc: BaseException) -> Iterator[BaseException]:
@@ -166,7 +177,7 @@ def _with_origins(exc: BaseException) -> Iterator[BaseException]:
         todo += [*(one.exceptions if isinstance(one, BaseExceptionGroup) else ()), one.__cause__, one.__context__]
 
 
-def _is_shortage(exc: BaseException) -> bool:
+def _is_memory(exc: BaseException) -> bool:
     if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
         return True
     return any(words in str(exc).lower() for words in _NO_MEMORY)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, out_of_memory
+from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
 from orchestrator.http_api import dashboard, messages, metrics, problems
 from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api.routes import routes
@@ -121,8 +121,8 @@ async def _nobody_listens(_: Request, __: Exception) -> Response:
 
 async def _bug(_: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
-    if (shortage := out_of_memory(exc)) is not None:
-        return problem_response(shortage)
+    if (lacking := shortage(exc)) is not None:
+        return problem_response(lacking)
     title = "the engine failed while it worked on this"
     document = problems.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)

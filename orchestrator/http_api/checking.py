@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.domain import words
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -58,4 +58,4 @@ def _store(path: Path, meta: StoreMeta) -> list[Finding]:
     kind = "sandbox work" if meta.sandbox else "real work"
     made = f"made on {meta.created_at:%Y-%m-%d}"
     facts = Finding(check="store", verdict=OK, fact=f"{path.name}: {kind}, {words.size(size)}, {made}")
-    return [facts, disk(path, called="the store's folder"), *duplicates(meta.duplicates_total)]
+    return [facts, *long_log(path), disk(path, called="the store's folder"), *duplicates(meta.duplicates_total)]

@@ -22,6 +22,8 @@ FAIL: Final = "fail"
 
 _ENOUGH_BYTES: Final = 2_000_000_000
 _TOO_FEW_BYTES: Final = 200_000_000
+#: The log is written back at 32 MiB; 38 MB were the most that a busy engine was seen to have.
+_LONG_LOG_BYTES: Final = 128_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,21 @@ def disk(path: Path, *, called: str) -> Finding:
         remedy = "a job needs about the size of its input and of its results here"
         return Finding(check="disk", verdict=WARN, fact=fact, remedy=remedy)
     return Finding(check="disk", verdict=OK, fact=fact)
+
+
+def long_log(path: Path) -> Iterator[Finding]:
+    """That the log of the store at *path* has grown far beyond where it is written back, if it has."""
+    log = path.resolve().with_name(f"{path.resolve().name}-wal")
+    size_bytes = log.stat().st_size if log.exists() else 0
+    if size_bytes > _LONG_LOG_BYTES:
+        yield Finding(
+            check="log",
+            verdict=WARN,
+            fact=f"the store's log has {words.size(size_bytes)}: another program keeps an old state of the store open, "
+            "or an engine was killed",
+            remedy="close what reads the file, such as sqlite3 or a backup tool (`lsof` names it); the engine then "
+            "writes the log back and shortens it, at its next start at the latest",
+        )
 
 
 def duplicates(total: int) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.errors import StoreError, UsageError
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 from orchestrator.http_api.guard.bodies import BodyLimits
 from orchestrator.http_api.guard.files import limit, share_of
 from orchestrator.http_api.guard.middleware import Guard
@@ -64,6 +64,8 @@ def listen(path: Path) -> socket.socket:
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
+        if is_no_space(exc):
+            raise StoreFull(f"there is no space for the socket {path}", cause=exc.strerror, hint=MAKE_SPACE) from exc
         hint = "check the folder's permissions, or set XDG_RUNTIME_DIR for every command alike"
         raise StoreError(f"the socket {path} cannot be made", cause=exc.strerror, hint=hint) from exc
     return listener

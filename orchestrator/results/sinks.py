@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
 
-from orchestrator.domain.errors import OutputError
+from orchestrator.domain.errors import OutputError, is_no_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -284,7 +284,7 @@ def _unwritable(path: Path, exc: OSError) -> OutputError:
             hint = "choose a folder that you may write to"
         case BrokenPipeError():
             hint = "the reader went away; the results are safe in the store"
-        case OSError(errno=28 | 122):  # ENOSPC, EDQUOT
+        case OSError() if is_no_space(exc):
             hint = "make space, then write the results again"
         case _:
             hint = "choose another path; the results are safe in the store"

@@ -13,20 +13,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, is_no_space
+
 FILE_MODE: Final = 0o600
 
 
-class JournalError(Exception):
+class JournalError(StoreError):
     """A record could not be written; what it was to record has not happened."""
 
 
+class JournalFull(JournalError, StoreFull):
+    """The same, because there is no space."""
+
+
 class JournalFile:
-    """Opens or creates *path*. Read `lines`, `keep` what was whole, then `append`; `close` at the end."""
+    """Opens or creates *path*. Read `lines`, `keep` what was whole, then `append`; `close` at the end.
+
+    Raises JournalError where that cannot be.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
-        os.fchmod(self._fd, FILE_MODE)
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+            os.fchmod(self._fd, FILE_MODE)
+        except OSError as exc:
+            raise _unwritten(path, exc) from exc
 
     def lines(self) -> Iterator[bytes]:
         """The lines of the file; the last may be torn."""
@@ -49,8 +61,13 @@ class JournalFile:
                 left = left[os.write(self._fd, left) :]
         except OSError as exc:
             os.ftruncate(self._fd, before)  # what follows a torn record would be lost
-            raise JournalError(f"{self.path}: {exc.strerror}") from exc
+            raise _unwritten(self.path, exc) from exc
 
     def close(self) -> None:
         """Give the file back."""
         os.close(self._fd)
+
+
+def _unwritten(path: Path, exc: OSError) -> JournalError:
+    kind, hint = (JournalFull, MAKE_SPACE) if is_no_space(exc) else (JournalError, "check the file and its folder")
+    return kind(f"the sandbox cannot write its journal {path}", cause=exc.strerror, hint=hint)

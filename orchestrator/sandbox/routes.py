@@ -63,7 +63,7 @@ class Router:
             headers = self._headers(request_id)
             return await self._serve(ask, headers)
         except (ApiError, JournalError) as exc:
-            error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX journal: {exc}")
+            error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX: {exc}: {exc.cause}")
             content = error.body(request_id)
             headers += [*error.headers, ("content-type", "application/json"), ("content-length", str(len(content)))]
             return Answer(status=error.status, headers=headers, body=one_piece(content), close=error.status == 413)

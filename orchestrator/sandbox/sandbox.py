@@ -64,7 +64,7 @@ def build_sandbox(settings: SandboxSettings | None = None, *, clock: ScaledClock
     """A sandbox as *settings* say. With a journal, its batches and its time go on where they were.
 
     *clock* replaces the one that the settings describe. Raises ValueError for an unknown fault, or a crash
-    point without a journal; OSError for the journal.
+    point without a journal; JournalError.
     """
     chosen = SandboxSettings() if settings is None else settings
     if chosen.crash_at is not None and chosen.journal is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError
-from orchestrator.store.opening import connect_reader, speaking_our_errors
+from orchestrator.store.opening import connect_onlooker, speaking_our_errors
 from orchestrator.store.payload import Block
 from orchestrator.store.queries import load
 
@@ -20,7 +20,7 @@ def audit(path: Path) -> list[str]:
 
     Takes as long as reading and unpacking all of it. Raises StoreError where it cannot be read at all.
     """
-    connection = connect_reader(path)
+    connection = connect_onlooker(path)
     try:
         with speaking_our_errors():
             connection.execute("BEGIN")

@@ -7,10 +7,13 @@ import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
-from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, StoreFull
+from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, StoreFull, is_no_space
 from orchestrator.store.migrate import sync
-from orchestrator.store.opening import connect_reader, speaking_our_errors
+from orchestrator.store.opening import connect_onlooker, speaking_our_errors
+
+_MAKE_SPACE: Final = "make space, or choose another disk"
 
 
 def back_up(path: Path, target: Path) -> int:
@@ -24,15 +27,16 @@ def back_up(path: Path, target: Path) -> int:
     draft = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        with closing(connect_reader(path)) as source:
+        with closing(connect_onlooker(path)) as source:
             _copy(source, draft)
         sync(draft)
         draft.rename(target)
         sync(target.parent)
     except StoreFull as exc:
-        raise OutputError(f"cannot write {target}", cause=exc.cause, hint="make space, or choose another disk") from exc
+        raise OutputError(f"cannot write {target}", cause=exc.cause, hint=_MAKE_SPACE) from exc
     except OSError as exc:
-        raise OutputError(f"cannot write {target}", cause=exc.strerror, hint="choose another path") from exc
+        hint = _MAKE_SPACE if is_no_space(exc) else "choose another path"
+        raise OutputError(f"cannot write {target}", cause=exc.strerror, hint=hint) from exc
     finally:
         for leftover in ("", "-wal", "-shm", "-journal"):
             draft.with_name(draft.name + leftover).unlink(missing_ok=True)

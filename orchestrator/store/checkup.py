@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.store.migrate import shipped_migrations
-from orchestrator.store.opening import connect_reader, speaking_our_errors
+from orchestrator.store.opening import connect_onlooker, speaking_our_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
 
     Raises StoreError if it cannot even be opened.
     """
-    connection = connect_reader(path)
+    connection = connect_onlooker(path)
     try:
         with speaking_our_errors():
             sqlite = sqlite3.sqlite_version

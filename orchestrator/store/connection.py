@@ -27,7 +27,7 @@ Step = Callable[[sqlite3.Connection], T]
 
 def in_transaction(step: Step[T], connection: sqlite3.Connection) -> T:
     """Run *step* under BEGIN IMMEDIATE; commit, or roll back whatever happens."""
-    with speaking_our_errors():
+    with speaking_our_errors(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = step(connection)
@@ -41,7 +41,7 @@ def in_transaction(step: Step[T], connection: sqlite3.Connection) -> T:
 
 def in_snapshot(step: Step[T], connection: sqlite3.Connection) -> T:
     """Run *step* inside one read transaction: everything it reads is one committed state."""
-    with speaking_our_errors():
+    with speaking_our_errors(connection):
         connection.execute("BEGIN")
         try:
             return step(connection)

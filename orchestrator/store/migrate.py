@@ -13,6 +13,7 @@ import random
 import sqlite3
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from orchestrator.domain.errors import StoreError
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder
 from orchestrator.store.queries import load
+from orchestrator.store.surroundings import has_log
 from orchestrator.store.times import to_text
 
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
@@ -86,19 +88,31 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
             hint="put the database file back; or, to start with nothing, remove the log as well",
         )
     draft = _beside(path, ".new")
-    for leftover in ("", "-wal", "-shm", "-journal"):
-        _beside(draft, leftover).unlink(missing_ok=True)  # of a start that was killed
-    _make_file(draft)
-    connection = connect_writer(draft)
+    _remove(draft)  # of a start that was killed
     try:
-        with speaking_our_errors():
-            for migration in wanted:
-                _apply(connection, migration, now)
-            _introduce(connection, now, sandbox=sandbox)
-    finally:
-        connection.close()
+        _make_file(draft)
+        _fill(draft, wanted, now, sandbox=sandbox)
+    except BaseException:
+        _remove(draft)  # where the disk is full it would lie in the way
+        raise
     draft.rename(path)
     sync(path.parent)
+
+
+def _fill(draft: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
+    """Make *draft* a whole store in one file. Closing writes its log back as well, but says nothing if it cannot."""
+    with closing(connect_writer(draft)) as connection, speaking_our_errors(draft):
+        for migration in wanted:
+            _apply(connection, migration, now)
+        _introduce(connection, now, sandbox=sandbox)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if has_log(draft):
+        raise StoreError(f"the new store {draft} could not be written whole", hint="check the disk")
+
+
+def _remove(draft: Path) -> None:
+    for part in ("", "-wal", "-shm", "-journal"):
+        _beside(draft, part).unlink(missing_ok=True)
 
 
 def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: datetime) -> None:
@@ -119,7 +133,7 @@ def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
         raise StoreError(f"{path} is not a file", hint="choose another path with --db")
     if path.stat().st_nlink > 1:  # each name would have a log of its own: two owners, and a corrupt store
         raise StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
-    connection = connect_reader(path, untouched=not _beside(path.resolve(), "-wal").exists())
+    connection = connect_reader(path, untouched=not has_log(path))
     try:
         with speaking_our_errors():
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from orchestrator.domain.errors import StoreError, StoreOwned
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, StoreOwned, is_no_space
 
 #: A killed process's lock was seen to stay for 33 ms; two seconds is plenty.
 PATIENCE_S: Final = 2.0
@@ -36,6 +36,10 @@ class Lock:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
+            if is_no_space(exc):
+                raise StoreFull(
+                    f"there is no space for the lock file {path}", cause=exc.strerror, hint=MAKE_SPACE
+                ) from exc
             raise StoreError(
                 f"the lock file {path} cannot be opened", cause=exc.strerror, hint="check the folder's permissions"
             ) from exc
@@ -76,6 +80,8 @@ def make_private_folder(path: Path) -> None:
         for folder in reversed(missing):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
+        if is_no_space(exc):
+            raise StoreFull(f"there is no space for the folder {path}", cause=exc.strerror, hint=MAKE_SPACE) from exc
         raise StoreError(
             f"the folder {path} cannot be made", cause=exc.strerror, hint="choose another path with --db"
         ) from exc

@@ -18,7 +18,7 @@ from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
-from orchestrator.store.opening import connect_reader, speaking_our_errors
+from orchestrator.store.opening import connect_onlooker, speaking_our_errors
 from orchestrator.store.queries import load
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_history import HistoryReader
@@ -171,7 +171,7 @@ class StoreReader(Reads):
             raise NoSuchThing(
                 f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another"
             )
-        connection = connect_reader(path)
+        connection = connect_onlooker(path)
         try:
             with speaking_our_errors():
                 application = connection.execute("PRAGMA application_id").fetchone()[0]

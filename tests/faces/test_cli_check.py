@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.cli.diagnosis import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding
+from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, long_log
 from orchestrator.http_api.planning import IdRegister, Packer
 
 
@@ -143,6 +144,17 @@ def test_doctor_looks_at_the_store(program: Program) -> None:
     assert checks["sqlite"]["verdict"] == "ok"  # N (b) 1.11: "Safe here" is no warning
     assert {"credentials", "store", "engine", "sqlite", "disk", "limits"} <= set(checks)
     assert all(check["remedy"] for check in checks.values() if check["verdict"] != "ok")
+
+
+def test_a_log_that_only_grows_is_a_warning(tmp_path: Path) -> None:
+    """L10. With its size and what to do; a log of a busy engine is none."""
+    log = tmp_path / "x.db-wal"
+    for size_bytes, warnings in ((0, 0), (38_000_000, 0), (200_000_000, 1)):
+        log.touch()
+        os.truncate(log, size_bytes)
+        assert len(list(long_log(tmp_path / "x.db"))) == warnings
+    (found,) = long_log(tmp_path / "x.db")
+    assert (found.verdict, "200 MB" in found.fact, "sqlite3" in str(found.remedy)) == (WARN, True, True)
 
 
 def test_the_worst_finding_decides_the_exit_code() -> None:

@@ -249,3 +249,25 @@ def test_both_runners_give_the_same(tmp_path: Path) -> None:
 
     threaded = asyncio.run(main(tmp_path / "a.db", inline=False))
     assert threaded == asyncio.run(main(tmp_path / "b.db", inline=True))
+
+
+def test_a_log_that_an_outside_reader_made_long_is_shortened_afterwards(tmp_path: Path) -> None:
+    """L10. A snapshot that stays open keeps the log from being written back; once it is gone the space comes back."""
+    path = tmp_path / "store.db"
+    make(path)
+    log = path.with_name("store.db-wal")
+    with closing(connect_writer(path)) as c:
+        c.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
+
+        def more(c: sqlite3.Connection) -> None:
+            c.execute("INSERT OR REPLACE INTO bulk VALUES (1, randomblob(8000000))")
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM pair").fetchall()
+            for _ in range(7):
+                in_transaction(more, c)
+            assert log.stat().st_size > 50_000_000
+        for _ in range(3):
+            in_transaction(partial(write_pair, 1), c)
+        assert log.stat().st_size <= 32 * 1024 * 1024

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.cli.errors import reported
 from orchestrator.daemon import first_error
-from orchestrator.domain.errors import OutOfMemory, StoreFull, out_of_memory
+from orchestrator.domain.errors import OutOfMemory, StoreFull, shortage
 
 SHORTAGES = [
     MemoryError(),
@@ -18,13 +18,13 @@ SHORTAGES = [
 ]
 
 
-@pytest.mark.parametrize("shortage", SHORTAGES, ids=repr)
-def test_a_lack_of_memory_is_no_bug_of_ours(shortage: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("lack", SHORTAGES, ids=repr)
+def test_a_lack_of_memory_is_no_bug_of_ours(lack: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     """L12. Alone, inside of a group of tasks, or behind another error: exit code 71, and the words for it."""
     behind = ValueError("broken off")
-    behind.__context__ = shortage
-    group = BaseExceptionGroup("tasks", [ValueError("other"), BaseExceptionGroup("inner", [shortage])])
-    for error in (shortage, behind, group):
+    behind.__context__ = lack
+    group = BaseExceptionGroup("tasks", [ValueError("other"), BaseExceptionGroup("inner", [lack])])
+    for error in (lack, behind, group):
         assert reported(error, tracebacks=False) == 71
         told = capsys.readouterr().err
         assert told.startswith("error: out of memory\n")
@@ -41,4 +41,4 @@ def test_what_a_person_can_act_on_is_not_taken_for_it() -> None:
     """L12. An error of ours that comes with it keeps its own words."""
     full = StoreFull("the disk is full")
     assert first_error(BaseExceptionGroup("tasks", [MemoryError(), full])) is full
-    assert out_of_memory(ValueError("of something else")) is None
+    assert shortage(ValueError("of something else")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,11 +17,15 @@ from orchestrator.cli.reading import reading
 from orchestrator.config import format_duration
 from orchestrator.domain.errors import NoSuchThing
 
+if TYPE_CHECKING:
+    from orchestrator.store.compact import Room
+
 EXAMPLES = """
 Examples:
   orchestrator db backup ~/backups/orchestrator.db     a copy as of now, also while an engine runs
   orchestrator db check                                read everything and say what does not fit together
   orchestrator db prune --older-than 90d --dry-run     which jobs would lose their requests and results
+  orchestrator db compact                              give the space that they had back to the disk
   orchestrator db migrate                              bring a store of an earlier version forward
 
 To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well.
@@ -37,13 +42,16 @@ _HERE = "orchestrator.cli.commands.db"
         "backup": Entry(module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."),
         "check": Entry(module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."),
         "prune": Entry(module=_HERE, attribute="prune", help="Delete requests and results of jobs that are long over."),
+        "compact": Entry(
+            module=_HERE, attribute="compact", help="Give space that is free in the file back to the disk."
+        ),
         "migrate": Entry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
     },
     examples=EXAMPLES,
 )
 @common
 def db() -> None:
-    """Back up, check, prune or migrate the store's file."""
+    """Back up, check, prune, compact or migrate the store's file."""
 
 
 @click.command("backup", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
@@ -125,8 +133,8 @@ def migrate(ask: Ask) -> None:
 def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
     """Delete requests and results of jobs that are long over.
 
-    Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space in the file is
-    used again. The same input becomes a new job afterwards.
+    Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space stays in the
+    file and is used again (`db compact` gives it back). The same input becomes a new job afterwards.
     """
     settings = ask.settings()
     if ask.remote() is None:
@@ -141,13 +149,61 @@ def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
         jobs = would
     else:
         jobs, _ = steer(ask, settings, lambda commands, _: commands.prune(age))
+    room = None if dry_run or ask.remote() is not None else _room(ask)
     if ask.as_json:
-        show_json({"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)})
+        facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}
+        show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
         return
     for job in jobs:
         show(f"{job.public_id}: {words.count(job.requests.total, 'request')}")
     does = "would lose" if dry_run else "lost"
     say(ask, f"{words.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results")
+    if room is not None and room.free_bytes:
+        size = words.size(room.free_bytes)
+        say(ask, f"{size} are free inside the file for what comes; `orchestrator db compact` gives them to the disk")
+
+
+@click.command("compact", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
+@common
+@click.pass_obj
+def compact(ask: Ask) -> None:
+    """Give space that is free in the file back to the disk.
+
+    For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
+    while, and says so first; killed at any moment, the store is as it was, or compacted.
+    """
+    from orchestrator.store.compact import compact as give_back
+    from orchestrator.store.ownership import Lock
+
+    path = _existing(ask)
+    with reading(ask) as reads:
+        sandbox = reads.meta().sandbox
+    with Lock.take(path):
+        before = _room(ask)
+        if not ask.as_json:
+            show_banner(ask, sandbox=sandbox)
+            say(ask, _plan_of(before))
+        if before.free_bytes:
+            give_back(path)
+    after = _room(ask)
+    given = before.used_bytes + before.free_bytes - after.used_bytes - after.free_bytes
+    if ask.as_json:
+        show_json({"database": str(path), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
+        return
+    say(ask, f"{words.size(given)} given back; the file has {words.size(after.used_bytes + after.free_bytes)}")
+
+
+def _plan_of(room: Room) -> str:
+    return (
+        f"{words.size(room.free_bytes)} are free inside the file; compacting needs {words.size(room.needed_bytes)} on "
+        f"its disk for a while, where {words.size(room.disk_bytes)} are free"
+    )
+
+
+def _room(ask: Ask) -> Room:
+    from orchestrator.store.compact import room_of
+
+    return room_of(ask.settings().database.path)
 
 
 def _existing(ask: Ask) -> Path:

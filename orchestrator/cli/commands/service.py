@@ -79,21 +79,31 @@ def token(ask: Ask, file: Path) -> None:
     alone: whoever uses it would be shut out.
     The token itself is not shown.
     """
-    from orchestrator.domain.errors import GuardRefused, OutputError, StoreError
+    from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, shortage
     from orchestrator.store.ownership import make_private_folder
 
     try:
         make_private_folder(file.absolute().parent)
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(fd, "w", encoding="ascii") as out:  # noqa: PTH123 - an open descriptor, made exclusively
-            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+        _write_token(fd, file)
     except FileExistsError:
         hint = "nothing was changed; remove it first to make a new token"
         raise GuardRefused(f"{file} is there already", hint=hint) from None
     except (OSError, StoreError) as exc:
         cause = exc.strerror if isinstance(exc, OSError) else f"{exc.message}: {exc.cause}"
-        raise OutputError(f"{file} cannot be written", cause=cause, hint="choose another path") from exc
+        hint = "make space, or choose another disk" if shortage(exc) is not None else "choose another path"
+        raise OutputError(f"{file} cannot be written", cause=cause, hint=hint) from exc
     if ask.as_json:
         show_json({"token_file": str(file.absolute())})
         return
     say(ask, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")
+
+
+def _write_token(fd: int, file: Path) -> None:
+    """A new token; nothing is left of *file* where it cannot be written whole: the next try would find it there."""
+    try:
+        with open(fd, "w", encoding="ascii") as out:
+            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise

@@ -18,7 +18,7 @@ from orchestrator.domain.errors import (
     OutOfMemory,
     StoreFull,
     UsageError,
-    out_of_memory,
+    shortage,
 )
 from orchestrator.http_api.answers import allowed
 
@@ -86,8 +86,8 @@ async def nobody_listens(_: Request, __: Exception) -> Response:
 
 async def bug(request: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
-    shortage = out_of_memory(exc)
-    return await api_error(request, _internal() if shortage is None else _nearest(shortage))
+    lacking = shortage(exc)
+    return await api_error(request, _internal() if lacking is None else _nearest(lacking))
 
 
 def _nearest(exc: OrchestratorError) -> ApiError:

@@ -1,0 +1,3 @@
+-- name: vacuum
+-- In place, in one transaction: the file stays the same file.
+VACUUM
