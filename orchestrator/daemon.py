@@ -35,6 +35,7 @@ from orchestrator.engine.settings import engine_settings
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.clock import Clock, Entropy
 from orchestrator.ports.commands import Reads
+from orchestrator.ports.memory import Claim
 from orchestrator.ports.meter import Meter
 from orchestrator.ports.notices import Courier
 from orchestrator.ports.provider import Provider
@@ -287,9 +288,15 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
     largest = largest_params(settings.batching.max_bytes)
 
-    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
-        rules = Rules(api_version=api_version, max_request_bytes=largest)
-        return source_from_stream(blocks, name=name, rules=rules, max_line_bytes=MAX_INPUT_LINE_BYTES)
+    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim) -> Source:
+        return source_from_stream(
+            blocks,
+            name=name,
+            rules=Rules(api_version=api_version, max_request_bytes=largest),
+            max_line_bytes=MAX_INPUT_LINE_BYTES,
+            claim=claim,
+            max_text_bytes=settings.server.max_body,
+        )
 
     return opener
 
@@ -340,6 +347,7 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
     """What the faces over HTTP are handed."""
     from orchestrator.http_api.feed import Feed
     from orchestrator.http_api.glances import Glances
+    from orchestrator.http_api.memory import LargeLines
     from orchestrator.http_api.services import Identity, Services
 
     meta = await engine.read(lambda reads: reads.meta())
@@ -366,4 +374,5 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
         unready=lambda: engine.pulse.trouble(engine.clock.now()),
         way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
+        memory=LargeLines(),
     )

@@ -312,7 +312,9 @@ class ServerSection:
     max_body: int = field(
         default=10_000_000_000,
         metadata=means(
-            values.size(1_000_000_000_000), "The most bytes that one upload may have, as they arrive.", project=REFUSED
+            values.size(1_000_000_000_000),
+            "The most bytes that one upload may have, as they arrive and unpacked.",
+            project=REFUSED,
         ),
     )
 

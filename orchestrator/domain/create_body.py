@@ -81,6 +81,11 @@ class BodyReader:
         self._wrong: ApiError | None = None
 
     @property
+    def held_bytes(self) -> int:
+        """What is held of items that are not whole yet."""
+        return len(self._buffer)
+
+    @property
     def is_broken(self) -> bool:
         """The body as a whole is refused, whatever its items are."""
         return self._broken is not None

@@ -13,6 +13,15 @@ API_MAX_BYTES: Final = 256_000_000
 #: A line of input holds one request and its custom_id, which may be long.
 MAX_INPUT_LINE_BYTES: Final = API_MAX_BYTES + 1024 * 1024
 
+#: A line over this is large: what uploads hold of such lines is bounded for all of them together.
+LARGE_LINE_BYTES: Final = 1 << 20
+#: At least the largest line fits, alone.
+LARGE_LINES_BYTES: Final = MAX_INPUT_LINE_BYTES
+#: How far back a zstd frame may reach, which is memory. Source: RFC 8878, 3.1.1.1.2 asks for 8 MiB at least; `zstd -d`
+#: takes 128 MiB unless told otherwise. A file is its user's own, so it gets as much; an upload is anybody's.
+UPLOAD_WINDOW_BYTES: Final = 8 << 20
+FILE_WINDOW_BYTES: Final = 128 << 20
+
 BODY_HEAD: Final = b'{"requests":['
 BODY_TAIL: Final = b"]}"
 _ITEM_FRAME: Final = len('{"custom_id":"') + NONCE_LENGTH + len("-") + len('","params":') + len("}")

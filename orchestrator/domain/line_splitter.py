@@ -30,6 +30,11 @@ class LineSplitter:
         self._held = 0  # bytes in _parts
         self._skipped = 0  # bytes of the current line that were let go; then _parts holds only its head
 
+    @property
+    def held_bytes(self) -> int:
+        """What is held of the line that is not complete yet."""
+        return self._held
+
     def feed(self, chunk: bytes) -> list[bytes | LongLine]:
         """The lines that *chunk* completes."""
         first_end = chunk.find(b"\n")

@@ -18,6 +18,7 @@ from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api.routes import routes
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.http_api.glances import ForgettingGlances
+from orchestrator.http_api.memory import Claims
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def build_app(services: Services) -> FastAPI:
     app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_without_slash` does it
     app.state.services = services
     app.add_middleware(ForgettingGlances, glances=services.glances)
+    app.add_middleware(Claims, shared=services.memory)
     app.router.routes.extend(routes())
     app.router.routes.extend(metrics.routes(services))
     app.router.routes.extend(messages.routes(services))

@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from orchestrator.domain.errors import InputError, UsageError
-from orchestrator.domain.limits import API_MAX_BYTES
+from orchestrator.domain.large_lines import LargeHeld
+from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
+from orchestrator.ports.memory import Alone
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from orchestrator.ports.memory import Claim
     from orchestrator.ports.source import Source
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
@@ -38,7 +41,7 @@ NOTHING: Final = b"#%b\n" % (b" " * 1022)
 _CHUNK_ITEMS: Final = 2_000
 _CHUNK_BYTES: Final = 4 << 20
 #: The face has checked every size; this bounds only what a foreign client could make us hold.
-_MAX_RECORD_BYTES: Final = 2 * API_MAX_BYTES
+_MAX_RECORD_BYTES: Final = MAX_INPUT_LINE_BYTES + (1 << 20)
 
 _text: Final = msgspec.json.Encoder().encode
 
@@ -89,11 +92,13 @@ def _record(item: InputLine | Problem) -> bytes:
 
 
 class HandedSource:
-    """A `Source` out of the bytes that `encoded` made, in blocks cut anywhere."""
+    """A `Source` out of the bytes that `encoded` made, in blocks cut anywhere; what is large is held under *claim*."""
 
-    def __init__(self, blocks: AsyncIterator[bytes], *, name: str) -> None:
+    def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: Claim | None = None) -> None:
         self._blocks = blocks
         self._name = name
+        self._claim: Claim = Alone() if claim is None else claim
+        self._large = LargeHeld()
         self._splitter = LineSplitter(_MAX_RECORD_BYTES)
         self._items: list[InputLine | Problem] = []
         self._bytes = 0
@@ -122,6 +127,7 @@ class HandedSource:
             for record in self._splitter.feed(block):
                 if full := self._take(record):
                     yield full
+            await self._claim.hold(self._large.with_line(self._splitter.held_bytes))
         if self._end is None or self._splitter.rest():
             raise InputError("the input was cut on its way to the engine", hint="send it again; nothing was stored")
         if self._items:
@@ -136,8 +142,10 @@ class HandedSource:
         full = None
         if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + size > _CHUNK_BYTES):
             full, self._items, self._bytes = self._items, [], 0
+            self._large.give()
         self._items.append(item)
         self._bytes += size
+        self._large.gather(size)
         return full
 
     def _read(self, record: bytes | LongLine) -> InputLine | Problem | None:

@@ -11,12 +11,14 @@ from orchestrator.config import Settings
 from orchestrator.domain.packing import Caps
 from orchestrator.http_api.feed import Feed
 from orchestrator.http_api.glances import Glances
+from orchestrator.http_api.memory import LargeLines
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.commands import Commands, Growing, Health, Reader
 from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
     from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.ports.memory import Claim
     from orchestrator.ports.source import Source
 
 
@@ -27,7 +29,7 @@ class AllCommands(Commands, Growing, Noticing, Protocol):
 class SourceOpener(Protocol):
     """Makes a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
 
-    def __call__(self, blocks: AsyncIterator[bytes], *, name: str, api_version: str) -> Source:
+    def __call__(self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim) -> Source:
         """*name* stands before ":line"; *api_version* is the one to check the requests against."""
         ...
 
@@ -51,6 +53,7 @@ class Services:
     glances: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
     unready: why the engine does not work as it should; None: it does. way_in: the dashboard's address and a path that
     opens it, with a code where one has to log in; None: there is no dashboard.
+    memory: what uploads share for large lines.
     """
 
     commands: AllCommands
@@ -65,5 +68,6 @@ class Services:
     settings: Settings
     caps: Caps
     meters: Meters
+    memory: LargeLines
     unready: Callable[[], str | None]
     way_in: Callable[[], tuple[str, str] | None]

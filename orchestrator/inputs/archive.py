@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
 
 from orchestrator.domain.errors import InputError
+from orchestrator.domain.limits import FILE_WINDOW_BYTES, UPLOAD_WINDOW_BYTES
+from orchestrator.inputs.zstd_frame import HEADER_BYTES, Frame, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +24,23 @@ _FOREIGN: Final = ((b"PK\x03\x04", "a zip"), (b"BZh", "a bzip2"), (b"\xfd7zX", "
 _PIECE_BYTES: Final = 1 << 20
 #: zlib's "gzip wrapper only".
 _GZIP_WBITS: Final = 31
-#: zstandard cannot cap its output per call, so it is fed little: 256 bytes of input give at most 64 blocks of 128 KiB
-#: (RFC 8878, 3.1.1.2), so a file made to explode stays at 8 MiB per piece.
-_ZSTD_INPUT_BYTES: Final = 256
+#: zstandard cannot cap its output per call, so it is fed little: four bytes of input give at most a block of 128 KiB
+#: (RFC 8878, 3.1.1.2).
+_ZSTD_MOST_PER_BYTE: Final = 32 * 1024
 _ZSTD_WRITE_BYTES: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What an archive may take. window_bytes: of a zstd frame. piece_bytes: the most that comes out at once."""
+
+    window_bytes: int
+    piece_bytes: int
+
+
+OF_FILES: Final = Bounds(window_bytes=FILE_WINDOW_BYTES, piece_bytes=8 << 20)
+#: Many at a time, from anybody.
+OF_UPLOADS: Final = Bounds(window_bytes=UPLOAD_WINDOW_BYTES, piece_bytes=2 << 20)
 
 
 class _Format(Protocol):
@@ -37,11 +53,13 @@ class Unpacker:
     """Give it the bytes of a file, in blocks cut anywhere; it gives the text in pieces of bounded size.
 
     Several gzip members or zstd frames after each other are one text. Raises InputError, which names the source, if
-    the archive is damaged, cut short, or of a kind that is not read.
+    the archive is damaged, cut short, of a kind that is not read, or a zstd frame that needs a dictionary or a larger
+    window than *bounds* allow.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, bounds: Bounds = OF_FILES) -> None:
         self._name = name
+        self._bounds = bounds
         self._head = b""
         self._format: _Format | None = None
 
@@ -71,7 +89,7 @@ class Unpacker:
         if head.startswith(_GZIP):
             return _Gzip(self._name)
         if head.startswith(_ZSTD) or (0x50 <= head[0] <= 0x5F and head[1:4] == _ZSTD_SKIPPABLE):
-            return _Zstd(self._name)
+            return _Zstd(self._name, self._bounds)
         return _Plain()
 
 
@@ -112,32 +130,60 @@ class _Gzip:
 
 
 class _Zstd:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bounds: Bounds) -> None:
         self._name = name
-        self._unpacker = zstandard.ZstdDecompressor()
+        self._max_window_bytes = bounds.window_bytes
+        self._input_bytes = bounds.piece_bytes // _ZSTD_MOST_PER_BYTE
+        self._unpacker = zstandard.ZstdDecompressor(max_window_size=bounds.window_bytes)
         self._frame = self._unpacker.decompressobj(write_size=_ZSTD_WRITE_BYTES)
+        self._header = b""  # the first bytes of the frame, which say what it needs
         self._is_between = False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        for start in range(0, len(block), _ZSTD_INPUT_BYTES):
-            yield from self._feed_little(block[start : start + _ZSTD_INPUT_BYTES])
+        for start in range(0, len(block), self._input_bytes):
+            yield from self._feed_little(block[start : start + self._input_bytes])
 
     def _feed_little(self, block: bytes) -> Iterator[bytes]:
         while block:
             if self._is_between:
                 self._frame, self._is_between = self._unpacker.decompressobj(write_size=_ZSTD_WRITE_BYTES), False
+                self._header = b""
+            self._header += block[: HEADER_BYTES - len(self._header)]
             try:
                 piece = self._frame.decompress(block)
             except zstandard.ZstdError as exc:
-                raise _damaged(self._name, "zstd", exc) from exc
+                raise self._refused(frame_of(self._header), exc) from exc
             if piece:
                 yield piece
             self._is_between = self._frame.eof
             block = self._frame.unused_data if self._frame.eof else b""
 
+    def _refused(self, frame: Frame | None, exc: Exception) -> InputError:
+        """What is wrong: sound archives may need more than is taken."""
+        if frame is not None and frame.window_bytes > self._max_window_bytes:
+            needed, taken = _binary(frame.window_bytes), _binary(self._max_window_bytes)
+            return InputError(
+                f"{self._name} needs a window of {needed} to be unpacked",
+                cause=f"at most {taken} is taken",
+                hint="compress it again without --long and --ultra, or pipe it in: zstd -dc --long=31",
+            )
+        if frame is not None and frame.has_dictionary:
+            hint = "compress it again without -D, or unpack it first"
+            return InputError(f"{self._name} needs the dictionary that it was compressed with", hint=hint)
+        return _damaged(self._name, "zstd", exc)
+
     def end(self) -> None:
         if not self._is_between:
             raise _cut_short(self._name)
+
+
+def _binary(size_bytes: int) -> str:
+    """`8 MiB`, `2 GiB`: windows are powers of two, or eighths between them."""
+    size, units = float(size_bytes), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:,.4g} {units[0]}"
 
 
 def _damaged(name: str, kind: str, exc: Exception) -> InputError:

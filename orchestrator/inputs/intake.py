@@ -6,8 +6,9 @@ import codecs
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.domain.large_lines import LargeHeld
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.inputs.archive import Unpacker
+from orchestrator.inputs.archive import OF_FILES, Bounds, Unpacker
 from orchestrator.inputs.one_line import KEPT_RAW_BYTES, SHAPE, read_line
 from orchestrator.ports.source import InputLine, Problem
 
@@ -33,6 +34,7 @@ class Chunker:
     def __init__(self) -> None:
         self._items: list[Item] = []
         self._bytes = 0
+        self.held = LargeHeld()
 
     def add(self, item: Item) -> list[Item] | None:
         """Take *item*; returns the chunk before it if that is full now."""
@@ -42,11 +44,13 @@ class Chunker:
             full = self.take()
         self._items.append(item)
         self._bytes += size
+        self.held.gather(size)
         return full
 
     def take(self) -> list[Item]:
         """What has been collected, and start again."""
         items, self._items, self._bytes = self._items, [], 0
+        self.held.give()
         return items
 
 
@@ -55,12 +59,13 @@ class Intake:
 
     Holds at most one line, one chunk and one block. Lines over *max_line_bytes* are counted, skipped and reported.
     A problem with the file as a whole (an array, UTF-16, no requests) is one problem on line 0, and ends the reading.
+    An empty chunk comes where more is held of large lines than before; `large_bytes` says how much.
     """
 
-    def __init__(self, *, name: str, rules: Rules, max_line_bytes: int) -> None:
+    def __init__(self, *, name: str, rules: Rules, max_line_bytes: int, bounds: Bounds = OF_FILES) -> None:
         self._rules = rules
         self._max_line_bytes = max_line_bytes
-        self._unpacker = Unpacker(name)
+        self._unpacker = Unpacker(name, bounds=bounds)
         self._splitter = LineSplitter(max_line_bytes)
         self._chunker = Chunker()
         self._hash = hashlib.sha256()
@@ -74,7 +79,15 @@ class Intake:
     def feed(self, block: bytes) -> Iterator[list[Item]]:
         """The chunks that *block* completes. Consume it before feeding again."""
         for text in self._unpacker.feed(block):
+            before = self.large_bytes
             yield from self._feed_text(text)
+            if self.large_bytes > before:
+                yield []
+
+    @property
+    def large_bytes(self) -> int:
+        """What is held of large lines, in the chunks that were given last too."""
+        return self._chunker.held.with_line(self._splitter.held_bytes)
 
     def end(self) -> Iterator[list[Item]]:
         """The last chunks."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.domain.errors import BodyTooLarge
+from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.intake import Intake, Item
+from orchestrator.ports.memory import Alone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from orchestrator.domain.params import Rules
+    from orchestrator.ports.memory import Claim
 
 STDIN_NAME: Final = "<stdin>"
 
@@ -66,7 +71,7 @@ class JsonLinesSource(_TextSource):
     def _steps(self) -> Generator[list[Item], None, None]:
         intake = self._intake
         for block in self._open_blocks(self._stop):
-            yield from intake.feed(block)
+            yield from filter(None, intake.feed(block))
             if intake.is_refused:
                 break
         if not self._stop.is_set():
@@ -74,26 +79,43 @@ class JsonLinesSource(_TextSource):
 
 
 class StreamSource(_TextSource):
-    """Requests from blocks of bytes that arrive over a network, plain, gzip or zstd."""
+    """Requests from blocks of bytes that arrive over a network, plain, gzip or zstd.
 
-    def __init__(self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str) -> None:
+    *claim*: what is held of large lines is claimed there. *max_text_bytes*: as much may come out of an archive.
+    """
+
+    def __init__(
+        self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str, claim: Claim, max_text_bytes: int
+    ) -> None:
         super().__init__(intake, name=name)
         self._blocks = blocks
+        self._claim = claim
+        self._max_text_bytes = max_text_bytes
 
     async def chunks(self) -> AsyncIterator[Sequence[Item]]:
-        """The requests and the problems, in order. Once only. Raises what the stream raises, and InputError."""
+        """The requests and the problems, in order. Once only.
+
+        Raises what the stream raises, InputError, BodyTooLarge for an archive that does not end, ServerBusy.
+        """
         async for block in self._blocks:
-            async for chunk in _in_thread(self._intake.feed(block)):
+            async for chunk in self._in_thread(self._intake.feed(block)):
                 yield chunk
             if self._intake.is_refused:
                 break
-        async for chunk in _in_thread(self._intake.end()):
+        async for chunk in self._in_thread(self._intake.end()):
             yield chunk
 
-
-async def _in_thread(steps: Iterator[list[Item]]) -> AsyncIterator[list[Item]]:
-    while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
-        yield chunk
+    async def _in_thread(self, steps: Iterator[list[Item]]) -> AsyncIterator[list[Item]]:
+        while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
+            if self._intake.size_bytes > self._max_text_bytes:
+                raise BodyTooLarge(
+                    f"{self._name} is too large",
+                    cause=f"at most {self._max_text_bytes:,} bytes are taken, unpacked",
+                    hint="[server] max_body is the cap",
+                )
+            await self._claim.hold(self._intake.large_bytes)
+            if chunk:
+                yield chunk
 
 
 def open_source(path_or_dash: str | os.PathLike[str], *, rules: Rules, max_line_bytes: int) -> JsonLinesSource:
@@ -109,6 +131,19 @@ def open_source(path_or_dash: str | os.PathLike[str], *, rules: Rules, max_line_
     return JsonLinesSource(lambda stop: blocks_of_path(path, stop), intake, name=name)
 
 
-def source_from_stream(blocks: AsyncIterator[bytes], *, name: str, rules: Rules, max_line_bytes: int) -> StreamSource:
-    """The requests in *blocks*, which may be cut anywhere; nothing is known of them but their order."""
-    return StreamSource(blocks, Intake(name=name, rules=rules, max_line_bytes=max_line_bytes), name=name)
+def source_from_stream(
+    blocks: AsyncIterator[bytes],
+    *,
+    name: str,
+    rules: Rules,
+    max_line_bytes: int,
+    claim: Claim | None = None,
+    max_text_bytes: int = sys.maxsize,
+) -> StreamSource:
+    """The requests in *blocks*, which may be cut anywhere; nothing is known of them but their order.
+
+    claim: where what is held of large lines is claimed; None: nobody shares with it. See `StreamSource`.
+    """
+    intake = Intake(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
+    shared = Alone() if claim is None else claim
+    return StreamSource(blocks, intake, name=name, claim=shared, max_text_bytes=max_text_bytes)

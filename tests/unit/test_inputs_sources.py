@@ -10,6 +10,7 @@ import os
 import sys
 import tracemalloc
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import pydantic
 import pytest
 import zstandard
 
-from orchestrator.domain.errors import InputError
+from orchestrator.domain.errors import BodyTooLarge, InputError
 from orchestrator.domain.params import STRICTER_API_VERSION, Rules
 from orchestrator.inputs import (
     open_source,
@@ -28,6 +29,8 @@ from orchestrator.inputs import (
     source_from_objects,
     source_from_stream,
 )
+from orchestrator.inputs.archive import OF_FILES, OF_UPLOADS, Unpacker
+from orchestrator.inputs.zstd_frame import frame_of
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
@@ -361,3 +364,95 @@ def test_a_refused_line_is_written_once_with_all_that_is_wrong() -> None:
         "raw": '{"a":"\\xff"}',
     }
     assert [(entry["line"], len(entry["problems"])) for entry in entries] == [(7, 2), (9, 1)]
+
+
+def framed(text: bytes, window_log: int, *, says_size: bool = False) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log, write_content_size=says_size)
+    packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj(len(text) if says_size else -1)
+    return packing.compress(text) + packing.flush()
+
+
+@pytest.mark.parametrize("step", [1, 5, 100_000])
+@pytest.mark.parametrize(("window_log", "said"), [(28, "256 MiB"), (31, "2 GiB")])
+def test_a_window_that_is_too_large_is_said_and_not_called_damage(window_log: int, said: str, step: int) -> None:
+    """F22: `zstd --long=31` makes a sound archive; what to do about it depends on knowing why it is refused."""
+    packed = framed(TEXT, window_log)
+    unpacker = Unpacker("big.zst")
+    pieces = (packed[start : start + step] for start in range(0, len(packed), step))
+    with pytest.raises(InputError, match=f"big.zst needs a window of {said}") as refused:
+        list(chain.from_iterable(map(unpacker.feed, pieces)))
+    assert "at most 128 MiB" in str(refused.value.cause)
+    assert "--long" in str(refused.value.hint)
+    assert "zstd -dc --long=31" in str(refused.value.hint)
+
+
+def test_files_may_have_larger_windows_than_uploads() -> None:
+    """F22, M2: a file may use what `zstd -d` takes by itself, an upload 8 MiB, in every frame."""
+    for window_log, taken in ((23, (OF_FILES, OF_UPLOADS)), (24, (OF_FILES,)), (27, (OF_FILES,)), (28, ())):
+        for packed in (framed(TEXT, window_log), framed(TEXT, 20) + framed(TEXT, window_log)):
+            for bounds in (OF_FILES, OF_UPLOADS):
+                unpacker = Unpacker("in.zst", bounds=bounds)
+                if bounds in taken:
+                    assert b"".join(unpacker.feed(packed)).endswith(TEXT)
+                else:
+                    with pytest.raises(InputError, match="needs a window"):
+                        list(unpacker.feed(packed))
+
+
+def test_a_frame_that_is_all_window_is_measured_by_its_content() -> None:
+    """F22: a file whose size was known is one segment, and that size is the window: `zstd -22` writes such."""
+    text = TEXT * (1 + (9 << 20) // len(TEXT))
+    packed = framed(text, 27, says_size=True)
+    frame = frame_of(packed)
+    assert frame is not None
+    assert frame.window_bytes == len(text) == zstandard.get_frame_parameters(packed).window_size
+    with pytest.raises(InputError, match=r"needs a window of 9(\.\d+)? MiB"):
+        list(Unpacker("in.zst", bounds=OF_UPLOADS).feed(packed))
+
+
+@pytest.mark.parametrize(
+    ("header", "window_bytes", "has_dictionary"),
+    [
+        (b"\x00\xff", (1 << 41) + 7 * (1 << 38), False),
+        (b"\x00\x00", 1 << 10, False),
+        (b"\x01\x68\x07", 1 << 23, True),
+        (b"\x20\x09", 9, False),
+        (b"\x60\x00\x01", 512, False),
+        (b"\xa3\x01\x00\x00\x00\x00\x00\x00\x01", 1 << 24, True),
+        (b"\xe0" + bytes(7) + b"\x01", 1 << 56, False),
+        (b"\xe0\x00", None, None),
+    ],
+)
+def test_a_frames_header_says_what_it_needs(
+    header: bytes, window_bytes: int | None, *, has_dictionary: bool | None
+) -> None:
+    """F22: window, content size and dictionary, in every form that RFC 8878 has for them."""
+    frame = frame_of(b"\x28\xb5\x2f\xfd" + header)
+    found = (None, None) if frame is None else (frame.window_bytes, frame.has_dictionary)
+    assert found == (window_bytes, has_dictionary)
+
+
+def test_an_archive_that_needs_a_dictionary_is_not_called_damage() -> None:
+    """F22: the same kind: sound, and not to be read here."""
+    with pytest.raises(InputError, match="needs the dictionary"):
+        list(Unpacker("in.zst").feed(b"\x28\xb5\x2f\xfd\x01\x58\x07\x01\x00\x00" + bytes(40)))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd])
+def test_what_comes_out_of_an_upload_is_capped(pack: Callable[[bytes], bytes]) -> None:
+    """M2: a few kilobytes can unpack to any size: what comes out counts as what comes in does."""
+
+    async def blocks() -> AsyncIterator[bytes]:
+        packed = pack(b" " * 5_000_000)
+        for start in range(0, len(packed), 1000):
+            yield packed[start : start + 1000]
+
+    source = source_from_stream(blocks(), name="in", rules=RULES, max_line_bytes=8 << 20, max_text_bytes=3_000_000)
+
+    async def read() -> None:
+        async for _ in source.chunks():
+            pass
+
+    with pytest.raises(BodyTooLarge, match="in is too large"):
+        asyncio.run(read())
+    assert source.size_bytes <= 3_000_000 + (2 << 20)

@@ -18,12 +18,14 @@ from orchestrator.domain.naming import name_of
 from orchestrator.http_api import lines
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.params import Options
+from orchestrator.http_api.memory import claim_of
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
+    from orchestrator.ports.memory import Claim
     from orchestrator.ports.source import Source
 
 #: Larger bodies are streamed, as JSON Lines.
@@ -37,6 +39,8 @@ STREAMED: Final = (
 )
 #: What is no input is small.
 MAX_ASKED_BYTES: Final = 1 << 20
+#: What a body that is taken apart in memory may weigh beside itself, as a list of its parts.
+_COPIES: Final = 8
 _FORM: Final = "multipart/form-data"
 _JSON: Final = "application/json"
 #: Blocks are put together up to this size: every one costs two changes of thread further on.
@@ -88,7 +92,8 @@ async def handed(request: Request, services: Services, options: Options, *, key:
     new = _new(options, api_version=services.identity.api_version)
     name = new.source if options.shown_as is None else options.shown_as
     terms = Terms(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
-    return Handed(source=_source(services, kind, blocks, name, new.api_version), new=new, terms=terms)
+    source = _source(services, kind, blocks, name=name, api_version=new.api_version, claim=claim_of(request))
+    return Handed(source=source, new=new, terms=terms)
 
 
 def streamed(request: Request, services: Services, *, name: str, api_version: str) -> Source:
@@ -96,7 +101,7 @@ def streamed(request: Request, services: Services, *, name: str, api_version: st
     kind = kind_of(request)
     if kind in (_JSON, _FORM):
         raise _not_taken(kind)
-    return _source(services, kind, blocks_of(request), name, api_version)
+    return _source(services, kind, blocks_of(request), name=name, api_version=api_version, claim=claim_of(request))
 
 
 async def only_of(request: Request) -> str | None:
@@ -138,10 +143,12 @@ async def blocks_of(request: Request) -> AsyncGenerator[bytes, None]:
         yield bytes(held)
 
 
-def _source(services: Services, kind: str, blocks: AsyncIterator[bytes], name: str, api_version: str) -> Source:
+def _source(
+    services: Services, kind: str, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim
+) -> Source:
     if kind == lines.CONTENT_TYPE:
-        return lines.HandedSource(blocks, name=name)
-    return services.opener(blocks, name=name, api_version=api_version)
+        return lines.HandedSource(blocks, name=name, claim=claim)
+    return services.opener(blocks, name=name, api_version=api_version, claim=claim)
 
 
 def _new(options: Options, *, api_version: str) -> NewJob:
@@ -181,14 +188,15 @@ async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
 
 
 async def small_body(request: Request, most: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as it is larger than *most* bytes."""
-    held = bytearray()
+    """The whole body. Raises BodyTooLarge as soon as it is larger than *most* bytes, ServerBusy."""
+    held, claim = bytearray(), claim_of(request)
     async with aclosing(request.stream()) as pieces:
         async for piece in pieces:
             held += piece
             if len(held) > most:
                 hint = "send requests as application/x-ndjson: they are streamed, however many"
                 raise BodyTooLarge(f"the body is larger than {most:,} bytes", hint=hint)
+            await claim.hold(_COPIES * len(held))
     return bytes(held)
 
 

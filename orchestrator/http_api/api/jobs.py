@@ -24,10 +24,12 @@ from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor
 from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, tags_in
 from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
 from orchestrator.http_api.details import check_view
+from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.planning import plan_of
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
 from orchestrator.ports.commands import Reads, TakenIn
+from orchestrator.ports.memory import Claim
 from orchestrator.ports.source import InputLine, Problem, Source
 
 api = router("jobs")
@@ -131,7 +133,7 @@ async def add(request: Request, services: The, found: Found) -> Response:
     """More requests for an open job: all of the body, or nothing of it."""
     job = found.job
     source = bodies.streamed(request, services, name=job.name, api_version=job.api_version)
-    added, wrong = await _whole(source)
+    added, wrong = await _whole(source, claim_of(request))
     if wrong:
         refused = TakenIn(job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0)
         return _input_refused(refused)
@@ -211,7 +213,7 @@ async def _view(services: Services, job: Job) -> dict[str, object]:
     return job_view(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
-async def _whole(source: Source) -> tuple[list[InputLine], list[Problem]]:
+async def _whole(source: Source, claim: Claim) -> tuple[list[InputLine], list[Problem]]:
     """Everything in *source*, which must be small enough to be held: it is stored whole or not at all."""
     good: list[InputLine] = []
     wrong: list[Problem] = []
@@ -223,6 +225,7 @@ async def _whole(source: Source) -> tuple[list[InputLine], list[Problem]]:
             held += sum(len(item.params) for item in chunk if isinstance(item, InputLine))
             if held > API_MAX_BYTES:
                 raise InputError("that is too much at once", hint="add the requests in several steps")
+            await claim.hold(held)
     return good, wrong
 
 

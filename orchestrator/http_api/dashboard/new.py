@@ -12,6 +12,7 @@ from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.dashboard.acts import check_origin, see_other
 from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
+from orchestrator.http_api.memory import claim_of
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ async def _take(request: Request, services: Services) -> TakenIn:
         raise UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
     new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=())
-    opened = services.opener(form.blocks(), name=source, api_version=version)
+    opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
     return await services.commands.take_in(opened, new, Terms(skip_bad=fields.get("skip_bad") == "1"))
 
 

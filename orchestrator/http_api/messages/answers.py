@@ -16,11 +16,12 @@ from orchestrator.domain.errors import (
     NoSuchThing,
     OrchestratorError,
     OutOfMemory,
+    ServerBusy,
     StoreFull,
     UsageError,
     shortage,
 )
-from orchestrator.http_api.answers import allowed
+from orchestrator.http_api.answers import RETRY_SOON, allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,12 +100,17 @@ def _nearest(exc: OrchestratorError) -> ApiError:
             return ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
         case GuardRefused() | UsageError():
             return invalid_request(exc.message)
-        case StoreFull():
-            return ApiError(529, "overloaded_error", "There is no space left to store the request.")
-        case OutOfMemory():
-            return ApiError(529, "overloaded_error", "There is no memory left to answer the request.")
+        case ServerBusy() | StoreFull() | OutOfMemory():
+            return _overloaded(exc)
         case _:
             return _internal()
+
+
+def _overloaded(exc: ServerBusy | StoreFull | OutOfMemory) -> ApiError:
+    if isinstance(exc, ServerBusy):
+        return ApiError(503, "overloaded_error", exc.message, headers=tuple(RETRY_SOON.items()))
+    lacking = "memory left to answer" if isinstance(exc, OutOfMemory) else "space left to store"
+    return ApiError(529, "overloaded_error", f"There is no {lacking} the request.")
 
 
 def _internal() -> ApiError:

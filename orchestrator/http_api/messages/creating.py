@@ -16,6 +16,7 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.bodies import blocks_of
+from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.messages.source import BodySource, repeated_id
 from orchestrator.ports.commands import Terms
 
@@ -47,7 +48,13 @@ class Creates:
     async def create(self, request: Request) -> Job:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
         attempt = _Attempt(request, _new_job(request), self._reader, self._ending)
-        source = BodySource(blocks_of(request), name=SOURCE, largest_params=self._largest, is_known=attempt.is_known)
+        source = BodySource(
+            blocks_of(request),
+            name=SOURCE,
+            largest_params=self._largest,
+            claim=claim_of(request),
+            is_known=attempt.is_known,
+        )
         try:
             taken = await self._commands.take_in(source, attempt.new, _TERMS)
         finally:

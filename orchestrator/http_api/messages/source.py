@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.batches_api import ApiError, too_large
 from orchestrator.domain.create_body import BodyReader
+from orchestrator.domain.large_lines import LargeHeld
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from orchestrator.domain.create_body import Item
+    from orchestrator.ports.memory import Claim
 
 #: How much is read between two turns of the event loop.
 _SLICE_BYTES: Final = 128 * 1024
@@ -27,7 +29,7 @@ _ID_IN_RAW: Final = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]+)"')
 
 
 class BodySource:
-    """A `Source` out of a body that arrives in *blocks*; holds one request and one block at most.
+    """A `Source` out of a body that arrives in *blocks*; holds one request and one block at most, under *claim*.
 
     *largest_params*: what one request may weigh. *is_known* is asked at the end of a body that is right, with its hash:
     True means that it is a job already, and nothing of it may be taken.
@@ -39,6 +41,7 @@ class BodySource:
         *,
         name: str,
         largest_params: int,
+        claim: Claim,
         is_known: Callable[[str], Awaitable[bool]],
     ) -> None:
         self.refusal: ApiError | None = None
@@ -46,6 +49,8 @@ class BodySource:
         self._blocks = blocks
         self._name = name
         self._largest = largest_params
+        self._claim = claim
+        self._large = LargeHeld()
         self._is_known = is_known
         self._reader = BodyReader(
             max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
@@ -77,6 +82,7 @@ class BodySource:
                 self.size_bytes += len(piece)
                 for full in self._gather(self._reader.feed(piece)):
                     yield full
+                await self._claim.hold(self._large.with_line(self._reader.held_bytes))
                 await asyncio.sleep(0)
         for last in self._finish():
             yield last
@@ -102,10 +108,12 @@ class BodySource:
                 continue
             if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + len(params) > _CHUNK_BYTES):
                 full, self._items, self._bytes = self._items, [], 0
+                self._large.give()
                 yield full
             self._given += 1
             self._items.append(InputLine(self._given, item.custom_id, params))
             self._bytes += len(params)
+            self._large.gather(len(params))
 
     def _refuse(self, refusal: ApiError, *, line: int) -> None:
         """The first refusal stands; the rest of the body is read, as the API reads it, and let go."""

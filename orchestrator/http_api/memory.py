@@ -1,0 +1,101 @@
+"""What all uploads together may hold of large lines: who finds no room waits a little, then is told to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.errors import ServerBusy
+from orchestrator.domain.limits import LARGE_LINE_BYTES, LARGE_LINES_BYTES
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+#: How long an upload waits for room.
+PATIENCE_S: Final = 10.0
+_CLAIMS: Final = "orchestrator.claims"
+
+
+class LargeLines:
+    """The memory that is shared. held: how much of it is taken now."""
+
+    def __init__(self, total: int = LARGE_LINES_BYTES, *, patience_s: float = PATIENCE_S) -> None:
+        self.held = 0
+        self._total = total
+        self._patience_s = patience_s
+        self._freed = asyncio.Event()
+
+    async def exchange(self, before: int, after: int) -> int:
+        """Give *before* bytes back and take *after*; returns what was taken. Raises ServerBusy, and nothing changes."""
+        after = min(after, self._total)  # alone, even the largest finds room
+        if after > before:
+            await self._room(after - before)
+        self.held += after - before
+        if after < before:
+            self._freed.set()
+            self._freed = asyncio.Event()
+        return after
+
+    async def _room(self, more: int) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while self.held + more > self._total:
+                    await self._freed.wait()
+        except TimeoutError:
+            raise ServerBusy(
+                "the server has no memory for this now",
+                cause=f"lines over {LARGE_LINE_BYTES >> 20} MiB of other uploads fill it",
+                hint="send it again in a moment; nothing was stored",
+            ) from None
+
+
+class LineClaim:
+    """See `ports.memory.Claim`; the first `LARGE_LINE_BYTES` of every upload are free."""
+
+    def __init__(self, shared: LargeLines) -> None:
+        self._shared = shared
+        self._held = 0
+
+    async def hold(self, size_bytes: int) -> None:
+        """See `ports.memory.Claim`."""
+        self._held = await self._shared.exchange(self._held, size_bytes if size_bytes > LARGE_LINE_BYTES else 0)
+
+
+class Claims:
+    """*app*, each of whose requests lets go in the end of what it claimed."""
+
+    def __init__(self, app: ASGIApp, shared: LargeLines) -> None:
+        self._app = app
+        self._shared = shared
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        held = scope[_CLAIMS] = _OfOne(self._shared)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            await held.let_go()
+
+
+class _OfOne:
+    """The claims of one request."""
+
+    def __init__(self, shared: LargeLines) -> None:
+        self._shared = shared
+        self._claims: list[LineClaim] = []
+
+    def another(self) -> LineClaim:
+        claim = LineClaim(self._shared)
+        self._claims.append(claim)
+        return claim
+
+    async def let_go(self) -> None:
+        for claim in self._claims:
+            await claim.hold(0)
+
+
+def claim_of(request: Request) -> LineClaim:
+    """A claim for one thing that is held for *request*; it ends with the request."""
+    claims: _OfOne = request.scope[_CLAIMS]
+    return claims.another()
