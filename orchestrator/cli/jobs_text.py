@@ -32,6 +32,8 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     yield f"state      {state}"
     if job.state is JobState.PAUSED and (remedy := REMEDIES.get(str(job.reason_code))) is not None:
         yield f"           to do: {remedy}"
+    if again := look.asked_again_words(status.asked_again_at, pulse.now):
+        yield f"           {again}"
     yield f"requests   {_request_line(status)}"
     yield f"batches    {look.batch_words(status).removeprefix('batches ')}"
     if age := look.age_words(status, ages, pulse):

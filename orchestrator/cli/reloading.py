@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.systemd import READY, Notifier
 from orchestrator.config import KEYS, Settings
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import NeedsPerson, UsageError
 from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+_KEY: Final = "api.key_file"
 _TOKEN: Final = "server.token_file"  # noqa: S105 - the name of a setting
 #: What is looked at each time that it is needed. Everything else was built into something at the start.
 LIVE: Final = frozenset(
@@ -61,14 +62,15 @@ class Reloader:
         self.settings = engine.settings
 
     def reload(self) -> None:
-        """Do it; settings that cannot be used change nothing, and the log says so."""
+        """Do it; settings, a key or a token that cannot be used change nothing, and the log says so."""
         self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             found = self._load()
             changed = set(differing(self.settings, found))
+            renewed = {_KEY} if self._engine.provider.renew() else set()
             if self._renewed(found):
-                changed.add(_TOKEN)
-        except UsageError as exc:
+                renewed.add(_TOKEN)
+        except (UsageError, NeedsPerson) as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
         else:
             from orchestrator.engine.settings import engine_settings
@@ -76,7 +78,8 @@ class Reloader:
             self.settings = merged(self.settings, found)
             self._engine.commands.retune(engine_settings(self.settings))
             self._logging(self.settings)
-            log.info("config.reloaded", changed=sorted(changed & LIVE), needs_restart=sorted(changed - LIVE))
+            live = (changed & LIVE) | renewed
+            log.info("config.reloaded", changed=sorted(live), needs_restart=sorted(changed - LIVE))
         finally:
             self._systemd.tell(READY)
 

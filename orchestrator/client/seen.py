@@ -49,6 +49,7 @@ def to_status(view: View, number: JobId) -> JobStatus:
         next_expiry=instant(view["next_expiry"]),
         sweep_until=instant(view["sweep_until"]),
         sandbox=bool(view["sandbox"]),
+        asked_again_at=instant(view.get("asked_again_at")),
     )
 
 

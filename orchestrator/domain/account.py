@@ -25,7 +25,8 @@ BY_USER: Final = "by_user"
 #: What to do, for each code that a job can be paused with.
 REMEDIES: Final = MappingProxyType(
     {
-        CREDENTIALS: "set a valid ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), then resume the job",
+        CREDENTIALS: "set a valid ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again, or put a valid key into "
+        "the file of [api] key_file, which is read again; then resume the job",
         PERMISSION: "give the key access to this workspace and to the Message Batches API, then resume the job",
         BILLING: "add credit or mend the payment method in the Console, then resume the job",
         SPEND_LIMIT: "raise the spend limit in the Console or wait until it renews, then resume the job",
@@ -37,6 +38,15 @@ REMEDIES: Final = MappingProxyType(
         BY_USER: "resume the job to go on",
     }
 )
+
+#: Pauses that end by themselves when the account works again; the others are a person's own word.
+MENDABLE: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
+
+
+def probe_gate(code: str) -> str:
+    """The name of the gate that says when the API is asked again for jobs that are paused with *code*."""
+    return f"probe.{code}"
+
 
 #: The API's own codes inside `error.details.error_code`, and what they mean here.
 _CODES: Final = MappingProxyType(

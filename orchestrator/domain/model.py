@@ -174,7 +174,10 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """One look at a job, in one snapshot. `batches` has every batch state as a key."""
+    """One look at a job, in one snapshot. `batches` has every batch state as a key.
+
+    asked_again_at: when a daemon asks whether the account works again, for a job that is paused for its sake.
+    """
 
     job: Job
     batches: dict[str, int]
@@ -182,6 +185,7 @@ class JobStatus:
     next_expiry: datetime | None
     sweep_until: datetime | None
     sandbox: bool
+    asked_again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +232,7 @@ class RequestView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A wait that the API asked for, or the streak of refusals that a create is in."""
+    """A wait that the API asked for, the streak of refusals that a create is in, or when a blocked account is tried."""
 
     name: str
     set_at: datetime

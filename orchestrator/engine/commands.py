@@ -15,7 +15,7 @@ from orchestrator.engine import keep
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.reading import asked
+from orchestrator.engine.reading import asked, take_new_key
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.commands import TakenIn, Terms
 from orchestrator.ports.source import InputLine, Source
@@ -31,8 +31,9 @@ class EngineCommands:
         self._intake = Intake(context.store.intake, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
-        """Let every stage go by *settings* from its next look on."""
+        """Let every stage go by *settings* from its next look on, and see at once whether the account works again."""
         self._context.settings = settings
+        self._context.ask_at_once = True
         self._context.bell.ring()
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
@@ -46,7 +47,8 @@ class EngineCommands:
         return await self._context.store.control.pause(job, BY_USER, _WHY, self._context.clock.now())
 
     async def resume(self, job: JobId) -> bool:
-        """Go on."""
+        """Go on, with the key that is in its file now."""
+        take_new_key(self._context)
         resumed = await self._context.store.control.resume(job, self._context.clock.now())
         self._context.bell.ring()
         return resumed

@@ -69,7 +69,8 @@ class Imports:
 class Context:
     """Handed to every stage. courier: None where no notices are to be sent.
 
-    settings: the one part that is replaced, whole, when a daemon reads its configuration again; look each time.
+    settings: replaced, whole, when a daemon reads its configuration again; look each time. ask_at_once: a person may
+    have mended the account, so the probe does not wait for its time.
     """
 
     store: EngineStore
@@ -83,3 +84,4 @@ class Context:
     imports: Imports = field(default_factory=Imports)
     meter: Meter = field(default_factory=Unmetered)
     courier: Courier | None = None
+    ask_at_once: bool = False

@@ -1,21 +1,36 @@
-"""Stage probe: a daemon asks every five minutes whether the key or the account works again (promise 6)."""
+"""Stage probe: a daemon asks whether the key or the account works again, at first soon, then seldom (promise 6).
+
+When it asks next is a gate in the store, so that `status` can tell.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.account import BILLING, CREDENTIALS, ENDPOINT, ON_HOLD, PERMISSION, SPEND_LIMIT
+from orchestrator.domain.account import CREDENTIALS, ENDPOINT, MENDABLE, probe_gate
 from orchestrator.domain.errors import ProviderError
+from orchestrator.domain.model import Job
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked
+from orchestrator.engine.reading import asked, take_new_key
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
-EVERY: Final = timedelta(minutes=5)
-#: Pauses that end by themselves when the account works; the others are a person's own word.
-MENDABLE: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
+SOON: Final = timedelta(seconds=5)
+SELDOM: Final = timedelta(minutes=5)
+#: Troubles that a read shows. The others show at a create alone: each look at them is a try, and a new pause.
+_SHOWN_BY_A_READ: Final = frozenset({CREDENTIALS, ENDPOINT})
+
+
+@dataclass(slots=True)
+class _Turn:
+    """How often the API was asked for one code in a row, when it was last, and when it is next; None: nobody waits."""
+
+    tries: int = 0
+    last: datetime | None = None
+    due: datetime | None = None
 
 
 class ProbeStage:
@@ -27,27 +42,67 @@ class ProbeStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._next: datetime | None = None
+        self._turns: dict[str, _Turn] = {}
 
     async def tick(self, now: datetime) -> int:
         """How many jobs go on."""
-        if self._next is not None and now < self._next:
+        waiting: dict[str, list[Job]] = {}
+        for job in await self._context.store.control.paused():
+            if job.reason_code in MENDABLE:
+                waiting.setdefault(str(job.reason_code), []).append(job)
+        await self._forget(set(self._turns) - set(waiting))
+        for code in waiting:
+            await self._plan(code, now)
+        due = [code for code in waiting if self._is_due(code, now)]
+        self._context.ask_at_once = False
+        if not due or not await self._works(due, now):
             return 0
-        jobs = [job for job in await self._context.store.control.paused() if job.reason_code in MENDABLE]
-        if not jobs:
-            self._next = None
-            return 0
-        first = self._next is None
-        self._next = now + EVERY
-        if first:  # the pause is fresh, or we have just started: not yet
-            return 0
+        await self._forget(set(due))  # whoever is paused again waits afresh
+        return await self._resume([job for code in due for job in waiting[code]], now)
+
+    def _is_due(self, code: str, now: datetime) -> bool:
+        due = self._turns[code].due
+        return self._context.ask_at_once or (due is not None and due <= now)
+
+    async def _forget(self, codes: set[str]) -> None:
+        """Nobody waits for these any more."""
+        for code in codes:
+            if self._turns[code].due is not None:
+                await self._context.store.gates.open(probe_gate(code))
+                self._turns[code].due = None
+
+    async def _plan(self, code: str, now: datetime) -> None:
+        """Say when the API is asked, if that is not said yet. A trouble that comes back soon is still the same one."""
+        turn = self._turns.setdefault(code, _Turn())
+        if turn.due is not None and turn.due - now <= SELDOM:  # further ahead: the clock was set back
+            return
+        if turn.last is None or not timedelta(0) <= now - turn.last <= 2 * SELDOM:
+            turn.tries = 0
+        await self._wait(code, "a job is paused", now)
+
+    async def _wait(self, code: str, why: str, now: datetime) -> None:
+        turn = self._turns[code]
+        pause = min(SOON * 2**turn.tries, SELDOM) if code in _SHOWN_BY_A_READ else SELDOM
+        await self._context.store.gates.shut(probe_gate(code), now + pause, why, now)
+        turn.due = now + pause
+
+    async def _works(self, codes: list[str], now: datetime) -> bool:
+        """Ask for one page of the list, with the key that is in its file now."""
+        take_new_key(self._context)
+        for code in codes:
+            turn = self._turns[code]
+            turn.tries, turn.last = turn.tries + 1, now
         try:
             await asked(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderError as exc:
             log.warning("account.still_blocked", why=exc.message)
-            return 0
+            for code in codes:
+                await self._wait(code, exc.message, self._context.clock.now())
+            return False
+        return True
+
+    async def _resume(self, jobs: list[Job], now: datetime) -> int:
         for job in jobs:
             await self._context.store.control.resume(job.id, now)
             log.info("job.resumed", job=job.public_id, was=job.reason_code)
-        self._next = None  # whoever is paused again now waits its five minutes
         return len(jobs)

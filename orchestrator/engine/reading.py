@@ -9,13 +9,21 @@ from typing import Final, TypeVar
 
 from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
 from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch
-from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused, ProviderUnreachable
+from orchestrator.domain.errors import (
+    NeedsPerson,
+    ProviderBusy,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnreachable,
+)
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import JobState
 from orchestrator.domain.waiting import WALK_MARGIN, Pace, backoff, polite
 from orchestrator.engine.context import Context
+from orchestrator.observability.logs import get_logger
 
+log = get_logger(__name__)
 T = TypeVar("T")
 
 READ_GATE: Final = "read"
@@ -119,6 +127,15 @@ async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> Async
         if not page.has_more or last is None or last.created_at < until:
             return
         after = last.id
+
+
+def take_new_key(context: Context) -> None:
+    """Read the key again where it comes from a file, because a person may have put another one there."""
+    try:
+        if context.provider.renew():
+            log.info("key.renewed")
+    except NeedsPerson as exc:
+        log.warning("key.unusable", why=exc.message, cause=exc.cause)
 
 
 def same_account(meta: Meta, organization: str | None, workspace: str | None) -> bool:

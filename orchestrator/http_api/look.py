@@ -157,6 +157,13 @@ def sentence(status: JobStatus) -> str:
             return f"{job.state}: {outcome_words(status)}"
 
 
+def asked_again_words(at: datetime | None, now: datetime) -> str:
+    """`the API is asked again in 40s, at 19:15:04 UTC`; empty where nobody asks, or just does."""
+    if at is None or at <= now:
+        return ""
+    return f"the API is asked again in {words.span(at - now)}, at {at:%H:%M:%S} UTC"
+
+
 def outcome_words(status: JobStatus) -> str:
     """`197 succeeded, 3 failed`, and how many needed a second trip."""
     found = status.job.requests

@@ -30,6 +30,7 @@ def job_view(status: JobStatus) -> dict[str, object]:
         "state": job.state.value,
         "reason": job.reason,
         "reason_code": job.reason_code,
+        "asked_again_at": time_text(status.asked_again_at),
         "requests": asdict(job.requests),
         "batches": dict(status.batches),
         "resubmitted": job.resubmitted,

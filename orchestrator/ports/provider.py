@@ -79,6 +79,13 @@ class Provider(Protocol):
         """
         ...
 
+    def renew(self) -> bool:
+        """Read the key again where it comes from a file; True if it is another one, for every later call.
+
+        It happens by itself after a key was refused. Raises NeedsPerson for a file that cannot be used: the key stays.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...

@@ -48,6 +48,10 @@ class StoreReads(Protocol):
         """Sums over all jobs."""
         ...
 
+    def asked_again_at(self, job: Job) -> datetime | None:
+        """When a daemon sees whether the account works again for *job*; None: nobody does."""
+        ...
+
     def gates(self) -> list[Gate]:
         """The waits that the API asked for, or that followed its refusals, and that no success has ended."""
         ...

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT
-from orchestrator.domain.answers import BatchPage, Blocked, CreateAnswer, RemoteBatch
+from orchestrator.domain.answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
 from orchestrator.domain.errors import (
     NeedsPerson,
     ProviderNotFound,
@@ -23,7 +23,7 @@ from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
 from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
-from orchestrator.provider.credentials import Credentials
+from orchestrator.provider.credentials import Credentials, from_file
 from orchestrator.provider.deadline import Deadline
 from orchestrator.provider.errors import Silence, no_answer, refusal, silence
 from orchestrator.provider.exchange import exchange_of
@@ -91,6 +91,25 @@ class AnthropicProvider:
         """Where the API is, once a call or `warm` has looked; None before, and where there is a transport."""
         return None if self._opened is None else self._opened.address
 
+    def renew(self) -> bool:
+        """See `Provider`. The SDK reads a profile anew by itself; the environment of a process does not change."""
+        known = self._credentials
+        if known is None or known.file is None:
+            return False
+        found = from_file(known.file)
+        if found.is_same(known):
+            return False
+        self._credentials = found
+        if self._opened is not None:
+            self._opened = self._opened.using(found)
+        return True
+
+    def _renewed(self) -> bool:
+        """Whether there is another key after one was refused; a file that cannot be used now holds none."""
+        with suppress(NeedsPerson):
+            return self.renew()
+        return False
+
     async def _clients(self) -> Clients:
         if self._opened is None:
             await load_sdk()
@@ -116,7 +135,10 @@ class AnthropicProvider:
             raise upload.failure
         if isinstance(outcome, Silence) and outcome.credentials:
             return Blocked(code=CREDENTIALS, why=outcome.why)
-        return classify(exchange_of(outcome, body, upload.handed_bytes, clients.credentials.hide))
+        answer = classify(exchange_of(outcome, body, upload.handed_bytes, clients.credentials.hide))
+        if isinstance(answer, Blocked) and answer.code == CREDENTIALS and self._renewed():
+            return Busy(why=f"{answer.why}; the key file holds another key now", retry_after_s=None)
+        return answer
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +237,11 @@ class AnthropicProvider:
                 raise refusal(outcome, clients.credentials.hide, repeatable=repeatable)
             return outcome
 
+        try:
+            return await patiently(attempt, sleep=self._sleep)
+        except ProviderRefused as exc:
+            if exc.blocked != CREDENTIALS or not self._renewed():
+                raise
         return await patiently(attempt, sleep=self._sleep)
 
     async def _metered(self, op: str, call: Awaitable[httpx2.Response | Silence]) -> httpx2.Response | Silence:

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.network import client_options, making_a_client
@@ -33,6 +33,12 @@ class Clients:
     reads: AsyncAnthropic
     credentials: Credentials
     address: ApiAddress | None = None  #: None: there is a transport in place of the network
+
+    def using(self, credentials: Credentials) -> Clients:
+        """The same clients with another key: calls that are under way go on, and every later one is sent with it."""
+        for client in (self.creates, self.reads):
+            client.api_key = None if credentials.api_key is None else credentials.api_key.reveal()
+        return replace(self, credentials=credentials)
 
     async def aclose(self) -> None:
         """Close both with their connections; the credentials' own connection closes with *reads*."""

@@ -58,11 +58,12 @@ class Credentials:
     """What the API is asked with. Both values None: the SDK finds them by itself, at *source*.
 
     source: where they were found, in words for a person; never the value. base_url: the API's address, if they came
-    with one (a profile).
+    with one (a profile). file: the file that holds the key, which may hold another one later.
     """
 
     source: str
     base_url: str | None = None
+    file: Path | None = None
     api_key: Secret | None = None
     auth_token: Secret | None = None
 
@@ -70,6 +71,11 @@ class Credentials:
     def is_discovered(self) -> bool:
         """True when the SDK reads them (a profile, a federation): they can change while we run."""
         return self.api_key is None and self.auth_token is None
+
+    def is_same(self, other: Credentials) -> bool:
+        """True if both are the same key."""
+        ours, theirs = self.api_key, other.api_key
+        return ours is not None and theirs is not None and ours.reveal() == theirs.reveal()
 
     def hide(self, text: str) -> str:
         """*text* without the key: a gateway may echo it in its error message."""
@@ -91,9 +97,8 @@ def from_file(path: Path) -> Credentials:
     """The key in the file at *path*, which holds it alone. Raises NeedsPerson, naming the file and never the value."""
     hint = "[api] key_file names a file that holds the API key alone, readable by you alone (mode 0600)"
     raw = read_secret(path, called="the key file", hint=hint, error=NeedsPerson)
-    return Credentials(
-        source=f"the file {path}", api_key=_checked(raw, f"the file {path}", f"put the key alone into {path}")
-    )
+    source = f"the file {path}"
+    return Credentials(source=source, api_key=_checked(raw, source, f"put the key alone into {path}"), file=path)
 
 
 def find(environ: Mapping[str, str]) -> Credentials:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.looks import ALL_JOBS, JobFilter, Totals
@@ -146,7 +147,15 @@ class JobReader:
             next_expiry=from_text_or_none(expiry),
             sweep_until=None if closed is None else closed + SWEEP_FOR,
             sandbox=self.meta().sandbox,
+            asked_again_at=self.asked_again_at(job),
         )
+
+    def asked_again_at(self, job: Job) -> datetime | None:
+        """When the daemon of this moment asks for the account's sake, or the last one meant to; None: it does not."""
+        if job.state is not JobState.PAUSED or job.reason_code is None:
+            return None
+        row = self._c.execute(SQL["gate_until"], {"name": probe_gate(job.reason_code)}).fetchone()
+        return None if row is None else from_text_or_none(row[0])
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order; a page ends with a whole line."""

@@ -120,6 +120,25 @@ def test_a_hang_up_reads_the_settings_again(program: Program) -> None:
         assert engine.signal(signal.SIGTERM).code == 0
 
 
+def test_a_hang_up_reads_the_key_file_again(program: Program) -> None:
+    """F6: another key in it is told as a change; one that cannot be used changes nothing."""
+    file = program.folder / "key"
+    file.write_text("old")
+    file.chmod(0o600)
+    env = {"ORCHESTRATOR_API__KEY_FILE": str(file), "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    with program.started("serve", "--listen", "", env=env) as engine:
+        engine.says(RUNS)
+        file.write_text("new")
+        engine.send(signal.SIGHUP)
+        engine.says("config.reloaded")
+        told = next(json.loads(line) for line in engine.err.splitlines() if "config.reloaded" in line)
+        assert (told["changed"], told["needs_restart"]) == (["api.key_file"], [])
+        file.chmod(0o644)
+        engine.send(signal.SIGHUP)
+        engine.says("config.refused")
+        assert engine.signal(signal.SIGTERM).code == 0
+
+
 def test_a_hang_up_changes_the_token(program: Program) -> None:
     """A token that leaked is replaced without a stop: from then on the old one is a wrong one."""
     file = program.folder / "token"

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,11 @@ import httpx2
 import pytest
 from faces.client_world import SLOW, requests, settings, short_runtime_folder, until
 
+from orchestrator.cli.jobs_text import status_lines
+from orchestrator.client.seen import to_status
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import Engine, running_engine
+from orchestrator.http_api import look
 from orchestrator.http_api.dashboard import assets
 from orchestrator.http_api.dashboard.prose import pieces
 
@@ -233,3 +237,28 @@ def test_an_answer_is_cut_into_pieces_without_becoming_markup() -> None:
         ("item", "two"),
         ("code", "<b>x</b>\n[a](javascript:x)"),
     ]
+
+
+def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -> None:
+    """F6: from one place, the gate of the probe; a person's own pause has none."""
+
+    async def check(engine: Engine, client: httpx2.AsyncClient) -> None:
+        job = await submitted(client)
+        found = await engine.read(lambda reads: reads.find(job))
+        now = engine.clock.now()
+        at = now + timedelta(minutes=3)
+        await engine.store.gates.shut("probe.credentials", at, "401", now)
+        await engine.commands.pause(found.id)
+        assert await engine.read(lambda reads: reads.status(reads.find(job)).asked_again_at) is None
+        await engine.commands.resume(found.id)
+        assert await engine.store.control.pause(found.id, "credentials", "no key", now)
+        view = (await client.get(f"/api/v1/jobs/{job}")).json()
+        assert (view["reason_code"], view["asked_again_at"][:19]) == ("credentials", f"{at:%Y-%m-%dT%H:%M:%S}")
+        assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text
+        assert "asked again" in (await client.get("/")).text
+        status = to_status(view, found.id)
+        words = "\n".join(status_lines(status, look.Ages(), look.Pulse(now=now)))
+        assert f"the API is asked again in 3m, at {at:%H:%M:%S} UTC" in words
+        assert "asked again" not in "\n".join(status_lines(status, look.Ages(), look.Pulse(now=at)))
+
+    run(tmp_path, check, **SLOW)

@@ -31,7 +31,7 @@ from orchestrator.engine.settings import EngineSettings
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.commands import Terms
 from orchestrator.provider.client import AnthropicProvider
-from orchestrator.provider.credentials import find
+from orchestrator.provider.credentials import find, from_file
 from orchestrator.provider.settings import ProviderSettings
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
 from orchestrator.store.connection import Start
@@ -286,7 +286,7 @@ async def new_world(
     clock: HandClock | None = None,
     seed: int = 1,
     machine: MachineSettings | None = None,
-    key: str = "sandbox",
+    key: str | Path = "sandbox",
     patience: timedelta = timedelta(seconds=0.5),
     start: Start = Inline.start,
     wrap: Callable[[Context], Context] = lambda context: context,
@@ -294,8 +294,8 @@ async def new_world(
 ) -> AsyncIterator[World]:
     """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process.
 
-    key: the API key; patience: how long a call is waited for (real time); start: where SQLite runs; wrap: puts
-    something between the stages and the ports. Others: fields of `EngineSettings`.
+    key: the API key, or the file that holds it; patience: how long a call is waited for (real time); start: where
+    SQLite runs; wrap: puts something between the stages and the ports. Others: fields of `EngineSettings`.
     """
     if sandbox is None:
         chosen = MachineSettings(batch_seconds=(60, 600)) if machine is None else machine
@@ -308,7 +308,7 @@ async def new_world(
     provider = AnthropicProvider(
         ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),
-        credentials=find({"ANTHROPIC_API_KEY": key}),
+        credentials=find({"ANTHROPIC_API_KEY": key}) if isinstance(key, str) else from_file(key),
         sleep=clock.sleep_seconds,
     )
     context = wrap(

@@ -33,7 +33,8 @@ It listens on [server] listen for the dashboard, the REST API (/api/v1) and the 
 socket beside the store for the commands of the same user. On TCP it asks for a token: that of [server] token_file, else
 its own, in DATABASE.token beside the store, made at the first start. An address that others can reach needs a
 token_file. With --sandbox nobody needs one, unless a token_file is set.
-SIGHUP reads the settings again: limits, retries, log, token and allowed_hosts change at once; the log says what waits.
+SIGHUP reads the settings again: limits, retries, log, token, key_file and allowed_hosts change at once; the log says
+what waits.
 
 Examples:
   orchestrator serve                         until Ctrl-C or SIGTERM; both end it with exit code 0

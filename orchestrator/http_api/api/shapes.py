@@ -102,13 +102,14 @@ class Attention(Shape):
 
 
 class Job(Shape):
-    """One job. `reason` says why it is paused."""
+    """One job. `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again."""
 
     id: str
     name: str
     state: JobState
     reason: str | None
     reason_code: str | None
+    asked_again_at: datetime | None
     requests: Counts
     batches: dict[BatchState, Count]
     resubmitted: Count

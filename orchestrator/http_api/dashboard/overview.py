@@ -54,7 +54,7 @@ def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
         "unfinished": sum(totals.jobs[state] for state in (JobState.RUNNING, JobState.PAUSED, JobState.CANCELING)),
         "rate": _rate(reads.samples(since=now - _RATE_OVER, step=_STEP), totals, now),
         "attentions": reads.attentions()[:_ASKING],
-        "paused": [job for job in paused if job.reason_code != BY_USER],
+        "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != BY_USER],
         "jobs": [job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
         "point": point_of(totals),
     }

@@ -82,6 +82,9 @@ SELECT * FROM job WHERE id IN (SELECT value FROM json_each(:ids))
 -- name: unfinished
 SELECT * FROM job WHERE state IN ('running', 'paused', 'canceling') ORDER BY id
 
+-- name: gate_until
+SELECT until FROM gate WHERE name = :name
+
 -- name: gates
 -- A handful of rows: one per kind of call.
 SELECT * FROM gate ORDER BY name
