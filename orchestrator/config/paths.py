@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from orchestrator.domain.errors import UsageError
 PROJECT_FILE: Final = "orchestrator.toml"
 #: A longer path does not fit `sockaddr_un`. Source: unix(7): 108 bytes with the NUL at the end.
 MAX_SOCKET_PATH_BYTES: Final = 107
+_ROOT: Final = 0
 _TEMPORARY: Final = Path("/tmp")  # noqa: S108 - the folder made in it is checked to be ours and closed to others
 
 
@@ -36,12 +38,12 @@ def data_folder(env: Mapping[str, str]) -> Path | None:
 def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
     """Where the engine that owns the database at *db_path* listens; the same for every way to write that path.
 
-    `$XDG_RUNTIME_DIR/orchestrator-<hash>.sock` where that folder is there, else the same name in a folder below
-    *temporary* that is made (0700) if need be. Raises UsageError if that folder is not ours alone, or the path is too
-    long for a socket.
+    `$XDG_RUNTIME_DIR/orchestrator-<hash>.sock` where that folder is there and can be trusted, else the same name in a
+    folder below *temporary* that is made (0700) if need be. Raises UsageError if that folder is not ours alone, or the
+    path is too long for a socket.
     """
     digest = hashlib.sha256(os.fsencode(db_path.resolve())).hexdigest()[:16]
-    folder = socket_folder(env, temporary=temporary)
+    folder = socket_folder(env, db_path, temporary=temporary)
     path = folder / f"orchestrator-{digest}.sock"
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
@@ -59,10 +61,30 @@ def own_token_path(db_path: Path) -> Path:
     return real.with_name(f"{real.name}.token")
 
 
-def socket_folder(env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
-    """The folder of this user's sockets, made if need be. Raises UsageError if it is not ours alone."""
+def socket_folder(env: Mapping[str, str], db_path: Path | None = None, *, temporary: Path = _TEMPORARY) -> Path:
+    """The folder of this user's sockets, made if need be. Raises UsageError if it is not ours alone.
+
+    db_path: the database that is meant, whose owner is trusted as well.
+    """
     runtime = _absolute(env, "XDG_RUNTIME_DIR")
-    return runtime if runtime is not None and runtime.is_dir() else _private_folder(temporary)
+    return runtime if runtime is not None and _is_trusted(runtime, db_path) else _private_folder(temporary)
+
+
+def _is_trusted(folder: Path, db_path: Path | None) -> bool:
+    """True for a folder where nobody can put a socket in our engine's place: commands and prompts pass through it.
+
+    It may belong to us, to root, or to who owns the database, and so has all of it anyway: that is how root looks at a
+    service that has a user of its own. Source: XDG Base Directory Specification 0.8, which wants mode 0700.
+    """
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    owners = {os.geteuid(), _ROOT}
+    if db_path is not None:
+        with suppress(OSError):
+            owners.add(db_path.stat().st_uid)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in owners and not found.st_mode & 0o022
 
 
 def _private_folder(temporary: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,34 @@ def test_without_a_runtime_folder_a_private_one_is_made(short: Path, runtime: st
     assert path.parent.parent == short
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert default_socket_path(short / "a.db", {}, temporary=short) == path
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+def test_a_runtime_folder_that_others_can_write_to_is_not_trusted(short: Path, mode: int) -> None:
+    """L8: anybody could put a socket there that takes our commands and prompts."""
+    runtime = short / "run"
+    runtime.mkdir()
+    runtime.chmod(mode)
+    path = default_socket_path(short / "a.db", {"XDG_RUNTIME_DIR": str(runtime)}, temporary=short)
+    assert path == default_socket_path(short / "a.db", {}, temporary=short)
+    runtime.chmod(0o700)
+    path = default_socket_path(short / "a.db", {"XDG_RUNTIME_DIR": str(runtime)}, temporary=short)
+    assert path.parent == runtime
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_runtime_folder_of_somebody_else_is_trusted_only_by_who_means_his_database(short: Path) -> None:
+    """L8: root looks at a service that has a user of its own; the owner of the store has all of it anyway."""
+    runtime, mine, his = short / "run", short / "mine.db", short / "his.db"
+    runtime.mkdir(mode=0o700)
+    for path in (mine, his):
+        path.touch()
+    os.chown(runtime, 65534, 65534)
+    os.chown(his, 65534, 65534)
+    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    assert default_socket_path(his, env, temporary=short).parent == runtime
+    assert default_socket_path(mine, env, temporary=short).parent.parent == short
+    assert default_socket_path(short / "none.db", env, temporary=short).parent.parent == short
 
 
 @pytest.mark.parametrize("trap", ["symlink", "dangling", "file", "open"])
