@@ -102,7 +102,7 @@ class HttpReads:
 
     def request(self, job: JobId, custom_id: str) -> RequestView:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
-        return seen.to_request(self._fetch(self._path(job, "requests", quote(custom_id, safe="")), {}))
+        return seen.to_request(self._fetch(self._path(job, "requests", _segment(custom_id)), {}))
 
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
         """The next settled requests after the number *above*, in input order; fewer than *limit* are not the last."""
@@ -193,3 +193,8 @@ class HttpReads:
 
     def _path(self, job: JobId, *more: str) -> str:
         return "/".join(("jobs", quote(public_id_of(job), safe=""), *more))
+
+
+def _segment(text: str) -> str:
+    """*text* as one segment of a path; one of dots alone would be taken out on the way."""
+    return text.replace(".", "%2E") if text in _NO_PATH else quote(text, safe="")

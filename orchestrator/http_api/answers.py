@@ -56,4 +56,4 @@ def allowed(request: Request) -> list[str]:
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             allowed |= getattr(route, "methods", None) or set()
-    return sorted(allowed)
+    return sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))

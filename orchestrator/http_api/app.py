@@ -19,6 +19,7 @@ from orchestrator.http_api.api.routes import routes
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.http_api.glances import ForgettingGlances
 from orchestrator.http_api.memory import Claims
+from orchestrator.http_api.paths import Paths
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def build_app(services: Services) -> FastAPI:
     app.state.services = services
     app.add_middleware(ForgettingGlances, glances=services.glances)
     app.add_middleware(Claims, shared=services.memory)
+    app.add_middleware(Paths)
     app.router.routes.extend(routes())
     app.router.routes.extend(metrics.routes(services))
     app.router.routes.extend(messages.routes(services))

@@ -131,6 +131,12 @@ def _plainly_asked(scope: Scope) -> str | None:
         return None
     path: str = scope["path"]
     ref = path.removeprefix(_JOBS)
-    if ref == path or not ref or "/" in ref or any(name == b"if-none-match" for name, _ in scope["headers"]):
+    if (
+        ref == path
+        or not ref
+        or "/" in ref
+        or "%" in ref
+        or any(name == b"if-none-match" for name, _ in scope["headers"])
+    ):
         return None
     return ref

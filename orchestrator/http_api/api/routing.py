@@ -15,7 +15,10 @@ from starlette.responses import Response
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.http_api import problems
+from orchestrator.http_api.paths import teach_routes
 from orchestrator.http_api.services import Services
+
+teach_routes()
 
 PREFIX: Final = "/api/v1"
 #: Any route may answer so: a query that is wrong, an engine that failed, one that stops.

@@ -16,6 +16,7 @@ from orchestrator.http_api.guard.access import Access, Headers, Refusal
 from orchestrator.http_api.guard.bodies import Body, BodyLimits
 from orchestrator.http_api.guard.places import Places
 from orchestrator.http_api.login_page import CHALLENGE, page_before
+from orchestrator.http_api.paths import keep_slashes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,6 +58,7 @@ class Guard:
         """Answer one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+        keep_slashes(scope)
         body = Body(scope, receive, self._limits)
         answer = _Answer(send, body, has_body=_announces_body(scope["headers"]))
         early = self._refused(scope) or _checked_length(body, scope)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STREAMS: Final = re.compile(r"/api/v1/(?:jobs/[^/]+/)?events/stream|/live", re.ASCII)
 _JOB: Final = re.compile(r"/api/v1/jobs/[^/]+", re.ASCII)
 _RESULTS: Final = re.compile(r"/api/v1/jobs/[^/]+/results|/v1/messages/batches/[^/]+/results", re.ASCII)
+_LOOKS: Final = frozenset({"GET", "HEAD"})
 #: It is answered when the API has answered.
 _REMOTE: Final = frozenset({"/api/v1/remote-batches"})
 
@@ -34,7 +35,7 @@ def lasting(scope: Scope) -> Lasting | None:
     method, path = scope["method"], scope["path"]
     if is_upload(method, path):
         return Lasting.MOVING
-    if method != "GET":
+    if method not in _LOOKS:
         return None
     if _STREAMS.fullmatch(path) or path in _REMOTE or (_JOB.fullmatch(path) and _asks(scope, "wait")):
         return Lasting.WAITING
