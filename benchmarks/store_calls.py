@@ -15,6 +15,7 @@ from orchestrator.domain.output_lines import output_lines
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import Rules
 from orchestrator.domain.result_lines import ResultLine, decode_lines
+from orchestrator.domain.stops import stop_name
 from orchestrator.engine.body import BatchBody
 from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.context import Imports
@@ -102,7 +103,11 @@ def settled(line: ResultLine) -> Settled:
     """A line as the collect stage hands it over."""
     number = int(line.wire_id.rpartition("-")[2])
     outcome = "succeeded" if line.kind == "succeeded" else "again"
-    return Settled(number, line.kind, outcome, line.result, None, None, None, line.input_tokens, line.output_tokens)
+    tokens = (line.input_tokens, line.output_tokens, line.cache_read_tokens)
+    writes = (line.cache_write_5m_tokens, line.cache_write_1h_tokens)
+    return Settled(
+        number, line.kind, outcome, line.result, None, None, None, *tokens, *writes, stop_name(line.stop_reason)
+    )
 
 
 async def export(store: Store, job: JobId, target: Path) -> None:

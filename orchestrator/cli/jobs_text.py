@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import words
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.domain.stops import stop_words
 from orchestrator.http_api import look
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     if again := look.asked_again_words(status.asked_again_at, pulse.now):
         yield f"           {again}"
     yield f"requests   {_request_line(status)}"
+    if stops := stop_words(status.stop_reasons):
+        yield f"answers    {', '.join(stops)}"
     yield f"batches    {look.batch_words(status).removeprefix('batches ')}"
     if age := look.age_words(status, ages, pulse):
         yield f"           {age}"
@@ -84,8 +87,10 @@ def _instant(at: datetime) -> str:
 
 def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
     """The table of `ls`."""
-    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "NAME")]
+    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "NAME")]
     rows += [_row(status, pulse) for status in statuses]
+    if not any(row[6] for row in rows[1:]):  # nothing was refused or cut: no column for it
+        rows = [row[:6] + row[7:] for row in rows]
     return words.table(rows, right=(2, 3, 4, 5))
 
 
@@ -100,5 +105,6 @@ def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
         f"{found.failed + found.canceled:,}",
         f"{ended}/{known}",
         words.span(pulse.now - job.created_at),
+        ", ".join(stop_words(status.stop_reasons)),
         words.plain(job.name),
     )

@@ -17,6 +17,7 @@ import msgspec
 from orchestrator.domain.answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.json_text import mask_lone_surrogates
+from orchestrator.domain.looks import TOKENS
 from orchestrator.domain.model import (
     Attention,
     Batch,
@@ -37,7 +38,8 @@ View = Mapping[str, Any]
 
 _ALIKE: Final = ("reason_code", "reason", "source", "api_version", "priority", "still_open", "resubmitted")
 _TRIP: Final = ("kind", "error_type", "error_message", "api_request_id")
-_REQUEST: Final = ("custom_id", "number", "line", "attempts", "error_type", "error_message", "api_request_id")
+_ERROR: Final = ("error_type", "error_message", "api_request_id")
+_REQUEST: Final = ("custom_id", "number", "line", "attempts", *_ERROR, "stop_reason")
 
 
 def to_status(view: View, number: JobId) -> JobStatus:
@@ -45,6 +47,7 @@ def to_status(view: View, number: JobId) -> JobStatus:
     return JobStatus(
         job=_job(view, number),
         batches={state.value: int(view["batches"][state.value]) for state in BatchState},
+        stop_reasons={str(name): int(count) for name, count in view["stop_reasons"].items()},
         attention=tuple(_attention(each) for each in view["attention"]),
         next_expiry=instant(view["next_expiry"]),
         sweep_until=instant(view["sweep_until"]),
@@ -136,6 +139,7 @@ def to_group(view: View) -> ErrorGroup:
     """A group of `details.errors_view`."""
     return ErrorGroup(
         error_type=str(view["type"]),
+        cause=str(view["cause"]),
         error_message=str(view["message"]),
         count=int(view["count"]),
         examples=tuple((str(each["custom_id"]), int(each["line"])) for each in view["examples"]),
@@ -211,8 +215,7 @@ def to_request(content: bytes) -> RequestView:
     params, result = _body(parts["params"]), _body(parts["result"])
     return RequestView(
         state=RequestState(view["state"]),
-        input_tokens=view["usage"]["input_tokens"],
-        output_tokens=view["usage"]["output_tokens"],
+        **{name: view["usage"][name] for name in TOKENS},
         batch_id=_batch_id(view["batch"]),
         params=params,
         result=result,

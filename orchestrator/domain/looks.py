@@ -15,6 +15,16 @@ from orchestrator.domain.states import BatchState, JobState, RequestState
 _PLACE: Final = re.compile(r"(\d{1,18}|rest)\.(\d{1,10})", re.ASCII)
 
 
+#: What is known of the tokens of an answer: the fields of `RequestView`, and the keys of `usage` in JSON.
+TOKENS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs: in one of these states (none given: any), with *text* in the name or the id, whatever its case."""
@@ -34,6 +44,8 @@ class RequestFilter:
     batch: BatchId | None = None
     error_type: str | None = None
     error_message: str | None = None
+    cause: str | None = None
+    stop_reason: str | None = None
 
 
 ALL_REQUESTS: Final = RequestFilter()
@@ -50,6 +62,7 @@ class RequestRow:
     attempts: int
     error_type: str | None
     error_message: str | None
+    stop_reason: str | None
     batch_id: BatchId | None
     params_bytes: int
 
@@ -89,6 +102,7 @@ class Totals:
     requests: RequestCounts
     jobs: Mapping[JobState, int]
     batches: Mapping[BatchState, int]
+    stop_reasons: Mapping[str, int]
     in_flight_requests: int
     next_expiry: datetime | None
     resubmitted: int
@@ -98,7 +112,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How busy all jobs together were at one moment; `settled`, `failed` and `resubmitted` are sums since ever."""
+    """How busy all jobs together were at one moment; `settled`, `failed` and `resubmitted` are sums since ever.
+
+    It holds until the next one. watched: an engine has looked every few seconds since the sample before; if not, what
+    changed between them may have changed at any time.
+    """
 
     at: datetime
     queued: int
@@ -107,3 +125,4 @@ class Sample:
     settled: int
     failed: int
     resubmitted: int
+    watched: bool

@@ -176,11 +176,13 @@ class Attention:
 class JobStatus:
     """One look at a job, in one snapshot. `batches` has every batch state as a key.
 
+    stop_reasons: how many successes ended how; those of which it is not known are not counted.
     asked_again_at: when a daemon asks whether the account works again, for a job that is paused for its sake.
     """
 
     job: Job
     batches: dict[str, int]
+    stop_reasons: dict[str, int]
     attention: tuple[Attention, ...]
     next_expiry: datetime | None
     sweep_until: datetime | None
@@ -190,9 +192,13 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorGroup:
-    """Failed or canceled requests of one cause: how many, and the first few as examples (custom_id, line)."""
+    """Failed requests of one cause: how many, and the first few as examples (custom_id, line).
+
+    cause: what their messages have in common. error_message: that of the first of them, word for word.
+    """
 
     error_type: str
+    cause: str
     error_message: str
     count: int
     examples: tuple[tuple[str, int], ...]
@@ -212,7 +218,10 @@ class Trip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result."""
+    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result.
+
+    Tokens are as the API counted them, None where it is not known; those of the cache are not among the input's.
+    """
 
     number: int
     custom_id: str
@@ -222,8 +231,12 @@ class RequestView:
     error_type: str | None
     error_message: str | None
     api_request_id: str | None
+    stop_reason: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_5m_tokens: int | None
+    cache_write_1h_tokens: int | None
     batch_id: BatchId | None
     params: bytes | None
     result: bytes | None
@@ -296,6 +309,10 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     api_request_id: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    stop_reason: str | None = None
 
 
 class ResultRow(msgspec.Struct, frozen=True, gc=False):

@@ -36,7 +36,8 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None  #: written to be kept for five minutes, all that an older API knew
+    cache_write_1h_tokens: int | None = None
 
 
 class BadLine(msgspec.Struct, frozen=True, gc=False):
@@ -51,11 +52,17 @@ class _Line(msgspec.Struct, gc=False):
     result: msgspec.Raw
 
 
+class _CacheWrites(msgspec.Struct, gc=False):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None  #: their sum
+    cache_creation: _CacheWrites | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -79,6 +86,14 @@ class _Result(msgspec.Struct, gc=False):
     error: _Error | None = None
 
 
+class _Stop(msgspec.Struct, gc=False):
+    stop_reason: str | None = None
+
+
+class _Stopped(msgspec.Struct, gc=False):
+    message: _Stop | None = None
+
+
 class _Kind(msgspec.Struct, gc=False):
     type: str
     error: msgspec.Raw = msgspec.Raw(b"null")
@@ -86,6 +101,7 @@ class _Kind(msgspec.Struct, gc=False):
 
 _line: Final = msgspec.json.Decoder(_Line)
 _result: Final = msgspec.json.Decoder(_Result)
+_stopped: Final = msgspec.json.Decoder(_Stopped)
 _kind: Final = msgspec.json.Decoder(_Kind)
 _error_only: Final = msgspec.json.Decoder(_Error)
 
@@ -127,6 +143,7 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _Message) -> Res
     usage = message.usage
     if usage is None:
         return ResultLine(wire_id, kind, raw, stop_reason=message.stop_reason)
+    writes = usage.cache_creation
     return ResultLine(
         wire_id,
         kind,
@@ -138,7 +155,8 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _Message) -> Res
         _count(usage.input_tokens),
         _count(usage.output_tokens),
         _count(usage.cache_read_input_tokens),
-        _count(usage.cache_creation_input_tokens),
+        _count(usage.cache_creation_input_tokens if writes is None else writes.ephemeral_5m_input_tokens),
+        None if writes is None else _count(writes.ephemeral_1h_input_tokens),
     )
 
 
@@ -171,10 +189,20 @@ def _decode_patiently(line: bytes, offset: int) -> ResultLine | BadLine:
     try:
         result = _result.decode(view)
     except UNREADABLE:
-        return _with_error(envelope.custom_id, raw, kind.type, _readable_error(kind.error))
+        found = _with_error(envelope.custom_id, raw, kind.type, _readable_error(kind.error))
+        return msgspec.structs.replace(found, stop_reason=stop_reason_of(raw))
     if result.message is not None:
         return _with_message(envelope.custom_id, raw, kind.type, result.message)
     return _with_error(envelope.custom_id, raw, kind.type, result.error)
+
+
+def stop_reason_of(result: bytes) -> str | None:
+    """Why the answer in a stored `result` object ended; None if it does not say, or cannot be read."""
+    try:
+        message = _stopped.decode(mask_lone_surrogates(result) if b"\\u" in result else result).message
+    except UNREADABLE:
+        return None
+    return None if message is None else message.stop_reason
 
 
 def _readable_error(error: msgspec.Raw) -> _Error | None:

@@ -15,6 +15,7 @@ from orchestrator.domain.model import Batch, Progress, Settled
 from orchestrator.domain.outcome import MISSING_RESULT, judge
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
+from orchestrator.domain.stops import stop_name
 from orchestrator.domain.waiting import (
     DOWNLOAD_AGAIN_MAX,
     PATIENCE_DOWNLOADS,
@@ -212,8 +213,9 @@ class _Sieve:
             self.tokens["output"] += line.output_tokens
         if line.cache_read_tokens is not None:
             self.tokens["cache_read"] += line.cache_read_tokens
-        if line.cache_write_tokens is not None:
-            self.tokens["cache_write"] += line.cache_write_tokens
+        for written in (line.cache_write_5m_tokens, line.cache_write_1h_tokens):
+            if written is not None:
+                self.tokens["cache_write"] += written
 
     def is_full(self, downloads: int) -> bool:
         """Time to write, with so many downloads side by side."""
@@ -237,6 +239,10 @@ def _settled(number: int, line: ResultLine) -> Settled:
         line.api_request_id,
         line.input_tokens,
         line.output_tokens,
+        line.cache_read_tokens,
+        line.cache_write_5m_tokens,
+        line.cache_write_1h_tokens,
+        stop_name(line.stop_reason),
     )
 
 

@@ -12,7 +12,11 @@ _KEPT: Final = timedelta(days=30)
 
 
 class SampleStage:
-    """Only in a daemon. What did not change since the last sample is not written again."""
+    """Only in a daemon. What did not change since the last sample is not written again: a sample holds until the next.
+
+    What the first look of a process finds changed was changed while nobody looked (by `run`, beside no daemon), and is
+    marked so: it says nothing of the last minutes.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -21,6 +25,7 @@ class SampleStage:
     async def tick(self, now: datetime) -> int:
         """Never a move: nobody has to wake up for a sample."""
         if self._due is None or now >= self._due:
+            watched = self._due is not None
             self._due = now + _EVERY
-            await self._context.store.samples.take(now, keep_from=now - _KEPT)
+            await self._context.store.samples.take(now, keep_from=now - _KEPT, watched=watched)
         return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.domain.looks import TOKENS
 from orchestrator.http_api.views import problem_view, time_text
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def errors_view(status: JobStatus, groups: list[ErrorGroup]) -> dict[str, object
         "groups": [
             {
                 "type": group.error_type,
+                "cause": group.cause,
                 "message": group.error_message,
                 "count": group.count,
                 "examples": [{"custom_id": custom_id, "line": line} for custom_id, line in group.examples],
@@ -126,6 +128,7 @@ def request_row_view(row: RequestRow) -> dict[str, object]:
         "attempts": row.attempts,
         "error_type": row.error_type,
         "error_message": row.error_message,
+        "stop_reason": row.stop_reason,
         "batch": row.batch_id,
         "params_bytes": row.params_bytes,
     }
@@ -148,7 +151,8 @@ def request_view(job: Job, request: RequestView, around: tuple[int | None, int |
         "error_type": request.error_type,
         "error_message": request.error_message,
         "api_request_id": request.api_request_id,
-        "usage": {"input_tokens": request.input_tokens, "output_tokens": request.output_tokens},
+        "stop_reason": request.stop_reason,
+        "usage": {name: getattr(request, name) for name in TOKENS},
         "batch": request.batch_id,
         "params": _as_it_is(request.params),
         "result": _as_it_is(request.result),
@@ -191,6 +195,7 @@ def totals_view(totals: Totals) -> dict[str, object]:
         "requests": asdict(totals.requests),
         "jobs": {state.value: count for state, count in totals.jobs.items()},
         "batches": {state.value: count for state, count in totals.batches.items()},
+        "stop_reasons": dict(totals.stop_reasons),
         "in_flight_requests": totals.in_flight_requests,
         "next_expiry": time_text(totals.next_expiry),
         "resubmitted": totals.resubmitted,

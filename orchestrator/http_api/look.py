@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.domain import words
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.domain.stops import stop_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,7 +152,7 @@ def sentence(status: JobStatus) -> str:
             return f"paused ({job.reason_code}): {words.plain(str(job.reason))}"
         case JobState.CANCELING:
             return "being canceled; what has succeeded is kept"
-        case JobState.FINISHED if found.succeeded == found.total:
+        case JobState.FINISHED if found.succeeded == found.total and not stop_words(status.stop_reasons):
             return f"finished: {words.count(found.total, 'request')}, all succeeded"
         case JobState.FINISHED | JobState.CANCELED:
             return f"{job.state}: {outcome_words(status)}"
@@ -165,13 +166,15 @@ def asked_again_words(at: datetime | None, now: datetime) -> str:
 
 
 def outcome_words(status: JobStatus) -> str:
-    """`197 succeeded, 3 failed`, and how many needed a second trip."""
+    """`197 succeeded, 3 failed`, and how many needed a second trip; `3 succeeded: 1 refused, 1 cut at max_tokens`."""
     found = status.job.requests
     counts = ((found.succeeded, "succeeded"), (found.failed, "failed"), (found.canceled, "canceled"))
-    parts = [f"{number:,} {text}" for number, text in counts if number or text == "succeeded"]
+    first, *parts = [f"{number:,} {text}" for number, text in counts if number or text == "succeeded"]
     if status.job.resubmitted:
         parts.append(f"{status.job.resubmitted:,} resubmitted on the way")
-    return ", ".join(parts)
+    if stops := stop_words(status.stop_reasons):
+        return "; ".join([f"{first}: {', '.join(stops)}", *parts])
+    return ", ".join([first, *parts])
 
 
 def exit_code_of(status: JobStatus) -> int:

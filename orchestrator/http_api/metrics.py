@@ -95,6 +95,7 @@ def from_store(facts: Facts) -> Iterator[Metric]:
     totals = facts.totals
     requests = {state.value: getattr(totals.requests, state.value) for state in RequestState}
     yield _by_state("requests", "Requests of all jobs, by state", requests)
+    yield _by_stop_reason(totals.stop_reasons)
     yield _by_state("batches", "Batches of all jobs, by state", totals.batches)
     yield _by_state("jobs", "Jobs, by state", totals.jobs)
     in_doubt = totals.batches[BatchState.IN_DOUBT]
@@ -144,6 +145,14 @@ def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> Metric:
     family = GaugeMetricFamily(f"{PREFIX}{name}", help_, labels=["state"])
     for state, count in counts.items():
         family.add_metric([state], count)
+    return family
+
+
+def _by_stop_reason(counts: Mapping[str, int]) -> Metric:
+    """A counter: a success is never taken back. So many names at most as `domain.stops` bounds them to."""
+    family = CounterMetricFamily(f"{PREFIX}answers", "Requests that succeeded, by stop reason", labels=["stop_reason"])
+    for name, count in counts.items():
+        family.add_metric([name], count)
     return family
 
 

@@ -33,6 +33,7 @@ def job_view(status: JobStatus) -> dict[str, object]:
         "asked_again_at": time_text(status.asked_again_at),
         "requests": asdict(job.requests),
         "batches": dict(status.batches),
+        "stop_reasons": dict(status.stop_reasons),
         "resubmitted": job.resubmitted,
         "created_at": time_text(job.created_at),
         "finished_at": time_text(job.finished_at),

@@ -71,6 +71,10 @@ class StoreReads(Protocol):
         """
         ...
 
+    def sample_at(self, at: datetime) -> Sample | None:
+        """The last sample at *at* or before; None where there is none so old."""
+        ...
+
 
 class JobReads(Protocol):
     """Jobs, as faces show them; one snapshot."""

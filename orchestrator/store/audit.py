@@ -38,6 +38,8 @@ def _findings(c: sqlite3.Connection) -> Iterator[str]:
         yield f"{count} rows of {table} refer to nothing"
     for (job,) in c.execute(SQL["miscounted"]):
         yield f"job {job}: its counts are not those of its requests"
+    for (job,) in c.execute(SQL["misstopped"]):
+        yield f"job {job}: its counts of stop reasons are not those of its requests"
     for (job,) in c.execute(SQL["unknown"]):
         yield f"job {job}: not every request can be found by its custom_id"
     unanswered = c.execute(SQL["unanswered"]).fetchone()[0]

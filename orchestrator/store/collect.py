@@ -9,10 +9,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from orchestrator.domain.causes import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Batch, Job, Progress, Settled
 from orchestrator.domain.outcome import Outcome
 from orchestrator.domain.states import JobState
+from orchestrator.domain.stops import MOST_NAMES, OTHER
 from orchestrator.store.connection import Database
 from orchestrator.store.known_ids import find_many
 from orchestrator.store.queries import load
@@ -148,17 +150,42 @@ def _succeed(batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, 
     """Settle *keys* with their answers; how many of them still waited. If not all did, the caller must roll back."""
     if not keys:
         return 0
-    rows = [(key, (line := lines[key]).input_tokens, line.output_tokens, line.body) for key in keys]
-    first, last = store_results(rows, c)
-    moved_rows = c.execute(SQL["succeed"], {"first": first, "last": last, "batch_id": batch.id}).rowcount
+    moved_rows = 0
+    for stop, members in _by_stop(keys, lines, c).items():
+        rows = [
+            (key, (line := lines[key]).input_tokens, line.output_tokens, line.cache_read_tokens,
+             line.cache_write_5m_tokens, line.cache_write_1h_tokens, line.body)
+            for key in members
+        ]  # fmt: skip
+        first, last = store_results(rows, c)
+        values = {"first": first, "last": last, "batch_id": batch.id, "stop": stop}
+        count = c.execute(SQL["succeed"], values).rowcount
+        if stop is not None and count:
+            c.execute(SQL["count_stopped"], {"id": batch.job_id, "stop": stop, "count": count})
+        moved_rows += count
     c.execute(SQL["count_succeeded"], {"id": batch.job_id, "count": moved_rows})
     return moved_rows
+
+
+def _by_stop(
+    keys: Sequence[RequestId], lines: Mapping[RequestId, Settled], c: sqlite3.Connection
+) -> dict[int | None, list[RequestId]]:
+    """*keys*, in order, by the number of their stop reason: as a rule there is one, and a few that are rare."""
+    numbers: dict[str | None, int | None] = dict(c.execute(SQL["stop_names"]))
+    for name in sorted({line.stop_reason for line in lines.values() if line.stop_reason is not None} - numbers.keys()):
+        is_new = len(numbers) < MOST_NAMES
+        numbers[name] = c.execute(SQL["add_stop_name"], {"name": name}).fetchone()[0] if is_new else numbers[OTHER]
+    numbers[None] = None
+    found: dict[int | None, list[RequestId]] = {}
+    for key in keys:
+        found.setdefault(numbers[lines[key].stop_reason], []).append(key)
+    return found
 
 
 def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Connection) -> None:
     """Settle requests as failed: (key, error type, message, the API's request id, result body)."""
     for key, kind, message, api_request_id, body in rows:
-        c.execute(SQL["fail"], (kind, message, api_request_id, store_result(key, body, c), key))
+        c.execute(SQL["fail"], (kind, message, cause_of(message), api_request_id, store_result(key, body, c), key))
 
 
 def _store_attempts(

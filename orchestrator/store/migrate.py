@@ -19,7 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from orchestrator.domain.causes import cause_of
 from orchestrator.domain.errors import StoreError
+from orchestrator.domain.stops import KNOWN, OTHER
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder
 from orchestrator.store.queries import load
@@ -29,7 +31,7 @@ from orchestrator.store.times import to_text
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 SQL: Final = load("migrate")
 
 
@@ -102,6 +104,7 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
 def _fill(draft: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
     """Make *draft* a whole store in one file. Closing writes its log back as well, but says nothing if it cannot."""
     with closing(connect_writer(draft)) as connection, speaking_our_errors(draft):
+        _teach(connection)
         for migration in wanted:
             _apply(connection, migration, now)
         _introduce(connection, now, sandbox=sandbox)
@@ -120,11 +123,24 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
     connection = connect_writer(path)
     try:
         with speaking_our_errors():
+            _teach(connection)
             _copy_before_upgrade(connection, path, version)
             for migration in missing:
                 _apply(connection, migration, now)
     finally:
         connection.close()
+
+
+def _teach(connection: sqlite3.Connection) -> None:
+    """The functions of ours that migrations call: what SQL cannot say of rows that are there already."""
+    from orchestrator.domain.result_lines import stop_reason_of  # a store of this version needs no decoder
+
+    def stop_in(body: bytes) -> int | None:
+        said = stop_reason_of(body)
+        return None if said is None or said == "" else KNOWN.index(said if said in KNOWN else OTHER)
+
+    connection.create_function("cause_of", 1, cause_of, deterministic=True)
+    connection.create_function("stop_in", 1, stop_in, deterministic=True)
 
 
 def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result
-from orchestrator.store.rows import join_betas, moved, named, record, to_job
+from orchestrator.store.rows import failure, join_betas, moved, named, record, to_job
 from orchestrator.store.times import to_text
 
 SQL: Final = load("plan")
@@ -142,5 +142,5 @@ def _fail_queued(
     key = request_id(job, number)
     if c.execute(SQL["is_queued"], {"id": key}).fetchone() is None:
         return False
-    values = {"id": key, "error_type": error[0], "error_message": error[1], "result_id": store_result(key, body, c)}
+    values = {"id": key, **failure(*error), "result_id": store_result(key, body, c)}
     return moved(c, SQL["fail_queued"], values)

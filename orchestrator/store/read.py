@@ -114,6 +114,7 @@ class JobReader:
             requests=RequestCounts(**{field.name: sums[field.name] for field in fields(RequestCounts)}),
             jobs={state: jobs.get(state, 0) for state in JobState},
             batches={state: self._number("batches_in", state=state) for state in BatchState},
+            stop_reasons=dict(self._c.execute(SQL["all_stops"]).fetchall()),
             in_flight_requests=self._number("held"),
             next_expiry=from_text_or_none(self._c.execute(SQL["first_expiry"]).fetchone()[0]),
             resubmitted=sums["resubmitted"],
@@ -143,6 +144,7 @@ class JobReader:
         return JobStatus(
             job=job,
             batches={state.value: found.get(state.value, 0) for state in BatchState},
+            stop_reasons=dict(self._c.execute(SQL["stops"], {"id": job.id}).fetchall()),
             attention=tuple(_attention(row) for row in named(self._c.execute(SQL["attention"], {"id": job.id}))),
             next_expiry=from_text_or_none(expiry),
             sweep_until=None if closed is None else closed + SWEEP_FOR,

@@ -49,9 +49,14 @@ class HistoryReader:
             values["before"] = to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
         return found[::-1]
 
+    def sample_at(self, at: datetime) -> Sample | None:
+        """The last sample at *at* or before; None where there is none so old."""
+        rows = named(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
+        return _sample(rows[0]) if rows else None
+
     def _events(self, query: str, values: dict[str, Any]) -> list[Event]:
         return [to_event(row) for row in named(self._c.execute(query, values))]
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    return Sample(**{**row, "at": from_text(row["at"])})
+    return Sample(**{**row, "at": from_text(row["at"]), "watched": bool(row["watched"])})

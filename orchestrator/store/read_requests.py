@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
-from orchestrator.domain.looks import ALL_REQUESTS, RequestFilter, RequestRow, SettledPlace
+from orchestrator.domain.looks import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
 from orchestrator.domain.model import ErrorGroup, RequestView, ResultRow, Trip
 from orchestrator.domain.states import RequestState
+from orchestrator.domain.stops import USUAL
 from orchestrator.store.known_ids import find
 from orchestrator.store.payload import Block
 from orchestrator.store.queries import load
@@ -117,12 +118,13 @@ class RequestReader:
         return [self._group(job, row, examples) for row in rows]
 
     def _group(self, job: JobId, row: dict[str, Any], examples: int) -> ErrorGroup:
-        cause = {"error_type": row["error_type"], "error_message": row["error_message"]}
-        found = self._c.execute(SQL["error_examples"], {"id": job, "limit": examples, **cause}).fetchall()
-        message = row["error_message"] if row["error_message"] is not None else ""
+        values = {"id": job, "error_type": row["error_type"], "cause": row["cause"], "limit": examples}
+        found = self._c.execute(SQL["error_examples"], values).fetchall()
+        message = self._c.execute(SQL["error_message"], {"id": row["first"]}).fetchone()[0]
         return ErrorGroup(
             error_type=row["error_type"],
-            error_message=message,
+            cause="" if row["cause"] is None else row["cause"],
+            error_message="" if message is None else message,
             count=row["count"],
             examples=tuple((custom_id, line) for custom_id, line in found),
         )
@@ -159,14 +161,45 @@ def _merged(
 
 
 def _cursors(job: JobId, above: int, where: RequestFilter, c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
-    state, cause = where.state, {"error_type": where.error_type, "error_message": where.error_message}
-    values = {"id": job, "above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "state": state, **cause}
-    if state is not None and not c.execute(SQL["count_in"], values).fetchone()[0]:
+    values = {
+        "id": job,
+        "above": request_id(job, above),
+        "high": request_id(job, MAX_NUMBER),
+        "state": where.state,
+        "error_type": where.error_type,
+        "error_message": where.error_message,
+        "cause": where.cause,
+        "stop": None,
+    }
+    if where.state is not None and not c.execute(SQL["count_in"], values).fetchone()[0]:
         return
+    if where.stop_reason is not None:
+        found = c.execute(SQL["stop_of"], {"id": job, "stop_reason": where.stop_reason}).fetchone()
+        if found is None:
+            return
+        values["stop"] = found[0]
     if where.batch is not None:
         yield c.execute(SQL["page_of_batch"], {**values, "batch_id": where.batch})
+    elif where.stop_reason is not None:
+        yield from _stopped(where, values, c)
+    else:
+        yield from _in_state(where, values, c)
+
+
+def _stopped(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    """Only what succeeded has a stop reason, and no error."""
+    if where.state not in (None, RequestState.SUCCEEDED) or (where.error_type, where.error_message) != (None, None):
         return
-    match state:
+    if where.stop_reason not in USUAL:
+        yield c.execute(SQL["page_stopped"], values)
+        return
+    values = {**values, "state": RequestState.SUCCEEDED}
+    for (batch,) in c.execute(SQL["batches_of"], values).fetchall():
+        yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
+
+
+def _in_state(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+    match where.state:
         case None:
             yield c.execute(SQL["page"], values)
         case RequestState.QUEUED:
@@ -183,7 +216,7 @@ def _cursors(job: JobId, above: int, where: RequestFilter, c: sqlite3.Connection
 
 
 def _row(row: tuple[Any, ...]) -> RequestRow:
-    key, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes = row
+    key, custom_id, line, state, attempts, error_type, error_message, stop_reason, batch_id, params_bytes = row
     return RequestRow(
         number=number_of(key),
         custom_id=custom_id,
@@ -192,6 +225,7 @@ def _row(row: tuple[Any, ...]) -> RequestRow:
         attempts=attempts,
         error_type=error_type,
         error_message=error_message,
+        stop_reason=stop_reason,
         batch_id=None if batch_id is None else BatchId(batch_id),
         params_bytes=params_bytes,
     )
@@ -209,15 +243,13 @@ def _trip(row: dict[str, Any]) -> Trip:
 
 
 def _request(row: dict[str, Any], params: bytes | None, trips: tuple[Trip, ...]) -> RequestView:
-    plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id")
+    plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id", "stop_reason")
     return RequestView(
         number=number_of(row["id"]),
         state=RequestState(row["state"]),
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
         params=params,
         result=row["body"],
         trips=trips,
-        **{name: row[name] for name in plain},
+        **{name: row[name] for name in (*plain, *TOKENS)},
     )

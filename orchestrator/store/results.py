@@ -15,8 +15,12 @@ from orchestrator.store.queries import load
 SQL: Final = load("results")
 
 
-def store_results(rows: Iterable[tuple[int, int | None, int | None, bytes]], c: sqlite3.Connection) -> tuple[int, int]:
-    """Store rows of (request key, input tokens, output tokens, body). Returns the first and the last number.
+#: A result before it has a number: the request's key; tokens of input, output, cache read, cache write 5m and 1h; body.
+NewResult = tuple[int, int | None, int | None, int | None, int | None, int | None, bytes]
+
+
+def store_results(rows: Iterable[NewResult], c: sqlite3.Connection) -> tuple[int, int]:
+    """Store *rows*. Returns the first and the last number.
 
     The requests' rows must show these numbers in the same transaction.
     """
@@ -28,4 +32,4 @@ def store_results(rows: Iterable[tuple[int, int | None, int | None, bytes]], c: 
 
 def store_result(key: int, body: bytes, c: sqlite3.Connection) -> int:
     """Store one result; its number."""
-    return store_results([(key, None, None, body)], c)[0]
+    return store_results([(key, None, None, None, None, None, body)], c)[0]

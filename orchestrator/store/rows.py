@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.answers import Counts
+from orchestrator.domain.causes import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
@@ -165,6 +166,11 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
     """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters."""
     text = None if why is None else why[:2000]
     connection.execute(SQL["record"], (to_text(now), job, batch, kind, old, new, text))
+
+
+def failure(error_type: str, message: str) -> dict[str, str]:
+    """The columns that say why a request failed."""
+    return {"error_type": error_type, "error_message": message, "cause": cause_of(message)}
 
 
 def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:

@@ -20,11 +20,11 @@ class SqliteSamples:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def take(self, now: datetime, *, keep_from: datetime) -> bool:
+    async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
         """Write down how busy all jobs are; False: just as at the last time. Older ones than *keep_from* go."""
         busy = await self._db.read(_changed)
         if busy is not None:
-            await self._db.write(partial(_add, (to_text(now), *busy), keep_from))
+            await self._db.write(partial(_add, (to_text(now), *busy, int(watched)), keep_from))
         return busy is not None
 
 

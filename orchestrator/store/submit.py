@@ -19,7 +19,7 @@ from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result
-from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.rows import failure, moved, named, record, to_batch, to_job
 from orchestrator.store.times import to_text, to_text_or_none
 
 SQL: Final = load("submit")
@@ -179,8 +179,8 @@ def _abandon(
         index, error_type, message, body = failed
         members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
         key = members[index][0]
-        cause = {"error_type": error_type, "error_message": message, "result_id": store_result(key, body, c)}
-        c.execute(SQL["fail_member"], {"id": key, "batch_id": batch.id, **cause})
+        values = {**failure(error_type, message), "result_id": store_result(key, body, c)}
+        c.execute(SQL["fail_member"], {"id": key, "batch_id": batch.id, **values})
     c.execute(SQL["release"], {"id": batch.id})
     return True
 

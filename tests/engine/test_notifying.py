@@ -60,7 +60,12 @@ async def test_a_finished_job_is_told_once_with_its_counts(tmp_path: Path) -> No
         (notice,) = told(receiver)
         counts = {"total": 3, "queued": 0, "batched": 0, "succeeded": 3, "failed": 0, "canceled": 0}
         assert notice["type"] == "job.finished"
-        assert notice["data"]["job"] == {"id": job.public_id, "state": "finished", "requests": counts}
+        assert notice["data"]["job"] == {
+            "id": job.public_id,
+            "state": "finished",
+            "requests": counts,
+            "stop_reasons": {"end_turn": 3},
+        }
         assert notice["data"]["batch"] is None
         assert set(notice) == {"type", "timestamp", "data"}
         assert set(notice["data"]) == {"event", "reason", "job", "batch"}

@@ -57,7 +57,9 @@ def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None =
         requests=RequestCounts(total=sum(numbers.values()), **numbers),
     )
     found = {state.value: 0 for state in BatchState} | ({} if batches is None else batches)
-    return JobStatus(job=job, batches=found, attention=(), next_expiry=None, sweep_until=None, sandbox=False)
+    return JobStatus(
+        job=job, batches=found, stop_reasons={}, attention=(), next_expiry=None, sweep_until=None, sandbox=False
+    )
 
 
 def test_the_json_of_a_job_has_what_scripts_rely_on(program: Program) -> None:

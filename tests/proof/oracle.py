@@ -6,6 +6,7 @@ of the report (`docs/proof.md` explains each).
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections import Counter
@@ -86,12 +87,17 @@ class Oracle:
         self.snapshots += 1
         if tasks > MOST_TASKS:
             self.blame("I10", f"the engine runs {tasks} tasks")
-        rows = c.execute("SELECT id, state, retries, batch_id, error_type FROM request").fetchall()
+        rows = c.execute("SELECT id, state, retries, batch_id, error_type, stop FROM request").fetchall()
         results = dict(c.execute("SELECT request_id, body FROM result"))
         self._check_counts(c, Counter((row[0] >> 32, row[1]) for row in rows))
-        for number, state, retries, batch, error in rows:
+        stops = Counter((row[0] >> 32, row[5]) for row in rows if row[5] is not None)
+        if stops != {
+            (job, stop): count for job, stop, count in c.execute("SELECT job_id, stop, count FROM stop_count")
+        }:
+            self.blame("I4", f"the counts of stop reasons are not those of the requests: {dict(stops)}")
+        for number, state, retries, batch, error, stop in rows:
             if state in _SETTLED:
-                self._check_frozen(number, (state, retries, batch, error, results.get(number)))
+                self._check_frozen(number, (state, retries, batch, error, results.get(number), stop))
         batches = c.execute(
             "SELECT batch.id, batch.state, collected, job.state FROM batch JOIN job ON job.id = batch.job_id"
         )
@@ -173,9 +179,10 @@ class Oracle:
 
     def _check_job(self, c: sqlite3.Connection, job: Handed, ledger: Ledger, terms: Terms) -> None:
         query = (
-            "SELECT request.custom_id, request.state, request.error_type, batch.remote_id, result.body, batch.downloads"
-            " FROM request JOIN job ON job.id = request.job_id LEFT JOIN batch ON batch.id = request.batch_id"
-            " LEFT JOIN result ON result.request_id = request.id WHERE job.name = ? AND job.state <> 'importing'"
+            "SELECT request.custom_id, request.state, request.error_type, batch.remote_id, result.body,"
+            " batch.downloads, stop_reason.name FROM request JOIN job ON job.id = request.job_id"
+            " LEFT JOIN batch ON batch.id = request.batch_id LEFT JOIN result ON result.request_id = request.id"
+            " LEFT JOIN stop_reason ON stop_reason.id = request.stop WHERE job.name = ? AND job.state <> 'importing'"
         )
         rows = c.execute(query, (job.name,)).fetchall()
         if sorted(row[0] for row in rows) != sorted(job.requests):
@@ -202,9 +209,10 @@ class Oracle:
 
 def _wrong(row: list[Any], digest: str, job: Handed, ledger: Ledger, terms: Terms) -> str | None:
     """What is wrong with the last word on a request; None if it is what the API's books allow."""
-    state, error, remote, body, downloads = row
+    state, error, remote, body, downloads, stop = row
     if state == "succeeded":
         right = ledger.billed[digest] > 0 and body == ledger.served(digest, remote)
+        right = right and stop == json.loads(body)["message"]["stop_reason"]
         return None if right else f"has an answer that is not what the API served from {remote}"
     if error == "missing_result" and downloads is not None and downloads >= PATIENCE:
         return None  # the API left it out of that many whole downloads over a day, and it is said (promise 3)

@@ -83,6 +83,8 @@ def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
 
 DAMAGE: list[tuple[str, str]] = [
     ("UPDATE job SET queued = queued - 1, batched = batched + 1 WHERE name = 'runs'", "its counts are not those"),
+    ("INSERT INTO stop_count VALUES (1, 4, 1)", "its counts of stop reasons"),
+    ("UPDATE request SET stop = 4 WHERE state = 'succeeded'", "its counts of stop reasons"),
     ("DELETE FROM known_id WHERE custom_id = 'r3'", "be found by its custom_id"),
     ("DELETE FROM result WHERE id = 1", "have no result"),
     ("UPDATE result SET request_id = request_id + 1 WHERE id = 1", "have no result"),

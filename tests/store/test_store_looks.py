@@ -168,7 +168,7 @@ def test_samples_are_thinned_to_the_last_of_each_step(tmp_path: Path) -> None:
             with closing(raw(store.path)) as c:
                 for second in (0, 10, 20, 60, 200):
                     at = (NOW + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-                    c.execute("INSERT INTO sample VALUES (?, ?, 0, 0, 0, 0, 0)", (at, second))
+                    c.execute("INSERT INTO sample VALUES (?, ?, 0, 0, 0, 0, 0, 1)", (at, second))
 
             def seen(since: int, step: int) -> Callable[[Reads], list[Sample]]:
                 return lambda reads: reads.samples(since=NOW + timedelta(seconds=since), step=timedelta(seconds=step))

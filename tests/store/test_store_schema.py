@@ -149,7 +149,7 @@ def test_every_illegal_step_of_a_request_is_refused_and_every_legal_one_is_not(d
         row = (1 << 32 | key, f"r{key}")
         db.execute(REQUEST + "(?, ?, 1, 1, 'queued')", row)
         db.execute("UPDATE job SET total = total + 1, queued = queued + 1")  # what moves in bulk is counted by hand
-        db.execute("INSERT INTO result VALUES (?, ?, NULL, NULL, x'00')", (key, row[0]))
+        db.execute("INSERT INTO result (id, request_id, body) VALUES (?, ?, x'00')", (key, row[0]))
         if old != RequestState.QUEUED:
             db.execute(change, (RequestState.BATCHED, 1, 0, key, row[0]))
             db.execute("UPDATE job SET queued = queued - 1, batched = batched + 1")
@@ -177,7 +177,7 @@ def test_a_settled_request_is_frozen_in_every_column(settled: sqlite3.Connection
 def test_only_a_retry_thaws_and_never_a_success(settled: sqlite3.Connection) -> None:
     """A person's `retry` is the one way back, and it is counted in the row."""
     settled.execute("UPDATE job SET state = 'running', finished_at = NULL")
-    again = "UPDATE request SET state = 'queued', batch_id = NULL, retries = retries + ? WHERE state = ?"
+    again = "UPDATE request SET state = 'queued', batch_id = NULL, cause = NULL, retries = retries + ? WHERE state = ?"
     for more, state in ((1, "succeeded"), (0, "failed"), (2, "failed")):
         with pytest.raises(sqlite3.IntegrityError, match="settled is settled"):
             settled.execute(again, (more, state))
@@ -210,7 +210,7 @@ def test_rows_of_history_are_never_deleted_or_changed(settled: sqlite3.Connectio
 def test_one_result_per_request(settled: sqlite3.Connection) -> None:
     """Promise 3: exactly once. What a request shows never changes, is its own, and success has something to show."""
     key, own = settled.execute("SELECT id, result_id FROM request WHERE state = 'succeeded'").fetchone()
-    settled.execute("INSERT INTO result VALUES (99, ?, NULL, NULL, ?)", (key, BODY))
+    settled.execute("INSERT INTO result (id, request_id, body) VALUES (99, ?, ?)", (key, BODY))
     with pytest.raises(sqlite3.IntegrityError, match="settled is settled"):
         settled.execute("UPDATE request SET result_id = 99 WHERE id = ?", (key,))
     with pytest.raises(sqlite3.IntegrityError, match="kept"):

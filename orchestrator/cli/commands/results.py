@@ -104,7 +104,9 @@ def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
     show(f"{status.job.public_id}: {failed:,} of {words.count(status.job.requests.total, 'request')} failed")
     source = words.plain(words.near_path(status.job.source))
     for group in found:
-        show(f"\n{group.count:>7,}  {words.plain(group.error_type)}: {words.plain(group.error_message)}")
+        show(f"\n{group.count:>7,}  {words.plain(group.error_type)}: {words.plain(group.cause)}")
+        if group.error_message != group.cause:
+            show(f"         such as: {words.plain(group.error_message)}")
         for custom_id, line in group.examples:
             show(f"         {source}:{line}  {words.plain(custom_id)}")
     if sum(group.count for group in found) < failed:

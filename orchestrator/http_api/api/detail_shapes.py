@@ -19,6 +19,7 @@ class RequestRow(Shape):
     attempts: Count
     error_type: str | None
     error_message: str | None
+    stop_reason: str | None
     batch: int | None
     params_bytes: Count
 
@@ -42,10 +43,13 @@ class Trip(Shape):
 
 
 class Usage(Shape):
-    """Tokens, as the API counted them."""
+    """Tokens, as the API counted them; null: not known. Those of the cache are not among the input's."""
 
     input_tokens: int | None
     output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_5m_tokens: int | None
+    cache_write_1h_tokens: int | None
 
 
 class Request(Shape):
@@ -62,6 +66,7 @@ class Request(Shape):
     error_type: str | None
     error_message: str | None
     api_request_id: str | None
+    stop_reason: str | None
     usage: Usage
     batch: int | None
     params: dict[str, Any] | None
@@ -77,9 +82,10 @@ class Example(Shape):
 
 
 class ErrorGroup(Shape):
-    """Failures of one cause."""
+    """Failures of one cause: their messages but for numbers, ids and URLs; `message` is that of the first of them."""
 
     type: str
+    cause: str
     message: str
     count: Count
     examples: list[Example]

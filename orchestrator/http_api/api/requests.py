@@ -28,6 +28,12 @@ async def wanted(
     error_message: Annotated[
         str | None, Query(max_length=10_000, description="Only failures with this message.")
     ] = None,
+    error_cause: Annotated[
+        str | None, Query(max_length=1000, description="Only failures of this `cause`, as `errors` gives it.")
+    ] = None,
+    stop_reason: Annotated[
+        str | None, Query(max_length=100, description='Only answers that ended like this, such as "refusal".')
+    ] = None,
 ) -> RequestFilter:
     """Which requests are asked for."""
     return RequestFilter(
@@ -35,6 +41,8 @@ async def wanted(
         batch=None if batch is None else BatchId(batch),
         error_type=error_type,
         error_message=error_message,
+        cause=error_cause,
+        stop_reason=stop_reason,
     )
 
 

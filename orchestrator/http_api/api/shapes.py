@@ -12,8 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.domain.notices import DeliveryState
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.domain.stops import MOST_NAMES
 
 Count = Annotated[int, Field(ge=0)]
+StopReasons = Annotated[
+    dict[str, Count],
+    Field(
+        max_length=MOST_NAMES,
+        description="Successes by `stop_reason`, an open set; the rarest count as `other`, unknown ones are left out.",
+    ),
+]
 
 
 class Shape(BaseModel):
@@ -102,7 +110,10 @@ class Attention(Shape):
 
 
 class Job(Shape):
-    """One job. `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again."""
+    """One job. `stop_reasons`: how its successes ended, such as "refusal".
+
+    `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again.
+    """
 
     id: str
     name: str
@@ -112,6 +123,7 @@ class Job(Shape):
     asked_again_at: datetime | None
     requests: Counts
     batches: dict[BatchState, Count]
+    stop_reasons: StopReasons
     resubmitted: Count
     created_at: datetime
     finished_at: datetime | None
@@ -247,7 +259,10 @@ class Check(Shape):
 
 
 class Sample(Shape):
-    """How busy all jobs were; `settled`, `failed` and `resubmitted` are sums since ever."""
+    """How busy all jobs were, from `at` to the next sample; `settled`, `failed` and `resubmitted` are sums since ever.
+
+    Not watched: no engine looked between the one before and this, so that it may have changed at any time.
+    """
 
     at: datetime
     queued: Count
@@ -256,6 +271,7 @@ class Sample(Shape):
     settled: Count
     failed: Count
     resubmitted: Count
+    watched: bool
 
 
 class Stats(Shape):
@@ -270,6 +286,7 @@ class Totals(Shape):
     requests: Counts
     jobs: dict[JobState, Count]
     batches: dict[BatchState, Count]
+    stop_reasons: StopReasons
     in_flight_requests: Count
     next_expiry: datetime | None
     resubmitted: Count

@@ -18,6 +18,15 @@ HAVING job.total <> count(request.id)
     OR job.failed    <> coalesce(sum(request.state = 'failed'), 0)
     OR job.canceled  <> coalesce(sum(request.state = 'canceled'), 0)
 
+-- name: misstopped
+-- Jobs whose counts of stop reasons are not what counting gives.
+SELECT DISTINCT public_id FROM job JOIN (
+  SELECT job_id, stop FROM (
+    SELECT job_id, stop, count FROM stop_count
+    UNION ALL
+    SELECT job_id, stop, -count(*) FROM request WHERE stop IS NOT NULL GROUP BY job_id, stop)
+  GROUP BY job_id, stop HAVING sum(count) <> 0) AS wrong ON wrong.job_id = job.id
+
 -- name: unknown
 -- Jobs whose requests cannot all be found by their custom ids. (An import in progress sorts them last.)
 SELECT job.public_id FROM job LEFT JOIN known_id ON known_id.job_id = job.id

@@ -13,10 +13,10 @@ SELECT request.id FROM json_each(:keys) AS wanted CROSS JOIN request ON request.
    AND NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.batch_id = :batch_id AND attempt.request_id = request.id)
 
 -- name: succeed
--- Settle the requests of a run of results that were just stored. Guarded like `waiting`: a request that an earlier line
+-- Settle the requests of a run of results that were just stored, which all ended alike. Guarded like `waiting`: a request that an earlier line
 -- settled, or decided, is not moved.
 UPDATE request SET state = 'succeeded', attempts = attempts + 1, error_type = NULL, error_message = NULL,
-       api_request_id = NULL, result_id = result.id
+       api_request_id = NULL, result_id = result.id, stop = :stop
   FROM result
  WHERE result.id BETWEEN :first AND :last AND request.id = result.request_id
    AND request.batch_id = :batch_id AND request.state = 'batched'
@@ -25,13 +25,23 @@ UPDATE request SET state = 'succeeded', attempts = attempts + 1, error_type = NU
 -- name: count_succeeded
 UPDATE job SET batched = batched - :count, succeeded = succeeded + :count WHERE id = :id
 
+-- name: stop_names
+SELECT name, id FROM stop_reason
+
+-- name: add_stop_name
+INSERT INTO stop_reason (name) VALUES (:name) RETURNING id
+
+-- name: count_stopped
+INSERT INTO stop_count (job_id, stop, count) VALUES (:id, :stop, :count)
+ON CONFLICT (job_id, stop) DO UPDATE SET count = count + excluded.count
+
 -- name: add_attempt
 INSERT INTO attempt (batch_id, request_id, kind, outcome, error_type, error_message, api_request_id, at, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: fail
-UPDATE request SET state = 'failed', attempts = attempts + 1, error_type = ?, error_message = ?, api_request_id = ?,
-       result_id = ?
+UPDATE request SET state = 'failed', attempts = attempts + 1, error_type = ?, error_message = ?, cause = ?,
+       api_request_id = ?, result_id = ?
  WHERE id = ?
 
 -- name: succeeded_count

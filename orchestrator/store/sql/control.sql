@@ -39,7 +39,7 @@ SELECT id, result_id FROM request
 
 -- name: retry
 UPDATE request SET state = 'queued', batch_id = NULL, attempts = 0, retries = retries + 1, error_type = NULL,
-       error_message = NULL, api_request_id = NULL, result_id = NULL
+       error_message = NULL, cause = NULL, api_request_id = NULL, result_id = NULL
  WHERE id = ?
 
 -- name: forget_result

@@ -15,3 +15,6 @@ SELECT * FROM event WHERE event.id < :before ORDER BY event.id DESC LIMIT :limit
 
 -- name: last_sample
 SELECT * FROM sample WHERE at >= :since AND at < :before ORDER BY at DESC LIMIT 1
+
+-- name: sample_at
+SELECT * FROM sample WHERE at <= :at ORDER BY at DESC LIMIT 1

@@ -32,7 +32,8 @@ UPDATE job SET queued = queued - :count, batched = batched + :count WHERE id = :
 SELECT 1 FROM request WHERE id = :id AND state = 'queued'
 
 -- name: fail_queued
-UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message, result_id = :result_id
+UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message, cause = :cause,
+       result_id = :result_id
  WHERE id = :id AND state = 'queued'
 
 -- name: spread

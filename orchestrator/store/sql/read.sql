@@ -28,6 +28,13 @@ SELECT coalesce(sum(total), 0) AS total, coalesce(sum(queued), 0) AS queued, coa
        min(CASE WHEN state IN ('running', 'paused', 'canceling') THEN created_at END) AS oldest
   FROM job
 
+-- name: all_stops
+SELECT name, sum(count) FROM stop_count JOIN stop_reason ON stop_reason.id = stop GROUP BY stop ORDER BY 2 DESC
+
+-- name: stops
+SELECT name, count FROM stop_count JOIN stop_reason ON stop_reason.id = stop
+ WHERE job_id = :id ORDER BY count DESC, stop
+
 -- name: job_states
 SELECT state, count(*) FROM job GROUP BY state
 

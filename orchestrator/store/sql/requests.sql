@@ -31,7 +31,9 @@ SELECT request.id, request.custom_id, request.state, result.body
 SELECT state IN ('finished', 'canceled') FROM job WHERE id = :id
 
 -- name: request
-SELECT request.*, result.input_tokens, result.output_tokens, result.body
+SELECT request.*, (SELECT name FROM stop_reason WHERE stop_reason.id = stop) AS stop_reason,
+       result.input_tokens, result.output_tokens, result.cache_read_tokens, result.cache_write_5m_tokens,
+       result.cache_write_1h_tokens, result.body
   FROM request LEFT JOIN result ON result.id = request.result_id AND result.request_id = request.id
  WHERE request.id = :id
 
@@ -52,33 +54,53 @@ SELECT CASE :state WHEN 'queued' THEN queued WHEN 'batched' THEN batched WHEN 's
 
 -- name: page
 -- The lists below have one shape, and each its own way to the rows: by the key, by a partial index, batch by batch.
-SELECT id, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes FROM request
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE id > :above AND id <= :high
    AND (:error_type IS NULL OR error_type = :error_type) AND (:error_message IS NULL OR error_message = :error_message)
+   AND (:cause IS NULL OR cause = :cause) AND (:stop IS NULL OR stop = :stop)
  ORDER BY id
 
 -- name: page_queued
-SELECT id, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes FROM request
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE job_id = :id AND state = 'queued' AND id > :above
    AND (:error_type IS NULL OR error_type = :error_type) AND (:error_message IS NULL OR error_message = :error_message)
+   AND (:cause IS NULL OR cause = :cause) AND (:stop IS NULL OR stop = :stop)
  ORDER BY id
 
 -- name: page_canceled
-SELECT id, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes FROM request
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE job_id = :id AND state = 'canceled' AND id > :above
    AND (:error_type IS NULL OR error_type = :error_type) AND (:error_message IS NULL OR error_message = :error_message)
+   AND (:cause IS NULL OR cause = :cause) AND (:stop IS NULL OR stop = :stop)
  ORDER BY id
 
 -- name: page_failed
-SELECT id, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes FROM request
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND id > :above
-   AND (:error_message IS NULL OR error_message = :error_message)
+   AND (:error_message IS NULL OR error_message = :error_message) AND (:cause IS NULL OR cause = :cause)
  ORDER BY id
 
+-- name: page_stopped
+-- Of successes that ended oddly; `stop > 2` is the condition of their partial index.
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
+ WHERE job_id = :id AND stop = :stop AND stop > 2 AND id > :above
+ ORDER BY id
+
+-- name: stop_of
+-- The number of a stop reason that an answer of the job has, from the counts that are kept.
+SELECT stop FROM stop_count JOIN stop_reason ON stop_reason.id = stop WHERE job_id = :id AND name = :stop_reason
+
 -- name: page_of_batch
-SELECT id, custom_id, line, state, attempts, error_type, error_message, batch_id, params_bytes FROM request
+SELECT id, custom_id, line, state, attempts, error_type, error_message,
+       (SELECT name FROM stop_reason WHERE stop_reason.id = stop), batch_id, params_bytes FROM request
  WHERE batch_id = :batch_id AND id > :above AND id <= :high AND (:state IS NULL OR state = :state)
    AND (:error_type IS NULL OR error_type = :error_type) AND (:error_message IS NULL OR error_message = :error_message)
+   AND (:cause IS NULL OR cause = :cause) AND (:stop IS NULL OR stop = :stop)
  ORDER BY id
 
 -- name: batches_of
@@ -102,10 +124,14 @@ SELECT kind FROM found WHERE kind IS NOT NULL
 SELECT count(*) FROM request WHERE job_id = :id AND state = 'failed' AND error_type = :error_type
 
 -- name: errors
-SELECT error_type, error_message, count(*) AS count FROM request
- WHERE job_id = :id AND state = 'failed' GROUP BY error_type, error_message ORDER BY count(*) DESC, error_type LIMIT :limit
+-- Read off the index of causes alone, in its order. The first of a group stands for it.
+SELECT error_type, cause, count(*) AS count, min(id) AS first FROM request
+ WHERE job_id = :id AND state = 'failed' GROUP BY error_type, cause ORDER BY count(*) DESC, error_type, cause LIMIT :limit
+
+-- name: error_message
+SELECT error_message FROM request WHERE id = :id
 
 -- name: error_examples
 SELECT custom_id, line FROM request
- WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND error_message IS :error_message
+ WHERE job_id = :id AND state = 'failed' AND error_type = :error_type AND cause IS :cause
  ORDER BY id LIMIT :limit

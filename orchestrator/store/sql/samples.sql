@@ -10,8 +10,8 @@ SELECT coalesce(sum(queued), 0),
 SELECT queued, in_flight_requests, in_flight_batches, settled, failed, resubmitted FROM sample ORDER BY at DESC LIMIT 1
 
 -- name: add
-INSERT INTO sample (at, queued, in_flight_requests, in_flight_batches, settled, failed, resubmitted)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO sample (at, queued, in_flight_requests, in_flight_batches, settled, failed, resubmitted, watched)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: forget_old
 DELETE FROM sample WHERE at IN (SELECT at FROM sample WHERE at < :before ORDER BY at LIMIT 1000)

@@ -62,7 +62,8 @@ UPDATE request SET state = 'queued', batch_id = NULL WHERE batch_id = :id AND st
 SELECT id, params_bytes FROM request WHERE batch_id = :id AND state = 'batched' ORDER BY id
 
 -- name: fail_member
-UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message, result_id = :result_id
+UPDATE request SET state = 'failed', error_type = :error_type, error_message = :error_message, cause = :cause,
+       result_id = :result_id
  WHERE id = :id AND batch_id = :batch_id AND state = 'batched'
 
 -- name: get_batch
