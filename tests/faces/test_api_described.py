@@ -72,7 +72,8 @@ def test_a_method_that_a_path_does_not_take_is_told_with_those_that_it_takes(tmp
                 for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
                     answer = await client.request(method, f"http://engine{shown}")
                     assert answer.status_code == 405, (method, path)
-                    assert set(answer.headers["allow"].split(", ")) == methods, (method, path)
+                    heads = {"HEAD"} if "GET" in methods else set()
+                    assert set(answer.headers["allow"].split(", ")) == methods | heads, (method, path)
                     assert answer.json()["type"] == "method-not-allowed"
 
     asyncio.run(check())
