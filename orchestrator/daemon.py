@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
+from orchestrator.engine.pages import listed
 from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import engine_settings
@@ -105,14 +106,9 @@ class Engine:
 
     async def remote_batches(self) -> AsyncIterator[RemoteBatch]:
         """Everything that the API lists, newest first."""
-        after: str | None = None
-        while True:
-            page = await self.provider.page(after_id=after, limit=_PAGE)
-            for batch in page.batches:
+        async with aclosing(listed(self.provider, _PAGE)) as batches:
+            async for batch in batches:
                 yield batch
-            if not page.has_more or not page.batches:
-                return
-            after = page.batches[-1].id
 
 
 class BulkReader:

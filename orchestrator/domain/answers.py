@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class RemoteStatus(StrEnum):
@@ -58,14 +59,36 @@ class RemoteBatch:
     archived_at: datetime | None = None
 
 
+#: How the mark of an entry without an id begins.
+NAMELESS: Final = "unreadable-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OddEntry:
+    """An entry of the list that is not a batch as the API documents it; what could be read of it, else None.
+
+    mark: names the entry: its id, or where it has none NAMELESS and a hash of its bytes.
+    """
+
+    mark: str
+    id: str | None
+    total: int | None
+    created_at: datetime | None
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPage:
-    """One page of the list, newest first. `last_id` is set even on the last page: `has_more` alone ends a walk."""
+    """One page of the list, newest first. `last_id` is set even on the last page: `has_more` alone ends a walk.
+
+    last_id: of the last entry that has an id. odd: the entries that could not be read; they cost only themselves.
+    """
 
     batches: tuple[RemoteBatch, ...]
     has_more: bool
     last_id: str | None
     meta: Meta
+    odd: tuple[OddEntry, ...] = ()
 
 
 # --- what a create can end in -------------------------------------------------------------------------------------

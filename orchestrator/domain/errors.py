@@ -200,6 +200,10 @@ class ProviderUnreachable(ProviderError):
     """No clear answer came (connection, timeout, 5xx, unreadable body)."""
 
 
+class ProviderUnreadable(ProviderUnreachable):
+    """An answer came, and what it says cannot be read."""
+
+
 class ProviderBusy(ProviderError):
     """The API asks us to wait; `retry_after_s` is its own figure in seconds, or None."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from orchestrator.domain.error_words import ErrorWords, error_words
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, mask_lone_surrogates
 from orchestrator.domain.line_splitter import LongLine
 
@@ -96,14 +97,12 @@ class _Stopped(msgspec.Struct, gc=False):
 
 class _Kind(msgspec.Struct, gc=False):
     type: str
-    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _line: Final = msgspec.json.Decoder(_Line)
 _result: Final = msgspec.json.Decoder(_Result)
 _stopped: Final = msgspec.json.Decoder(_Stopped)
 _kind: Final = msgspec.json.Decoder(_Kind)
-_error_only: Final = msgspec.json.Decoder(_Error)
 
 
 def decode_lines(buffer: bytes) -> list[ResultLine | BadLine]:
@@ -161,10 +160,15 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _Message) -> Res
 
 
 def _with_error(wire_id: str, raw: bytes, kind: str, error: _Error | None) -> ResultLine:
-    if error is None:
-        return ResultLine(wire_id, kind, raw)
-    body = _ErrorBody() if error.error is None else error.error
-    return ResultLine(wire_id, kind, raw, body.type, body.message, error.request_id)
+    if error is not None and error.error is not None and error.error.message is not None:
+        return ResultLine(wire_id, kind, raw, error.error.type, error.error.message, error.request_id)
+    return _in_other_words(wire_id, kind, raw, raw)
+
+
+def _in_other_words(wire_id: str, kind: str, raw: bytes, view: bytes) -> ResultLine:
+    """A result whose error is not nested as the API does it, or that has none; *view* is *raw* as it can be read."""
+    words = error_words(view) if kind == "errored" else ErrorWords()
+    return ResultLine(wire_id, kind, raw, words.type, words.message, words.request_id)
 
 
 def _count(tokens: int | None) -> int | None:
@@ -189,7 +193,7 @@ def _decode_patiently(line: bytes, offset: int) -> ResultLine | BadLine:
     try:
         result = _result.decode(view)
     except UNREADABLE:
-        found = _with_error(envelope.custom_id, raw, kind.type, _readable_error(kind.error))
+        found = _in_other_words(envelope.custom_id, kind.type, raw, view)
         return msgspec.structs.replace(found, stop_reason=stop_reason_of(raw))
     if result.message is not None:
         return _with_message(envelope.custom_id, raw, kind.type, result.message)
@@ -203,13 +207,6 @@ def stop_reason_of(result: bytes) -> str | None:
     except UNREADABLE:
         return None
     return None if message is None else message.stop_reason
-
-
-def _readable_error(error: msgspec.Raw) -> _Error | None:
-    try:
-        return _error_only.decode(error)
-    except UNREADABLE:
-        return None
 
 
 def _why(exc: Exception) -> str:

@@ -68,7 +68,7 @@ def classify(exchange: Exchange) -> CreateAnswer:
         if batch is not None and batch.counts.total == exchange.count:
             return Accepted(batch=batch, meta=exchange.meta)
         return Unclear(why=f"a 200 that is not our batch: {exchange.message}")
-    if exchange.api_error or exchange.status in (401, 402, 403):
+    if exchange.api_error or exchange.status in (400, 401, 402, 403):
         code = blocked_by(exchange.status, exchange.error_code, exchange.message)
         if code is not None:
             return Blocked(code=code, why=exchange.message)

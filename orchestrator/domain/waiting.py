@@ -26,6 +26,8 @@ PATIENCE_TIME: Final = timedelta(hours=24)
 #: A foreign batch is recognised after this many complete lines without a nonce of ours.
 PROOF_LINES: Final = 100
 DOWNLOAD_AGAIN_MAX: Final = timedelta(minutes=10)
+_LONGEST_ASKED_S: Final = 86_400
+_MOST_JITTER: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,13 @@ def backoff(tries: int, pace: Pace, jitter: float) -> timedelta:
     return min(doubled, pace.longest) * (1 + jitter / 4)
 
 
-def polite(retry_after_s: float | None, own: timedelta) -> timedelta:
-    """The wait after the API asked for *retry_after_s*: never shorter than it asks; nonsense gives our *own*.
+def asked_pause(retry_after_s: float | None, jitter: float) -> timedelta | None:
+    """The wait that the API asked for, at least a second, and a little jitter; None if it named none.
 
-    More than a day is taken for nonsense, as is a negative figure.
+    Zero, a negative figure and more than a day are taken for none. Its figure stands alone: a clear "not now" is no
+    storm, and pauses of our own do not grow on top of it.
     """
-    if retry_after_s is None or not 0 <= retry_after_s <= 86_400:
-        return own
-    return max(timedelta(seconds=retry_after_s), own)
+    if retry_after_s is None or not 0 < retry_after_s <= _LONGEST_ASKED_S:
+        return None
+    pause = timedelta(seconds=max(retry_after_s, 1.0))
+    return pause + min(pause / 10, _MOST_JITTER) * jitter

@@ -21,8 +21,8 @@ from orchestrator.domain.waiting import (
     PATIENCE_DOWNLOADS,
     PATIENCE_TIME,
     Pace,
+    asked_pause,
     backoff,
-    polite,
 )
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked, note_failure
@@ -158,9 +158,10 @@ class CollectStage:
         now = self._context.clock.now()
         first = self._context.settings.poll.shortest
         pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
-        own = backoff(batch.download_tries + 1, pace, self._context.entropy.jitter())
-        retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-        due = now + min(polite(retry_after, own), _LONGEST_PAUSE)
+        jitter = self._context.entropy.jitter()
+        pause = asked_pause(exc.retry_after_s, 0) if isinstance(exc, ProviderBusy) else None
+        own = backoff(batch.download_tries + 1, pace, jitter)
+        due = now + min(own if pause is None else pause, _LONGEST_PAUSE)
         date = None if meta is None else meta.date
         await self._context.store.collect.again(batch, due, date, full=meta is not None)
 

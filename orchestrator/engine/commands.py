@@ -15,7 +15,7 @@ from orchestrator.engine import keep
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.intake import Intake
-from orchestrator.engine.reading import asked, take_new_key
+from orchestrator.engine.reading import CREATE_GATE, Gates, asked, take_new_key
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.commands import TakenIn, Terms
 from orchestrator.ports.source import InputLine, Source
@@ -137,6 +137,7 @@ class EngineCommands:
         if not await self._context.store.doubt.claim(batch, remote, self._context.clock.now()):
             raise GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")
         await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+        await Gates(context=self._context).forget_streak(CREATE_GATE)
         return f"{remote_id} is batch {batch.id}: it is watched and collected"
 
     async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:

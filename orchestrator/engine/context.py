@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.engine.bell import Bell
+from orchestrator.engine.oddities import Oddities
+from orchestrator.engine.pages import PageSize
 from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.clock import Clock, Entropy
@@ -85,3 +87,5 @@ class Context:
     meter: Meter = field(default_factory=Unmetered)
     courier: Courier | None = None
     ask_at_once: bool = False
+    page_size: PageSize = field(default_factory=PageSize)
+    oddities: Oddities = field(default_factory=Oddities)

@@ -10,15 +10,27 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.domain.answers import Meta, RemoteBatch, RemoteStatus
-from orchestrator.domain.errors import ProviderError
+from orchestrator.domain.answers import NAMELESS, Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderError, ProviderUnreadable
 from orchestrator.domain.model import Batch, Remote
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, look_up, prove
+from orchestrator.engine.proof import (
+    Foreign,
+    Ours,
+    SecondReading,
+    Unsure,
+    Verdict,
+    look_up,
+    look_up_odd,
+    prove,
+    prove_by_lines,
+    stand_in,
+)
 from orchestrator.engine.reading import (
+    CREATE_GATE,
     READ_GATE,
     Gates,
     asked,
@@ -37,9 +49,13 @@ UNPROVABLE = "unprovable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """One whole walk of the list: what it showed, and the API's Date at its end."""
+    """One whole walk of the list: what it showed, by id, and the API's Date at its end.
+
+    odd: entries that cannot be read, by their mark; each may be whatever of it is not known to differ.
+    """
 
     remotes: dict[str, RemoteBatch]
+    odd: dict[str, OddEntry]
     date: datetime | None
     now: datetime
 
@@ -79,7 +95,7 @@ class DoubtStage:
         ready = [batch for batch in batches if await self._is_ready(batch, top.meta, top.meta.date, now)]
         if not ready:
             return 0
-        look = await self._walk(min(map(search_from, ready)), now)
+        look = await self._walk(ready, now)
         return sum([await self._advance(batch, look) for batch in ready])
 
     async def _is_ready(self, batch: Batch, meta: Meta, date: datetime, now: datetime) -> bool:
@@ -98,15 +114,22 @@ class DoubtStage:
             return False
         return await self._context.store.doubt.end_wait(batch, date)
 
-    async def _walk(self, bottom: datetime, now: datetime) -> _Look:
-        """One walk serves every batch whose wait was over before it began."""
+    async def _walk(self, ready: list[Batch], now: datetime) -> _Look:
+        """One walk serves every batch whose wait was over before it began.
+
+        An entry that cannot be read and may be one of them is asked for by its own id, if it has one.
+        """
         remotes: dict[str, RemoteBatch] = {}
+        odd: dict[str, OddEntry] = {}
         date: datetime | None = None
-        async with aclosing(walk(self._context, bottom)) as pages:
+        async with aclosing(walk(self._context, min(map(search_from, ready)))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
-        return _Look(remotes=remotes, date=date, now=now)
+                odd |= {entry.mark: entry for entry in page.odd if any(_may_be(batch, entry) for batch in ready)}
+        remotes |= {remote.id: remote for remote in await look_up_odd(self._context, odd.values())}
+        still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
+        return _Look(remotes=remotes, odd=still, date=date, now=now)
 
     async def _advance(self, was: Batch, look: _Look) -> int:
         """What *look* means for one batch, read again: a proof for another one, or a person, may have moved it."""
@@ -119,6 +142,7 @@ class DoubtStage:
             for remote in look.remotes.values()
             if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
         ]
+        fitting += [stand_in(entry, until) for entry in look.odd.values() if _may_be(batch, entry)]
         await evidence.add_candidates(batch, await evidence.unclaimed(fitting))
         open_ones = 0
         for candidate in await evidence.candidates(batch):
@@ -132,16 +156,14 @@ class DoubtStage:
 
     async def _judge(self, candidate: Remote, batch: Batch, look: _Look) -> bool:
         """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
-        listed = look.remotes.get(candidate.remote_id)
-        remote = listed if listed is not None else await look_up(self._context, candidate.remote_id)
-        if remote is None:
-            await self._unreadable(candidate, batch, "the API does not show it", look)
-            return True
-        verdict = await prove(self._context, remote)
+        if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in look.odd:
+            await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
+            return False
+        verdict, remote = await self._verdict(candidate, look)
         match verdict:
             case Ours():
                 await self._nobody_decides(candidate)
-                await self._ours(verdict.batch, remote, look.now)
+                await self._ours(verdict.batch, remote or _named(candidate), look.now)
                 return verdict.batch.id == batch.id
             case Foreign():
                 if not self._second.agrees(candidate.remote_id):
@@ -149,12 +171,28 @@ class DoubtStage:
                 await self._nobody_decides(candidate)
                 await self._context.store.evidence.judge(candidate.remote_id, "foreign", None)
                 return False
-            case Unsure() if remote.status is not RemoteStatus.ENDED:
+            case Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
                 await self._waits_for(candidate, batch)
                 return True
             case Unsure():
                 await self._unreadable(candidate, batch, verdict.why, look)
                 return True
+
+    async def _verdict(self, candidate: Remote, look: _Look) -> tuple[Verdict, RemoteBatch | None]:
+        """What can be proven of *candidate*, and the batch as the API shows it, None where that cannot be read."""
+        entry, remote = look.odd.get(candidate.remote_id), look.remotes.get(candidate.remote_id)
+        why = "the API does not show it" if entry is None else entry.why
+        if remote is None and entry is None:
+            try:
+                remote = await look_up(self._context, candidate.remote_id)
+            except ProviderUnreadable as exc:
+                why = exc.message
+        if remote is not None:
+            return await prove(self._context, remote), remote
+        if entry is None or entry.id is None:
+            return Unsure(why=why), None
+        by_lines = await prove_by_lines(self._context, entry.id, entry.total)
+        return (Unsure(why=why) if isinstance(by_lines, Unsure) else by_lines), None
 
     async def _nobody_decides(self, candidate: Remote) -> None:
         """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
@@ -168,6 +206,7 @@ class DoubtStage:
             await report_duplicate(self._context, owner, remote, now)
         elif await self._context.store.doubt.claim(owner, remote, now):
             await self._context.store.attention.unattend(owner.job_id, UNPROVABLE, owner.id)
+            await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
     async def _waits_for(self, candidate: Remote, batch: Batch) -> None:
@@ -186,11 +225,9 @@ class DoubtStage:
         since = candidate.unreadable_since
         if since is None or look.date - since < UNREADABLE_AFTER:
             return
-        words = (
-            f"batch {batch.id} may be {candidate.remote_id} at the API, which cannot be read ({why}): "
-            f"decide with `orchestrator batches adopt|disown {candidate.remote_id}`"
+        await self._context.store.attention.attend(
+            batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), look.now
         )
-        await self._context.store.attention.attend(batch.job_id, UNPROVABLE, batch.id, words, look.now)
         await evidence.judge(candidate.remote_id, "unprovable", None)
 
     async def _conclude(self, batch: Batch, look: _Look, *, found: bool) -> int:
@@ -204,3 +241,38 @@ class DoubtStage:
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
             log.info("batch.void", batch_id=batch.id)
         return int(voided)
+
+
+def _may_be(batch: Batch, entry: OddEntry) -> bool:
+    """False only where what can be read of *entry* says that it is not *batch*."""
+    if entry.total is not None and entry.total != batch.count:
+        return False
+    until = batch.doubt_until
+    if entry.created_at is None:
+        return True
+    return search_from(batch) <= entry.created_at and (until is None or entry.created_at <= until)
+
+
+def _named(candidate: Remote) -> RemoteBatch:
+    """A batch that only its results speak for, as it was listed."""
+    entry = OddEntry(
+        mark=candidate.remote_id,
+        id=candidate.remote_id,
+        total=candidate.count,
+        created_at=candidate.created_at,
+        why="",
+    )
+    return stand_in(entry, candidate.created_at)
+
+
+def _question(candidate: Remote, batch: Batch, why: str) -> str:
+    """What a person is asked about a candidate that nothing is proven of."""
+    if candidate.remote_id.startswith(NAMELESS):
+        return (
+            f"batch {batch.id} may be an entry of the API's list that has no id and cannot be read ({why}): "
+            f"if it is not, `orchestrator batches disown {candidate.remote_id}`"
+        )
+    return (
+        f"batch {batch.id} may be {candidate.remote_id} at the API, which cannot be read ({why}): "
+        f"decide with `orchestrator batches adopt|disown {candidate.remote_id}`"
+    )

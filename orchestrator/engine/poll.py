@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from orchestrator.domain.answers import Meta, RemoteBatch, RemoteStatus
-from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
+from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused, ProviderUnreadable
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.context import Context
 from orchestrator.engine.list_lag import ListLag
+from orchestrator.engine.pages import EndlessList
 from orchestrator.engine.reading import (
     READ_GATE,
     Gates,
@@ -72,21 +73,32 @@ class PollStage:
         return poll_pause(now - youngest, self._context.settings.poll, self._context.entropy.jitter())
 
     async def _look(self, batches: list[Batch], now: datetime) -> int:
-        waiting = {batch.remote_id: batch for batch in batches}
+        waiting = {str(batch.remote_id): batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
         moved, meta = 0, Meta()
-        async with aclosing(walk(self._context, bottom)) as pages:
-            async for page, meta in pages:
-                for remote in page.batches:
-                    batch = waiting.pop(remote.id, None)
-                    if batch is not None:
-                        self._lag.saw(batch, remote, meta.date)
-                        moved += await self._seen(batch, remote, meta, now)
-                if not waiting:
-                    break
+        try:
+            async with aclosing(walk(self._context, bottom)) as pages:
+                async for page, meta in pages:  # noqa: B007 - the last one is used below
+                    moved += await self._shown(page, waiting, now)
+                    if not waiting:
+                        break
+        except (ProviderRefused, EndlessList) as exc:
+            if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+                raise
+            log.warning("list.unusable", why=exc.message, asked_one_by_one=len(waiting))
         self._lag.looked(batch.id for batch in batches)
         for batch in waiting.values():
             moved += await self._unlisted(batch, meta, now)
+        return moved
+
+    async def _shown(self, page: BatchPage, waiting: dict[str, Batch], now: datetime) -> int:
+        """What one page means for those that are waited for; takes them out of *waiting*."""
+        moved = 0
+        for remote in page.batches:
+            batch = waiting.pop(remote.id, None)
+            if batch is not None:
+                self._lag.saw(batch, remote, page.meta.date)
+                moved += await self._seen(batch, remote, page.meta, now)
         return moved
 
     async def _seen(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> int:
@@ -119,6 +131,9 @@ class PollStage:
             return 0
         try:
             remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+        except ProviderUnreadable as exc:
+            await self._unreadable(batch, meta, exc.message, now)
+            return 0
         except (ProviderNotFound, ProviderRefused) as exc:
             if isinstance(exc, ProviderRefused) and exc.blocked is not None:
                 raise
@@ -133,6 +148,12 @@ class PollStage:
         if meta.date - since >= UNREADABLE_AFTER:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
             await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+
+    async def _unreadable(self, batch: Batch, meta: Meta, why: str, now: datetime) -> None:
+        """Whatever state it is in, this program cannot tell: a person is told at once, and it is asked for again."""
+        self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
+        words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"
+        await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
     async def _cancel(self, now: datetime) -> int:
         """Ask the API to cancel the batches of canceled jobs."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-from orchestrator.domain.answers import RemoteBatch, RemoteStatus
-from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable
+from orchestrator.domain.answers import Counts, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
 from orchestrator.domain.ids import split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch
@@ -15,6 +17,10 @@ from orchestrator.domain.result_lines import MAX_LINE_BYTES, ResultLine, decode_
 from orchestrator.domain.waiting import PROOF_LINES
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked
+
+_MOST_ASKED_FOR: Final = 20
+#: Source: `expires_at` is `created_at` + 24 h.
+_LIFE: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +70,30 @@ async def prove(context: Context, remote: RemoteBatch) -> Verdict:
     """
     if remote.status is not RemoteStatus.ENDED:
         return Unsure(why="it has not ended")
+    return await prove_by_lines(context, remote.id, remote.counts.total)
+
+
+async def prove_by_lines(context: Context, remote_id: str, total: int | None) -> Verdict:
+    """The same by its results alone; *total*: how many there must be, None where that cannot be read."""
     try:
-        return await _read(context, remote)
+        return await _read(context, remote_id, total)
     except (ProviderNotFound, ProviderUnreachable) as exc:
         return Unsure(why=exc.message)
 
 
-async def _read(context: Context, remote: RemoteBatch) -> Verdict:
+async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
     """A clean end short of the batch's own count proves nothing: a cut download may look like that."""
     seen = 0
-    async with aclosing(_wire_ids(context, remote.id)) as wires:
+    async with aclosing(_wire_ids(context, remote_id)) as wires:
         async for wire in wires:
             seen += 1
             if (batch := await _owner(context, wire)) is not None:
                 return Ours(batch=batch)
             if seen >= PROOF_LINES:
                 return Foreign()
-    if seen >= remote.counts.total:
+    if total is not None and seen >= total:
         return Foreign()
-    return Unsure(why=f"the results ended after {seen} of {remote.counts.total} lines")
+    return Unsure(why=f"the results ended after {seen} of {'unknown' if total is None else total} lines")
 
 
 async def _wire_ids(context: Context, remote_id: str) -> AsyncGenerator[str, None]:
@@ -109,3 +120,35 @@ async def look_up(context: Context, remote_id: str) -> RemoteBatch | None:
         return await asked(context, context.provider.retrieve(remote_id))
     except ProviderNotFound:
         return None
+
+
+async def look_up_odd(context: Context, entries: Iterable[OddEntry]) -> list[RemoteBatch]:
+    """What can be read of *entries* when each is asked for by its id; only so many are, the rest stay as they are.
+
+    What is ours already, or is known to be foreign, is not asked for.
+    """
+    named = {entry.mark: stand_in(entry, context.clock.now()) for entry in entries if entry.id is not None}
+    if not named:
+        return []
+    unclaimed = await context.store.evidence.unclaimed(list(named.values()))
+    found: list[RemoteBatch] = []
+    for entry in unclaimed[:_MOST_ASKED_FOR]:
+        try:
+            remote = await look_up(context, entry.id)
+        except ProviderUnreadable:
+            continue
+        if remote is not None:
+            found.append(remote)
+    return found
+
+
+def stand_in(entry: OddEntry, at: datetime) -> RemoteBatch:
+    """A batch in place of an entry that cannot be read: what is unknown of it is 0, *at*, or the API's own span."""
+    created_at = at if entry.created_at is None else entry.created_at
+    return RemoteBatch(
+        id=entry.mark,
+        status=RemoteStatus.IN_PROGRESS,
+        counts=Counts(processing=0 if entry.total is None else entry.total),
+        created_at=created_at,
+        expires_at=created_at + _LIFE,
+    )

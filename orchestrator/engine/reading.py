@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -19,8 +20,9 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import JobState
-from orchestrator.domain.waiting import WALK_MARGIN, Pace, backoff, polite
+from orchestrator.domain.waiting import WALK_MARGIN, Pace, asked_pause, backoff
 from orchestrator.engine.context import Context
+from orchestrator.engine.pages import pages
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -28,8 +30,9 @@ T = TypeVar("T")
 
 READ_GATE: Final = "read"
 CREATE_GATE: Final = "create"
+#: Beside each gate another for what the API asked for: it is no failure, and no streak of ours grows on it.
+_ASKED: Final = ".asked"
 GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
-PAGE: Final = 1000  #: Source: the list takes limits from 1 to 1000 (SDK 2.12, Message Batches API reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +43,32 @@ class Gates:
 
     async def is_shut(self, name: str, now: datetime) -> bool:
         """True while the API asked us to wait. A gate from the future (the clock was set back) is open."""
-        gate = await self.context.store.gates.get(name)
-        return gate is not None and gate.set_at <= now < gate.until
+        gates = await self.context.store.gates.among((name, name + _ASKED))
+        return any(gate.set_at <= now < gate.until for gate in gates)
 
     async def tries(self, name: str) -> int:
-        """How many calls of this kind failed in a row."""
-        gate = await self.context.store.gates.get(name)
-        return 0 if gate is None else gate.tries
+        """How many calls of this kind failed, or were put off, in a row."""
+        return sum(gate.tries for gate in await self.context.store.gates.among((name, name + _ASKED)))
 
     async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
         """Wait as long as the API asks, or with growing pauses of our own: from now on, not from the call on."""
         now = self.context.clock.now()
-        own = backoff(await self.tries(name) + 1, GATE_PACE, self.context.entropy.jitter())
-        await self.context.store.gates.shut(name, now + polite(retry_after_s, own), why, now)
+        jitter = self.context.entropy.jitter()
+        asked_for = asked_pause(retry_after_s, jitter)
+        if asked_for is not None:
+            await self.context.store.gates.shut(name + _ASKED, now + asked_for, why, now)
+            return
+        streak = await self.context.store.gates.get(name)
+        own = backoff(1 if streak is None else streak.tries + 1, GATE_PACE, jitter)
+        await self.context.store.gates.shut(name, now + own, why, now)
 
     async def open(self, name: str) -> None:
         """A call worked: forget the streak. Writes nothing when there is none."""
+        for gate in await self.context.store.gates.among((name, name + _ASKED)):
+            await self.context.store.gates.open(gate.name)
+
+    async def forget_streak(self, name: str) -> None:
+        """What failed had worked after all: pauses of our own end; one that the API asked for stays."""
         if await self.context.store.gates.get(name) is not None:
             await self.context.store.gates.open(name)
 
@@ -97,6 +110,8 @@ async def asked(context: Context, call: Awaitable[T]) -> T:
         note_failure(context, exc)
         raise
     context.health.note_answer()
+    if isinstance(answer, BatchPage):
+        context.oddities.note(answer.odd, context.clock.now())
     return answer
 
 
@@ -109,24 +124,20 @@ async def shut_after(context: Context, exc: ProviderError, *, jobs: Iterable[Job
     await Gates(context=context).shut(READ_GATE, exc.message, retry_after)
 
 
-async def walk(context: Context, until: datetime, *, limit: int = PAGE) -> AsyncGenerator[tuple[BatchPage, Meta], None]:
+async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, Meta], None]:
     """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
 
-    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
-    for a list that says there is more and does not show it: half a walk must never pass for a whole one.
+    Raises ProviderUnreachable for a list that cannot be walked to there.
     """
-    after: str | None = None
-    seen: set[str] = set()
-    while True:
-        page = await asked(context, context.provider.page(after_id=after, limit=limit))
-        last = page.batches[-1] if page.batches else None
-        if page.has_more and (last is None or last.id in seen):
-            raise ProviderUnreachable("the list says that there is more, and does not show it")
-        seen.update(batch.id for batch in page.batches)
-        yield page, page.meta
-        if not page.has_more or last is None or last.created_at < until:
-            return
-        after = last.id
+
+    def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
+        return asked(context, context.provider.page(after_id=after_id, limit=limit))
+
+    async with aclosing(pages(ask, context.page_size, context.clock.sleep)) as walked:
+        async for page in walked:
+            yield page, page.meta
+            if page.batches and page.batches[-1].created_at < until:
+                return
 
 
 def take_new_key(context: Context) -> None:

@@ -15,7 +15,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, prove
+from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, look_up_odd, prove
 from orchestrator.engine.reading import READ_GATE, Gates, same_account, search_from, shut_after, walk
 
 
@@ -52,7 +52,10 @@ class SweepStage:
             async for page, meta in pages:
                 date = meta.date
                 mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
-                suspects = [remote for remote in page.batches if any(_may_be(batch, remote) for batch in mine)]
+                sizes = {None, *(batch.count for batch in mine)}
+                odd = [entry for entry in page.odd if entry.total in sizes]
+                shown = [*page.batches, *await look_up_odd(self._context, odd)]
+                suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)
         if date is not None:
             await self._retire(closed, undecided, date)

@@ -132,6 +132,10 @@ class GateStore(Protocol):
         """The gate, if it is shut or was shut without a success since."""
         ...
 
+    async def among(self, names: Sequence[str]) -> list[Gate]:
+        """Those of *names* that are shut, or were shut without a success since."""
+        ...
+
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
         """No call of this kind before *until*; counts the refusals in a row."""
         ...

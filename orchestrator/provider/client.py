@@ -16,6 +16,7 @@ from orchestrator.domain.errors import (
     ProviderNotFound,
     ProviderRefused,
     ProviderUnreachable,
+    ProviderUnreadable,
     UsageError,
 )
 from orchestrator.domain.submission import classify
@@ -25,7 +26,7 @@ from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.credentials import Credentials, from_file
 from orchestrator.provider.deadline import Deadline
-from orchestrator.provider.errors import Silence, no_answer, refusal, silence
+from orchestrator.provider.errors import BadAnswer, Silence, no_answer, refusal, silence
 from orchestrator.provider.exchange import exchange_of
 from orchestrator.provider.patience import Sleep, patiently
 from orchestrator.provider.settings import ProviderSettings
@@ -35,8 +36,8 @@ from orchestrator.provider.wire import (
     read_batch,
     read_deleted,
     read_meta,
-    read_page,
 )
+from orchestrator.provider.wire_list import read_page
 
 if TYPE_CHECKING:
     import httpx2
@@ -229,11 +230,10 @@ class AnthropicProvider:
 
         async def attempt() -> httpx2.Response:
             clients = await self._clients_or_refusal()
-            outcome = await self._metered(op, Deadline(seconds).outcome_of(call(clients.reads)))
+            outcome = await self._metered(op, Deadline(seconds).outcome_of(_with_words(call(clients.reads))))
             if isinstance(outcome, Silence):
                 raise no_answer(outcome)
             if outcome.status_code != 200:
-                await outcome.aclose()
                 raise refusal(outcome, clients.credentials.hide, repeatable=repeatable)
             return outcome
 
@@ -281,13 +281,21 @@ async def _post(sdk: AsyncAnthropic, upload: Upload, headers: Headers) -> httpx2
     return await sdk.post(_PATH, cast_to=httpx2.Response, content=upload, options=options)
 
 
+async def _with_words(call: Awaitable[httpx2.Response]) -> httpx2.Response:
+    """The answer to *call*; the body of one that is not a plain yes is read, also where it was to be streamed."""
+    response = await call
+    if response.status_code != 200:
+        await response.aread()
+    return response
+
+
 def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
     """What *read* gives; an answer that cannot be read is no answer."""
     try:
         return read()
     except Unreadable as exc:
         why = f"an unreadable answer: {exc}"
-    raise ProviderUnreachable(why, request_id=response.headers.get("request-id"))
+    raise ProviderUnreadable(why, request_id=response.headers.get("request-id"))
 
 
 async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerator[bytes, None]:
@@ -304,7 +312,7 @@ async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerato
                     ended = await _fill(buffer, pieces)
             except TimeoutError:
                 broken = Silence(why=f"less than 256 KiB came within {patience_s:g} s")
-            except httpx2.HTTPError as exc:
+            except (httpx2.HTTPError, BadAnswer) as exc:
                 broken = silence(exc)
             if buffer:
                 yield bytes(buffer)

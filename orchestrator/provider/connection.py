@@ -70,6 +70,8 @@ def open_clients(
     """
     import anthropic
 
+    from orchestrator.provider.bounds import bounded
+
     found = keys.find(os.environ) if credentials is None else credentials
     keys.custom_headers(os.environ)
     address = None if transport is not None else address_of(settings, found)
@@ -81,14 +83,13 @@ def open_clients(
             base_url=settings.base_url if address is None else address.url,
             max_retries=0,
             default_headers=None if settings.api_version is None else {"anthropic-version": settings.api_version},
-            http_client=_http_client(settings, transport, how, keep_alive=True),
+            http_client=bounded(_http_client(settings, transport, how, keep_alive=True)),
         )
     except anthropic.AnthropicError as exc:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
     else:
-        creates = reads.with_options(
-            http_client=_http_client(settings, transport, how, keep_alive=False), max_retries=0
-        )
+        http_client = bounded(_http_client(settings, transport, how, keep_alive=False))
+        creates = reads.with_options(http_client=http_client, max_retries=0)
         return Clients(creates=creates, reads=reads, credentials=found, address=address)
     raise problem
 

@@ -21,14 +21,16 @@ from orchestrator.domain.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from orchestrator.provider.wire import read_retry_after, read_trouble
+from orchestrator.provider.wire import read_retry_after
+from orchestrator.provider.wire_errors import read_trouble
 
 if TYPE_CHECKING:
     import httpx2
 
 BUSY: Final = frozenset({429, 529})
 _SNIPPET_MAX: Final = 200
-_ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
+#: Clear noes whose words count in any shape: gateways flatten the API's error object.
+_ACCOUNT_STATUSES: Final = frozenset({400, 401, 402, 403})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,10 @@ class Silence:
     why: str
     connected: bool = True
     credentials: bool = False
+
+
+class BadAnswer(Exception):
+    """The body of an answer is larger than any that is taken in, or its compression cannot be undone."""
 
 
 class Again(Exception):
@@ -61,7 +67,7 @@ async def outcome_of(call: Awaitable[httpx2.Response]) -> httpx2.Response | Sile
         return await call
     except anthropic.APIStatusError as exc:
         return exc.response
-    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.InvalidURL) as exc:
+    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.InvalidURL, BadAnswer) as exc:
         return silence(exc)
 
 
@@ -98,6 +104,9 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 def _why(causes: tuple[BaseException, ...]) -> str:
     import httpx2
 
+    for cause in causes:
+        if isinstance(cause, BadAnswer):
+            return str(cause)
     name = next((type(c).__name__ for c in causes if isinstance(c, httpx2.HTTPError)), type(causes[0]).__name__)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -10,7 +10,8 @@ from orchestrator.domain.answers import Meta, RemoteBatch
 from orchestrator.domain.submission import Exchange
 from orchestrator.ports.provider import Body
 from orchestrator.provider.errors import Silence
-from orchestrator.provider.wire import Trouble, Unreadable, read_batch, read_meta, read_retry_after, read_trouble
+from orchestrator.provider.wire import Unreadable, read_batch, read_meta, read_retry_after
+from orchestrator.provider.wire_errors import Trouble, read_trouble
 
 if TYPE_CHECKING:
     import httpx2

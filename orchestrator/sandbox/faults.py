@@ -52,6 +52,10 @@ CALL_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "html_200": "200 with a captive portal's HTML",
         "garbled_200": "200 with cut-off JSON, nothing done",
         "redirect": "307 to another host",
+        "202": "202, not ready yet, nothing done",
+        "203": "203, as a proxy that changes answers says it, nothing done",
+        "204": "204 without a word, nothing done",
+        "206": "206 with a part of something, nothing done",
         "drop_mid": "create: the connection is reset while the body is being sent",
         "early_413": "create: 413 from the CDN before the body is read, then the connection closes",
         "drop_after_accept": "create: the batch exists, the connection closes without an answer",
@@ -125,9 +129,19 @@ ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
 LINE_FAULTS: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines")
 
 #: Options that are amounts: seconds of sandbox time (the same for every batch; at most, a different one for each, so
-#: that a newer batch may be listed before an older one), the share of batches that one listing misses, a count, real
-#: seconds, a rate, yes/no.
-AMOUNTS: Final = ("list_lag", "list_lag_each", "list_miss", "foreign_batches", "retry_after", "flicker404", "sticky")
+#: that a newer batch may be listed before an older one), the share of batches that one listing misses, the share whose
+#: entry in the list cannot be read, the largest page that is not refused, a count, real seconds, a rate, yes/no.
+AMOUNTS: Final = (
+    "list_lag",
+    "list_lag_each",
+    "list_miss",
+    "odd_entries",
+    "list_limit",
+    "foreign_batches",
+    "retry_after",
+    "flicker404",
+    "sticky",
+)
 
 
 def parse_faults(text: str) -> dict[str, float]:

@@ -250,6 +250,10 @@ class Machine:
         """How many requests a batch has. Raises KeyError for an unknown id."""
         return self._by_id[batch_id].total
 
+    def is_foreign(self, batch_id: str) -> bool:
+        """True for a neighbour's batch. Raises KeyError for an unknown id."""
+        return self._by_id[batch_id].foreign
+
     def touch(self) -> datetime:
         """Now; and the journal knows that time has come this far."""
         now = self.now()

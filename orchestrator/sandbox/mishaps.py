@@ -41,6 +41,10 @@ _PAGES: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
     {
         "502": (502, "<html><head><title>502 Bad Gateway</title></head></html>"),
         "html_200": (200, "<html><head><title>Sign in to the network</title></head></html>"),
+        "202": (202, '{"status":"not ready"}'),
+        "203": (203, "not ready"),
+        "204": (204, ""),
+        "206": (206, '{"id":"msgbatch_01"'),
         "early_413": (413, "<html><head><title>413 Request Entity Too Large</title></head></html>"),
     }
 )

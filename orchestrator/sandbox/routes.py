@@ -19,6 +19,7 @@ from orchestrator.domain.batches_api import (
     ApiError,
     BatchPage,
     MessageBatchObject,
+    invalid_request,
     method_not_allowed,
     not_found,
     page_limit,
@@ -33,6 +34,7 @@ from orchestrator.sandbox.faults import ENDPOINTS
 from orchestrator.sandbox.journal import JournalError
 from orchestrator.sandbox.machine import Machine
 from orchestrator.sandbox.mishaps import CUTS, as_answer, as_error
+from orchestrator.sandbox.odd import odd_page
 from orchestrator.sandbox.wire import Caller
 
 _BATCHES: Final = "/v1/messages/batches"
@@ -106,7 +108,8 @@ class Router:
         machine = self._machine
         match endpoint:
             case "list":
-                said: object = self._list(query, caller)
+                page = self._list(query, caller)
+                said: object = odd_page(page, machine.plan, seed=machine.seed, foreign=machine.is_foreign)
             case "retrieve":
                 said = machine.retrieve(name, caller)
             case "cancel":
@@ -166,10 +169,17 @@ class Router:
         given = {name: values[-1] for name, values in parse_qs(query).items()}
         try:
             limit = page_limit(given.get("limit"))
+            self._check_limit(limit)
         except ApiError:
             self._machine.calls["list"] += 1
             raise
         return self._machine.list(given.get("before_id"), given.get("after_id"), limit, caller)
+
+    def _check_limit(self, limit: int) -> None:
+        """Raises ApiError 400 for a page that is larger than the plan says."""
+        most = self._machine.plan.amount("list_limit")
+        if most and limit > most:
+            raise invalid_request(f"limit: Input should be less than or equal to {most:g}")
 
     def _pause(self, batch: MessageBatchObject) -> Headers:
         """The retry-after that live captures show on a batch that still runs."""

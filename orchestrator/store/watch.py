@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -81,6 +83,11 @@ class SqliteGates:
         """The gate, if it is shut or was shut without a success since."""
         rows = await self._db.read(lambda c: named(c.execute(SQL["gate"], {"name": name})))
         return to_gate(rows[0]) if rows else None
+
+    async def among(self, names: Sequence[str]) -> list[Gate]:
+        """Those of *names* that are shut, or were shut without a success since."""
+        values = {"names": json.dumps(list(names))}
+        return [to_gate(row) for row in await self._db.read(lambda c: named(c.execute(SQL["gates_among"], values)))]
 
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
         """No call of this kind before *until*; counts the refusals in a row."""

@@ -52,9 +52,82 @@ async def test_retry_after_is_obeyed_and_survives_a_restart(tmp_path: Path) -> N
             second.advance(9 * MINUTE)
             await second.tick("submit")
             assert second.creates == 1
-            second.advance(MINUTE)
+            second.advance(2 * MINUTE)  # its ten minutes, and up to a tenth of jitter
             await second.tick("submit")
             assert (second.creates, await second.states(job.id)) == (2, ["in_progress"])
+
+
+@in_a_loop
+async def test_noes_in_a_row_do_not_make_the_pauses_grow(tmp_path: Path) -> None:
+    """Promise 5: a 429 says how long to wait, the eleventh as well as the first; our own doubling is for failures."""
+    async with new_world(tmp_path / "store.db") as world:
+        job = await world.submit(30)
+        world.machine.plan.set({"retry_after": 5})
+        world.script("create", "429", 11)
+        await world.tick("plan", "submit")
+        for sent in range(2, 13):
+            world.advance(timedelta(seconds=4.9))
+            await world.tick("submit")
+            assert world.creates == sent - 1
+            world.advance(timedelta(seconds=0.7))
+            await world.tick("submit")
+            assert world.creates == sent
+        assert await world.states(job.id) == ["in_progress"]
+
+
+@in_a_loop
+async def test_a_failure_after_noes_is_the_first_of_its_streak(tmp_path: Path) -> None:
+    """Promise 5: what the API put off is no failure, so one lost answer afterwards costs a second, not minutes."""
+    async with new_world(tmp_path / "store.db", max_uploads=1) as world:
+        await world.submit(300)
+        world.machine.plan.set({"retry_after": 1})
+        world.script("create", "429", 8)
+        world.script("create", "500")
+        await world.tick("plan")
+        for _ in range(9):
+            await world.tick("submit")
+            world.advance(timedelta(seconds=1.3))
+        assert world.creates == 9
+        await world.tick("submit")
+        assert world.creates > 9
+
+
+@in_a_loop
+async def test_a_doubt_that_ends_as_ours_ends_the_streak(tmp_path: Path) -> None:
+    """Promise 5: eleven lost answers were eleven batches; once they are found, nothing waits for a storm any more."""
+    async with new_world(tmp_path / "store.db", max_uploads=1) as world:
+        job = await world.submit(1200)
+        world.script("create", "drop_after_accept", 11)
+        await world.tick("plan")
+        for _ in range(11):
+            await world.tick("plan", "submit")
+            world.advance(3 * MINUTE)
+        gate = await world.store.gates.get("create")
+        assert gate is not None
+        assert (gate.tries, (await world.states(job.id)).count("in_doubt")) == (11, 11)
+        world.advance(20 * MINUTE)
+        await world.tick("doubt", "doubt", "submit")
+        assert await world.store.gates.get("create") is None
+        await world.settle()
+        assert set(world.bought().values()) == {1}
+
+
+@in_a_loop
+async def test_a_doubt_that_ends_as_ours_does_not_shorten_what_the_api_asked_for(tmp_path: Path) -> None:
+    """Promise 5: the streak is ours to forget, the API's own figure is not."""
+    async with new_world(tmp_path / "store.db", max_uploads=1) as world:
+        await world.submit(200)
+        world.machine.plan.set({"retry_after": 7200})
+        world.script("create", "drop_after_accept")
+        world.script("create", "429")
+        await world.tick("plan", "submit")
+        world.advance(3 * MINUTE)
+        await world.tick("submit")
+        assert world.creates == 2
+        world.advance(30 * MINUTE)
+        await world.tick("doubt", "doubt", "submit")
+        assert world.creates == 2
+        assert await world.store.gates.get("create") is None
 
 
 @in_a_loop

@@ -51,7 +51,7 @@ class OddList:
 async def seen(context: Context) -> int:
     """How many batches a walk to the beginning shows."""
     count = 0
-    async with aclosing(walk(context, START - timedelta(days=1), limit=1000)) as pages:
+    async with aclosing(walk(context, START - timedelta(days=1))) as pages:
         async for page, _ in pages:
             count += len(page.batches)
     return count
@@ -82,7 +82,8 @@ async def test_a_list_with_smaller_pages_than_asked_for_is_walked_to_its_end(tmp
 async def walked(world: World, span: timedelta) -> int:
     """How many pages of one batch a walk of *span* takes."""
     pages = 0
-    async with aclosing(walk(world.context, world.machine.now() - span, limit=1)) as walking:
+    world.context.page_size.size = 1
+    async with aclosing(walk(world.context, world.machine.now() - span)) as walking:
         async for _ in walking:
             pages += 1
     return pages

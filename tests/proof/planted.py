@@ -20,6 +20,7 @@ LINES: Final = "tests/engine/test_odd_lines.py"
 SETTLING: Final = "tests/engine/test_settling.py"
 CRASHES: Final = "tests/engine/test_crash_points.py"
 CANCELING: Final = "tests/engine/test_cancel_and_retry.py"
+ODD: Final = "tests/engine/test_odd_entries.py"
 WALKING: Final = "tests/engine/test_walking.py"
 POISON: Final = "tests/engine/test_poison.py"
 PAUSES: Final = "tests/engine/test_pauses.py"
@@ -54,8 +55,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/provider/connection.py",
-                "keep_alive=False), max_retries=0)",
-                "keep_alive=False), max_retries=2)",
+                "http_client=http_client, max_retries=0)",
+                "http_client=http_client, max_retries=2)",
             ),
             ("orchestrator/provider/client.py", '"headers": sent, "max_retries": 0,', '"headers": sent,'),
             (
@@ -125,7 +126,7 @@ PLANTED: Final = (
     Planted(
         name="keep-alive-for-creates",
         why="a reset of a reused connection looks like a lost answer: each is a doubt of 20 minutes for nothing",
-        edits=(("orchestrator/provider/connection.py", "transport, keep_alive=False)", "transport, keep_alive=True)"),),
+        edits=(("orchestrator/provider/connection.py", "how, keep_alive=False)", "how, keep_alive=True)"),),
         test=f"{CREATE}::test_every_create_has_a_connection_of_its_own_and_reads_share_one",
     ),
     Planted(
@@ -135,8 +136,8 @@ PLANTED: Final = (
             ("orchestrator/provider/client.py", '"max_retries": 0, "follow_redirects": False}', '"max_retries": 0}'),
             (
                 "orchestrator/provider/connection.py",
-                "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False)",
-                "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=True)",
+                "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)",
+                "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=True, **how)",
             ),
         ),
         test=f"{ANSWERS}::test_a_redirect_is_not_followed_and_the_key_stays_here",
@@ -375,11 +376,23 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                '"the API does not show it", look)\n            return True\n',
-                '"the API does not show it", look)\n            return False\n',
+                "        if entry is None or entry.id is None:\n",
+                "        if entry is None:\n            return Foreign(), None\n        if entry.id is None:\n",
             ),
         ),
         test=f"{VOID}::test_a_candidate_that_vanishes_from_the_list_is_still_waited_for",
+    ),
+    Planted(
+        name="odd-entry-is-nobody",
+        why="what the list shows and nobody can read is taken for nothing: a batch that is behind it is bought twice",
+        edits=(
+            (
+                "orchestrator/engine/doubt.py",
+                "        fitting += [stand_in(entry, until) for entry in look.odd.values() if _may_be(batch, entry)]\n",
+                "",
+            ),
+        ),
+        test=f"{ODD}::test_a_doubt_does_not_end_while_an_entry_without_an_id_could_be_it",
     ),
     Planted(
         name="candidates-forgotten",
@@ -399,8 +412,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        verdict = await prove(self._context, remote)\n",
-                "        verdict: Ours | Foreign | Unsure = Ours(batch=batch)\n",
+                "        verdict, remote = await self._verdict(candidate, look)\n",
+                "        verdict, remote = Ours(batch=batch), look.remotes.get(candidate.remote_id)\n",
             ),
         ),
         test=f"{ADOPTED}::test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_read_again",
@@ -412,8 +425,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/proof.py",
-                "    if seen >= remote.counts.total:\n        return Foreign()\n",
-                "    if seen <= remote.counts.total:\n        return Foreign()\n",
+                "    if total is not None and seen >= total:\n",
+                "    if total is not None and seen <= total:\n",
             ),
         ),
         test=f"{ADOPTED}::test_results_without_a_readable_line_prove_nothing",
@@ -472,11 +485,11 @@ PLANTED: Final = (
         why="a page that cannot be read ends the look as if nothing were below: what was not shown is bought twice",
         edits=(
             (
-                "orchestrator/engine/reading.py",
-                "        page = await asked(context, context.provider.page(after_id=after, limit=limit))\n",
+                "orchestrator/engine/pages.py",
+                "        page = await size.page(ask, after)\n",
                 "        try:\n"
-                "            page = await asked(context, context.provider.page(after_id=after, limit=limit))\n"
-                "        except ProviderError:\n"
+                "            page = await size.page(ask, after)\n"
+                "        except (ProviderRefused, ProviderUnreachable):\n"
                 "            if after is None:\n"
                 "                raise\n"
                 "            return\n",
@@ -489,7 +502,7 @@ PLANTED: Final = (
         why="a list that announces more and does not show it is taken for whole: a batch below is bought twice",
         edits=(
             (
-                "orchestrator/engine/reading.py",
+                "orchestrator/engine/pages.py",
                 '            raise ProviderUnreachable("the list says that there is more, and does not show it")\n',
                 "            return\n",
             ),

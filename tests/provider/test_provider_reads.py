@@ -17,6 +17,7 @@ from orchestrator.domain.errors import (
     ProviderNotFound,
     ProviderRefused,
     ProviderUnreachable,
+    ProviderUnreadable,
 )
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import ProviderSettings
@@ -126,8 +127,8 @@ LINES: list[tuple[httpx2.Response | Exception, type[ProviderError], int]] = [
     (httpx2.ConnectError("no"), ProviderUnreachable, 3),
     (httpx2.ReadTimeout("no"), ProviderUnreachable, 3),
     (httpx2.RemoteProtocolError("no"), ProviderUnreachable, 3),
-    (httpx2.Response(200, text="<html>log in</html>"), ProviderUnreachable, 1),
-    (httpx2.Response(200, json=batch_json(processing_status="dreaming")), ProviderUnreachable, 1),
+    (httpx2.Response(200, text="<html>log in</html>"), ProviderUnreadable, 1),
+    (httpx2.Response(200, json=batch_json(processing_status="dreaming")), ProviderUnreadable, 1),
     (httpx2.Response(204), ProviderUnreachable, 1),
     (httpx2.Response(307, headers={"location": "https://elsewhere.test/"}), ProviderUnreachable, 1),
     (httpx2.Response(404, json=error_json("not_found_error", "gone")), ProviderNotFound, 1),

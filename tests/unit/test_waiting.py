@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.domain.waiting import Pace, backoff, polite, poll_pause
+from orchestrator.domain.waiting import Pace, asked_pause, backoff, poll_pause
 
 SECOND = timedelta(seconds=1)
 PACE = Pace(shortest=30 * SECOND, longest=300 * SECOND)
@@ -40,8 +40,11 @@ def test_backing_off_doubles_up_to_the_longest_pause(tries: int, jitter: float) 
 
 @pytest.mark.parametrize(
     ("asked_s", "expected_s"),
-    [(None, 5), (0, 5), (1, 5), (3600, 3600), (86_400, 86_400), (86_401, 5), (10**9, 5), (-5, 5), (float("nan"), 5)],
+    [(None, None), (0, None), (0.2, 1), (1, 1), (3600, 3600), (86_400, 86_400)]
+    + [(nonsense, None) for nonsense in (86_401, 10**9, -5, float("nan"), float("inf"))],
 )
-def test_the_apis_figure_counts_unless_it_is_nonsense(asked_s: float | None, expected_s: float) -> None:
+def test_the_apis_figure_counts_alone_unless_it_is_nonsense(asked_s: float | None, expected_s: float | None) -> None:
     """T38: 0, 1, 3600, −5 and 10⁹ seconds."""
-    assert polite(asked_s, 5 * SECOND) == expected_s * SECOND
+    assert asked_pause(asked_s, 0) == (None if expected_s is None else expected_s * SECOND)
+    jittered = asked_pause(asked_s, 0.999)
+    assert jittered is None or expected_s * SECOND < jittered < expected_s * 1.1 * SECOND  # type: ignore[operator]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,33 +118,33 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
 async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
+    from orchestrator.engine.pages import LARGEST, listed
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
             await with_a_key(provider)
-            page = await provider.page(after_id=None, limit=min(limit, 1000))
-            found = list(page.batches)
-            while page.has_more and page.batches and len(found) < limit:
-                page = await provider.page(after_id=page.batches[-1].id, limit=min(limit - len(found), 1000))
-                found += page.batches
-            return found
+            return await _first(limit, listed(provider, min(limit, LARGEST)))
     if not settings.database.path.exists():
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
         async with open_commands(settings, sandbox=True) as engine:
-            found = []
-            async with aclosing(cast("Any", engine.remote_batches())) as listed:
-                async for remote in listed:
-                    found.append(remote)
-                    if len(found) == limit:
-                        break
-            return found
+            return await _first(limit, cast("AsyncGenerator[RemoteBatch, None]", engine.remote_batches()))
     except StoreOwned as exc:
         raise GuardRefused(
             "the sandbox's API lives in the engine that is running",
             cause=exc.message,
             hint="ask again when it has ended; `orchestrator status` shows our batches at any time",
         ) from exc
+
+
+async def _first(limit: int, batches: AsyncGenerator[RemoteBatch, None]) -> list[RemoteBatch]:
+    found: list[RemoteBatch] = []
+    async with aclosing(batches):
+        async for remote in batches:
+            found.append(remote)
+            if len(found) == limit:
+                break
+    return found
 
 
 def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> Known:

@@ -41,6 +41,9 @@ SELECT 1 FROM attention WHERE job_id = :job_id AND kind = :kind AND batch_id = :
 -- name: gate
 SELECT * FROM gate WHERE name = :name
 
+-- name: gates_among
+SELECT * FROM gate WHERE name IN (SELECT value FROM json_each(:names))
+
 -- name: shut
 INSERT INTO gate (name, set_at, until, tries, why) VALUES (:name, :now, :until, 1, :why)
 ON CONFLICT (name) DO UPDATE SET set_at = excluded.set_at, until = excluded.until, why = excluded.why, tries = tries + 1

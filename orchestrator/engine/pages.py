@@ -1,0 +1,93 @@
+"""The API's list, page by page: as large as it allows, whole or not at all, and never without an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from itertools import count
+from typing import Final
+
+from orchestrator.domain.answers import BatchPage, RemoteBatch
+from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
+from orchestrator.ports.provider import Provider
+
+#: Source: the list takes limits from 1 to 1000, and gives 20 where none is named (Message Batches API reference).
+LARGEST: Final = 1000
+SMALLEST: Final = 20
+#: What a refused limit is answered with, among other things.
+_WRONG_LIMIT: Final = frozenset({400, 422})
+#: A list that goes on is asked at this pace after so many pages, and given up after so many more.
+_AT_ONCE: Final = 20
+_PAUSE: Final = timedelta(seconds=0.5)
+_MOST_PAGES: Final = 100
+_MOST_ENTRIES: Final = 20_000
+
+Ask = Callable[[str | None, int], Awaitable[BatchPage]]
+Sleep = Callable[[timedelta], Awaitable[None]]
+
+
+class EndlessList(ProviderUnreachable):
+    """The list says that there is more, page after page, beyond anything that a workspace holds."""
+
+
+class PageSize:
+    """How many entries are asked for at once: halved where the API refuses, and what it took is kept."""
+
+    def __init__(self, largest: int = LARGEST) -> None:
+        self.size = largest
+
+    async def page(self, ask: Ask, after_id: str | None) -> BatchPage:
+        """One page below *after_id*. Raises what *ask* raises; a refusal once the smallest page is refused."""
+        size = self.size
+        while True:
+            try:
+                page = await ask(after_id, size)
+            except ProviderRefused as exc:
+                if exc.blocked is not None or exc.status not in _WRONG_LIMIT or size <= SMALLEST:
+                    raise
+                size = max(size // 2, SMALLEST)
+                continue
+            self.size = size
+            return page
+
+
+async def pages(ask: Ask, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
+    """The whole list from the newest down, as long as the caller wants it.
+
+    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
+    for a list that says there is more and does not show it: half a walk must never pass for a whole one.
+    """
+    after: str | None = None
+    seen: set[str] = set()
+    for number in count(1):
+        if number > _AT_ONCE:
+            await sleep(_PAUSE)
+        page = await size.page(ask, after)
+        shown = {batch.id for batch in page.batches} | {entry.mark for entry in page.odd}
+        if page.has_more and (page.last_id is None or shown <= seen):
+            raise ProviderUnreachable("the list says that there is more, and does not show it")
+        seen |= shown
+        yield page
+        if not page.has_more:
+            return
+        if number >= max(_MOST_PAGES, _MOST_ENTRIES // size.size):
+            raise EndlessList(f"the list does not end: it says that there is more after {number} pages")
+        after = page.last_id
+
+
+async def listed(provider: Provider, largest: int = LARGEST) -> AsyncGenerator[RemoteBatch, None]:
+    """Every batch that the API lists and that can be read, the newest first, for whoever has no engine."""
+
+    def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
+        return provider.page(after_id=after_id, limit=limit)
+
+    async with aclosing(pages(ask, PageSize(largest), _sleep)) as walked:
+        async for page in walked:
+            for batch in page.batches:
+                yield batch
+
+
+async def _sleep(pause: timedelta) -> None:
+    await asyncio.sleep(pause.total_seconds())
