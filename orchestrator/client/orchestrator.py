@@ -45,7 +45,8 @@ class Orchestrator:
     `limits__poll_interval="10s"`.
 
     server: the address of a daemon that does the work instead (`orchestrator serve` on another machine, say); token:
-    what opens it, else that of ORCHESTRATOR_SERVER_TOKEN or ORCHESTRATOR_TOKEN_FILE. No store is opened here then.
+    what opens it, else that of ORCHESTRATOR_SERVER_TOKEN or ORCHESTRATOR_TOKEN_FILE; your own daemon on this machine
+    needs none. No store is opened here then.
 
     Leaving the block stops the engine safely; jobs that are not finished go on the next time. If another process owns
     the store, that one does the work, and this one watches; should it end, this one takes its place. An engine that

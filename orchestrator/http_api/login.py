@@ -86,6 +86,7 @@ class Login:
         return self._refused(_WRONG_TOKEN, place)
 
     def _let_in(self, request: Request, token: bytes, place: str) -> Response:
+        log.info("login.accepted")
         answer = _see(place)
         answer.set_cookie(
             cookie_name(request.scope["headers"]),

@@ -122,6 +122,18 @@ def test_a_link_leads_into_a_dashboard_that_works_and_out_again(page: Page, daem
     expect(page.get_by_label("Token")).to_be_visible()
 
 
+def test_who_logs_out_is_out_in_every_tab(page: Page, daemon: Daemon) -> None:
+    """H2: an open page's stream ends with the login that it began under, and the page asks for another."""
+    page.goto(link(daemon))
+    live(page)
+    other = page.context.new_page()
+    other.goto(f"{daemon.url}/jobs")
+    live(other)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("alert")).to_have_text("You are logged out.")
+    expect(other.get_by_label("Token")).to_be_visible(timeout=15_000)
+
+
 def test_the_token_opens_the_page_that_was_asked_for(page: Page, daemon: Daemon) -> None:
     """N 1.18: a wrong one is told on the page, without a box of the browser's own."""
     answer = page.goto(f"{daemon.url}/events?x=%22%3E%3Cb%3E")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -23,8 +21,6 @@ The unit says at its top how it is installed. Its log goes to the journal: journ
 """
 
 _HERE = "orchestrator.cli.commands.service"
-#: 256 bits, as base64url: 43 characters.
-_TOKEN_BYTES: Final = 32
 
 
 @click.group(
@@ -101,9 +97,11 @@ def token(ask: Ask, file: Path) -> None:
 
 def _write_token(fd: int, file: Path) -> None:
     """A new token; nothing is left of *file* where it cannot be written whole: the next try would find it there."""
+    from orchestrator.http_api.guard.token import new_token
+
     try:
         with open(fd, "w", encoding="ascii") as out:
-            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+            out.write(f"{new_token()}\n")
     except OSError:
         file.unlink(missing_ok=True)
         raise

@@ -17,6 +17,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.http_api.caller import is_still_let_in
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, frame
 from orchestrator.http_api.dashboard.rendering import render
 
@@ -50,7 +51,7 @@ class Live:
             page, ask = self._find(request.query_params.get("at", ""))
         except OrchestratorError as exc:
             return error_answer(request, self._services, exc)
-        messages = self._messages(page, ask, frame(request, self._services))
+        messages = self._messages(page, ask, request)
         return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
 
     def _find(self, at: str) -> tuple[Page, Ask]:
@@ -65,12 +66,13 @@ class Live:
                 return page, ask
         raise NoSuchThing("no such page lives", hint="open it again")
 
-    async def _messages(self, page: Page, ask: Ask, around: dict[str, object]) -> AsyncIterator[bytes]:
-        feed = self._services.feed
+    async def _messages(self, page: Page, ask: Ask, request: Request) -> AsyncIterator[bytes]:
+        """Until the engine stops, or the browser is logged out: the page then asks again, and is told."""
+        feed, around = self._services.feed, frame(request, self._services)
         loop = asyncio.get_running_loop()
         shown: dict[str, str] = {}
         spoke_at = loop.time()
-        while not feed.is_over:
+        while not feed.is_over and is_still_let_in(request):
             try:
                 facts = {**around, "live": True, **(await page.load(ask))}
             except (

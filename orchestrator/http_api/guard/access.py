@@ -101,7 +101,9 @@ class Access:
         It counts for pages and /api/v1, when one of our own pages asks or a person goes to an address. A browser sends
         it to every port of a host, and also where a page of another port asks.
         """
-        if self.token is None or _NOT_BY_COOKIE.fullmatch(path) or not _asks_for_itself(method, headers):
+        if self.token is None or not any(name == b"cookie" for name, _ in headers):
+            return None
+        if _NOT_BY_COOKIE.fullmatch(path) or not _asks_for_itself(method, headers):
             return None
         known = (self.sessions.find(value, self.token) for value in _cookies(headers, cookie_name(headers)))
         return next((found for found in known if found is not None), None)

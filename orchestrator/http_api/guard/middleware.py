@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -83,7 +84,7 @@ class Guard:
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         peer = scope.get("client")
         note_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
-        note_session(scope, self._access.session(scope["method"], scope["path"], headers))
+        note_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
         return None if refusal is None else _refusal_answer(refusal, scope)
 
 

@@ -15,7 +15,13 @@ from orchestrator.domain.errors import UsageError
 #: 32 characters of base64 are 192 bits; `orchestrator service token` writes 43 (256 bits).
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{32,512}", re.ASCII)
 _HINT: Final = "`orchestrator service token FILE` makes one"
+#: 256 bits, as base64url: 43 characters.
 _TOKEN_BYTES: Final = 32
+
+
+def new_token() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def read_or_make_token(path: Path) -> str:
@@ -38,7 +44,7 @@ def _make(path: Path) -> None:
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(fd, "w", encoding="ascii") as out:  # noqa: PTH123 - an open descriptor, made exclusively
-            out.write(f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n")
+            out.write(f"{new_token()}\n")
             out.flush()
             os.fsync(out.fileno())
         with suppress(FileExistsError):
