@@ -31,7 +31,8 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     state = words.coloured(look.sentence(status), _COLOURS.get(job.state))
     yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({words.plain(job.name)})")
     yield f"state      {state}"
-    if job.state is JobState.PAUSED and (remedy := REMEDIES.get(str(job.reason_code))) is not None:
+    remedy = REMEDIES.get(str(job.reason_code))
+    if job.state is JobState.PAUSED and remedy is not None and remedy not in str(job.reason):
         yield f"           to do: {remedy}"
     if again := look.asked_again_words(status.asked_again_at, pulse.now):
         yield f"           {again}"
