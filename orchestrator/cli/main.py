@@ -16,6 +16,8 @@ import click
 from orchestrator.cli.errors import Stopped, reported
 from orchestrator.cli.group import Entry, LazyGroup
 from orchestrator.cli.options import Ask, common
+from orchestrator.cli.streams import prepare
+from orchestrator.domain.errors import OutputNotWritten
 
 PROGRAM: Final = "orchestrator"
 COMPLETE_VARIABLE: Final = "_ORCHESTRATOR_COMPLETE"
@@ -78,6 +80,7 @@ Exit codes:
   6    the API, or the server of --server, never answered; the work is safe
   7    --timeout reached; the job goes on with its engine, or with the next run
   8    the database file: locked, newer, damaged, disk full
+  9    everything is done and stored, but the output could not be written
   70   a bug in orchestrator
   71   out of memory; everything stored is safe
   130  interrupted, 143 terminated; everything is safe
@@ -105,10 +108,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     The interpreter is not taken apart: with the SDK's three thousand modules that takes 0.2 s of every run (measured),
     and whatever had to be closed is closed by now.
     """
+    prepare()
     code = run(sys.argv[1:] if argv is None else argv)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody is left to read it
+        with contextlib.suppress(OSError, ValueError, OutputNotWritten):  # nobody is left to read it
             stream.flush()
     os._exit(code)
 

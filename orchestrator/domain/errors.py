@@ -7,6 +7,7 @@ OrchestratorError                     exit
 │   ├── BodyTooSlow                    2   what comes over HTTP does not come on
 │   └── BadCursor                      2   a page was asked for by a place that no list gave: begin anew
 ├── OutputError                        2   the results cannot be written where they were asked for
+│   └── OutputNotWritten               9   the work is done and stored, and then its output could not be written
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
 ├── NoSuchThing                        4   no such job, batch or request
 │   └── Purged                         4   the bodies of its job were deleted
@@ -79,6 +80,12 @@ class OutputError(OrchestratorError):
     """The results cannot be written where they were asked for."""
 
     exit_code = 2
+
+
+class OutputNotWritten(OutputError):
+    """The work is done and stored, but its output could not be written: asking for it again is all that is left."""
+
+    exit_code = 9
 
 
 class NeedsPerson(OrchestratorError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from orchestrator.cli.options import Ask, common_but
 from orchestrator.cli.out import say, say_banner, show_json
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
-from orchestrator.domain.errors import StoreOwned
+from orchestrator.domain.errors import OutputNotWritten, StoreOwned
 
 if TYPE_CHECKING:
     from orchestrator.daemon import Engine
@@ -136,7 +137,8 @@ def _greet(ask: Ask, engine: Engine, tcp: Listening | None, api: str | None) -> 
     if ask.as_json:
         url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
         facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": ask.sandbox}
-        show_json(facts)
+        with contextlib.suppress(OutputNotWritten):  # the daemon runs, whoever hears of it
+            show_json(facts)
 
 
 def _log_as(ask: Ask, settings: Settings) -> None:
