@@ -13,7 +13,7 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.naming import is_key, name_of
+from orchestrator.domain.naming import is_key, name_of, readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -74,7 +74,7 @@ class Input:
 
         return NewJob(
             name=self.stem if self.name is None else self.name,
-            source=STDIN_NAME if self.path == STDIN else os.path.realpath(self.path),
+            source=STDIN_NAME if self.path == STDIN else readable(os.path.realpath(self.path)),
             api_version=self.version(settings),
             betas=tuple(sorted(set(self.beta))),
             priority=self.priority,
@@ -107,6 +107,7 @@ def header_options(function: F) -> F:
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    value = None if value is None else readable(value)
     if value is not None and (not value.strip() or not value.isprintable() or value.startswith("@")):
         raise click.BadParameter("a name has at least one visible character, no line breaks, and no @ in front")
     return value

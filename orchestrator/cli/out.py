@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.words import BANNER, coloured
+from orchestrator.domain.naming import readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -17,20 +18,32 @@ if TYPE_CHECKING:
 
 def show(text: str) -> None:
     """Data for a person, on stdout."""
-    click.echo(text)
+    click.echo(readable(text))
 
 
 def show_json(facts: object) -> None:
     """One JSON object, on stdout."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n", nl=False)
+    try:
+        text = msgspec.json.encode(facts)
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        text = msgspec.json.encode(_readable(facts))
+    click.echo(msgspec.json.format(text, indent=2) + b"\n", nl=False)
+
+
+def _readable(facts: object) -> object:
+    if isinstance(facts, Mapping):
+        return {key: _readable(inner) for key, inner in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_readable(inner) for inner in facts]
+    return readable(facts) if isinstance(facts, str) else facts
 
 
 def say(ask: Ask, text: str) -> None:
     """Talk, on stderr; nothing with `-q`."""
     if not ask.quiet:
-        click.echo(text, err=True)
+        click.echo(readable(text), err=True)
 
 
 def show_banner(ask: Ask, *, sandbox: bool) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain.naming import readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -26,14 +30,26 @@ def pasteable(ask: Ask, line: str, *, sandbox: bool = False) -> str:
         if "--server" in have or have[1:2] in _HERE or ask.server_from != "--server":
             return line  # what leads there stands in the environment
         flags = ["--server", ask.server, *([] if ask.token_file is None else ["--token-file", str(ask.token_file)])]
-        return f"{line} {shlex.join(flags)}"
+        return f"{line} {joined(flags)}"
     if ask.db is not None and "--db" not in have:
         flags += ["--db", ask.db]
     if ask.config is not None and "--config" not in have:
         flags += ["--config", str(ask.config)]
     if (ask.sandbox or sandbox) and "--sandbox" not in have:
         flags.append("--sandbox")
-    return f"{line} {shlex.join(flags)}" if flags else line
+    return f"{line} {joined(flags)}" if flags else line
+
+
+def joined(words: Iterable[str]) -> str:
+    """*words* as a shell takes them; a name that is no UTF-8 is written so that it can be pasted all the same."""
+    return " ".join(_word(word) for word in words)
+
+
+def _word(word: str) -> str:
+    if readable(word) == word:
+        return shlex.quote(word)
+    escaped = os.fsencode(word).replace(b"\\", rb"\\").replace(b"'", rb"\'")
+    return f"$'{escaped.decode('utf-8', 'backslashreplace')}'"
 
 
 def completed(ask: Ask, text: str) -> str:

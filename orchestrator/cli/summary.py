@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import words
 from orchestrator.cli.out import say
-from orchestrator.cli.pasting import pasteable
+from orchestrator.cli.pasting import joined, pasteable
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api import look
 
@@ -58,7 +57,7 @@ def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
     what = "canceled" if status.job.state is JobState.CANCELED else "done"
     say(ask, _line("done" if look.exit_code_of(status) == 0 else "poor", what, look.outcome_words(status)))
     if output is not None and output != "-":
-        say(ask, _line("next", "results", output))
+        say(ask, _line("next", "results", words.plain(output)))
 
 
 _NEXT = ("results", "errors", "retry")
@@ -66,13 +65,13 @@ _NEXT = ("results", "errors", "retry")
 
 def resume_line(ask: Ask, job: str, output: str | None, *, sandbox: bool = False) -> str:
     """The command that goes on with *job*. sandbox: its store holds sandbox work."""
-    out = "" if output is None else f" -o {shlex.quote(output)}"
+    out = "" if output is None else f" -o {joined([output])}"
     return pasteable(ask, f"orchestrator resume {job}{out}", sandbox=sandbox)
 
 
 def same_line(ask: Ask) -> str:
     """The command as it was given, to give it again."""
-    return shlex.join(["orchestrator", *ask.argv])
+    return joined(["orchestrator", *ask.argv])
 
 
 def engine_lines(ask: Ask, job: str, *, sandbox: bool = False) -> str:

@@ -15,7 +15,7 @@ from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.naming import name_of
+from orchestrator.domain.naming import name_of, readable
 from orchestrator.domain.params import Rules
 from orchestrator.domain.states import OVER, JobState
 
@@ -231,7 +231,7 @@ class Orchestrator:
 def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
     """Where a file is, whatever the working directory, and what its job is called."""
     text = os.fspath(path)
-    place = "<stdin>" if text == _STDIN else str(Path(text).absolute())
+    place = "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
     return place, name_of(place)
 
 

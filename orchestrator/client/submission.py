@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import is_key
+from orchestrator.domain.naming import is_key, readable
 from orchestrator.ports.commands import Terms
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Wish:
         if self.key is not None and not is_key(self.key):
             raise UsageError(f"key is {self.key!r}", hint="give 1 to 255 printable ASCII characters")
         return NewJob(
-            name=name,
+            name=readable(name),
             source=source,
             api_version=version,
             betas=tuple(sorted(set(self.betas))),

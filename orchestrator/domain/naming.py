@@ -9,6 +9,7 @@ _ENDINGS: Final = (".gz", ".zst", ".jsonl", ".ndjson", ".json", ".txt")
 
 
 _LONGEST_KEY: Final = 255
+_STDOUT: Final = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
 def is_key(text: str) -> bool:
@@ -16,9 +17,22 @@ def is_key(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_KEY and text.isascii() and text.isprintable()
 
 
+def is_stdout(output: str) -> bool:
+    """True if *output*, as a person wrote it after `-o`, is standard output: "-", or one of its names on Linux."""
+    return output in _STDOUT
+
+
+def readable(path: str) -> str:
+    r"""*path* as text that can be stored and shown: a file's name may have bytes that are no UTF-8, shown as `\xNN`."""
+    try:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name of a file: half a surrogate pair that a program made
+        return path.encode("utf-8", "backslashreplace").decode()
+
+
 def name_of(source: str) -> str:
     """The file's name without its folder and endings; `<stdin>` gives `stdin`."""
-    name = PurePath(source).name.removeprefix("<").removesuffix(">")
+    name = PurePath(readable(source)).name.removeprefix("<").removesuffix(">")
     for ending in _ENDINGS:
         name = name.removesuffix(ending) if len(name) > len(ending) else name
     return name or "input"

@@ -11,6 +11,8 @@ IMPORT_ENDS: Final = (
     "once the disk has space"
 )
 
+from orchestrator.domain.naming import readable
+
 
 def plain(text: str) -> str:
     r"""*text* without characters that steer a terminal: file names, ids and the API's messages are not ours.
@@ -19,6 +21,7 @@ def plain(text: str) -> str:
     """
     if text.isprintable():
         return text
+    text = readable(text)
     return "".join(
         c if c.isprintable() else " " if c in "\n\t\r" else c.encode("unicode_escape").decode() for c in text
     )

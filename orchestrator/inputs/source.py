@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import BodyTooLarge
+from orchestrator.domain.naming import readable
 from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.intake import Intake, Item
@@ -124,7 +125,7 @@ def open_source(path_or_dash: str | os.PathLike[str], *, rules: Rules, max_line_
     A line over *max_line_bytes* is counted, skipped and reported; it is never held in memory whole.
     """
     path = os.fspath(path_or_dash)
-    name = STDIN_NAME if path == "-" else path
+    name = STDIN_NAME if path == "-" else readable(path)
     intake = Intake(name=name, rules=rules, max_line_bytes=max_line_bytes)
     if path == "-":
         return JsonLinesSource(lambda stop: blocks_of_stdin(name, stop), intake, name=name)
