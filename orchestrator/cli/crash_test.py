@@ -62,11 +62,12 @@ class CrashTestFailed(OrchestratorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashTest:
-    """What is run, where, and how patiently. output: a file, which is read again for the audit."""
+    """What is run, where, and how patiently. output: a file, which is read again for the audit; overwrite: see run."""
 
     ask: Ask
     chosen: Input
     output: str
+    overwrite: bool
     silence: timedelta
 
     def run(self) -> int:
@@ -208,6 +209,7 @@ def _command(test: CrashTest) -> list[str]:
     args += [f"--beta={beta}" for beta in chosen.beta]
     args += [] if chosen.key is None else [f"--key={chosen.key}"]
     args += ["--skip-bad"] if chosen.skip_bad else []
+    args += ["--overwrite"] if test.overwrite else []
     return [sys.executable, "-P", "-m", "orchestrator", *args, "--", chosen.path]
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli import words
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
 from orchestrator.cli.handing_in import STDIN, Input, problem_text, refuse
 from orchestrator.cli.helm import steer
 from orchestrator.cli.out import is_device, say, say_banner, show, show_json
 from orchestrator.cli.reading import is_sandbox, reader_of
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
+from orchestrator.domain.errors import OutputNotWritten
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import job_view
 
@@ -48,7 +50,7 @@ def store_job(ask: Ask, chosen: Input) -> None:
     job = stored(taken, source.name, chosen)
     say_taken_in(ask, source.name, source.size_bytes, taken)
     if ask.as_json:
-        status = reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job)))
+        status = reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
         show_json({**job_view(status), "attached": taken.attached, "refused": taken.refused})
     else:
         show(public_id(taken))
@@ -61,10 +63,10 @@ def part(ask: Ask, stopped: Stopped, go_on: str | None) -> None:
     stopped.hint = same_line(ask) if go_on is None else go_on
 
 
-def stored(taken: TakenIn, source_name: str, chosen: Input) -> JobId:
+def stored(taken: TakenIn, source_name: str, chosen: Input) -> Job:
     """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
     if taken.job is not None:
-        return taken.job.id
+        return taken.job
     for line in problem_text(source_name, taken.problems, taken.problem_count):
         click.echo(line, err=True)
     raise refuse(source_name, taken, may_skip=not chosen.skip_bad)
@@ -84,23 +86,45 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
         return None if chosen.path == STDIN else Path(f"{chosen.stem}.refused.jsonl")
     path = Path(output)
     name = path.name
-    for ending in (".gz", ".zst", ".jsonl"):
+    for ending in (".gz", ".zst", ".jsonl", ".results"):
         name = name.removesuffix(ending)
     return path.with_name(f"{name}.refused.jsonl")
 
 
-async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None) -> None:
+async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None, *, overwrite: bool = False) -> None:
     """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
     Into a file that is called as the job is, if there is no path or something else lies there.
     """
+    own = Path(f"{job.public_id}.refused.jsonl")
+    place = own if path is None else path
+    if not overwrite and not await _may_write(place, reader, job):
+        place = place.with_name(own.name)
+        if not await _may_write(place, reader, job):
+            raise OutputNotWritten(
+                f"cannot write {words.plain(str(place))}",
+                cause="another file is there already",
+                hint="move it away, and give the same command again",
+            )
+    lines = await _write(place, reader, job)
+    say_refused_lines(ask, lines, words.plain(str(place)))
+
+
+async def _may_write(path: Path, reader: FarReader, job: Job) -> bool:
+    """Nothing is there, nothing is in it, or it is what would be written."""
+    return not _is_taken(path) or await _holds(path, _refused(reader, job.id))
+
+
+def _is_taken(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False  # if it cannot be written, that is told then
+
+
+async def _write(path: Path, reader: FarReader, job: Job) -> int:
     from orchestrator.results import open_sink
 
-    own = Path(f"{job.public_id}.refused.jsonl")
-    if path is None:
-        path = own
-    elif path.exists() and not await _holds(path, _refused(reader, job.id)):
-        path = path.with_name(own.name)
     lines = 0
     sink = open_sink(path)
     try:
@@ -111,7 +135,7 @@ async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None
     except BaseException:
         await sink.abort()
         raise
-    say_refused_lines(ask, lines, str(path))
+    return lines
 
 
 async def _refused(reader: FarReader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:

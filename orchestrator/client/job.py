@@ -86,20 +86,21 @@ class Job:
         rows = await self._link().bulk.read(lambda reads: reads.results(self._key, above=after, limit=limit))
         return [Result(row) for row in rows]
 
-    async def export(self, path: str | os.PathLike[str], *, settled_only: bool = False) -> int:
+    async def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
         """Write the results to *path*, one line each, in input order; returns how many. Waits for the job first.
 
-        The file appears whole or not at all; `.gz` and `.zst` are compressed, "-" is standard output. Raises
-        OutputError, and what `wait` raises.
+        The file appears whole or not at all; `.gz` and `.zst` are compressed, "-" is standard output. An earlier output
+        of this job is replaced; overwrite: so is whatever else is there. Raises OutputError before the waiting,
+        OutputNotWritten behind it, and what `wait` raises.
         """
-        from orchestrator.engine.export import export
-        from orchestrator.results import check_writable, open_sink
+        from orchestrator.client.outputs import Output
 
-        if os.fspath(path) != "-":
-            check_writable(path)
+        output = Output(path, overwrite=overwrite)
+        output.check()
+        await output.refuse_foreign(self._link().bulk, self._key)
         if not settled_only:
             await self.wait()
-        return await export(self._link().bulk, self._key, open_sink(path))
+        return await output.write(self._link().bulk, self._key)
 
     async def errors(self) -> list[ErrorGroup]:
         """Failed and canceled requests grouped by cause, the largest group first, with examples."""

@@ -65,7 +65,7 @@ def _job(view: View, number: JobId) -> Job:
         name=str(view["name"]),
         state=JobState(view["state"]),
         betas=tuple(view["betas"]),
-        content_hash=None,
+        content_hash=view.get("content_hash"),
         source_bytes=view.get("source_bytes"),
         key=view.get("key"),
         purged_at=instant(view["purged_at"]),

@@ -134,9 +134,9 @@ class SyncJob:
             yield from page
             number = page[-1].number
 
-    def export(self, path: str | os.PathLike[str], *, settled_only: bool = False) -> int:
+    def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
         """Write the results to *path*."""
-        return self._bridge.call(lambda _: self._job.export(path, settled_only=settled_only))
+        return self._bridge.call(lambda _: self._job.export(path, settled_only=settled_only, overwrite=overwrite))
 
     def errors(self) -> list[ErrorGroup]:
         """Failed and canceled requests grouped by cause."""

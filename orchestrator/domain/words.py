@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from orchestrator.domain.naming import readable
+
 #: How a job that is importing ends, for who wants to be rid of it.
 IMPORT_ENDS: Final = (
     "it ends with the command or upload that brings its input: stop that; the engine takes away what a failed one left "
     "once the disk has space"
 )
-
-from orchestrator.domain.naming import readable
 
 
 def plain(text: str) -> str:

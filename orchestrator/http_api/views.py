@@ -42,6 +42,7 @@ def job_view(status: JobStatus) -> dict[str, object]:
         "sweep_until": time_text(status.sweep_until),
         "attention": [_attention_view(attention) for attention in status.attention],
         "source": job.source,
+        "content_hash": job.content_hash or None,
         "api_version": job.api_version,
         "betas": list(job.betas),
         "priority": job.priority,

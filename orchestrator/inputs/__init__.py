@@ -4,6 +4,8 @@ Owns reading, unpacking, cutting into lines and validation line by line. Must no
 which `custom_id` was there before: uniqueness is the store's, which sees the whole job through an index.
 """
 
+from orchestrator.inputs.archive import text_of
+from orchestrator.inputs.blocks import blocks_of_path
 from orchestrator.inputs.objects import ObjectSource, source_from_objects
 from orchestrator.inputs.report import problem_line, problem_lines, refused_lines
 from orchestrator.inputs.source import JsonLinesSource, StreamSource, open_source, source_from_stream
@@ -12,10 +14,12 @@ __all__ = [
     "JsonLinesSource",
     "ObjectSource",
     "StreamSource",
+    "blocks_of_path",
     "open_source",
     "problem_line",
     "problem_lines",
     "refused_lines",
     "source_from_objects",
     "source_from_stream",
+    "text_of",
 ]

@@ -13,7 +13,7 @@ from orchestrator.domain.limits import FILE_WINDOW_BYTES, UPLOAD_WINDOW_BYTES
 from orchestrator.inputs.zstd_frame import HEADER_BYTES, Frame, frame_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MAGIC_BYTES: Final = 4
 _GZIP: Final = b"\x1f\x8b"
@@ -91,6 +91,14 @@ class Unpacker:
         if head.startswith(_ZSTD) or (0x50 <= head[0] <= 0x5F and head[1:4] == _ZSTD_SKIPPABLE):
             return _Zstd(self._name, self._bounds)
         return _Plain()
+
+
+def text_of(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The text of a whole file, given its *blocks*. Raises InputError as `Unpacker` does."""
+    unpacker = Unpacker(name)
+    for block in blocks:
+        yield from unpacker.feed(block)
+    yield from unpacker.end()
 
 
 class _Plain:

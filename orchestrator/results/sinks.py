@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
 
-from orchestrator.domain.errors import OutputError, is_no_space
+from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space
+from orchestrator.domain.naming import is_stdout, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ _GZIP_WBITS: Final = 31
 #: A write of this size to a pipe that poll calls writable does not block (POSIX: PIPE_BUF, 4096 on Linux).
 _PIPE_BYTES: Final = 4096
 _LOOK_MS: Final = 200
+#: Of the name, in a temporary name: file systems take 255 bytes.
+_KEPT_NAME_BYTES: Final = 200
 
 
 class _Packer(Protocol):
@@ -49,15 +53,16 @@ class _Plain:
 class FileSink:
     """A file that is not there until `commit`, and complete then; `.gz` and `.zst` are compressed.
 
-    Until then the bytes are in a file of mode 0600 with a random name in the same folder. A file that was there before
-    is replaced at that moment, or stays as it is. If the process dies, a `.<name>.<random>.tmp` may stay behind.
+    Until then the bytes are in a file with a random name in the same folder. A file that was there before is replaced
+    at that moment, or stays as it is; the new one has its mode and its group, else what the umask leaves. A link is
+    followed, also one that leads to nothing yet. If the process dies, a `.<name>.<random>.tmp` may stay behind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         if not self._path.name:
             raise OutputError(f"cannot write {os.fspath(path)!r}", cause="it names no file", hint="choose another path")
-        self._temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
+        self._target = self._temporary = self._path
         self._packer = _packer_for(self._path.name)
         self._pending = bytearray()
         self._fd: int | None = None
@@ -66,13 +71,13 @@ class FileSink:
         self._turn = threading.Lock()  # a cancelled call may still be running in its thread
 
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*; it reaches the disk in pieces of about 1 MiB. Raises OutputError."""
+        """Take *chunk*; it reaches the disk in pieces of about 1 MiB. Raises OutputNotWritten."""
         self._pending += chunk
         if len(self._pending) >= WRITE_BYTES:
             await asyncio.to_thread(self._in_turn, self._flush)
 
     async def commit(self) -> None:
-        """Make it visible and durable: fsync, rename, fsync of the folder. Raises OutputError, and leaves nothing."""
+        """Make it visible and durable: fsync, rename, fsync of the folder. Raises OutputNotWritten, leaving nothing."""
         await asyncio.to_thread(self._in_turn, self._commit)
 
     async def abort(self) -> None:
@@ -97,18 +102,22 @@ class FileSink:
         self._flush()
         fd = self._open()
         _write_all(fd, self._packer.flush())
+        _take_over(fd, self._target)
         os.fsync(fd)
         self._fd = None
         os.close(fd)
-        self._temporary.replace(self._path)
+        self._temporary.replace(self._target)
         self._is_over, self._is_made = True, False
-        _fsync_folder(self._path.parent)
+        _fsync_folder(self._target.parent)
 
     def _open(self) -> int:
         if self._fd is None:
-            _refuse_what_is_no_file(self._path)
+            self._target = _target_of(self._path)
+            name = os.fsdecode(os.fsencode(self._target.name)[:_KEPT_NAME_BYTES])
+            self._temporary = self._target.with_name(f".{name}.{secrets.token_hex(6)}.tmp")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._temporary, flags, 0o600)
+            # What replaces a private file is private from its first byte on.
+            self._fd = os.open(self._temporary, flags, 0o600 if self._target.exists() else 0o666)
             self._is_made = True
         return self._fd
 
@@ -130,13 +139,13 @@ class StdoutSink:
         self._stop = threading.Event()
 
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*; it is handed on in pieces of about 1 MiB. Raises OutputError if nobody reads any more."""
+        """Take *chunk*; it is handed on in pieces of about 1 MiB. Raises OutputNotWritten if nobody reads any more."""
         self._pending += chunk
         if len(self._pending) >= WRITE_BYTES:
             await self._flush()
 
     async def commit(self) -> None:
-        """Hand on what is left. Raises OutputError."""
+        """Hand on what is left. Raises OutputNotWritten."""
         await self._flush()
 
     async def abort(self) -> None:
@@ -164,7 +173,7 @@ class PipeSink:
         self._stop = threading.Event()
 
     async def write(self, chunk: bytes) -> None:
-        """Hand *chunk* on. Raises OutputError."""
+        """Hand *chunk* on. Raises OutputNotWritten."""
         try:
             await asyncio.to_thread(self._write, chunk)
         except asyncio.CancelledError:
@@ -198,7 +207,7 @@ class PipeSink:
 
 def open_sink(path_or_dash: str | os.PathLike[str]) -> Sink:
     """The sink for what a person wrote after `-o`: "-" is standard output."""
-    if os.fspath(path_or_dash) == "-":
+    if is_stdout(os.fspath(path_or_dash)):
         return StdoutSink()
     path = Path(path_or_dash)
     with contextlib.suppress(OSError):
@@ -210,15 +219,15 @@ def open_sink(path_or_dash: str | os.PathLike[str]) -> Sink:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OutputError now if results could not be written to *path* later: worth asking before a day of waiting."""
-    target = Path(path)
     try:
-        _refuse_what_is_no_file(target)
+        target = _target_of(Path(path))
         if not target.parent.is_dir():
             raise FileNotFoundError(2, "there is no such folder")
         if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise PermissionError(13, "the folder is not writable")
+            raise PermissionError(13, "its folder is not writable, and a file is only ever replaced as a whole")
     except OSError as exc:
-        raise _unwritable(target, exc) from exc
+        late = _unwritable(Path(path), exc)
+        raise OutputError(late.message, cause=late.cause, hint=late.hint) from exc
 
 
 def _packer_for(name: str) -> _Packer:
@@ -229,12 +238,34 @@ def _packer_for(name: str) -> _Packer:
     return _Plain()
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
-    """Renaming over a folder fails late; over a device it would succeed, and break the machine."""
-    if path.is_dir():
+def _target_of(path: Path) -> Path:
+    """Where the bytes go: the end of every link. Raises OSError if that is no place for a file.
+
+    Renaming over a folder fails late; over a device it would succeed, and break the machine.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "its links lead in a circle")
+    if target.is_dir():
         raise IsADirectoryError(21, "it is a folder")
-    if path.exists() and not path.is_file():
+    if target.exists() and not target.is_file():
         raise OSError(22, "it is not a file")
+    return target
+
+
+def _take_over(fd: int, target: Path) -> None:
+    """Give the new file the mode, the group and, where that is allowed, the owner of the one it replaces."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return
+    mode, new = stat.S_IMODE(old.st_mode) & 0o777, os.fstat(fd)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(fd, old.st_uid if os.geteuid() == 0 else -1, old.st_gid)
+        except OSError:  # not one of our groups: ours gets no more than everybody has
+            mode = mode & 0o707 | (mode & 0o007) << 3
+    os.fchmod(fd, mode)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -276,7 +307,7 @@ def _fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _unwritable(path: Path, exc: OSError) -> OutputError:
+def _unwritable(path: Path, exc: OSError) -> OutputNotWritten:
     match exc:
         case FileNotFoundError():
             hint = "make the folder first, or choose another path"
@@ -285,7 +316,7 @@ def _unwritable(path: Path, exc: OSError) -> OutputError:
         case BrokenPipeError():
             hint = "the reader went away; the results are safe in the store"
         case OSError() if is_no_space(exc):
-            hint = "make space, then write the results again"
+            hint = "make space, then `orchestrator results JOB -o FILE` writes them"
         case _:
             hint = "choose another path; the results are safe in the store"
-    return OutputError(f"cannot write {path}", cause=exc.strerror, hint=hint)
+    return OutputNotWritten(f"cannot write {readable(os.fspath(path))}", cause=exc.strerror, hint=hint)

@@ -166,6 +166,12 @@ def ids_in(path: Path) -> list[str]:
     return [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
 
 
+def results_in(folder: Path) -> Path:
+    """The one file of results in *folder* that is called as its job is."""
+    (found,) = folder.glob("*.results.jsonl")
+    return found
+
+
 @contextmanager
 def program_in(folder: Path) -> Iterator[Program]:
     """A program with a home in *folder*; its sockets lie where their paths are short enough."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from faces.cli_world import Program, ids_in, program_in, request, write_lines
+from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 
 from orchestrator.sandbox import CrashPoint
 
@@ -50,13 +50,16 @@ def test_seven_kills_lose_nothing_and_buy_nothing_twice(program: Program) -> Non
     assert doubts["cursor"] == []
     assert doubts["sending"] == doubts["received"] == [False]
     assert doubts["created"] == doubts["answered"] == [True]
-    assert ids_in(program.folder / "in.results.jsonl") == [f"r-{n}" for n in range(20)]
-    answers = [json.loads(line) for line in (program.folder / "in.results.jsonl").read_text().splitlines()]
+    written = results_in(program.folder)
+    assert facts["output"] == written.name
+    assert ids_in(written) == [f"r-{n}" for n in range(20)]
+    answers = [json.loads(line) for line in written.read_text().splitlines()]
     for number, answer in enumerate(answers):
         assert answer["result"]["message"]["content"][0]["text"].endswith(f"question {number}")
     assert done.err.count("kill -9") == len(CrashPoint)
-    assert "in.results.refused.jsonl  1 line, with what is wrong" in done.err
-    (refused,) = map(json.loads, (program.folder / "in.results.refused.jsonl").read_text().splitlines())
+    left_out = written.name.replace(".results.", ".refused.")
+    assert f"{left_out}  1 line, with what is wrong" in done.err
+    (refused,) = map(json.loads, (program.folder / left_out).read_text().splitlines())
     assert (refused["line"], json.loads(refused["raw"])["custom_id"]) == (6, "r-0")
     assert not program.db.exists()
     assert not _kept(program)

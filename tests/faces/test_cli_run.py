@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faces.cli_world import SLOW, Program, ids_in, program_in, request, write_lines
+from faces.cli_world import SLOW, Program, ids_in, program_in, request, results_in, write_lines
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_a_file_becomes_a_file_of_answers_in_its_order(program: Program) -> None
     assert done.out == ""
     assert "SANDBOX" in done.err
     assert "2,500 succeeded" in done.err
-    assert ids_in(program.folder / "in.results.jsonl") == [f"r-{n}" for n in range(2500)]
+    assert ids_in(results_in(program.folder)) == [f"r-{n}" for n in range(2500)]
     assert program("status", "--json").facts["batches"]["settled"] == 3
 
 
@@ -33,12 +33,13 @@ def test_the_same_command_again_sends_nothing_and_writes_the_same_file(program: 
     """Promise 7."""
     source = write_lines(program.folder / "in.jsonl", [request(n) for n in range(20)])
     assert program("run", source, "--sandbox").code == 0
-    first = (program.folder / "in.results.jsonl").read_bytes()
-    (program.folder / "in.results.jsonl").unlink()
+    written = results_in(program.folder)
+    first = written.read_bytes()
+    written.unlink()
     again = program("run", source, "--sandbox", "--json")
     assert again.code == 0
     assert again.facts["batches"]["settled"] == 1
-    assert (program.folder / "in.results.jsonl").read_bytes() == first
+    assert written.read_bytes() == first
     assert len(program("ls", "--json").facts["jobs"]) == 1
     assert program("run", source, "--sandbox", "--new").code == 0
     assert len(program("ls", "--json").facts["jobs"]) == 2
@@ -74,7 +75,7 @@ def test_bad_lines_are_told_all_at_once_and_nothing_is_stored(program: Program) 
     assert "in.jsonl:4: params.model" in done.err
     assert "error: in.jsonl has" in done.err
     assert program("ls", "--json").facts["jobs"] == []
-    assert not (program.folder / "in.results.jsonl").exists()
+    assert not list(program.folder.glob("*.results.jsonl"))
 
 
 def test_bad_lines_can_be_left_out(program: Program) -> None:
@@ -112,7 +113,7 @@ def test_a_signal_detaches_safely_and_tells_how_to_go_on(program: Program, numbe
         stopped = running.signal(number)
     assert stopped.code == code
     assert f"to go on: orchestrator run {source} --sandbox" in stopped.err
-    assert not (program.folder / "in.results.jsonl").exists()
+    assert not list(program.folder.glob("*.results.jsonl"))
     job = program("status", "--json").facts
     assert (job["state"], job["batches"]["in_progress"]) == ("running", 1)
     resumed = program("resume", job["id"], "--sandbox", "-o", "out.jsonl")
@@ -128,7 +129,7 @@ def test_a_new_job_goes_on_by_its_id_not_by_the_same_command(program: Program) -
         running.says("1 in flight")
         stopped = running.signal(signal.SIGINT)
     job = program("status", "--json").facts["id"]
-    assert f"to go on: orchestrator resume {job} -o in.results.jsonl --sandbox" in stopped.err
+    assert f"to go on: orchestrator resume {job} -o {job}.results.jsonl --sandbox" in stopped.err
 
 
 def test_timeout_detaches(program: Program) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, write_lines
+from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, results_in, write_lines
 
 from orchestrator.cli.systemd import ALIVE, READY, Notifier
 from orchestrator.domain.errors import StoreOwned
@@ -49,7 +49,7 @@ def test_run_beside_an_engine_hands_its_job_over_and_watches(program: Program) -
         assert done.code == 0
         assert "another process runs the engine" in done.err
         assert engine.signal(signal.SIGINT).code == 0
-    assert ids_in(program.folder / "in.results.jsonl") == [f"r-{n}" for n in range(4)]
+    assert ids_in(results_in(program.folder)) == [f"r-{n}" for n in range(4)]
 
 
 def test_input_that_is_refused_is_refused_over_the_socket_too(program: Program) -> None:

@@ -23,7 +23,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             request(5, model="no-such-model"),
         ]
         write_lines(made.guest.folder / "mixed.jsonl", rows)
-        assert made("run", "mixed.jsonl").code == 1
+        assert made("run", "mixed.jsonl", "-o", "mixed.results.jsonl").code == 1
         yield made
 
 
@@ -148,7 +148,7 @@ def test_a_broken_download_goes_on_where_it_was(daemon: Daemon) -> None:
     """A network that cuts connections costs time, never a line."""
     rows = [request(number) for number in range(1000, 1600)]
     write_lines(daemon.guest.folder / "large.jsonl", rows)
-    assert daemon("run", "large.jsonl").code == 0
+    assert daemon("run", "large.jsonl", "-o", "large.results.jsonl").code == 0
     with Cutting(daemon.port, after=20_000, times=3).running() as network:
         flags = ("--server", network.url, "--token-file", str(daemon.token_file))
         done = daemon.guest("results", "large", "-o", "cut.jsonl", *flags)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from faces.cli_world import Program, ids_in, program_in, request, write_lines
+from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
 
 from orchestrator.client.server import Server
@@ -198,7 +198,7 @@ def test_a_daemon_that_is_killed_and_started_again_is_waited_for(tmp_path: Path)
             with daemon.running(env=BRISK):
                 done = waiting.end()
         assert done.code == 0, done.err
-        assert ids_in(daemon.guest.folder / "in.results.jsonl") == [f"r-{number}" for number in range(20)]
+        assert ids_in(results_in(daemon.guest.folder)) == [f"r-{number}" for number in range(20)]
 
 
 def test_a_daemon_that_stops_in_order_is_waited_for_as_well(tmp_path: Path) -> None:

@@ -72,6 +72,6 @@ def test_the_installed_program_runs_the_demo_in_an_empty_folder(wheel: Path, fol
     command = [str(venv / "bin/orchestrator"), "run", "reviews.jsonl", "--sandbox", "-q"]
     done = subprocess.run(command, cwd=empty, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [json.loads(line) for line in (empty / "reviews.results.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in next(empty.glob("*.results.jsonl")).read_text().splitlines()]
     assert len(lines) == 200
     assert all(line["result"]["type"] == "succeeded" for line in lines)

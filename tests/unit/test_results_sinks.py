@@ -38,17 +38,26 @@ def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
+def drafts(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.tmp"))
+
+
 def unzstd(packed: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
 
 
 @pytest.mark.parametrize(("name", "unpack"), [("out.jsonl", bytes), ("out.gz", gzip.decompress), ("out.zst", unzstd)])
-def test_a_committed_file_is_whole_and_private(tmp_path: Path, name: str, unpack: Callable[[bytes], bytes]) -> None:
-    """Answers may be private: mode 0600, and nothing else is left in the folder."""
+def test_a_committed_file_is_whole_and_has_the_mode_of_every_new_file(
+    tmp_path: Path, name: str, unpack: Callable[[bytes], bytes]
+) -> None:
+    """F10: the umask decides who may read it, as for any other program; nothing else is left in the folder."""
     path = tmp_path / name
+    (tmp_path / "usual").touch()
+    usual = (tmp_path / "usual").stat().st_mode
+    (tmp_path / "usual").unlink()
     asyncio.run(written(FileSink(path), CHUNK, b"last\n"))
     assert unpack(path.read_bytes()) == CHUNK + b"last\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_mode == usual
     assert names_in(tmp_path) == [name]
 
 
@@ -105,13 +114,81 @@ def test_abort_leaves_nothing_and_after_commit_does_nothing(tmp_path: Path) -> N
     assert names_in(tmp_path) == ["kept"]
 
 
-def test_a_link_at_the_place_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """A link that somebody planted does not choose where private answers go."""
-    (tmp_path / "victim").write_bytes(b"mine")
-    (tmp_path / "out").symlink_to(tmp_path / "victim")
-    asyncio.run(written(FileSink(tmp_path / "out"), b"results"))
-    assert (tmp_path / "victim").read_bytes() == b"mine"
-    assert (tmp_path / "out").read_bytes() == b"results"
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444, 0o640])
+def test_a_file_that_is_replaced_keeps_its_mode_and_its_group(tmp_path: Path, mode: int) -> None:
+    """F10: whoever could read yesterday's results can read today's, and nobody else, from the first byte on."""
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    groups = [*os.getgroups(), *([12345] if os.geteuid() == 0 else [])]
+    os.chown(path, -1, groups[-1] if groups else os.getegid())
+    before = path.stat()
+
+    async def write() -> None:
+        sink = FileSink(path)
+        await sink.write(CHUNK)
+        (draft,) = drafts(tmp_path)
+        assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+        await sink.commit()
+
+    asyncio.run(write())
+    now = path.stat()
+    assert (stat.S_IMODE(now.st_mode), now.st_gid, now.st_uid) == (mode, before.st_gid, before.st_uid)
+    assert path.read_bytes() == CHUNK
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "dangling"])
+@pytest.mark.parametrize("link", ["elsewhere/target", "middle"], ids=["one link", "two links"])
+def test_a_link_is_written_through(tmp_path: Path, link: str, is_there: bool) -> None:
+    """F10: `-o latest` fills the file that the link leads to, and stays a link; the draft lies beside the target."""
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "target"
+    (tmp_path / "middle").symlink_to("elsewhere/target")
+    (tmp_path / "out").symlink_to(link)
+    if is_there:
+        target.write_bytes(b"old")
+
+    async def write() -> None:
+        check_writable(tmp_path / "out")
+        sink = FileSink(tmp_path / "out")
+        await sink.write(CHUNK)
+        assert len(drafts(tmp_path / "elsewhere")) == 1
+        assert not is_there or target.read_bytes() == b"old"
+        await sink.commit()
+
+    asyncio.run(write())
+    assert (tmp_path / "out").readlink() == Path(link)
+    assert target.read_bytes() == CHUNK
+    assert names_in(tmp_path / "elsewhere") == ["target"]
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    """F10: with words, before the work."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OutputError) as caught:
+        check_writable(tmp_path / "a")
+    assert "circle" in str(caught.value)
+
+
+def test_a_file_in_a_folder_that_nobody_may_write_to_is_refused(tmp_path: Path) -> None:
+    """F10: it could only be overwritten in place, and would be half of each for a while."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "out").write_bytes(b"old")
+    (tmp_path / "folder").chmod(0o555)
+    if os.access(tmp_path / "folder", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.raises(OutputError) as caught:
+        check_writable(tmp_path / "folder" / "out")
+    assert "replaced as a whole" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [b"\xe4\xff", b"n" * 255, "ü".encode() * 127])
+def test_any_name_will_do(tmp_path: Path, name: bytes) -> None:
+    """F11: also one that is no UTF-8, or as long as the file system takes."""
+    path = tmp_path / os.fsdecode(name)
+    asyncio.run(written(FileSink(path), b"x"))
+    assert [os.fsencode(found.name) for found in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("place", ["missing/out", "file/out", "folder"])
@@ -127,6 +204,7 @@ def test_a_place_that_cannot_be_written_is_an_error_with_a_hint(tmp_path: Path, 
     for caught in (early, late):
         assert str(path) in caught.value.message
         assert caught.value.hint
+    assert (early.value.exit_code, late.value.exit_code) == (2, 9)
     check_writable(tmp_path / "fine")
 
 

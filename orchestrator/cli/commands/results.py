@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
 from orchestrator.cli.pasting import pasteable
+from orchestrator.cli.places import output_at, overwrite_option
 from orchestrator.cli.reading import reader_of, reading
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
@@ -42,36 +43,36 @@ Examples:
 @click.command("results", cls=TeachingCommand, examples=RESULTS_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is standard output, the default.")
+@overwrite_option
 @click.option("--settled-only", "wanted", flag_value="settled", help="What is settled by now, silently.")
 @click.option("--complete", "wanted", flag_value="complete", help="Only if every request is settled.")
 @common
 @click.pass_obj
-def results(ask: Ask, job: str, output: str, wanted: str | None) -> None:
+def results(ask: Ask, job: str, output: str, *, overwrite: bool, wanted: str | None) -> None:
     """Write a job's results, in input order.
 
-    Works at any time, whoever owns the store.
+    Works at any time, whoever owns the store. A file that is not this job's earlier output is never replaced, unless by
+    --overwrite.
     """
-    from orchestrator.engine.export import export
-    from orchestrator.results import open_sink
-
-    if ask.as_json and output == "-":
-        raise click.UsageError("--json and the results cannot both go to standard output; name a file with -o")
     settings = ask.settings()
+    place = output_at(ask, output, overwrite=overwrite)
     with reading(ask, settings) as reads:
         status = reads.status(reads.find(job))
     missing = status.job.requests.queued + status.job.requests.batched
     if wanted == "complete" and (missing or status.job.state not in OVER):
         raise _incomplete(status, missing)
     say_banner(ask, sandbox=status.sandbox)
-    with writing_to(output):
-        written = drive(lambda: export(reader_of(ask, settings), status.job.id, open_sink(output)))
+    reader = reader_of(ask, settings)
+    drive(lambda: place.refuse_foreign(reader, status.job.id), read_only)
+    with writing_to(place.path):
+        written = drive(lambda: place.write(reader, status.job.id))
     missing = max(0, status.job.requests.total - written)
-    if output != "-":
-        say(ask, f"{words.count(written, 'result')} -> {output}")
+    if place.path != "-":
+        say(ask, f"{words.count(written, 'result')} -> {words.plain(place.path)}")
     if missing and wanted is None:
         say(ask, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
     if ask.as_json:
-        facts = {"job": status.job.public_id, "written": written, "missing": missing, "output": output}
+        facts = {"job": status.job.public_id, "written": written, "missing": missing, "output": place.path}
         show_json({**facts, "sandbox": status.sandbox})
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from orchestrator.cli import words
 from orchestrator.cli.asking_api import say_address
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.attending import Patience, attend
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.follow import Looker
@@ -19,10 +20,12 @@ from orchestrator.cli.handing_in import STDIN, Input, job_input
 from orchestrator.cli.helm import orchestrator_for, show_log, steer
 from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import is_device, say, say_banner, show, show_json, writing_to
+from orchestrator.cli.places import default_path, guarded, output_at, overwrite_option, refuse_the_input
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import engine_runs, is_sandbox, reading
-from orchestrator.cli.storing import part, public_id, refused_path, store_job, stored, write_refused
+from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
+from orchestrator.cli.storing import part, refused_path, store_job, stored, write_refused
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_end, say_taken_in
+from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api import look
 from orchestrator.http_api.views import job_view
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.client import Orchestrator
+    from orchestrator.client.outputs import Output
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
@@ -44,7 +48,7 @@ INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard inpu
 Examples:
   orchestrator run reviews.jsonl --sandbox             try it: no key, no network, no cost
   orchestrator run reviews.jsonl -o answers.jsonl      results in input order, written when all is done
-  orchestrator run reviews.jsonl                       again: goes on, or writes the results again
+  orchestrator run reviews.jsonl                       again: goes on, or writes the same results again
   orchestrator run old.jsonl --api-version 2023-06-01  parameters that newer versions refuse
   make-requests | orchestrator run - > answers.jsonl
   orchestrator run reviews.jsonl --sandbox --crash-test     it kills itself, goes on, and shows that nothing was
@@ -57,7 +61,7 @@ whether it was found at the API later.
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
 If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
 Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered,
-7 --timeout (the job goes on with its engine, or with the next run).
+7 --timeout (the job goes on with its engine, or with the next run), 9 all is done, but not written to OUT.
 """
 
 RESUME_EXAMPLES = """
@@ -78,6 +82,13 @@ _NOT_IN_A_CRASH_TEST = {
 }
 
 
+class Wish(NamedTuple):
+    """Where the results should go, as far as it was said; overwrite: whatever lies there."""
+
+    output: str | None
+    overwrite: bool
+
+
 timeout_option = click.option(
     "--timeout", type=Duration(), help="Detach after so long, such as 30m; the exit code is 7."
 )
@@ -92,7 +103,8 @@ silence_option = click.option(
 
 
 @click.command("run", cls=TeachingCommand, examples=RUN_EXAMPLES)
-@click.option("-o", "--output", metavar="OUT", help="Where the results go; - is stdout.  [default: NAME.results.jsonl]")
+@click.option("-o", "--output", metavar="OUT", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
+@overwrite_option
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
 @click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
 @timeout_option
@@ -104,6 +116,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     ask: Ask,
     chosen: Input,
     output: str | None,
+    overwrite: bool,
     detach: bool,
     crash_test: bool,
     timeout: timedelta | None,
@@ -112,48 +125,56 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     """Submit, wait and write the results; run it again to go on.
 
     It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is the
-    same job.
+    same job. A file that is not this job's earlier output is never replaced, unless by --overwrite.
     """
+    wish = Wish(output, overwrite)
     if crash_test:
         refused = {"--detach": detach, "--timeout": timeout is not None, "--db": ask.db is not None}
         refused["--server"] = ask.server is not None
-        return _crash_test(
-            ask, chosen, output, silence, refused=[name for name, is_there in refused.items() if is_there]
-        )
+        return _crash_test(ask, chosen, wish, silence, refused=[name for name, is_there in refused.items() if is_there])
     if detach:
-        if output is not None:
+        if output is not None or overwrite:
             raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o OUT` writes them, later")
         store_job(ask, chosen)
         return 0
-    return _run(ask, chosen, output, Patience(timeout=timeout, silence=silence))
+    return _run(ask, chosen, wish, Patience(timeout=timeout, silence=silence))
 
 
-def _run(ask: Ask, chosen: Input, output: str | None, patience: Patience) -> int:
+def _run(ask: Ask, chosen: Input, wish: Wish, patience: Patience) -> int:
     settings = ask.settings()
-    place = _output(ask, chosen, output)
+    place = _output(ask, chosen, wish)
     show_log(ask, settings)
     say_banner(ask, sandbox=is_sandbox(ask))
     api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=ask.sandbox)
     _say_reading(ask, chosen.path)
-    running = _Running(ask, settings, patience, place)
+    running = _Running(ask, settings, patience, place, overwrite=wish.overwrite)
 
     def words_at_the_end(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != STDIN
         part(ask, stopped, same_line(ask) if running.resume_line and is_repeatable else running.resume_line)
 
     status = drive(lambda: running.run_input(chosen), words_at_the_end)
-    return _finish(ask, status, place, api)
+    return _finish(ask, status, running.path, api)
 
 
 @click.command("resume", cls=TeachingCommand, examples=RESUME_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="OUT", help="Write the results there at the end; - is stdout.")
+@overwrite_option
 @click.option("--detach", is_flag=True, help="Only un-pause it.")
 @timeout_option
 @silence_option
 @common
 @click.pass_obj
-def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timedelta | None, silence: timedelta) -> int:
+def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
+    ask: Ask,
+    job: str,
+    output: str | None,
+    overwrite: bool,
+    detach: bool,
+    timeout: timedelta | None,
+    silence: timedelta,
+) -> int:
     """Go on with a job.
 
     A paused job is un-paused. If no engine runs, this command works on it until it is over, like run.
@@ -163,19 +184,20 @@ def resume(ask: Ask, job: str, output: str | None, detach: bool, timeout: timede
         found = reads.find(job)
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
-    if output is not None:
-        _check_output(ask, output)
+    place = None if output is None else output_at(ask, output, overwrite=overwrite)
+    if place is not None:
+        drive(lambda: place.refuse_foreign(reader_of(ask, settings), found.id), read_only)
     if detach or (output is None and engine_runs(ask, settings)):
         return _unpause(ask, settings, found)
     show_log(ask, settings)
     api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=sandbox)
-    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), output)
+    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), place, overwrite=overwrite)
     again = resume_line(ask, found.public_id, output, sandbox=sandbox)
     status = drive(lambda: running.resume_job(found), lambda stopped: part(ask, stopped, again))
-    return _finish(ask, status, output, api)
+    return _finish(ask, status, running.path, api)
 
 
-def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta, *, refused: Sequence[str]) -> int:
+def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refused: Sequence[str]) -> int:
     """The demonstration in `cli/crash_test.py`. refused: options that were given and do not go with it."""
     if not ask.sandbox:
         raise Mistake("--crash-test works with the local API only", hint="add --sandbox")
@@ -184,40 +206,76 @@ def _crash_test(ask: Ask, chosen: Input, output: str | None, silence: timedelta,
         raise Mistake(f"--crash-test takes no {refused[0]}", hint=hint)
     if chosen.path == STDIN or Path(chosen.path).is_fifo():
         raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
-    place = _output(ask, chosen, output)
-    if place == STDIN or is_device(place):
-        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o OUT")
     from orchestrator.cli.crash_test import CrashTest  # brings asyncio and the sandbox, which --help must not load
+    from orchestrator.client.outputs import foreign
 
-    return CrashTest(ask=ask, chosen=chosen, output=place, silence=silence).run()
+    named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output
+    place = output_at(ask, named, overwrite=wish.overwrite)
+    refuse_the_input(chosen, place.path)
+    if place.path == STDIN or is_device(place.path):
+        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o OUT")
+    if place.is_taken:
+        raise foreign(place.path)  # its store is new, so whatever lies there is another job's
+    return CrashTest(ask=ask, chosen=chosen, output=place.path, overwrite=wish.overwrite, silence=silence).run()
 
 
 class _Running:
-    """One stay with a job. output: None writes no results."""
+    """One stay with a job. output: where its results go; None: nowhere, or for an input by the job's own name."""
 
-    def __init__(self, ask: Ask, settings: Settings, patience: Patience, output: str | None) -> None:
+    def __init__(
+        self, ask: Ask, settings: Settings, patience: Patience, output: Output | None, *, overwrite: bool
+    ) -> None:
         self._ask = ask
         self._settings = settings
         self._patience = patience
         self._output = output
+        self._overwrite = overwrite
+        self._refused = 0  # lines that were left out of the input
         self.resume_line: str | None = None  #: how to go on, once there is a job
+
+    @property
+    def path(self) -> str | None:
+        """Where the results go, as far as it is known."""
+        return None if self._output is None else self._output.path
 
     async def run_input(self, chosen: Input) -> JobStatus:
         """Take the input in, or find the job that it is, and stay until it is over and its results are written."""
-        source = chosen.source(self._settings)
         async with orchestrator_for(self._ask) as orc:
-            taken = await orc.submit_source(source, chosen.new_job(self._settings), chosen.terms())
-            key = stored(taken, source.name, chosen)
-            self.resume_line = resume_line(self._ask, public_id(taken), self._output)
-            say_taken_in(self._ask, source.name, source.size_bytes, taken)
-            if taken.refused and taken.job is not None:
-                await write_refused(self._ask, orc.link.reader, taken.job, refused_path(chosen, self._output))
-            return await self._stay(orc, key)
+            job = await self._take_in(orc, chosen)
+            unwritten = await self._write_refused(orc, chosen, job)
+            status = await self._stay(orc, job.id)
+            if unwritten is not None:
+                raise unwritten
+            return status
 
     async def resume_job(self, job: Job) -> JobStatus:
         """Go on with *job* and stay."""
         async with orchestrator_for(self._ask) as orc:
             return await self._stay(orc, job.id)
+
+    async def _take_in(self, orc: Orchestrator, chosen: Input) -> Job:
+        """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
+        source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
+        checked = source if self._output is None else guarded(source, self._output, new, terms, orc.link.bulk)
+        taken = await orc.submit_source(checked, new, terms)
+        job, self._refused = stored(taken, source.name, chosen), taken.refused
+        if self._output is None:
+            self._output = output_at(self._ask, default_path(job), overwrite=self._overwrite)
+        self.resume_line = resume_line(self._ask, job.public_id, self.path)
+        await self._output.refuse_foreign(orc.link.bulk, job.id)
+        say_taken_in(self._ask, source.name, source.size_bytes, taken)
+        return job
+
+    async def _write_refused(self, orc: Orchestrator, chosen: Input, job: Job) -> OutputError | None:
+        """Write what was left out. Why that was not possible waits until the work is done."""
+        if not self._refused:
+            return None
+        place = refused_path(chosen, self.path)
+        try:
+            await write_refused(self._ask, orc.link.reader, job, place, overwrite=self._overwrite)
+        except OutputError as exc:
+            return exc
+        return None
 
     async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
         job = await orc.link.reader.read(lambda reads: reads.get(key))
@@ -231,36 +289,19 @@ class _Running:
         looker = Looker(key, self._settings)
         status = await attend(orc, looker, progress_for(self._ask), self._patience)
         if self._output is not None:
-            await self._export(orc, key, self._output)
+            with writing_to(self._output.path):
+                await self._output.write(orc.link.bulk, key)
         return status
 
-    async def _export(self, orc: Orchestrator, key: JobId, output: str) -> None:
-        from orchestrator.engine.export import export
-        from orchestrator.results import open_sink
 
-        with writing_to(output):
-            await export(orc.link.bulk, key, open_sink(output))
-
-
-def _output(ask: Ask, chosen: Input, output: str | None) -> str:
-    """Where the results of *chosen* go; refused now if they could not be written there a day later."""
-    place = output
-    if place is None:
-        place = STDIN if chosen.path == STDIN else f"{chosen.stem}.results.jsonl"
-    _check_output(ask, place)
-    if STDIN not in {place, chosen.path} and Path(place).resolve() == Path(chosen.path).resolve():
-        raise Mistake("the results would replace the input", hint="choose another -o OUT")
-    return place
-
-
-def _check_output(ask: Ask, output: str) -> None:
-    from orchestrator.results import check_writable
-
-    if output == "-":
-        if ask.as_json:
-            raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o OUT")
-    elif not is_device(output):
-        check_writable(output)
+def _output(ask: Ask, chosen: Input, wish: Wish) -> Output | None:
+    """Where the results of *chosen* go, refused now if they could not be written there; None: by the job's own name."""
+    if wish.output is None and chosen.path != STDIN:
+        output_at(ask, f"{chosen.stem}.results.jsonl", overwrite=True)  # is this a folder to write to?
+        return None
+    output = output_at(ask, STDIN if wish.output is None else wish.output, overwrite=wish.overwrite)
+    refuse_the_input(chosen, output.path)
+    return output
 
 
 def _say_reading(ask: Ask, path: str) -> None:

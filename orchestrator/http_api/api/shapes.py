@@ -112,7 +112,8 @@ class Attention(Shape):
 class Job(Shape):
     """One job. `stop_reasons`: how its successes ended, such as "refusal".
 
-    `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again.
+    `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again. `content_hash`
+    is the SHA-256 of its input, null if it was left open.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Job(Shape):
     sweep_until: datetime | None
     attention: list[Attention]
     source: str
+    content_hash: str | None
     api_version: str
     betas: list[str]
     priority: int

@@ -1,0 +1,134 @@
+"""Where a command writes its results, and what must not be lost by it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from orchestrator.cli.group import Mistake
+from orchestrator.domain.naming import is_stdout
+from orchestrator.domain.states import JobState
+from orchestrator.ports.source import InputLine, Problem
+
+if TYPE_CHECKING:
+    from orchestrator.cli.handing_in import Input
+    from orchestrator.cli.options import Ask
+    from orchestrator.client.outputs import Output
+    from orchestrator.domain.model import Job, NewJob
+    from orchestrator.ports.commands import Terms
+    from orchestrator.ports.far import FarReader
+    from orchestrator.ports.source import Source
+
+#: More jobs than any store has.
+_EVERY: Final = 10_000_000
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the output file although it is not this job's earlier output."
+)
+
+
+def output_at(ask: Ask, path: str, *, overwrite: bool) -> Output:
+    """The place that *path* names, checked: Raises UsageError or OutputError if nothing could go there later."""
+    from orchestrator.client.outputs import Output
+
+    if is_stdout(path) and ask.as_json:
+        raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o OUT")
+    output = Output("-" if is_stdout(path) else path, overwrite=overwrite)
+    if not is_stdout(path) and ask.server is None:
+        _refuse_the_store(ask, path)
+    output.check()
+    return output
+
+
+def default_path(job: Job) -> str:
+    """What the results of *job* are called unless somebody says: no other job, of any store, has its id."""
+    return f"{job.public_id}.results.jsonl"
+
+
+def refuse_the_input(chosen: Input, path: str) -> None:
+    """Raise UsageError for results that would replace what they were asked of."""
+    if chosen.path != "-" and not is_stdout(path) and _is_same(path, chosen.path):
+        raise Mistake("the results would replace the input", hint="choose another -o OUT")
+
+
+def _refuse_the_store(ask: Ask, path: str) -> None:
+    database = ask.settings().database.path
+    if any(_is_same(path, f"{database}{ending}") for ending in ("", "-wal", "-shm", ".lock")):
+        raise Mistake("the results would replace the store", hint="choose another -o OUT")
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return Path(one).resolve() == Path(other).resolve()
+
+
+class Guarded:
+    """A `Source` that is refused at its end, before it becomes a job, if the output is another job's file.
+
+    Only then is it known which job it is: by its content. Raises OutputError out of `chunks`; nothing is stored then.
+    """
+
+    def __init__(self, source: Source, refuse: Callable[[str], Coroutine[Any, Any, None]], *, skip_bad: bool) -> None:
+        self._source = source
+        self._refuse = refuse
+        self._skip_bad = skip_bad
+
+    @property
+    def name(self) -> str:
+        """See `Source`."""
+        return self._source.name
+
+    @property
+    def content_hash(self) -> str:
+        """See `Source`."""
+        return self._source.content_hash
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Source`."""
+        return self._source.size_bytes
+
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+        """See `Source`."""
+        is_lost = False
+        async for chunk in self._source.chunks():
+            problems = [item for item in chunk if isinstance(item, Problem)]
+            is_lost = is_lost or bool(problems and not self._skip_bad) or any(each.line == 0 for each in problems)
+            yield chunk
+        if not is_lost:  # else it is refused for what is wrong with it
+            await self._refuse(self._source.content_hash)
+
+
+def guarded(source: Source, output: Output, new: NewJob, terms: Terms, reader: FarReader) -> Source:
+    """*source*, which becomes no job if a file lies at *output* that is not an earlier output of that job."""
+    from orchestrator.client.outputs import foreign
+
+    async def refuse(content_hash: str) -> None:
+        jobs = await reader.read(lambda reads: reads.jobs(limit=_EVERY))
+        living = [job for job in jobs if job.purged_at is None and job.state is not JobState.IMPORTING]
+        job = _attached_to(living, content_hash, new, terms)
+        if job is not None:
+            await output.refuse_foreign(reader, job.id)
+        elif terms.anew or not _has_changed(living, new):
+            raise foreign(output.path)
+
+    return Guarded(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
+
+
+def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: Terms) -> Job | None:
+    """The job of *jobs*, newest first, that this input is already; as the store finds it, when it has been read."""
+    if new.key is not None and (keyed := [job for job in jobs if job.key == new.key]):
+        return keyed[0]
+    headers = (content_hash, new.api_version, new.betas)
+    same = [job for job in jobs if (job.content_hash, job.api_version, job.betas) == headers]
+    return same[0] if same and not terms.anew else None
+
+
+def _has_changed(jobs: Sequence[Job], new: NewJob) -> bool:
+    """True for a file that was another when a job was made of it: intake refuses it, in its own words."""
+    return new.is_from_file and any((job.source, job.name) == (new.source, new.name) for job in jobs)

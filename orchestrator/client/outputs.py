@@ -1,0 +1,263 @@
+"""A file of results, and whether it may be written: only nothing, or this job's own earlier output, is replaced.
+
+Nothing is remembered about files, so a copy, another store or a crash at any instant changes no answer: the file itself
+is read, and the store is asked whether it holds every line of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from orchestrator.domain.errors import InputError, NoSuchThing, OutputError, OutputNotWritten
+from orchestrator.domain.json_text import UNREADABLE, mask_lone_surrogates
+from orchestrator.domain.line_splitter import LineSplitter, LongLine
+from orchestrator.domain.naming import is_stdout, readable
+from orchestrator.domain.output_lines import output_line, result_of
+from orchestrator.domain.result_lines import MAX_LINE_BYTES
+
+if TYPE_CHECKING:
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import RequestView, ResultRow
+    from orchestrator.ports.far import FarReader
+
+_PAGE: Final = 1000
+#: A failure that was tried again has another result now; so many are looked up, which tells two jobs apart.
+_LOOKED_UP: Final = 100
+_REMEDY: Final = "choose another -o FILE, or replace it with --overwrite"
+
+
+class Output:
+    """The place that a person named for a job's results: "-", a device, or a file.
+
+    overwrite: whatever is there is replaced.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        self.path = os.fspath(path)
+        self._overwrite = overwrite
+        self._seen: tuple[JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
+
+    def check(self) -> None:
+        """Raise OutputError if nothing could be written there later: worth asking before a day of waiting."""
+        from orchestrator.results import check_writable
+
+        if not is_stdout(self.path) and not _is_device(self.path):
+            check_writable(self.path)
+
+    @property
+    def is_taken(self) -> bool:
+        """A file with something in it lies there, and may be replaced only if it is the job's own."""
+        return not self._overwrite and _signature(self.path) is not None
+
+    async def refuse_foreign(self, reader: FarReader, job: JobId) -> None:
+        """Raise OutputError if something lies there that is not an earlier output of *job*."""
+        signature = None if self._overwrite else _signature(self.path)
+        if signature is None or self._seen == (job, signature):
+            return
+        if not await is_output_of(self.path, reader, job):
+            raise foreign(self.path)
+        self._seen = (job, signature)
+
+    async def write(self, reader: FarReader, job: JobId) -> int:
+        """Write every settled result of *job*, one line each, in input order; returns how many.
+
+        Raises OutputNotWritten, also for a file of somebody else's that has come there meanwhile.
+        """
+        from orchestrator.engine.export import export
+        from orchestrator.results import open_sink
+
+        try:
+            await self.refuse_foreign(reader, job)
+        except OutputError as exc:
+            raise OutputNotWritten(exc.message, cause=exc.cause, hint=exc.hint) from exc
+        return await export(reader, job, open_sink(self.path))
+
+
+def foreign(path: str) -> OutputError:
+    """The error that says whose file it is not."""
+    cause = "it has lines that are no results of this job, and would be lost"
+    return OutputError(f"{readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY)
+
+
+async def is_output_of(path: str, reader: FarReader, job: JobId) -> bool:
+    """True if every line of the file at *path* is one that *job* gave: now, or before a failure was tried again."""
+    walk = _Walk(reader, job)
+    try:
+        async with aclosing(_lines(path)) as pieces:
+            async for lines in pieces:
+                for line in lines:
+                    if not isinstance(line, bytes) or not await walk.has(line):
+                        return False
+    except (InputError, OSError):  # no file, or an archive that is none of ours
+        return False
+    return True
+
+
+class _Walk:
+    """Goes through a job's results beside a file that has some of them, in the same order."""
+
+    def __init__(self, reader: FarReader, job: JobId) -> None:
+        self._reader = reader
+        self._job = job
+        self._rows: list[ResultRow] = []
+        self._at = 0
+        self._above = 0
+        self._passed = 0  # the number of the row that was found last
+        self._looked_up = 0
+
+    async def has(self, line: bytes) -> bool:
+        """True if *line*, without its newline, is the next of the job's, or one after it."""
+        row = await self._next()
+        if row is not None and _line_of(row) == line:
+            self._pass(row)
+            return True
+        told = _read(line)
+        if told is None:
+            return False
+        if not await self._reach(told.custom_id):
+            return await self._was_failure(told)
+        row = self._rows[self._at]
+        self._pass(row)
+        return _line_of(row) == line or await self._was_failure(told)
+
+    async def _next(self) -> ResultRow | None:
+        if self._at == len(self._rows):
+            self._rows = await self._reader.read(lambda reads: reads.results(self._job, above=self._above, limit=_PAGE))
+            self._at = 0
+            self._above = self._rows[-1].number if self._rows else self._above
+        return self._rows[self._at] if self._rows else None
+
+    async def _reach(self, custom_id: str) -> bool:
+        """Go to the row of *custom_id*; False if it has none, or only one that was passed."""
+        for place in range(self._at, len(self._rows)):
+            if self._rows[place].custom_id == custom_id:
+                self._at = place
+                return True
+        view = await self._view(custom_id)
+        if view is None or view.number <= self._passed:
+            return False
+        before = self._rows, self._at, self._above
+        self._rows, self._at, self._above = [], 0, view.number - 1
+        row = await self._next()
+        if row is not None and row.custom_id == custom_id:
+            return True
+        self._rows, self._at, self._above = before
+        return False
+
+    def _pass(self, row: ResultRow) -> None:
+        self._at += 1
+        self._passed = row.number
+
+    async def _was_failure(self, told: _Told) -> bool:
+        """True for a failure of a request of this job that has been tried again since; nobody paid for it."""
+        if told.kind == "succeeded":
+            return False
+        self._looked_up += 1
+        if self._looked_up > _LOOKED_UP:
+            return True
+        view = await self._view(told.custom_id)
+        if view is None:
+            return False
+        return told.kind == "canceled" or any(
+            (trip.kind, trip.error_type, trip.api_request_id) == (told.kind, told.error_type, told.request_id)
+            for trip in view.trips
+        )
+
+    async def _view(self, custom_id: str) -> RequestView | None:
+        try:
+            return await self._reader.read(lambda reads: reads.request(self._job, custom_id))
+        except NoSuchThing:
+            return None
+
+
+class _Told(msgspec.Struct):
+    """What a line of a result file says."""
+
+    custom_id: str
+    kind: str
+    error_type: str | None
+    request_id: str | None
+
+
+class _Error(msgspec.Struct):
+    type: str | None = None
+
+
+class _Frame(msgspec.Struct):
+    error: _Error | None = None
+    request_id: str | None = None
+
+
+class _Result(msgspec.Struct):
+    type: str
+    error: _Frame | None = None
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    result: _Result
+
+
+_decode: Final = msgspec.json.Decoder(_Line).decode
+
+
+def _read(line: bytes) -> _Told | None:
+    """*line*; None if it is no line of results."""
+    try:
+        found = _decode(mask_lone_surrogates(line))
+    except UNREADABLE:
+        return None
+    frame = _Frame() if found.result.error is None else found.result.error
+    error_type = None if frame.error is None else frame.error.type
+    return _Told(found.custom_id, found.result.type, error_type, frame.request_id)
+
+
+def _line_of(row: ResultRow) -> bytes:
+    return output_line(row.custom_id, result_of(row))[:-1]
+
+
+def _signature(path: str) -> tuple[int, ...] | None:
+    """Which file lies at *path*, in which state; None if none does, if it is empty, or if it is no file."""
+    if is_stdout(path):
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    if not Path(path).is_file() or found.st_size == 0:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_device(path: str) -> bool:
+    return Path(path).is_char_device() or Path(path).is_fifo()
+
+
+async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:
+    """The lines of a file of results, packed or not, some at a time; a last one without its end is a LongLine."""
+    stop = threading.Event()
+    steps = _steps(path, stop)
+    try:
+        while (lines := await asyncio.to_thread(next, steps, None)) is not None:
+            yield lines
+    finally:
+        stop.set()
+
+
+def _steps(path: str, stop: threading.Event) -> Iterator[list[bytes | LongLine]]:
+    from orchestrator.inputs import blocks_of_path, text_of
+
+    splitter = LineSplitter(MAX_LINE_BYTES)
+    for text in text_of(path, blocks_of_path(path, stop)):
+        if lines := splitter.feed(text):
+            yield lines
+    if any(splitter.rest()):
+        yield [LongLine(size_bytes=0, head=b"")]

@@ -1,0 +1,184 @@
+"""Where commands write: what they never replace, and what becomes of a command that cannot write."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faces.cli_world import SLOW, Program, ids_in, program_in, request, results_in, write_lines
+
+NO_UTF8 = os.fsdecode(b"b\xe4d.jsonl")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with program_in(tmp_path) as found:
+        write_lines(tmp_path / "in.jsonl", [request(n) for n in range(3)])
+        yield found
+
+
+def shell(program: Program, line: str) -> subprocess.CompletedProcess[bytes]:
+    """*line* with `orchestrator` in it, as a shell runs it: it opens and closes what it likes."""
+    called = line.replace("orchestrator ", f"{sys.executable} -m orchestrator ", 1)
+    return subprocess.run(
+        ["/bin/sh", "-c", called], cwd=program.folder, env=program.env(), capture_output=True, timeout=60, check=False
+    )
+
+
+def test_two_jobs_of_one_name_write_two_files(program: Program) -> None:
+    """F9: `run jan/requests.jsonl; run feb/requests.jsonl` in one folder; N10: and a real result is not replaced."""
+    for month, count in (("jan", 3), ("feb", 5)):
+        (program.folder / month).mkdir()
+        write_lines(program.folder / month / "requests.jsonl", [request(n) for n in range(count)])
+    (program.folder / "requests.results.jsonl").write_text("paid for\n")
+    for month in ("jan", "feb"):
+        assert program("run", f"{month}/requests.jsonl", "--sandbox", "--new").code == 0
+    written = sorted(program.folder.glob("requests-*.results.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    assert [len(ids_in(path)) for path in written] == [3, 5]
+    assert (program.folder / "requests.results.jsonl").read_text() == "paid for\n"
+
+
+def test_a_foreign_file_is_refused_before_anything_is_stored(program: Program) -> None:
+    """F9: exit 2, from a file and from a pipe; --overwrite replaces it, and the same command again its own output."""
+    (program.folder / "out.jsonl").write_text("paid for\n")
+    given = (program.folder / "in.jsonl").read_bytes()
+    for source in ("in.jsonl", "-"):
+        done = program("run", source, "--sandbox", "-o", "out.jsonl", given=given)
+        assert done.code == 2
+        assert "out.jsonl is there already, and is not this job's output" in done.err
+        assert "--overwrite" in done.err
+    assert program("ls", "--json").facts["jobs"] == []
+    assert (program.folder / "out.jsonl").read_text() == "paid for\n"
+    assert program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl", "--overwrite").code == 0
+    assert program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl").code == 0
+    assert program("run", "-", "--sandbox", "-o", "out.jsonl", given=given).code == 0
+    assert len(program("ls", "--json").facts["jobs"]) == 1
+
+
+def test_a_changed_file_never_replaces_the_results_of_the_first_job(program: Program) -> None:
+    """F9: neither with --new nor as the file that it is; `resume -o` and `results -o` follow the same rule."""
+    assert program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl").code == 0
+    before = (program.folder / "out.jsonl").read_bytes()
+    write_lines(program.folder / "in.jsonl", [request(n) for n in range(4)])
+    assert "--new makes another job" in program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl").err
+    assert program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl", "--new").code == 2
+    assert len(program("ls", "--json").facts["jobs"]) == 1
+    assert program("submit", "in.jsonl", "--sandbox", "--new").code == 0
+    for command in ("resume", "results"):
+        done = program(command, "@last", "-o", "out.jsonl", *(["--sandbox"] if command == "resume" else []))
+        assert (done.code, "is not this job's output" in done.err) == (2, True)
+    assert program("status", "@last", "--json").facts["requests"]["succeeded"] == 0
+    assert (program.folder / "out.jsonl").read_bytes() == before
+    assert program("resume", "@last", "-o", "new.jsonl", "--sandbox").code == 0
+    assert program("results", "@last", "-o", "out.jsonl", "--overwrite").code == 0
+    assert len(ids_in(program.folder / "out.jsonl")) == 4
+
+
+def test_results_never_replace_the_store_or_the_input(program: Program) -> None:
+    """F9: not even with --overwrite, nor by another name of the same file."""
+    assert program("submit", "in.jsonl", "--sandbox").code == 0
+    (program.folder / "link").symlink_to("in.jsonl")
+    os.link(program.folder / "in.jsonl", program.folder / "hard")
+    for place in ("store.db", "store.db-wal", "link", "hard", "in.jsonl"):
+        assert program("run", "in.jsonl", "--sandbox", "-o", place, "--overwrite").code == 2
+
+
+def test_a_failed_write_at_the_end_has_a_code_of_its_own(program: Program) -> None:
+    """F12: 2 would say that nothing was sent; the same command with another place writes them."""
+    done = program("run", "in.jsonl", "--sandbox", "-o", "/dev/full")
+    assert done.code == 9
+    assert os.strerror(errno.ENOSPC) in done.err
+    assert program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl").code == 0
+    assert program("results", "@last", "-o", "nowhere/out.jsonl").code == 2
+
+
+@pytest.mark.parametrize("how", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-", ">&-", ">/dev/full"])
+def test_work_goes_on_without_anybody_to_talk_to(program: Program, how: str) -> None:
+    """F12: closed and full streams; the store is not opened under the number of a closed one."""
+    done = shell(program, f"orchestrator run in.jsonl --sandbox -o out.jsonl {how}")
+    assert done.returncode == 0, done.stderr
+    assert ids_in(program.folder / "out.jsonl") == ["r-0", "r-1", "r-2"]
+    assert program("db", "check").code == 0
+
+
+@pytest.mark.parametrize("how", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("command", ["submit in.jsonl --sandbox", "ls", "results @last", "--help"])
+def test_what_was_asked_for_and_cannot_be_written_ends_with_9(program: Program, command: str, how: str) -> None:
+    """F12: it is no bug of ours, and what was to be stored is stored."""
+    assert program("submit", "in.jsonl", "--sandbox", "--name", "first").code == 0
+    assert program("resume", "first", "--sandbox").code == 0
+    done = shell(program, f"orchestrator {command} {how}")
+    assert done.returncode == 9, done.stderr
+    assert b"standard output" in done.stderr or b"<stdout>" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_daemon_without_streams_runs(program: Program) -> None:
+    """F12: `serve <&- >&- 2>&-`, as an old init script starts it."""
+    line = "orchestrator serve --sandbox --json --listen '' <&- >&- 2>&- & echo $!"
+    number = int(shell(program, line).stdout)
+    try:
+        while program("health").code != 0:
+            os.kill(number, 0)  # it lives
+        done = program("run", "in.jsonl", "--sandbox", "-o", "out.jsonl")
+        assert done.code == 0, done.err
+        assert "another process runs the engine" in done.err
+    finally:
+        os.kill(number, signal.SIGTERM)
+
+
+def test_a_reader_that_went_away_is_no_error_and_talk_into_a_closed_pipe_stops_nothing(program: Program) -> None:
+    """F12: `| head` stays quiet, and `run 2>&1 | head -1` still does its work."""
+    assert shell(program, "orchestrator run in.jsonl --sandbox -o out.jsonl 2>&1 | true").returncode == 0
+    assert program("wait", "@last").code == 0
+    assert ids_in(program.folder / "out.jsonl") == ["r-0", "r-1", "r-2"]
+    quiet = shell(program, "orchestrator results @last | true")
+    assert (quiet.returncode, b"error" in quiet.stderr) == (0, False)
+
+
+def test_names_that_are_no_utf8_work_everywhere(program: Program) -> None:
+    """F11: the input, the output, the store, the name; shown with an escape, and still JSON."""
+    (program.folder / "in.jsonl").rename(program.folder / NO_UTF8)
+    done = program(
+        "run", NO_UTF8, "--sandbox", "--db", f"{NO_UTF8}.db", "--name", NO_UTF8, "-o", f"{NO_UTF8}.gz", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.facts["source"].endswith("b\\xe4d.jsonl")
+    assert done.facts["output"] == "b\\xe4d.jsonl.gz"
+    assert program("status", "@last", "--db", f"{NO_UTF8}.db", "--json").facts["name"] == "b\\xe4d.jsonl"
+    assert program("run", NO_UTF8, "--sandbox").code == 0
+    (program.folder / NO_UTF8).write_text("{bad\n")
+    checked = program("check", NO_UTF8, "--json")
+    assert (checked.code, checked.facts["source"]) == (2, "b\\xe4d.jsonl")
+    refused = program("run", NO_UTF8, "--sandbox")
+    assert (refused.code, "b\\xe4d.jsonl:1: " in refused.err) == (2, True)
+
+
+def test_the_printed_command_works_with_such_a_name(program: Program) -> None:
+    """F11: it can be pasted into a shell."""
+    with program.started("run", "in.jsonl", "--sandbox", "-o", NO_UTF8, "--new", env=SLOW) as running:
+        running.says("in flight")
+        stopped = running.signal(signal.SIGTERM)
+    assert "-o $'b\\xe4d.jsonl' --sandbox" in stopped.err
+
+
+def test_results_have_the_mode_that_the_umask_leaves(program: Program) -> None:
+    """F10: a colleague, or the next service, may read them if everything else can be read."""
+    assert shell(program, "umask 027; orchestrator run in.jsonl --sandbox").returncode == 0
+    assert stat.S_IMODE(results_in(program.folder).stat().st_mode) == 0o640
+
+
+def test_standard_output_by_its_other_names_is_standard_output(program: Program) -> None:
+    """F9: `-o /dev/stdout > file` does not replace the file that the shell has opened."""
+    done = shell(program, "orchestrator run in.jsonl --sandbox -o /dev/stdout > out.jsonl; echo done >> out.jsonl")
+    assert done.returncode == 0
+    lines = (program.folder / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["custom_id"] for line in lines[:-1]] == ["r-0", "r-1", "r-2"]
