@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator
             yield coloured(told, "red", bold=True)
         return
     minutes = CODE_S // 60
-    if goes_to_a_journal(os.environ):
+    if _goes_to_a_journal(os.environ):
         yield f"log in: `orchestrator login` prints a link that is good once, for {minutes} minutes"
     else:
         base, path = tcp.way_in()
@@ -38,6 +39,11 @@ def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator
     yield f'  export ANTHROPIC_API_KEY="$(cat {shlex.quote(str(token_file))})"'
 
 
-def goes_to_a_journal(environ: Mapping[str, str]) -> bool:
-    """True under systemd: people who may read its journal may not be meant to log in."""
+def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
+    """True under systemd: people who may read its journal may not be meant to log in.
+
+    A terminal may have the variables from the service that it is.
+    """
+    if sys.stderr.isatty():
+        return False
     return environ.get("JOURNAL_STREAM", "") != "" or environ.get("NOTIFY_SOCKET", "") != ""

@@ -62,19 +62,18 @@ class Login:
         return await self._by_token(request, token) if request.method == "POST" else self._asked(request, token)
 
     def _asked(self, request: Request, token: bytes) -> Response:
-        """A visit: by a link with a code, which HEAD does not use up, or for the page."""
-        code = request.query_params.get("code")
-        if code is not None and request.method == "GET":
-            return self._by_code(request, token, code)
+        """A visit: by a link with a code, which HEAD does not use up, or for the page.
+
+        A redirect takes the code out of the address, and out of what the browser remembers of it.
+        """
+        code = request.query_params.get("code") if request.method == "GET" else None
+        if code is not None and self._access.sessions.redeem(code, token):
+            return self._let_in(request, token, "/")
         if session_of(request) is not None:
             return _see("/")
+        if code is not None:
+            return self._refused(_OLD_LINK, "/")
         return login_page(said=_OUT if request.query_params.get("out") == "1" else None)
-
-    def _by_code(self, request: Request, token: bytes, code: str) -> Response:
-        """A link is followed: a redirect takes its code out of the address, and out of what is remembered of it."""
-        if self._access.sessions.redeem(code, token):
-            return self._let_in(request, token, "/")
-        return self._refused(_OLD_LINK, "/")
 
     async def _by_token(self, request: Request, token: bytes) -> Response:
         fields = await _fields(request)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from faces.client_world import settings, short_runtime_folder
+from faces.client_world import requests, settings, short_runtime_folder
 
+from orchestrator import Orchestrator
 from orchestrator.client.remote import way_in
 from orchestrator.client.server import server_at
 from orchestrator.client.way import ServerWay, SocketWay
@@ -89,11 +90,14 @@ def test_a_token_that_others_could_have_put_there_or_read_is_refused(tmp_path: P
     """H2: a link, a file with another mode, half a token, a folder: none of them is taken for ours, or replaced."""
     server = settings(tmp_path / "x.db", server__listen="127.0.0.1:0").server
     path = own_token_path(tmp_path / "x.db")
-    path.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match=str(path)):
-        listen(server, own_token=path)
-    assert not (tmp_path / "nowhere").exists()
-    path.unlink()
+    (tmp_path / "other").write_text("o" * 43)
+    (tmp_path / "other").chmod(0o600)
+    for target in ("nowhere", "other"):
+        path.symlink_to(tmp_path / target)
+        with pytest.raises(UsageError, match="is a link"):
+            listen(server, own_token=path)
+        assert not (tmp_path / "nowhere").exists()
+        path.unlink()
     for text, mode in (("x" * 43, 0o644), ("", 0o600), ("short", 0o600)):
         path.write_text(text)
         path.chmod(mode)
@@ -140,6 +144,7 @@ def test_a_link_logs_a_browser_in_once_and_leaves_the_address(tmp_path: Path) ->
             page = await client.get("/", headers=VISIT)
             assert page.status_code == 200
             assert 'action="/logout"' in page.text
+            assert (await client.get(path)).headers["location"] == "/"  # who is in already is not bothered
             client.cookies.clear()
             again = await client.get(path)
             assert (again.status_code, "used already" in again.text) == (401, True)
@@ -357,6 +362,10 @@ def test_a_client_of_the_same_user_needs_no_token_and_shows_none(
                 assert (server.token, server.socket is None) == (None, False)
                 async with ServerWay(server).client() as client:
                     assert (await client.get("jobs")).status_code == 200
+            async with Orchestrator(server=at.url) as orc:
+                job = await orc.submit(requests(2), name="two")
+                await job.wait()
+                assert [result.custom_id async for result in job.results()] == ["r0", "r1"]
             for address in (
                 f"https://localhost:{port}",
                 f"http://127.0.0.1:{port}/x",

@@ -29,7 +29,9 @@ def read_or_make_token(path: Path) -> str:
 
     Its folder must be there. Raises UsageError, naming the file and never its content.
     """
-    if not path.is_symlink() and not path.exists():
+    if path.is_symlink():  # whoever else may write to the folder could have it lead to any secret of ours
+        raise UsageError(f"the token file {path} is a link", hint="remove it, and the next start makes a token")
+    if not path.exists():
         try:
             _make(path)
         except OSError as exc:
