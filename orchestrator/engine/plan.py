@@ -16,6 +16,8 @@ log = get_logger(__name__)
 
 #: Planned batches waiting to be sent, per upload slot: enough that an upload never waits for the planner.
 _AHEAD = 2
+#: Jobs that are looked at together; nearly always the first one is planned.
+_PAGE = 32
 
 
 class PlanStage:
@@ -34,21 +36,27 @@ class PlanStage:
     async def tick(self, now: datetime) -> int:
         """Plan until nothing fits; how many batches were planned."""
         planned = 0
-        while candidates := _fair(await self._context.store.plan.plannable()):
+        while candidates := await self._context.store.plan.plannable(limit=_PAGE):
             load = await self._context.store.plan.load()
             if not await self._has_room(load):
                 break
-            moved: int | None = 0
-            for candidate in candidates:
-                moved = await self._plan_one(candidate, load, now)
-                if moved is None:
-                    return planned
-                if moved:
-                    break
+            moved = await self._plan_first(candidates, load, now)
             if not moved:
                 break
             planned += moved
         return planned
+
+    async def _plan_first(self, candidates: list[Plannable], load: Load, now: datetime) -> int | None:
+        """1 if a batch of the fairest job that has one was planned; 0 if there is none, None if one must wait."""
+        skip = 0
+        while candidates:
+            for candidate in candidates:
+                moved = await self._plan_one(candidate, load, now)
+                if moved != 0:
+                    return moved
+            skip += len(candidates)
+            candidates = await self._context.store.plan.plannable(limit=_PAGE, skip=skip)
+        return 0
 
     async def _has_room(self, load: Load) -> bool:
         """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
@@ -105,8 +113,3 @@ class PlanStage:
         failed = await self._context.store.plan.fail_queued(job, number, error, errored_result(*error), now)
         log.warning("request.too_large", job=candidate.job.public_id, request=request_id(job, number), bytes=size)
         return int(failed)
-
-
-def _fair(candidates: list[Plannable]) -> list[Plannable]:
-    """The job with the least in flight for its priority first; among equals the older one."""
-    return sorted(candidates, key=lambda c: (c.in_flight / c.job.priority, c.job.id))

@@ -37,8 +37,11 @@ class PlanStore(Protocol):
         """How full the API's queue is, by our own doing."""
         ...
 
-    async def plannable(self) -> list[Plannable]:
-        """Running jobs with queued requests."""
+    async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
+        """Running jobs with queued requests, up to *limit* behind the first *skip*.
+
+        The one with the least in flight for its priority comes first, among equals the older one.
+        """
         ...
 
     async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:

@@ -33,9 +33,10 @@ class SqlitePlan:
         batches, requests, waiting = await self._db.read(lambda c: c.execute(SQL["load"]).fetchone())
         return Load(batches=batches, requests=requests, waiting_batches=waiting)
 
-    async def plannable(self) -> list[Plannable]:
-        """Running jobs with queued requests."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["plannable"])))
+    async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
+        """Running jobs with queued requests, the fairest first: up to *limit* behind the first *skip*."""
+        values = {"limit": limit, "skip": skip}
+        rows = await self._db.read(lambda c: named(c.execute(SQL["plannable"], values)))
         return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
 
     async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:

@@ -151,6 +151,18 @@ async def test_an_open_job_lingers_for_more_and_sends_full_batches_at_once(tmp_p
 
 
 @in_a_loop
+async def test_however_many_jobs_wait_for_more_others_pass(tmp_path: Path) -> None:
+    """L13. Jobs are looked at by the page: a later page is reached when the earlier ones have nothing to plan."""
+    async with new_world(tmp_path / "store.db", linger=timedelta(hours=1)) as world:
+        new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
+        for _ in range(70):
+            await world.commands.take_in(small_source(1), new, Terms(anew=True))  # type: ignore[arg-type]
+        ready = [(await world.submit(2, name=f"ready {number}")).id for number in range(3)]
+        assert await world.tick("plan") == 3
+        assert [len(await world.batches(job)) for job in ready] == [1, 1, 1]
+
+
+@in_a_loop
 async def test_a_lingering_job_lets_others_pass_when_the_window_is_nearly_full(tmp_path: Path) -> None:
     """A job that may still grow does not hold the room that another could use now."""
     async with new_world(

@@ -154,7 +154,7 @@ def test_a_plan_is_whole_or_nothing(tmp_path: Path) -> None:
             await planned(store, job.id, limit=2)
             load = await store.plan.load()
             assert (load.batches, load.requests, load.waiting_batches) == (1, 2, 1)
-            (candidate,) = await store.plan.plannable()
+            (candidate,) = await store.plan.plannable(limit=9)
             assert candidate.in_flight == 2
 
     asyncio.run(run())

@@ -6,11 +6,13 @@ SELECT count(*), coalesce(sum(count), 0), coalesce(sum(state = 'planned'), 0) FR
     OR (state = 'planned' AND EXISTS (SELECT 1 FROM job WHERE job.id = batch.job_id AND job.state = 'running'))
 
 -- name: plannable
--- Jobs with something to plan, and their share of the queue.
+-- Jobs with something to plan, and their share of the queue: the least for its priority first, among equals the older
+-- one. By the page: of thousands of small jobs the first one or two are planned, and all others are asked for again.
 SELECT job.*, (SELECT coalesce(sum(count), 0) FROM batch
                 WHERE batch.job_id = job.id
                   AND batch.state IN ('planned', 'submitting', 'in_doubt', 'in_progress', 'canceling')) AS in_flight
   FROM job WHERE state = 'running' AND queued > 0
+ ORDER BY in_flight * 1.0 / priority, id LIMIT :limit OFFSET :skip
 
 -- name: queued
 -- The next requests in file order, so that neighbours that share a cached prefix stay together.
