@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cli import words
 from orchestrator.cli.asking_api import without_a_job
 from orchestrator.cli.reading import socket_answers
+from orchestrator.config.network import check_exporter
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
-from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
 from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ async def api_findings(settings: Settings, *, sandbox: bool) -> list[Finding]:
         fact = "SANDBOX: the local API is a part of this program and takes any key"
         return [Finding(check="credentials", verdict=OK, fact=fact)]
     return await _ask_api(settings)
+
+
+def _telemetry(settings: Settings) -> Iterator[Finding]:
+    """What the environment says to the library that carries traces, where they are asked for."""
+    if not settings.telemetry.otel:
+        return
+    try:
+        check_exporter(os.environ)
+    except UsageError as exc:
+        fact = f"{exc.message}: {exc.cause}"
+        yield Finding(check="telemetry", verdict=FAIL, fact=fact, remedy=exc.hint, exit_code=2)
 
 
 async def _ask_api(settings: Settings) -> list[Finding]:
@@ -126,7 +139,8 @@ def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
     """Store, engine, SQLite, disk, limits."""
     path = settings.database.path
     folder = next(parent for parent in path.parents if parent.exists())
-    return [*_store(settings, thorough=thorough), *long_log(path), disk(path, called=str(folder)), *limits(settings)]
+    found = [*_store(settings, thorough=thorough), *long_log(path), disk(path, called=str(folder)), *limits(settings)]
+    return [*found, *_telemetry(settings)]
 
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from faces.cli_world import Program, program_in, request, write_lines
+from faces.client_world import settings
+
+from orchestrator.cli.diagnosis import exit_code_of, local_findings
+from orchestrator.http_api.findings import FAIL
 
 ELSEWHERE = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
 SOCKS = {"ALL_PROXY": "socks4://user:s3cr3t@127.0.0.1:9", "ANTHROPIC_API_KEY": "k"}
@@ -45,6 +49,19 @@ def test_doctor_survives_what_it_finds(program: Program) -> None:
     assert "ALL_PROXY" in checks["network"]["fact"]
     assert checks["network"]["remedy"]
     assert "s3cr3t" not in seen.out + seen.err
+
+
+def test_doctor_looks_at_what_carries_traces_where_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F4: a daemon does not start with it, so it is told before."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone"))
+    plain = settings(tmp_path / "store.db")
+    assert exit_code_of(local_findings(plain, thorough=False)) == 0
+    traced = settings(tmp_path / "store.db", telemetry__otel=True)
+    found = {finding.check: finding for finding in local_findings(traced, thorough=False)}
+    assert (found["telemetry"].verdict, found["telemetry"].exit_code) == (FAIL, 2)
+    assert "REQUESTS_CA_BUNDLE" in found["telemetry"].fact
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,19 @@ def test_the_signature_is_the_standards() -> None:
     asyncio.run(check())
 
 
+def test_no_proxy_and_no_certificates_of_the_environment_stand_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M6, F4: a notice goes to the address that was checked; wrong variables do not matter to it."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks4://127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist")
+
+    async def check() -> None:
+        async with receiving() as receiver:
+            assert await carried(receiver.url) == Outcome(status=200, error=None)
+
+    asyncio.run(check())
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 410, 429, 500, 503])
 def test_only_a_2xx_is_a_yes(status: int) -> None:
     """A redirect is not followed: it could lead to where nothing may be sent."""
