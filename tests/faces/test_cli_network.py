@@ -14,6 +14,7 @@ from orchestrator.http_api.findings import FAIL
 
 ELSEWHERE = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
 SOCKS = {"ALL_PROXY": "socks4://user:s3cr3t@127.0.0.1:9", "ANTHROPIC_API_KEY": "k"}
+ADOPT = ["batches", "adopt", "msgbatch_013Zva2CMHLNnXjNJJ", "in.jsonl"]
 TOLD = "the API is at http://127.0.0.1:9 (ANTHROPIC_BASE_URL)"
 
 
@@ -26,7 +27,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 @pytest.mark.parametrize(
     "words",
-    [["run", "in.jsonl"], ["serve", "--listen", ""], ["ls", "--server", "https://jobs.test"]],
+    [["run", "in.jsonl"], ["serve", "--listen", ""], ["ls", "--server", "https://jobs.test"], ADOPT],
     ids=lambda words: words[0],
 )
 def test_a_proxy_that_cannot_be_used_ends_a_command_at_its_start(program: Program, words: list[str]) -> None:
@@ -66,8 +67,8 @@ def test_doctor_looks_at_what_carries_traces_where_they_are_asked_for(
 
 @pytest.mark.parametrize(
     "words",
-    [["check", "in.jsonl"], ["run", "in.jsonl", "--give-up-after", "1ms"], ["batches", "ls"]],
-    ids=lambda words: words[0],
+    [["check", "in.jsonl"], ["run", "in.jsonl", "--give-up-after", "1ms"], ["batches", "ls"], ADOPT],
+    ids=lambda words: " ".join(words[:2]),
 )
 def test_an_address_that_is_not_the_usual_one_is_told(program: Program, words: list[str]) -> None:
     """H1: once, on stderr, with who says so; the sandbox asks nobody."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.api_side import check_network
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import for_a_person
+from orchestrator.cli.asking_api import for_a_person, say_address
 from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.handing_in import Input, header_options, problem_text, refuse
 from orchestrator.cli.helm import steer
@@ -141,6 +142,9 @@ def adopt(
         raise Mistake("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
     sandbox = is_sandbox(ask)
     say_banner(ask, sandbox=sandbox)
+    if not sandbox and not engine_runs(ask, settings):
+        say_address(ask, settings, sandbox=False)
+        check_network(settings)
     if path is not None:
         sentence = _adopt_file(ask, settings, remote_id, Input(path=path, api_version=api_version, beta=beta))
     else:
