@@ -11,24 +11,19 @@ from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.domain.stops import stop_words
 from orchestrator.http_api import look
+from orchestrator.http_api.look import Tone
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import JobStatus
     from orchestrator.http_api.look import Ages, Pulse
 
-_COLOURS = {
-    JobState.RUNNING: "blue",
-    JobState.PAUSED: "yellow",
-    JobState.FINISHED: "green",
-    JobState.CANCELED: "red",
-    JobState.CANCELING: "yellow",
-}
+_COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "red"}
 
 
 def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     """The screen of `status`."""
     job = status.job
-    state = words.coloured(look.sentence(status), _COLOURS.get(job.state))
+    state = words.coloured(look.sentence(status), _COLOURS.get(look.tone_of(job)))
     yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({words.plain(job.name)})")
     yield f"state      {state}"
     remedy = REMEDIES.get(str(job.reason_code))
@@ -97,11 +92,10 @@ def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
 
 def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
     job, found = status.job, status.job.requests
-    state = job.state.value if job.reason_code is None else f"{job.state.value} ({job.reason_code})"
     ended, known = look.batches_ended(status)
     return (
         job.public_id,
-        state + (" !" if status.attention else ""),
+        look.state_words(job) + (" !" if status.attention else ""),
         f"{found.succeeded:,}/{found.total:,}",
         f"{found.failed + found.canceled:,}",
         f"{ended}/{known}",

@@ -10,6 +10,7 @@ from orchestrator.cli.out import say
 from orchestrator.cli.pasting import joined, pasteable
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api import look
+from orchestrator.http_api.look import Tone
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -55,7 +56,8 @@ def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
 def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
     """How the job ended, and where its results are."""
     what = "canceled" if status.job.state is JobState.CANCELED else "done"
-    say(ask, _line("done" if look.exit_code_of(status) == 0 else "poor", what, look.outcome_words(status)))
+    mark = {Tone.OK: "done", Tone.WARN: "part"}.get(look.tone_of(status.job), "poor")
+    say(ask, _line(mark, what, look.outcome_words(status)))
     if output is not None and output != "-":
         say(ask, _line("next", "results", words.plain(output)))
 
@@ -86,7 +88,12 @@ def _line(mark: str, title: str, text: str) -> str:
 
 def _mark(kind: str) -> str:
     """A sign in front of a line; plain ASCII where stderr cannot show others."""
-    signs = {"done": ("✓", "*", "green"), "poor": ("✗", "!", "red"), "next": ("→", ">", "cyan")}
+    signs = {
+        "done": ("✓", "*", "green"),
+        "part": ("⚠", "!", "yellow"),
+        "poor": ("✗", "!", "red"),
+        "next": ("→", ">", "cyan"),
+    }
     sign, ascii_sign, colour = signs[kind]
     is_wide = (sys.stderr.encoding or "ascii").lower().replace("-", "") == "utf8"
     return words.coloured(sign if is_wide else ascii_sign, colour)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
 
 from orchestrator.domain import words
 from orchestrator.domain.states import BatchState, JobState
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Batch, JobStatus
+    from orchestrator.domain.model import Batch, Job, JobStatus
     from orchestrator.ports.far import FarReads
 
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
@@ -138,6 +139,48 @@ def time_left(status: JobStatus, ages: Ages, pulse: Pulse) -> timedelta | None:
     rounds = 1 + -(-waiting // ages.requests)
     left = ages.typical / pulse.speed * rounds - (pulse.now - ages.oldest_sent_at)
     return max(left, timedelta(0))
+
+
+class Tone(StrEnum):
+    """How a job stands, at a glance; each face has a colour and a sign for it."""
+
+    WAIT = "wait"  #: not begun
+    RUN = "run"  #: goes on by itself
+    WARN = "warn"  #: stopped, or over and not all of it succeeded
+    OK = "ok"  #: over, and everything succeeded
+    BAD = "bad"  #: over, and nothing succeeded
+    MUTE = "mute"  #: over because a person said so
+
+
+def tone_of(job: Job) -> Tone:
+    """The tone of *job*: one with failures is never `OK`."""
+    match job.state:
+        case JobState.IMPORTING:
+            return Tone.WAIT
+        case JobState.RUNNING:
+            return Tone.RUN
+        case JobState.PAUSED | JobState.CANCELING:
+            return Tone.WARN
+        case JobState.CANCELED:
+            return Tone.MUTE
+        case JobState.FINISHED:
+            return _tone_of_finished(job)
+    assert_never(job.state)
+
+
+def _tone_of_finished(job: Job) -> Tone:
+    found = job.requests
+    if found.succeeded == found.total:
+        return Tone.OK
+    return Tone.WARN if found.succeeded else Tone.BAD
+
+
+def state_words(job: Job) -> str:
+    """`running`, `paused (billing)`, `finished, 3 failed`, `finished, all failed`: the state in a cell of a table."""
+    if job.state is JobState.FINISHED and job.requests.failed:
+        everything = job.requests.failed == job.requests.total
+        return f"{job.state}, {'all' if everything else f'{job.requests.failed:,}'} failed"
+    return job.state.value if job.reason_code is None else f"{job.state.value} ({job.reason_code})"
 
 
 def sentence(status: JobStatus) -> str:

@@ -11,7 +11,7 @@ from orchestrator.domain.looks import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row, speed_of, state_chips
+from orchestrator.http_api.dashboard.shown import job_row, speed_of, state_chips, stop_chips
 from orchestrator.http_api.dashboard.timeline import timeline
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, obje
         "acts": _acts(job),
         "timeline": timeline(batches, pulse),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
-        **({"still": "parts/job-tab.html"} if ask.live and tab == "failures" else _INSIDE[tab](ask, job, reads)),
+        **({"still": "parts/job-tab.html"} if ask.live and tab == "failures" else _INSIDE[tab](ask, status, reads)),
     }
 
 
@@ -70,41 +70,46 @@ def _acts(job: Job) -> list[str]:
     return [*acts, "retry"] if again else list(acts)
 
 
-def _requests(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+def _requests(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+    job = status.job
     state = ask.one_of("state", _STATES)
     batch, above = ask.number("batch"), ask.number("above")
     where = RequestFilter(
         state=None if state is None else RequestState(state),
         batch=None if batch is None else BatchId(batch),
         error_type=ask.query.get("error") or None,
+        cause=ask.query.get("cause"),
+        stop_reason=ask.query.get("stop") or None,
     )
     rows = reads.requests(job.id, above=above or 0, limit=_PAGE + 1, where=where)
     counts = {each.value: getattr(job.requests, each) for each in RequestState}
     return {
         "requests": rows[:_PAGE],
         "chips": state_chips(ask, RequestState, counts, on=state),
+        "stop_chips": stop_chips(ask, status.stop_reasons, on=where.stop_reason),
         "batch": batch,
         "error": where.error_type,
+        "cause": where.cause,
         "unfiltered": f"{ask.path}?tab=requests",
         "first": None if above is None else ask.link(above=None),
         "more": ask.link(above=rows[_PAGE - 1].number) if len(rows) > _PAGE else None,
     }
 
 
-def _failures(_: Ask, job: Job, reads: Reads) -> dict[str, object]:
-    return {"groups": reads.errors(job.id), "can_retry": "retry" in _acts(job)}
+def _failures(_: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _acts(status.job)}
 
 
-def _batches(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+def _batches(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
     before = ask.number("before")
-    rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=job.id)
+    rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=status.job.id)
     more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
     return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
 
 
-def _events(ask: Ask, job: Job, reads: Reads) -> dict[str, object]:
+def _events(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
     before = ask.number("before")
-    rows = reads.newest_events(job.id, limit=_PAGE + 1, before=before)
+    rows = reads.newest_events(status.job.id, limit=_PAGE + 1, before=before)
     more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
     return {"events": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.looks import JobFilter
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
+from orchestrator.domain.stops import stop_words
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.live import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
@@ -48,6 +49,7 @@ def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
         "totals": totals,
+        "stops": stop_words(totals.stop_reasons),
         "in_flight_batches": sum(totals.batches[state] for state in IN_FLIGHT),
         "next_expiry": totals.next_expiry if pulse.speed == 1 else _expiry_by_our_clock(pulse, reads),
         "in_doubt": totals.batches[BatchState.IN_DOUBT],

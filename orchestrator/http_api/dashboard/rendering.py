@@ -11,6 +11,7 @@ from minijinja import Environment
 
 from orchestrator.domain import words
 from orchestrator.http_api.dashboard import assets
+from orchestrator.http_api.dashboard.shown import standing_of
 from orchestrator.http_api.views import time_text
 from orchestrator.version import VERSION
 
@@ -37,6 +38,7 @@ def _environment() -> Environment:
             "ago": _ago,
             "exact": _exact,
             "asset": assets.url,
+            "standing": standing_of,
         },
         globals={"version": VERSION},
         undefined_behavior="strict",

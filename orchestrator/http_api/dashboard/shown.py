@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.domain.states import JobState
+from orchestrator.domain.stops import stop_words
 from orchestrator.http_api import look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import StrEnum
 
-    from orchestrator.domain.model import JobStatus, RequestCounts
+    from orchestrator.domain.model import Job, JobStatus, RequestCounts
     from orchestrator.http_api.dashboard.page import Ask
 
 #: The segments of a job's bar, in their order: the count's name, what it is called, its class.
@@ -22,6 +24,15 @@ _SEGMENTS: Final = (
     ("queued", "waiting", "wait"),
 )
 _WIDE: Final = 1000
+#: The sign of a job: by its state, and of one that is finished by its tone.
+_SIGNS: Final = {
+    JobState.IMPORTING: "clock",
+    JobState.RUNNING: "play",
+    JobState.PAUSED: "pause",
+    JobState.CANCELING: "stop",
+    JobState.CANCELED: "cross",
+}
+_FINISHED_SIGNS: Final = {look.Tone.OK: "check", look.Tone.WARN: "alert", look.Tone.BAD: "cross"}
 
 
 def speed_of(ask: Ask) -> float:
@@ -35,6 +46,7 @@ def job_row(status: JobStatus) -> dict[str, object]:
     settled = found.succeeded + found.failed + found.canceled
     return {
         "job": status.job,
+        "stops": stop_words(status.stop_reasons),
         "sentence": look.sentence(status),
         "segments": segments(found),
         "settled": settled,
@@ -43,6 +55,13 @@ def job_row(status: JobStatus) -> dict[str, object]:
         "next_expiry": status.next_expiry,
         "batches": look.batches_ended(status),
     }
+
+
+def standing_of(job: Job) -> dict[str, str]:
+    """How a job stands, as a badge: its tone, its sign and its words."""
+    tone = look.tone_of(job)
+    icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]
+    return {"tone": tone.value, "icon": icon, "text": look.state_words(job)}
 
 
 def segments(counts: RequestCounts) -> list[dict[str, object]]:
@@ -64,7 +83,7 @@ def state_chips(
 ) -> list[dict[str, object]]:
     """The filter by state, as links; states that nothing is in are left out, unless it is the one that is *on*."""
     shown = [each for each in states if counts[each] or each == on]
-    anew = {"before": None, "above": None}
+    anew = {"before": None, "above": None, "stop": None}
     everything = {"text": "all", "count": sum(counts.values()), "on": on is None, "href": ask.link(state=None, **anew)}
     return [
         everything,
@@ -72,4 +91,14 @@ def state_chips(
             {"text": each.value, "count": counts[each], "on": each == on, "href": ask.link(state=each.value, **anew)}
             for each in shown
         ),
+    ]
+
+
+def stop_chips(ask: Ask, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
+    """The filter by how answers ended, as links; none where every answer ended by itself."""
+    shown = [name for name in counts if name == on or stop_words({name: counts[name]})]
+    anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}
+    return [
+        {"text": name, "count": counts.get(name, 0), "on": name == on, "href": ask.link(stop=name, **anew)}
+        for name in shown
     ]
