@@ -31,7 +31,7 @@ Duration = Annotated[str, Query(max_length=30, description="Such as 30s, 5m, 24h
 
 @api.get("/stats", response_model=shapes.Stats, responses=refusals())
 async def stats(services: The, window: Duration = "24h", step: Duration = "5m") -> Response:
-    """The last sample of each *step* in the *window* that ends now; steps in which nothing changed are left out."""
+    """The last sample of each *step* in the *window* that ends now; one holds until the next."""
     back, width = wait_of(window, longest=_LONGEST), wait_of(step, longest=_LONGEST)
     if width < _SHORTEST or back / width > _MOST:
         raise UsageError("there would be too many steps", hint=f"at least 10s a step, at most {_MOST:,} in the window")

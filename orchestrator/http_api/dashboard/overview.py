@@ -16,23 +16,22 @@ from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.live import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, speed_of
+from orchestrator.http_api.dashboard.throughput import samples_since, settled_since
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from orchestrator.domain.looks import Sample, Totals
     from orchestrator.http_api.services import Services
     from orchestrator.ports.commands import Reads
 
 _NEWEST: Final = 8
 _ASKING: Final = 20
 _FLYING: Final = 500
-_RATE_OVER: Final = timedelta(minutes=5)
+_LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
-_STEP: Final = timedelta(seconds=10)
 
 
 async def load(ask: Ask) -> dict[str, object]:
@@ -54,7 +53,8 @@ def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
         "next_expiry": totals.next_expiry if pulse.speed == 1 else _expiry_by_our_clock(pulse, reads),
         "in_doubt": totals.batches[BatchState.IN_DOUBT],
         "unfinished": sum(totals.jobs[state] for state in (JobState.RUNNING, JobState.PAUSED, JobState.CANCELING)),
-        "rate": _rate(reads.samples(since=now - _RATE_OVER, step=_STEP), totals, now),
+        "settled_lately": settled_since(now - _LATELY, totals, reads),
+        "lately_in_an_hour": _HOUR // _LATELY,
         "attentions": reads.attentions()[:_ASKING],
         "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != BY_USER],
         "jobs": [job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
@@ -73,21 +73,12 @@ def _expiry_by_our_clock(pulse: look.Pulse, reads: Reads) -> datetime | None:
     return pulse.now + min(left) if left else None
 
 
-def _rate(samples: Sequence[Sample], totals: Totals, now: datetime) -> int | None:
-    """Requests settled per hour, judged by the last minutes; None where nothing is known of them."""
-    if not samples:
-        return None
-    settled = point_of(totals)[2] - samples[0].settled
-    over = max((now - samples[0].at).total_seconds(), _STEP.total_seconds())
-    return round(max(settled, 0) * 3600 / over)
-
-
 def chart_data(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The last hour as columns for the charts: times, in flight, waiting, settled, failed."""
+    """The last hour for the charts: times, in flight, waiting, settled, failed; a point holds until the next."""
 
     async def columns(_: Request) -> Response:
         since = datetime.now(UTC) - _HOUR
-        samples = await services.reader.read(lambda reads: reads.samples(since=since, step=_STEP))
+        samples = await services.reader.read(partial(samples_since, since))
         rows = [(s.at.timestamp(), s.in_flight_requests, s.queued, s.settled, s.failed) for s in samples]
         found = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
         return JSONResponse(found, headers=HEADERS)

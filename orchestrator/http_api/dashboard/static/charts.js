@@ -2,25 +2,37 @@
 "use strict";
 (() => {
   const HOUR = 3600;
+  const MINUTE = 60;
   const STEP = 10; // seconds between two stored points
   let columns = [[], [], [], [], []]; // time, in flight, waiting, settled, failed
   let charts = [];
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const perMinute = (times, sums) => times.map((at, index) => {
-    let from = index; // over the last half minute, so that a batch that ends at once is no spike
-    while (from > 0 && at - times[from] < 30) from -= 1;
-    const seconds = at - times[from];
-    return seconds > 0 ? Math.max(0, Math.round((sums[index] - sums[from]) * 60 / seconds)) : 0;
-  });
-  // A point comes only when something changed: until now it is as it was.
+  // A point holds until the next; before the first it was as it was there.
+  const valueAt = (times, values, at) => {
+    let low = 0;
+    let high = times.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (times[middle] <= at) low = middle + 1; else high = middle;
+    }
+    return values[Math.max(low - 1, 0)];
+  };
+  // A point comes only when something changed: up to now it is as it was.
   const untilNow = () => columns[0].length
     ? columns.map((column, at) => [...column, at === 0 ? Math.max(Date.now() / 1000, column.at(-1)) : column.at(-1)])
     : columns;
   const flight = () => untilNow().slice(0, 3);
+  // Counted over real minutes, one at each step: so an idle hour is a line at zero.
   const rate = () => {
-    const [times, , , settled, failed] = untilNow();
-    return [times, perMinute(times, settled), perMinute(times, failed)];
+    const [times, , , settled, failed] = columns;
+    if (!times.length) return [[], [], []];
+    const [from, now] = range();
+    const steps = [];
+    for (let at = Math.ceil(from / STEP) * STEP; at < now; at += STEP) steps.push(at);
+    steps.push(now);
+    const counted = (sums) => steps.map((at) => Math.max(0, valueAt(times, sums, at) - valueAt(times, sums, at - MINUTE)));
+    return [steps, counted(settled), counted(failed)];
   };
 
   const short = (value) => value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M` : value >= 1e3 ? `${+(value / 1e3).toFixed(1)}k` : value;
@@ -61,7 +73,8 @@
     // Points that are closer than the stored ones are one point that moves.
     if (last > 0 && point[0] - times[last - 1] < STEP) columns.forEach((column, at) => { column[last] = point[at]; });
     else columns.forEach((column, at) => column.push(point[at]));
-    while (times.length && point[0] - times[0] > HOUR) columns.forEach((column) => column.shift());
+    // The last point that is older than the picture stays: it says how the hour began.
+    while (times.length > 1 && point[0] - times[1] > HOUR) columns.forEach((column) => column.shift());
     refresh();
   };
   const load = async () => {
