@@ -79,6 +79,7 @@ class Input:
             betas=tuple(sorted(set(self.beta))),
             priority=self.priority,
             key=self.key,
+            is_named=self.name is not None,
         )
 
     def terms(self) -> Terms:

@@ -51,7 +51,8 @@ def store_job(ask: Ask, chosen: Input) -> None:
     say_taken_in(ask, source.name, source.size_bytes, taken)
     if ask.as_json:
         status = reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
-        show_json({**job_view(status), "attached": taken.attached, "refused": taken.refused})
+        told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
+        show_json({**job_view(status), **told})
     else:
         show(public_id(taken))
     _say_who_works(ask, taken, has_engine=has_engine)

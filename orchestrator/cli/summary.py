@@ -34,6 +34,9 @@ def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: TakenIn) ->
     settled = found.succeeded + found.failed + found.canceled
     where = job.state.value if job.state in OVER else f"{job.state.value}, {settled:,}/{found.total:,} settled"
     say(ask, _line("done", "job", f"{job.public_id} is there already: {where} (--new would start another one)"))
+    if taken.renamed_from is not None:
+        now, before = words.plain(job.name), words.plain(taken.renamed_from)
+        say(ask, _line("done", "name", f"it is called {now} now; it was {before}"))
 
 
 def say_refused_lines(ask: Ask, count: int, path: str) -> None:

@@ -143,7 +143,7 @@ class Orchestrator:
 
         wish = Wish(**how)
         place, default_name = _place(path)
-        new = self.new_job(default_name if name is None else name, place, wish)
+        new = self.new_job(name, place, wish, default_name=default_name)
         source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
         return await self.submit_wish(source, new, wish)
 
@@ -166,7 +166,7 @@ class Orchestrator:
         """What `submit` hands to `submit_wish`; nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
-        new = self.new_job(_UNNAMED if name is None else name, _OBJECTS, wish)
+        new = self.new_job(name, _OBJECTS, wish)
         return new, source_from_objects(requests, name=_UNNAMED, rules=self.rules(new.api_version))
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
@@ -196,11 +196,14 @@ class Orchestrator:
 
         return Rules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
 
-    def new_job(self, name: str, source: str, wish: Wish, *, still_open: bool = False) -> NewJob:
-        """The job that *wish* describes. Raises UsageError."""
+    def new_job(
+        self, name: str | None, source: str, wish: Wish, *, default_name: str = _UNNAMED, still_open: bool = False
+    ) -> NewJob:
+        """The job that *wish* describes; *default_name* is its name where none was chosen. Raises UsageError."""
         from orchestrator.daemon import api_version
 
-        return wish.new_job(name, source, api_version=api_version(self.settings), still_open=still_open)
+        version = api_version(self.settings)
+        return wish.new_job(name, source, default_name=default_name, api_version=version, still_open=still_open)
 
     def _way_to_an_engine(self, settings: Settings) -> AbstractAsyncContextManager[Keeper | Guest]:
         if self._server is None:

@@ -88,7 +88,14 @@ class RemoteEngine:
             return exc.taken
         public_id: str = answer["job"]["id"]
         job = await self._reader.read(lambda reads: reads.find(public_id))
-        return TakenIn(job=job, attached=answer["attached"], problems=(), problem_count=0, refused=answer["refused"])
+        return TakenIn(
+            job=job,
+            attached=answer["attached"],
+            problems=(),
+            problem_count=0,
+            refused=answer["refused"],
+            renamed_from=answer.get("renamed_from"),
+        )
 
     async def pause(self, job: JobId) -> bool:
         """Send nothing new."""
@@ -237,7 +244,7 @@ def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | lis
     key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
     return {
         **key,
-        "name": new.name,
+        "name" if new.is_named else "default_name": new.name,
         "source": new.source,
         "api_version": new.api_version,
         "beta": list(new.betas),

@@ -50,12 +50,14 @@ class Wish:
     skip_bad: bool = False
     key: str | None = None
 
-    def new_job(self, name: str, source: str, *, api_version: str, still_open: bool = False) -> NewJob:
-        """The job to make. *api_version* holds where none was wished for. Raises UsageError."""
+    def new_job(
+        self, name: str | None, source: str, *, default_name: str, api_version: str, still_open: bool = False
+    ) -> NewJob:
+        """The job to make. *default_name* and *api_version* hold where none was wished for. Raises UsageError."""
         version = api_version if self.api_version is None else self.api_version
         if _VERSION.fullmatch(version) is None:
             raise UsageError(f"api_version is {version!r}", hint='give a date such as "2026-10-21"')
-        if not name:
+        if name == "":
             raise UsageError("name is empty", hint="give it at least one character, or leave it out")
         if not 1 <= self.priority <= _HIGHEST_PRIORITY:
             raise UsageError(f"priority is {self.priority}", hint=f"give a number from 1 to {_HIGHEST_PRIORITY}")
@@ -64,13 +66,14 @@ class Wish:
         if self.key is not None and not is_key(self.key):
             raise UsageError(f"key is {self.key!r}", hint="give 1 to 255 printable ASCII characters")
         return NewJob(
-            name=readable(name),
+            name=readable(default_name if name is None else name),
             source=source,
             api_version=version,
             betas=tuple(sorted(set(self.betas))),
             priority=self.priority,
             still_open=still_open,
             key=self.key,
+            is_named=name is not None,
         )
 
     def terms(self) -> Terms:

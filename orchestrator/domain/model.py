@@ -111,7 +111,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What intake knows of a job before it has read the first line. key: the caller's own name of this hand-over."""
+    """What intake knows of a job before it has read the first line. key: the caller's own name of this hand-over.
+
+    is_named: somebody chose the name, so a job of the same content that is there already is called so from now on.
+    """
 
     name: str
     source: str
@@ -120,6 +123,7 @@ class NewJob:
     priority: int = 10
     still_open: bool = False
     key: str | None = None
+    is_named: bool = False
 
     @property
     def is_from_file(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
@@ -105,7 +106,7 @@ class Intake:
             raise _changed(source, found)
         if how is Concluded.SAME:
             await self._discard(job)
-            return reading.outcome(found, attached=True)
+            return _attached(reading, found, new)
         log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=len(reading.refused))
         return reading.outcome(found, attached=False)
 
@@ -163,6 +164,14 @@ class _Reading:
             problem_count=self._count,
             refused=0 if job is None else len(self.refused),
         )
+
+
+def _attached(reading: _Reading, found: Job, new: NewJob) -> TakenIn:
+    """The job that was there, with the name that was chosen for it now."""
+    if not new.is_named or found.name == new.name:
+        return reading.outcome(found, attached=True)
+    log.info("job.renamed", job=found.public_id, old=found.name, new=new.name)
+    return replace(reading.outcome(replace(found, name=new.name), attached=True), renamed_from=found.name)
 
 
 def _changed(source: Source, old: Job) -> InputError:

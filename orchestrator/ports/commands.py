@@ -35,6 +35,7 @@ class TakenIn:
 
     job: None if it was refused as a whole (nothing is left of it then). attached: the job was there already.
     problems: the first of them, in file order; problem_count: all. refused: lines left out by `skip_bad`.
+    renamed_from: what the job that was there was called; None: it is called as before.
     """
 
     job: Job | None
@@ -42,6 +43,7 @@ class TakenIn:
     problems: tuple[Problem, ...]
     problem_count: int
     refused: int
+    renamed_from: str | None = None
 
 
 class Commands(Protocol):

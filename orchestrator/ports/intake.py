@@ -60,8 +60,9 @@ class IntakeStore(Protocol):
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
         The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
-        content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
-        it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
+        content. A job that is there gets the name that was chosen in *new*; raises GuardRefused where that name means
+        another job. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns
+        what it came to, and the job as it ran before (the import is then the caller's to discard) or runs now.
         """
         ...
 

@@ -116,7 +116,7 @@ async def discard_leftovers(database: Database) -> int:
     return len(jobs)
 
 
-def _one_job(query: str, values: dict[str, str], c: sqlite3.Connection) -> Job | None:
+def _one_job(query: str, values: dict[str, Any], c: sqlite3.Connection) -> Job | None:
     rows = named(c.execute(SQL[query], values))
     return to_job(rows[0]) if rows else None
 
@@ -224,12 +224,13 @@ def _conclude(
     job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, anew: bool
 ) -> tuple[Concluded, Job]:
     keyed = None if new.key is None else _keyed(new, content, c)
-    if keyed is not None:
-        return Concluded.SAME, keyed
     # What is still to come is not in the content of an open job.
-    there = None if anew or new.still_open else _there(new, content, c)
-    if there is not None:
-        return there
+    there = None if anew or new.still_open or keyed is not None else _there(new, content, c)
+    found = there if keyed is None else (Concluded.SAME, keyed)
+    if found is not None:
+        if found[0] is Concluded.SAME:
+            _call(found[1], new, now, c)
+        return found
     values = {
         "content_hash": None if new.still_open else content.hash,
         "size_bytes": content.size_bytes,
@@ -237,6 +238,21 @@ def _conclude(
         "key_content": None if new.key is None else content.hash,
     }
     return Concluded.MADE, _finish(job, values, now, c)
+
+
+def _call(job: Job, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
+    """Give *job*, which is there already, the name that was chosen for it. Raises GuardRefused if it is another's."""
+    if not new.is_named or job.name == new.name:
+        return
+    other = _one_job("newer_so_named", {"name": new.name, "id": job.id}, c)
+    if other is not None:
+        raise GuardRefused(
+            f"the name {new.name!r} means another job, {other.public_id}",
+            cause=f"the same content is job {job.public_id} already, called {job.name!r}; nothing was changed",
+            hint=f"ask for {job.public_id}, or give another name",
+        )
+    c.execute(SQL["rename"], {"id": job.id, "name": new.name})
+    record(c, now, "job.renamed", job=job.id, old=job.name, new=new.name)
 
 
 def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:

@@ -259,3 +259,35 @@ def test_failures_are_grouped_listed_and_tried_again_by_cause(tmp_path: Path) ->
             assert (await client.post("jobs/bad/retry", json={"only": groups[0]["type"]})).json()["queued"] == 5
 
     asyncio.run(check())
+
+
+def test_the_readmes_rest_section_works_after_its_daemon_section(tmp_path: Path) -> None:
+    """README (ii): the same file handed in again under a name: it attaches, says so, and the name works everywhere."""
+
+    async def check() -> None:
+        async with api(tmp_path / "x.db") as (_, client):
+            await client.post("jobs?source=/home/me/requests.jsonl", content=LINES, headers=NDJSON)
+            sent = form(("name", b"reviews"), ("file", LINES))
+            sent["headers"] = {**sent["headers"], "idempotency-key": "order-17"}
+            answer = await client.post("jobs", **sent)
+            told = answer.json()
+            assert (answer.status_code, told["attached"], told["renamed_from"]) == (200, True, "requests")
+            assert told["job"]["name"] == "reviews"
+            assert (await finished(client, "reviews"))["id"] == told["job"]["id"]
+            for path in ("jobs/reviews", "jobs/reviews/results?order=settled", "jobs/reviews/errors"):
+                assert (await client.get(path)).status_code == 200
+            assert (await client.post("jobs/reviews/retry?only=overloaded_error")).status_code == 200
+            again = await client.post("jobs?default_name=x", content=LINES, headers=NDJSON)
+            assert (again.json()["renamed_from"], again.json()["job"]["name"]) == (None, "reviews")
+            other = await client.post("jobs?name=reviews", content=lines(2, said="other"), headers=NDJSON)
+            assert (other.status_code, other.json()["renamed_from"]) == (201, None)
+            taken = await client.post("jobs?name=reviews&new=0", content=LINES, headers=NDJSON)
+            assert taken.json()["attached"]
+            renamed = await client.post("jobs?name=mine", content=LINES, headers=NDJSON)
+            assert renamed.json()["renamed_from"] == "reviews"
+            refused = await client.post("jobs?name=reviews", content=LINES, headers=NDJSON)
+            assert (refused.status_code, refused.json()["type"]) == (409, "guard-refused")
+            assert other.json()["job"]["id"] in refused.json()["title"]
+            assert told["job"]["id"] in refused.json()["hint"]
+
+    asyncio.run(check())

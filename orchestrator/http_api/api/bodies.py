@@ -152,14 +152,16 @@ def _source(
 
 
 def _new(options: Options, *, api_version: str) -> NewJob:
+    default = name_of(options.source) if options.default_name is None else options.default_name
     return NewJob(
-        name=name_of(options.source) if options.name is None else options.name,
+        name=default if options.name is None else options.name,
         source=options.source,
         api_version=api_version if options.api_version is None else options.api_version,
         betas=tuple(sorted(set(options.beta))),
         priority=options.priority,
         still_open=options.open == "1",
         key=options.key,
+        is_named=options.name is not None,
     )
 
 

@@ -87,7 +87,8 @@ async def take_in(
     taken = await services.commands.take_in(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
         return _input_refused(taken)
-    view = {"job": await _view(services, taken.job), "attached": taken.attached, "refused": taken.refused}
+    told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
+    view = {"job": await _view(services, taken.job), **told}
     place = {"location": f"{PREFIX}/jobs/{taken.job.public_id}"}
     return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 

@@ -34,6 +34,14 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str | None, Field(min_length=1, max_length=500, description="What people call it.")] = None
+    default_name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=500,
+            description="As `name` for a new job; one that is there keeps its name. Else the name of its source.",
+        ),
+    ] = None
     source: Annotated[str, Field(max_length=4096, description="Where the requests come from, for showing.")] = "<http>"
     api_version: Annotated[
         str | None, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="`anthropic-version`; else the configured one.")

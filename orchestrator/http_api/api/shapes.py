@@ -149,11 +149,15 @@ class Jobs(Shape):
 
 
 class TakenIn(Shape):
-    """What became of an input. attached: the job was there. refused: lines left out by `skip_bad`."""
+    """What became of an input. attached: the job was there. refused: lines left out by `skip_bad`.
+
+    renamed_from: what the job that was there was called before it got the name that was asked for.
+    """
 
     job: Job
     attached: bool
     refused: Count
+    renamed_from: str | None
 
 
 class Added(Shape):

@@ -43,6 +43,8 @@ def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
             problems = {"problems": taken.problems, "problem_count": taken.problem_count}
             return answer("new.html", {**frame(request, services), "title": PAGE.title, **problems}, status=422)
         said = "the same content is this job already" if taken.attached else "submitted"
+        if taken.renamed_from is not None:
+            said += f"; it was called {taken.renamed_from}"
         return see_other(request, f"/jobs/{taken.job.public_id}", said)
 
     return taken_in
@@ -58,7 +60,7 @@ async def _take(request: Request, services: Services) -> TakenIn:
     if not source:
         raise UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
-    new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=())
+    new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=(), is_named=bool(name))
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
     return await services.commands.take_in(opened, new, Terms(skip_bad=fields.get("skip_bad") == "1"))
 

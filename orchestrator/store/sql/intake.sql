@@ -12,10 +12,18 @@ SELECT * FROM job WHERE key = :key
 UPDATE job SET key = :key, key_content = :key_content WHERE id = :id AND key IS NULL
 
 -- name: job_from_source
--- The newest job made from the same file or under the same name, whatever the file held then.
+-- The newest job made from the same file and under the same name, whatever the file held then; it may have been renamed.
 SELECT * FROM job
- WHERE source = :source AND name = :name AND state <> 'importing' AND purged_at IS NULL
+ WHERE source = :source AND state <> 'importing' AND purged_at IS NULL
+   AND (name = :name OR EXISTS (SELECT 1 FROM event WHERE job_id = job.id AND kind = 'job.renamed' AND old = :name))
  ORDER BY id DESC LIMIT 1
+
+-- name: newer_so_named
+-- Whom the name would lead to: of several jobs of one name it means the newest.
+SELECT * FROM job WHERE name = :name AND id > :id AND state <> 'importing' ORDER BY id DESC LIMIT 1
+
+-- name: rename
+UPDATE job SET name = :name WHERE id = :id
 
 -- name: importing
 -- Imports: at the start, before any begins, those that no process can be working on. An open job is none.
