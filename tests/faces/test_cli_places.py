@@ -130,8 +130,8 @@ def test_compacting_says_how_much_space_it_needs_before_it_begins(command: Run) 
 
 def test_a_store_that_does_not_fit_is_not_made(command: Run) -> None:
     """M8. Closing a new file writes its log back, and says nothing if it cannot: half a store took its place."""
-    for room in (40, 100, 200, 250, 300, 400):
-        with small_disk("2m") as disk:
+    for room in (40, 150, 250, 350, 400, 450, 500, 600):
+        with small_disk("4m") as disk:
             ballast = fill_up(disk)
             os.truncate(ballast, ballast.stat().st_size - room * 4096)
             db = disk / "store.db"
@@ -177,11 +177,31 @@ def test_a_log_that_cannot_be_read_where_it_is_is_told(command: Run) -> None:
         assert "copy the file and its -wal" in err
 
 
-def test_a_token_that_cannot_be_written_leaves_nothing(command: Run) -> None:
+def test_a_daemon_of_the_real_api_says_that_the_disk_is_full(
+    command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """M8. Its token is the first thing that it writes."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "x")
+    with small_disk("4m") as disk:
+        assert command(disk / "store.db", "submit", "in.jsonl")[0] == 0
+        fill_up(disk)
+        code, _, err = command(disk / "store.db", "serve", "--listen", "127.0.0.1:0")
+        assert (code, "the disk that holds the store is full" in err) == (8, True)
+        assert not [file for file in disk.iterdir() if "token" in file.name]
+
+
+def test_a_token_or_settings_that_cannot_be_written_leave_nothing(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """M8. An empty file would be "there already" for the next try."""
     with small_disk("1m") as disk:
+        monkeypatch.chdir(disk)
         ballast = fill_up(disk)
         code, _, err = command(disk / "x.db", "service", "token", str(disk / "token"))
         assert (code, "make space" in err) == (2, True)
+        assert command(disk / "x.db", "config", "init")[0] == 2
+        assert not (disk / "orchestrator.toml").exists()
         ballast.unlink()
         assert command(disk / "x.db", "service", "token", str(disk / "token"))[0] == 0
+        assert command(disk / "x.db", "config", "init")[0] == 0
+        monkeypatch.chdir("/")

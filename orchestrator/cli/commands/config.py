@@ -75,6 +75,10 @@ def init(ask: Ask) -> None:
         ) from None
     except OSError as exc:
         raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="go to another folder") from exc
-    with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - an open descriptor, made exclusively
-        file.write(render_example())
+    try:
+        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - an open descriptor, made exclusively
+            file.write(render_example())
+    except OSError as exc:
+        path.unlink()  # half of it would be "there already" for the next try
+        raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="make space, then again") from exc
     say(ask, f"wrote {PROJECT_FILE}: take the # away before what you want to change")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.config.files import read_secret
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 
 #: 32 characters of base64 are 192 bits; `orchestrator service token` writes 43 (256 bits).
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{32,512}", re.ASCII)
@@ -27,7 +27,8 @@ def new_token() -> str:
 def read_or_make_token(path: Path) -> str:
     """The token in the file at *path*, which is made if it is not there: whole or not at all, mode 0600.
 
-    Its folder must be there. Raises UsageError, naming the file and never its content.
+    It lies beside the store, whose folder must be there. Raises UsageError, naming the file and never its content;
+    StoreError where it cannot be made.
     """
     if path.is_symlink():  # whoever else may write to the folder could have it lead to any secret of ours
         raise UsageError(f"the token file {path} is a link", hint="remove it, and the next start makes a token")
@@ -35,8 +36,10 @@ def read_or_make_token(path: Path) -> str:
         try:
             _make(path)
         except OSError as exc:
+            full = StoreFull("the disk that holds the store is full", cause=str(exc), hint=MAKE_SPACE)
             hint = "name another with --token-file FILE, or see to the folder"
-            raise UsageError(f"the token file {path} cannot be made", cause=exc.strerror, hint=hint) from exc
+            other = StoreError(f"the token file {path} cannot be made", cause=exc.strerror, hint=hint)
+            raise (full if is_no_space(exc) else other) from exc
     return read_token(path)
 
 
