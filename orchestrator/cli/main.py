@@ -60,7 +60,8 @@ COMMANDS: Final = {
 }
 
 EXAMPLES: Final = """
-JOB is an id, a unique prefix of one, a name, or @last.
+JOB is an id, a unique prefix of one, a name, or @last. Of several jobs of one name the newest is shown; a command that
+changes something refuses such a name and lists them.
 
 Examples:
   orchestrator run reviews.jsonl --sandbox        try it: no key, no network, no cost

@@ -13,6 +13,7 @@ import msgspec
 from orchestrator.client import seen
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
+from orchestrator.domain.naming import refuse_several
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ Fetch = Callable[[str, Query], bytes]
 
 #: The most that a page of the API holds. Source: `http_api.api.params.Limit`.
 _PAGE: Final = 1000
+#: As much as the list of jobs takes as `q`. Source: `http_api.api.jobs`.
+_LONGEST_Q: Final = 200
 #: As many ended batches as the store itself judges by. Source: `ended_spans` in store/sql/batches.sql.
 _SPANS: Final = 50
 
@@ -72,6 +75,14 @@ class HttpReads:
         if ref in _NO_PATH or "/" in ref:
             return self._named(ref)
         return self._noted(self._ask(f"jobs/{quote(ref, safe='@')}", {})).job
+
+    def sole(self, ref: str) -> Job:
+        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        job = self.find(ref)
+        if ref not in {job.public_id, "@last"} and job.name == ref:
+            views = self._pages("jobs", {"q": ref[:_LONGEST_Q]})
+            refuse_several(ref, [str(view["id"]) for view in views if view["name"] == ref])
+        return job
 
     def get(self, job: JobId) -> Job:
         """The job as it is now."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.client.errors import JobTimeout
 from orchestrator.client.result import Result
 from orchestrator.domain.account import BY_USER
-from orchestrator.domain.errors import NeedsPerson
+from orchestrator.domain.errors import GuardRefused, NeedsPerson
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api.views import does_not_apply
 
@@ -35,9 +35,16 @@ class Job:
     """
 
     def __init__(
-        self, link: Callable[[], Link], job: model.Job, *, attached: bool = False, refused_count: int = 0
+        self,
+        link: Callable[[], Link],
+        job: model.Job,
+        *,
+        attached: bool = False,
+        refused_count: int = 0,
+        unclear: GuardRefused | None = None,
     ) -> None:
         self._link = link
+        self._unclear = unclear  # it was asked for by a name that others had, too
         self._key = job.id
         self.id = job.public_id
         self.name = job.name
@@ -116,19 +123,27 @@ class Job:
 
     async def pause(self) -> JobStatus:
         """Send nothing new; what is in flight is still collected. Raises GuardRefused if it does not run."""
+        self._refuse_unclear()
         return await self._moved("pause", await self._link().commands.pause(self._key))
 
     async def resume(self) -> JobStatus:
         """Go on after a pause. Raises GuardRefused if it is not paused."""
+        self._refuse_unclear()
         return await self._moved("resume", await self._link().commands.resume(self._key))
 
     async def cancel(self) -> JobStatus:
         """Stop it; what had succeeded is kept. Raises GuardRefused if it is over."""
+        self._refuse_unclear()
         return await self._moved("cancel", await self._link().commands.cancel(self._key))
 
     async def retry(self, only: str | None = None) -> int:
         """Queue failed and canceled requests again, or those of one error type; returns how many."""
+        self._refuse_unclear()
         return await self._link().commands.retry(self._key, only)
+
+    def _refuse_unclear(self) -> None:
+        if self._unclear is not None:
+            raise self._unclear
 
     async def _moved(self, verb: str, did_apply: bool) -> JobStatus:
         status = await self.status()

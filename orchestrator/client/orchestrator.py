@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.naming import name_of, readable
 from orchestrator.domain.params import Rules
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.client.server import Server
     from orchestrator.config import Settings
     from orchestrator.daemon import Engine
+    from orchestrator.domain import model
     from orchestrator.domain.model import JobStatus, NewJob
     from orchestrator.ports.commands import Health, TakenIn, Terms
+    from orchestrator.ports.far import FarReads
     from orchestrator.ports.source import Source
 
 _OBJECTS: Final = "<library>"
@@ -183,8 +185,12 @@ class Orchestrator:
         return OpenJob(self._link, new, self.rules(version), job)
 
     async def job(self, ref: str) -> Job:
-        """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing."""
-        return Job(self._link, await self.link.reader.read(lambda reads: reads.find(ref)))
+        """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing.
+
+        Of several jobs of one name it is the newest, and only for looking: what would change it raises GuardRefused.
+        """
+        found, unclear = await self.link.reader.read(lambda reads: _found(reads, ref))
+        return Job(self._link, found, unclear=unclear)
 
     async def jobs(self, *, limit: int = 100) -> list[JobStatus]:
         """The newest jobs."""
@@ -236,6 +242,14 @@ def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
     text = os.fspath(path)
     place = "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
     return place, name_of(place)
+
+
+def _found(reads: FarReads, ref: str) -> tuple[model.Job, GuardRefused | None]:
+    """The job, and why it may not be the one that is meant."""
+    try:
+        return reads.sole(ref), None
+    except GuardRefused as exc:
+        return reads.find(ref), exc
 
 
 def _not_open() -> RuntimeError:

@@ -21,6 +21,7 @@ OrchestratorError                     exit
 ├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
 └── ProviderError                      -   an answer of the API, or the lack of one
     ├── ProviderUnreachable            -   no clear answer came; asking again is harmless for a read
+    │   └── ProviderUnreadable         -   an answer came, and what it says cannot be read
     ├── ProviderBusy                   -   the API asks us to wait
     ├── ProviderRefused                -   the API said no; repeating the call does not help
     └── ProviderNotFound               -   404; not proof of absence

@@ -42,6 +42,10 @@ class FarJobs(Protocol):
         """The job that *ref* means. Raises NoSuchThing."""
         ...
 
+    def sole(self, ref: str) -> Job:
+        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        ...
+
     def get(self, job: JobId) -> Job:
         """The job as it is now."""
         ...

@@ -86,6 +86,10 @@ class JobReads(Protocol):
         """
         ...
 
+    def sole(self, ref: str) -> Job:
+        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        ...
+
     def get(self, job: JobId) -> Job:
         """The job as it is in this snapshot."""
         ...

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import MAKE_SPACE, OrchestratorError, OutOfMemory, StoreError, StoreFull
+from orchestrator.domain.errors import MAKE_SPACE, OrchestratorError, OutOfMemory, StoreError, StoreFull, UsageError
 from orchestrator.store.surroundings import has_log, is_full, unwritable
 
 #: The log's index is made when the store is opened; that there is no room for it has an error of its own.
@@ -48,6 +48,14 @@ _READER_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -2048",
 )
+
+
+def refuse_what_is_no_file(path: Path) -> None:
+    """Raise UsageError for a folder, a device or a pipe: no store is there, and none could be made."""
+    if path.is_dir():
+        raise UsageError(f"the store {path} is a folder", hint="name a file in it, such as --db FOLDER/orchestrator.db")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"the store {path} is not a file", hint="choose another path with --db")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -130,7 +138,13 @@ def translated(exc: sqlite3.DatabaseError, path: Path | None = None) -> Orchestr
         return StoreError(
             "the store is locked by another program", cause=str(exc), hint="close whatever has the database file open"
         )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith("SQLITE_NOTADB"):
+        return StoreError(
+            "the file is not a store of this program",
+            cause=str(exc),
+            hint="choose another path with --db; if this one was a store, it is damaged: restore a backup",
+        )
+    if name.startswith("SQLITE_CORRUPT"):
         return StoreError("the store is damaged", cause=str(exc), hint="restore a backup of the database file")
     if name.startswith("SQLITE_CANTOPEN"):
         return StoreError("the store cannot be opened", cause=str(exc), hint="check the path and its permissions")

@@ -15,11 +15,12 @@ from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.looks import ALL_JOBS, JobFilter, Totals
 from orchestrator.domain.model import Attention, Gate, Job, JobStatus, RequestCounts, StoreMeta
+from orchestrator.domain.naming import refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
-from orchestrator.store.opening import connect_onlooker, speaking_our_errors
+from orchestrator.store.opening import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
 from orchestrator.store.queries import load
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_history import HistoryReader
@@ -67,6 +68,13 @@ class JobReader:
             several = ", ".join(row["public_id"] for row in rows[:5])
             raise NoSuchThing(f"{ref!r} is the beginning of several jobs", hint=f"one of: {several}")
         raise NoSuchThing(f"no job {ref!r}", hint=self._near(ref))
+
+    def sole(self, ref: str) -> Job:
+        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        job = self.find(ref)
+        if ref not in {job.public_id, "@last"} and job.name == ref:
+            refuse_several(ref, [row[0] for row in self._c.execute(SQL["ids_of_name"], {"name": ref})])
+        return job
 
     def _near(self, ref: str) -> str:
         import difflib
@@ -182,6 +190,7 @@ class StoreReader(Reads):
             raise NoSuchThing(
                 f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another"
             )
+        refuse_what_is_no_file(path)
         connection = connect_onlooker(path)
         try:
             with speaking_our_errors():

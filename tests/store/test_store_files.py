@@ -146,7 +146,7 @@ def tables_only(path: Path) -> None:
 
 REFUSALS = [
     (lambda path: path.touch(), "not a store"),
-    (lambda path: path.write_bytes(b"x" * 5000), "damaged"),
+    (lambda path: path.write_bytes(b"x" * 5000), "not a store"),
     (lambda path: path.write_bytes(b"SQLite format 3\0"), "damaged"),
     (other_program, "not a store"),
     (tables_only, "not a store"),
@@ -211,7 +211,7 @@ def test_readers_say_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a store"):
         StoreReader.open(tmp_path / "other.db")
     (tmp_path / "garbage.db").write_bytes(b"x" * 5000)
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="not a store of this program"):
         StoreReader.open(tmp_path / "garbage.db")
 
 

@@ -181,7 +181,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
     """
     settings = ask.settings()
     with reading(ask, settings) as reads:
-        found = reads.find(job)
+        found = reads.sole(job)
         sandbox = reads.meta().sandbox
     say_banner(ask, sandbox=sandbox)
     place = None if output is None else output_at(ask, output, overwrite=overwrite)

@@ -50,6 +50,11 @@ def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
     """
     from orchestrator.cli.unit import quadlet, system_unit, this_installation, user_unit
 
+    if ask.db is not None:
+        hint = (
+            "leave it out: each kind of unit has a place for its store; [database] path in its settings names another"
+        )
+        raise Mistake("a unit does not take --db from here", hint=hint)
     if for_user and for_container:
         raise Mistake("--user and --container do not go together", hint="a Quadlet file is the same for both")
     if for_container:

@@ -198,7 +198,7 @@ def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
     settings = ask.settings()
     with reading(ask, settings) as reads:
         sandbox = reads.meta().sandbox
-        found = reads.find(ref)
+        found = reads.sole(ref)
     say_banner(ask, sandbox=sandbox)
     if found.state is JobState.IMPORTING:
         raise GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")

@@ -102,7 +102,7 @@ async def adopt(
     job: Annotated[str | None, Query(description="The job whose requests a batch made elsewhere holds.")] = None,
 ) -> Response:
     """Take a batch at the API for ours: the candidate of one in doubt, or one made elsewhere."""
-    chosen = None if job is None else (await services.reader.read(lambda reads: reads.find(job))).id
+    chosen = None if job is None else (await services.reader.read(lambda reads: reads.sole(job))).id
     return said({"done": await services.commands.adopt(remote_id, chosen)})
 
 

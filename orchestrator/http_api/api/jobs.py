@@ -43,6 +43,14 @@ async def status_of(ref: Ref, services: The) -> JobStatus:
 Found = Annotated[JobStatus, Depends(status_of)]
 
 
+async def status_of_one(ref: Ref, services: The) -> JobStatus:
+    """The same where something is changed. Raises GuardRefused for a name that several jobs have."""
+    return await services.reader.read(lambda reads: reads.status(reads.sole(ref)))
+
+
+Sole = Annotated[JobStatus, Depends(status_of_one)]
+
+
 @api.get("/jobs", response_model=shapes.Jobs, responses=refusals())
 async def jobs(
     services: The,
@@ -130,7 +138,7 @@ async def job(
     responses=refusals(404, 413, 415, 422, 507),
     openapi_extra=bodies.LINES_DESCRIBED,
 )
-async def add(request: Request, services: The, found: Found) -> Response:
+async def add(request: Request, services: The, found: Sole) -> Response:
     """More requests for an open job: all of the body, or nothing of it."""
     job = found.job
     source = bodies.streamed(request, services, name=job.name, api_version=job.api_version)
@@ -143,26 +151,26 @@ async def add(request: Request, services: The, found: Found) -> Response:
 
 
 @api.post("/jobs/{ref}/close", response_model=shapes.Job, responses=refusals(404))
-async def close(services: The, found: Found) -> Response:
+async def close(services: The, found: Sole) -> Response:
     """No more requests will come: the job may finish."""
     await services.commands.close(found.job.id)
     return said(await _view(services, found.job))
 
 
 @api.post("/jobs/{ref}/pause", response_model=shapes.Job, responses=refusals(404))
-async def pause(services: The, found: Found) -> Response:
+async def pause(services: The, found: Sole) -> Response:
     """Send nothing new; what is at the API goes on."""
     return await _moved(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
 @api.post("/jobs/{ref}/resume", response_model=shapes.Job, responses=refusals(404))
-async def resume(services: The, found: Found) -> Response:
+async def resume(services: The, found: Sole) -> Response:
     """Go on with a paused job."""
     return await _moved(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
 @api.post("/jobs/{ref}/cancel", response_model=shapes.Job, responses=refusals(404))
-async def cancel(services: The, found: Found) -> Response:
+async def cancel(services: The, found: Sole) -> Response:
     """Stop a job; what had succeeded is kept."""
     return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
@@ -176,7 +184,7 @@ async def cancel(services: The, found: Found) -> Response:
 async def retry(
     request: Request,
     services: The,
-    found: Found,
+    found: Sole,
     only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
 ) -> Response:
     """Queue failed and canceled requests again."""
@@ -186,7 +194,7 @@ async def retry(
 
 
 @api.delete("/jobs/{ref}", response_model=shapes.Purged, responses=refusals(404))
-async def purge(services: The, found: Found) -> Response:
+async def purge(services: The, found: Sole) -> Response:
     """Delete what was handed in and what was answered, of a job that is over; all else of it stays."""
     purged = await services.commands.purge(found.job.id)
     return said({"purged": purged, "job": await _view(services, found.job)})

@@ -22,7 +22,11 @@ LARGEST: Final = (1 << 63) - 1
 
 Flag = Literal["0", "1"]
 Ref = Annotated[
-    str, Path(description="A job: its id, a unique prefix of it, its name (the newest so called), or `@last`.")
+    str,
+    Path(
+        description="A job: its id, a unique prefix of it, its name (the newest so called), or `@last`. A route that "
+        "changes something refuses a name that several jobs have (409)."
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=_MOST, description="At most so many.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]

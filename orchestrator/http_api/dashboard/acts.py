@@ -98,7 +98,7 @@ async def load(ask: Ask) -> dict[str, object]:
 def _jobs(refs: list[str], reads: Reads) -> list[Job]:
     if len(refs) > _MOST:
         raise UsageError(f"{len(refs)} jobs are picked", hint=f"at most {_MOST} at once")
-    return [reads.find(ref) for ref in refs]
+    return [reads.sole(ref) for ref in refs]
 
 
 def act(services: Services) -> Callable[[Request], Awaitable[Response]]:

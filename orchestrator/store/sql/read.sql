@@ -4,6 +4,9 @@ SELECT *, CASE WHEN public_id = :ref THEN 0 WHEN name = :ref THEN 1 ELSE 2 END A
  WHERE public_id = :ref OR name = :ref OR substr(public_id, 1, length(:ref)) = :ref
  ORDER BY rank, id DESC LIMIT 20
 
+-- name: ids_of_name
+SELECT public_id FROM job WHERE name = :name ORDER BY id DESC
+
 -- name: last
 SELECT * FROM job ORDER BY id DESC LIMIT 1
 
