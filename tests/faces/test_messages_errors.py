@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx2
 import pytest
 from faces.client_world import SLOW
@@ -117,8 +118,6 @@ def test_a_create_is_refused_in_the_apis_words(world: Served, name: str) -> None
         ("POST", f"{BATCHES}/x"),
         ("GET", f"{BATCHES}/x/cancel"),
         ("GET", f"{BATCHES}/x/other"),
-        ("GET", "/v1/complete"),
-        ("POST", "/v1/messages"),
     ],
 )
 def test_a_wrong_call_is_refused_in_the_apis_words(world: Served, method: str, path: str) -> None:
@@ -162,3 +161,32 @@ def test_a_beta_that_is_no_name_is_refused(world: Served) -> None:
     headers = {**VERSION, "anthropic-beta": "a b"}
     answer = httpx2.post(world.url + BATCHES, headers=headers, content=body(ONE))
     assert told(answer)[:2] == (400, "invalid_request_error")
+
+
+def test_another_part_of_the_api_is_told_with_what_is_served(world: Served) -> None:
+    """N 1.14: a program that does more than batches learns it from the SDK's own error, not from a bare "Not found"."""
+    with anthropic.Anthropic(base_url=world.url, api_key="any", max_retries=0) as client:
+        hello: Any = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "hi"}]}
+        calls: list[Callable[[], object]] = [
+            lambda: client.messages.create(max_tokens=5, **hello),
+            lambda: client.messages.count_tokens(**hello),
+            lambda: list(client.models.list()),
+            lambda: client.models.retrieve("claude-haiku-4-5"),
+            lambda: client.beta.messages.count_tokens(**hello),
+            lambda: client.beta.messages.create(max_tokens=5, **hello),
+            lambda: list(client.beta.files.list()),
+        ]
+        for call in calls:
+            with pytest.raises(anthropic.NotFoundError) as told_so:
+                call()
+            error: Any = told_so.value.body
+            assert (error["type"], error["error"]["type"]) == ("error", "not_found_error")
+            assert BATCHES in error["error"]["message"]
+            assert told_so.value.request_id
+    twice = anthropic.Anthropic(base_url=f"{world.url}/v1", api_key="any", max_retries=0)
+    with twice as client, pytest.raises(anthropic.NotFoundError, match="Leave /v1 out of base_url"):
+        client.messages.batches.retrieve("msgbatch_x")
+    for path in ("/v1/complete", "/v1/", "/v1/nowhere?x=y"):
+        answer = httpx2.get(world.url + path)
+        assert told(answer)[:2] == (404, "not_found_error")
+        assert "is not served here" in answer.text

@@ -9,6 +9,7 @@ import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
+from orchestrator.domain import words
 from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
 from orchestrator.domain.errors import (
     GuardRefused,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ID: Final = "request_id"
+_BATCHES: Final = "/v1/messages/batches"
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -74,10 +76,19 @@ async def wrong_route(request: Request, exc: Exception) -> Response:
     """A path or a method that there is not."""
     wrong = cast("HTTPException", exc)
     if wrong.status_code != 405:
-        return await api_error(request, not_found("Not found"))
+        return await api_error(request, not_found(_not_served(request)))
     response = await api_error(request, method_not_allowed())
     response.headers["allow"] = ", ".join(allowed(request))
     return response
+
+
+def _not_served(request: Request) -> str:
+    """What is said to a program that asks for another part of the API, or for a path that the API has not either."""
+    path = words.plain(str(request.scope["path"]))[:200]
+    if path.startswith(f"{_BATCHES}/"):
+        return "Not found"
+    remedy = "Leave /v1 out of base_url" if path.startswith("/v1/v1/") else "Use a client with the API's own base_url"
+    return f"{request.method} {path} is not served here, only {_BATCHES} and what is below it. {remedy}."
 
 
 async def nobody_listens(_: Request, __: Exception) -> Response:
