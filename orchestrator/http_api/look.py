@@ -127,6 +127,18 @@ def age_words(status: JobStatus, ages: Ages, pulse: Pulse) -> str:
     return ", ".join(parts)
 
 
+def api_words(status: JobStatus, ages: str) -> str:
+    """What the API has, or may have: *ages* (`age_words`), and batches in doubt; empty if it has nothing."""
+    found = status.batches
+    sending, doubtful = found[BatchState.SUBMITTING], found[BatchState.IN_DOUBT]
+    parts = [ages] if ages else []
+    if sending:
+        parts.append(f"{words.batches(sending)} being sent")
+    if doubtful:
+        parts.append(f"{words.batches(doubtful)} in doubt: the API may have {'it' if doubtful == 1 else 'them'}")
+    return "; ".join(parts)
+
+
 def time_left(status: JobStatus, ages: Ages, pulse: Pulse) -> timedelta | None:
     """An estimate from batches that ended: what is in flight, and then as many rounds as are still to be sent.
 

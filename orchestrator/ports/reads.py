@@ -211,6 +211,10 @@ class EventReads(Protocol):
         """The same, newest first, older than the event *before* if given."""
         ...
 
+    def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
+        """When each of *batches* came into which state, in order."""
+        ...
+
     def last_event(self) -> int:
         """The number of the newest event; 0 before the first."""
         ...

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.domain.ids import JobId
+from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.looks import Sample
 from orchestrator.domain.model import Event
+from orchestrator.domain.states import BatchState
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named, to_event
 from orchestrator.store.times import from_text, to_text
@@ -53,6 +56,13 @@ class HistoryReader:
         """The last sample at *at* or before; None where there is none so old."""
         rows = named(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
         return _sample(rows[0]) if rows else None
+
+    def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
+        """When each of *batches* came into which state, in order."""
+        found: dict[BatchId, list[tuple[datetime, BatchState]]] = {}
+        for batch, at, state in self._c.execute(SQL["histories"], {"ids": json.dumps(batches)}):
+            found.setdefault(BatchId(batch), []).append((from_text(at), BatchState(state)))
+        return found
 
     def _events(self, query: str, values: dict[str, Any]) -> list[Event]:
         return [to_event(row) for row in named(self._c.execute(query, values))]

@@ -20,7 +20,7 @@ from support.world import in_a_loop
 from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.client import seen
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.states import JobState
+from orchestrator.domain.states import BatchState, JobState
 from orchestrator.http_api import look
 from orchestrator.http_api.look import Ages, Pulse, Tone
 from orchestrator.http_api.views import job_view
@@ -179,3 +179,13 @@ def test_the_command_says_how_answers_ended(tmp_path: Path) -> None:
         assert (ended.code, "3 succeeded: 3 refused" in ended.err) == (0, True)
         assert "answers    3 refused" in program("status", "@last", "--sandbox").out
         assert program("ls", "--json", "--sandbox").facts["jobs"][0]["stop_reasons"] == {"refusal": 3}
+
+
+def test_nothing_is_at_the_api_is_not_said_of_a_doubt() -> None:
+    """N (a) 6: what is in doubt or being sent the API may have; only without both it has nothing."""
+    none = {state.value: 0 for state in BatchState}
+    running = replace(_status(queued=1), batches=none)
+    assert look.api_words(running, "") == ""
+    doubtful = replace(running, batches={**none, "in_doubt": 2, "submitting": 1})
+    assert look.api_words(doubtful, "") == "1 batch being sent; 2 batches in doubt: the API may have them"
+    assert look.api_words(replace(running, batches={**none, "in_doubt": 1}), "oldest 00:07").endswith("may have it")

@@ -24,6 +24,7 @@ from store.store_world import (
     won,
 )
 
+from orchestrator.domain.ids import BatchId
 from orchestrator.domain.looks import JobFilter, Sample
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.store.read import Reads
@@ -176,5 +177,23 @@ def test_samples_are_thinned_to_the_last_of_each_step(tmp_path: Path) -> None:
             assert [s.queued for s in await store.read(seen(0, 60))] == [20, 60, 200]
             assert [s.queued for s in await store.read(seen(10, 1))] == [10, 20, 60, 200]
             assert (await store.read(seen(0, 60)))[0].at == NOW + timedelta(seconds=20)
+
+    asyncio.run(run())
+
+
+def test_the_way_of_each_batch_is_told_from_its_events(tmp_path: Path) -> None:
+    """The timeline: when a batch came into which state, for the batches that are drawn and no others."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await running_job(store, 4)
+            await in_doubt(store, job.id, limit=1, nonce="a")
+            await in_doubt(store, job.id, limit=1, nonce="b")
+            (first, second) = await store.doubt.in_doubt()
+            await store.doubt.claim(second, remote("b", 1), LATER)
+            found = await store.read(lambda reads: reads.batch_histories([first.id, second.id, BatchId(99)]))
+            doubt = [(NOW, BatchState.PLANNED), (NOW, BatchState.SUBMITTING), (NOW, BatchState.IN_DOUBT)]
+            assert found == {first.id: doubt, second.id: [*doubt, (LATER, BatchState.IN_PROGRESS)]}
+            assert await store.read(lambda reads: reads.batch_histories([])) == {}
 
     asyncio.run(run())

@@ -48,9 +48,9 @@ def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, obje
         "status": status,
         "counts": job.requests,
         "batch_words": look.batch_words(status),
-        "age_words": _age_words(status, pulse, reads),
+        "api_words": look.api_words(status, _age_words(status, pulse, reads)),
         "acts": _acts(job),
-        "timeline": timeline(batches, pulse),
+        "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), pulse),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
         **({"still": "parts/job-tab.html"} if ask.live and tab == "failures" else _INSIDE[tab](ask, status, reads)),
     }

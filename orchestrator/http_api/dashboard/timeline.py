@@ -1,96 +1,180 @@
 """The batches of a job over time, as places in a picture: percents of its width, rows from the top.
 
-Drawn by our clock: what the API dates is put behind the moment a batch was sent. In the sandbox its time runs faster.
+Where a batch was, and when, is what the event log says, by our clock; only when the API was done with it is put behind
+the moment that it took it. In the sandbox the API's time runs faster.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.states import BatchState
+from orchestrator.domain.states import IN_FLIGHT, BatchState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch
     from orchestrator.http_api.look import Pulse
 
-_FLYING: Final = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.IN_DOUBT, BatchState.SUBMITTING})
+
+#: What a piece of a bar shows, and its words in the legend. Every state has one; the last three mark an end.
+KINDS: Final = {
+    "wait": "to send",
+    "send": "being sent",
+    "doubt": "in doubt",
+    "fly": "at the API",
+    "collect": "results come",
+    "done": "done",
+    "failed": "done, with failures",
+    "gone": "given up",
+}
+KIND_OF: Final = {
+    BatchState.PLANNED: "wait",
+    BatchState.SUBMITTING: "send",
+    BatchState.IN_DOUBT: "doubt",
+    BatchState.IN_PROGRESS: "fly",
+    BatchState.CANCELING: "fly",
+    BatchState.ENDED: "collect",
+    BatchState.SETTLED: "done",
+    BatchState.VOID: "gone",
+    BatchState.ABANDONED: "gone",
+}
+_OVER: Final = frozenset({BatchState.SETTLED, BatchState.VOID, BatchState.ABANDONED})
 _ROW: Final = 20
 _TOP: Final = 6
 #: From this part of its 24 hours on, a batch is shown together with their end.
 _NEAR: Final = 0.25
 _SHORTEST: Final = timedelta(seconds=1)
 _TICKS: Final = 4
+#: Percents: whatever was there is seen.
+_THINNEST: Final = 0.3
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A part of a bar."""
+
+    kind: str
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """One batch by our clock. expiry: when its 24 hours end, if that is known."""
+    """One batch by our clock. mark: how it ended, if it did. expiry: when its 24 hours end, if that is known."""
 
     batch: Batch
-    start: datetime
-    sent: datetime
-    ended: datetime
-    settled: datetime
+    pieces: list[_Piece]
+    mark: str | None
     expiry: datetime | None
 
+    @property
+    def end(self) -> datetime:
+        return self.pieces[-1].end
 
-def timeline(batches: Sequence[Batch], pulse: Pulse) -> dict[str, object] | None:
-    """The picture of *batches*, in their order; None where none was planned."""
-    bars = [_bar(batch, pulse) for batch in batches]
+
+def timeline(
+    batches: Sequence[Batch], histories: Mapping[BatchId, Sequence[tuple[datetime, BatchState]]], pulse: Pulse
+) -> dict[str, object] | None:
+    """The picture of *batches*, in their order; None where none was planned. histories: when each came into a state."""
+    bars = [_bar(batch, histories.get(batch.id, ()), pulse) for batch in batches]
     if not bars:
         return None
-    first = min(bar.start for bar in bars)
-    last = max(bar.settled for bar in bars)
-    flying = [bar for bar in bars if bar.batch.state in _FLYING and bar.expiry is not None]
+    first = min(bar.pieces[0].start for bar in bars)
+    last = max(bar.end for bar in bars)
+    flying = [bar for bar in bars if bar.batch.state in IN_FLIGHT]
     line = min((bar.expiry for bar in flying if bar.expiry is not None), default=None)
-    if flying:
-        last = max(last, pulse.now)
-        oldest = min(bar.sent for bar in flying)
-        if line is not None and (last - oldest) > (line - oldest) * _NEAR:
+    if line is not None:
+        oldest = min(_sent(bar.batch) for bar in flying if bar.expiry is not None)
+        if (last - oldest) > (line - oldest) * _NEAR:
             last = max(last, line + (line - oldest) * 0.04)
     span = max(last - first, _SHORTEST) * 1.02
 
     def place(at: datetime) -> float:
         return round(min(max((at - first) / span * 100, 0), 100), 2)
 
+    is_drawn = line is not None and line <= first + span
+    rows = [_row(index, bar, place) for index, bar in enumerate(bars)]
+    shown = {piece.kind for bar in bars for piece in bar.pieces} | {bar.mark for bar in bars}
     return {
-        "rows": [_row(index, bar, place) for index, bar in enumerate(bars)],
+        "rows": rows,
         "height": len(bars) * _ROW + _TOP,
-        "now": place(pulse.now) if flying else None,
-        "line": None if line is None or line > first + span else place(line),
-        "line_in": None if line is None or line <= first + span else (line - pulse.now) * pulse.speed,
+        "legend": [(kind, words) for kind, words in KINDS.items() if kind in shown],
+        "now": place(pulse.now) if any(bar.mark is None for bar in bars) else None,
+        "line": place(line) if line is not None and is_drawn else None,
+        "line_in": None if line is None or is_drawn else (line - pulse.now) * pulse.speed,
         "ticks": [{"x": 100 * n / _TICKS, "at": first + span * (n / _TICKS)} for n in range(_TICKS)],
     }
 
 
-def _bar(batch: Batch, pulse: Pulse) -> _Bar:
-    start = batch.planned_at
-    sent = start if batch.sent_at is None else batch.sent_at
-    waits = batch.state is BatchState.PLANNED
-    ended = pulse.now if batch.state in _FLYING else sent
-    expiry = None
-    if batch.created_at is not None:
-        if batch.ended_at is not None:
-            ended = sent + (batch.ended_at - batch.created_at) / pulse.speed
-        if batch.expires_at is not None:
-            expiry = sent + (batch.expires_at - batch.created_at) / pulse.speed
-    over = batch.settled_at
-    if over is not None:
-        ended = min(ended, over)
-    settled = over if over is not None else pulse.now if batch.state is BatchState.ENDED or waits else ended
-    return _Bar(batch, start, pulse.now if waits else sent, max(ended, sent), max(settled, ended, sent), expiry)
+def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], pulse: Pulse) -> _Bar:
+    steps = list(history) if history else [(batch.planned_at, batch.state)]
+    is_over = batch.state in _OVER
+    pieces: list[_Piece] = []
+    at = steps[0][0]
+    for index, (came, state) in enumerate(steps):
+        at = max(at, came)  # our clock may have been put back
+        if state in _OVER:
+            break
+        left = steps[index + 1][0] if index + 1 < len(steps) else pulse.now
+        _add(pieces, KIND_OF[state], at, max(left, at))
+    if not pieces:
+        pieces.append(_Piece(KIND_OF[steps[0][1]], at, at))
+    _end_at_the_api(pieces, batch, pulse)
+    return _Bar(batch, pieces, _mark(batch) if is_over else None, _expiry(batch, pulse))
+
+
+def _add(pieces: list[_Piece], kind: str, start: datetime, end: datetime) -> None:
+    if start == end:
+        return
+    if pieces and pieces[-1].kind == kind:
+        pieces[-1].end = end
+    else:
+        pieces.append(_Piece(kind, start, end))
+
+
+def _end_at_the_api(pieces: list[_Piece], batch: Batch, pulse: Pulse) -> None:
+    """The API may have been done with the batch before we saw it: then its results waited for us."""
+    if batch.created_at is None or batch.ended_at is None:
+        return
+    for piece, following in pairwise(pieces):
+        if (piece.kind, following.kind) == ("fly", "collect"):
+            ended = piece.start + (batch.ended_at - batch.created_at) / pulse.speed
+            piece.end = following.start = min(max(ended, piece.start), piece.end)
+
+
+def _mark(batch: Batch) -> str:
+    """How a batch that is over ended."""
+    counts = batch.api_counts
+    if batch.state is not BatchState.SETTLED or (counts is not None and not counts.succeeded + counts.errored):
+        return "gone"
+    return "failed" if counts is not None and counts.errored else "done"
+
+
+def _sent(batch: Batch) -> datetime:
+    return batch.planned_at if batch.sent_at is None else batch.sent_at
+
+
+def _expiry(batch: Batch, pulse: Pulse) -> datetime | None:
+    if batch.created_at is None or batch.expires_at is None:
+        return None
+    return _sent(batch) + (batch.expires_at - batch.created_at) / pulse.speed
 
 
 def _row(index: int, bar: _Bar, place: Callable[[datetime], float]) -> dict[str, object]:
-    start, sent, ended, settled = (place(at) for at in (bar.start, bar.sent, bar.ended, bar.settled))
+    pieces = []
+    for piece in bar.pieces:
+        start = place(piece.start)
+        pieces.append({"kind": piece.kind, "x": start, "width": round(max(place(piece.end) - start, _THINNEST), 2)})
     return {
         "batch": bar.batch,
         "y": _TOP + index * _ROW,
-        "wait": {"x": start, "width": round(sent - start, 2)},
-        "fly": {"x": sent, "width": round(max(ended - sent, 0.4), 2)},
-        "collect": {"x": ended, "width": round(settled - ended, 2)},
+        "pieces": pieces,
+        "mark": bar.mark,
+        "end": place(bar.end),
+        "words": ", then ".join(KINDS[kind] for kind in [*(piece.kind for piece in bar.pieces), bar.mark] if kind),
     }

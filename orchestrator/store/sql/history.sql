@@ -18,3 +18,9 @@ SELECT * FROM sample WHERE at >= :since AND at < :before ORDER BY at DESC LIMIT 
 
 -- name: sample_at
 SELECT * FROM sample WHERE at <= :at ORDER BY at DESC LIMIT 1
+
+-- name: histories
+-- Every step of some batches. CROSS JOIN: from the list to the index of their events.
+SELECT event.batch_id, event.at, event.new FROM json_each(:ids) AS wanted CROSS JOIN event ON event.batch_id = wanted.value
+ WHERE event.kind IN ('batch.planned', 'batch.moved', 'batch.adopted') AND event.new IS NOT NULL
+ ORDER BY event.id
