@@ -929,4 +929,30 @@ PLANTED: Final = (
         ),
         test=f"{VOID}::test_a_batch_that_never_was_is_void_after_the_wait_and_two_looks",
     ),
+    # --- where keys go ------------------------------------------------------------------------------------------------
+    Planted(
+        name="a-folder-names-the-address",
+        why="an orchestrator.toml that came with a folder sends the key and the prompts wherever it likes",
+        edits=(
+            (
+                "orchestrator/config/sources.py",
+                "if self.source.is_project and self.key.meaning.project is REFUSED:",
+                "if self.source.is_project and self.key.meaning.project is self.key:",
+            ),
+        ),
+        test="tests/unit/test_config_trust.py::test_a_folder_does_not_say_where_keys_go",
+    ),
+    Planted(
+        name="a-proxy-for-this-machine",
+        why="HTTP_PROXY gets the key that is for a gateway on this machine, in clear text",
+        edits=(
+            (
+                "orchestrator/config/network.py",
+                '        return {"trust_env": False}\n    check_certificates(environ)\n',
+                '        return {"trust_env": True}\n    check_certificates(environ)\n',
+            ),
+        ),
+        test="tests/provider/test_provider_network.py::test_no_proxy_gets_the_key_that_is_for_this_machine",
+        raises="ProviderUnreachable",
+    ),
 )
