@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.api_side import api_address
 from orchestrator.cli.out import say
-from orchestrator.cli.words import coloured
+from orchestrator.cli.words import coloured, plain
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
 
@@ -63,8 +63,9 @@ def say_address(ask: Ask, settings: Settings, *, sandbox: bool) -> str | None:
     address = api_address(settings, with_profile=True)
     if address.is_usual:
         return None
-    say(ask, coloured(address.words, "red") if address.is_readable else address.words)
-    return address.url
+    told = plain(address.words)
+    say(ask, coloured(told, "red") if address.is_readable else told)
+    return address.shown
 
 
 async def with_a_key(provider: Provider) -> None:

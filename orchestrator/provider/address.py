@@ -25,7 +25,7 @@ class ApiAddress:
     @property
     def is_usual(self) -> bool:
         """True for the API's own, which nobody needs to be told of."""
-        return self.url.rstrip("/") == SDK_BASE_URL
+        return self.url.rstrip("/").lower() == SDK_BASE_URL
 
     @property
     def is_readable(self) -> bool:
@@ -34,10 +34,16 @@ class ApiAddress:
         return parts.scheme == "http" and not is_loopback(str(parts.hostname))
 
     @property
+    def shown(self) -> str:
+        """The address for people: without a query, where some gateways have a key."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+    @property
     def words(self) -> str:
         """`the API is at URL (who says so)`, with a warning where what goes there can be read."""
         warning = "; over plain http: the key, the prompts and the answers can be read on the way"
-        return f"the API is at {self.url} ({self.source}){warning if self.is_readable else ''}"
+        return f"the API is at {self.shown} ({self.source}){warning if self.is_readable else ''}"
 
 
 def find_address(

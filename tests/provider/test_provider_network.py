@@ -121,6 +121,7 @@ def test_the_address_is_told_with_who_says_so() -> None:
     assert find_address("https://one.test", variable).words == "the API is at https://one.test ([api] base_url)"
     assert find_address(None, variable).words == "the API is at https://two.test (ANTHROPIC_BASE_URL)"
     assert find_address(None, {"ANTHROPIC_BASE_URL": ""}).is_usual
+    assert "s3cr3t" not in find_address(None, {"ANTHROPIC_BASE_URL": "https://gw.test/v1?key=s3cr3t"}).words
 
 
 @pytest.mark.parametrize("host", ["litellm", "LiteLLM", "10.1.2.3", "host.docker.internal", "localhost.", "[fd00::1]"])
