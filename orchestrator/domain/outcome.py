@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from orchestrator.domain.account import blocked_message
@@ -36,18 +37,31 @@ _SLOW_DOWNLOAD: Final = "the request timed out while trying to download the file
 
 #: Our own type for a request that the API kept leaving out of complete downloads.
 MISSING_RESULT: Final = "missing_result"
+#: And for one whose line cannot be read; also the kind that such a line counts as.
+UNREADABLE_RESULT: Final = "unreadable_result"
+#: Attention for results of a kind that this program does not know.
+UNKNOWN_RESULT: Final = "unknown_result"
+#: The matters whose requests were most likely answered: sending them again pays for them again.
+MAY_BE_PAID_FOR: Final = frozenset({UNREADABLE_RESULT, UNKNOWN_RESULT})
+#: The kinds of results that the API documents (Message Batches API reference).
+KINDS: Final = frozenset({"succeeded", "errored", "expired", "canceled"})
+
+#: Kinds that say all by themselves.
+_PLAIN: Final = MappingProxyType(
+    {"succeeded": Outcome.SUCCEEDED, "canceled": Outcome.CANCELED, "expired": Outcome.AGAIN}
+)
 
 
 def judge(kind: str, error_type: str | None, error_message: str | None) -> Outcome:
     """What a line of *kind* (`result.type`) with the error of `result.error.error` means.
 
-    An unknown kind is treated like a server error: the request is tried again and the line reported.
+    Only what is documented as not billed is tried again. What an unknown kind costs nobody knows: it is settled.
     """
-    if kind == "succeeded":
-        return Outcome.SUCCEEDED
-    if kind == "canceled":
-        return Outcome.CANCELED
-    if kind != "errored" or error_type not in _REQUEST_FAULTS:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind != "errored":
+        return Outcome.FAILED
+    if error_type not in _REQUEST_FAULTS:
         return Outcome.AGAIN
     message = error_message if error_message is not None else ""
     if blocked_message(message) is not None or error_type == "billing_error":

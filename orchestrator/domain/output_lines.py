@@ -6,6 +6,7 @@ Source of the shapes: Message Batches API reference, "results".
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -50,6 +51,12 @@ def errored_result(error_type: str, message: str, *, request_id: str | None = No
     return msgspec.json.encode(
         {"type": "errored", "error": {"type": "error", "error": error, "request_id": request_id}}
     )
+
+
+def unreadable_result(error_type: str, message: str, raw: bytes) -> bytes:
+    """An `errored` result for a line that cannot be read, with the line's own bytes in `raw_base64`."""
+    own = errored_result(error_type, message)
+    return b'%b,"raw_base64":"%b"}' % (own[:-1], base64.b64encode(raw))
 
 
 def expired_result() -> bytes:

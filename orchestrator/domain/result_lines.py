@@ -7,6 +7,7 @@ Source of the shapes: Message Batches API reference, "results"; live captures of
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: A result line over this is not kept in memory: it is counted, skipped and reported.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 #: SQLite's largest integer: a token count over it is not a count.
+_BOM: Final = b"\xef\xbb\xbf"
 _MAX_COUNT: Final = 2**63 - 1
 
 
@@ -46,6 +48,18 @@ class BadLine(msgspec.Struct, frozen=True, gc=False):
 
     offset: int  #: of its first byte, in bytes from the start of what was handed in
     why: str
+    raw: bytes = b""  #: as it came; of one that was too long, its beginning
+    size_bytes: int = 0
+
+    def wire_id(self, pattern: re.Pattern[bytes]) -> str | None:
+        """The id in its bytes, by a *pattern* that `wire_ids_of` made; None where they show none."""
+        found = pattern.search(self.raw)
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(b'"%b"' % found[1], type=str)
+        except UNREADABLE:
+            return None
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -115,7 +129,8 @@ def decode_split(lines: Iterable[bytes | LongLine], *, offset: int = 0) -> list[
     found: list[ResultLine | BadLine] = []
     for line in lines:
         if isinstance(line, LongLine):
-            found.append(BadLine(offset, f"the line has {line.size_bytes:,} bytes; {MAX_LINE_BYTES:,} are read"))
+            why = f"the line has {line.size_bytes:,} bytes; {MAX_LINE_BYTES:,} are read"
+            found.append(BadLine(offset, why, line.head, line.size_bytes))
             offset += line.size_bytes + 1
             continue
         if line and not line.isspace():
@@ -126,7 +141,7 @@ def decode_split(lines: Iterable[bytes | LongLine], *, offset: int = 0) -> list[
 
 def _decode(line: bytes, offset: int) -> ResultLine | BadLine:
     if not line.isascii() and not is_utf8(line):
-        return BadLine(offset, "not valid UTF-8")
+        return _bad(line, offset, "not valid UTF-8")
     try:
         envelope = _line.decode(line)
         raw = bytes(envelope.result)
@@ -181,13 +196,15 @@ def _decode_patiently(line: bytes, offset: int) -> ResultLine | BadLine:
     Half a surrogate pair in a text is legal JSON that decoders refuse (a model can be cut in the middle of an emoji):
     it is masked for the reading and kept in the bytes.
     """
+    if line.startswith(_BOM):
+        return _decode(line[len(_BOM) :], offset)
     masked = mask_lone_surrogates(line)
     try:
         envelope = _line.decode(masked)
         view = bytes(envelope.result)
         kind = _kind.decode(view)
     except UNREADABLE as exc:
-        return BadLine(offset, _why(exc))
+        return _bad(line, offset, _why(exc))
     start = masked.rfind(view)  # masking keeps every offset
     raw = line[start : start + len(view)]
     try:
@@ -207,6 +224,17 @@ def stop_reason_of(result: bytes) -> str | None:
     except UNREADABLE:
         return None
     return None if message is None else message.stop_reason
+
+
+def _bad(line: bytes, offset: int, why: str) -> BadLine:
+    return BadLine(offset, why, line, len(line))
+
+
+def wire_ids_of(nonce: str | None) -> re.Pattern[bytes]:
+    """Finds the id in a line that cannot be read: one with *nonce*, which stands nowhere else; None: any."""
+    if nonce is None:
+        return re.compile(rb'"custom_id"\s*:\s*"((?:[^"\\]|\\.)*)"')
+    return re.compile(rb'"(%b-\d{1,10})"' % re.escape(nonce.encode()))
 
 
 def _why(exc: Exception) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.answers import Counts, Meta, RemoteStatus
 from orchestrator.domain.errors import ProviderBusy, ProviderError
-from orchestrator.domain.ids import number_in
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch, Progress, Settled
-from orchestrator.domain.outcome import MISSING_RESULT, judge
+from orchestrator.domain.outcome import MISSING_RESULT
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
-from orchestrator.domain.stops import stop_name
 from orchestrator.domain.waiting import (
     DOWNLOAD_AGAIN_MAX,
     PATIENCE_DOWNLOADS,
@@ -27,17 +24,13 @@ from orchestrator.domain.waiting import (
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked, note_failure
 from orchestrator.engine.retention import RETENTION_NEAR, Retention
+from orchestrator.engine.sieve import Barren, Reading, Sieve
 from orchestrator.engine.slots import Tick, side_by_side, ticks
+from orchestrator.engine.telling import tell_of_odd_results
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
 
-#: One transaction. Results come shuffled, so each one rewrites the pages of most requests of its batch: of 10,000
-#: small ones a result costs 9 us, of 2,000 it costs 11 (100,000 results of 1.2 kB, measured).
-_ROWS_PER_WRITE: Final = 10_000
-_BYTES_PER_WRITE: Final = 4 * 1024 * 1024
-#: From three downloads on, side by side, each has its share of twice as much.
-_FULL_SHARES: Final = 2
 #: However long the API asks us to wait: a download is never put off for longer (results are gone after 29 days).
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 COUNTS: Final = "counts_disagree"
@@ -55,6 +48,8 @@ class CollectStage:
         self._retention = Retention(context)
         self._active: set[int] = set()
         self._mended = False
+        #: What could not be read in the last download of a batch, see `Sieve`; a crash only means one download more.
+        self._unreadable: dict[int, dict[int, Reading]] = {}
 
     async def tick(self, _now: datetime) -> int:
         """Download what is due, up to `max_downloads` side by side; how many batches were completed."""
@@ -104,6 +99,8 @@ class CollectStage:
             return 0
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
+        await tell_of_odd_results(self._context, batch, sieve, progress)
+        self._unreadable[batch.id] = sieve.unreadable
         if complete(progress, batch.api_counts) or await self._recounted(batch, progress):
             return await self._complete(batch, progress, sieve)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
@@ -119,8 +116,9 @@ class CollectStage:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, remote.counts)
 
-    async def _complete(self, batch: Batch, progress: Progress, sieve: _Sieve) -> int:
+    async def _complete(self, batch: Batch, progress: Progress, sieve: Sieve) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
+        self._unreadable.pop(batch.id, None)
         for kind in (COUNTS, RETENTION_NEAR):
             await self._context.store.attention.unattend(batch.job_id, kind, batch.id)
         for kind, tokens in sieve.tokens.items():
@@ -128,26 +126,41 @@ class CollectStage:
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
         return int(moved)
 
-    async def _download(self, batch: Batch) -> tuple[Meta, _Sieve]:
+    async def _download(self, batch: Batch) -> tuple[Meta, Sieve]:
         """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
-        sieve = _Sieve(batch)
-        splitter = LineSplitter(MAX_LINE_BYTES)
+        sieve = Sieve(batch, self._unreadable.get(batch.id, {}))
+        splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
         async with self._context.provider.results(str(batch.remote_id)) as download:
             async for chunk in download.chunks:
-                await self._take(sieve, batch, decode_split(splitter.feed(chunk)))
+                lines = splitter.feed(chunk)
+                await self._take(sieve, batch, decode_split(lines))
                 if sieve.is_full(len(self._active)):
                     await self._store(batch, sieve.empty())
-            await self._take(sieve, batch, decode_split(splitter.rest()))
+                news = sieve.has_news()
+                if barren.took(len(chunk), len(lines), news=news):
+                    log.warning("batch.endless_results", batch_id=batch.id, found=sieve.found)
+                    break
+                if news and await self._is_all_here(sieve, batch):
+                    break
+            else:
+                await self._take(sieve, batch, decode_split(splitter.rest()), whole=False)
             await self._store(batch, sieve.empty())
             return download.meta, sieve
 
-    async def _take(self, sieve: _Sieve, batch: Batch, lines: list[ResultLine | BadLine]) -> None:
+    async def _is_all_here(self, sieve: Sieve, batch: Batch) -> bool:
+        """Whether nothing more need come: the stream may not have an end."""
+        if sieve.found < batch.count:
+            return False
+        await self._store(batch, sieve.empty())
+        return complete(await self._context.store.collect.progress(batch), batch.api_counts)
+
+    async def _take(self, sieve: Sieve, batch: Batch, lines: list[ResultLine | BadLine], *, whole: bool = True) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
         numbers: dict[str, int] | None = None
         if batch.adopted:
-            ids = [line.wire_id for line in lines if isinstance(line, ResultLine)]
+            ids = [own for line in lines if (own := sieve.id_of(line)) is not None]
             numbers = await self._context.store.collect.numbers(batch.job_id, ids)
-        sieve.take(lines, numbers)
+        sieve.take(lines, numbers, whole=whole)
 
     async def _store(self, batch: Batch, lines: list[Settled]) -> None:
         if lines:
@@ -181,70 +194,6 @@ class CollectStage:
         await self._context.store.collect.give_up(batch, error, errored_result(*error), now)
         log.error("batch.results_missing", batch_id=batch.id, missing=missing)
         return 1
-
-
-class _Sieve:
-    """Turns decoded lines into rows to store; what is not a line of this batch is counted and left out."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._nonce = batch.nonce
-        self._rows: list[Settled] = []
-        self._bytes = 0
-        self.odd = 0
-        self.tokens: Counter[str] = Counter()
-
-    def take(self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None) -> None:
-        """Keep the lines that carry this batch's nonce, or whose id is in *numbers* if that is given."""
-        for line in lines:
-            if isinstance(line, BadLine):
-                self.odd += 1
-                continue
-            number = number_in(line.wire_id, self._nonce) if numbers is None else numbers.get(line.wire_id)
-            if number is None:
-                self.odd += 1
-                continue
-            self._count(line)
-            self._rows.append(_settled(number, line))
-            self._bytes += len(line.result)
-
-    def _count(self, line: ResultLine) -> None:
-        if line.input_tokens is not None:
-            self.tokens["input"] += line.input_tokens
-        if line.output_tokens is not None:
-            self.tokens["output"] += line.output_tokens
-        if line.cache_read_tokens is not None:
-            self.tokens["cache_read"] += line.cache_read_tokens
-        for written in (line.cache_write_5m_tokens, line.cache_write_1h_tokens):
-            if written is not None:
-                self.tokens["cache_write"] += written
-
-    def is_full(self, downloads: int) -> bool:
-        """Time to write, with so many downloads side by side."""
-        share = min(1, _FULL_SHARES / max(downloads, 1))
-        return len(self._rows) >= _ROWS_PER_WRITE * share or self._bytes >= _BYTES_PER_WRITE * share
-
-    def empty(self) -> list[Settled]:
-        """Hand over what was kept."""
-        rows, self._rows, self._bytes = self._rows, [], 0
-        return rows
-
-
-def _settled(number: int, line: ResultLine) -> Settled:
-    return Settled(
-        number,
-        line.kind,
-        judge(line.kind, line.error_type, line.error_message),
-        line.result,
-        line.error_type,
-        line.error_message,
-        line.api_request_id,
-        line.input_tokens,
-        line.output_tokens,
-        line.cache_read_tokens,
-        line.cache_write_5m_tokens,
-        line.cache_write_1h_tokens,
-        stop_name(line.stop_reason),
-    )
 
 
 def complete(progress: Progress, counts: Counts | None) -> bool:

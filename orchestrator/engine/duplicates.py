@@ -11,6 +11,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.context import Context
+from orchestrator.engine.sieve import Barren
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -41,14 +42,20 @@ async def report_duplicate(context: Context, batch: Batch, remote: RemoteBatch, 
 
 
 async def _keep(context: Context, remote: RemoteBatch) -> None:
-    splitter = LineSplitter(MAX_LINE_BYTES)
+    """Keep every result of *remote*; a stream that goes on without a new one is left."""
+    splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
+    kept: set[int] = set()
     async with context.provider.results(remote.id) as download:
         async for chunk in download.chunks:
-            await _keep_lines(context, remote, decode_split(splitter.feed(chunk)))
+            before = len(kept)
+            kept |= await _keep_lines(context, remote, decode_split(splitter.feed(chunk)))
+            if barren.took(len(chunk), chunk.count(b"\n"), news=len(kept) > before):
+                return
     await _keep_lines(context, remote, decode_split(splitter.rest()))
 
 
-async def _keep_lines(context: Context, remote: RemoteBatch, lines: list[ResultLine | BadLine]) -> None:
+async def _keep_lines(context: Context, remote: RemoteBatch, lines: list[ResultLine | BadLine]) -> set[int]:
+    """Keep the results among *lines*; returns their numbers."""
     rows: list[tuple[int, bytes]] = []
     for line in lines:
         parts = split_wire_id(line.wire_id) if isinstance(line, ResultLine) else None
@@ -56,3 +63,4 @@ async def _keep_lines(context: Context, remote: RemoteBatch, lines: list[ResultL
             rows.append((parts[1], line.result))
     if rows:
         await context.store.sweep.keep_spare(remote.id, rows)
+    return {number for number, _ in rows}

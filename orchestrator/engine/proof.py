@@ -17,6 +17,7 @@ from orchestrator.domain.result_lines import MAX_LINE_BYTES, ResultLine, decode_
 from orchestrator.domain.waiting import PROOF_LINES
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked
+from orchestrator.engine.sieve import Barren
 
 _MOST_ASKED_FOR: Final = 20
 #: Source: `expires_at` is `created_at` + 24 h.
@@ -98,12 +99,15 @@ async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
 
 async def _wire_ids(context: Context, remote_id: str) -> AsyncGenerator[str, None]:
     """The custom ids of the complete lines of a result file."""
-    splitter = LineSplitter(MAX_LINE_BYTES)
+    splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
     async with context.provider.results(remote_id) as download:
         async for chunk in download.chunks:
-            for line in decode_split(splitter.feed(chunk)):
-                if isinstance(line, ResultLine):
-                    yield line.wire_id
+            lines = decode_split(splitter.feed(chunk))
+            found = [line.wire_id for line in lines if isinstance(line, ResultLine)]
+            for own in found:
+                yield own
+            if barren.took(len(chunk), chunk.count(b"\n"), news=bool(found)):
+                return
     for line in decode_split(splitter.rest()):
         if isinstance(line, ResultLine):
             yield line.wire_id

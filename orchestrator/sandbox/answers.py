@@ -5,6 +5,7 @@ The shapes are those of live captures (2026-09) and of the types of SDK 2.12; to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Final
@@ -17,6 +18,14 @@ from orchestrator.sandbox.faults import FaultPlan
 from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, Row
 
 CANNED: Final = "SANDBOX canned answer to: "
+#: What lines are spoilt with for good, and where.
+RESULT: Final = b'"result":{'
+BAD_BYTES: Final = b'"note":"caf\xe9",'
+ANSWERED: Final = b'{"type":"succeeded",'
+ODD_KIND: Final = b'{"type":"sideways",'
+_FLAT: Final = re.compile(
+    rb'"error":\{"type":"error","error":(\{"type":"[^"]*","message":"(?:[^"\\]|\\.)*").*\}', re.DOTALL
+)
 _encode: Final = msgspec.json.Encoder().encode
 _GARBAGE: Final = b'{"custom_id":"\xff\xfe", "result": {{{\n'
 
@@ -115,9 +124,19 @@ class _Spoiler:
             yield line.replace(row.custom_id.encode(), b"theirs-%b" % row.digest.hex()[:12].encode(), 1)
         if self._happens("blank_lines", row):
             yield b"\n"
-        yield _GARBAGE if self._happens("garbled", row) else line
+        yield _GARBAGE if self._happens("garbled", row) else self._lasting(line, row)
         if self._happens("duplicated", row):
             yield line
+
+    def _lasting(self, line: bytes, row: Row) -> bytes:
+        """*line* as it is in every download."""
+        if self._plan.happens("odd_kind", *self._about[1:2], row.custom_id):
+            line = line.replace(ANSWERED, ODD_KIND, 1)
+        if self._plan.happens("flat_error", *self._about[1:2], row.custom_id):
+            line = _FLAT.sub(rb'"error":\1}}}', line)
+        if self._plan.happens("bad_bytes", *self._about[1:2], row.custom_id):
+            line = line.replace(RESULT, RESULT + BAD_BYTES, 1)
+        return line
 
     def _happens(self, name: str, row: Row) -> bool:
         return self._plan.happens(name, *self._about, row.custom_id)

@@ -125,8 +125,17 @@ ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
     }
 )
 
-#: Faults of one line of a download, drawn anew for each download.
-LINE_FAULTS: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines")
+#: Faults of one line of a download, drawn anew for each download; but the last three, which a line keeps for good:
+#: bytes that are no UTF-8, a kind of result that nobody knows (of an answer), an error that is not nested.
+LINE_FAULTS: Final = (
+    "garbled",
+    "duplicated",
+    "foreign_lines",
+    "blank_lines",
+    "bad_bytes",
+    "odd_kind",
+    "flat_error",
+)
 
 #: Options that are amounts: seconds of sandbox time (the same for every batch; at most, a different one for each, so
 #: that a newer batch may be listed before an older one), the share of batches that one listing misses, the share whose

@@ -20,6 +20,7 @@ LINES: Final = "tests/engine/test_odd_lines.py"
 SETTLING: Final = "tests/engine/test_settling.py"
 CRASHES: Final = "tests/engine/test_crash_points.py"
 CANCELING: Final = "tests/engine/test_cancel_and_retry.py"
+UNREADABLE: Final = "tests/engine/test_unreadable_lines.py"
 ODD: Final = "tests/engine/test_odd_entries.py"
 WALKING: Final = "tests/engine/test_walking.py"
 POISON: Final = "tests/engine/test_poison.py"
@@ -395,6 +396,24 @@ PLANTED: Final = (
         test=f"{ODD}::test_a_doubt_does_not_end_while_an_entry_without_an_id_could_be_it",
     ),
     Planted(
+        name="unknown-kind-is-sent-again",
+        why="a kind of result that nobody knows may have been billed: each such request is paid for five times",
+        edits=(
+            (
+                "orchestrator/domain/outcome.py",
+                '    if kind != "errored":\n        return Outcome.FAILED\n',
+                '    if kind != "errored":\n        return Outcome.AGAIN\n',
+            ),
+        ),
+        test=f"{UNREADABLE}::test_a_result_of_an_unknown_kind_is_kept_and_not_bought_again",
+    ),
+    Planted(
+        name="one-reading-is-enough",
+        why="a line that was spoilt on its way once is given up, although the next download has the answer",
+        edits=(("orchestrator/engine/sieve.py", "_READINGS: Final = 2\n", "_READINGS: Final = 1\n"),),
+        test=f"{UNREADABLE}::test_a_line_that_was_spoilt_on_its_way_comes_whole_the_next_time",
+    ),
+    Planted(
         name="candidates-forgotten",
         why="only what the list shows now counts: a candidate that vanishes from it is dropped, and bought twice",
         edits=(
@@ -566,8 +585,8 @@ PLANTED: Final = (
         why="a line counts whoever's it is: another batch's answers are given out as this one's",
         edits=(
             (
-                "orchestrator/engine/collect.py",
-                "number_in(line.wire_id, self._nonce) if numbers is None",
+                "orchestrator/engine/sieve.py",
+                "number_in(line.wire_id, self._batch.nonce) if numbers is None",
                 "number_in(line.wire_id, line.wire_id[:20]) if numbers is None",
             ),
         ),

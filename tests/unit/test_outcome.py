@@ -31,11 +31,17 @@ CREDIT = "Your credit balance is too low to access the Anthropic API."
         ("errored", "billing_error", "There is a problem with your billing information.", Outcome.CREDIT),
         ("errored", "novel_error", "An error of a type not known yet", Outcome.AGAIN),
         ("errored", None, None, Outcome.AGAIN),
-        ("postponed", None, None, Outcome.AGAIN),
+        ("postponed", None, None, Outcome.FAILED),
+        ("Succeeded", None, None, Outcome.FAILED),
+        ("", None, None, Outcome.FAILED),
+        ("sideways", "api_error", "Overloaded", Outcome.FAILED),
     ],
 )
 def test_what_a_line_means(kind: str, error_type: str | None, message: str | None, outcome: Outcome) -> None:
-    """Settle: the server's faults and unknown types are tried again, the request's own are final, credit is free."""
+    """M7: the server's faults and unknown errors are tried again, the request's own are final, credit is free.
+
+    A kind of result that nobody knows may have been billed: it is never sent again.
+    """
     assert judge(kind, error_type, message) is outcome
 
 

@@ -17,6 +17,7 @@ from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job, JobStatus
+from orchestrator.domain.outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.views import does_not_apply, job_view
 from orchestrator.ports.commands import Commands
@@ -115,7 +116,10 @@ def retry(ask: Ask, job: str, only: str | None) -> None:
     async def act(commands: Commands, _reader: FarReader) -> int:
         return await commands.retry(found.id, only)
 
+    kept = [matter for matter in _now(ask, settings, found).attention if matter.kind in MAY_BE_PAID_FOR]
     queued, has_engine = steer(ask, settings, act)
+    if queued and kept:
+        say(ask, "some of these may have been paid for once: their results came, in a form that could not be used")
     if ask.as_json:
         show_json({"queued": queued, "job": job_view(_now(ask, settings, found))})
     else:
