@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.systemd import READY, Notifier
 from orchestrator.config import KEYS, Settings
-from orchestrator.domain.errors import NeedsPerson, UsageError
+from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
 from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Reloader:
             renewed = {_KEY} if self._engine.provider.renew() else set()
             if self._renewed(found):
                 renewed.add(_TOKEN)
-        except (UsageError, NeedsPerson) as exc:
+        except (UsageError, NeedsPerson, StoreError) as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
         else:
             from orchestrator.engine.settings import engine_settings

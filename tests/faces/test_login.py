@@ -21,7 +21,7 @@ from orchestrator.client.server import server_at
 from orchestrator.client.way import ServerWay, SocketWay
 from orchestrator.config import announced, default_socket_path, own_token_path, socket_at
 from orchestrator.daemon import running_engine
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.guard.access import digest_of
 from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
 from orchestrator.http_api.login_page import place_or_home
@@ -105,7 +105,7 @@ def test_a_token_that_others_could_have_put_there_or_read_is_refused(tmp_path: P
             listen(server, own_token=path)
         assert path.read_text() == text
     path.unlink()
-    with pytest.raises(UsageError, match="cannot be made"):
+    with pytest.raises(StoreError, match="cannot be made"):
         listen(server, own_token=tmp_path / "no" / "x.token")
 
 
