@@ -9,9 +9,11 @@ from pathlib import Path
 import httpx2
 import pytest
 from sandbox.sandbox_world import BATCHES, HEADERS, HOUR, START, World, body, http_client, run, still_sandbox
+from support.places import fill_up, small_disk
 
+from orchestrator.domain.errors import MAKE_SPACE, StoreFull
 from orchestrator.sandbox import ApiError, Machine, Sandbox
-from orchestrator.sandbox.journal import JournalError
+from orchestrator.sandbox.journal import JournalError, JournalFile
 from orchestrator.sandbox.routes import Router
 from orchestrator.sandbox.transport import SandboxTransport
 
@@ -124,6 +126,18 @@ def test_a_full_disk_refuses_the_create_and_spoils_nothing(tmp_path: Path) -> No
         [sys.executable, "-c", program, path], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert (done.stdout, path.read_bytes()) == ("refused\n", b"x" * 600 + b"z" * 300)
+
+
+def test_a_journal_that_finds_no_space_is_no_bug_of_ours() -> None:
+    """M8. The note of a new life met a full disk, and rose as "this is a bug"; now it is exit 8, with what to do."""
+    with small_disk("1m") as disk:
+        journal = JournalFile(disk / "journal")
+        fill_up(disk)
+        with pytest.raises(StoreFull) as told:
+            journal.append(b"x" * 600)
+        journal.close()
+        assert (told.value.exit_code, told.value.hint) == (8, MAKE_SPACE)
+        assert "No space left" in str(told.value.cause)
 
 
 def test_a_create_that_cannot_be_recorded_is_no_create() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 
@@ -30,6 +31,18 @@ def test_a_lack_of_memory_is_no_bug_of_ours(lack: Exception, capsys: pytest.Capt
         assert told.startswith("error: out of memory\n")
         assert "bug" not in told
         assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_bug_of_ours_wherever_it_is_met(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """M8. What no place of its own translates is still told as that; a used-up quota is the same."""
+    raised = OSError(number, os.strerror(number), "/somewhere/file")
+    assert isinstance(first_error(BaseExceptionGroup("tasks", [KeyError("x"), raised])), StoreFull)
+    assert reported(raised, tracebacks=False) == 8
+    told = capsys.readouterr().err
+    assert told.startswith("error: the disk is full\n")
+    assert "/somewhere/file" in told
+    assert "free some space" in told
 
 
 def test_a_library_s_user_gets_the_words_too() -> None:
