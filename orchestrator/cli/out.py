@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -69,9 +68,3 @@ def writing_to(output: str) -> Iterator[None]:
         if output == "-" and isinstance(exc.__cause__, BrokenPipeError):
             raise exc.__cause__ from None
         raise
-
-
-def is_device(output: str) -> bool:
-    """True for a device or pipe that is there already, such as /dev/null: it is written to, never replaced."""
-    path = Path(output)
-    return path.is_char_device() or path.is_fifo()

@@ -12,7 +12,7 @@ from orchestrator.cli import words
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
 from orchestrator.cli.handing_in import STDIN, Input, problem_text, refuse
 from orchestrator.cli.helm import steer
-from orchestrator.cli.out import is_device, say, say_banner, show, show_json
+from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import is_sandbox, reader_of
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.errors import OutputNotWritten
@@ -83,6 +83,8 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
 
     None: there is no name to go by, so the job's id is it.
     """
+    from orchestrator.client.outputs import is_device
+
     if output is None or output == "-" or is_device(output):
         return None if chosen.path == STDIN else Path(f"{chosen.stem}.refused.jsonl")
     path = Path(output)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -49,7 +50,7 @@ class Output:
         """Raise OutputError if nothing could be written there later: worth asking before a day of waiting."""
         from orchestrator.results import check_writable
 
-        if not is_stdout(self.path) and not _is_device(self.path):
+        if not is_stdout(self.path) and not is_device(self.path):
             check_writable(self.path)
 
     @property
@@ -232,13 +233,18 @@ def _signature(path: str) -> tuple[int, ...] | None:
         found = Path(path).stat()
     except OSError:
         return None
-    if not Path(path).is_file() or found.st_size == 0:
+    if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _is_device(path: str) -> bool:
-    return Path(path).is_char_device() or Path(path).is_fifo()
+def is_device(path: str) -> bool:
+    """True for a device or pipe that is there already, such as /dev/null: it is written to, never replaced."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:

@@ -226,8 +226,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise PermissionError(13, "its folder is not writable, and a file is only ever replaced as a whole")
     except OSError as exc:
-        late = _unwritable(Path(path), exc)
-        raise OutputError(late.message, cause=late.cause, hint=late.hint) from exc
+        message, cause, hint = _told(Path(path), exc)
+        raise OutputError(message, cause=cause, hint=hint) from exc
 
 
 def _packer_for(name: str) -> _Packer:
@@ -308,15 +308,25 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def _unwritable(path: Path, exc: OSError) -> OutputNotWritten:
+    """What a failed write means when the work is done: nothing is lost."""
+    message, cause, hint = _told(path, exc)
+    return OutputNotWritten(message, cause=cause, hint=f"{hint}; the results are safe in the store")
+
+
+def _told(path: Path, exc: OSError) -> tuple[str, str | None, str]:
+    """Message, cause and hint."""
+    cause = exc.strerror
     match exc:
         case FileNotFoundError():
             hint = "make the folder first, or choose another path"
         case PermissionError():
             hint = "choose a folder that you may write to"
         case BrokenPipeError():
-            hint = "the reader went away; the results are safe in the store"
+            hint = "the reader went away"
+        case OSError(errno=errno.ENXIO):
+            cause, hint = "it is a pipe that nobody reads from", "start its reader first"
         case OSError() if is_no_space(exc):
             hint = "make space, then `orchestrator results JOB -o FILE` writes them"
         case _:
-            hint = "choose another path; the results are safe in the store"
-    return OutputNotWritten(f"cannot write {readable(os.fspath(path))}", cause=exc.strerror, hint=hint)
+            hint = "choose another path"
+    return f"cannot write {readable(os.fspath(path))}", cause, hint

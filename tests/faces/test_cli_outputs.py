@@ -91,6 +91,17 @@ def test_results_never_replace_the_store_or_the_input(program: Program) -> None:
         assert program("run", "in.jsonl", "--sandbox", "-o", place, "--overwrite").code == 2
 
 
+@pytest.mark.parametrize("place", ["loop", "n" * 300, ".", "in.jsonl/out", ""])
+def test_a_place_that_is_none_is_refused_before_the_work(program: Program, place: str) -> None:
+    """F10: with words, whatever is wrong with it."""
+    (program.folder / "loop").symlink_to("pool")
+    (program.folder / "pool").symlink_to("loop")
+    done = program("run", "in.jsonl", "--sandbox", "-o", place)
+    assert done.code == 2
+    assert "hint: " in done.err
+    assert not program.db.exists()
+
+
 def test_a_failed_write_at_the_end_has_a_code_of_its_own(program: Program) -> None:
     """F12: 2 would say that nothing was sent; the same command with another place writes them."""
     done = program("run", "in.jsonl", "--sandbox", "-o", "/dev/full")

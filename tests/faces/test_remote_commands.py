@@ -136,6 +136,20 @@ def test_bad_lines_are_told_and_written_on_this_side(daemon: Daemon) -> None:
     assert [entry["raw"] for entry in told] == ['{"custom_id": "x"}']
 
 
+def test_a_foreign_file_on_this_side_is_refused_before_the_server_has_a_job(daemon: Daemon) -> None:
+    """F9: from afar as well; the same command again replaces its own output."""
+    folder = daemon.guest.folder
+    write_lines(folder / "far.jsonl", [request(700)])
+    (folder / "far.out").write_text("paid for\n")
+    before = len(daemon("ls", "--json").facts["jobs"])
+    refused = daemon("run", "far.jsonl", "-o", "far.out")
+    assert (refused.code, "is not this job's output" in refused.err) == (2, True)
+    assert len(daemon("ls", "--json").facts["jobs"]) == before
+    assert daemon("run", "far.jsonl", "-o", "far.out", "--overwrite").code == 0
+    assert daemon("run", "far.jsonl", "-o", "far.out").code == 0
+    assert ids_in(folder / "far.out") == ["r-700"]
+
+
 def test_standard_input_goes_to_the_server(daemon: Daemon) -> None:
     """A pipe works from afar as well."""
     given = f"{json.dumps(request(900))}\n".encode()

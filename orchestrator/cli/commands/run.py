@@ -19,7 +19,7 @@ from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.handing_in import STDIN, Input, job_input
 from orchestrator.cli.helm import orchestrator_for, show_log, steer
 from orchestrator.cli.options import Ask, Duration, common, job_argument
-from orchestrator.cli.out import is_device, say, say_banner, show, show_json, writing_to
+from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
 from orchestrator.cli.places import default_path, guarded, output_at, overwrite_option, refuse_the_input
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
@@ -207,7 +207,7 @@ def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refu
     if chosen.path == STDIN or Path(chosen.path).is_fifo():
         raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
     from orchestrator.cli.crash_test import CrashTest  # brings asyncio and the sandbox, which --help must not load
-    from orchestrator.client.outputs import foreign
+    from orchestrator.client.outputs import foreign, is_device
 
     named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output
     place = output_at(ask, named, overwrite=wish.overwrite)
