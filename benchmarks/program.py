@@ -14,8 +14,8 @@ _VERSION: Final = ("--api-version", "2023-06-01")
 
 
 def run_command(source: Path, target: Path) -> list[str]:
-    """Submit, wait, write the results."""
-    return [PROGRAM, "run", str(source), "-o", str(target), *_VERSION, "-q"]
+    """Submit, wait, write the results; those of the round before, from another store, are replaced."""
+    return [PROGRAM, "run", str(source), "-o", str(target), "--overwrite", *_VERSION, "-q"]
 
 
 def submit_command(source: Path) -> list[str]:
