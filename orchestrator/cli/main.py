@@ -16,7 +16,7 @@ import click
 from orchestrator.cli.errors import Stopped, reported
 from orchestrator.cli.group import Entry, LazyGroup
 from orchestrator.cli.options import Ask, common
-from orchestrator.cli.streams import prepare
+from orchestrator.cli.streams import prepare, silence
 from orchestrator.domain.errors import OutputNotWritten
 
 PROGRAM: Final = "orchestrator"
@@ -155,8 +155,7 @@ def _reported(error: BaseException, ask: Ask) -> int:
 
 def _quiet_pipe() -> int:
     """Whoever read our output went away, as `head` does; that is no error, and nobody is left to tell."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())  # else the interpreter complains when it flushes at the end
+    silence(sys.stdout.fileno())  # else the interpreter complains when it flushes at the end
     return 0
 
 

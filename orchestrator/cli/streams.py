@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from orchestrator.domain.errors import OutputNotWritten
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _typeshed import ReadableBuffer
 
 
@@ -59,6 +61,22 @@ class _Data(io.FileIO):
             raise
         except (OSError, ValueError) as exc:  # io.UnsupportedOperation is both
             raise not_written(exc) from exc
+
+
+@contextlib.contextmanager
+def announcing() -> Iterator[None]:
+    """While a server says on standard output where it is: it runs, whoever hears of it."""
+    try:
+        yield
+    except OutputNotWritten:
+        silence(1)
+
+
+def silence(number: int) -> None:
+    """Let what is written to *number* from now on, and what waits to be, go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
 def not_written(exc: OSError | ValueError) -> OutputNotWritten:

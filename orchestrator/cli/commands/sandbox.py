@@ -13,6 +13,7 @@ from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, say_banner, show, show_json
+from orchestrator.cli.streams import announcing
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 from orchestrator.sandbox import MachineSettings, Sandbox, SandboxSettings, build_sandbox
@@ -102,8 +103,9 @@ async def _serve(ask: Ask, built: Sandbox, port: int) -> None:
 def _announce(ask: Ask, port: int) -> None:
     say_banner(ask, sandbox=True)
     url = f"http://127.0.0.1:{port}"
-    if ask.as_json:
-        show_json({"base_url": url, "api_key": "sandbox", "sandbox": True})
-    else:
-        show(f"export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_API_KEY=sandbox")
+    with announcing():
+        if ask.as_json:
+            show_json({"base_url": url, "api_key": "sandbox", "sandbox": True})
+        else:
+            show(f"export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_API_KEY=sandbox")
     say(ask, "Ctrl-C ends it")

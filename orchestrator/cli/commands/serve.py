@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,9 +17,10 @@ from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common_but
 from orchestrator.cli.out import say, say_banner, show_json
+from orchestrator.cli.streams import announcing
 from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
-from orchestrator.domain.errors import OutputNotWritten, StoreOwned
+from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:
     from orchestrator.daemon import Engine
@@ -137,7 +137,7 @@ def _greet(ask: Ask, engine: Engine, tcp: Listening | None, api: str | None) -> 
     if ask.as_json:
         url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
         facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": ask.sandbox}
-        with contextlib.suppress(OutputNotWritten):  # the daemon runs, whoever hears of it
+        with announcing():
             show_json(facts)
 
 
