@@ -34,6 +34,8 @@ CALLS: Final = tuple(
 )
 ROWS: Final = ("error", "overloaded", "timeout", "expire", "cancel", "invalid", "credit_row", "odd_error", "refusal")
 LINES: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines", "missing_once")
+ODD_LINES: Final = ("bad_bytes", "odd_kind")
+ODD_STATUSES: Final = ("results.202", "results.203", "results.204", "results.206", "list.203", "create.202")
 STORMS: Final = ("create.429", "create.500", "create.529", "list.500", "list.429", "results.500", "create.refuse")
 
 
@@ -54,6 +56,7 @@ class Mischief:
     deleted: set[str] = field(default_factory=set)  #: what neighbours deleted of their own
     lags: Sequence[float] = (0, 5, 60, 900)
     accepted_rate: float = 0.0
+    odd: bool = False
     twin_sizes: Sequence[int] = ()
     kinds: Sequence[str] = ("phase", "storm", "hide", "delay", "twins", "jump", "disk", "delete_cursor")
 
@@ -92,7 +95,19 @@ class Mischief:
             "foreign_batches": chance.choice((0, 0, 1, 2)),
             "retry_after": chance.choice((0.0, 1.0, 30.0, 600.0)),
         }
+        if self.odd:
+            options |= self._oddities()
         self.machine.plan.set(options)
+
+    def _oddities(self) -> dict[str, float]:
+        """Entries and lines that cannot be read, pages that are refused, downloads answered with another 2xx."""
+        chance = self.chance
+        return {
+            "odd_entries": chance.choice((0, 0.2, 0.6)),
+            "list_limit": chance.choice((0, 100, 5)),
+            **dict.fromkeys(chance.sample(ODD_LINES, 2), 0.1),
+            **dict.fromkeys(chance.sample(ODD_STATUSES, 3), 0.1),
+        }
 
     async def storm(self) -> None:
         """For a while nearly every call of one kind fails."""

@@ -508,7 +508,7 @@ PLANTED: Final = (
                 "        page = await size.page(ask, after)\n",
                 "        try:\n"
                 "            page = await size.page(ask, after)\n"
-                "        except (ProviderRefused, ProviderUnreachable):\n"
+                "        except Exception:\n"
                 "            if after is None:\n"
                 "                raise\n"
                 "            return\n",

@@ -25,7 +25,7 @@ class Profile:
     body. cancel_s: how long a cancel takes. idle: how many times longer than asked a pause may take. faults_s: how long
     faults last at most. late: the list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates
     are allowed and must be reported, every one. must_settle: all must be over while crashes go on. deletes: how likely
-    a world deletes batches at the API once they are collected.
+    a world deletes batches at the API once they are collected. odd: what the API says is often not what it documents.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Profile:
     late: bool = False
     must_settle: bool = False
     deletes: float = 0.0
+    odd: bool = False
 
 
 def _some(chance: random.Random, seed: int) -> list[Wish]:
@@ -83,6 +84,14 @@ _TWINS: Final = Profile(
     per_batch=(3, 5, 7),
     accepted_rate=0.5,
     kinds=("phase", "twins", "twins", "delete_cursor", "storm"),
+)
+#: Nobody retries here: what was paid for and cannot be used would be bought again, as a person may want.
+_ODD_ANSWERS: Final = Profile(
+    name="odd answers",
+    wishes=_some,
+    accepted_rate=0.3,
+    moods=Moods(pause=0.02, cancel=0.01, slow_import=0.1),
+    odd=True,
 )
 _LATE_LIST: Final = Profile(
     name="late list",
@@ -124,5 +133,8 @@ _CRASH_LOOP: Final = Profile(
 )
 
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
-    {profile.name: profile for profile in (_EVERYTHING, _TWINS, _CRASH_LOOP, _LATE_LIST, _LOST_ANSWERS, _THREE_BATCHES)}
+    {
+        profile.name: profile
+        for profile in (_EVERYTHING, _TWINS, _ODD_ANSWERS, _CRASH_LOOP, _LATE_LIST, _LOST_ANSWERS, _THREE_BATCHES)
+    }
 )

@@ -18,6 +18,7 @@ from proof.tally import Tally
 TITLES: Final = {
     "everything": "T1 everything at once",
     "twins": "T4 equal counts in doubt at once, neighbours' twins",
+    "odd answers": "T1 answers that are not as documented: entries, lines, pages, statuses",
     "crash loop": "T6 a crash every five minutes, for ever",
     "late list": "T3 a list later than doubt_wait: every duplicate is reported",
     "three batches": "T2 a crash at every await and both sides of every commit",

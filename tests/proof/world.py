@@ -239,6 +239,7 @@ class World:
             acting=lambda: self._net.acting,
             lags=self.profile.lags,
             accepted_rate=self.profile.accepted_rate,
+            odd=self.profile.odd,
             twin_sizes=sorted(sizes),
             kinds=self.profile.kinds,
         )

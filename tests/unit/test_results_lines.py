@@ -17,7 +17,7 @@ from orchestrator.domain.output_lines import (
     output_line,
     output_lines,
 )
-from orchestrator.domain.result_lines import BadLine, ResultLine, decode_lines, decode_split
+from orchestrator.domain.result_lines import BadLine, ResultLine, decode_lines, decode_split, wire_ids_of
 
 MESSAGE = (
     b'{"type":"succeeded","message":{"id":"msg_1","type":"message","role":"assistant","content":[],'
@@ -77,6 +77,38 @@ def test_odd_results_keep_their_id_kind_and_bytes(result: bytes, kind: str) -> N
     assert isinstance(found, ResultLine)
     assert (found.wire_id, found.kind, found.result) == ("n-1", kind, result)
     assert found.input_tokens is None
+
+
+FLAT: list[bytes] = [
+    b'{"type":"errored","error":{"type":"invalid_request_error","message":"max_tokens: 99 > 64"}}',
+    b'{"type":"errored","error":{"type":"error","error":{"message":"max_tokens: 99 > 64"}}}',
+    b'{"type":"errored","error":"max_tokens: 99 > 64"}',
+    b'{"type":"errored","error":{"error":"max_tokens: 99 > 64"}}',
+    b'{"type":"errored","error":{"detail":"max_tokens: 99 > 64"}}',
+    b'{"type":"errored","message":"max_tokens: 99 > 64"}',
+    b'{"type":"errored","error":{"type":7,"message":"max_tokens: 99 > 64","request_id":[]}}',
+]
+
+
+@pytest.mark.parametrize("result", FLAT, ids=str)
+def test_an_error_that_is_not_nested_keeps_its_words(result: bytes) -> None:
+    """F21: `max_tokens: 99 > 64` was shown as "errored in 5 attempts", after five rounds."""
+    found = only(line(result))
+    assert isinstance(found, ResultLine)
+    assert (found.kind, found.error_message, found.result) == ("errored", "max_tokens: 99 > 64", result)
+    assert found.error_type == ("invalid_request_error" if b"invalid_request_error" in result else None)
+
+
+def test_an_id_is_found_in_a_line_that_cannot_be_read() -> None:
+    """F14: ours by the nonce, wherever it stands; a user's own behind its name, as JSON writes it."""
+    (ours,) = decode_lines(b'{"custom_id":"abc-12","result":{"x":NaN}}')
+    (named,) = decode_lines(b'{"custom_id" : "a\\u00e9\\"b","result":NaN}')
+    assert isinstance(ours, BadLine)
+    assert isinstance(named, BadLine)
+    assert ours.wire_id(wire_ids_of("abc")) == "abc-12"
+    assert ours.wire_id(wire_ids_of("ab")) is None
+    assert named.wire_id(wire_ids_of(None)) == 'aé"b'
+    assert ours.raw == b'{"custom_id":"abc-12","result":{"x":NaN}}'
 
 
 BAD: list[bytes] = [
