@@ -144,6 +144,7 @@ Exec=serve{flag}
 ReadOnly=true
 NoNewPrivileges=true
 DropCapability=all
+Ulimit=nofile=65536:65536
 Notify=true
 HealthCmd=orchestrator health
 

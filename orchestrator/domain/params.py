@@ -9,6 +9,8 @@ whatever it does not accept goes to the slow path, which explains, and may still
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import msgspec
 
 from orchestrator.domain.json_text import UNREADABLE, kind_of, why_unreadable
-from orchestrator.domain.limits import API_MAX_BYTES, largest_params
+from orchestrator.domain.limits import API_MAX_BYTES, LARGE_LINE_BYTES, largest_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,19 +95,53 @@ class _Block(msgspec.Struct):
     citations: msgspec.Raw = msgspec.Raw()
 
 
+class _TypedBlock(msgspec.Struct):
+    type: msgspec.Raw
+    citations: msgspec.Raw = msgspec.Raw()
+
+
 class _BillingPolicy(msgspec.Struct):
     bill_to: str | None = None
 
 
+class _Known(msgspec.Struct):
+    """The parameters that are looked at, untouched. Others are not even gathered: a stranger may send millions."""
+
+    model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    max_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stream: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    speed: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    store: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    previous_thread_event_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    cache_hint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    context_hint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    research_preview_2026_02: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    billing_policy: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    betas: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    anthropic_beta: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    anthropic_beta_header: msgspec.Raw | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="anthropic-beta")
+    temperature: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    top_p: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    top_k: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 _plain: Final = msgspec.json.Decoder(_Plain)
 _plain_stricter: Final = msgspec.json.Decoder(_PlainStricter)
-_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_known: Final = msgspec.json.Decoder(_Known)
+_KNOWN: Final = {field.name: field.encode_name for field in msgspec.structs.fields(_Known)}
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
+#: These end at the first item that is not what it must be, however many follow.
+_plain_messages: Final = msgspec.json.Decoder(list[_PlainMessage])
+_typed_blocks: Final = msgspec.json.Decoder(list[_TypedBlock])
 _message: Final = msgspec.json.Decoder(_Message)
 _block: Final = msgspec.json.Decoder(_Block)
 _billing_policy: Final = msgspec.json.Decoder(_BillingPolicy)
 _integer: Final = msgspec.json.Decoder(int)
 
+_PLACE: Final = re.compile(r"at `\$\[(\d+)\]")
+
+_EMPTY: Final = re.compile(rb"\[\s*\]")
 _DROP: Final = "remove it from params"
 #: Refused in a batch whatever the value, except null. Source: Message Batches guide, "not supported in batch requests".
 _REFUSED_VALUES: Final[Mapping[str, str]] = MappingProxyType(
@@ -151,7 +187,7 @@ def _explain(params: bytes, rules: Rules) -> Iterator[ParamProblem]:
         yield ParamProblem("params", size, "make the request smaller, or upload its files and refer to them by id")
         return
     try:
-        fields = {key: bytes(value) for key, value in _fields.decode(params).items()}
+        fields = _fields_of(params)
     except msgspec.ValidationError:
         message = f"must be an object, not {kind_of(params.lstrip())}"
         yield ParamProblem("params", message, "put the Messages API parameters there")
@@ -163,6 +199,13 @@ def _explain(params: bytes, rules: Rules) -> Iterator[ParamProblem]:
     yield from _refused_in_a_batch(fields)
     if rules.is_stricter:
         yield from _refused_by_version(fields)
+
+
+def _fields_of(params: bytes) -> dict[str, bytes]:
+    """The known fields that are there, by their names in JSON. Raises what decoding raises."""
+    known = _known.decode(params)
+    found = ((name, getattr(known, attribute)) for attribute, name in _KNOWN.items())
+    return {name: bytes(value) for name, value in found if value is not msgspec.UNSET}
 
 
 def _required(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
@@ -199,6 +242,9 @@ def _message_problems(messages: bytes) -> Iterator[ParamProblem]:
         message = f"must be an array, not {kind_of(messages)}"
         yield ParamProblem("params.messages", message, 'write [{"role":"user","content":"…"}]')
         return
+    if len(messages) > LARGE_LINE_BYTES:
+        yield from _trouble_of_many(messages)
+        return
     items = _items.decode(messages)
     if not items:
         yield ParamProblem("params.messages", "is empty", "add at least one message")
@@ -215,6 +261,16 @@ def _message_problems(messages: bytes) -> Iterator[ParamProblem]:
         if message_.content is msgspec.UNSET:
             yield ParamProblem(f"{where}.content", "is missing", "add the text or the content blocks")
             return
+
+
+def _trouble_of_many(messages: bytes) -> Iterator[ParamProblem]:
+    """The same for so much that its items may not all be held: the decoder ends at the first trouble, and names it."""
+    try:
+        _plain_messages.decode(messages)
+    except msgspec.ValidationError as exc:
+        found = _PLACE.search(str(exc))
+        where = "params.messages" if found is None else f"params.messages.{found[1]}"
+        yield ParamProblem(where, f"is no message: {str(exc).partition(' - at')[0]}", "give it a role and a content")
 
 
 def _refused_in_a_batch(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
@@ -257,13 +313,7 @@ def _refused_by_version(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
 
 def _refused_content(messages: bytes) -> Iterator[ParamProblem]:
     """Documents said by the assistant and citations on the user's text. Source: migration guide of 2026-10-21."""
-    for place, item in enumerate(_items.decode(messages)):
-        if kind_of(bytes(item)) != "an object":
-            continue
-        message = _message.decode(item)
-        if message.role is msgspec.UNSET or message.content is msgspec.UNSET:
-            continue
-        role, content = bytes(message.role), bytes(message.content)
+    for place, role, content in _said_in(messages):
         for block_place, block in _blocks(content):
             where = f"params.messages.{place}.content.{block_place}"
             if role == b'"assistant"' and bytes(block.type) == b'"document"':
@@ -274,8 +324,26 @@ def _refused_content(messages: bytes) -> Iterator[ParamProblem]:
                 yield ParamProblem(f"{where}.citations", text, _USE_OLD_VERSION)
 
 
-def _blocks(content: bytes) -> Iterator[tuple[int, _Block]]:
+def _said_in(messages: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Place, role and content of each message that has them, in JSON; of large ones, none behind the first trouble."""
+    if len(messages) > LARGE_LINE_BYTES:
+        with suppress(msgspec.ValidationError):
+            for place, plain in enumerate(_plain_messages.decode(messages)):
+                yield place, b'"%b"' % plain.role.encode(), bytes(plain.content)
+        return
+    for place, item in enumerate(_items.decode(messages)):
+        if kind_of(bytes(item)) == "an object":
+            message = _message.decode(item)
+            if message.role is not msgspec.UNSET and message.content is not msgspec.UNSET:
+                yield place, bytes(message.role), bytes(message.content)
+
+
+def _blocks(content: bytes) -> Iterator[tuple[int, _Block | _TypedBlock]]:
     if kind_of(content) != "an array":
+        return
+    if len(content) > LARGE_LINE_BYTES:
+        with suppress(msgspec.ValidationError):
+            yield from enumerate(_typed_blocks.decode(content))
         return
     for place, item in enumerate(_items.decode(content)):
         if kind_of(bytes(item)) == "an object":
@@ -283,7 +351,7 @@ def _blocks(content: bytes) -> Iterator[tuple[int, _Block]]:
 
 
 def _has_entries(citations: bytes) -> bool:
-    return kind_of(citations) == "an array" and bool(_items.decode(citations))
+    return kind_of(citations) == "an array" and _EMPTY.match(citations) is None
 
 
 def _shown(value: bytes) -> str:

@@ -21,6 +21,8 @@ log = get_logger(__name__)
 
 _WHOLE_FILE: Final = 0
 _RAW_BYTES: Final = 65_536  #: as `ports.source.Problem.raw` says
+#: How much of a refused line goes back to who handed it in; it is enough to tell the request by.
+_TOLD_BYTES: Final = 1024
 
 
 class Intake:
@@ -107,7 +109,7 @@ class Intake:
         if how is Concluded.SAME:
             await self._discard(job)
             return _attached(reading, found, new)
-        log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=len(reading.refused))
+        log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=reading.refused)
         return reading.outcome(found, attached=False)
 
     async def _finish(self, job: Job, source: Source, new: NewJob, terms: Terms) -> tuple[Concluded, Job]:
@@ -138,7 +140,8 @@ class _Reading:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.taken = 0
-        self.refused: set[int] = set()
+        self.refused = 0  # lines with problems
+        self._last_line = 0
         self._problems: list[Problem] = []
         self._count = 0
         self._whole = False
@@ -149,11 +152,17 @@ class _Reading:
         return self._whole or (self._count > 0 and not self.terms.skip_bad)
 
     def note(self, problems: list[Problem]) -> None:
-        """Count problems and keep the first of them, by their lines: repeated ids are told in another order."""
+        """Count problems and keep the first of them, by their lines: repeated ids are told in another order.
+
+        The problems of one line come one after the other, so lines are counted without remembering them.
+        """
         self._count += len(problems)
         self._whole = self._whole or any(problem.line == _WHOLE_FILE for problem in problems)
-        self.refused.update(problem.line for problem in problems)
-        self._problems = sorted(self._problems + problems, key=_line_of)[: self.terms.max_problems]
+        for problem in problems:
+            self.refused += problem.line != self._last_line
+            self._last_line = problem.line
+        kept = sorted(self._problems + problems, key=_line_of)[: self.terms.max_problems]
+        self._problems = [_shortened(problem) for problem in kept]
 
     def outcome(self, job: Job | None, *, attached: bool) -> TakenIn:
         """What became of it."""
@@ -162,8 +171,15 @@ class _Reading:
             attached=attached,
             problems=tuple(self._problems),
             problem_count=self._count,
-            refused=0 if job is None else len(self.refused),
+            refused=0 if job is None else self.refused,
         )
+
+
+def _shortened(problem: Problem) -> Problem:
+    """*problem*, as it is told: the whole line is stored, and thousands of long ones would be held here."""
+    if len(problem.raw) <= _TOLD_BYTES:
+        return problem
+    return replace(problem, raw=problem.raw[:_TOLD_BYTES])
 
 
 def _attached(reading: _Reading, found: Job, new: NewJob) -> TakenIn:

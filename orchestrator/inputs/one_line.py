@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
+from orchestrator.domain.limits import LARGE_LINE_BYTES
 from orchestrator.domain.params import problems_in
 from orchestrator.ports.source import InputLine, Problem
 
@@ -30,12 +33,26 @@ _FRAME_BYTES: Final = 26
 _LEAST_DUPLICATE_BYTES: Final = 11
 
 
+#: A line may have any number of keys, each of them a problem.
+_MOST_PROBLEMS: Final = 20
+_SPACE: Final = b" \t\r\n"
+
+
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     custom_id: str
     params: msgspec.Raw
 
 
 _envelope: Final = msgspec.json.Decoder(_Envelope)
+
+
+class _Named(msgspec.Struct, forbid_unknown_fields=True):
+    custom_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_OTHER_KEY: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_named: Final = msgspec.json.Decoder(_Named)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
@@ -63,9 +80,10 @@ def read_line(line: bytes, number: int, rules: Rules) -> InputLine | list[Proble
 
 def _explain(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem]:
     """The slow path: it looks at everything, and still takes a line that only looked odd."""
+    raw = line[:KEPT_RAW_BYTES]
     problems = [
-        Problem(line=number, field=field, message=message, remedy=remedy, raw=line[:KEPT_RAW_BYTES])
-        for field, message, remedy in _problems(line, rules)
+        Problem(line=number, field=field, message=message, remedy=remedy, raw=raw)
+        for field, message, remedy in islice(_problems(line, rules), _MOST_PROBLEMS)
     ]
     if problems:
         return problems
@@ -81,7 +99,10 @@ def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
         yield "", f"has a NUL byte (byte {line.index(0) + 1})", "remove it, or save the file as UTF-8"
         return
     try:
-        fields = {key: bytes(value) for key, value in _fields.decode(line).items()}
+        fields = _fields_of(line)
+    except _OtherKey as exc:
+        yield from _key_problems(line, {str(exc): b""})
+        return
     except msgspec.ValidationError:
         yield "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
         return
@@ -96,6 +117,26 @@ def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
         yield from problems_in(fields["params"], rules)
     elif "body" not in fields:
         yield "params", "is missing", f"write {SHAPE}"
+
+
+class _OtherKey(ValueError):
+    """A large line has a key that a request has not: it."""
+
+
+def _fields_of(line: bytes) -> dict[str, bytes]:
+    """The members of a line. Of a large one only a request's own: it may have millions of others.
+
+    Raises what decoding raises; _OtherKey where a large line has a first other one.
+    """
+    if len(line) <= LARGE_LINE_BYTES or line.lstrip()[:1] != b"{":
+        return {key: bytes(value) for key, value in _fields.decode(line).items()}
+    try:
+        named = _named.decode(line)
+    except msgspec.ValidationError as exc:
+        other = _OTHER_KEY.search(str(exc))
+        raise _OtherKey("" if other is None else other[1]) from exc
+    members = {"custom_id": named.custom_id, "params": named.params}
+    return {key: bytes(value) for key, value in members.items() if value is not msgspec.UNSET}
 
 
 def _key_problems(line: bytes, fields: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
@@ -119,6 +160,9 @@ def _says_twice(line: bytes, key: str, fields: Mapping[str, bytes]) -> bool:
         return False
     params = fields.get("params", b"")
     rest = line.replace(params, b"0") if params.startswith(b"{") else line  # only the keys around it matter
+    if len(rest) > LARGE_LINE_BYTES:  # it has nothing but the two, and white space
+        own = len(fields.get("custom_id", b"").translate(None, _SPACE))
+        return len(rest.translate(None, _SPACE)) - own > _FRAME_BYTES
     try:
         keys = json.loads(rest, object_pairs_hook=_keys, parse_int=str, parse_float=str)
     except RecursionError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: Events of ours that a client can cause as often as it likes.
-FLOODABLE: Final = frozenset({"download.cut"})
+FLOODABLE: Final = frozenset({"download.cut", "login.refused"})
 _WINDOW_S: Final = 60.0
 #: Kinds that are told apart; beyond them all are one kind.
 _MOST: Final = 256

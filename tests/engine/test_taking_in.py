@@ -237,3 +237,20 @@ async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -
         with pytest.raises(ConnectionResetError):
             await world.commands.take_in(Failing(meanwhile), new, Terms())
         assert await nothing_is_left(world)
+
+
+@in_a_loop
+async def test_what_is_kept_of_refused_lines_does_not_grow_with_them(tmp_path: Path) -> None:
+    """M2: ten thousand problems with 64 KiB of their line each would be 640 MB; the lines are in the store."""
+    async with new_world(tmp_path / "store.db") as world:
+        bad = "".join(f'{{"custom_id":"b{n}","params":{{}},"x":"{"y" * 60_000}"}}\n' for n in range(50))
+        path = write(tmp_path / "bad.jsonl", ["a"], extra=bad)
+        source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+        new = NewJob(name="bad", source=str(path), api_version=API_VERSION, betas=())
+        taken = await world.commands.take_in(source, new, Terms(skip_bad=True, max_problems=10_000))
+        assert taken.job is not None
+        assert (taken.refused, taken.problem_count > 50) == (50, True)
+        assert max(len(problem.raw) for problem in taken.problems) == 1024
+        job = taken.job.id
+        stored = await world.store.read(lambda reads: reads.refused(job, limit=9))
+        assert len(stored[0].raw) > 60_000

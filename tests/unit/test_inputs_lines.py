@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.params import STRICTER_API_VERSION, Rules
 from orchestrator.inputs import source_from_stream
+from orchestrator.inputs.one_line import read_line
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
@@ -250,3 +252,48 @@ def test_chunks_are_bounded_in_items_and_in_bytes() -> None:
     assert all(size <= 4 << 20 for _, size in big)
     huge = asyncio.run(sizes([A + b"\n", with_content(b"x" * (5 << 20)) + b"\n", B]))
     assert [count for count, _ in huge] == [1, 1, 1]
+
+
+PARAMS = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"%b"}]}'
+MANY = {
+    "many keys": b'{"custom_id":"a","params":%b,%b}'
+    % (PARAMS % b"", b",".join(b'"k%d":0' % n for n in range(300_000))),
+    "some keys": b'{"custom_id":"a","params":%b,%b}' % (PARAMS % b"", b",".join(b'"k%d":0' % n for n in range(50_000))),
+    "params twice": b'{"custom_id":"a","params":[%b],"params":%b}' % (b",".join([b"0"] * 1_000_000), PARAMS % b"x"),
+    "no object": b"[%b]" % b",".join([b'"0"'] * 500_000),
+    "no custom_id": b'{"params":%b}' % (PARAMS % (b"x" * 2_000_000)),
+    "a number for an id": b'{"custom_id":7,"params":%b}' % (PARAMS % (b"x" * 2_000_000)),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_what_is_wrong_with_a_line_is_said_in_little_memory(name: str) -> None:
+    """M2: each of 300,000 keys was a problem of its own, with 64 KiB of the line: 19 GB for a line of 4 MB."""
+    tracemalloc.start()
+    try:
+        found = read_line(MANY[name], 1, Rules(api_version=STRICTER_API_VERSION))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(found, list)
+    assert 0 < len(found) <= 20
+    assert peak < 32 * len(MANY[name])
+
+
+@pytest.mark.parametrize("space", [b"", b" " * 2_000_000])
+def test_a_large_line_is_held_to_the_same_rules(space: bytes) -> None:
+    """M2: what is right passes, with any white space between; an empty id or a repeated one is found."""
+    rules, params = Rules(api_version=STRICTER_API_VERSION), PARAMS % (b"x" * 2_000_000)
+    good = b'{ "custom_id": "a",%b "params": %b }' % (space, params)
+    assert read_line(good, 1, rules) == InputLine(1, "a", params)
+    for wrong, field in (
+        (b'{"custom_id":"",%b"params":%b}' % (space, params), "custom_id"),
+        (b'{"custom_id":"a",%b"params":%b,"params":%b}' % (space, params, params), "params"),
+        (b'{"custom_id":7,%b"params":%b}' % (space, params), "custom_id"),
+        (b'{%b"params":%b}' % (space, params), "custom_id"),
+        (b'{"custom_id":"a",%b"params":%b,"model":1}' % (space, params), "model"),
+        (b'{"requests":[%b%b]}' % (space, params), "requests"),
+    ):
+        found = read_line(wrong, 1, rules)
+        assert isinstance(found, list)
+        assert field in {problem.field for problem in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -179,3 +180,55 @@ def test_any_params_are_judged_without_raising_and_the_required_ones_are_needed(
         assert found
     if changes.keys() <= {"x"}:
         assert found == []
+
+
+LARGE = 2 << 20
+HOSTILE = {
+    "numbers for messages": b'{"model":"m","max_tokens":5,"messages":[%b]}' % b",".join([b"0"] * LARGE),
+    "empty messages": b'{"model":"m","max_tokens":5,"messages":[%b]}' % b",".join([b"{}"] * (LARGE // 2)),
+    "many parameters": b"{%b}" % b",".join(b'"p%d":0' % n for n in range(LARGE // 5)),
+    "numbers for blocks": (
+        b'{"model":"m","max_tokens":5,"citations":0,"messages":[{"role":"user","content":[%b]}]}'
+        % b",".join([b"0"] * LARGE)
+    ),
+    "numbers for citations": (
+        b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","citations":[%b]}]}]}'
+        % b",".join([b"0"] * LARGE)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_large_is_looked_at_without_taking_all_of_it_apart(name: str) -> None:
+    """M2: a line of 61 MiB of numbers took 2.3 GB to say what is wrong with it: forty times its size."""
+    params = HOSTILE[name]
+    tracemalloc.start()
+    try:
+        found = problems_in(params, Rules(api_version=STRICTER_API_VERSION))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * len(params)
+    assert bool(found) == (name != "numbers for blocks")
+    assert len(found) < 5
+
+
+@pytest.mark.parametrize("padding", [0, LARGE])
+def test_the_first_trouble_of_many_messages_is_found_where_it_is(padding: int) -> None:
+    """M2: what is large is held to the same rules, and what is right passes."""
+    said = b'{"role":"user","content":"%b"}' % (b"x" * padding)
+    document = b'{"role":"assistant","content":[{"type":"document","source":"%b"}]}' % (b"x" * padding)
+    cited = b'{"role":"user","content":[{"type":"text","text":"%b","citations":[{}]}]}' % (b"x" * padding)
+    rules = Rules(api_version=STRICTER_API_VERSION)
+    for extra, fields in {
+        b"": [],
+        b",7": ["params.messages.1"],
+        b',{"role":"user"}': ["params.messages.1"],
+        b',{"role":5,"content":""}': ["params.messages.1"],
+        b"," + document: ["params.messages.1.content.0"],
+        b"," + cited: ["params.messages.1.content.0.citations"],
+    }.items():
+        params = b'{"model":"m","max_tokens":5,"billing_policy":{"bill_to":"self"},"messages":[%b]}' % (said + extra)
+        found = [problem.field for problem in problems_in(params, rules)]
+        assert len(found) == len(fields), (extra[:50], found)
+        assert all(place.startswith(field) for place, field in zip(found, fields, strict=True))
