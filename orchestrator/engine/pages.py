@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Final
 
-from orchestrator.domain.answers import BatchPage, RemoteBatch
+from orchestrator.domain.answers import BatchPage, OddEntry, RemoteBatch
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
 from orchestrator.ports.provider import Provider
 
@@ -77,14 +77,21 @@ async def pages(ask: Ask, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchP
         after = page.last_id
 
 
-async def listed(provider: Provider, largest: int = LARGEST) -> AsyncGenerator[RemoteBatch, None]:
-    """Every batch that the API lists and that can be read, the newest first, for whoever has no engine."""
+async def listed(
+    provider: Provider, largest: int = LARGEST, odd: list[OddEntry] | None = None
+) -> AsyncGenerator[RemoteBatch, None]:
+    """Every batch that the API lists and that can be read, the newest first, for whoever has no engine.
+
+    The entries that cannot be read are added to *odd*.
+    """
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return provider.page(after_id=after_id, limit=limit)
 
     async with aclosing(pages(ask, PageSize(largest), _sleep)) as walked:
         async for page in walked:
+            if odd is not None:
+                odd += page.odd
             for batch in page.batches:
                 yield batch
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.model import Batch, Settled
-from orchestrator.domain.outcome import UNREADABLE_RESULT, Outcome, judge
+from orchestrator.domain.outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge
 from orchestrator.domain.output_lines import unreadable_result
 from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
 from orchestrator.domain.stops import stop_name
@@ -149,13 +149,18 @@ class Sieve:
 
 
 def _settled(number: int, line: ResultLine) -> Settled:
+    error_type, error_message = line.error_type, line.error_message
+    if line.kind not in KINDS:
+        error_type = line.kind or UNKNOWN_RESULT
+        said = "" if error_message is None else f": {error_message}"
+        error_message = f"a result of a kind that this program does not know{said}"
     return Settled(
         number,
         line.kind,
         judge(line.kind, line.error_type, line.error_message),
         line.result,
-        line.error_type,
-        line.error_message,
+        error_type,
+        error_message,
         line.api_request_id,
         line.input_tokens,
         line.output_tokens,

@@ -13,7 +13,7 @@ from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.answers import BatchPage, OddEntry
 from orchestrator.domain.errors import ProviderUnreadable
-from orchestrator.engine.pages import EndlessList, PageSize, pages
+from orchestrator.engine.pages import EndlessList, PageSize, listed, pages
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -241,6 +241,17 @@ async def test_a_list_that_refuses_every_page_is_replaced_by_asking_one_by_one(t
         for job in jobs:
             assert (await world.status(job.id)).job.requests.succeeded == 10
         assert world.context.page_size.size == 1000
+
+
+@in_a_loop
+async def test_whoever_lists_the_batches_is_told_how_many_cannot_be_shown(tmp_path: Path) -> None:
+    """F8: `batches ls` shows the others, and says so."""
+    async with odd_world(tmp_path) as world:
+        ids = world.machine.add_foreign(3, count=5)
+        shown_by(world).blind = set(ids[:2])
+        odd: list[OddEntry] = []
+        seen = [batch.id async for batch in listed(world.context.provider, odd=odd)]
+        assert (set(seen), {entry.mark for entry in odd}) == (set(ids[2:]), set(ids[:2]))
 
 
 class Endless:

@@ -209,6 +209,9 @@ async def test_a_result_of_an_unknown_kind_is_kept_and_not_bought_again(tmp_path
         result: Any = odd["result"]
         assert result["type"] == kind.decode()
         assert "canned" in str(result["message"])
+        (group,) = await world.store.read(lambda reads: reads.errors(job.id))
+        assert group.error_type == (kind.decode() if kind else "unknown_result")
+        assert "kind that this program does not know" in group.error_message
         assert await world.commands.retry(job.id, None) == 1
         await world.settle()
         assert world.creates == 2

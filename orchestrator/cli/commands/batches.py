@@ -18,7 +18,7 @@ from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.answers import OddEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
@@ -106,8 +106,11 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
     """The newest batches at the API as views, what is in doubt, and whether there are more."""
     settings = ask.settings()
     api = say_address(ask, settings, sandbox=ask.sandbox)
+    odd: list[OddEntry] = []
     with for_a_person():
-        found = drive(lambda: _listed(settings, limit + 1, sandbox=ask.sandbox))
+        found = drive(lambda: _listed(settings, limit + 1, odd, sandbox=ask.sandbox))
+    if odd:
+        say(ask, f"{words.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}")
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
     rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
@@ -115,7 +118,7 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
     return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": ask.sandbox}
 
 
-async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[RemoteBatch]:
+async def _listed(settings: Settings, limit: int, odd: list[OddEntry], *, sandbox: bool) -> list[RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
     from orchestrator.engine.pages import LARGEST, listed
@@ -123,7 +126,7 @@ async def _listed(settings: Settings, limit: int, *, sandbox: bool) -> list[Remo
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
             await with_a_key(provider)
-            return await _first(limit, listed(provider, min(limit, LARGEST)))
+            return await _first(limit, listed(provider, min(limit, LARGEST), odd))
     if not settings.database.path.exists():
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
