@@ -367,7 +367,7 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
         feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
-        unready=lambda: engine.pulse.trouble(engine.clock.now()),
+        unready=lambda: engine.store.lost or engine.pulse.trouble(engine.clock.now()),
         way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
         memory=LargeLines(),

@@ -54,7 +54,7 @@ COMMANDS: Final = {
     "health": _entry("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
     "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
     "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
-    "db": _entry("db", _TOOLS, "Back up, check, prune, compact or migrate the store's file."),
+    "db": _entry("db", _TOOLS, "Back up, check, prune, compact, adopt or migrate the store's file."),
     "sandbox": _entry("sandbox", _TOOLS, "Serve the local API on a port, for any client."),
     "completion": _entry("completion", _TOOLS, "Print the completion script for a shell."),
 }

@@ -82,7 +82,7 @@ class LineProgress:
         """Write a line if there is something new to say."""
         if status.job.state in OVER:
             return  # the command itself has the last word
-        topic = (status.job.state, status.job.reason, trouble)
+        topic = (status.job.state, status.job.reason, trouble, status.attention)
         line = _one_line(status, trouble)
         if line == self._line or (topic == self._said and pulse.now - self._at < _QUIET):
             return
@@ -129,6 +129,7 @@ def _one_line(status: JobStatus, trouble: str | None) -> str:
         parts.insert(0, look.sentence(status))
     if trouble is not None:
         parts.append(f"the API does not answer, trying again: {words.plain(trouble)}")
+    parts += _attention(status)
     name = status.job.public_id
     return f"{'SANDBOX ' if status.sandbox else ''}{name}: {'; '.join(parts)}"
 
@@ -142,4 +143,9 @@ def _screen(status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None) ->
         lines.append(look.sentence(status))
     if trouble is not None:
         lines.append(f"the API does not answer, trying again: {words.plain(trouble)}")
-    return lines
+    return lines + _attention(status)
+
+
+def _attention(status: JobStatus) -> list[str]:
+    """What a person should know while they wait."""
+    return [words.plain(item.message) for item in status.attention]

@@ -113,6 +113,7 @@ _ENGINES_OWN: Final[dict[str, Any]] = {
     "download_tries": 0,
     "collected": False,
     "adopted": False,
+    "partial": False,
     "fence": 0,
     **dict.fromkeys(
         (

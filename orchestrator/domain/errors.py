@@ -16,6 +16,7 @@ OrchestratorError                     exit
 ├── ServerBusy                         6   every place for such a request is taken: asking again helps
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
+│   ├── StoreLost                      8   the file was removed or replaced under the engine
 │   └── StoreOwned                     5   another process owns the store
 ├── OutOfMemory                       71   the system gives this process no more memory, or no more threads
 ├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
@@ -129,6 +130,10 @@ class StoreError(OrchestratorError):
 
 class StoreFull(StoreError):
     """No space left for the store; nothing new may be sent until there is."""
+
+
+class StoreLost(StoreError):
+    """The database file was removed or replaced while it was open: nothing may be stored or sent any more."""
 
 
 class StoreOwned(StoreError):

@@ -6,6 +6,8 @@ and its result are found by the same key, and no index has to say which job a re
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import Final, NewType
 
 JobId = NewType("JobId", int)  #: row id; what a person sees is the job's `public_id`
@@ -17,9 +19,12 @@ Nonce = NewType("Nonce", str)
 NUMBER_BITS: Final = 32
 MAX_NUMBER: Final = (1 << NUMBER_BITS) - 1
 
-#: 20 characters of base 32 are 100 bits: two stores never make the same nonce.
+#: 20 characters of base 32: 50 bits of chance, then a MAC of 50 bits (`signed`). Two stores never make the same nonce,
+#: and one that has forgotten a batch can tell that it is its own.
 NONCE_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 NONCE_LENGTH: Final = 20
+_CHANCE: Final = 10
+_LETTERS: Final = frozenset(NONCE_ALPHABET)
 
 
 def request_id(job: JobId, number: int) -> RequestId:
@@ -37,6 +42,30 @@ def job_of(request: RequestId) -> JobId:
     return JobId(request >> NUMBER_BITS)
 
 
+def signed(nonce: Nonce, secret: str, identity: str) -> Nonce:
+    """The chance in *nonce* and a MAC over it and *identity* (see `job_identity`), under a store's *secret*."""
+    chance = nonce[:_CHANCE]
+    digest = hmac.digest(secret.encode(), f"{chance}\n{identity}".encode(), hashlib.sha256)
+    return Nonce(chance + "".join(NONCE_ALPHABET[byte & 31] for byte in digest[: NONCE_LENGTH - _CHANCE]))
+
+
+def is_signed(nonce: Nonce, secret: str, identity: str) -> bool:
+    """Whether `signed` made *nonce* for this *secret* and *identity*; by chance one in 2^50 is."""
+    return hmac.compare_digest(nonce, signed(nonce, secret, identity))
+
+
+def job_identity(
+    *, public_id: str, content_hash: str | None, api_version: str, betas: tuple[str, ...], earlier: int
+) -> str:
+    """Who a job is, also to a store that lost it and takes it in again: its content, where it has a hash of that.
+
+    earlier: how many jobs of the same content, API version and betas came before it in the store (`--new` makes such).
+    """
+    if not content_hash:  # (an open job's is not known, or empty once it was closed)
+        return f"job {public_id}"
+    return f"content {content_hash} {api_version} {','.join(sorted(betas))} {earlier}"
+
+
 def wire_id(nonce: Nonce, number: int) -> str:
     """The `custom_id` that goes over the wire: at most 31 characters of `[a-z0-9-]`, unique for ever.
 
@@ -48,6 +77,8 @@ def wire_id(nonce: Nonce, number: int) -> str:
 def split_wire_id(wire: str) -> tuple[Nonce, int] | None:
     """The nonce and the number in a wire id, or None if it was not made by `wire_id`."""
     nonce = Nonce(wire[:NONCE_LENGTH])
+    if not set(nonce) <= _LETTERS:
+        return None
     number = number_in(wire, nonce)
     return None if number is None else (nonce, number)
 

@@ -63,7 +63,7 @@ class Batch:
     """What is sent in one POST.
 
     Whose clock: `created_at`, `expires_at`, `ended_at` and everything named `…_date` or `cursor_…` are the API's;
-    the other times are ours.
+    the other times are ours. partial: at the API it has more requests than `count`, which are not of this batch here.
     """
 
     id: BatchId
@@ -106,6 +106,7 @@ class Batch:
     settled_at: datetime | None
     deleted_at: datetime | None
     adopted: bool
+    partial: bool
     fence: int
 
 
@@ -339,6 +340,48 @@ class Progress:
     def seen(self) -> int:
         """How many of the batch's requests were seen in its results."""
         return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The search at the API for what a store lacks, because it was put back from a copy.
+
+    cause: 'behind' (its mark knows of more intents) or 'copied' (a person took a copy into use). missing: how many
+    intents it lacks, as far as is known. Whose clock: `wait_since` is ours, the others are the API's. looks: whole
+    looks in a row that left nothing open. organization, workspace: of the account that its batches were sent with.
+    """
+
+    cause: str
+    missing: int
+    since: datetime | None
+    wait_since: datetime
+    first_date: datetime | None
+    until: datetime | None
+    looks: int
+    organization: str | None
+    workspace: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A remote batch with a nonce of ours that no batch of the store has. numbers: of its requests, once read."""
+
+    remote_id: str
+    nonce: Nonce
+    count: int
+    created_at: datetime
+    expires_at: datetime
+    job_id: JobId
+    numbers: bytes | None
+    up_to: int | None
+
+
+class TakenStray(StrEnum):
+    """What became of a stray."""
+
+    TAKEN = "taken"  #: it is a batch of the store, with the requests that wait for a result
+    WAITS = "waits"  #: some of its requests are in a batch that is not settled yet
+    DROPPED = "dropped"  #: none of its requests waits for a result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

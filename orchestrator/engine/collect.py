@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.answers import Counts, Meta, RemoteStatus
+from orchestrator.domain.answers import Meta, RemoteStatus
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch, Progress, Settled
@@ -101,7 +102,7 @@ class CollectStage:
         progress = await self._context.store.collect.progress(batch)
         await tell_of_odd_results(self._context, batch, sieve, progress)
         self._unreadable[batch.id] = sieve.unreadable
-        if complete(progress, batch.api_counts) or await self._recounted(batch, progress):
+        if complete(progress, batch) or await self._recounted(batch, progress):
             return await self._complete(batch, progress, sieve)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
@@ -114,7 +115,7 @@ class CollectStage:
             remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
         except ProviderError:
             return False
-        return remote.status is RemoteStatus.ENDED and complete(progress, remote.counts)
+        return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
     async def _complete(self, batch: Batch, progress: Progress, sieve: Sieve) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
@@ -152,7 +153,7 @@ class CollectStage:
         if sieve.found < batch.count:
             return False
         await self._store(batch, sieve.empty())
-        return complete(await self._context.store.collect.progress(batch), batch.api_counts)
+        return complete(await self._context.store.collect.progress(batch), batch)
 
     async def _take(self, sieve: Sieve, batch: Batch, lines: list[ResultLine | BadLine], *, whole: bool = True) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
@@ -196,8 +197,9 @@ class CollectStage:
         return 1
 
 
-def complete(progress: Progress, counts: Counts | None) -> bool:
-    """Promise 3: every wire id was seen, and the counts by type are the API's."""
+def complete(progress: Progress, batch: Batch) -> bool:
+    """Promise 3: every wire id was seen, and the counts by type are the API's (or within them, where it has more)."""
+    counts = batch.api_counts
     if counts is None or progress.seen != progress.count:
         return False
     wanted = Counter(
@@ -205,7 +207,7 @@ def complete(progress: Progress, counts: Counts | None) -> bool:
     )
     # A kind that the API has no count for may hide in any of them: then those that have one must not exceed theirs.
     counted = Counter({kind: number for kind, number in progress.by_kind.items() if kind in wanted})
-    return counted <= wanted if counted.total() < progress.seen else +counted == +wanted
+    return counted <= wanted if batch.partial or counted.total() < progress.seen else +counted == +wanted
 
 
 def _patience_is_over(batch: Batch, meta: Meta) -> bool:

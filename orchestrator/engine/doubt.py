@@ -19,10 +19,12 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.engine.proof import (
     Foreign,
+    Lost,
     Ours,
     SecondReading,
     Unsure,
     Verdict,
+    give_away,
     look_up,
     look_up_odd,
     prove,
@@ -165,11 +167,11 @@ class DoubtStage:
                 await self._nobody_decides(candidate)
                 await self._ours(verdict.batch, remote or _named(candidate), look.now)
                 return verdict.batch.id == batch.id
-            case Foreign():
-                if not self._second.agrees(candidate.remote_id):
-                    return True
+            case Foreign() if not self._second.agrees(candidate.remote_id):
+                return True
+            case Foreign() | Lost():
                 await self._nobody_decides(candidate)
-                await self._context.store.evidence.judge(candidate.remote_id, "foreign", None)
+                await give_away(self._context, remote or _named(candidate), verdict)
                 return False
             case Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
                 await self._waits_for(candidate, batch)

@@ -73,7 +73,8 @@ class Narrowing:
         if batch.count == 1:
             await self._fail(batch, 0, error_type, why, now)
             return
-        nonces = (self._context.entropy.nonce(), self._context.entropy.nonce())
+        chance, plan = self._context.entropy.nonce, self._context.store.plan
+        nonces = (await plan.nonce(batch.job_id, chance()), await plan.nonce(batch.job_id, chance()))
         await self._context.store.narrow.halve(batch, nonces, why, now)
         log.warning("batch.halved", batch_id=batch.id, requests=batch.count, why=why)
 

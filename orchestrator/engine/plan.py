@@ -82,7 +82,7 @@ class PlanStage:
         if len(found.numbers) > room:
             self._waited = situation
             return None
-        batch = await store.plan(job, found, self._context.entropy.nonce(), now)
+        batch = await store.plan(job, found, await store.nonce(job.id, self._context.entropy.nonce()), now)
         if batch is None:
             return 0
         log.info(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,10 +12,10 @@ from typing import Final
 
 from orchestrator.domain.answers import Counts, OddEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
-from orchestrator.domain.ids import split_wire_id
+from orchestrator.domain.ids import JobId, Nonce, split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, ResultLine, decode_split
+from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, wire_ids_of
 from orchestrator.domain.waiting import PROOF_LINES
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked
@@ -31,9 +33,22 @@ class Ours:
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """One line has a nonce that this store signed for *job*, and no batch here has it: it was made by a later state."""
+
+    nonce: Nonce
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Enough complete lines, or all of them, without a nonce of ours."""
+    """Enough complete lines, or all of them, without a nonce of ours.
+
+    nonce: of our form, though of no job that is here: a job that was lost may be handed in again.
+    """
+
+    nonce: Nonce | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +58,7 @@ class Unsure:
     why: str
 
 
-Verdict = Ours | Foreign | Unsure
+Verdict = Ours | Lost | Foreign | Unsure
 
 
 class SecondReading:
@@ -82,40 +97,67 @@ async def prove_by_lines(context: Context, remote_id: str, total: int | None) ->
         return Unsure(why=exc.message)
 
 
+async def give_away(context: Context, remote: RemoteBatch, verdict: Lost | Foreign) -> None:
+    """*remote* is no batch that is here; but what may be of a job that is, or was, is remembered as a stray."""
+    if verdict.nonce is not None:
+        job = verdict.job if isinstance(verdict, Lost) else None
+        await context.store.strays.keep(remote, verdict.nonce, job, None)
+    await context.store.sweep.see([remote])
+    await context.store.evidence.judge(remote.id, "foreign", None)
+
+
 async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
     """A clean end short of the batch's own count proves nothing: a cut download may look like that."""
     seen = 0
-    async with aclosing(_wire_ids(context, remote_id)) as wires:
+    strange: Counter[Nonce] = Counter()
+    async with aclosing(wire_ids(context, remote_id)) as wires:
         async for wire in wires:
             seen += 1
-            if (batch := await _owner(context, wire)) is not None:
-                return Ours(batch=batch)
+            if (parts := split_wire_id(wire)) is not None:
+                if parts[0] not in strange and (own := await _owner(context, parts[0])) is not None:
+                    return own
+                strange[parts[0]] += 1
             if seen >= PROOF_LINES:
-                return Foreign()
+                return _foreign(strange)
     if total is not None and seen >= total:
-        return Foreign()
+        return _foreign(strange)
     return Unsure(why=f"the results ended after {seen} of {'unknown' if total is None else total} lines")
 
 
-async def _wire_ids(context: Context, remote_id: str) -> AsyncGenerator[str, None]:
-    """The custom ids of the complete lines of a result file."""
+def _foreign(strange: Counter[Nonce]) -> Foreign:
+    """All lines of a batch of ours have one nonce; others were mixed in by whatever spoilt the download."""
+    return Foreign(nonce=next((nonce for nonce, _ in strange.most_common(1)), None))
+
+
+async def wire_ids(context: Context, remote_id: str, nonce: Nonce | None = None) -> AsyncGenerator[str, None]:
+    """The custom ids of the complete lines of a result file; with *nonce*, also of spoilt lines of that batch."""
     splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
+    pattern = None if nonce is None else wire_ids_of(nonce)
     async with context.provider.results(remote_id) as download:
         async for chunk in download.chunks:
-            lines = decode_split(splitter.feed(chunk))
-            found = [line.wire_id for line in lines if isinstance(line, ResultLine)]
+            found = _ids_of(decode_split(splitter.feed(chunk)), pattern)
             for own in found:
                 yield own
             if barren.took(len(chunk), chunk.count(b"\n"), news=bool(found)):
                 return
-    for line in decode_split(splitter.rest()):
-        if isinstance(line, ResultLine):
-            yield line.wire_id
+    for own in _ids_of(decode_split(splitter.rest()), pattern):
+        yield own
 
 
-async def _owner(context: Context, wire: str) -> Batch | None:
-    parts = split_wire_id(wire)
-    return None if parts is None else await context.store.evidence.by_nonce(parts[0])
+def _ids_of(lines: Iterable[ResultLine | BadLine], pattern: re.Pattern[bytes] | None) -> list[str]:
+    ids = [
+        line.wire_id if isinstance(line, ResultLine) else None if pattern is None else line.wire_id(pattern)
+        for line in lines
+    ]
+    return [own for own in ids if own is not None]
+
+
+async def _owner(context: Context, nonce: Nonce) -> Ours | Lost | None:
+    batch = await context.store.evidence.by_nonce(nonce)
+    if batch is not None:
+        return Ours(batch=batch)
+    job = await context.store.strays.owner(nonce)
+    return None if job is None else Lost(nonce=nonce, job=job)
 
 
 async def look_up(context: Context, remote_id: str) -> RemoteBatch | None:

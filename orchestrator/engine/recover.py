@@ -28,6 +28,7 @@ class RecoverStage:
 
     async def start(self, now: datetime) -> int:
         """At the start nobody watches anything: every intent without an answer is in doubt."""
+        await self._context.store.search.restart_wait(now)
         restarted = await self._context.store.doubt.restart_waits(now)
         if restarted:
             log.info("doubt.waits_restarted", batches=restarted)

@@ -19,9 +19,11 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
 from orchestrator.engine.keep import KeepStage
 from orchestrator.engine.notify import NotifyStage
+from orchestrator.engine.place import PlaceStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
+from orchestrator.engine.reconcile import ReconcileStage
 from orchestrator.engine.recover import RecoverStage
 from orchestrator.engine.sample import SampleStage
 from orchestrator.engine.settle import SettleStage
@@ -57,7 +59,9 @@ class Runner:
         self.sweep = SweepStage(context)
         self.recover = RecoverStage(context, lambda: self.submit.active)
         self.stages: dict[str, Tick] = {
+            "place": PlaceStage(context).tick,
             "recover": self.recover.tick,
+            "reconcile": ReconcileStage(context).tick,
             "plan": self.plan.tick,
             "submit": self.submit.tick,
             "doubt": self.doubt.tick,

@@ -15,7 +15,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Ours, SecondReading, Unsure, look_up_odd, prove
+from orchestrator.engine.proof import Foreign, Lost, Ours, SecondReading, Unsure, give_away, look_up_odd, prove
 from orchestrator.engine.reading import READ_GATE, Gates, same_account, search_from, shut_after, walk
 
 
@@ -69,8 +69,10 @@ class SweepStage:
         for remote in unclaimed:
             verdict = await prove(self._context, remote)
             match verdict:
+                case Lost():
+                    await give_away(self._context, remote, verdict)
                 case Foreign() if self._second.agrees(remote.id):
-                    await store.evidence.judge(remote.id, "foreign", None)
+                    await give_away(self._context, remote, verdict)
                 case Ours():  # in doubt still: the doubt stage claims it
                     found += await report_duplicate(self._context, verdict.batch, remote, now)
                 case Unsure() | Foreign():

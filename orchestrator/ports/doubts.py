@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.ids import Nonce
-from orchestrator.domain.model import (
-    Batch,
-    Remote,
-)
+from orchestrator.domain.ids import JobId, Nonce
+from orchestrator.domain.model import Batch, Remote, Search, Stray, TakenStray
 
 
 class DoubtStore(Protocol):
@@ -95,4 +93,64 @@ class SweepStore(Protocol):
 
     async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
         """Keep results of such a batch: (number, result)."""
+        ...
+
+
+class SearchStore(Protocol):
+    """The search for what a store lacks that was put back from a copy; while it is open nothing is planned or sent."""
+
+    async def open(self) -> Search | None:
+        """The search that is not over; None: the store lacks nothing."""
+        ...
+
+    async def pending(self) -> tuple[Search | None, list[Stray]]:
+        """The same, and the strays of jobs that may still need them, the oldest first."""
+        ...
+
+    async def restart_wait(self, now: datetime) -> None:
+        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
+        ...
+
+    async def note_date(self, date: datetime) -> None:
+        """Commit the API's first Date, so that a crash loop does not start the wait again."""
+        ...
+
+    async def end_wait(self, until: datetime) -> None:
+        """The wait is over: only what the API created up to *until* (its Date) can be missing here."""
+        ...
+
+    async def looked(self, *, is_open: bool) -> None:
+        """One whole look is done; *is_open*: something that it showed cannot be told yet."""
+        ...
+
+    async def close(self, now: datetime) -> bool:
+        """Nothing is missing any more: the store plans and sends again."""
+        ...
+
+    async def unfinished(self) -> list[JobId]:
+        """Jobs that wait for it."""
+        ...
+
+    async def told(self, kind: str) -> list[JobId]:
+        """Jobs that show attention of *kind*."""
+        ...
+
+
+class StrayStore(Protocol):
+    """Remote batches that are ours by their nonce, and that this copy of the store knows nothing of."""
+
+    async def owner(self, nonce: Nonce) -> JobId | None:
+        """The job for whose requests this store made *nonce*, by its MAC; None: for none that is here."""
+        ...
+
+    async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
+        """Remember *remote*; numbers: of the requests of *job* that it has."""
+        ...
+
+    async def take_in(self, stray: Stray, now: datetime) -> TakenStray:
+        """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
+        ...
+
+    async def claim_planned(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+        """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
         ...

@@ -22,7 +22,7 @@ from orchestrator.domain.model import (
 )
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.bodies import BodiesStore
-from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
+from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SearchStore, StrayStore, SweepStore
 from orchestrator.ports.intake import IntakeStore
 from orchestrator.ports.notices import NoticeStore
 from orchestrator.ports.samples import SamplesStore
@@ -49,6 +49,10 @@ class PlanStore(Protocol):
 
         It runs where the rows are read, one by one: a batch's worth of them is never held.
         """
+        ...
+
+    async def nonce(self, job: JobId, chance: Nonce) -> Nonce:
+        """The nonce of a new batch of *job*: of *chance*, with the store's MAC, which proves later whose it is."""
         ...
 
     async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
@@ -342,6 +346,20 @@ class EngineStore(Protocol):
     @property
     def evidence(self) -> EvidenceStore:
         """See EvidenceStore."""
+        ...
+
+    @property
+    def search(self) -> SearchStore:
+        """See SearchStore."""
+        ...
+
+    @property
+    def strays(self) -> StrayStore:
+        """See StrayStore."""
+        ...
+
+    async def check_place(self) -> None:
+        """Raise StoreLost if the store's file was removed or replaced since it was opened."""
         ...
 
     @property

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, StoreFull, is_no_space
-from orchestrator.store.migrate import sync
 from orchestrator.store.opening import connect_onlooker, speaking_our_errors
+from orchestrator.store.ownership import sync
 
 _MAKE_SPACE: Final = "make space, or choose another disk"
 

@@ -19,7 +19,9 @@ from typing import Protocol, TypeVar
 
 import aiosqlite
 
+from orchestrator.store.mark import Mark
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
+from orchestrator.store.place import Place
 
 T = TypeVar("T")
 Step = Callable[[sqlite3.Connection], T]
@@ -95,13 +97,19 @@ def _seen(task: asyncio.Future[T]) -> None:
         task.exception()
 
 
+def _in_place(place: Place, step: Step[T], connection: sqlite3.Connection) -> T:
+    place.check(connection)
+    return step(connection)
+
+
 class Database:
     """One store file: one writer, and three readers, so that nobody's long read delays another's short one.
 
     reader: the stages'. bulk: payloads and results. looks: the faces'.
     """
 
-    def __init__(self, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
+    def __init__(self, place: Place, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
+        self.place = place
         self._writer = writer
         self._reader = reader
         self._bulk = bulk
@@ -118,11 +126,22 @@ class Database:
             for connection in opened:
                 await connection.aclose()
             raise
-        return cls(*opened)
+        return cls(Place(path), *opened)
 
     async def write(self, step: Step[T]) -> T:
-        """Run *step* as one durable transaction: when this returns, it survives a power cut."""
-        return await self._writer.run(partial(in_transaction, step))
+        """Run *step* as one durable transaction: when this returns, it survives a power cut.
+
+        Raises StoreLost, and changes nothing, where the file is not at its place any more.
+        """
+        return await self._writer.run(partial(in_transaction, partial(_in_place, self.place, step)))
+
+    async def check_place(self) -> None:
+        """Raise StoreLost if the file was removed or replaced; what is committed is copied aside before."""
+        await self._writer.run(self.place.check)
+
+    async def reach(self, mark: Mark, intents: int) -> None:
+        """Make the mark say that *intents* were committed: in their order, which is the writer's."""
+        await self._writer.run(lambda _connection: mark.reach(intents))
 
     async def read(self, step: Step[T]) -> T:
         """Run *step* on one committed snapshot."""

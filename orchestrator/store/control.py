@@ -21,6 +21,7 @@ from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.times import to_text
 
 SQL: Final = load("control")
+STRAYS_SQL: Final = load("strays")
 
 
 class SqliteControl:
@@ -77,7 +78,7 @@ class SqliteControl:
 
     async def disown(self, remote_id: str) -> bool:
         """A person says that a remote batch is not ours; False: it is not a candidate, or proven already."""
-        return await self._db.write(lambda c: moved(c, SQL["disown_candidate"], {"remote_id": remote_id}))
+        return await self._db.write(partial(_disown, remote_id))
 
     async def doubts_about(self, remote_id: str) -> list[Batch]:
         """Batches in doubt that *remote_id* is a candidate for."""
@@ -120,6 +121,11 @@ def _cancel(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
         return False
     drop(SUBMIT_SQL["left_planned"], job, CANCELED, now, c)
     return True
+
+
+def _disown(remote_id: str, c: sqlite3.Connection) -> bool:
+    candidate = moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
+    return moved(c, STRAYS_SQL["drop"], {"remote_id": remote_id}) or candidate
 
 
 def _cancel_slice(job: JobId, c: sqlite3.Connection) -> int:

@@ -17,6 +17,7 @@ from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
 from orchestrator.store.known_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
+from orchestrator.store.nonces import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
 from orchestrator.store.queries import load
 from orchestrator.store.rows import join_betas, moved, named, record, to_job
@@ -286,6 +287,7 @@ def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[Conclu
 
 def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Job:
     row = to_job(named(c.execute(SQL["finish"], {"id": job, **values}))[0])
+    give_strays(row, c)
     record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")
     return row
 

@@ -23,7 +23,7 @@ from orchestrator.domain.causes import cause_of
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.stops import KNOWN, OTHER
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
-from orchestrator.store.ownership import make_private_folder
+from orchestrator.store.ownership import make_private_folder, sync
 from orchestrator.store.queries import load
 from orchestrator.store.surroundings import has_log
 from orchestrator.store.times import to_text
@@ -31,7 +31,7 @@ from orchestrator.store.times import to_text
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 SQL: Final = load("migrate")
 
 
@@ -264,12 +264,3 @@ def _make_file(path: Path) -> None:
             f"{path} cannot be created", cause=exc.strerror, hint="check the folder's permissions"
         ) from exc
     os.close(fd)
-
-
-def sync(path: Path) -> None:
-    """Make a copy, or a folder's names, survive a power cut. Never for a file that SQLite has open."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

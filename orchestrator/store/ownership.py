@@ -1,13 +1,16 @@
-"""Who owns a store: a lock file beside the database, never the database file itself.
+"""Who owns a store: a lock on the file beside the database, by its name, and one on the database itself, by its inode.
 
-Opening the database file by ourselves would drop SQLite's own locks when we close it (POSIX; measured), so nothing
-here or elsewhere opens it but SQLite. `flock` is freed by the kernel when its process dies, however it dies.
+The second holds where one file is reached by two names, through a mount or a container. Closing a descriptor of the
+database would drop SQLite's own locks in this process (POSIX; measured): it is opened before SQLite opens it, closed
+after SQLite closed it, and nothing else but SQLite opens it. `flock` is freed by the kernel when its process dies,
+however it dies.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +24,11 @@ PATIENCE_S: Final = 2.0
 
 
 class Lock:
-    """The lock file of a store, held until `release` or the death of the process."""
+    """The ownership of a store, held until `release` or the death of the process."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._file_fd = -1
 
     @classmethod
     def take(cls, database: Path, *, patience_s: float = PATIENCE_S) -> Self:
@@ -60,11 +64,34 @@ class Lock:
             else:
                 return cls(fd)
 
+    def hold_file(self, database: Path) -> None:
+        """Lock the file *database*, if it is there, by its inode as well, before SQLite opens it.
+
+        Raises StoreOwned if an engine has it under another name; StoreError if it is mounted by itself.
+        """
+        if self._file_fd >= 0 or not database.exists():
+            return
+        _refuse_mounted(database.resolve())
+        try:
+            fd = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            raise StoreError(f"{database} cannot be opened", cause=exc.strerror, hint="check its permissions") from exc
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise StoreOwned(
+                f"another process owns the file {database} under another name",
+                hint="it is mounted or linked in two places: use one of them",
+            ) from None
+        self._file_fd = fd
+
     def release(self) -> None:
-        """Give the lock back. The file stays: removing it would let two owners in."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Give the locks back, after SQLite closed the database. The lock file stays: else two owners would fit."""
+        for fd in (self._file_fd, self._fd):
+            if fd >= 0:
+                os.close(fd)
+        self._file_fd = self._fd = -1
 
     def __enter__(self) -> Self:
         """Hold it for a block."""
@@ -91,5 +118,39 @@ def make_private_folder(path: Path) -> None:
 
 def lock_path(database: Path) -> Path:
     """The lock file of *database*; symbolic links lead to one and the same lock."""
+    return beside(database, ".lock")
+
+
+def beside(database: Path, suffix: str) -> Path:
+    """The file with *suffix* that lies beside *database*, where symbolic links lead to."""
     real = database.resolve()
-    return real.with_name(real.name + ".lock")
+    return real.with_name(real.name + suffix)
+
+
+def sync(path: Path) -> None:
+    """Make a copy, or a folder's names, survive a power cut. Never for a file that SQLite has open."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _refuse_mounted(database: Path) -> None:
+    """SQLite's log lies beside the file by its name: under another name another engine would not see it."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:  # not Linux: the inode's lock is what there is
+        return
+    name = os.fsencode(database)
+    if any(_unescaped(line.split(b" ")[4]) == name for line in mounts):
+        raise StoreError(
+            f"{database} is mounted by itself",
+            cause="its log and its lock would lie in another folder than for whoever uses the file elsewhere",
+            hint="mount its folder instead (for a container: -v FOLDER:/data)",
+        )
+
+
+def _unescaped(name: bytes) -> bytes:
+    """A name as `mountinfo` writes it: octal escapes for blanks and the like. Source: proc(5)."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), name)

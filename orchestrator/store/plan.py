@@ -13,6 +13,7 @@ from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import Job, Load, Plannable
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
+from orchestrator.store.nonces import sign
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result
 from orchestrator.store.rows import failure, join_betas, moved, named, record, to_job
@@ -48,6 +49,10 @@ class SqlitePlan:
         return await self._db.read(
             lambda c: cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
         )
+
+    async def nonce(self, job: JobId, chance: Nonce) -> Nonce:
+        """The nonce of a new batch of *job*: of *chance*, with the store's MAC."""
+        return await self._db.read(lambda c: sign(chance, job, c))
 
     async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
         """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""

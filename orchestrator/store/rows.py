@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestrator.domain.answers import Counts
 from orchestrator.domain.causes import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts
+from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts, Stray
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.store.queries import load
 from orchestrator.store.times import from_text, from_text_or_none, to_text
@@ -110,6 +110,7 @@ def to_batch(row: dict[str, Any]) -> Batch:
         api_counts=counts if ended else None,
         collected=bool(row["collected"]),
         adopted=bool(row["adopted"]),
+        partial=bool(row["partial"]),
         **{name: row[name] for name in (*plain, *more)},
         **times,
     )
@@ -135,6 +136,20 @@ def to_remote(row: dict[str, Any]) -> Remote:
         verdict=row["verdict"],
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
         unreadable_since=from_text_or_none(row["unreadable_since"]),
+    )
+
+
+def to_stray(row: dict[str, Any]) -> Stray:
+    """A `SELECT * FROM stray` row that has a job."""
+    return Stray(
+        remote_id=row["remote_id"],
+        nonce=Nonce(row["nonce"]),
+        count=row["count"],
+        created_at=from_text(row["created_at"]),
+        expires_at=from_text(row["expires_at"]),
+        job_id=JobId(row["job_id"]),
+        numbers=row["numbers"],
+        up_to=row["up_to"],
     )
 
 

@@ -12,13 +12,17 @@ from orchestrator.store.collect import SqliteCollect, SqliteSettle
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.control import SqliteControl
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
+from orchestrator.store.identity import identify, refuse_if_gone
 from orchestrator.store.intake import SqliteIntake, discard_leftovers
+from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
 from orchestrator.store.notices import SqliteNotices
 from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlan
 from orchestrator.store.read import Reads
 from orchestrator.store.samples import SqliteSamples
+from orchestrator.store.search import SqliteSearch
+from orchestrator.store.strays import SqliteStrays
 from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
 from orchestrator.store.watch import SqliteAttention, SqliteGates, SqlitePoll
 
@@ -28,13 +32,14 @@ T = TypeVar("T")
 class Store:
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
-    def __init__(self, path: Path, database: Database, lock: Lock) -> None:
+    def __init__(self, path: Path, database: Database, lock: Lock, mark: Mark) -> None:
         self.path = path
         self._database = database
         self._lock = lock
+        self._mark = mark
         self.intake = SqliteIntake(database)
         self.plan = SqlitePlan(database)
-        self.submit = SqliteSubmit(database)
+        self.submit = SqliteSubmit(database, mark)
         self.narrow = SqliteNarrow(database)
         self.body = SqliteBody(database)
         self.gates = SqliteGates(database)
@@ -49,15 +54,47 @@ class Store:
         self.notices = SqliteNotices(database)
         self.bodies = SqliteBodies(database)
         self.samples = SqliteSamples(database)
+        self.search = SqliteSearch(database)
+        self.strays = SqliteStrays(database)
 
     @classmethod
-    async def open(cls, path: Path, *, lock: Lock, now: datetime, sandbox: bool, start: Start = Thread.start) -> Store:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        lock: Lock,
+        now: datetime,
+        sandbox: bool,
+        start: Start = Thread.start,
+        adopt: bool = False,
+    ) -> Store:
         """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
 
-        Raises StoreError. start: where SQLite runs (simulations: on the caller's thread).
+        Raises StoreError; GuardRefused for a copy of a store, unless a person wants it (*adopt*). start: where SQLite
+        runs (simulations: on the caller's thread).
         """
+        marked = read_mark(path)
+        refuse_if_gone(path, marked, adopt=adopt)
+        lock.hold_file(path)
         prepare(path, now=now, sandbox=sandbox)
-        return cls(path, await Database.start(path, start), lock)
+        lock.hold_file(path)
+        database = await Database.start(path, start)
+        try:
+            mark = await identify(database, path, marked, now, adopt=adopt)
+        except BaseException:
+            await database.aclose()
+            raise
+        return cls(path, database, lock, mark)
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing can be stored any more, for a person: its file is gone. None: it is there."""
+        trouble = self._database.place.trouble
+        return None if trouble is None else trouble.message
+
+    async def check_place(self) -> None:
+        """Raise StoreLost if the file was removed or replaced since it was opened."""
+        await self._database.check_place()
 
     async def discard_leftovers(self) -> int:
         """Take away what killed imports left; for the start, before any import begins."""
@@ -72,8 +109,9 @@ class Store:
         return await self._database.read_bulk(lambda c: look(Reads(c)))
 
     async def aclose(self) -> None:
-        """Close the connections, then give the lock back."""
+        """Close the connections, then give the locks back."""
         try:
             await self._database.aclose()
         finally:
+            self._mark.close()
             self._lock.release()

@@ -15,6 +15,7 @@ from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
+from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
 from orchestrator.store.queries import load
@@ -23,6 +24,7 @@ from orchestrator.store.rows import failure, moved, named, record, to_batch, to_
 from orchestrator.store.times import to_text, to_text_or_none
 
 SQL: Final = load("submit")
+IDENTITY_SQL: Final = load("identity")
 _SLICE_REQUESTS: Final = 4096
 #: Why the planned batches of a canceled job are dropped.
 CANCELED: Final = "its job was canceled"
@@ -31,15 +33,19 @@ CANCELED: Final = "its job was canceled"
 class SqliteSubmit:
     """See `ports.store.SubmitStore`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, mark: Mark) -> None:
         self._db = database
+        self._mark = mark
 
     async def sendable(self, limit: int) -> list[Batch]:
         """Planned batches of running jobs, the most urgent first."""
         return await self._batches("sendable", {"limit": limit})
 
     async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: Meta, now: datetime) -> Batch | None:
-        """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile."""
+        """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile.
+
+        The mark beside the store is made to know of it: a copy of before it will be seen to lack it.
+        """
         values = {
             "id": batch.id,
             "fence": batch.fence,
@@ -50,7 +56,12 @@ class SqliteSubmit:
             "organization": meta.organization,
             "workspace": meta.workspace,
         }
-        return await self._db.write(partial(_intend, batch, values, now))
+        intended = await self._db.write(partial(_intend, batch, values, now))
+        if intended is None:
+            return None
+        sending, intents = intended
+        await self._db.reach(self._mark, intents)
+        return sending
 
     async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
         """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
@@ -140,10 +151,11 @@ def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why,
     return True
 
 
-def _intend(batch: Batch, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Batch | None:
+def _intend(batch: Batch, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> tuple[Batch, int] | None:
     if not move(batch, SQL["intend"], values, "submitting", None, now, c):
         return None
-    return to_batch(named(c.execute(SQL["get_batch"], {"id": batch.id}))[0])
+    intents: int = c.execute(IDENTITY_SQL["intended"]).fetchone()[0]
+    return to_batch(named(c.execute(SQL["get_batch"], {"id": batch.id}))[0]), intents
 
 
 def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:

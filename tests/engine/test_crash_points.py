@@ -110,7 +110,7 @@ async def test_lives_that_all_end_early_still_finish_the_job(tmp_path: Path) -> 
         job = await world.submit(30)
         life, lives = world, 0
         while lives < 200:
-            fuse.left = 45 + lives % 7
+            fuse.left = 50 + lives % 7
             if await live_until_killed(life, job.id):
                 break
             life.advance(timedelta(minutes=3))

@@ -30,6 +30,7 @@ from proof.people import People
 from proof.store_room import Disk
 
 _LOCK_EVERY: Final = 10  #: commits
+_COPIED: Final = 0.03  #: of the commits of a world in which copies are put back
 START: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -56,7 +57,10 @@ class SimClock:
 
 @dataclass(slots=True, kw_only=True)
 class Lives:
-    """Starts lives, one after the other, and ends them. idle, disk_is_full, clocks_are_wrong: for the next one."""
+    """Starts lives, one after the other, and ends them.
+
+    idle, disk_is_full, clocks_are_wrong, restores: for the next one.
+    """
 
     loop: SimLoop
     net: Internet
@@ -68,7 +72,9 @@ class Lives:
     idle: float = 300.0
     clocks_are_wrong: bool = False
     disk_is_full: bool = False
+    restores: float = 0.0
     number: int = 0
+    _copy: bytes | None = None
     _death: Death = field(default_factory=Death)
     _doomed: str | None = None
     _commits: int = 0
@@ -83,6 +89,8 @@ class Lives:
 
         True if everything is over. stay: it goes on after that, until *until*.
         """
+        if self.restores and self._copy is not None and self.chance.random() < self.restores:
+            self._put_back(self._copy)
         self.number += 1
         self._death, self._doomed, self._commits, self._is_up = death, None, 0, False
         ended = self._ended = asyncio.Event()
@@ -96,6 +104,17 @@ class Lives:
         if not self.loop.is_dead(self.number):
             self.kill("by the clock")
         return stay
+
+    def _put_back(self, copy: bytes) -> None:
+        """Somebody puts an earlier copy in the place of the store. The mark beside it stays."""
+        path = self.settings.database.path
+        for name in ("-wal", "-shm"):
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        path.write_bytes(copy)
+        self.chronicle.note("store restored")
+        self.chronicle.mark("an earlier copy is the store")
+        self.oracle.rewound()
+        self.people.rewound()
 
     def kill(self, why: str) -> None:
         """SIGKILL. Not from inside one of the life's own tasks."""
@@ -139,6 +158,8 @@ class Lives:
         self.oracle.snapshot(connection, tasks=len(self.loop.tasks(self.number)))
         if self._commits % _LOCK_EVERY == 0:
             self._tried_by_another()
+        if self.restores and self.chance.random() < _COPIED:
+            self._copy = connection.serialize()
         return self._dies_at_commit(before=False)
 
     def _dies_at_commit(self, *, before: bool) -> bool:

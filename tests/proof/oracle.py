@@ -79,6 +79,11 @@ class Oracle:
         if len(self.violations) < 30:
             self.violations.append(f"{rule} {words}")
 
+    def rewound(self) -> None:
+        """An earlier copy is the store: what it had been since is not known to anybody any more."""
+        for seen in (self._frozen, self._closed, self._totals, self._sending):
+            seen.clear()
+
     def present(self) -> list[str]:
         """The states of batches and jobs in the last committed snapshot."""
         return sorted(self._states | self._job_states)

@@ -78,6 +78,11 @@ class People:
     is_ours: Callable[[str, int | None], bool]
     calm: bool = False
 
+    def rewound(self) -> None:
+        """The store was put back from a copy: whoever wanted something hands it in again."""
+        for wish in self.wishes:
+            wish.job = None
+
     async def attend(self, engine: Engine, life: int) -> None:
         """Hand in what is wanted by now, then look after it until every job is over."""
         while True:

@@ -28,6 +28,7 @@ PAUSES: Final = "tests/engine/test_pauses.py"
 ANSWERS: Final = "tests/provider/test_provider_create_answers.py"
 CREATE: Final = "tests/provider/test_provider_create.py"
 CONNECTION: Final = "tests/store/test_store_connection.py"
+RESTORED: Final = "tests/engine/test_restored_store.py"
 STEPS: Final = "tests/store/test_store_steps.py"
 SCHEMA: Final = "tests/store/test_store_schema.py"
 LOST_ANSWER: Final = f"{ADOPTED}::test_a_batch_whose_answer_was_lost_is_adopted_by_proof"
@@ -829,7 +830,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "                if not self._second.agrees(candidate.remote_id):\n                    return True\n",
+                "            case Foreign() if not self._second.agrees(candidate.remote_id):\n                return True\n",
                 "",
             ),
         ),
@@ -880,7 +881,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/connection.py",
-                "        return await self._writer.run(partial(in_transaction, step))\n",
+                "        return await self._writer.run(partial(in_transaction, partial(_in_place, self.place, step)))\n",
                 '        await self._writer.run(lambda c: c.execute("BEGIN IMMEDIATE"))\n'
                 "        try:\n"
                 "            result = await self._writer.run(step)\n"
@@ -918,8 +919,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/ownership.py",
-                "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-                "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+                "                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+                "                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
             ),
         ),
         test="tests/store/test_store_ownership.py::test_a_second_owner_is_refused_within_its_patience",
@@ -973,5 +974,141 @@ PLANTED: Final = (
         ),
         test="tests/provider/test_provider_network.py::test_no_proxy_gets_the_key_that_is_for_this_machine",
         raises="ProviderUnreachable",
+    ),
+    # --- a store that was put back from a copy ------------------------------------------------------------------------
+    Planted(
+        name="mark-does-not-count",
+        why="a copy that is put back is not seen to be older: what was sent since is sent again",
+        edits=(
+            (
+                "orchestrator/store/submit.py",
+                "        await self._db.reach(self._mark, intents)\n",
+                "",
+            ),
+        ),
+        test=f"{RESTORED}::test_what_was_sent_after_the_backup_is_not_bought_again",
+        hunt="restored",
+    ),
+    Planted(
+        name="mark-after-the-post",
+        why="killed between the POST and the mark, a copy from before is not seen to lack it",
+        edits=(
+            (
+                "orchestrator/store/submit.py",
+                "        await self._db.reach(self._mark, intents)\n        return sending\n",
+                "        self._late = intents\n        return sending\n",
+            ),
+            (
+                "orchestrator/store/submit.py",
+                '        return await self._move(batch, "accept", values, "in_progress", remote.id, now)\n',
+                "        await self._db.reach(self._mark, self._late)\n"
+                '        return await self._move(batch, "accept", values, "in_progress", remote.id, now)\n',
+            ),
+        ),
+        test=f"{RESTORED}::test_a_copy_is_behind_from_the_moment_of_the_post",
+        hunt="restored",
+    ),
+    Planted(
+        name="nonces-without-a-mac",
+        why="what a copy lacks cannot be told from a neighbour's: it is sent again",
+        edits=(
+            (
+                "orchestrator/store/nonces.py",
+                "    return signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
+                "    return chance if row else signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
+            ),
+        ),
+        test=f"{RESTORED}::test_what_was_sent_after_the_backup_is_not_bought_again",
+        hunt="restored",
+    ),
+    Planted(
+        name="sends-while-it-searches",
+        why="before the API was asked, what was sent already is sent again",
+        edits=(
+            (
+                "orchestrator/store/sql/plan.sql",
+                "   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)\n",
+                "",
+            ),
+            (
+                "orchestrator/store/sql/submit.sql",
+                "'running'\n   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)\n",
+                "'running'\n",
+            ),
+            (
+                "orchestrator/store/sql/submit.sql",
+                "'running')\n   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)\n",
+                "'running')\n",
+            ),
+        ),
+        test=f"{RESTORED}::test_while_it_looks_nothing_is_sent_and_the_job_says_why",
+        hunt="restored",
+    ),
+    Planted(
+        name="one-look-ends-the-search",
+        why="one look may have been spoilt: what it missed is sent again",
+        edits=(
+            (
+                "orchestrator/engine/reconcile.py",
+                "look.open_ones == 0 and search.looks > 0 and",
+                "look.open_ones == 0 and",
+            ),
+            (
+                "orchestrator/store/sql/search.sql",
+                " AND until IS NOT NULL AND looks >= 1\n",
+                " AND until IS NOT NULL\n",
+            ),
+        ),
+        test=f"{RESTORED}::test_the_search_ends_after_two_looks_that_found_nothing",
+    ),
+    Planted(
+        name="planned-batches-dropped-while-it-searches",
+        why="they may have been sent under their nonces: dropped, what is found under those is nobody's",
+        edits=(
+            (
+                "orchestrator/store/sql/control.sql",
+                "   AND (refusal IS NOT NULL OR NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL))\n",
+                "",
+            ),
+        ),
+        test=f"{RESTORED}::test_a_resume_while_it_looks_keeps_what_may_have_been_sent",
+        hunt="restored",
+    ),
+    Planted(
+        name="a-lost-batch-is-a-neighbours",
+        why="a doubt reads a batch that a later state of the store made, and gives it away for good",
+        edits=(
+            (
+                "orchestrator/engine/proof.py",
+                "    if verdict.nonce is not None:\n        job =",
+                "    if verdict.nonce is None:\n        job =",
+            ),
+        ),
+        test=f"{RESTORED}::test_a_job_that_was_handed_in_again_is_known_again",
+        hunt="restored",
+    ),
+    Planted(
+        name="writes-into-a-file-that-is-gone",
+        why="what is acknowledged after the file was deleted is lost with the process, and bought again",
+        edits=(
+            (
+                "orchestrator/store/connection.py",
+                "    place.check(connection)\n    return step(connection)\n",
+                "    return step(connection)\n",
+            ),
+        ),
+        test="tests/store/test_store_place.py::test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside",
+    ),
+    Planted(
+        name="no-lock-by-inode",
+        why="two engines reach one file by two names: each has its own log, and what one commits the other loses",
+        edits=(
+            (
+                "orchestrator/store/ownership.py",
+                "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n        except BlockingIOError:\n            os.close(fd)\n",
+                "            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        except BlockingIOError:\n            os.close(fd)\n",
+            ),
+        ),
+        test="tests/store/test_store_place.py::test_an_engine_under_another_name_of_the_file_is_refused",
     ),
 )

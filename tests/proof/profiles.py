@@ -26,6 +26,8 @@ class Profile:
     faults last at most. late: the list lags more than `doubt_wait`, the assumption of promise 2 is broken: duplicates
     are allowed and must be reported, every one. must_settle: all must be over while crashes go on. deletes: how likely
     a world deletes batches at the API once they are collected. odd: what the API says is often not what it documents.
+    restores: how likely an earlier copy of the store is in
+    its place when a life begins (nothing is hidden by the API then: what it does not list for an hour cannot be found).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Profile:
     must_settle: bool = False
     deletes: float = 0.0
     odd: bool = False
+    restores: float = 0.0
 
 
 def _some(chance: random.Random, seed: int) -> list[Wish]:
@@ -118,6 +121,15 @@ _THREE_BATCHES: Final = Profile(
     clocks_are_wrong=False,
 )
 _LOST_ANSWERS: Final = replace(_THREE_BATCHES, name="lost answers", accepted_rate=0.6)
+_RESTORED: Final = Profile(
+    name="restored",
+    wishes=_some,
+    accepted_rate=0.15,
+    kinds=("phase", "storm", "delay", "twins", "jump", "disk"),
+    moods=Moods(pause=0.02, slow_import=0.1),
+    crashes=12,
+    restores=0.3,
+)
 _CRASH_LOOP: Final = Profile(
     name="crash loop",
     wishes=_one,
@@ -135,6 +147,15 @@ _CRASH_LOOP: Final = Profile(
 PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
         profile.name: profile
-        for profile in (_EVERYTHING, _TWINS, _ODD_ANSWERS, _CRASH_LOOP, _LATE_LIST, _LOST_ANSWERS, _THREE_BATCHES)
+        for profile in (
+            _EVERYTHING,
+            _TWINS,
+            _ODD_ANSWERS,
+            _CRASH_LOOP,
+            _LATE_LIST,
+            _RESTORED,
+            _LOST_ANSWERS,
+            _THREE_BATCHES,
+        )
     }
 )

@@ -20,6 +20,7 @@ TITLES: Final = {
     "twins": "T4 equal counts in doubt at once, neighbours' twins",
     "odd answers": "T1 answers that are not as documented: entries, lines, pages, statuses",
     "crash loop": "T6 a crash every five minutes, for ever",
+    "restored": "T61 an earlier copy of the store is put back, again and again",
     "late list": "T3 a list later than doubt_wait: every duplicate is reported",
     "three batches": "T2 a crash at every await and both sides of every commit",
     "lost answers": "T2 the same in a life that resolves doubts",
@@ -32,6 +33,8 @@ FOUND: Final = (
         1001711,
         "one spoilt reading of a candidate's results gave our own batch away, and it was bought again",
     ),
+    ("restored", 4, "a resume dropped planned batches which had been sent after the copy was made"),
+    ("restored", 28, "a doubt took what its own store had sent after the copy for a neighbour's"),
     ("everything", 53, "an engine that started on a full disk ended"),
 )
 _POINTS: Final = "three batches"

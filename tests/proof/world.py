@@ -133,6 +133,7 @@ class World:
         self._mischief.calm(late=self.profile.late)
         self._people.calm = True
         self.lives.clocks_are_wrong = False
+        self.lives.restores = 0.0
         self.lives.idle = _CALM_IDLE
         self.chronicle.mark("calm")
         began = self.loop.time()
@@ -224,6 +225,7 @@ class World:
             settings=_settings(self._folder, per_batch, self._chance.random() < self.profile.deletes),
             idle=self.profile.idle,
             clocks_are_wrong=self.profile.clocks_are_wrong,
+            restores=self.profile.restores,
         )
 
     def _the_mischief(self) -> Mischief:

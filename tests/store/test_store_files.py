@@ -62,14 +62,15 @@ def store_with_a_job(path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_every_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
-    """Prompts and answers are nobody else's: 0600 for the file, its log, its index, its lock and its copy; 0700."""
+    """Prompts and answers are nobody else's: 0600 for the file, its log, its index, its lock, its mark and its copy."""
     path = tmp_path / "state" / "deep" / "store.db"
 
     async def work() -> None:
         async with open_store(path) as store:
             await running_job(store, 3)
             names = {p.name: mode(p) for p in path.parent.iterdir()}
-            assert names == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm", "store.db.lock"), 0o600)
+            ours = ("store.db", "store.db-wal", "store.db-shm", "store.db.lock", "store.db.mark")
+            assert names == dict.fromkeys(ours, 0o600)
 
     asyncio.run(work())
     assert mode(path.parent) == mode(path.parent.parent) == 0o700
@@ -167,7 +168,8 @@ def test_a_file_that_is_not_ours_is_refused_and_not_touched(tmp_path: Path, make
     path = tmp_path / "store.db"
     make(path)
     (tmp_path / COPY).unlink(missing_ok=True)
-    (tmp_path / "store.db.lock").unlink(missing_ok=True)
+    for name in ("store.db.lock", "store.db.mark"):
+        (tmp_path / name).unlink(missing_ok=True)
     before, stamp = digest(path), path.stat().st_mtime_ns
     with pytest.raises(StoreError, match=words) as refused:
         prepare(path, now=NOW, sandbox=False)

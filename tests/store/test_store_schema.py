@@ -251,7 +251,9 @@ def test_success_without_a_result_is_refused(db: sqlite3.Connection) -> None:
         "UPDATE request SET custom_id = 'r2' WHERE id & 3 = 1",
         REQUEST + "(4294967400, '', 1, 1, 'queued')",
         REQUEST + "(4294967400, 'z', 1, 0, 'queued')",
-        "INSERT INTO meta VALUES (2, 'l', 't', 0, 1, 0)",
+        "INSERT INTO meta (id, lineage, created_at, sandbox, spread) VALUES (2, 'l', 't', 0, 1)",
+        "UPDATE meta SET intents = -1",
+        "UPDATE meta SET secret = 'another'",  # once a mark has it
         "UPDATE meta SET duplicates_total = -1",
     ],
 )

@@ -290,12 +290,14 @@ async def new_world(
     patience: timedelta = timedelta(seconds=0.5),
     start: Start = Inline.start,
     wrap: Callable[[Context], Context] = lambda context: context,
+    adopt: bool = False,
     **changes: object,
 ) -> AsyncIterator[World]:
     """Open a world on the store at *path*; hand in *sandbox* and *clock* of an earlier one to be its next process.
 
-    key: the API key, or the file that holds it; patience: how long a call is waited for (real time); start: where
-    SQLite runs; wrap: puts something between the stages and the ports. Others: fields of `EngineSettings`.
+    adopt: a person takes a copy of a store into use; key: the API key, or the file that holds it; patience: how long a
+    call is waited for (real time); start: where SQLite runs; wrap: puts something between the stages and the ports.
+    Others: fields of `EngineSettings`.
     """
     if sandbox is None:
         chosen = MachineSettings(batch_seconds=(60, 600)) if machine is None else machine
@@ -304,7 +306,11 @@ async def new_world(
     if clock is None:
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
-    store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=start)
+    try:
+        store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=start, adopt=adopt)
+    except BaseException:
+        lock.release()
+        raise
     provider = AnthropicProvider(
         ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),

@@ -27,8 +27,23 @@ Examples:
   orchestrator db prune --older-than 90d --dry-run     which jobs would lose their requests and results
   orchestrator db compact                              give the space that they had back to the disk
   orchestrator db migrate                              bring a store of an earlier version forward
+  orchestrator db adopt-store                          this is a copy, or was moved here: use it all the same
 
-To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well.
+To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well,
+the .mark file stays. The next engine sees that the copy is older than what was sent, and takes that in before it sends
+more.
+"""
+
+ADOPT_EXAMPLES = """
+Examples:
+  orchestrator db adopt-store                          this copy is the store from now on
+  orchestrator db adopt-store --db /new/place/s.db     of a store that was moved here
+
+Beside every store lies a mark (STORE.mark) that counts what was sent. Where it is missing, or is a copy itself, nobody
+can tell whether the original sent more after this copy was made, and no engine starts. Once adopted, the engine asks
+the API for every batch of that time and takes in those that are its own, before it sends anything; that takes at least
+[retry] doubt_wait, and until batches that run there have ended. It cannot find what was deleted at the API, or sent
+with a key of another workspace. Never use two copies: what is still to be sent would be sent by both.
 """
 
 _FILE = "it works on the file itself, on the machine of the store"
@@ -45,13 +60,16 @@ _HERE = "orchestrator.cli.commands.db"
         "compact": Entry(
             module=_HERE, attribute="compact", help="Give space that is free in the file back to the disk."
         ),
+        "adopt-store": Entry(
+            module=_HERE, attribute="adopt_store", help="Take a copy of a store, or one that was moved, into use."
+        ),
         "migrate": Entry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
     },
     examples=EXAMPLES,
 )
 @common
 def db() -> None:
-    """Back up, check, prune, compact or migrate the store's file."""
+    """Back up, check, prune, compact, adopt or migrate the store's file."""
 
 
 @click.command("backup", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
@@ -121,6 +139,44 @@ def migrate(ask: Ask) -> None:
         show_json({"database": str(path), "schema_before": before, "schema": after})
         return
     say(ask, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
+
+
+@click.command("adopt-store", cls=TeachingCommand, examples=ADOPT_EXAMPLES, here=_FILE)
+@common
+@click.pass_obj
+def adopt_store(ask: Ask) -> None:
+    """Take a copy of a store, or one that was moved, into use.
+
+    The next engine first asks the API what was sent after the copy was made, and buys nothing again. Where only the
+    mark of a store is left, a new store takes its place.
+    """
+    import asyncio
+
+    from orchestrator.store.mark import mark_path
+
+    path = ask.settings().database.path
+    if not mark_path(path).exists():
+        _existing(ask)
+    searching = asyncio.run(_adopt(path, sandbox=ask.sandbox))
+    if ask.as_json:
+        show_json({"database": str(path), "searching": searching})
+    elif searching:
+        say(ask, f"{path} is the store now; before the next engine sends anything it asks the API what was sent")
+    else:
+        say(ask, f"{path} lacks nothing: nothing to do")
+
+
+async def _adopt(path: Path, *, sandbox: bool) -> bool:
+    """Whether the store has a search before it."""
+    from orchestrator.store.ownership import Lock
+    from orchestrator.store.store import Store
+
+    with Lock.take(path) as lock:
+        store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, adopt=True)
+        try:
+            return await store.search.open() is not None
+        finally:
+            await store.aclose()
 
 
 @click.command("prune", cls=TeachingCommand, examples=EXAMPLES)

@@ -8,8 +8,10 @@ UPDATE job SET state = 'running', reason_code = NULL, reason = NULL, resumes = r
 
 -- name: unpark
 -- After a resume everything that was not sent is planned afresh: a half that was refused is tried whole again, and
--- what others have in the API's queue by now is counted.
+-- what others have in the API's queue by now is counted. But while the API is asked what this store lacks, what was not
+-- refused may turn out to have been sent under its nonce: it stays.
 SELECT * FROM batch WHERE job_id = :id AND state = 'planned'
+   AND (refusal IS NOT NULL OR NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL))
 
 -- name: cancel
 UPDATE job SET state = 'canceling', reason_code = NULL, reason = NULL, still_open = 0,

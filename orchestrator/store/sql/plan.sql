@@ -8,10 +8,13 @@ SELECT count(*), coalesce(sum(count), 0), coalesce(sum(state = 'planned'), 0) FR
 -- name: plannable
 -- Jobs with something to plan, and their share of the queue: the least for its priority first, among equals the older
 -- one. By the page: of thousands of small jobs the first one or two are planned, and all others are asked for again.
+-- Nothing while the API is asked what this store lacks; and no job that a batch found there waits for.
 SELECT job.*, (SELECT coalesce(sum(count), 0) FROM batch
                 WHERE batch.job_id = job.id
                   AND batch.state IN ('planned', 'submitting', 'in_doubt', 'in_progress', 'canceling')) AS in_flight
   FROM job WHERE state = 'running' AND queued > 0
+   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)
+   AND NOT EXISTS (SELECT 1 FROM stray WHERE stray.job_id = job.id AND batch_id IS NULL AND dropped = 0)
  ORDER BY in_flight * 1.0 / priority, id LIMIT :limit OFFSET :skip
 
 -- name: queued

@@ -1,7 +1,10 @@
 -- name: sendable
--- Planned batches of running jobs, oldest first. One that waits for its sibling's word (refusal) is not sent again.
+-- Planned batches of running jobs, oldest first. One that waits for its sibling's word (refusal) is not sent again; none
+-- is sent while the API is asked what this store lacks, nor while a batch found there waits for its job.
 SELECT batch.* FROM batch JOIN job ON job.id = batch.job_id
  WHERE batch.state = 'planned' AND batch.refusal IS NULL AND job.state = 'running'
+   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)
+   AND NOT EXISTS (SELECT 1 FROM stray WHERE stray.job_id = job.id AND batch_id IS NULL AND dropped = 0)
  ORDER BY job.priority DESC, batch.id LIMIT :limit
 
 -- name: parked
@@ -20,6 +23,8 @@ UPDATE batch
        resumes = (SELECT resumes FROM job WHERE job.id = batch.job_id), fence = fence + 1
  WHERE id = :id AND state = 'planned' AND fence = :fence
    AND EXISTS (SELECT 1 FROM job WHERE job.id = batch.job_id AND job.state = 'running')
+   AND NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)
+   AND NOT EXISTS (SELECT 1 FROM stray WHERE stray.job_id = batch.job_id AND batch_id IS NULL AND dropped = 0)
 
 -- name: accept
 -- A clear yes; not one if the id is another batch's.

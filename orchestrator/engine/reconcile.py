@@ -1,0 +1,265 @@
+"""Stage reconcile: a store that was put back from a copy first takes in what was sent since (promise 2).
+
+While the search is open nothing is planned or sent. As for a POST in doubt: wait until what was created must be listed,
+walk the list, and let results prove whose each batch is. A nonce that this store knows is a batch of it; one that it
+signed for a job is taken in as a batch of that job; nobody in two looks: the search is over.
+"""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from orchestrator.domain.answers import Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.errors import ProviderError, ProviderUnreachable
+from orchestrator.domain.ids import Nonce, number_in
+from orchestrator.domain.model import Batch, Search, Stray, TakenStray
+from orchestrator.domain.states import BatchState
+from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.engine.context import Context
+from orchestrator.engine.duplicates import report_duplicate
+from orchestrator.engine.proof import (
+    Foreign,
+    Lost,
+    Ours,
+    SecondReading,
+    Unsure,
+    Verdict,
+    give_away,
+    look_up,
+    look_up_odd,
+    prove,
+    prove_by_lines,
+    stand_in,
+    wire_ids,
+)
+from orchestrator.engine.reading import READ_GATE, Gates, asked, same_account, shut_after, walk
+from orchestrator.observability.logs import get_logger
+
+log = get_logger(__name__)
+
+RECONCILING: Final = "reconciling"
+_OWN_ROAD: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
+
+
+@dataclass(slots=True, kw_only=True)
+class _Look:
+    """One walk of the list. odd: entries of it that cannot be read, by their mark.
+
+    open_ones: how many batches cannot be told yet; why: of the first that could not be read for a day.
+    """
+
+    date: datetime
+    now: datetime
+    odd: dict[str, OddEntry] = field(default_factory=dict)
+    open_ones: int = 0
+    why: str | None = None
+
+
+class ReconcileStage:
+    """Finds remote batches that this copy of the store lacks: `planned → in_progress`, or a new batch of their job."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._gates = Gates(context=context)
+        self._next_look: datetime | None = None
+        self._second = SecondReading()
+        self._told = True  # of an earlier process, perhaps
+        self._unreadable: dict[str, datetime] = {}
+
+    async def tick(self, now: datetime) -> int:
+        """How many batches were taken in."""
+        search, strays = await self._context.store.search.pending()
+        moved = sum([await self._take_in(stray, now) for stray in strays])
+        if search is None:
+            if not strays:
+                await self._untell()
+            return moved
+        if (self._next_look is not None and now < self._next_look) or await self._gates.is_shut(READ_GATE, now):
+            return moved
+        settings = self._context.settings
+        self._next_look = now + poll_pause(settings.doubt_wait, settings.poll, self._context.entropy.jitter())
+        try:
+            moved += await self._look(search, now)
+        except ProviderError as exc:
+            await self._tell(search, f"the API does not answer: {exc.message}", now)
+            await shut_after(self._context, exc, jobs=await self._context.store.search.unfinished())
+            return moved
+        await self._gates.open(READ_GATE)
+        return moved
+
+    # --- one look -------------------------------------------------------------------------------------------------
+
+    async def _look(self, was: Search, now: datetime) -> int:
+        top = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+        if top.meta.date is None:
+            return 0
+        search = await self._waited(was, top.meta, top.meta.date, now)
+        if search is None or search.until is None:
+            return 0
+        look = _Look(date=top.meta.date, now=now)
+        moved = 0
+        for remote in await self._unknown(search, search.until, look):
+            moved += await self._judge(remote, look)
+        await self._conclude(search, look)
+        return moved
+
+    async def _waited(self, search: Search, meta: Meta, date: datetime, now: datetime) -> Search | None:
+        """The search, once whatever was sent must be listed and it is its own account that answers; else None."""
+        if not same_account(meta, search.organization, search.workspace):
+            needed = f"organization {search.organization}, workspace {search.workspace}"
+            await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
+            return None
+        store, wait = self._context.store.search, self._context.settings.doubt_wait
+        if search.first_date is None:
+            await store.note_date(date)
+        if search.until is None:
+            first = date if search.first_date is None else search.first_date
+            if now - search.wait_since < wait and date - first < wait + DATE_MARGIN:
+                await self._tell(search, "what was sent last may not be listed yet", now)
+                return None
+            await store.end_wait(date)
+        return await store.open()
+
+    async def _unknown(self, search: Search, until: datetime, look: _Look) -> list[RemoteBatch]:
+        """What the API lists of the time that this copy knows nothing of, and nobody was found to own."""
+        bottom = look.date - RETENTION  # the results of anything older are gone
+        if search.since is not None:
+            bottom = max(bottom, search.since - WALK_MARGIN)
+        listed: dict[str, RemoteBatch] = {}
+        async with aclosing(walk(self._context, bottom)) as pages:
+            async for page, _ in pages:
+                listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
+                look.odd |= {one.mark: one for one in page.odd if bottom <= (one.created_at or until) <= until}
+        listed |= {remote.id: remote for remote in await look_up_odd(self._context, look.odd.values())}
+        for mark in listed.keys() & look.odd.keys():
+            del look.odd[mark]
+        store = self._context.store
+        stand_ins = [stand_in(entry, until) for entry in look.odd.values()]
+        unclaimed = await store.evidence.unclaimed([*listed.values(), *stand_ins])
+        await store.sweep.see(unclaimed)  # so that a person can disown one
+        return unclaimed
+
+    async def _judge(self, remote: RemoteBatch, look: _Look) -> int:
+        """1 if *remote* was taken for a batch of ours; what cannot be told yet is counted in *look*."""
+        entry = look.odd.get(remote.id)
+        verdict = await prove(self._context, remote) if entry is None else await self._by_lines(entry)
+        match verdict:
+            case Ours():
+                return await self._known(verdict.batch, remote, look)
+            case Unsure() if entry is not None or remote.status is RemoteStatus.ENDED:
+                self._cannot_read(remote.id, verdict.why, look)
+            case Foreign() if not self._second.agrees(remote.id):
+                look.open_ones += 1
+            case Lost() | Foreign():
+                await give_away(self._context, remote, verdict)
+            case Unsure():
+                look.open_ones += 1
+        return 0
+
+    async def _by_lines(self, entry: OddEntry) -> Verdict:
+        """What the results of an entry say that cannot be read itself."""
+        if entry.id is None:
+            return Unsure(why=entry.why)
+        by_lines = await prove_by_lines(self._context, entry.id, entry.total)
+        return Unsure(why=entry.why) if isinstance(by_lines, Unsure) else by_lines
+
+    async def _known(self, batch: Batch, remote: RemoteBatch, look: _Look) -> int:
+        """It carries the nonce of a batch that is here, which did not know of it."""
+        if batch.state in _OWN_ROAD:  # the doubt stage finds it
+            look.open_ones += 1
+            return 0
+        if batch.state is BatchState.PLANNED:
+            claimed = await self._context.store.strays.claim_planned(batch, remote, look.now)
+            log.info("batch.claimed", batch_id=batch.id, remote_id=remote.id)
+            return int(claimed)
+        await report_duplicate(self._context, batch, remote, look.now)
+        return 0
+
+    def _cannot_read(self, remote_id: str, why: str, look: _Look) -> None:
+        """Not read this time. After a day of the API's time a person is asked; nothing is sent meanwhile."""
+        look.open_ones += 1
+        since = self._unreadable.setdefault(remote_id, look.date)
+        if look.date - since >= UNREADABLE_AFTER and look.why is None:
+            look.why = (
+                f"{remote_id} cannot be read ({why}); if it is not one of its batches: "
+                f"orchestrator batches disown {remote_id}"
+            )
+
+    async def _conclude(self, search: Search, look: _Look) -> None:
+        """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
+        store = self._context.store.search
+        if look.open_ones == 0 and search.looks > 0 and await store.close(look.now):
+            log.info("store.reconciled", cause=search.cause)
+            return
+        await store.looked(is_open=look.open_ones > 0)
+        words = (
+            "it looks once more" if look.open_ones == 0 else f"batches there that cannot be told yet: {look.open_ones}"
+        )
+        await self._tell(search, look.why if look.why is not None else words, look.now)
+
+    # --- strays ---------------------------------------------------------------------------------------------------
+
+    async def _take_in(self, stray: Stray, now: datetime) -> int:
+        """Its job is here: 1 if it became a batch of it. The oldest comes first: later ones may hold what it leaves."""
+        if stray.numbers is None:
+            return await self._read_stray(stray, now)
+        taken = await self._context.store.strays.take_in(stray, now)
+        log.debug("stray.looked_at", remote_id=stray.remote_id, job_id=stray.job_id, taken=taken)
+        return int(taken is TakenStray.TAKEN)
+
+    async def _read_stray(self, stray: Stray, now: datetime) -> int:
+        """Read its numbers; 1 if that worked. While they cannot be read its job waits."""
+        if await self._gates.is_shut(READ_GATE, now):
+            return 0
+        try:
+            remote = await look_up(self._context, stray.remote_id)
+            if remote is None:
+                raise ProviderUnreachable("the API does not show it")
+            numbers = await self._numbers(remote, stray.nonce)
+        except ProviderError as exc:
+            words = (
+                f"the job waits for {stray.remote_id}, which was sent for it before the store was put back; it cannot "
+                f"be read now ({exc.message}). To go on without it: orchestrator batches disown {stray.remote_id}"
+            )
+            await self._context.store.attention.attend(stray.job_id, RECONCILING, None, words, now)
+            await shut_after(self._context, exc, jobs=[stray.job_id])
+            self._told = True
+            return 0
+        await self._context.store.strays.keep(remote, stray.nonce, stray.job_id, numbers)
+        return 1
+
+    async def _numbers(self, remote: RemoteBatch, nonce: Nonce) -> array[int]:
+        """The numbers of all requests of *remote*. Raises ProviderUnreachable if some are missing."""
+        numbers: set[int] = set()
+        async with aclosing(wire_ids(self._context, remote.id, nonce)) as wires:
+            async for wire in wires:
+                number = number_in(wire, nonce)
+                if number is not None:
+                    numbers.add(number)
+        if len(numbers) != remote.counts.total:
+            raise ProviderUnreachable(f"its results have {len(numbers)} of {remote.counts.total} lines")
+        return array("I", sorted(numbers))
+
+    # --- for people -----------------------------------------------------------------------------------------------
+
+    async def _tell(self, search: Search, state: str, now: datetime) -> None:
+        """Every job that waits for it says so."""
+        what = (
+            "is older than what was sent from it" if search.cause == "behind" else "is a copy that was taken into use"
+        )
+        some = f" (batches missing: {search.missing})" if search.missing else ""
+        words = f"this store {what}{some}: nothing is sent until the API was asked what became of that; {state}"
+        for job in await self._context.store.search.unfinished():
+            await self._context.store.attention.attend(job, RECONCILING, None, words, now)
+        self._told = True
+
+    async def _untell(self) -> None:
+        if not self._told:
+            return
+        for job in await self._context.store.search.told(RECONCILING):
+            await self._context.store.attention.unattend(job, RECONCILING, None)
+        self._told = False

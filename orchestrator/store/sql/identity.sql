@@ -1,0 +1,34 @@
+-- name: meta
+SELECT lineage, secret, sandbox, intents, marked FROM meta
+
+-- name: keep_secret
+UPDATE meta SET secret = :secret WHERE secret = '' AND marked = 0
+
+-- name: marked
+UPDATE meta SET marked = 1 WHERE marked = 0
+
+-- name: intended
+-- One more intent to POST, in the transaction of the intent.
+UPDATE meta SET intents = intents + 1 RETURNING intents
+
+-- name: catch_up
+UPDATE meta SET intents = max(intents, :intents)
+
+-- name: open_search
+-- Only what the API made after the last thing that this file knows of its clock can be missing here. What an open job was
+-- given since is not known either: its numbers up to the last one here are what they were.
+INSERT INTO reconciliation (cause, missing, found_at, wait_since, since, open_jobs)
+SELECT :cause, :missing, :now, :now,
+       (SELECT max(at) FROM (SELECT max(cursor_date) AS at FROM batch UNION ALL SELECT max(created_at) FROM batch
+                             UNION ALL SELECT max(ended_at) FROM batch UNION ALL SELECT max(doubt_date) FROM batch
+                             UNION ALL SELECT max(closed_date) FROM batch
+                             UNION ALL SELECT max(first_download_date) FROM batch)),
+       (SELECT json_group_object(job.id, (SELECT max(first_id + count - 1) & 4294967295 FROM payload
+                                           WHERE first_id BETWEEN job.id << 32 AND (job.id << 32) + 4294967295))
+          FROM job WHERE coalesce(content_hash, '') = '' AND state <> 'importing')
+ WHERE NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)
+
+-- name: reopen_search
+-- It fell behind again while it was searching: what it knew of the wait does not hold for the newer batches.
+UPDATE reconciliation SET missing = missing + :missing, wait_since = :now, first_date = NULL, until = NULL, looks = 0
+ WHERE closed_at IS NULL

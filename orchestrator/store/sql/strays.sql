@@ -1,0 +1,75 @@
+-- name: secret
+SELECT secret FROM meta
+
+-- name: jobs
+SELECT * FROM job WHERE state <> 'importing' AND purged_at IS NULL ORDER BY id DESC
+
+-- name: job
+SELECT * FROM job WHERE id = :id
+
+-- name: earlier
+-- How many jobs of the same content came before this one.
+SELECT count(*) FROM job
+ WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND id < :id
+
+-- name: up_to
+-- The last number of a job that could be given more, when the search began.
+SELECT json_extract(open_jobs, '$."' || :job_id || '"') FROM reconciliation ORDER BY id DESC LIMIT 1
+
+-- name: keep
+-- A remote batch with a nonce of our form. What was found of it stays.
+INSERT INTO stray (remote_id, nonce, count, created_at, expires_at, job_id, numbers, up_to)
+VALUES (:remote_id, :nonce, :count, :created_at, :expires_at, :job_id, :numbers, :up_to)
+ON CONFLICT (remote_id) DO UPDATE SET job_id = coalesce(stray.job_id, excluded.job_id),
+                                      numbers = coalesce(stray.numbers, excluded.numbers),
+                                      up_to = coalesce(stray.up_to, excluded.up_to)
+
+-- name: ownerless
+SELECT remote_id, nonce FROM stray WHERE job_id IS NULL
+
+-- name: give
+UPDATE stray SET job_id = :job_id WHERE remote_id = :remote_id AND job_id IS NULL
+
+-- name: waiting
+-- For each job first what was made first: what a later one holds may be what an earlier one left.
+SELECT stray.* FROM stray JOIN job ON job.id = stray.job_id
+ WHERE batch_id IS NULL AND dropped = 0 AND job.purged_at IS NULL
+   AND (job.state IN ('running', 'paused')
+        OR (job.state IN ('finished', 'canceled')
+            AND job.finished_at < (SELECT max(found_at) FROM reconciliation)))
+ ORDER BY stray.created_at, remote_id
+
+-- name: drop
+UPDATE stray SET dropped = 1 WHERE remote_id = :remote_id AND batch_id IS NULL
+
+-- name: taken_in
+UPDATE stray SET batch_id = :batch_id WHERE remote_id = :remote_id AND batch_id IS NULL AND dropped = 0
+
+-- name: is_waiting
+SELECT 1 FROM stray WHERE remote_id = :remote_id AND batch_id IS NULL AND dropped = 0
+
+-- name: members
+-- What the requests of a stray are here. CROSS JOIN: from the list to the requests.
+SELECT request.id, request.state, request.params_bytes, request.result_id, batch.id AS batch_id, batch.state AS batch_state
+  FROM json_each(:keys) AS wanted CROSS JOIN request ON request.id = wanted.value
+  LEFT JOIN batch ON batch.id = request.batch_id AND request.state = 'batched'
+ ORDER BY request.id
+
+-- name: planned
+SELECT * FROM batch WHERE id = :id AND state = 'planned'
+
+-- name: mark_partial
+UPDATE batch SET partial = 1 WHERE id = :id
+
+-- name: intended
+-- A batch that is only planned here was sent after this copy was made: the intent that the copy lost is written again,
+-- and its results prove the rest.
+UPDATE batch
+   SET state = 'submitting', sent_at = :now, cursor_date = :created_at, refusal = NULL, fence = fence + 1
+ WHERE id = :id AND state = 'planned' AND fence = :fence
+   AND NOT EXISTS (SELECT 1 FROM batch AS other WHERE other.remote_id = :remote_id)
+
+-- name: proven
+UPDATE batch
+   SET state = 'in_progress', remote_id = :remote_id, created_at = :created_at, expires_at = :expires_at
+ WHERE id = :id AND state = 'submitting' AND fence = :fence + 1

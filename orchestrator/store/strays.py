@@ -1,0 +1,148 @@
+"""Store facet of strays: remote batches that are ours by their nonce, and that this copy of the store does not know."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from array import array
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, number_of, request_id
+from orchestrator.domain.limits import body_bytes, item_bytes
+from orchestrator.domain.model import Batch, Job, Stray, TakenStray
+from orchestrator.domain.packing import Pack
+from orchestrator.domain.states import JobState
+from orchestrator.store.connection import Database
+from orchestrator.store.nonces import identity_of, secret_of
+from orchestrator.store.plan import add_batch
+from orchestrator.store.queries import load
+from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.submit import SQL as SUBMIT_SQL
+from orchestrator.store.submit import close, move
+from orchestrator.store.times import to_text
+
+SQL: Final = load("strays")
+CONTROL_SQL: Final = load("control")
+_SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
+
+
+class SqliteStrays:
+    """See `ports.doubts.StrayStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def owner(self, nonce: Nonce) -> JobId | None:
+        """The job for whose requests this store made *nonce*, by its MAC; None: for none that is here."""
+        return await self._db.read(partial(_owner, nonce))
+
+    async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
+        """Remember *remote*; numbers: of the requests of *job* that it has."""
+        await self._db.write(partial(_keep, remote, nonce, job, numbers))
+
+    async def take_in(self, stray: Stray, now: datetime) -> TakenStray:
+        """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result.
+
+        Batches that were only planned for them are dropped; what had failed or was canceled is tried again with it, as
+        somebody had asked for when it was sent.
+        """
+        return await self._db.write(partial(_take_in, stray, now))
+
+    async def claim_planned(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+        """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
+        return await self._db.write(partial(_claim_planned, batch, remote, now))
+
+
+def _owner(nonce: Nonce, c: sqlite3.Connection) -> JobId | None:
+    secret = secret_of(c)
+    for row in named(c.execute(SQL["jobs"])):
+        job = to_job(row)
+        if is_signed(nonce, secret, identity_of(job, c)):
+            return job.id
+    return None
+
+
+def _keep(
+    remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None, c: sqlite3.Connection
+) -> None:
+    found = None if job is None else c.execute(SQL["up_to"], {"job_id": job}).fetchone()
+    values = {
+        "remote_id": remote.id,
+        "nonce": nonce,
+        "count": remote.counts.total,
+        "created_at": to_text(remote.created_at),
+        "expires_at": to_text(remote.expires_at),
+        "job_id": job,
+        "numbers": None if numbers is None else numbers.tobytes(),
+        "up_to": None if found is None else found[0],
+    }
+    c.execute(SQL["keep"], values)
+
+
+def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> TakenStray:
+    if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
+        return TakenStray.WAITS
+    members = _members(stray, c)
+    if any(row["batch_state"] not in (None, "planned") for row in members):
+        return TakenStray.WAITS
+    free = [row for row in members if row["state"] != "succeeded"]
+    if not free:
+        c.execute(SQL["drop"], {"remote_id": stray.remote_id})
+        return TakenStray.DROPPED
+    job = to_job(named(c.execute(SQL["job"], {"id": stray.job_id}))[0])
+    _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
+    _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
+    batch = _as_batch(stray, job, free, now, c)
+    c.execute(SQL["taken_in"], {"remote_id": stray.remote_id, "batch_id": batch.id})
+    if len(free) < stray.count:
+        c.execute(SQL["mark_partial"], {"id": batch.id})
+    return TakenStray.TAKEN
+
+
+def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
+    """What its requests are here; those that the job does not have under their number are left out."""
+    numbers = array("I", stray.numbers or b"")
+    most = stray.up_to
+    keys = [request_id(stray.job_id, number) for number in numbers if most is None or number <= most]
+    return named(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
+
+
+def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> None:
+    for key in sorted(batches):
+        for row in named(c.execute(SQL["planned"], {"id": key})):
+            if close(to_batch(row), _SENT_SINCE, now, c):
+                c.execute(SUBMIT_SQL["release"], {"id": key})
+
+
+def _retry(job: Job, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> None:
+    if not rows:
+        return
+    if moved(c, CONTROL_SQL["reopen"], {"id": job.id}):
+        record(c, now, "job.moved", job=job.id, old=job.state, new=JobState.RUNNING, why=_SENT_SINCE)
+    c.executemany(CONTROL_SQL["retry"], [(row["id"],) for row in rows])
+    c.executemany(CONTROL_SQL["forget_result"], [(row["result_id"],) for row in rows if row["result_id"] is not None])
+
+
+def _as_batch(stray: Stray, job: Job, free: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> Batch:
+    numbers = array("I", (number_of(RequestId(row["id"])) for row in free))
+    items = sum(item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
+    pack = Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
+    batch = to_batch(named(c.execute(SQL["planned"], {"id": add_batch(c, job, pack, stray.nonce, now)}))[0])
+    values = {"created_at": to_text(stray.created_at), "expires_at": to_text(stray.expires_at)}
+    _claim(batch, stray.remote_id, values, now, c)
+    return batch
+
+
+def _claim_planned(batch: Batch, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
+    values = {"created_at": to_text(remote.created_at), "expires_at": to_text(remote.expires_at)}
+    return _claim(batch, remote.id, values, now, c)
+
+
+def _claim(batch: Batch, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:
+    values = {"id": batch.id, "fence": batch.fence, "remote_id": remote_id, "now": to_text(now), **times}
+    if not moved(c, SQL["intended"], values):
+        return False
+    return move(batch, SQL["proven"], values, "in_progress", f"{_SENT_SINCE}: {remote_id}", now, c)
