@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -25,6 +26,7 @@ _MOST_PAGES: Final = 100
 _MOST_ENTRIES: Final = 20_000
 
 Ask = Callable[[str | None, int], Awaitable[BatchPage]]
+Below = Callable[[str | None], Awaitable[BatchPage]]
 Sleep = Callable[[timedelta], Awaitable[None]]
 
 
@@ -53,8 +55,8 @@ class PageSize:
             return page
 
 
-async def pages(ask: Ask, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
-    """The whole list from the newest down, as long as the caller wants it.
+async def pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
+    """The whole list from the newest down, as long as the caller wants it; *below* gives one page, of *size*.
 
     Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
     for a list that says there is more and does not show it: half a walk must never pass for a whole one.
@@ -64,7 +66,7 @@ async def pages(ask: Ask, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchP
     for number in count(1):
         if number > _AT_ONCE:
             await sleep(_PAUSE)
-        page = await size.page(ask, after)
+        page = await below(after)
         shown = {batch.id for batch in page.batches} | {entry.mark for entry in page.odd}
         if page.has_more and (page.last_id is None or shown <= seen):
             raise ProviderUnreachable("the list says that there is more, and does not show it")
@@ -88,7 +90,8 @@ async def listed(
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return provider.page(after_id=after_id, limit=limit)
 
-    async with aclosing(pages(ask, PageSize(largest), _sleep)) as walked:
+    size = PageSize(largest)
+    async with aclosing(pages(partial(size.page, ask), size, _sleep)) as walked:
         async for page in walked:
             if odd is not None:
                 odd += page.odd

@@ -131,9 +131,12 @@ async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchP
     """
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
-        return asked(context, context.provider.page(after_id=after_id, limit=limit))
+        return context.provider.page(after_id=after_id, limit=limit)
 
-    async with aclosing(pages(ask, context.page_size, context.clock.sleep)) as walked:
+    def below(after_id: str | None) -> Awaitable[BatchPage]:  # a page that is only too large is no trouble to tell of
+        return asked(context, context.page_size.page(ask, after_id))
+
+    async with aclosing(pages(below, context.page_size, context.clock.sleep)) as walked:
         async for page in walked:
             yield page, page.meta
             if page.batches and page.batches[-1].created_at < until:

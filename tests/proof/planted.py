@@ -506,9 +506,9 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/pages.py",
-                "        page = await size.page(ask, after)\n",
+                "        page = await below(after)\n",
                 "        try:\n"
-                "            page = await size.page(ask, after)\n"
+                "            page = await below(after)\n"
                 "        except Exception:\n"
                 "            if after is None:\n"
                 "                raise\n"
