@@ -145,9 +145,17 @@ def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
     from orchestrator.store.checkup import check_up
+    from orchestrator.store.mark import read_mark
     from orchestrator.store.read import StoreReader
 
     path = settings.database.path
+    if (marked := read_mark(path)) is not None and not path.exists() and marked.intents:
+        fact, remedy = (
+            f"{path} is gone, but its mark is there",
+            "put it or a backup back; or `orchestrator db adopt-store`",
+        )
+        yield Finding(check="store", verdict=FAIL, fact=fact, remedy=remedy, exit_code=8)
+        return
     if not path.exists():
         yield Finding(check="store", verdict=OK, fact=f"none yet at {path}; the first `run` or `submit` makes it")
         return
@@ -165,12 +173,21 @@ def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
 
 
 def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Finding:
+    from orchestrator.store.identity import Standing
+
     if facts.schema > facts.known:
         fact = f"{path} has schema {facts.schema}, this program knows {facts.known}"
         return Finding(check="store", verdict=FAIL, fact=fact, remedy="upgrade the program", exit_code=8)
     if facts.damage is not None:
         remedy = "restore a backup of the database file"
         return Finding(check="store", verdict=FAIL, fact=f"damaged: {facts.damage}", remedy=remedy, exit_code=8)
+    if facts.standing is Standing.COPIED:
+        fact = f"{path} is a copy of a store, or was moved here"
+        return Finding(check="store", verdict=FAIL, fact=fact, remedy="`orchestrator db adopt-store`", exit_code=8)
+    if facts.standing is Standing.BEHIND:
+        fact = f"{path} is older than what was sent from it: it was put back from a copy"
+        remedy = "start an engine: it takes in what was sent since, before it sends anything"
+        return Finding(check="store", verdict=WARN, fact=fact, remedy=remedy)
     kind, soundness = "sandbox work" if sandbox else "real work", ", sound" if thorough else ""
     size = words.size(path.stat().st_size)
     return Finding(check="store", verdict=OK, fact=f"{path}: {kind}, {size}, schema {facts.schema}{soundness}")

@@ -5,19 +5,29 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from orchestrator.store.identity import Standing, read_meta, standing
+from orchestrator.store.mark import read_mark
 from orchestrator.store.migrate import shipped_migrations
 from orchestrator.store.opening import connect_onlooker, speaking_our_errors
+
+#: The schema with which marks came.
+_MARKED_SINCE: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """schema: the version in the file; known: the newest that this program has. damage: what SQLite found, if any."""
+    """schema: the version in the file; known: the newest that this program has. damage: what SQLite found, if any.
+
+    standing: to the mark beside it; None where the schema is older than marks are.
+    """
 
     sqlite: tuple[int, ...]
     schema: int
     known: int
     damage: str | None
+    standing: Standing | None
 
 
 def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
@@ -30,6 +40,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
         with speaking_our_errors():
             sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
+            stands = standing(read_meta(connection), read_mark(path)) if schema >= _MARKED_SINCE else None
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thoroughly else "ok"
     finally:
         connection.close()
@@ -38,4 +49,5 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
         schema=schema,
         known=shipped_migrations()[-1].version,
         damage=None if found == "ok" else found,
+        standing=stands,
     )

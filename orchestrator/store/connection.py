@@ -27,8 +27,13 @@ T = TypeVar("T")
 Step = Callable[[sqlite3.Connection], T]
 
 
-def in_transaction(step: Step[T], connection: sqlite3.Connection) -> T:
-    """Run *step* under BEGIN IMMEDIATE; commit, or roll back whatever happens."""
+def in_transaction(step: Step[T], connection: sqlite3.Connection, *, place: Place | None = None) -> T:
+    """Run *step* under BEGIN IMMEDIATE; commit, or roll back whatever happens.
+
+    Nothing is begun where the file is not at its *place* any more (and it is copied aside: not inside a transaction).
+    """
+    if place is not None:
+        place.check(connection)
     with speaking_our_errors(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -97,11 +102,6 @@ def _seen(task: asyncio.Future[T]) -> None:
         task.exception()
 
 
-def _in_place(place: Place, step: Step[T], connection: sqlite3.Connection) -> T:
-    place.check(connection)
-    return step(connection)
-
-
 class Database:
     """One store file: one writer, and three readers, so that nobody's long read delays another's short one.
 
@@ -133,7 +133,7 @@ class Database:
 
         Raises StoreLost, and changes nothing, where the file is not at its place any more.
         """
-        return await self._writer.run(partial(in_transaction, partial(_in_place, self.place, step)))
+        return await self._writer.run(partial(in_transaction, step, place=self.place))
 
     async def check_place(self) -> None:
         """Raise StoreLost if the file was removed or replaced; what is committed is copied aside before."""

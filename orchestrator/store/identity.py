@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,14 @@ from orchestrator.store.times import to_text
 SQL: Final = load("identity")
 BEHIND: Final = "behind"
 COPIED: Final = "copied"
+
+
+class Standing(StrEnum):
+    """How a store stands to the mark beside it."""
+
+    OWN = "own"  #: the mark is its own and counts no more than it does
+    BEHIND = "behind"  #: the mark counts intents that it does not know of: it was put back from a copy
+    COPIED = "copied"  #: the mark is missing or another's: it was copied or moved here
 
 
 def refuse_if_gone(path: Path, marked: Marked | None, *, adopt: bool) -> None:
@@ -43,11 +52,14 @@ async def identify(
     Where the store is behind, or *adopt* says that a copy is to be used, a search at the API is opened: until it is
     closed nothing is planned or sent. Raises GuardRefused for a copy that nobody adopted.
     """
-    meta = await database.read(_meta)
-    cause = _cause(meta, marked, path, adopt=adopt)
+    meta = await database.read(read_meta)
+    found = standing(meta, marked)
+    if found is Standing.COPIED and not adopt:
+        raise _copied(path)
+    cause = None if found is Standing.OWN else BEHIND if found is Standing.BEHIND or not meta["marked"] else COPIED
     if cause is not None or not meta["secret"]:
         await database.write(partial(_settle, meta, marked, cause, now))
-        meta = await database.read(_meta)
+        meta = await database.read(read_meta)
     mark = Mark.open(
         path,
         Marked(lineage=meta["lineage"], secret=meta["secret"], sandbox=bool(meta["sandbox"]), intents=meta["intents"]),
@@ -57,19 +69,22 @@ async def identify(
     return mark
 
 
-def _meta(c: sqlite3.Connection) -> dict[str, Any]:
+def standing(meta: dict[str, Any], marked: Marked | None) -> Standing:
+    """How a store, by its `meta` row, stands to its mark."""
+    if marked is not None and marked.lineage == meta["lineage"]:
+        return Standing.BEHIND if marked.intents > meta["intents"] else Standing.OWN
+    if not meta["marked"] and (marked is None or marked.intents == 0):  # it is new, or of before there were marks
+        return Standing.OWN
+    return Standing.COPIED
+
+
+def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
+    """What the store says of itself, for `standing`."""
     return named(c.execute(SQL["meta"]))[0]
 
 
-def _cause(meta: dict[str, Any], marked: Marked | None, path: Path, *, adopt: bool) -> str | None:
-    """Why the API must be asked what this store lacks; None: it lacks nothing."""
-    if marked is not None and marked.lineage == meta["lineage"]:
-        return BEHIND if marked.intents > meta["intents"] else None
-    if not meta["marked"] and (marked is None or marked.intents == 0):  # it is new, or of before there were marks
-        return None
-    if adopt:
-        return COPIED if meta["marked"] else BEHIND
-    raise GuardRefused(
+def _copied(path: Path) -> GuardRefused:
+    return GuardRefused(
         f"{path} is a copy of a store, or was moved here",
         cause=(
             f"its mark ({mark_path(path).name}) is missing, or another store's or file's: what was sent from the "

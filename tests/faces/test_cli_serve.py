@@ -63,6 +63,28 @@ def test_input_that_is_refused_is_refused_over_the_socket_too(program: Program) 
     assert beside.err == alone.err
 
 
+def test_a_store_that_is_deleted_under_a_daemon_ends_it_and_nothing_of_it_is_lost(program: Program) -> None:
+    """H4, F7: exit 8, with a copy of what was stored; the next engine does not begin anew in silence."""
+    with program.started("serve", "--sandbox", env=FAST) as engine:
+        engine.says(RUNS)
+        job = program("submit", "in.jsonl", "--sandbox").out.strip()
+        assert program("wait", job).code == 0
+        for name in ("", "-wal", "-shm"):
+            program.db.with_name(program.db.name + name).unlink()
+        stopped = engine.end()
+    assert stopped.code == 8
+    assert "was removed or replaced while it was in use" in stopped.err
+    rescued = program.db.with_name(f"{program.db.name}.rescued-1")
+    assert str(rescued) in stopped.err
+    refused = program("run", "in.jsonl", "--sandbox")
+    assert refused.code == 8
+    assert "is gone, but its mark" in refused.err
+    assert "is gone, but its mark" in program("doctor", "--sandbox").out
+    rescued.rename(program.db)
+    assert program("doctor", "--sandbox").code == 0
+    assert "is there already: finished" in program("run", "in.jsonl", "--sandbox").err
+
+
 def test_a_detached_job_waits_for_an_engine(program: Program) -> None:
     """`run --detach` stores it; a daemon that starts later does the rest."""
     detached = program("run", "in.jsonl", "--sandbox", "--detach")

@@ -881,7 +881,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/connection.py",
-                "        return await self._writer.run(partial(in_transaction, partial(_in_place, self.place, step)))\n",
+                "        return await self._writer.run(partial(in_transaction, step, place=self.place))\n",
                 '        await self._writer.run(lambda c: c.execute("BEGIN IMMEDIATE"))\n'
                 "        try:\n"
                 "            result = await self._writer.run(step)\n"
@@ -1093,8 +1093,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/connection.py",
-                "    place.check(connection)\n    return step(connection)\n",
-                "    return step(connection)\n",
+                "    if place is not None:\n        place.check(connection)\n",
+                "",
             ),
         ),
         test="tests/store/test_store_place.py::test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside",

@@ -10,7 +10,7 @@ from proof import simulated
 from proof.pool import Task, workers
 
 #: How many worlds: about one a second and core, so that all of this file takes some four minutes on two cores.
-EVERYTHING, TWINS, ODD, CRASH_LOOPS, LATE_LISTS, TWICE, PAIRS = 95, 25, 20, 30, 20, 3, 150
+EVERYTHING, TWINS, ODD, RESTORED, CRASH_LOOPS, LATE_LISTS, TWICE, PAIRS = 90, 25, 20, 30, 30, 20, 3, 150
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,11 @@ def test_batches_of_equal_size_in_doubt_at_once_are_told_apart(pool: ProcessPool
 def test_answers_that_are_not_as_documented_cost_nobody_an_answer(pool: ProcessPoolExecutor) -> None:
     """F3, F8, F14, M7: odd entries, refused pages, other 2xx, lines that cannot be read or used, with all else."""
     assert simulated.worlds(pool, "odd answers", worlds=ODD).violations == ()
+
+
+def test_a_store_that_is_put_back_from_a_copy_again_and_again_buys_nothing_twice(pool: ProcessPoolExecutor) -> None:
+    """T61, promise 2: at a third of its starts the engine finds an earlier copy of its store, under every fault."""
+    assert simulated.worlds(pool, "restored", worlds=RESTORED).violations == ()
 
 
 def test_a_crash_every_five_minutes_for_ever_still_converges(pool: ProcessPoolExecutor) -> None:

@@ -67,11 +67,11 @@ def test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside(
             batch = await planned(store, job.id, 10)
             way(path)
             with pytest.raises(StoreLost) as lost:
-                await store.check_place()
+                await store.submit.intend(batch, None, META, NOW)
             assert lost.value.exit_code == 8
             assert store.lost is not None
             with pytest.raises(StoreLost):
-                await store.submit.intend(batch, None, META, NOW)
+                await store.check_place()
             with pytest.raises(StoreLost):
                 await running_job(store, 1, "late")
             copy = path.with_name("store.db.rescued-1")
