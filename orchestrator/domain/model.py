@@ -258,6 +258,11 @@ class Gate:
     tries: int
     why: str
 
+    @property
+    def call(self) -> str:
+        """The kind of call that waits; the gate for what the API asked for is called `<call>.asked`."""
+        return self.name.partition(".")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:

@@ -212,7 +212,7 @@ def samples_view(samples: Iterable[Sample]) -> list[dict[str, object]]:
 def gate_view(gate: Gate) -> dict[str, object]:
     """A wait that the API asked for; `tries`: how often in a row."""
     return {
-        "name": gate.name,
+        "name": gate.call,
         "set_at": time_text(gate.set_at),
         "until": time_text(gate.until),
         "tries": gate.tries,

@@ -170,6 +170,11 @@ def test_what_the_sdk_takes_is_sent_as_the_sdk_sends_it(sort: str) -> None:
     assert found == what_the_sdk_sends(request(metadata={"it": AS_THE_SDK[sort]()}))["metadata"]
 
 
+def kind(value: object) -> str:
+    """A test's name that is the same in every process."""
+    return type(value).__name__
+
+
 class Scalar:
     """A scalar of numpy, as far as anybody can see."""
 
@@ -315,7 +320,7 @@ def test_a_file_that_gives_nothing_is_refused(tmp_path: Path, sort: str) -> None
 
 
 @pytest.mark.parametrize(
-    "custom_id", [5, 5.0, True, Decimal(5), Scalar(5, "i"), None, uuid.UUID(int=5), b"5"], ids=repr
+    "custom_id", [5, 5.0, True, Decimal(5), Scalar(5, "i"), None, uuid.UUID(int=5), b"5"], ids=kind
 )
 def test_an_id_that_is_no_text_is_refused_for_who_writes_python(custom_id: object) -> None:
     """F2: an int would come back as text, and no longer be found in the caller's own table."""
@@ -340,7 +345,7 @@ def test_a_named_temporary_file_is_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "requests", ["in.jsonl", Path("in.jsonl"), io.BytesIO(), request(), b"x", 5, None, Turn], ids=repr
+    "requests", ["in.jsonl", Path("in.jsonl"), io.BytesIO(), request(), b"x", 5, None, Turn], ids=kind
 )
 def test_one_thing_is_not_taken_for_many(requests: object) -> None:
     """F2: a path would be iterated into characters, one request into its keys."""
