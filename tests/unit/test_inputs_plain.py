@@ -198,7 +198,7 @@ class Scalar:
         (Scalar(0.5, "f"), b"0.5"),
         (Scalar(True, "b"), b"true"),
     ],
-    ids=str,
+    ids=["whole", "fraction", "exponent", "int64", "float32", "bool_"],
 )
 def test_a_number_stays_the_number_that_it_is(value: object, text: bytes) -> None:
     """F2: a Decimal is not text and loses no digit; numpy's scalars are plain numbers."""
