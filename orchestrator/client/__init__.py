@@ -29,6 +29,7 @@ from orchestrator.domain.errors import (
     ServerBusy,
     StoreError,
     StoreFull,
+    StoreLost,
     StoreOwned,
     UsageError,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "ServerUnreadable",
     "StoreError",
     "StoreFull",
+    "StoreLost",
     "StoreOwned",
     "Submission",
     "SyncJob",

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, is_no_space
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, StoreLost, is_no_space
 from orchestrator.store.ownership import beside, sync
 
 _SLOT_BYTES: Final = 512  # one sector
@@ -51,6 +51,15 @@ class Mark:
         except OSError as exc:
             raise _unwritable(path, exc) from exc
         return mark
+
+    def refuse_older(self, intents: int) -> None:
+        """Raise StoreLost if *intents*, a count that was just raised, is one that the mark had before."""
+        if intents <= self.marked.intents:
+            raise StoreLost(
+                f"the content of the store beside {self._path} became older while it was open",
+                cause=f"it has {intents} intents to send, its mark {self.marked.intents}: a copy was written over it",
+                hint="start again: what was sent since the copy was made is then looked up at the API",
+            )
 
     def reach(self, intents: int) -> None:
         """Make it durable that *intents* were committed; for the time between an intent and its POST.

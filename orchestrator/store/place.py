@@ -25,6 +25,7 @@ class Place:
     def __init__(self, database: Path) -> None:
         self._database = database.resolve()
         self._files = {name: _identity(beside(database, name)) for name in _FILES}
+        self._size_bytes = 0
         self.trouble: StoreLost | None = None
 
     def check(self, connection: sqlite3.Connection) -> None:
@@ -43,7 +44,17 @@ class Place:
             path = beside(self._database, name)
             if identity != _identity(path):
                 return path
-        return None
+        return self._database if self._shrank() else None
+
+    def _shrank(self) -> bool:
+        """An open store never becomes smaller: somebody cut it, or wrote another file over it."""
+        try:
+            size_bytes = self._database.stat().st_size
+        except OSError:
+            return True
+        shrank = size_bytes < self._size_bytes
+        self._size_bytes = max(size_bytes, self._size_bytes)
+        return shrank
 
     def _copy_aside(self, connection: sqlite3.Connection) -> Path | str:
         """The file that holds all that is committed; or why there is none."""

@@ -56,7 +56,7 @@ class SqliteSubmit:
             "organization": meta.organization,
             "workspace": meta.workspace,
         }
-        intended = await self._db.write(partial(_intend, batch, values, now))
+        intended = await self._db.write(partial(_intend, batch, values, self._mark, now))
         if intended is None:
             return None
         sending, intents = intended
@@ -151,10 +151,13 @@ def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why,
     return True
 
 
-def _intend(batch: Batch, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> tuple[Batch, int] | None:
+def _intend(
+    batch: Batch, values: dict[str, Any], mark: Mark, now: datetime, c: sqlite3.Connection
+) -> tuple[Batch, int] | None:
     if not move(batch, SQL["intend"], values, "submitting", None, now, c):
         return None
     intents: int = c.execute(IDENTITY_SQL["intended"]).fetchone()[0]
+    mark.refuse_older(intents)
     return to_batch(named(c.execute(SQL["get_batch"], {"id": batch.id}))[0]), intents
 
 

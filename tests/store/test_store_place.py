@@ -87,6 +87,34 @@ def test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside(
     asyncio.run(work())
 
 
+def test_a_copy_that_is_written_over_the_file_is_noticed_before_anything_is_sent(tmp_path: Path) -> None:
+    """H4: `cp copy store` keeps the inode: a smaller file is seen at once, an older one at the next intent."""
+    path = tmp_path / "store.db"
+
+    async def smaller() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 2000)
+            await store.check_place()
+            os.truncate(path, 4096)
+            with pytest.raises(StoreLost):
+                await store.check_place()
+
+    async def older() -> None:
+        async with open_store(tmp_path / "other.db") as store:
+            job = await running_job(store, 20)
+            for nonce in "abc":
+                await store.submit.intend(await planned(store, job.id, 5, nonce), None, META, NOW)
+            batch = await planned(store, job.id, 5, "d")
+            await store.submit._db.write(lambda c: c.execute("DROP TRIGGER meta_intents"))
+            await store.submit._db.write(lambda c: c.execute("UPDATE meta SET intents = 1"))
+            with pytest.raises(StoreLost, match="became older"):
+                await store.submit.intend(batch, None, META, NOW)
+            assert [b.id for b in await store.submit.sendable(10)] == [batch.id]
+
+    asyncio.run(smaller())
+    asyncio.run(older())
+
+
 def test_what_was_copied_aside_is_put_back_and_goes_on(tmp_path: Path) -> None:
     """H4: the hint works: nothing is behind, nothing is asked."""
     path = tmp_path / "store.db"
