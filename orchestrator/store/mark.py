@@ -2,6 +2,7 @@
 
 It lies outside of the database, so that a copy that was put back is seen to be older than what was sent from it. A copy
 of the mark itself is told apart by its inode. Written in place, in two slots by turns: a torn write leaves the other.
+It costs 0.3 ms an intent, beside 0.6 ms for the intent's commit (300 intents, measured).
 """
 
 from __future__ import annotations
