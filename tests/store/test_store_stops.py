@@ -268,7 +268,11 @@ def fill(c: sqlite3.Connection, version: int) -> None:
     c.execute("UPDATE job SET state = 'finished', finished_at = created_at")
 
 
-@pytest.mark.parametrize("version", range(1, len(shipped_migrations())))
+#: The last schema that did not count how answers ended.
+UNCOUNTED = 4
+
+
+@pytest.mark.parametrize("version", range(1, UNCOUNTED + 1))
 def test_what_an_older_program_settled_is_counted_after_the_upgrade(tmp_path: Path, version: int) -> None:
     """F13, F15: from every earlier schema; what its bodies do not say stays unknown, and is not counted."""
     path = tmp_path / "store.db"
