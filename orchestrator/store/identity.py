@@ -106,7 +106,8 @@ def _settle(
         return
     there = 0 if marked is None else marked.intents
     missing = max(there - meta["intents"], 0)
-    c.execute(SQL["catch_up"], {"intents": there})
+    # One more than either has: the very copy that was taken into use, put back once more, is behind this mark.
+    c.execute(SQL["catch_up"], {"intents": max(there, meta["intents"]) + 1})
     values = {"cause": cause, "missing": missing, "now": to_text(now)}
     if c.execute(SQL["open_search"], values).rowcount == 0:
         c.execute(SQL["reopen_search"], {"missing": missing, "now": to_text(now)})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from orchestrator.engine.reconcile import RECONCILING
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.commands import Terms
 from orchestrator.ports.source import InputLine
+from orchestrator.sandbox import MachineSettings
 from orchestrator.store.backup import back_up
 
 MINUTE = timedelta(minutes=1)
@@ -274,6 +276,27 @@ async def test_a_copy_elsewhere_asks_first(tmp_path: Path) -> None:
 
 
 @in_a_loop
+async def test_an_adopted_copy_that_is_put_back_once_more_is_behind(tmp_path: Path) -> None:
+    """H3: the mark that was made for it counts on from there, so the copy as it was is older than that."""
+    async with new_world(tmp_path / "one" / DB) as world:
+        job = await world.submit(10)
+        copy = await copied(world, tmp_path)
+        await world.settle()
+        await world.die()
+        (tmp_path / "two").mkdir()
+        shutil.copy(copy, tmp_path / "two" / DB)
+        async with (
+            new_world(tmp_path / "two" / DB, sandbox=world.sandbox, clock=world.clock, adopt=True) as adopted,
+            restored(adopted, copy) as born,
+        ):
+            search = await born.store.search.open()
+            assert search is not None
+            assert search.cause == "behind"
+            await finished_once(born, job, 10)
+            assert born.creates == 1
+
+
+@in_a_loop
 async def test_an_engine_that_goes_on_with_its_own_store_looks_for_nothing(tmp_path: Path) -> None:
     """H3: neither a restart nor a crash between the intent and the mark is taken for a restored copy."""
     async with new_world(tmp_path / DB, max_requests=10) as world:
@@ -354,3 +377,45 @@ async def test_a_resume_while_it_looks_keeps_what_may_have_been_sent(tmp_path: P
             assert await born.commands.resume(job.id)
             await finished_once(born, job, 30)
             assert born.creates == 3
+
+
+@in_a_loop
+async def test_a_month_with_restored_copies_and_a_rotated_key_loses_nothing_and_buys_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    """H3, F6, promises 1 and 2: two jobs at a time, a copy put back every few days, the key file changed in between."""
+    key = tmp_path / "key"
+    key.write_text("key-0")
+    key.chmod(0o600)
+    machine = MachineSettings(batch_seconds=(60, 600), valid_keys={"key-0": "wrkspc_a"})
+    handed: dict[str, int] = {}
+    async with new_world(tmp_path / DB, max_requests=20, key=key, machine=machine) as first:
+        world, copy = first, await copied(first, tmp_path, "day 0")
+        async with AsyncExitStack() as lives:
+            for day in range(1, 31):
+                for name in (f"a {day}", f"b {day}"):
+                    await world.submit(25, name=name)
+                    handed[name] = 25
+                for _ in range(day % 4):
+                    await world.round()
+                    world.advance(timedelta(minutes=20))
+                if day % 7 == 0:
+                    world = await lives.enter_async_context(restored(world, copy, key=key))
+                    there = {job.name for job in await world.store.read(lambda reads: reads.jobs(limit=1000))}
+                    for name in sorted(set(handed) - there):  # what came after the copy is handed in again
+                        await world.submit(25, name=name)
+                if day % 5 == 0:
+                    copy = await copied(world, tmp_path, f"day {day}")
+                if day % 10 == 0:
+                    keys = {f"key-{day}": "wrkspc_a"}
+                    world.machine.settings = replace(world.machine.settings, valid_keys=keys)
+                    await world.round()  # the old key is refused
+                    key.write_text(f"key-{day}")
+                world.advance(timedelta(hours=2))
+            for job in await world.store.read(lambda reads: reads.unfinished()):
+                await world.commands.resume(job.id)
+            await world.settle(rounds=2000)
+            jobs = await world.store.read(lambda reads: reads.jobs(limit=1000))
+            assert {job.name: job.requests.succeeded for job in jobs} == handed
+            assert set(world.bought().values()) == {1}
+            assert sum(world.bought().values()) == 25 * 60

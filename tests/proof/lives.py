@@ -15,12 +15,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from support.inline import Inline
 from support.world import SeededEntropy
 
 from orchestrator.config import Settings
 from orchestrator.daemon import Surroundings, running_engine
-from orchestrator.domain.errors import StoreFull, StoreOwned
+from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
+from orchestrator.store.mark import mark_path
 from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Store
 from proof.chronicle import Chronicle
 from proof.deaths import NEVER, Death
 from proof.loop import SimLoop
@@ -30,6 +33,7 @@ from proof.people import People
 from proof.store_room import Disk
 
 _LOCK_EVERY: Final = 10  #: commits
+_MOVED: Final = 0.3  #: of the copies that are put back
 _COPIED: Final = 0.03  #: of the commits of a world in which copies are put back
 START: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -91,6 +95,8 @@ class Lives:
         """
         if self.restores and self._copy is not None and self.chance.random() < self.restores:
             self._put_back(self._copy)
+            if self.chance.random() < _MOVED:
+                await self._move()
         self.number += 1
         self._death, self._doomed, self._commits, self._is_up = death, None, 0, False
         ended = self._ended = asyncio.Event()
@@ -115,6 +121,21 @@ class Lives:
         self.chronicle.mark("an earlier copy is the store")
         self.oracle.rewound()
         self.people.rewound()
+
+    async def _move(self) -> None:
+        """The copy was brought to another machine, without its mark: no engine starts before a person adopts it."""
+        path = self.settings.database.path
+        mark_path(path).unlink()
+        self.chronicle.note("store moved")
+        for adopt in (False, True):
+            with Lock.take(path, patience_s=0) as lock:
+                try:
+                    store = await Store.open(path, lock=lock, now=START, sandbox=False, start=Inline.start, adopt=adopt)
+                except GuardRefused:
+                    continue
+                await store.aclose()
+                if not adopt:
+                    self.oracle.blame("I12", "a copy without its mark was opened without a question")
 
     def kill(self, why: str) -> None:
         """SIGKILL. Not from inside one of the life's own tasks."""
@@ -158,7 +179,7 @@ class Lives:
         self.oracle.snapshot(connection, tasks=len(self.loop.tasks(self.number)))
         if self._commits % _LOCK_EVERY == 0:
             self._tried_by_another()
-        if self.restores and self.chance.random() < _COPIED:
+        if self.restores and self.chance.random() < _COPIED and _has_mark(connection):
             self._copy = connection.serialize()
         return self._dies_at_commit(before=False)
 
@@ -226,3 +247,8 @@ class Lives:
         if self._is_up or not isinstance(exc, StoreFull):
             self.oracle.blame("I13", f"the engine died of {type(exc).__name__}: {exc}")
         return False
+
+
+def _has_mark(connection: sqlite3.Connection) -> bool:
+    """A copy of a store that is just being made, and is empty, is a new store to anybody."""
+    return bool(connection.execute("SELECT marked FROM meta").fetchone()[0])

@@ -81,8 +81,10 @@ class Oracle:
 
     def rewound(self) -> None:
         """An earlier copy is the store: what it had been since is not known to anybody any more."""
-        for seen in (self._frozen, self._closed, self._totals, self._sending):
+        for seen in (self._frozen, self._closed, self._totals):
             seen.clear()
+        with closing(connect_reader(self.path)) as c:
+            self._sending = {row[0] for row in c.execute("SELECT id FROM batch WHERE state = 'submitting'")}
 
     def present(self) -> list[str]:
         """The states of batches and jobs in the last committed snapshot."""

@@ -27,7 +27,8 @@ class Profile:
     are allowed and must be reported, every one. must_settle: all must be over while crashes go on. deletes: how likely
     a world deletes batches at the API once they are collected. odd: what the API says is often not what it documents.
     restores: how likely an earlier copy of the store is in
-    its place when a life begins (nothing is hidden by the API then: what it does not list for an hour cannot be found).
+    its place when a life begins, of some without its mark (nothing is hidden by the API then: what it does not list for
+    an hour cannot be found).
     """
 
     name: str

@@ -35,6 +35,7 @@ FOUND: Final = (
     ),
     ("restored", 4, "a resume dropped planned batches which had been sent after the copy was made"),
     ("restored", 28, "a doubt took what its own store had sent after the copy for a neighbour's"),
+    ("restored", 3016, "a copy that had been adopted was put back once more, and was not seen to be older"),
     ("everything", 53, "an engine that started on a full disk ended"),
 )
 _POINTS: Final = "three batches"

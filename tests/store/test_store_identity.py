@@ -59,7 +59,7 @@ def test_a_store_counts_on_after_it_was_found_behind(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "one.db", path)
     assert asyncio.run(lacks(path)) == ("behind", 2)
     with closing(raw(path)) as c:
-        assert c.execute("SELECT intents FROM meta").fetchone() == (3,)
+        assert c.execute("SELECT intents FROM meta").fetchone() == (4,)
         assert c.execute("SELECT count(*) FROM reconciliation").fetchone() == (1,)
     assert asyncio.run(lacks(path)) == ("behind", 2), "one search, however often it is opened"
 

@@ -12,7 +12,7 @@ UPDATE meta SET marked = 1 WHERE marked = 0
 UPDATE meta SET intents = intents + 1 RETURNING intents
 
 -- name: catch_up
-UPDATE meta SET intents = max(intents, :intents)
+UPDATE meta SET intents = :intents
 
 -- name: open_search
 -- Only what the API made after the last thing that this file knows of its clock can be missing here. What an open job was
