@@ -6,10 +6,12 @@ variables name them is known elsewhere.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,8 @@ from orchestrator.domain.errors import OrchestratorError
 #: Settings, keys and tokens are some hundred bytes; the example of all settings has 10 kB.
 MOST_BYTES: Final = 1 << 20
 _ROOT: Final = 0
+#: As many as Linux follows.
+_MOST_LINKS: Final = 40
 #: Where container engines put secrets, readable by all there (mode 0444). Only root makes a folder in /run.
 _CONTAINER_SECRETS: Final = Path("/run/secrets")
 
@@ -43,15 +47,38 @@ def read_sane(path: Path) -> tuple[bytes, os.stat_result]:
 
 
 def why_not_ours(path: Path, found: os.stat_result) -> str | None:
-    """Why what stands at *path* may be another user's words; None: only root and we can have written it.
+    """Why what stands at *path* (absolute) may be another user's words; None: only root and we can have written it.
 
-    found: of the opened file. A link is somebody's words as well, so its own owner counts too.
+    found: of the opened file. A link is somebody's words as well, so the owner of each one on the way counts too.
+    Raises OSError.
     """
-    if not {found.st_uid, path.lstat().st_uid} <= {os.geteuid(), _ROOT}:
+    ours = {os.geteuid(), _ROOT}
+    if found.st_uid not in ours:
         return "it belongs to another user"
+    if any(link.lstat().st_uid not in ours for link in _links_to(path)):
+        return "a link on the way to it belongs to another user"
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid)):
         return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
     return None
+
+
+def _links_to(path: Path) -> Iterator[Path]:
+    """Every symbolic link that is followed to open *path*, of folders too, one behind another. Raises OSError."""
+    done, rest, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
+    while rest:
+        part = rest.pop()
+        here = done.parent if part == ".." else done / part
+        if not here.is_symlink():
+            done = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        yield here
+        target = here.readlink()
+        if target.is_absolute():
+            done = Path(target.anchor)
+        rest += [each for each in reversed(target.parts) if each != target.anchor]
 
 
 def read_secret(path: Path, *, called: str, hint: str, error: type[OrchestratorError]) -> str:

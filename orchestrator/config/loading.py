@@ -147,7 +147,7 @@ def _entries(
     """All values found, the weakest place first."""
     home = home_of(env)
     if config_file is not None:
-        yield from from_file(cwd / config_file, str(config_file), home=home, must_exist=True)
+        yield from from_file(cwd / config_file, str(config_file), home=home, is_named=True)
     else:
         user_file = user_config_file(env)
         if user_file is not None:

@@ -33,7 +33,7 @@ class FromProject(Enum):
     """
 
     ALLOWED = "allowed"  #: how the work is done
-    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is deleted
+    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is deleted or paid twice
     INSIDE = "inside"  #: a path: only one in the folder of that file, or below
 
 
@@ -111,7 +111,7 @@ class ApiSection:
         metadata=means(
             values.yes_or_no(),
             "Delete a batch at the API once every result of it is stored here, for privacy.",
-            project=ALLOWED,
+            project=REFUSED,
         ),
     )
     key_file: Path | None = field(
@@ -237,7 +237,7 @@ class LimitsSection:
             values.duration(),
             "How long to wait before a batch whose sending got no clear answer is looked for at the API.\n"
             "Shorter is less safe: a batch that shows up later than this may be sent, and paid for, twice.",
-            project=ALLOWED,
+            project=REFUSED,
         ),
     )
 

@@ -18,7 +18,7 @@ from orchestrator.domain.errors import UsageError
 ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"
 _NOT_THE_FOLDERS: Final = (
-    "it decides where keys, prompts or notices go, who may reach this program, or what is deleted; "
+    "it decides where keys, prompts or notices go, who may reach this program, or what is deleted or paid twice; "
     "a file that comes with a folder may be somebody else's word"
 )
 
@@ -27,6 +27,12 @@ _SECRET_NAME: Final = re.compile(r"key|secret|password|auth_?token", re.IGNORECA
 #: Settings that say where a secret is.
 _NAMES: Final = frozenset({*KEYS, f"{WEBHOOKS}.secret_env", f"{WEBHOOKS}.secret_file"})
 _USER_INFO: Final = re.compile(r"//[^/\s]*@")
+#: Settings have three levels.
+_DEEPEST: Final = 32
+#: A key of more dots than any setting has: tomllib's time and memory for it grow with the square of its length.
+_LONG_KEY: Final = re.compile(
+    r"""(?<![\w-])(?:(?>[\w-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')[ \t]*\.[ \t]*){128}""", re.ASCII
+)
 _KEY_REMEDY: Final = (
     "set ANTHROPIC_API_KEY in the environment, or put the key alone into a file of mode 0600 and name it: "
     '[api] key_file = "PATH". If others could read this value, revoke the key'
@@ -91,14 +97,15 @@ class Entry:
 
 
 def from_file(
-    file: Path, label: str, *, home: Path | None, must_exist: bool = False, is_project: bool = False
+    file: Path, label: str, *, home: Path | None, is_named: bool = False, is_project: bool = False
 ) -> Iterator[Entry]:
-    """The settings in a TOML file; none if it is not there, unless it *must_exist*. Raises UsageError.
+    """The settings in the TOML file at *file* (absolute). Raises UsageError.
 
-    is_project: nobody named it, it lies in the working directory. Then others must not be able to write to it, and it
-    may hold no setting that is `REFUSED` there.
+    is_named: somebody asked for this very file, so that it must exist, and is trusted. Any other may be missing, and
+    nobody but root and we may be able to write it. is_project: it lies in the working directory, and may hold no
+    setting that is `REFUSED` there.
     """
-    table = _load(file, label, must_exist=must_exist, is_project=is_project)
+    table = _load(file, label, is_named=is_named)
     source = Source(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
     _refuse_secrets_in(table, "", label)
     for section, content in table.items():
@@ -145,12 +152,12 @@ def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None) -> Ite
             yield Entry(key=_known(section, key, FLAG), value=value, source=source)
 
 
-def _load(file: Path, label: str, *, must_exist: bool, is_project: bool) -> Mapping[str, object]:
+def _load(file: Path, label: str, *, is_named: bool) -> Mapping[str, object]:
     try:
         content, found = read_sane(file)
-        foreign = why_not_ours(file, found) if is_project else None
+        foreign = None if is_named else why_not_ours(file, found)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        if not must_exist:
+        if not is_named:
             return {}
         raise UsageError(
             f"no such configuration file: {label}", hint="`orchestrator config init` writes one to start from"
@@ -169,12 +176,22 @@ def _parsed(content: bytes, label: str) -> Mapping[str, object]:
     import tomllib  # late: most runs have no file
 
     try:
-        return tomllib.loads(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        if _LONG_KEY.search(text) is not None:
+            _refuse_depth(label)
+        return tomllib.loads(text)
+    except RecursionError:
+        _refuse_depth(label)
     except UnicodeDecodeError:
         raise UsageError(f"{label}: it is not UTF-8 text", hint="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as exc:
         hint = 'see config.example.toml; texts and durations stand in quotes: poll_interval = "30s"'
         raise UsageError(f"{label}: it is not valid TOML", cause=str(exc), hint=hint) from None
+
+
+def _refuse_depth(label: str) -> NoReturn:
+    hint = "a setting stands directly below the line of its section; see config.example.toml"
+    raise UsageError(f"{label}: it is nested too deeply", hint=hint) from None
 
 
 def _known(section: str, key: str, label: str) -> Key:
@@ -227,17 +244,19 @@ def _quoted(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-def _refuse_secrets_in(value: object, name: str, label: str) -> None:
+def _refuse_secrets_in(value: object, name: str, label: str, depth: int = 0) -> None:
     """Go through all of a file before anything else is said about it, so that no message can quote a secret."""
+    if depth > _DEEPEST:
+        _refuse_depth(label)
     if isinstance(value, Mapping):
         for key, inner in value.items():
             path = f"{name}.{key}" if name else str(key)
             if _SECRET_NAME.search(str(key)) and not isinstance(inner, Mapping) and path not in _NAMES:
                 _refuse_secret(path, label)
-            _refuse_secrets_in(inner, path, label)
+            _refuse_secrets_in(inner, path, label, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            _refuse_secrets_in(inner, name, label)
+            _refuse_secrets_in(inner, name, label, depth + 1)
     else:
         _refuse_secret_value(value, name, label)
 

@@ -17,6 +17,8 @@ from orchestrator.domain.errors import UsageError
 SAMPLES = {"server.allowed_hosts": '["evil.example"]'}
 HOOK = '[[webhooks]]\nurl = "https://evil.example"\nsecret_env = "S"\n'
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
 
 def loaded(folder: Path, text: str, *, env: dict[str, str] | None = None, config: str | None = None) -> Settings:
     (folder / "orchestrator.toml").write_text(text, encoding="utf-8")
@@ -39,8 +41,10 @@ def test_the_list_of_what_a_folder_may_not_say() -> None:
     assert [key.name for key in KEYS.values() if key.meaning.project is REFUSED] == [
         "api.base_url",
         "api.plain_http_hosts",
+        "api.delete_after_collect",
         "api.key_file",
         "database.keep_bodies",
+        "limits.doubt_wait",
         "server.listen",
         "server.token_file",
         "server.allowed_hosts",
@@ -125,7 +129,7 @@ def test_a_project_file_that_others_can_write_is_refused(tmp_path: Path, mode: i
     assert read(tmp_path).retry.max_attempts == 3
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@AS_ROOT
 @pytest.mark.parametrize("group", [12345, None])
 def test_a_project_file_of_somebody_else_is_refused(tmp_path: Path, group: int | None) -> None:
     """H1: anybody can plant one in /tmp; a group that others may be in counts as others; so does a link of theirs."""
@@ -146,6 +150,80 @@ def test_a_project_file_of_somebody_else_is_refused(tmp_path: Path, group: int |
     os.chown(file, 65534, 0, follow_symlinks=False)
     with pytest.raises(UsageError, match="are not taken"):
         read(tmp_path)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_a_link_of_somebody_else_anywhere_on_the_way_is_refused(tmp_path: Path, which: str) -> None:
+    """H1: own link, foreign link, own file: whoever owns the middle one decides which file of ours is read."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "mine.toml").write_text("[retry]\nmax_attempts = 3\n")
+    foreign = tmp_path / "foreign"
+    if which == "file":
+        foreign.symlink_to("real/../real/mine.toml")
+        (tmp_path / "orchestrator.toml").symlink_to(foreign)
+    else:
+        foreign.symlink_to(tmp_path / "real")
+        (tmp_path / "orchestrator.toml").symlink_to("foreign/mine.toml")
+    assert read(tmp_path).retry.max_attempts == 3
+    os.chown(foreign, 65534, 0, follow_symlinks=False)
+    with pytest.raises(UsageError, match="are not taken") as caught:
+        read(tmp_path)
+    assert caught.value.cause == "a link on the way to it belongs to another user"
+    assert read(tmp_path, config="orchestrator.toml").retry.max_attempts == 3
+
+
+@pytest.mark.parametrize("how", ["mode", pytest.param("owner", marks=AS_ROOT), pytest.param("link", marks=AS_ROOT)])
+def test_the_users_own_file_must_be_the_users_own(tmp_path: Path, how: str) -> None:
+    """H1: it may say where keys go, so whoever can write it could take them; who names it has looked."""
+    user = tmp_path / "home/.config/orchestrator/config.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text('[api]\nbase_url = "https://one.test"\n')
+    assert read(tmp_path).api.base_url == "https://one.test"
+    match how:
+        case "mode":
+            user.chmod(0o666)
+        case "owner":
+            os.chown(user, 65534, 0)
+        case _:
+            user.rename(tmp_path / "elsewhere.toml")
+            user.symlink_to(tmp_path / "elsewhere.toml")
+            os.chown(user, 65534, 0, follow_symlinks=False)
+    with pytest.raises(UsageError, match="are not taken") as caught:
+        read(tmp_path)
+    assert caught.value.exit_code == 2
+    assert f"--config {user}" in str(caught.value.hint)
+    assert read(tmp_path, config=str(user)).api.base_url == "https://one.test"
+
+
+#: More than a settings file has, in each way of TOML to nest.
+DEEP = {
+    "lists": "x = " + "[" * 100_000,
+    "closed lists": "x = " + "[" * 200 + "]" * 200,
+    "tables": "x = " + "{a=" * 100_000,
+    "keys": "a." * 100_000 + "a = 1",
+    "spaced keys": "a . " * 100_000 + "a = 1",
+    "quoted keys": "\"a\".'b'." * 50_000 + "a = 1",
+    "escaped keys": r'"\".".' * 100_000 + "a = 1",
+    "a header": "[" + "a." * 100_000 + "a]",
+    "keys in tables": "x = " + ("{" + "a." * 100 + "a=") * 200 + "1" + "}" * 200,
+}
+
+
+@pytest.mark.parametrize("which", ["project", "named"])
+@pytest.mark.parametrize("kind", DEEP)
+def test_what_is_nested_beyond_reason_is_refused(tmp_path: Path, kind: str, which: str) -> None:
+    """L7: it was called a bug of ours, or took hours and all memory: dotted keys cost the square of their length."""
+    with pytest.raises(UsageError, match="nested too deeply") as caught:
+        loaded(tmp_path, DEEP[kind], config="orchestrator.toml" if which == "named" else None)
+    assert caught.value.exit_code == 2
+
+
+def test_a_text_with_many_dots_is_not_nested(tmp_path: Path) -> None:
+    """L7: a list of hosts may be long, and stands on one line."""
+    hosts = ", ".join(f'"a.b.c{number}.example"' for number in range(2000))
+    text = f"[api]\nplain_http_hosts = [{hosts}]\n"
+    assert len(loaded(tmp_path, text, config="orchestrator.toml").api.plain_http_hosts) == 2000
 
 
 @pytest.mark.parametrize("which", ["project", "user", "named"])
