@@ -27,7 +27,7 @@ from orchestrator.engine.reading import asked, note_failure
 from orchestrator.engine.retention import RETENTION_NEAR, Retention
 from orchestrator.engine.sieve import Barren, Reading, Sieve
 from orchestrator.engine.slots import Tick, side_by_side, ticks
-from orchestrator.engine.telling import tell_of_odd_results
+from orchestrator.engine.telling import take_back_failure, tell_of_barren, tell_of_failure, tell_of_odd_results
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -95,13 +95,19 @@ class CollectStage:
         except ProviderError as exc:
             note_failure(self._context, exc)
             if await self._retention.after_failure(batch, exc):
+                await take_back_failure(self._context, batch)
                 return 1
+            await tell_of_failure(self._context, batch, exc)
             await self._again(batch, None, exc)
             return 0
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
         await tell_of_odd_results(self._context, batch, sieve, progress)
         self._unreadable[batch.id] = sieve.unreadable
+        if progress.seen > 0:
+            await take_back_failure(self._context, batch)
+        else:
+            await tell_of_barren(self._context, batch, sieve)
         if complete(progress, batch) or await self._recounted(batch, progress):
             return await self._complete(batch, progress, sieve)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
@@ -190,6 +196,7 @@ class CollectStage:
             words = f"{batch.remote_id}: the results are all here, but the API's counts disagree with them"
             await self._context.store.attention.attend(batch.job_id, COUNTS, batch.id, words, now)
             return int(await self._context.store.collect.collected(batch, now))
+        await take_back_failure(self._context, batch)
         await self._context.store.attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
         error = (MISSING_RESULT, "the API never returned a result for this request")
         await self._context.store.collect.give_up(batch, error, errored_result(*error), now)

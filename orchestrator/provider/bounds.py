@@ -23,7 +23,8 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 STREAMED: Final = "x-stainless-raw-response"
 _PIECE_BYTES: Final = 256 * 1024
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
-_PLAIN: Final = frozenset({"", "identity"})
+#: No compression at all, by any of its names; a header may list several.
+_PLAIN: Final = frozenset({"", "identity", "none"})
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
@@ -85,11 +86,12 @@ class _Bounded(httpx2.AsyncByteStream):
 
 async def _decoded(inner: AsyncIterator[bytes] | httpx2.AsyncByteStream, encoding: str) -> AsyncGenerator[bytes, None]:
     """The bytes of *inner* without its compression. Raises BadAnswer."""
-    if encoding in _PLAIN:
+    packed = [each for each in map(str.strip, encoding.split(",")) if each not in _PLAIN]
+    if not packed:
         async for piece in inner:
             yield piece
         return
-    if encoding not in _GZIP:
+    if len(packed) > 1 or packed[0] not in _GZIP:
         raise BadAnswer(f"the answer is compressed in a way that was not asked for ({encoding[:40]})")
     inflate = _Inflate()
     async for piece in inner:

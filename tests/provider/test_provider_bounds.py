@@ -109,6 +109,14 @@ async def test_the_words_of_a_refusal_are_read_to_64_kib(name: str) -> None:
     assert peak < 64 * MB
 
 
+@pytest.mark.parametrize("encoding", ["identity", "none", "Identity, identity", "identity,none,", "identity, gzip"])
+async def test_an_answer_that_names_no_compression_is_read_as_it_is(encoding: str) -> None:
+    """Promise 3: a proxy that lists `identity` (twice, with `none`) has changed nothing; results must come."""
+    body = json.dumps(PAGE).encode()
+    body = gzip.compress(body) if "gzip" in encoding else body
+    assert await _asked(CALLS["list"], 200, body, {"content-encoding": encoding}) is None
+
+
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "made up"])
 async def test_a_compression_that_was_not_asked_for_is_no_answer(encoding: str) -> None:
     """M4: only a decoder that can be told to stop is used."""
