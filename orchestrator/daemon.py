@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.api_side import check_network, provider_of, sandbox_of
-from orchestrator.config import DEFAULT_API_VERSION, Settings, announced, default_socket_path
+from orchestrator.config import DEFAULT_API_VERSION, Settings, announced, default_socket_path, logged_out_path
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, shortage
@@ -311,6 +311,7 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | Non
         from orchestrator.http_api.tcp import serve_tcp
 
         server = engine.settings.server
+        tcp.access.sessions.over.keep_at(logged_out_path(engine.path))
         group.create_task(_announce(tcp, path, stop), name="tcp.announce")
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
 

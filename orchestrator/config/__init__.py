@@ -8,7 +8,14 @@ neither the SDK, nor SQLite, nor the screen.
 from orchestrator.config.daemons import announced, socket_at
 from orchestrator.config.example import render_example
 from orchestrator.config.loading import Settings, Shown, effective, load_settings, shown
-from orchestrator.config.paths import PROJECT_FILE, default_socket_path, own_token_path, socket_folder, user_config_file
+from orchestrator.config.paths import (
+    PROJECT_FILE,
+    default_socket_path,
+    logged_out_path,
+    own_token_path,
+    socket_folder,
+    user_config_file,
+)
 from orchestrator.config.sections import (
     DEFAULT_API_VERSION,
     DEFAULT_LISTEN,
@@ -49,6 +56,7 @@ __all__ = [
     "format_duration",
     "format_size",
     "load_settings",
+    "logged_out_path",
     "own_token_path",
     "parse_address",
     "parse_duration",

@@ -5,6 +5,7 @@ It stands between the guard, which lets `/login` and `/logout` through, and the 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,10 @@ _MOST_FIELDS: Final = 4
 _OUT: Final = "You are logged out."
 _OLD_LINK: Final = "This link was used already, or is too old."
 _WRONG_TOKEN: Final = "That is not the token of this server."  # noqa: S105 - words
-_TOO_OFTEN: Final = "Too many wrong tokens were shown. Try again in {} seconds, or open a new link."
+_TOO_OFTEN: Final = {
+    _OLD_LINK: "Too many old links were opened. Open a new link, log in with the token, or try again in {} seconds.",
+    _WRONG_TOKEN: "Too many wrong tokens were shown. Try again in {} seconds, or open a new link.",
+}
 
 
 class Login:
@@ -58,7 +62,7 @@ class Login:
         if token is None:  # nobody needs to log in here
             return _see("/")
         if request.url.path == LOGOUT:
-            return self._logged_out(request)
+            return await self._logged_out(request)
         return await self._by_token(request, token) if request.method == "POST" else self._asked(request, token)
 
     def _asked(self, request: Request, token: bytes) -> Response:
@@ -78,7 +82,7 @@ class Login:
     async def _by_token(self, request: Request, token: bytes) -> Response:
         fields = await _fields(request)
         place = place_or_home(fields.get("next", ""))
-        if self._access.sessions.wait_s > 0:
+        if self._access.sessions.wrong_tokens.wait_s > 0:
             return self._refused(_WRONG_TOKEN, place)
         if hmac.compare_digest(digest_of(fields.get("token", "").strip()), token):
             return self._let_in(request, token, place)
@@ -99,19 +103,23 @@ class Login:
 
     def _refused(self, why: str, place: str) -> Response:
         sessions = self._access.sessions
-        if (wait_s := sessions.wait_s) > 0:
-            answer = login_page(said=_TOO_OFTEN.format(wait_s), place=place, status=HTTPStatus.TOO_MANY_REQUESTS)
+        failures = sessions.wrong_codes if why == _OLD_LINK else sessions.wrong_tokens
+        if (wait_s := failures.wait_s) > 0:
+            answer = login_page(said=_TOO_OFTEN[why].format(wait_s), place=place, status=HTTPStatus.TOO_MANY_REQUESTS)
             answer.headers["retry-after"] = str(wait_s)
             return answer
-        sessions.note_failure()
+        failures.note()
         log.warning("login.refused", why=why)
         return login_page(said=why, place=place, status=HTTPStatus.UNAUTHORIZED)
 
-    def _logged_out(self, request: Request) -> Response:
+    async def _logged_out(self, request: Request) -> Response:
         answer = _see(f"{LOGIN}?out=1")
         session = session_of(request)
         if session is not None:
-            self._access.sessions.end(session)
+            try:
+                await asyncio.to_thread(self._access.sessions.end, session)
+            except OSError as exc:
+                log.error("logout.not_kept", why=exc.strerror, hint="a copy of the cookie opens again after a restart")
             answer.delete_cookie(cookie_name(request.scope["headers"]), httponly=True, samesite="strict")
         return answer
 

@@ -19,7 +19,7 @@ from orchestrator import Orchestrator
 from orchestrator.client.remote import way_in
 from orchestrator.client.server import server_at
 from orchestrator.client.way import ServerWay, SocketWay
-from orchestrator.config import announced, default_socket_path, own_token_path, socket_at
+from orchestrator.config import announced, default_socket_path, logged_out_path, own_token_path, socket_at
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.guard.access import digest_of
@@ -255,6 +255,46 @@ def test_whoever_logs_out_is_out_and_a_copy_of_the_cookie_as_well(tmp_path: Path
     asyncio.run(check())
 
 
+def test_whoever_logged_out_is_out_after_a_restart_too(tmp_path: Path) -> None:
+    """H2: the end of a session is written at once, for its user alone; other sessions go on."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            ended, kept = [await logged_in(at, client), await logged_in(at, client)]
+            port = at.url.rpartition(":")[2]
+            name = f"orchestrator-{port}"
+            client.cookies.clear()
+            out = await client.post("/logout", headers={"origin": at.url, "cookie": f"{name}={ended}"})
+            assert out.status_code == 303
+            file = logged_out_path(tmp_path / "x.db")
+            assert file.stat().st_mode & 0o777 == 0o600
+            assert not any(part in file.read_text() for part in (ended, ended.split(".")[2], token_in(tmp_path)))
+        async with served(tmp_path, server__listen=f"127.0.0.1:{port}") as (at, client):
+            for cookie, status in ((ended, 401), (kept, 200)):
+                assert (await client.get("/jobs", headers={"cookie": f"{name}={cookie}"})).status_code == status
+
+    asyncio.run(check())
+
+
+def test_ended_logins_are_forgotten_when_their_week_is_over(tmp_path: Path) -> None:
+    """H2: the file stays small; one that cannot be read is told, and a line that is none is left out."""
+    now = [1e9]
+    file = tmp_path / "x.db.logged-out"
+    logins = Sessions(8787, now=lambda: now[0])
+    logins.over.keep_at(file)
+    logins.end("a" * 43)
+    now[0] += SESSION_S
+    logins.end("b" * 43)
+    assert file.read_text() == f"{int(now[0]) + SESSION_S} {'b' * 43}\n"
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+    file.write_bytes(b"\xff nonsense\n" + file.read_bytes())
+    again = Sessions(8787)
+    again.over.keep_at(file)
+    assert ("b" * 43 in again.over, "nonsense" in again.over) == (True, False)
+    with pytest.raises(UsageError, match="cannot be read"):
+        again.over.keep_at(tmp_path)
+
+
 def test_a_login_outlives_a_restart_and_dies_with_the_token(tmp_path: Path) -> None:
     """H2: an open page goes on after `kill -9`; who replaces the token shuts everybody out, links included."""
 
@@ -280,17 +320,30 @@ def test_wrong_tokens_are_looked_at_ten_times_a_minute_and_a_link_still_opens(tm
     async def check() -> None:
         async with served(tmp_path) as (at, client):
             own = {"origin": at.url}
-            for number in range(10):
-                if number % 2:
-                    wrong = await client.get("/login?code=" + "x" * 43)
-                else:
-                    wrong = await client.post("/login", data={"token": "x" * 43}, headers=own)
+            for _ in range(10):
+                wrong = await client.post("/login", data={"token": "x" * 43}, headers=own)
                 assert wrong.status_code == 401
             right = await client.post("/login", data={"token": token_in(tmp_path)}, headers=own)
             assert (right.status_code, int(right.headers["retry-after"]) in range(1, 61)) == (429, True)
-            assert (await client.get("/login?code=x")).status_code == 429
+            assert (await client.get("/login?code=x")).status_code == 401
             await logged_in(at, client)
             assert (await client.get("/jobs")).status_code == 200
+
+    asyncio.run(check())
+
+
+def test_old_links_that_anybody_opens_keep_nobody_with_the_token_out(tmp_path: Path) -> None:
+    """H2: a link needs no page of ours to be opened; wrong codes are counted by themselves."""
+
+    async def check() -> None:
+        async with served(tmp_path) as (at, client):
+            answers = [await client.get("/login?code=x") for _ in range(12)]
+            assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+            assert "old links" in answers[-1].text
+            form = {"token": token_in(tmp_path)}
+            assert (await client.post("/login", data=form, headers={"origin": at.url})).status_code == 303
+            client.cookies.clear()
+            await logged_in(at, client)
 
     asyncio.run(check())
 

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.http_api.guard.logged_out import LoggedOut
+
 CODE_S: Final = 600
 SESSION_S: Final = 7 * 24 * 3600
-#: So many wrong tokens and codes are looked at within a minute.
+#: So many wrong tokens are looked at within a minute, and so many wrong codes.
 _MOST_FAILURES: Final = 10
 _WITHIN_S: Final = 60.0
 #: More links than this are not open at once: the oldest is void.
@@ -37,10 +39,30 @@ class _Code:
     until: float
 
 
+class Failures:
+    """How often somebody was wrong lately."""
+
+    def __init__(self, ticks: Callable[[], float]) -> None:
+        self._ticks = ticks
+        self._times: deque[float] = deque(maxlen=_MOST_FAILURES)
+
+    @property
+    def wait_s(self) -> int:
+        """How long nobody may try again, because too many were wrong; 0: at once."""
+        if len(self._times) < _MOST_FAILURES:
+            return 0
+        return max(0, -int(-(self._times[0] + _WITHIN_S - self._ticks()) // 1))
+
+    def note(self) -> None:
+        """Somebody was wrong."""
+        self._times.append(self._ticks())
+
+
 class Sessions:
     """The logins at the address of *port*. key: always the digest of the token that is asked for at this moment.
 
-    now: seconds by this machine's clock; ticks: seconds that only go forward.
+    now: seconds by this machine's clock; ticks: seconds that only go forward. wrong_tokens and wrong_codes are counted
+    apart: old links, which anybody can open, keep nobody with the token out.
     """
 
     def __init__(
@@ -50,8 +72,8 @@ class Sessions:
         self._now = now
         self._ticks = ticks
         self._codes: deque[_Code] = deque(maxlen=_MOST_CODES)
-        self._failures: deque[float] = deque(maxlen=_MOST_FAILURES)
-        self._over: dict[str, int] = {}  #: sessions that were logged out, and until when they would have been good
+        self.wrong_tokens, self.wrong_codes = Failures(ticks), Failures(ticks)
+        self.over = LoggedOut()
 
     def new_code(self, key: bytes) -> str:
         """A code that lets one browser in, once, within `CODE_S`."""
@@ -67,17 +89,6 @@ class Sessions:
             self._codes.remove(each)
         return any(each.until > self._ticks() and hmac.compare_digest(each.key, key) for each in same)
 
-    @property
-    def wait_s(self) -> int:
-        """How long nobody may try another token or code, because too many were wrong; 0: at once."""
-        if len(self._failures) < _MOST_FAILURES:
-            return 0
-        return max(0, -int(-(self._failures[0] + _WITHIN_S - self._ticks()) // 1))
-
-    def note_failure(self) -> None:
-        """Somebody showed a wrong token or code."""
-        self._failures.append(self._ticks())
-
     def begin(self, key: bytes) -> str:
         """A new session, as a cookie has it."""
         until, number = int(self._now()) + SESSION_S, secrets.token_urlsafe(_SECRET_BYTES)
@@ -90,13 +101,12 @@ class Sessions:
             return None
         until, number, mac = int(found[1]), found[2], found[3]
         is_ours = hmac.compare_digest(mac, self._mac(key, until, number))
-        return number if is_ours and until > self._now() and number not in self._over else None
+        return number if is_ours and until > self._now() and number not in self.over else None
 
     def end(self, number: str) -> None:
-        """Log a session out: a copy of its cookie opens nothing any more."""
+        """Log a session out: a copy of its cookie opens nothing any more. Raises OSError: it does after a restart."""
         now = int(self._now())
-        self._over = {each: until for each, until in self._over.items() if until > now}
-        self._over[number] = now + SESSION_S
+        self.over.add(number, now + SESSION_S, now=now)
 
     def _mac(self, key: bytes, until: int, number: str) -> str:
         """The port is in it: what a browser shows to another port of this host opens nothing here."""
