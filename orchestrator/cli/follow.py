@@ -112,6 +112,11 @@ def needs_person(status: JobStatus) -> NeedsPerson:
     )
 
 
+def in_brief(job: Job) -> str:
+    """Why *job* is paused, in its first words: to recall it, not to act on it."""
+    return without_remedy(job).removeprefix("paused ").partition(" (")[0].partition("; ")[0]
+
+
 def without_remedy(job: Job) -> str:
     """Why *job* is paused, without what to do."""
     return str(job.reason).removesuffix(f" — {REMEDIES.get(str(job.reason_code), _REMEDY)}")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
-from orchestrator.domain.account import CREDENTIALS, ENDPOINT
+from orchestrator.domain.account import CREDENTIALS, ENDPOINT, REMEDIES
 from orchestrator.domain.answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
 from orchestrator.domain.errors import (
     NeedsPerson,
@@ -128,7 +128,7 @@ class AnthropicProvider:
         try:
             clients = await self._clients()
         except (NeedsPerson, UsageError) as exc:
-            return Blocked(code=_block_of(exc), why=exc.message)
+            return Blocked(code=_block_of(exc), why=_why(exc))
         deadline = Deadline(self._settings.timeout.total_seconds())
         async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
             outcome = await self._metered("create", deadline.outcome_of(_post(clients.creates, upload, headers)))
@@ -254,16 +254,22 @@ class AnthropicProvider:
         return outcome
 
     async def _clients_or_refusal(self) -> Clients:
-        """The clients; what only a person can mend is a refusal here: a read raises nothing but ProviderErrors."""
+        """The clients; what only a person can fix is a refusal here: a read raises nothing but ProviderErrors."""
         try:
             return await self._clients()
         except (NeedsPerson, UsageError) as exc:
-            refused = ProviderRefused(exc.message, status=401, blocked=_block_of(exc))
+            refused = ProviderRefused(_why(exc), status=401, blocked=_block_of(exc))
         raise refused
 
 
 def _block_of(problem: NeedsPerson | UsageError) -> str:
     return CREDENTIALS if isinstance(problem, NeedsPerson) else ENDPOINT
+
+
+def _why(problem: NeedsPerson | UsageError) -> str:
+    """All of *problem* in one line, for a job's reason: `MESSAGE (CAUSE); HINT`, the hint if no code has it anyway."""
+    text = problem.message if problem.cause is None else f"{problem.message} ({problem.cause})"
+    return text if problem.hint is None or problem.hint in REMEDIES.values() else f"{text}; {problem.hint}"
 
 
 def _path(remote_id: str, action: str = "") -> str:

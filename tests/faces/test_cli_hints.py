@@ -126,6 +126,8 @@ def test_a_missing_key_is_told_once_and_as_what_it_is(program: Program) -> None:
     assert ran.code == 3
     assert ran.err.count("no API key found") == 1
     assert "does not answer" not in ran.err
+    again = program("run", "in.jsonl")
+    assert "it was paused (no API key found); resuming it\n" in again.err
     listed = program("batches", "ls")
     assert listed.code == 3
     assert "error: no API key found" in listed.err

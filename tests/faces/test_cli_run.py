@@ -170,7 +170,7 @@ def test_run_goes_on_with_a_job_that_somebody_paused(program: Program) -> None:
     assert program("wait", "@last").code == 3
     done = program("run", source, "--sandbox")
     assert done.code == 0
-    assert "it was paused (by_user" in done.err
+    assert "it was paused (by a person); resuming it\n" in done.err
     assert program("pause", "@last", "--sandbox").code == 5
 
 

@@ -101,10 +101,32 @@ async def test_no_key_at_all_asks_for_a_person_up_front() -> None:
 async def test_without_a_key_a_create_is_blocked_and_a_read_refused() -> None:
     """The port's own errors, whatever is missing."""
     provider = _provider(httpx2.MockTransport(_unasked))
-    assert await provider.create(SizedBody(), HEADERS) == Blocked(code="credentials", why="no API key found")
+    answer = await provider.create(SizedBody(), HEADERS)
+    assert isinstance(answer, Blocked)
+    assert answer.code == "credentials"
+    assert answer.why.startswith("no API key found (ANTHROPIC_API_KEY is not set, ")
+    assert answer.why.endswith("that the SDK can use)")  # the remedy stands beside the code
     with pytest.raises(ProviderRefused) as caught:
         await provider.retrieve(REMOTE_ID)
     assert caught.value.blocked == "credentials"
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"), [("a b", "it has spaces, line breaks, control or non-ASCII characters inside"), (" ", "it is blank")]
+)
+async def test_a_key_that_cannot_be_one_says_why_wherever_it_is_told(
+    key: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paused job's reason is all that a person has the next day: what is wrong with the key, and how to set it."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+    provider = _provider(httpx2.MockTransport(_unasked))
+    source = "the environment variable ANTHROPIC_API_KEY"
+    remedy = "set ANTHROPIC_API_KEY to the key alone, exactly as the Console shows it"
+    why = f"the key in {source} cannot be a key ({cause}); {remedy}"
+    assert await provider.create(SizedBody(), HEADERS) == Blocked(code="credentials", why=why)
+    with pytest.raises(ProviderRefused) as caught:
+        await provider.retrieve(REMOTE_ID)
+    assert (caught.value.message, caught.value.blocked) == (why, "credentials")
 
 
 async def test_a_profile_is_found_by_the_sdk_and_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

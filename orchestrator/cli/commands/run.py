@@ -14,7 +14,7 @@ from orchestrator.cli.asking_api import say_address
 from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.attending import Patience, attend
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.follow import Looker
+from orchestrator.cli.follow import Looker, in_brief
 from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.handing_in import STDIN, Input, job_input
 from orchestrator.cli.helm import orchestrator_for, show_log, steer
@@ -285,7 +285,7 @@ class _Running:
             )
             say(self._ask, f"{owner}: it does the work, this one watches")
         if job.state is JobState.PAUSED and await orc.link.commands.resume(key):
-            say(self._ask, f"it was paused ({job.reason_code}: {words.plain(str(job.reason))}); it goes on")
+            say(self._ask, f"it was paused ({words.plain(in_brief(job))}); resuming it")
         looker = Looker(key, self._settings)
         status = await attend(orc, looker, progress_for(self._ask), self._patience)
         if self._output is not None:
