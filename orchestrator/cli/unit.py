@@ -5,6 +5,7 @@ Sources: systemd.exec(5), systemd.service(5), podman-systemd.unit(5), read 2026-
 
 from __future__ import annotations
 
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -14,26 +15,28 @@ from typing import Final
 
 #: Folders that `ProtectHome=yes` empties for a service.
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+#: Folders of which `PrivateTmp=yes` gives a service its own; `DynamicUser=yes` implies it, so it cannot be left out.
+_TMPS: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
 
 _SYSTEM_HEAD: Final = """\
 # orchestrator as a system service. To install it:
-#   orchestrator service print | sudo tee /etc/systemd/system/orchestrator.service
+#   {program} service print | sudo tee /etc/systemd/system/orchestrator.service
 #   sudo install -d -m 0700 /etc/orchestrator
 #   sudo install -m 0600 FILE-WITH-THE-KEY /etc/orchestrator/anthropic_key
-#   sudo orchestrator service token /etc/orchestrator/server_token
+#   sudo {program} service token /etc/orchestrator/server_token
 #   sudo systemctl daemon-reload && sudo systemctl enable --now orchestrator
 # Settings: /etc/orchestrator/config.toml. To look at it from a shell:
-#   sudo XDG_RUNTIME_DIR=/run/orchestrator orchestrator --db /var/lib/orchestrator/orchestrator.db status
+#   sudo XDG_RUNTIME_DIR=/run/orchestrator {program} --db /var/lib/orchestrator/orchestrator.db status
 # (and with `login` at its end: a link to the dashboard)
 """
 
 _USER_HEAD: Final = """\
 # orchestrator as a service of one user. To install it:
-#   orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
+#   mkdir -p ~/.config/systemd/user && {program} service print --user > ~/.config/systemd/user/orchestrator.service
 #   install -D -m 0600 FILE-WITH-THE-KEY ~/.config/orchestrator/anthropic_key
 #   systemctl --user daemon-reload && systemctl --user enable --now orchestrator
 # It ends when you log out, unless: loginctl enable-linger
-# Settings: ~/.config/orchestrator/config.toml. A link to the dashboard: orchestrator login
+# Settings: ~/.config/orchestrator/config.toml. A link to the dashboard: {program} login
 """
 
 _SANDBOX_HEAD: Final = """\
@@ -80,6 +83,20 @@ class Installation:
         """True where a service that sees no home would not find the program."""
         return any(Path(self.command[0]).is_relative_to(home) for home in _HOMES)
 
+    @property
+    def folder_in_tmp(self) -> Path | None:
+        """What lies in /tmp or /var/tmp and has the program in it, where a service with a /tmp of its own misses it."""
+        program = Path(self.command[0])
+        for tmp in _TMPS:
+            if program.is_relative_to(tmp):
+                return tmp / program.relative_to(tmp).parts[0]
+        return None
+
+    @property
+    def in_a_shell(self) -> str:
+        """The command as it is typed: sudo knows no PATH of a virtual environment."""
+        return shlex.join(self.command)
+
 
 def this_installation() -> Installation:
     """The `orchestrator` beside this interpreter, or the interpreter itself where there is none."""
@@ -90,7 +107,8 @@ def this_installation() -> Installation:
 
 def system_unit(installation: Installation, *, sandbox: bool) -> str:
     """A unit for /etc/systemd/system: a user of its own, its state in /var/lib/orchestrator, secrets as credentials."""
-    lines = [_SANDBOX_HEAD if sandbox else _SYSTEM_HEAD, *_unit_section("After=network-online.target")]
+    head = _SANDBOX_HEAD if sandbox else _SYSTEM_HEAD.format(program=installation.in_a_shell)
+    lines = [head, *_unit_section("After=network-online.target")]
     lines += ["Wants=network-online.target", "", "[Service]", *_service(installation, sandbox=sandbox)]
     if not sandbox:
         lines += [
@@ -115,14 +133,15 @@ def system_unit(installation: Installation, *, sandbox: bool) -> str:
 
 def user_unit(installation: Installation, *, sandbox: bool) -> str:
     """A unit for ~/.config/systemd/user: your own store, the key in ~/.config/orchestrator."""
-    lines = [_SANDBOX_HEAD if sandbox else _USER_HEAD, *_unit_section(), "", "[Service]"]
+    head = _SANDBOX_HEAD if sandbox else _USER_HEAD.format(program=installation.in_a_shell)
+    lines = [head, *_unit_section(), "", "[Service]"]
     lines += _service(installation, sandbox=sandbox)
     if not sandbox:
         lines.append("Environment=ORCHESTRATOR_API__KEY_FILE=%E/orchestrator/anthropic_key")
     return _joined(lines, _HARDENING, wanted_by="default.target")
 
 
-def quadlet(*, sandbox: bool) -> str:
+def quadlet(installation: Installation, *, sandbox: bool) -> str:
     """A `.container` file for /etc/containers/systemd: podman runs the image of our Dockerfile under systemd."""
     flag = " --sandbox" if sandbox else ""
     key = "" if sandbox else "Secret=anthropic_key,type=env,target=ANTHROPIC_API_KEY\n"
@@ -130,7 +149,8 @@ def quadlet(*, sandbox: bool) -> str:
 # orchestrator in a container, started by systemd through podman. To install it:
 #   podman build -t localhost/orchestrator .
 #   podman secret create anthropic_key FILE-WITH-THE-KEY
-#   orchestrator service print --container | sudo tee /etc/containers/systemd/orchestrator.container
+#   sudo mkdir -p /etc/containers/systemd
+#   {installation.in_a_shell} service print --container | sudo tee /etc/containers/systemd/orchestrator.container
 #   sudo systemctl daemon-reload && sudo systemctl start orchestrator
 [Unit]
 Description=Durable job orchestrator for the Message Batches API
@@ -179,6 +199,9 @@ def _home(installation: Installation) -> Iterator[str]:
         yield "ProtectHome=read-only"
     else:
         yield "ProtectHome=yes"
+    if (folder := installation.folder_in_tmp) is not None:
+        yield "# The program lies in a folder that is cleaned by time; /opt or /usr/local is a better place for it."
+        yield f"BindReadOnlyPaths={_quoted(str(folder))}"
 
 
 def _joined(lines: list[str], hardening: str, *, wanted_by: str) -> str:
@@ -187,5 +210,10 @@ def _joined(lines: list[str], hardening: str, *, wanted_by: str) -> str:
 
 def _word(text: str) -> str:
     """*text* as one word of ExecStart. Source: systemd.service(5), "Command lines": %, $, quotes and backslashes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return _quoted(text).replace("$", "$$")
+
+
+def _quoted(text: str) -> str:
+    """*text* as one word of a unit."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"' if any(char in text for char in " \t'\"\\;") else escaped

@@ -78,6 +78,36 @@ def test_a_program_in_a_home_can_still_be_read() -> None:
     assert "\nProtectHome=read-only\n" in home
 
 
+@pytest.mark.parametrize(
+    ("program", "folder"),
+    [
+        ("/tmp/clone/.venv/bin/orchestrator", "/tmp/clone"),  # noqa: S108 - nothing is written there
+        ("/var/tmp/my 100%/bin/orchestrator", '"/var/tmp/my 100%%"'),  # noqa: S108
+    ],
+)
+def test_a_program_below_tmp_is_brought_into_the_services_own(program: str, folder: str) -> None:
+    """The service has a /tmp of its own, without the program that it should start."""
+    away = system_unit(Installation(command=("/opt/orchestrator/bin/orchestrator",)), sandbox=False)
+    assert "BindReadOnlyPaths" not in away
+    unit = system_unit(Installation(command=(program,)), sandbox=True)
+    assert f"\nBindReadOnlyPaths={folder}\n" in unit
+    assert "\nPrivateTmp=yes\n" in unit
+
+
+def test_what_the_top_of_a_unit_says_can_be_typed_on_a_new_machine() -> None:
+    """With sudo there is no PATH of a virtual environment, and the folders of systemd or podman may be missing."""
+    here = Installation(command=("/srv/my tools/orchestrator",))
+    system, own, container = (
+        system_unit(here, sandbox=False),
+        user_unit(here, sandbox=False),
+        quadlet(here, sandbox=False),
+    )
+    assert "#   sudo '/srv/my tools/orchestrator' service token /etc/orchestrator/server_token\n" in system
+    assert "sudo orchestrator" not in system
+    assert "#   mkdir -p ~/.config/systemd/user && '/srv/my tools/orchestrator' service print --user > ~/" in own
+    assert "#   sudo mkdir -p /etc/containers/systemd\n" in container
+
+
 def test_the_unit_waits_watches_and_hardens() -> None:
     """Ready before others start, restarted when it hangs, stopped within its time, no secret in an argument."""
     service = _sections(system_unit(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))["Service"]
@@ -117,12 +147,15 @@ def test_a_service_of_a_user_has_no_user_of_its_own() -> None:
 
 def test_the_container_runs_the_image_without_rights() -> None:
     """The Quadlet file mounts the store, checks the health, and gives the key as a secret."""
-    container = _sections(quadlet(sandbox=False))["Container"]
+    container = _sections(quadlet(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=False))["Container"]
     assert container["Volume"] == ["orchestrator-data:/data"]
     assert container["HealthCmd"] == ["orchestrator health"]
     assert container["ReadOnly"] == container["NoNewPrivileges"] == ["true"]
     assert container["Secret"] == ["anthropic_key,type=env,target=ANTHROPIC_API_KEY"]
-    assert "Secret" not in _sections(quadlet(sandbox=True))["Container"]
+    assert (
+        "Secret"
+        not in _sections(quadlet(Installation(command=("/opt/o/bin/orchestrator",)), sandbox=True))["Container"]
+    )
 
 
 def test_two_kinds_of_unit_at_once_are_refused(program: Program) -> None:

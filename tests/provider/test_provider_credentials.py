@@ -112,7 +112,8 @@ async def test_without_a_key_a_create_is_blocked_and_a_read_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "cause"), [("a b", "it has spaces, line breaks, control or non-ASCII characters inside"), (" ", "it is blank")]
+    ("key", "cause"),
+    [("a b", "it has spaces, line breaks, control or non-ASCII characters inside"), (" ", "it is blank")],
 )
 async def test_a_key_that_cannot_be_one_says_why_wherever_it_is_told(
     key: str, cause: str, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from orchestrator.cli.out import say, show, show_json
 EXAMPLES = """
 Examples:
   orchestrator service print | sudo tee /etc/systemd/system/orchestrator.service
-  orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
+  mkdir -p ~/.config/systemd/user && orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
   orchestrator service token ~/.config/orchestrator/token       then: [server] token_file = "…"
 
 The unit says at its top how it is installed. Its log goes to the journal: journalctl -u orchestrator
@@ -58,7 +58,7 @@ def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
     if for_user and for_container:
         raise Mistake("--user and --container do not go together", hint="a Quadlet file is the same for both")
     if for_container:
-        text = quadlet(sandbox=ask.sandbox)
+        text = quadlet(this_installation(), sandbox=ask.sandbox)
     elif for_user:
         text = user_unit(this_installation(), sandbox=ask.sandbox)
     else:
@@ -88,8 +88,8 @@ def token(ask: Ask, file: Path) -> None:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         _write_token(fd, file)
     except FileExistsError:
-        hint = "nothing was changed; remove it first to make a new token"
-        raise GuardRefused(f"{file} is there already", hint=hint) from None
+        hint = "remove it first to make a new token"
+        raise GuardRefused(f"{file} is there already; nothing was changed", hint=hint) from None
     except (OSError, StoreError) as exc:
         cause = exc.strerror if isinstance(exc, OSError) else f"{exc.message}: {exc.cause}"
         hint = "make space, or choose another disk" if shortage(exc) is not None else "choose another path"
