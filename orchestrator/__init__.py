@@ -83,6 +83,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """The names above beside what is loaded: for `dir` and for the completion of a notebook."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - stands for each name above
     """Load the library with the first use of one of its names."""
     if name in __all__:

@@ -13,7 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.orchestrator import Orchestrator
+from orchestrator.domain.errors import UsageError
 from orchestrator.ports.source import InputLine, Problem
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ Chunk = Sequence[InputLine | Problem]
 #: How often the thread looks whether the program is ending without having closed it.
 _LOOK_S: Final = 0.5
 _CHUNKS_AHEAD: Final = 2
+_WAY: Final = "use it inside `with`, or call open() first"
 
 
 class Bridge:
@@ -40,7 +43,9 @@ class Bridge:
         self._failure: BaseException | None = None
 
     def start(self) -> None:
-        """Open the orchestrator. Raises what that raises."""
+        """Open the orchestrator. Raises what that raises, and UsageError the second time."""
+        if self._thread.ident is not None:
+            raise used_once()
         self._thread.start()
         try:
             self._ready.wait()
@@ -103,15 +108,18 @@ class Bridge:
         if orchestrator is None or loop is None or loop.is_closed():
             if self._failure is not None:
                 raise self._failure
-            raise RuntimeError("the orchestrator is not open")
+            raise not_open(_WAY)
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a blocking call inside the orchestrator's own loop would wait for itself")
+            raise UsageError(
+                "a blocking call inside the orchestrator's own loop would wait for itself",
+                hint="make the call in your own thread",
+            )
         coroutine = use(orchestrator)
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
         except RuntimeError:  # closed between the two lines above
             coroutine.close()
-            raise
+            raise not_open(_WAY) from None
 
     def _result(self, future: Future[T]) -> T:
         try:
@@ -121,7 +129,9 @@ class Bridge:
             raise
         if not future.done() or future.cancelled():  # only the end of the loop does that
             self._thread.join()
-            raise RuntimeError("the orchestrator was closed meanwhile") if self._failure is None else self._failure
+            if self._failure is None:
+                raise UsageError("the orchestrator was closed meanwhile", hint="close it after the last call has ended")
+            raise self._failure
         return future.result()
 
     def _run(self) -> None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.errors import InputError, OrchestratorError
+from orchestrator.domain.errors import InputError, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.ports.source import Problem
+
+
+def not_open(way: str = "use it inside `async with`") -> UsageError:
+    """The error for an orchestrator that is used before it is opened, or after it was closed."""
+    return UsageError("the orchestrator is not open", hint=way)
+
+
+def used_once() -> UsageError:
+    """The error for an orchestrator that is opened a second time."""
+    return UsageError("this orchestrator is or was open", hint="make another one")
 
 
 class JobTimeout(OrchestratorError, TimeoutError):

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.client.errors import not_open
 from orchestrator.client.link import FileReader, Link, near
 from orchestrator.client.remote import RemoteEngine
 from orchestrator.client.way import KNOCK_S, EngineSilent, SocketWay
@@ -43,7 +44,7 @@ class Keeper:
     def link(self) -> Link:
         """The way to the engine. Between two owners it is still the old one, whose calls raise GuardRefused."""
         if self._link is None or self.leave.is_set():
-            raise RuntimeError("the orchestrator is not open: use it inside `async with`")
+            raise not_open()
         return self._link
 
     async def keep(self) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from orchestrator.client.arguments import as_flags
+from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
@@ -74,7 +76,7 @@ class Orchestrator:
         self._db = db
         self._sandbox = sandbox
         self._config = config
-        self._overrides = overrides
+        self._flags = as_flags(overrides)
         self._stack = AsyncExitStack()
         self._keeper: Keeper | Guest | None = None
         self.say: Callable[[str], None] | None = None  #: is told when a server falls silent while we wait for it
@@ -82,7 +84,7 @@ class Orchestrator:
 
     async def __aenter__(self) -> Self:
         if self._keeper is not None:
-            raise RuntimeError("this orchestrator is or was open: make another one")
+            raise used_once()
         self._settings = self._load()
         self._keeper = await self._stack.enter_async_context(self._way_to_an_engine(self._settings))
         return self
@@ -96,14 +98,14 @@ class Orchestrator:
     def settings(self) -> Settings:
         """The settings that hold."""
         if self._settings is None:
-            raise _not_open()
+            raise not_open()
         return self._settings
 
     @property
     def link(self) -> Link:
         """The way to the engine at this moment."""
         if self._keeper is None:
-            raise _not_open()
+            raise not_open()
         return self._keeper.link
 
     @property
@@ -133,7 +135,7 @@ class Orchestrator:
         The same requests for the same API version and betas are the same job: submitting them again attaches to it,
         and resumes it if it was paused. Raises InputRefused.
         """
-        wish = Wish(**how)
+        wish = Wish.of(how)
         new, source = self.prepared(requests, name, wish)
         return await self.submit_wish(source, new, wish)
 
@@ -143,7 +145,7 @@ class Orchestrator:
         """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
         from orchestrator.inputs import open_source
 
-        wish = Wish(**how)
+        wish = Wish.of(how)
         place, default_name = _place(path)
         new = self.new_job(name, place, wish, default_name=default_name)
         source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
@@ -176,7 +178,7 @@ class Orchestrator:
 
         Of the options, `new` starts another one instead; `skip_bad` and `key` do not apply.
         """
-        wish = replace(Wish(**how), key=None)
+        wish = replace(Wish.of(how), key=None)
         new = self.new_job(name, _OBJECTS, wish, still_open=True)
         unfinished = [] if wish.new else await self.link.reader.read(lambda reads: reads.unfinished())
         there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
@@ -228,13 +230,16 @@ class Orchestrator:
     def _load(self) -> Settings:
         from orchestrator.client.server import homeless
         from orchestrator.config import load_settings
+        from orchestrator.config.sources import ARGUMENT
 
-        flags = {key.replace("__", ".", 1): value for key, value in self._overrides.items()}
+        flags = dict(self._flags)
         if self._db is not None:
             flags["database.path"] = os.fspath(self._db)
         config = None if self._config is None else Path(self._config)
         env = os.environ if self._server is None else homeless(os.environ)
-        return load_settings(flags=flags, env=env, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox)
+        return load_settings(
+            flags=flags, env=env, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox, called=ARGUMENT
+        )
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
@@ -250,7 +255,3 @@ def _found(reads: FarReads, ref: str) -> tuple[model.Job, GuardRefused | None]:
         return reads.sole(ref), None
     except GuardRefused as exc:
         return reads.find(ref), exc
-
-
-def _not_open() -> RuntimeError:
-    return RuntimeError("the orchestrator is not open: use it inside `async with`")

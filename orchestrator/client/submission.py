@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from orchestrator.client.arguments import refuse_unknown
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HIGHEST_PRIORITY: Final = 100
 _SHOWN: Final = 20
-ALL_OR_NOTHING: Final = "nothing was stored; mend them, or pass skip_bad=True"
+ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
 
 
 class Submission(TypedDict, total=False):
@@ -41,7 +42,7 @@ class Submission(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A `Submission`, complete; an unknown option raises TypeError."""
+    """A `Submission`, complete."""
 
     api_version: str | None = None
     betas: Sequence[str] = ()
@@ -49,6 +50,12 @@ class Wish:
     new: bool = False
     skip_bad: bool = False
     key: str | None = None
+
+    @classmethod
+    def of(cls, how: Submission) -> Wish:
+        """The wish that a program's options are. Raises UsageError for one that does not exist."""
+        refuse_unknown(how, (field.name for field in fields(cls)))
+        return cls(**how)
 
     def new_job(
         self, name: str | None, source: str, *, default_name: str, api_version: str, still_open: bool = False

@@ -9,6 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from orchestrator.client.arguments import as_flags
 from orchestrator.client.bridge import Bridge
 from orchestrator.client.job import Job
 from orchestrator.client.orchestrator import Orchestrator
@@ -43,6 +44,7 @@ class SyncOrchestrator:
         token: str | None = None,
         **overrides: object,
     ) -> None:
+        as_flags(overrides)  # a name that nobody knows is refused here, where it stands
         here = partial(Orchestrator, db, sandbox=sandbox, config=config)
         self._bridge = Bridge(partial(here, server=server, token=token, **overrides))
 
@@ -76,7 +78,7 @@ class SyncOrchestrator:
         """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
-        wish = Wish(**how)
+        wish = Wish.of(how)
         new, source = self._bridge.call(lambda orc: _prepared(orc, requests, name, wish))
         handed = self._bridge.hand_over(source, lambda orc, belt: orc.submit_wish(belt, new, wish))
         return SyncJob(self._bridge, handed)

@@ -26,7 +26,7 @@ from orchestrator.config.sections import (
     ServerSection,
     TelemetrySection,
 )
-from orchestrator.config.sources import Entry, from_env, from_file, from_flags
+from orchestrator.config.sources import FLAG, Entry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
 from orchestrator.config.webhooks import WEBHOOKS, WebhookSection, shown_as
 from orchestrator.domain.errors import UsageError
@@ -63,7 +63,8 @@ class Settings:
     def origin(self, name: str) -> str:
         """Where the value of *name* ("limits.poll_interval") comes from.
 
-        "default", "sandbox default", "flag", the name of a file, or that of an environment variable.
+        "default", "sandbox default", "flag", "argument" (of the library), the name of a file, or that of an environment
+        variable.
         """
         return self.origins[name]
 
@@ -89,16 +90,18 @@ def load_settings(
     cwd: Path,
     config_file: Path | None = None,
     sandbox: bool = False,
+    called: str = FLAG,
 ) -> Settings:
     """The settings that hold for a process started in *cwd* (absolute) with *env* and *flags*.
 
     flags: by name ("limits.poll_interval"), as text or in the setting's own type; None is not given.
+    called: what errors call them, and `origin`: `FLAG` or `ARGUMENT`.
     config_file: replaces both files, and must exist. sandbox: fill in what is not set as `--sandbox` wants it.
     A wrong value is refused even where a stronger one would hide it. Raises UsageError.
     """
     chosen: dict[str, object] = {}
     origins = dict.fromkeys([*KEYS, WEBHOOKS], DEFAULT)
-    for entry in _entries(flags, env, cwd, config_file):
+    for entry in _entries(flags, env, cwd, config_file, called):
         chosen[entry.key.name] = entry.read()  # the [[webhooks]] of a stronger file stand for all
         origins[entry.key.name] = entry.source.label
     if origins["database.path"] == DEFAULT:
@@ -142,7 +145,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
 
 
 def _entries(
-    flags: Mapping[str, object], env: Mapping[str, str], cwd: Path, config_file: Path | None
+    flags: Mapping[str, object], env: Mapping[str, str], cwd: Path, config_file: Path | None, called: str
 ) -> Iterator[Entry]:
     """All values found, the weakest place first."""
     home = home_of(env)
@@ -154,7 +157,7 @@ def _entries(
             yield from from_file(user_file, str(user_file), home=home)
         yield from from_file(cwd / PROJECT_FILE, PROJECT_FILE, home=home, is_project=True)
     yield from from_env(env, cwd, home)
-    yield from from_flags(flags, cwd, home)
+    yield from from_flags(flags, cwd, home, called)
 
 
 def _default_database(env: Mapping[str, str]) -> Path:

@@ -14,9 +14,11 @@ from orchestrator.config.sections import INSIDE, KEYS, REFUSED, SECTIONS, Key
 from orchestrator.config.values import Source
 from orchestrator.config.webhooks import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.words import nearest
 
 ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"
+ARGUMENT: Final = "argument"
 _NOT_THE_FOLDERS: Final = (
     "it decides where keys, prompts or notices go, who may reach this program, or what is deleted or paid twice; "
     "a file that comes with a folder may be somebody else's word"
@@ -92,6 +94,8 @@ class Entry:
         toml = meaning.example or meaning.kind.show(self.key.default)
         if not self.source.is_text:
             return f"{self.key.key} = {toml}"
+        if self.source.label == ARGUMENT:
+            return f"{self.key.section}__{self.key.key}={toml}"
         plain = toml.strip('[]"')
         return plain if self.source.label == FLAG else f"{self.source.label}={plain}"
 
@@ -137,19 +141,19 @@ def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[E
         yield Entry(key=_known(section, key, variable), value=value, source=source)
 
 
-def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None) -> Iterator[Entry]:
-    """The settings of the command line or of a caller, by name ("limits.poll_interval"); None is not given.
+def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None, label: str = FLAG) -> Iterator[Entry]:
+    """The settings of the command line or of a program, by name ("limits.poll_interval"); None is not given.
 
-    Raises UsageError.
+    label: `FLAG` or `ARGUMENT`. Raises UsageError.
     """
-    source = Source(label=FLAG, folder=cwd, home=home, is_text=True)
+    source = Source(label=label, folder=cwd, home=home, is_text=True)
     for name, value in flags.items():
         section, _, key = name.partition(".")
         if section not in SECTIONS:
-            _refuse_section(section, None, FLAG)
+            _refuse_section(section, None, label)
         if value is not None:
-            _refuse_secret_value(value, f"[{section}] {key}", FLAG)
-            yield Entry(key=_known(section, key, FLAG), value=value, source=source)
+            _refuse_secret_value(value, f"[{section}] {key}", label)
+            yield Entry(key=_known(section, key, label), value=value, source=source)
 
 
 def _load(file: Path, label: str, *, is_named: bool) -> Mapping[str, object]:
@@ -232,10 +236,7 @@ def _refuse_single_underscore(variable: str) -> None:
 
 
 def _nearest(name: str, valid: list[str], otherwise: str) -> str:
-    import difflib  # late: only a mistake needs it
-
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else f"{otherwise}: {', '.join(valid)}"
+    return nearest(name, valid) or f"{otherwise}: {', '.join(valid)}"
 
 
 def _quoted(value: object) -> str:

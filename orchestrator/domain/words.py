@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -32,6 +33,14 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {f'{noun}s' if plural is None else plural}"
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`did you mean "priority"?`; empty if nothing in *valid* is like *name*."""
+    import difflib  # late: only a mistake needs it
+
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def batches(number: int) -> str:

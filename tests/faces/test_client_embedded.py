@@ -151,7 +151,7 @@ async def test_an_iterable_that_breaks_leaves_nothing_behind(tmp_path: Path) -> 
 async def test_options_are_checked_before_anything_is_read(tmp_path: Path) -> None:
     """A misspelt option is an error, not a default."""
     async with quick(tmp_path) as orc:
-        with pytest.raises(TypeError, match="prio"):
+        with pytest.raises(UsageError, match="no option 'prio'\nhint: did you mean \"priority\""):
             await orc.submit(requests(1), prio=3)  # type: ignore[call-arg]  # the mistake that is tested
         with pytest.raises(UsageError, match="priority"):
             await orc.submit(requests(1), priority=0)
@@ -297,13 +297,13 @@ async def test_an_engine_that_fails_ends_the_block_with_its_error(tmp_path: Path
 async def test_an_error_of_the_program_passes_through_unchanged(tmp_path: Path) -> None:
     """The block adds nothing to what a program raises inside it, and an orchestrator is used once."""
     orc = quick(tmp_path)
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(UsageError, match="not open\nhint: use it inside `async with`"):
         await orc.jobs()
     with pytest.raises(LookupError, match="mine"):
         async with orc:
             raise LookupError("mine")
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(UsageError, match="not open\nhint: use it inside `async with`"):
         await orc.jobs()
-    with pytest.raises(RuntimeError, match="is or was open"):
+    with pytest.raises(UsageError, match="is or was open"):
         async with orc:
             pass

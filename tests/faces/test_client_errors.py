@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faces.client_world import QUICK, requests, short_runtime_folder
 
 import orchestrator
-from orchestrator import InputRefused, OrchestratorError, SyncOrchestrator, UsageError, client
+from orchestrator import InputRefused, Orchestrator, OrchestratorError, SyncOrchestrator, UsageError, client
 from orchestrator.client.way import DoesNotApplyError, RefusedError
 from orchestrator.domain import errors
 
@@ -35,6 +36,12 @@ def test_every_error_class_can_be_imported_from_the_package() -> None:
         assert getattr(orchestrator, kind.__name__) is kind
         assert kind.__name__ in orchestrator.__all__
         assert kind.__doc__
+
+
+def test_the_public_names_can_be_listed() -> None:
+    """`dir()` and the completion of a notebook show them before they are loaded."""
+    assert set(orchestrator.__all__) <= set(dir(orchestrator))
+    assert "version" in dir(orchestrator)  # what is loaded
 
 
 def test_every_public_name_is_there_and_the_two_lists_agree() -> None:
@@ -76,4 +83,29 @@ def test_refused_requests_are_told_with_their_fields_and_remedies(tmp_path: Path
     assert lines[1].startswith("requests:1: params.max_tokens: ")
     assert lines[20].startswith("requests:20: params.max_tokens: ")
     assert lines[21] == "… and 10 more"
-    assert lines[22] == "hint: nothing was stored; mend them, or pass skip_bad=True"
+    assert lines[22] == "hint: nothing was stored; fix them, or pass skip_bad=True"
+
+
+@pytest.mark.parametrize("make", [Orchestrator, SyncOrchestrator])
+@pytest.mark.parametrize(
+    ("argument", "said", "remedy"),
+    [
+        ("api_key", "an API key is not taken as an argument (api_key)", "set ANTHROPIC_API_KEY, or name a file"),
+        ("api__key", "an API key is not taken as an argument (api__key)", 'api__key_file="PATH"'),
+        ("sanbox", "there is no argument 'sanbox'", 'did you mean "sandbox"?'),
+        ("poll_interval", "there is no argument 'poll_interval'", 'did you mean "limits__poll_interval"?'),
+        ("limits__poll", "there is no argument 'limits__poll'", 'did you mean "limits__poll_interval"?'),
+        ("limits", "limits is a section, not a setting", "such as limits__"),
+        ("zzz", "there is no argument 'zzz'", "config.example.toml"),
+    ],
+)
+def test_an_argument_that_does_not_exist_is_refused_with_the_one_that_was_meant(
+    make: Callable[..., object], argument: str, said: str, remedy: str
+) -> None:
+    """Where the mistake stands, in a program's words ("flag" is the command line's), and never with the value."""
+    with pytest.raises(UsageError) as caught:
+        make(**{argument: "sk-ant-canary"})
+    assert caught.value.message == said
+    assert remedy in str(caught.value.hint)
+    assert "canary" not in str(caught.value)
+    assert "flag" not in str(caught.value)

@@ -150,16 +150,20 @@ def test_an_engine_that_fails_is_told_by_the_call_that_meets_it(tmp_path: Path) 
 def test_it_cannot_be_used_before_it_is_opened_or_after_it_was_closed(tmp_path: Path) -> None:
     """A closed face says so; closing twice is harmless; what fails to open raises there."""
     orc = quick(tmp_path)
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(UsageError, match="not open\nhint: use it inside `with`, or call"):
         orc.jobs()
     orc.close()
     with orc:
         assert orc.jobs() == []
     orc.close()
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(UsageError, match="not open\nhint: use it inside `with`, or call"):
         orc.jobs()
+    with pytest.raises(UsageError, match="is or was open"):
+        orc.open()
     with pytest.raises(UsageError):
-        quick(tmp_path, limits__no_such_limit=1).open()
+        quick(tmp_path, limits__no_such_limit=1)
+    with pytest.raises(UsageError, match=r"argument: \[limits\] poll_interval: expected"):
+        quick(tmp_path, limits__poll_interval="soon").open()
 
 
 def test_ctrl_c_ends_the_call_that_it_meets_and_nothing_else(tmp_path: Path) -> None:
