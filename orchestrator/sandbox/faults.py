@@ -3,13 +3,14 @@
 An option string is `name=rate` separated by commas:
 `error=.05,expire=.08,create.429=.05,drop_after_accept=.02,list_lag=30`. Names of calls may carry an endpoint
 (`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`); without one they hold for every endpoint they
-make sense for. What a name does at the client's side is in `CALL_FAULTS` and `ROW_FAULTS`.
+make sense for. A rate is from 0 to 1. What each name means is said by `meanings`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -91,12 +92,24 @@ _CUTS: Final = ("cut_clean", "cut_line", "cut_reset")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFault:
-    """How a row goes wrong: its outcome letter (see `rows.Fate`) and, for an errored row, the error."""
+    """How a row goes wrong: its outcome letter (see `rows.Fate`) and, for an errored row, the error.
+
+    hidden: 1: its line is missing in the first download, 2: in every one.
+    """
 
     fate: str
     kind: str | None = None
     message: str | None = None
     hidden: int = 0
+
+    @property
+    def meaning(self) -> str:
+        """What becomes of the row, for a person."""
+        if self.fate == "e":
+            return f"errored: {self.kind}, {self.message}"
+        if self.hidden:
+            return f"no line in {'the first' if self.hidden == 1 else 'any'} download"
+        return {"x": "expired", "c": "canceled", "r": "an answer with the stop_reason refusal"}[self.fate]
 
 
 #: Faults of one row, met by its first execution only (unless `sticky`), so that sending it again helps.
@@ -125,32 +138,48 @@ ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
     }
 )
 
-#: Faults of one line of a download, drawn anew for each download; but the last three, which a line keeps for good:
-#: bytes that are no UTF-8, a kind of result that nobody knows (of an answer), an error that is not nested.
-LINE_FAULTS: Final = (
-    "garbled",
-    "duplicated",
-    "foreign_lines",
-    "blank_lines",
-    "bad_bytes",
-    "odd_kind",
-    "flat_error",
+#: Faults of one line of a download, drawn anew for each download; but the last three, which a line keeps for good.
+LINE_FAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "garbled": "the line is not JSON",
+        "duplicated": "the line comes twice",
+        "foreign_lines": "a line of another batch comes with it",
+        "blank_lines": "a blank line comes with it",
+        "bad_bytes": "bytes that are not UTF-8, in every download",
+        "odd_kind": "a kind of result that is not known yet, in every download",
+        "flat_error": "an error that is not nested, in every download",
+    }
 )
 
-#: Options that are amounts: seconds of sandbox time (the same for every batch; at most, a different one for each, so
-#: that a newer batch may be listed before an older one), the share of batches that one listing misses, the share whose
-#: entry in the list cannot be read, the largest page that is not refused, a count, real seconds, a rate, yes/no.
-AMOUNTS: Final = (
-    "list_lag",
-    "list_lag_each",
-    "list_miss",
-    "odd_entries",
-    "list_limit",
-    "foreign_batches",
-    "retry_after",
-    "flicker404",
-    "sticky",
+#: Other options with a rate.
+RATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "list_miss": "the share of batches that one listing leaves out",
+        "odd_entries": "the share of batches whose entry in the list cannot be read",
+        "flicker404": "the share of looks at a batch that are answered 404 although it exists",
+        "sticky": "1: a row that failed fails again when it is sent again",
+    }
 )
+
+#: Options that are amounts.
+AMOUNTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "list_lag": "seconds of its own time until a new batch is listed",
+        "list_lag_each": "the same, at most, different for each batch: a newer one may be listed before an older one",
+        "list_limit": "the largest page of a list that is not refused",
+        "foreign_batches": "how many batches of other programs there are",
+        "retry_after": "seconds in the header retry-after",
+    }
+)
+
+
+def meanings() -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Every option with its meaning, in groups with a title."""
+    yield "calls (create.NAME, list.NAME, …: of that endpoint alone), by rate", CALL_FAULTS
+    yield "requests of a batch, by rate", {name: fault.meaning for name, fault in ROW_FAULTS.items()}
+    yield "lines of a download, by rate", LINE_FAULTS
+    yield "other rates", RATES
+    yield "amounts", AMOUNTS
 
 
 def parse_faults(text: str) -> dict[str, float]:
@@ -163,15 +192,24 @@ def parse_faults(text: str) -> dict[str, float]:
             options[name] = float(amount) if given else 1.0
         except ValueError:
             raise ValueError(f"fault {name!r} wants a number, not {amount!r}") from None
+        _check_amount(name, options[name])
     return options
+
+
+def _check_amount(name: str, amount: float) -> None:
+    if name in AMOUNTS:
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"{name} is {amount:g}, and cannot be negative or endless")
+    elif not 0 <= amount <= 1:
+        raise ValueError(f"the rate of {name} is {amount:g}, and a rate is from 0 to 1: {name}=.05 is 5 %")
 
 
 def check_fault_name(name: str) -> None:
     """Raises ValueError when *name* (with or without `endpoint.`) is no option."""
     endpoint, dot, bare = name.rpartition(".")
-    known = bare in CALL_FAULTS if dot else bare in {*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *AMOUNTS}
+    known = bare in CALL_FAULTS if dot else bare in {*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *RATES, *AMOUNTS}
     if not known or (dot and endpoint not in ENDPOINTS) or (endpoint and not applies(bare, endpoint)):
-        names = ", ".join((*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *AMOUNTS))
+        names = ", ".join((*CALL_FAULTS, *ROW_FAULTS, *LINE_FAULTS, *RATES, *AMOUNTS))
         raise ValueError(f"unknown fault {name!r}; the names are {names}")
 
 
@@ -199,9 +237,10 @@ class FaultPlan:
         self.set({} if options is None else options)
 
     def set(self, options: Mapping[str, float]) -> None:
-        """Replace all rates and amounts; scripts stay. Raises ValueError on an unknown name."""
-        for name in options:
+        """Replace all rates and amounts; scripts stay. Raises ValueError on an unknown name or a bad amount."""
+        for name, amount in options.items():
             check_fault_name(name)
+            _check_amount(name, amount)
         self.options = dict(options)
         self._rows = _ladder((options[name], fault) for name, fault in ROW_FAULTS.items() if name in options)
         self._calls = {endpoint: _ladder(self._call_rates(endpoint)) for endpoint in ENDPOINTS}

@@ -48,6 +48,8 @@ def test_0_and_1_say_whether_every_request_succeeded(program: Program) -> None:
         ("results", "@last", "--json"),
         ("ls", "--config", "nowhere.toml"),
         ("sandbox", "--faults", "nonsense=1"),
+        ("sandbox", "--faults", "refusal=7"),
+        ("sandbox", "--faults", "retry_after=-1"),
         ("check", "nowhere.jsonl"),
         ("batches", "adopt", "msgbatch_1", "in.jsonl", "--job", "x", "--sandbox"),
     ],

@@ -1,13 +1,15 @@
 """What becomes of single rows: wrong params, caching, faults, each inside the results of a batch that was accepted."""
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
 import pytest
 from sandbox.sandbox_world import HOUR, MODEL, World, body, params
 
-from orchestrator.sandbox import Caller
+from orchestrator.sandbox import Caller, FaultPlan, parse_faults
+from orchestrator.sandbox.faults import meanings
 
 NEW = Caller(api_version="2026-10-21")
 OLD = Caller(api_version="2023-06-01")
@@ -197,3 +199,23 @@ def test_the_model_of_the_request_is_the_model_of_the_answer() -> None:
     """Echoed as it was asked for."""
     (row,) = results(World(), batch_of(params()))
     assert row["message"]["model"] == MODEL
+
+
+@pytest.mark.parametrize(
+    "text", ["refusal=7", "create.429=1.01", "error=-1", "list_miss=2", "drop=nan", "list_lag=inf"]
+)
+def test_a_rate_is_from_0_to_1_and_an_amount_is_not_negative(text: str) -> None:
+    """Whoever writes 7 for 7 % would have every request refused, and take that for the program's doing."""
+    with pytest.raises(ValueError, match=re.escape(text.partition("=")[0])):
+        parse_faults(text)
+    with pytest.raises(ValueError, match=re.escape(text.partition("=")[0])):
+        FaultPlan(options={text.partition("=")[0]: float(text.partition("=")[2])})
+
+
+def test_every_fault_has_a_meaning() -> None:
+    """`sandbox --faults help` shows what can be asked for, all of it."""
+    listed = {name: meaning for _, group in meanings() for name, meaning in group.items()}
+    assert all(listed.values())
+    with pytest.raises(ValueError, match="the names are") as caught:
+        parse_faults("nope")
+    assert set(listed) == set(str(caught.value).rpartition("the names are ")[2].split(", "))

@@ -17,6 +17,7 @@ from orchestrator.cli.streams import announcing
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 from orchestrator.sandbox import MachineSettings, Sandbox, SandboxSettings, build_sandbox
+from orchestrator.sandbox.faults import meanings
 
 EXAMPLES = """
 Examples:
@@ -26,7 +27,7 @@ Examples:
   orchestrator sandbox --journal batches.jsonl           its batches survive its own end
 
 It listens on 127.0.0.1 only, takes any key, and answers nothing real. Ctrl-C ends it.
-A fault that does not exist is answered with the list of those that do.
+`--faults help` lists the faults with what each one means.
 """
 
 
@@ -34,7 +35,11 @@ A fault that does not exist is answered with the list of those that do.
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, show_default=True, help="0: any free port.")
 @click.option("--speed", metavar="N", help="Seconds of its time per second.  [env: ORCHESTRATOR_SANDBOX__SPEED]")
 @click.option("--seed", metavar="N", help="Of everything random in it.  [env: ORCHESTRATOR_SANDBOX__SEED]")
-@click.option("--faults", metavar="LIST", help="name=rate, comma-separated.  [env: ORCHESTRATOR_SANDBOX__FAULTS]")
+@click.option(
+    "--faults",
+    metavar="LIST",
+    help="name=rate, comma-separated; `help` lists them.  [env: ORCHESTRATOR_SANDBOX__FAULTS]",
+)
 @click.option(
     "--batch-time",
     nargs=2,
@@ -58,6 +63,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands
 
     The same API that --sandbox uses, for the SDK, curl or another program.
     """
+    if faults == "help":
+        _list_faults(ask)
+        return
     settings = ask.settings({"sandbox.speed": speed, "sandbox.seed": seed, "sandbox.faults": faults})
     built = _build(settings, batch_time, journal)
     try:
@@ -66,6 +74,16 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands
         say(ask, "the sandbox has ended")
     finally:
         built.close()
+
+
+def _list_faults(ask: Ask) -> None:
+    if ask.as_json:
+        show_json({name: meaning for _, group in meanings() for name, meaning in group.items()})
+        return
+    for title, group in meanings():
+        show(f"{title}:")
+        for name, meaning in group.items():
+            show(f"  {name:<21}{meaning}")
 
 
 def _build(settings: Settings, batch_time: tuple[timedelta, timedelta] | None, journal: Path | None) -> Sandbox:
@@ -84,7 +102,7 @@ def _build(settings: Settings, batch_time: tuple[timedelta, timedelta] | None, j
     try:
         return build_sandbox(chosen)
     except ValueError as exc:
-        raise UsageError(str(exc), hint="orchestrator sandbox --help has an example") from exc
+        raise UsageError(str(exc), hint="`orchestrator sandbox --faults help` lists what each fault means") from exc
     except OSError as exc:
         raise StoreError(f"the journal {journal} cannot be opened", cause=exc.strerror) from exc
 
