@@ -48,10 +48,10 @@ class Server:
 def server_at(url: str, *, token: str | None = None, token_file: Path | None = None) -> Server:
     """The daemon at *url*, with this token, else the one in *token_file*, else what the environment has.
 
-    Where nobody says a token, a daemon of this user that listens there is reached by its socket: a token is shown to no
-    other program that may have the address by now. Raises UsageError for an address that cannot be used, or that a
-    token may not be sent to; NeedsPerson for a token that cannot be read. No message shows the token, or a password in
-    the address.
+    A daemon of this user that listens there is reached by its socket, with a token or without one: it is shown to no
+    other program that may have the address by now (see also `client.listener`). Raises UsageError for an address that
+    cannot be used, or that a token may not be sent to; NeedsPerson for a token that cannot be read. No message shows
+    the token, or a password in the address.
     """
     parts = _split(url)
     secret, origin = _token(token, token_file, os.environ)
@@ -61,9 +61,9 @@ def server_at(url: str, *, token: str | None = None, token_file: Path | None = N
             cause="over plain http anybody on the way could read it",
             hint="use https://, or a tunnel: ssh -L 8787:127.0.0.1:8787 HOST, then --server http://127.0.0.1:8787",
         )
-    own = _own_socket(parts, os.environ) if secret is None else None
+    own = _own_socket(parts, os.environ)
     if own is not None:
-        origin = "nowhere: none is needed on the socket of a daemon of your own"
+        secret, origin = None, "nowhere: none is needed on the socket of a daemon of your own"
     return Server(url=_shown(parts), socket=own, token=secret, token_from=origin)
 
 

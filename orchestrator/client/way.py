@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from orchestrator.client.listener import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
 from orchestrator.http_api import problems
@@ -137,7 +138,8 @@ class ServerWay:
         transport = None if own is None else httpx2.AsyncHTTPTransport(uds=str(own), verify=False)
         timeout = httpx2.Timeout(COMMAND_S, connect=KNOCK_S)
         with making_a_client():
-            return httpx2.AsyncClient(transport=transport, timeout=timeout, **self._how())
+            hooks = {"request": [self._asked_before]}
+            return httpx2.AsyncClient(transport=transport, timeout=timeout, event_hooks=hooks, **self._how())
 
     def looking_client(self) -> httpx2.Client:
         """A client for threads, that only looks."""
@@ -147,7 +149,15 @@ class ServerWay:
         transport = None if own is None else httpx2.HTTPTransport(uds=str(own), verify=False)
         timeout = httpx2.Timeout(_LOOK_S, connect=KNOCK_S)
         with making_a_client():
-            return httpx2.Client(transport=transport, timeout=timeout, **self._how())
+            hooks = {"request": [self._before]}
+            return httpx2.Client(transport=transport, timeout=timeout, event_hooks=hooks, **self._how())
+
+    def _before(self, _request: httpx2.Request) -> None:
+        """Raises UsageError where the token would go to somebody else's program."""
+        check_listener(self.server, os.environ)
+
+    async def _asked_before(self, request: httpx2.Request) -> None:
+        self._before(request)
 
     def silent(self, cause: str) -> OrchestratorError:
         """See `Way`."""
