@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from orchestrator.config.files import read_secret
 from orchestrator.domain.errors import NeedsPerson, UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.hosts import is_loopback, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,23 +100,12 @@ def _split(url: str) -> SplitResult:
     """The parts of an address that can be used. The errors do not tell it: it may hold a password."""
     told = "the address of the server cannot be used"
     try:
-        parts = urlsplit(url.strip())
-        complaint = _complaint(parts)
-    except ValueError:
-        raise UsageError(told, cause="it is not a URL", hint=_REMEDY) from None
-    if complaint is not None:
-        raise UsageError(told, cause=complaint, hint=_REMEDY)
-    return parts
-
-
-def _complaint(parts: SplitResult) -> str | None:
-    if parts.username is not None or parts.password is not None:
-        return "it has a user name or password in it"
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "it is not an http or https URL with a host"
+        parts = split_address(url.strip())
+    except ValueError as exc:
+        raise UsageError(told, cause=str(exc), hint=_REMEDY) from None
     if parts.query or parts.fragment:
-        return "it has a query or a fragment"
-    return "its port is 0" if parts.port == 0 else None
+        raise UsageError(told, cause="it has a query or a fragment", hint=_REMEDY)
+    return parts
 
 
 def _shown(parts: SplitResult) -> str:

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.hosts import has_host, is_loopback, split_address
 
 SSL_CERT_FILE: Final = "SSL_CERT_FILE"
 SSL_CERT_DIR: Final = "SSL_CERT_DIR"
@@ -28,7 +28,10 @@ SSL_KEY_LOG: Final = "SSLKEYLOGFILE"
 BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 _COLLECTOR: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_LOCAL_COLLECTOR: Final = "http://localhost:4318"
+_COLLECTOR_HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_LOCAL_COLLECTOR: Final = "localhost"
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _PROXIED: Final = ("http", "https", "all")
 _SCHEMES: Final = frozenset({"http", "https"})
 _SOCKS: Final = frozenset({"socks5", "socks5h"})
@@ -68,7 +71,7 @@ def making_a_client() -> Iterator[None]:
     hint = (
         "look at the variables of proxies and certificates: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE"
     )
-    raise UsageError("the environment lets no HTTP client be made", cause=kind, hint=hint)
+    raise UsageError("the environment lets no HTTP client be made", cause=kind, hint=hint) from None
 
 
 def is_direct(url: str) -> bool:
@@ -106,16 +109,39 @@ def check_certificates(environ: Mapping[str, str]) -> None:
 def check_exporter(environ: Mapping[str, str]) -> bool:
     """The same for `requests`, which carries traces; True if they stay on this machine, so that no proxy is asked.
 
-    Source: OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP".
+    Source: OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP" and "Specifying headers via environment
+    variables".
     """
-    named = (environ.get(name, "") for name in _COLLECTOR)
-    host = str(urlsplit(next((url for url in named if url), _LOCAL_COLLECTOR)).hostname)
+    named = {name: environ[name] for name in _COLLECTOR if environ.get(name)}
+    hosts = [_collector_host(name, value) for name, value in named.items()]
+    host = hosts[0] if hosts else _LOCAL_COLLECTOR
+    for name in _COLLECTOR_HEADERS:
+        _check_headers(name, environ.get(name, ""))
     for name in BUNDLES:
         if (value := environ.get(name, "")) and not _is_folder(value):
             _check_bundle(name, value)
     if not is_loopback(host):
         check_proxies(environ)
     return is_loopback(host)
+
+
+def _collector_host(name: str, value: str) -> str:
+    """The host of an endpoint, which errors of the exporter's library show: a password in it would be logged."""
+    try:
+        return str(split_address(value).hostname)
+    except ValueError as exc:  # whose words are ours, without the value
+        _refuse(
+            name, str(exc), "write http://HOST:4318 or https://HOST; a password goes into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+
+
+def _check_headers(name: str, value: str) -> None:
+    """Headers for the collector: the exporter logs one that it cannot read, with the secret in it."""
+    for number, entry in enumerate(value.split(","), start=1):
+        key, equals, text = (unquote(part).strip() for part in entry.strip().partition("="))
+        is_header = equals and _HEADER_NAME.fullmatch(key) and _HEADER_VALUE.fullmatch(text)
+        if entry.strip() and not is_header:
+            _refuse(name, f"entry {number} is no header", "write name=value,name=value in printable ASCII, or unset it")
 
 
 def _named(lower: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -139,7 +165,7 @@ def _parts(value: str) -> SplitResult | None:
     """The parts of a proxy's address; None where it cannot be one, or a library would take a password for its end."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
-        is_whole = bool(parts.hostname) and parts.port != 0
+        is_whole = has_host(parts) and parts.port != 0
     except ValueError:
         return None
     is_plain = not (parts.query or parts.fragment or "@" in parts.path)

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from orchestrator.domain.hosts import is_host, split_address
+
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile(
     rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?", re.ASCII
@@ -110,9 +112,9 @@ def format_duration(duration: timedelta) -> str:
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:8787", "localhost:0" or "[::1]:8787". Raises ValueError."""
     host, separator, port = text.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
-    if not separator or not host or not is_port or any(c.isspace() or c in "/@[]" for c in host):
+    if not separator or not is_port or not is_host(host):
         raise ValueError(f"{text!r} is not an address")
     return host, int(port)
 
@@ -254,7 +256,16 @@ def address() -> Kind:
 
 def url() -> Kind:
     """An http or https address without user, password, query or fragment: `config show` would print a password."""
-    return _matching(_URL, 'an address such as "https://api.example.com", without a user name, password or query')
+
+    def read(value: object, _: Source) -> object:
+        found = msgspec.convert(value, str)
+        if _URL.fullmatch(found) is None:
+            raise ValueError(value)
+        split_address(found)
+        return found
+
+    expected = 'an address such as "https://api.example.com", without a user name, password or query'
+    return Kind(expected=expected, read=read)
 
 
 def origin() -> Kind:
@@ -264,6 +275,7 @@ def origin() -> Kind:
         found = msgspec.convert(value, str)
         if _ORIGIN.fullmatch(found) is None:
             raise ValueError(value)
+        split_address(found)
         return found.rstrip("/").lower()
 
     return Kind(

@@ -1,8 +1,17 @@
-"""Which hosts only this machine reaches: keys and tokens travel to them in the clear, and to no other."""
+"""Which addresses a client can ask, and which hosts only this machine reaches: keys travel to no other in the clear."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_LIKE_IPV4: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_LIKE_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?")
+_LONGEST_NAME: Final = 253  # RFC 1035, 2.3.4, without the length bytes at its ends
 
 
 def is_loopback(host: str) -> bool:
@@ -11,5 +20,56 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_host(text: str) -> bool:
+    """True for a name or an address, IPv6 without brackets, that a resolver can be asked for; none is looked up."""
+    if _LIKE_IPV4.fullmatch(text) is None and ":" not in text:
+        return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return ":" not in text or _LIKE_IPV6.fullmatch(text) is not None
+
+
+def has_host(parts: SplitResult) -> bool:
+    """True if an address has a host that can be asked for, and in brackets nothing but IPv6."""
+    return parts.hostname is not None and is_host(parts.hostname) and ("[" in parts.netloc) == (":" in parts.hostname)
+
+
+def split_address(url: str) -> SplitResult:
+    """The parts of an http or https address that a client can ask.
+
+    Raises ValueError with the reason, for people; it does not show *url*, which may hold a password.
+    """
+    if _VISIBLE.fullmatch(url) is None:
+        raise ValueError("it has blanks, control or non-ASCII characters in it" if url else "it is empty")
+    parts = _split(url)
+    if parts is None:
+        raise ValueError("it is not a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("it has a user name or password in it")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it is not an http or https URL with a host")
+    if not has_host(parts):
+        raise ValueError("its host is neither a name nor an address")
+    if not _has_usable_port(parts):
+        raise ValueError("its port is not a number from 1 to 65535")
+    return parts
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
     except ValueError:
         return False

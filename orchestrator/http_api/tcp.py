@@ -7,8 +7,9 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.domain.errors import UsageError
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+#: What `getaddrinfo` gives and `bind` takes: host, port, and for IPv6 two numbers more.
+_Address = tuple[Any, ...]
+_OTHER: Final = "choose another with --listen, such as 127.0.0.1:0 for any that is free"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
     """An address that is bound, and who may ask there. url: for people, and for clients on this machine.
 
-    taken_port: the default port, where another program has it and this is a free one in its place. own_token: where
-    the daemon keeps a token of its own making, which is asked for where the settings name none; None: then nobody is.
+    host, url: numeric, whatever name the settings have. taken_port: the default port, where another program has it and
+    this is a free one in its place. own_token: where the daemon keeps a token of its own making, which is asked for
+    where the settings name none; None: then nobody is.
     """
 
     host: str
@@ -72,11 +78,15 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     """
     if not server.listen:
         return None
-    host, wanted = parse_address(server.listen)
+    name, wanted = parse_address(server.listen)
+    family, address = _resolved(name, wanted)
+    host = str(address[0])
     token = _token(server, host, own_token)
-    listener = _bound(host, wanted, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
+    listener = _bound(family, address, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
-    access = Access(host, port, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url)
+    access = Access(
+        host, port, name=name, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url
+    )
     return Listening(
         host=host,
         listener=listener,
@@ -136,13 +146,26 @@ def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
     return None if own is None else digest_of(read_or_make_token(own))
 
 
-def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:
+def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
+    """The first address of *name*, which then stands for it: another one may be another program's. Raises UsageError.
+
+    A client that asks by the name may reach that program, with our token in its hands.
+    """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as exc:
-        raise UsageError(f"there is no address {host}", cause=exc.strerror, hint="[server] listen names it") from exc
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as exc:
+        cause = exc.strerror if isinstance(exc, OSError) else "it is no name"
+        raise UsageError(f"there is no address {name}", cause=cause, hint="[server] listen names it") from None
+    family, _, _, _, address = found[0]
+    numeric = ip_address(str(address[0]).partition("%")[0])
+    if numeric.is_multicast or (numeric.version == 4 and numeric.is_reserved):
+        cause = "it stands for many machines: no client can connect to it"
+        raise UsageError(f"{name} cannot be listened on", cause=cause, hint=_OTHER)
+    return family, address
+
+
+def _bound(family: socket.AddressFamily, address: _Address, *, may_give_way: bool) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -150,10 +173,10 @@ def _bound(host: str, port: int, *, may_give_way: bool) -> socket.socket:
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
+        host, port, *rest = address
         if may_give_way and exc.errno == errno.EADDRINUSE:
-            return _bound(host, 0, may_give_way=False)
-        hint = "choose another with --listen, such as 127.0.0.1:0 for any that is free"
-        raise UsageError(f"{host}:{port} cannot be listened on", cause=exc.strerror, hint=hint) from exc
+            return _bound(family, (host, 0, *rest), may_give_way=False)
+        raise UsageError(f"{host}:{port} cannot be listened on", cause=exc.strerror, hint=_OTHER) from exc
     return listener
 
 

@@ -161,7 +161,20 @@ class Tracing:
 
 
 def open_tracing(inner: Meter, *, lineage: str, ask_no_proxy: bool = False) -> Tracing:
-    """Traces over OTLP/HTTP; ask_no_proxy: the collector is on this machine. Raises UsageError without the extra."""
+    """Traces over OTLP/HTTP; ask_no_proxy: the collector is on this machine.
+
+    Raises UsageError without the extra, and for a variable that the exporter cannot use.
+    """
+    try:
+        return Tracing(inner, _exporter(ask_no_proxy=ask_no_proxy), lineage=lineage)
+    except UsageError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - it calls plain functions on what a person wrote, and they raise anything
+        said, kind = str(exc), type(exc).__name__
+    raise _refusal(said, kind, os.environ)  # out here, so that it does not carry the library's words along
+
+
+def _exporter(*, ask_no_proxy: bool) -> SpanExporter:
     try:
         import requests  # the exporter's own
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -173,7 +186,18 @@ def open_tracing(inner: Meter, *, lineage: str, ask_no_proxy: bool = False) -> T
     session = requests.Session() if ask_no_proxy else None
     if session is not None:
         session.trust_env = False  # else HTTP_PROXY gets what is for localhost
-    return Tracing(inner, OTLPSpanExporter(timeout=seconds, session=session), lineage=lineage)
+    return OTLPSpanExporter(timeout=seconds, session=session)
+
+
+def _refusal(said: str, kind: str, environ: Mapping[str, str]) -> UsageError:
+    """The library reads dozens of variables: the one that it names, else all that are set; never a value."""
+    found = sorted(name for name in environ if name.startswith("OTEL_"))
+    named = [name for name in found if name in said] or found
+    return UsageError(
+        f"a variable of OpenTelemetry cannot be used: {' or '.join(named)}",
+        cause=f"the exporter cannot be made with it ({kind})",
+        hint="mend or unset it, or leave [telemetry] otel out",
+    )
 
 
 def _resource(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
-from orchestrator.domain.errors import NeedsPerson
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.observability.heavy import loading
 from orchestrator.provider import credentials as keys
 from orchestrator.provider.address import ApiAddress, find_address
-from orchestrator.provider.credentials import Credentials
+from orchestrator.provider.credentials import ADDRESS_HINT, Credentials
 from orchestrator.provider.quiet import silence_libraries
 from orchestrator.provider.settings import ProviderSettings
 
@@ -69,6 +69,7 @@ def open_clients(
     cannot be used.
     """
     import anthropic
+    import httpx2
 
     from orchestrator.provider.bounds import bounded
 
@@ -76,6 +77,7 @@ def open_clients(
     keys.custom_headers(os.environ)
     address = None if transport is not None else address_of(settings, found)
     how = {} if address is None else client_options(address.url, os.environ)
+    http_client = bounded(_http_client(settings, transport, how, keep_alive=True))
     try:
         reads = anthropic.AsyncAnthropic(
             api_key=None if found.api_key is None else found.api_key.reveal(),
@@ -83,8 +85,11 @@ def open_clients(
             base_url=settings.base_url if address is None else address.url,
             max_retries=0,
             default_headers=None if settings.api_version is None else {"anthropic-version": settings.api_version},
-            http_client=bounded(_http_client(settings, transport, how, keep_alive=True)),
+            http_client=http_client,
         )
+    except httpx2.InvalidURL:  # its words quote the address
+        source = "the API's address" if address is None else address.source
+        problem: OrchestratorError = UsageError(f"{source} cannot be used", cause="it is not a URL", hint=ADDRESS_HINT)
     except anthropic.AnthropicError as exc:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
     else:

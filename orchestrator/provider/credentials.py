@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from orchestrator.config.files import read_secret
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.hosts import is_loopback, split_address
 
 API_KEY: Final = "ANTHROPIC_API_KEY"
 AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
@@ -29,7 +29,7 @@ PROFILE: Final = "ANTHROPIC_PROFILE"
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
-_ADDRESS_HINT: Final = "use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]"
+ADDRESS_HINT: Final = "use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]"
 _AUTH_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 
 
@@ -192,24 +192,20 @@ def checked_base_url(url: str, source: str, plain_http_hosts: Iterable[str] = ()
     URL, which may hold a password.
     """
     try:
-        parts = urlsplit(url.strip())
-        complaint, hint = _complaint(parts, plain_http_hosts)
-    except ValueError:
-        complaint, hint = "it is not a URL", _ADDRESS_HINT
+        complaint, hint = _complaint(split_address(url.strip()), plain_http_hosts)
+    except ValueError as exc:
+        complaint, hint = str(exc), ADDRESS_HINT
     if complaint is not None:
         raise UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
     return url.strip()
 
 
 def _complaint(parts: SplitResult, plain_http_hosts: Iterable[str]) -> tuple[str | None, str]:
-    """What is wrong with the address, and the remedy."""
-    if parts.username is not None or parts.password is not None:
-        return "it has a user name or password in it", _ADDRESS_HINT
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return "it is not an http or https URL with a host", _ADDRESS_HINT
-    if parts.scheme == "https" or is_loopback(parts.hostname) or _names(plain_http_hosts, parts.hostname):
-        return None, _ADDRESS_HINT
-    hint = f"{_ADDRESS_HINT}. For a gateway in your own private network name its host in [api] plain_http_hosts"
+    """Why the key may not be sent there, and the remedy."""
+    host = str(parts.hostname)
+    if parts.scheme == "https" or is_loopback(host) or _names(plain_http_hosts, host):
+        return None, ADDRESS_HINT
+    hint = f"{ADDRESS_HINT}. For a gateway in your own private network name its host in [api] plain_http_hosts"
     return "over plain http the key could be read on the way", hint
 
 

@@ -320,3 +320,38 @@ def test_a_slash_too_many_is_taken_away_without_naming_a_host(
             assert named == ([] if location is None else [location])
 
     asyncio.run(check())
+
+
+def test_a_name_that_is_listened_on_is_shown_as_the_address_that_is_bound(tmp_path: Path) -> None:
+    """L1: another program may have the name's other address, and gets the token of whoever asks there by the name."""
+    at = listen(settings(tmp_path / "y.db", server__listen="localhost:0").server)
+    assert at is not None
+    with at.listener:
+        bound = at.listener.getsockname()
+        assert bound[0] == at.host
+        assert at.url in {f"http://127.0.0.1:{bound[1]}", f"http://[::1]:{bound[1]}"}
+        assert at.own_addresses == ((at.host, bound[1]),)
+
+
+def test_a_name_of_the_settings_is_answered_to_beside_its_address() -> None:
+    """T81: the name may be what clients have."""
+    at = Access("10.0.0.5", 8787, name="Jobs.lan", allowed_hosts=(), token=None)
+    hosts = {"jobs.lan:8787": True, "10.0.0.5:8787": True, "10.0.0.5": True, "evil.lan:8787": False}
+    for host, is_ours in hosts.items():
+        assert (at.refusal("GET", "/", [(b"host", host.encode())]) is None) is is_ours
+
+
+@pytest.mark.parametrize("host", ["255.255.255.255", "224.0.0.1", "240.0.0.1", "[ff02::1]"])
+def test_an_address_that_no_client_can_reach_is_refused(tmp_path: Path, host: str) -> None:
+    """F4: broadcast and multicast are bound without a word, and nobody connects."""
+    chosen = settings(tmp_path / "x.db", server__listen=f"{host}:0", server__token_file=str(token_file(tmp_path)))
+    with pytest.raises(UsageError, match="cannot be listened on") as caught:
+        listen(chosen.server)
+    assert "--listen" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("host", ["*", "a..b", "a" * 64, "é", "a b", "256.1.1.1", "[v1.x]", "[::g]", ""])
+def test_what_is_no_host_is_refused_as_an_address_to_listen_on(tmp_path: Path, host: str) -> None:
+    """F4: a name that no resolver takes was a bug of ours; `*` was bound, and no client could name it."""
+    with pytest.raises(UsageError, match="expected an address"):
+        settings(tmp_path / "x.db", server__listen=f"{host}:0")

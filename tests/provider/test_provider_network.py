@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 from provider.provider_world import KEY, RawServer, Visit, provider_at
 
-from orchestrator.client.server import Server
+from orchestrator.client.server import Server, server_at
 from orchestrator.client.way import ServerWay
+from orchestrator.config import load_settings
 from orchestrator.domain.errors import UsageError
 from orchestrator.observability.metrics import Meters
 from orchestrator.observability.telemetry import open_tracing
@@ -91,6 +95,26 @@ async def test_no_proxy_gets_the_traces_that_are_for_this_machine(monkeypatch: p
 
 @pytest.mark.parametrize(
     ("name", "value"),
+    [
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "s3cr3t"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "9999999"),
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "s3cr3t"),
+        ("OTEL_PYTHON_METER_PROVIDER", "s3cr3t"),
+    ],
+)
+async def test_a_variable_that_ends_the_exporter_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """F4: whatever the library raises on it; `serve` ended with 70."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=name) as caught:
+        open_tracing(Meters(), lineage="store", ask_no_proxy=True)
+    assert "s3cr3t" not in f"{caught.value} {caught.value.cause} {caught.value.hint} {caught.value.__context__!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
     [("ALL_PROXY", "ftp://s3cr3t"), ("https_proxy", "http://u:s3cr3t#x@h:1"), ("SSL_CERT_FILE", "/s3cr3t")],
 )
 async def test_a_wrong_variable_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -106,6 +130,70 @@ async def test_a_wrong_variable_is_told_before_any_work(monkeypatch: pytest.Monk
         way.looking_client()
     for error in (first.value, second.value):
         assert "s3cr3t" not in f"{error} {error.cause} {error.hint} {error.__context__!r}"
+
+
+#: Addresses that no client can ask, for whatever reason.
+ADDRESSES = [
+    "https://s3cr3t:abc",
+    "http://127.0.0.1:abc",
+    "https://s3cr3t:0",
+    "https://s3cr3t:99999",
+    "https://s3cr3t:-1",
+    "https://s3cr3t:" + "9" * 5000,
+    "https://[v1.s3cr3t]",
+    "https://[::1",
+    "https://[::g]",
+    "https://256.1.1.1",
+    "https://s3cr3t..test",
+    "https://" + "a" * 64 + ".test",
+    "https://" + "a." * 200 + "test",
+    "https://s3cr3t\t.test",
+    "https://s3cr3t\n.test",
+    "https://s3cr3t .test",
+    "https://s3cr3t.test/a b",
+    "https://s3cr3t.test/\x7f",
+    "https://s3cr3té.test",
+    "https://s3cr3t%20.test",
+    "https://*",
+    "https://",
+    "https://user:s3cr3t@h",
+    "ftp://s3cr3t",
+    "s3cr3t",
+]
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+async def test_an_address_that_no_client_can_ask_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """F4: of the API by each way to name it, of a server, of a webhook, of a proxy's front; it was a bug of ours."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+    provider = AnthropicProvider(ProviderSettings(), credentials=KEY)
+    with pytest.raises(UsageError, match="ANTHROPIC_BASE_URL cannot be used") as by_variable:
+        await provider.warm()
+    with pytest.raises(UsageError, match=r"\[api\] base_url cannot be used") as by_setting:
+        find_address(url, {})
+    with pytest.raises(UsageError, match="address of the server") as by_flag:
+        server_at(url)
+    for caught in (by_variable, by_setting, by_flag):
+        error = caught.value
+        assert error.exit_code == 2
+        assert error.cause is not None
+        assert error.hint is not None
+        assert "s3cr3t" not in f"{error.message} {error.cause} {error.hint}"
+        assert "PROXY" not in error.hint
+    here: dict[str, Any] = {"cwd": Path("/nowhere"), "env": {"HOME": "/nowhere"}}
+    for name in ("api.base_url", "server.public_url"):
+        with pytest.raises(UsageError, match="expected an address"):
+            load_settings(flags={name: url}, **here)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h", "https://h:", "https://h.:1", "https://h_x.test/a/", "https://[fd00::1]:65535", "https://10.0.0.1"],
+)
+def test_an_address_that_a_client_can_ask_is_taken(url: str) -> None:
+    """F4: as it is."""
+    assert find_address(url, {}).url == url
+    assert httpx2.URL(url).host
 
 
 def test_the_usual_address_is_the_one_of_the_sdk() -> None:

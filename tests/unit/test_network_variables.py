@@ -30,6 +30,9 @@ BAD_PROXIES = [
     "://s3cr3t",
     "http://s3cr3t proxy:1",
     "http://s3cr3té:1",
+    "http://256.1.1.1:9",
+    "http://[v1.s3cr3t]:9",
+    "http://s3cr3t..x:9",
 ]
 
 
@@ -130,6 +133,40 @@ def test_what_carries_traces_is_looked_at_too(tmp_path: Path, name: str) -> None
     assert not check_exporter(far)
     with pytest.raises(UsageError, match="HTTP_PROXY"):
         check_exporter({**far, "HTTP_PROXY": "ftp://x"})
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://user:s3cr3t@collector:4318",
+        "s3cr3t@collector:4318",
+        "collector:4318",
+        "grpc://s3cr3t:4317",
+        "http://[s3cr3t",
+        "http://s3cr3t:abc",
+        "http://s3cr3t:0",
+        "http:///s3cr3t",
+        "http://s3cr3t x",
+    ],
+)
+def test_an_endpoint_for_traces_that_cannot_be_used_is_refused_by_its_variable(name: str, value: str) -> None:
+    """F4: it ended the daemon as a bug of ours, or the exporter logged it with the password."""
+    with pytest.raises(UsageError, match=f"variable {name} cannot be used") as caught:
+        check_exporter({name: value})
+    assert caught.value.hint is not None
+    assert "s3cr3t" not in f"{caught.value.message} {caught.value.cause} {caught.value.hint} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize("entry", ["s3cr3t", "=s3cr3t", "a b=s3cr3t", "a=s3cr3t%0Ab", "a=s3cr3té", "a%0Ab=s3cr3t"])
+def test_a_header_for_the_collector_that_cannot_be_sent_is_refused_by_its_place(name: str, entry: str) -> None:
+    """F4: the exporter logs what it cannot read."""
+    with pytest.raises(UsageError, match=name) as caught:
+        check_exporter({name: f"api-key=x,{entry}"})
+    assert "entry 2" in str(caught.value.cause)
+    assert "s3cr3t" not in f"{caught.value.message} {caught.value.cause} {caught.value.hint}"
+    assert check_exporter({name: "authorization=Basic%20YTpi, x-team = blue ,"})
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "LOCALHOST"])

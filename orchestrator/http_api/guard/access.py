@@ -69,15 +69,23 @@ def digest_of(token: str) -> bytes:
 
 
 class Access:
-    """The rules for one TCP address.
+    """The rules for one TCP address. name: what the settings call *host*, where that is not the same.
 
     `token` (a digest), `allowed_hosts` and `public_url` may be replaced while it serves.
     """
 
     def __init__(
-        self, host: str, port: int, *, allowed_hosts: Sequence[str], token: bytes | None, public_url: str | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        allowed_hosts: Sequence[str],
+        token: bytes | None,
+        public_url: str | None = None,
+        name: str | None = None,
     ) -> None:
         self._host = host
+        self._name = host if name is None else name
         self._port = port
         self.allowed_hosts = tuple(allowed_hosts)
         self.public_url = public_url
@@ -155,8 +163,8 @@ class Access:
         """
         if self._host in _EVERYWHERE:
             return name in _LOOPBACK_NAMES or _is_literal(name)
-        own = f"[{self._host}]" if ":" in self._host else self._host.lower()
-        return name == own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
+        own = {f"[{each}]" if ":" in each else each.lower() for each in (self._host, self._name)}
+        return name in own or (is_loopback(self._host) and name in _LOOPBACK_NAMES)
 
 
 def cookie_name(headers: Headers) -> str:
