@@ -55,14 +55,14 @@ def why_not_ours(path: Path, found: os.stat_result) -> str | None:
     ours = {os.geteuid(), _ROOT}
     if found.st_uid not in ours:
         return "it belongs to another user"
-    if any(link.lstat().st_uid not in ours for link in _links_to(path)):
+    if any(link.lstat().st_uid not in ours for link in links_to(path)):
         return "a link on the way to it belongs to another user"
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid)):
         return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
     return None
 
 
-def _links_to(path: Path) -> Iterator[Path]:
+def links_to(path: Path) -> Iterator[Path]:
     """Every symbolic link that is followed to open *path*, of folders too, one behind another. Raises OSError."""
     done, rest, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
     while rest:

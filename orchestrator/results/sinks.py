@@ -20,6 +20,7 @@ import zstandard
 
 from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space
 from orchestrator.domain.naming import is_stdout, readable
+from orchestrator.results import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,9 @@ class FileSink:
 
     Until then the bytes are in a file with a random name in the same folder. A file that was there before is replaced
     at that moment, or stays as it is; the new one has its mode and its group, else what the umask leaves. A link is
-    followed, also one that leads to nothing yet. If the process dies, a `.<name>.<random>.tmp` may stay behind.
+    followed, also one that leads to nothing yet. In a folder that everybody may write to, only links of ours are, and
+    what another user put there lends neither its mode nor its owner. If the process dies, a `.<name>.<random>.tmp` may
+    stay behind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -194,6 +197,8 @@ class PipeSink:
 
     def _write(self, chunk: bytes) -> None:
         if self._fd is None:
+            places.refuse_foreign_links(self._path)
+            places.refuse_foreign(self._path.resolve())
             # Not blocking: opening a pipe that nobody reads would hang; so it fails with ENXIO.
             self._fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(self._fd, True)
@@ -225,6 +230,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise FileNotFoundError(2, "there is no such folder")
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise PermissionError(13, "its folder is not writable, and a file is only ever replaced as a whole")
+        if os.geteuid() != 0:  # root may replace it
+            places.refuse_foreign(target)
     except OSError as exc:
         message, cause, hint = _told(Path(path), exc)
         raise OutputError(message, cause=cause, hint=hint) from exc
@@ -243,6 +250,7 @@ def _target_of(path: Path) -> Path:
 
     Renaming over a folder fails late; over a device it would succeed, and break the machine.
     """
+    places.refuse_foreign_links(path)
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, "its links lead in a circle")
@@ -254,10 +262,15 @@ def _target_of(path: Path) -> Path:
 
 
 def _take_over(fd: int, target: Path) -> None:
-    """Give the new file the mode, the group and, where that is allowed, the owner of the one it replaces."""
+    """Give the new file the mode, the group and, where that is allowed, the owner of the one it replaces.
+
+    Not those of a file that another user may have put there for that: then it stays private and ours.
+    """
     try:
-        old = target.stat()
+        old = target.lstat()
     except FileNotFoundError:
+        return
+    if not stat.S_ISREG(old.st_mode) or places.is_foreign(target, old):
         return
     mode, new = stat.S_IMODE(old.st_mode) & 0o777, os.fstat(fd)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
