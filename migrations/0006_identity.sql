@@ -3,10 +3,11 @@
 -- until the API was asked what became of the batches that it knows nothing of.
 
 -- secret: nonces carry a MAC under it, so that a batch proves whose it is and which job's requests it has, also to a store
--- that has forgotten it; made when the store is next opened. intents: how many were ever committed. marked: a mark was
--- written beside the file.
+-- that has forgotten it; made when the store is next opened. intents: how many were ever committed. line: made anew when
+-- a copy is taken into use; the mark has it too. marked: a mark was written beside the file.
 ALTER TABLE meta ADD COLUMN secret  TEXT    NOT NULL DEFAULT '';
 ALTER TABLE meta ADD COLUMN intents INTEGER NOT NULL DEFAULT 0 CHECK (intents >= 0);
+ALTER TABLE meta ADD COLUMN line    TEXT    NOT NULL DEFAULT '';
 ALTER TABLE meta ADD COLUMN marked  INTEGER NOT NULL DEFAULT 0 CHECK (marked IN (0, 1));
 UPDATE meta SET intents = (SELECT count(*) FROM batch WHERE sent_at IS NOT NULL);
 CREATE TRIGGER meta_secret BEFORE UPDATE OF secret ON meta WHEN OLD.marked = 1

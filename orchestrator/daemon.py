@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.api_side import check_network, provider_of, sandbox_of
-from orchestrator.config import DEFAULT_API_VERSION, Settings, announced, default_socket_path, logged_out_path
+from orchestrator.config import (
+    DEFAULT_API_VERSION,
+    PROJECT_FILE,
+    Settings,
+    announced,
+    default_socket_path,
+    logged_out_path,
+)
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, shortage
@@ -43,6 +50,7 @@ from orchestrator.ports.provider import Provider
 from orchestrator.ports.sink import Sink
 from orchestrator.ports.source import Source
 from orchestrator.store.connection import Start, Thread
+from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 from orchestrator.webhooks.setup import courier_for, specs_of
@@ -208,7 +216,8 @@ async def _open(
     lock = await _locked(partial(around.own, path))
     stack.callback(lock.release)
     now = around.clock.now()
-    store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start)
+    trust = Trust.PLANTED if settings.origins.get("database.path") == PROJECT_FILE else Trust.OWN
+    store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start, trust=trust)
     stack.push_async_callback(store.aclose)
     local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()

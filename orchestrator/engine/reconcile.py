@@ -253,8 +253,11 @@ class ReconcileStage:
         )
         some = f" (batches missing: {search.missing})" if search.missing else ""
         words = f"this store {what}{some}: nothing is sent until the API was asked what became of that; {state}"
-        for job in await self._context.store.search.unfinished():
+        waiting = await self._context.store.search.unfinished()
+        for job in waiting:
             await self._context.store.attention.attend(job, RECONCILING, None, words, now)
+        for job in set(await self._context.store.search.told(RECONCILING)) - set(waiting):
+            await self._context.store.attention.unattend(job, RECONCILING, None)
         self._told = True
 
     async def _untell(self) -> None:

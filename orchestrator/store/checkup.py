@@ -5,15 +5,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from orchestrator.store.identity import Standing, read_meta, standing
-from orchestrator.store.mark import read_mark
+from orchestrator.store.mark import MARKED_SINCE, read_mark
 from orchestrator.store.migrate import shipped_migrations
 from orchestrator.store.opening import connect_onlooker, speaking_our_errors
-
-#: The schema with which marks came.
-_MARKED_SINCE: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +36,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
         with speaking_our_errors():
             sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
-            stands = standing(read_meta(connection), read_mark(path)) if schema >= _MARKED_SINCE else None
+            stands = standing(read_meta(connection), read_mark(path)) if schema >= MARKED_SINCE else None
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thoroughly else "ok"
     finally:
         connection.close()

@@ -39,6 +39,8 @@ def in_transaction(step: Step[T], connection: sqlite3.Connection, *, place: Plac
         try:
             result = step(connection)
             connection.execute("COMMIT")
+            if place is not None:
+                place.wrote()
         except BaseException:
             if connection.in_transaction:  # SQLITE_FULL rolls back by itself
                 connection.execute("ROLLBACK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import secrets
 import sqlite3
 from datetime import datetime
@@ -26,22 +27,49 @@ class Standing(StrEnum):
     """How a store stands to the mark beside it."""
 
     OWN = "own"  #: the mark is its own and counts no more than it does
-    BEHIND = "behind"  #: the mark counts intents that it does not know of: it was put back from a copy
+    BEHIND = "behind"  #: the mark counts what it does not know of, or was put back as well: it may be a copy
     COPIED = "copied"  #: the mark is missing or another's: it was copied or moved here
 
 
-def refuse_if_gone(path: Path, marked: Marked | None, *, adopt: bool) -> None:
-    """Raise StoreError if there is no file at *path*, but a mark that says that a store was there and sent batches."""
-    if adopt or path.exists() or marked is None or marked.intents == 0:
+class Trust(StrEnum):
+    """What is known of a store before it is opened."""
+
+    OWN = "own"  #: the user named the place, or it is the default
+    PLANTED = "planted"  #: a file in the working directory named it: the store may have come with the folder
+    ADOPTED = "adopted"  #: a person takes it into use, whatever it is
+
+
+def refuse_strange(path: Path, marked: Marked | None, *, sandbox: bool, trust: Trust) -> None:
+    """Before anything is opened. Raises StoreError, or GuardRefused for what a person may adopt.
+
+    What an engine copied aside must be seen to first; a store of real work never takes the place of a sandbox's, nor
+    the other way round; a store is not begun anew where one was that sent batches.
+    """
+    real = path.resolve()
+    rescued = sorted(real.parent.glob(f"{glob.escape(real.name)}.rescued-*"))
+    if rescued:
+        raise StoreError(
+            f"{rescued[-1]} lies beside {path}",
+            cause="an engine copied the store there when its file was removed or replaced under it",
+            hint=f"put it back (mv {rescued[-1]} {path}), or move it away",
+        )
+    gone = marked is not None and marked.intents > 0 and not path.exists()
+    if gone and marked is not None and marked.sandbox != sandbox:
+        kind, remedy = ("sandbox", "add") if marked.sandbox else ("real", "drop")
+        raise StoreError(f"{mark_path(path)} is of {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
+    if trust is Trust.ADOPTED:
         return
-    raise StoreError(
-        f"{path} is gone, but its mark {mark_path(path).name} is there",
-        cause=f"it counts {marked.intents:,} sent; without the file they would be bought again",
-        hint=(
-            "put the file or a backup of it back; or `orchestrator db adopt-store`: a new store, which first asks the "
-            f"API what was sent; or, to forget all of it, remove {mark_path(path).name} as well"
-        ),
-    )
+    if trust is Trust.PLANTED and marked is None and path.exists():
+        raise copied(path)
+    if gone and marked is not None:
+        raise StoreError(
+            f"{path} is gone, but its mark {mark_path(path).name} is there",
+            cause=f"it counts {marked.intents:,} sent; without the file they would be bought again",
+            hint=(
+                "put the file or a backup of it back; or `orchestrator db adopt-store`: a new store, which first asks "
+                f"the API what was sent; or, to forget all of it, remove {mark_path(path).name} as well"
+            ),
+        )
 
 
 async def identify(
@@ -55,14 +83,20 @@ async def identify(
     meta = await database.read(read_meta)
     found = standing(meta, marked)
     if found is Standing.COPIED and not adopt:
-        raise _copied(path)
+        raise copied(path)
     cause = None if found is Standing.OWN else BEHIND if found is Standing.BEHIND or not meta["marked"] else COPIED
     if cause is not None or not meta["secret"]:
         await database.write(partial(_settle, meta, marked, cause, now))
         meta = await database.read(read_meta)
     mark = Mark.open(
         path,
-        Marked(lineage=meta["lineage"], secret=meta["secret"], sandbox=bool(meta["sandbox"]), intents=meta["intents"]),
+        Marked(
+            lineage=meta["lineage"],
+            secret=meta["secret"],
+            sandbox=bool(meta["sandbox"]),
+            intents=meta["intents"],
+            line=meta["line"],
+        ),
     )
     if not meta["marked"]:
         await database.write(lambda c: c.execute(SQL["marked"]).rowcount)
@@ -70,10 +104,14 @@ async def identify(
 
 
 def standing(meta: dict[str, Any], marked: Marked | None) -> Standing:
-    """How a store, by its `meta` row, stands to its mark."""
+    """How a store, by its `meta` row, stands to its mark.
+
+    One without a mark is its own only while it is new; an upgrade from before there were marks makes one.
+    """
     if marked is not None and marked.lineage == meta["lineage"]:
-        return Standing.BEHIND if marked.intents > meta["intents"] else Standing.OWN
-    if not meta["marked"] and (marked is None or marked.intents == 0):  # it is new, or of before there were marks
+        other = marked.intents > meta["intents"] or marked.line != meta["line"] or marked.touched
+        return Standing.BEHIND if other else Standing.OWN
+    if not meta["marked"] and meta["fresh"] and (marked is None or marked.intents == 0):
         return Standing.OWN
     return Standing.COPIED
 
@@ -83,7 +121,8 @@ def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
     return named(c.execute(SQL["meta"]))[0]
 
 
-def _copied(path: Path) -> GuardRefused:
+def copied(path: Path) -> GuardRefused:
+    """The refusal of a store that was not used here before."""
     return GuardRefused(
         f"{path} is a copy of a store, or was moved here",
         cause=(
@@ -106,8 +145,7 @@ def _settle(
         return
     there = 0 if marked is None else marked.intents
     missing = max(there - meta["intents"], 0)
-    # One more than either has: the very copy that was taken into use, put back once more, is behind this mark.
-    c.execute(SQL["catch_up"], {"intents": max(there, meta["intents"]) + 1})
+    c.execute(SQL["catch_up"], {"intents": there, "line": secrets.token_hex(8)})
     values = {"cause": cause, "missing": missing, "now": to_text(now)}
     if c.execute(SQL["open_search"], values).rowcount == 0:
         c.execute(SQL["reopen_search"], {"missing": missing, "now": to_text(now)})

@@ -1,8 +1,9 @@
 """The mark beside a store's file: who the store is, and how many intents to POST it ever committed.
 
 It lies outside of the database, so that a copy that was put back is seen to be older than what was sent from it. A copy
-of the mark itself is told apart by its inode. Written in place, in two slots by turns: a torn write leaves the other.
-It costs 0.3 ms an intent, beside 0.6 ms for the intent's commit (300 intents, measured).
+of the mark itself is told apart by its inode, and by the time of its last change: the system sets that, so a file that
+was put back shows another than the one that is written inside. Written in place, in two slots by turns: a torn write
+leaves the other. It costs 0.3 ms an intent, beside 0.6 ms for the intent's commit (300 intents, measured).
 """
 
 from __future__ import annotations
@@ -10,26 +11,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, StoreLost, is_no_space
+from orchestrator.domain.errors import MAKE_SPACE, NoSuchThing, StoreError, StoreFull, StoreLost, is_no_space
 from orchestrator.store.ownership import beside, sync
 
+#: The schema with which marks came.
+MARKED_SINCE: Final = 6
 _SLOT_BYTES: Final = 512  # one sector
 _SLOTS: Final = 2
+_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marked:
-    """What a mark says. intents: committed intents to POST, at least; secret: the store's, for its nonces."""
+    """What a mark says.
+
+    intents: committed intents to POST, at least; secret: the store's, for its nonces. line: changes whenever a copy is
+    taken into use, so that what was copied before is told from what came after. touched: somebody changed the file
+    since it was written: it may have been put back with its store (or was only moved: that costs a needless search).
+    """
 
     lineage: str
     secret: str
     sandbox: bool
     intents: int
+    line: str = ""
+    touched: bool = False
 
 
 class Mark:
@@ -38,6 +50,7 @@ class Mark:
     def __init__(self, path: Path, fd: int, marked: Marked) -> None:
         self._path = path
         self._fd = fd
+        self._turn = 0
         self.marked = marked
 
     @classmethod
@@ -47,7 +60,8 @@ class Mark:
         try:
             mark = cls(path, _open(path), marked)
             os.posix_fallocate(mark._fd, 0, _SLOT_BYTES * _SLOTS)  # later writes need no space
-            mark._write(marked)
+            for _ in range(_SLOTS):  # nothing of whoever had the file before may be left
+                mark._write(marked)
             sync(path.parent)
         except OSError as exc:
             raise _unwritable(path, exc) from exc
@@ -84,30 +98,55 @@ class Mark:
             self._fd = -1
 
     def _write(self, marked: Marked) -> None:
-        inode = os.fstat(self._fd).st_ino
-        os.pwrite(self._fd, _slot({**asdict(marked), "inode": inode}), marked.intents % _SLOTS * _SLOT_BYTES)
-        os.fdatasync(self._fd)
+        """Until the time inside is that of the change; where the file system's times are of no use, that is written."""
+        self._turn = (self._turn + 1) % _SLOTS
+        for attempt in range(_TRIES):
+            at = time.time_ns() if attempt < _TRIES - 1 else None
+            content = {"inode": os.fstat(self._fd).st_ino, "at": at, **asdict(marked)}
+            os.pwrite(self._fd, _slot(content), self._turn * _SLOT_BYTES)
+            if at is None or _is_of(at, os.fstat(self._fd).st_ctime_ns):
+                break
+        os.fsync(self._fd)  # with the time of the change
         self.marked = marked
 
 
 def read_mark(database: Path) -> Marked | None:
-    """What the mark of *database* says; None: there is none, or it is a copy, or it cannot be read."""
+    """What the mark of *database* says; None: there is none of ours, or a copy, or nothing to read."""
     try:
         with mark_path(database).open("rb") as file:
-            inode = os.fstat(file.fileno()).st_ino
+            status = os.fstat(file.fileno())
             found = [_from_slot(file.read(_SLOT_BYTES)) for _ in range(_SLOTS)]
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise _unwritable(mark_path(database), exc) from exc
-    own = [slot for slot in found if slot is not None and slot.pop("inode", None) == inode]
-    marks = [Marked(**slot) for slot in own]
-    return max(marks, key=lambda marked: marked.intents, default=None)
+    own = [slot for slot in found if slot is not None and slot.pop("inode", None) == status.st_ino]
+    if status.st_uid != os.geteuid() or not own:
+        return None
+    newest = max(own, key=lambda slot: (slot["intents"], slot["at"] or 0))
+    at = newest.pop("at")
+    return replace(Marked(**newest), touched=at is not None and not _is_of(at, status.st_ctime_ns))
+
+
+def no_store(database: Path) -> NoSuchThing:
+    """What is said of a place where no store is; of one where a store was, what to do about it."""
+    hint = "orchestrator run INPUT makes one; --db names another"
+    if (marked := read_mark(database)) is not None and marked.intents:
+        hint = "one was there: put it or a backup back; `orchestrator db adopt-store` makes a new one in its place"
+    return NoSuchThing(f"there is no store at {database}", hint=hint)
 
 
 def mark_path(database: Path) -> Path:
     """The mark of *database*; symbolic links lead to one and the same."""
     return beside(database, ".mark")
+
+
+def _is_of(at: int, changed: int) -> bool:
+    """Whether a file that changed then (ns) was last changed by the write that began *at* (ns).
+
+    The system's time of a change may lag by its tick, or by the second where the file system knows no more.
+    """
+    return -1_100_000_000 <= changed - at <= 50_000_000
 
 
 def _open(path: Path) -> int:

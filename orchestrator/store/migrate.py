@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import secrets
 import sqlite3
 import uuid
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from typing import Final
 from orchestrator.domain.causes import cause_of
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.stops import KNOWN, OTHER
+from orchestrator.store.mark import MARKED_SINCE, Mark, Marked, read_mark
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder, sync
 from orchestrator.store.queries import load
@@ -124,11 +126,21 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
     try:
         with speaking_our_errors():
             _teach(connection)
+            if version < MARKED_SINCE:
+                _mark_first(connection, path)
             _copy_before_upgrade(connection, path, version)
             for migration in missing:
                 _apply(connection, migration, now)
     finally:
         connection.close()
+
+
+def _mark_first(connection: sqlite3.Connection, path: Path) -> None:
+    """Before it has the column for it: a store that is killed in this upgrade must not be taken for a copy."""
+    if read_mark(path) is None:
+        lineage, sandbox = connection.execute(SQL["who"]).fetchone()
+        marked = Marked(lineage=lineage, secret=secrets.token_hex(32), sandbox=bool(sandbox), intents=0)
+        Mark.open(path, marked).close()
 
 
 def _teach(connection: sqlite3.Connection) -> None:

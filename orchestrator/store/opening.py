@@ -23,6 +23,7 @@ _WRITABLE: Final = (
     "make the folder writable; or, while nothing runs on it, copy the file and its -wal to a folder that is, and name "
     "the copy with --db"
 )
+_DAMAGED_HINT: Final = "restore a backup of the database file; a -wal beside it may be of another file"
 _BUSY_MS: Final = 5000
 #: How long the log may become before it is written back: a page that many transactions dirty is written once.
 _LOG_BYTES: Final = 32 * 1024 * 1024
@@ -145,7 +146,11 @@ def translated(exc: sqlite3.DatabaseError, path: Path | None = None) -> Orchestr
             hint="choose another path with --db; if this one was a store, it is damaged: restore a backup",
         )
     if name.startswith("SQLITE_CORRUPT"):
-        return StoreError("the store is damaged", cause=str(exc), hint="restore a backup of the database file")
+        return StoreError(
+            "the store is damaged",
+            cause=str(exc),
+            hint=_DAMAGED_HINT,
+        )
     if name.startswith("SQLITE_CANTOPEN"):
         return StoreError("the store cannot be opened", cause=str(exc), hint="check the path and its permissions")
     return StoreError("the store failed", cause=f"{name}: {exc}", hint="check the disk; see `orchestrator doctor`")

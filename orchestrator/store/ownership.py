@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -67,7 +68,8 @@ class Lock:
     def hold_file(self, database: Path) -> None:
         """Lock the file *database*, if it is there, by its inode as well, before SQLite opens it.
 
-        Raises StoreOwned if an engine has it under another name; StoreError if it is mounted by itself.
+        Raises StoreOwned if an engine has it under another name; StoreError if it is mounted by itself, or another
+        user's.
         """
         if self._file_fd >= 0 or not database.exists():
             return
@@ -77,6 +79,7 @@ class Lock:
         except OSError as exc:
             raise StoreError(f"{database} cannot be opened", cause=exc.strerror, hint="check its permissions") from exc
         try:
+            _make_private(database, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
@@ -84,6 +87,9 @@ class Lock:
                 f"another process owns the file {database} under another name",
                 hint="it is mounted or linked in two places: use one of them",
             ) from None
+        except BaseException:
+            os.close(fd)
+            raise
         self._file_fd = fd
 
     def release(self) -> None:
@@ -100,6 +106,19 @@ class Lock:
     def __exit__(self, _k: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
         """Release it."""
         self.release()
+
+
+def _make_private(database: Path, fd: int) -> None:
+    """Ours alone: SQLite gives its log the owner and the mode of the file, and both hold prompts and answers."""
+    found = os.fstat(fd)
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            f"{database} belongs to another user",
+            cause=f"the user with the number {found.st_uid} could read and change all that is stored in it",
+            hint="work on it as that user; or, if it is to be yours: chown",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.fchmod(fd, 0o600)
 
 
 def make_private_folder(path: Path) -> None:

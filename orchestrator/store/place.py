@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError, StoreLost
-from orchestrator.store.opening import speaking_our_errors
+from orchestrator.store.opening import connect_reader, speaking_our_errors
 from orchestrator.store.ownership import beside, sync
+from orchestrator.store.queries import load
 
+SQL: Final = load("identity")
+_WHAT: Final = ("meta", "newest")
 #: The file and its log are the store; the index of the log is how other processes read it.
 _FILES: Final = ("", "-wal", "-shm")
 
@@ -25,7 +28,7 @@ class Place:
     def __init__(self, database: Path) -> None:
         self._database = database.resolve()
         self._files = {name: _identity(beside(database, name)) for name in _FILES}
-        self._size_bytes = 0
+        self._written = _content(self._database)
         self.trouble: StoreLost | None = None
 
     def check(self, connection: sqlite3.Connection) -> None:
@@ -35,26 +38,35 @@ class Place:
         """
         if self.trouble is None and (gone := self._missing()) is not None:
             self.trouble = StoreLost(f"{gone} was removed or replaced while it was in use")
-            self.trouble = _lost(gone, self._database, self._copy_aside(connection))
+            self.trouble = self._lost(gone, connection)
+        elif self.trouble is None and self._written != (now := _content(self._database)):
+            self._written = now
+            if not _is_what_it_was(connection, self._database):
+                self.trouble = _written_over(self._database)
         if self.trouble is not None:
             raise self.trouble
+
+    def wrote(self) -> None:
+        """The store itself may have written into the file: by a commit, which may bring its log home."""
+        self._written = _content(self._database)
+
+    def _lost(self, gone: Path, connection: sqlite3.Connection) -> StoreLost:
+        happened = f"{gone} was removed or replaced while it was in use"
+        moved_to = _where_it_is(self._files[""])
+        if moved_to is not None and moved_to.parent != self._database.parent and beside(moved_to, "-wal").exists():
+            return StoreLost(
+                f"{self._database} was moved while it was in use",
+                cause=f"nothing more was sent; the store is {moved_to}",
+                hint=f"move its folder back, or use it where it is: --db {moved_to}",
+            )
+        return _lost(happened, self._database, self._copy_aside(connection))
 
     def _missing(self) -> Path | None:
         for name, identity in self._files.items():
             path = beside(self._database, name)
             if identity != _identity(path):
                 return path
-        return self._database if self._shrank() else None
-
-    def _shrank(self) -> bool:
-        """An open store never becomes smaller: somebody cut it, or wrote another file over it."""
-        try:
-            size_bytes = self._database.stat().st_size
-        except OSError:
-            return True
-        shrank = size_bytes < self._size_bytes
-        self._size_bytes = max(size_bytes, self._size_bytes)
-        return shrank
+        return None
 
     def _copy_aside(self, connection: sqlite3.Connection) -> Path | str:
         """The file that holds all that is committed; or why there is none."""
@@ -90,8 +102,46 @@ def _free_name(database: Path) -> Path:
     return database.with_name(f"{database.name}.rescued-{os.getpid()}")
 
 
-def _lost(gone: Path, database: Path, copy: Path | str) -> StoreLost:
-    happened = f"{gone} was removed or replaced while it was in use"
+def _content(path: Path) -> tuple[int, int] | None:
+    """Changes when somebody writes into the file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _is_what_it_was(connection: sqlite3.Connection, database: Path) -> bool:
+    """Whether a look at the file shows what the store knows of it: another program may have brought the log home."""
+    try:
+        with closing(connect_reader(database)) as fresh:
+            sound = fresh.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            return sound and all(
+                fresh.execute(SQL[q]).fetchone() == connection.execute(SQL[q]).fetchone() for q in _WHAT
+            )
+    except (sqlite3.DatabaseError, StoreError):
+        return False
+
+
+def _where_it_is(identity: tuple[int, int] | None) -> Path | None:
+    """A name that an open file of this identity has now; None: it has none any more."""
+    for fd in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            if _identity(fd) == identity:
+                name = fd.readlink()
+                return name if _identity(name) == identity else None
+    return None
+
+
+def _written_over(database: Path) -> StoreLost:
+    return StoreLost(
+        f"{database} was written over while it was in use",
+        cause="nothing more was sent; what it holds now may be a mixture",
+        hint="put a whole backup in its place, without a -wal beside it, and start again: what was sent is looked up",
+    )
+
+
+def _lost(happened: str, database: Path, copy: Path | str) -> StoreLost:
     if isinstance(copy, str):
         return StoreLost(
             happened,

@@ -19,6 +19,7 @@ from orchestrator.domain.naming import refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.source import Problem
+from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.opening import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
 from orchestrator.store.queries import load
@@ -187,9 +188,7 @@ class StoreReader(Reads):
     def open(cls, path: Path) -> Self:
         """Open the store at *path*. Raises NoSuchThing if there is none, StoreError if it is not ours."""
         if not path.exists():
-            raise NoSuchThing(
-                f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another"
-            )
+            raise no_store(path)
         refuse_what_is_no_file(path)
         connection = connect_onlooker(path)
         try:

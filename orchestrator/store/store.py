@@ -12,7 +12,7 @@ from orchestrator.store.collect import SqliteCollect, SqliteSettle
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.control import SqliteControl
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
-from orchestrator.store.identity import identify, refuse_if_gone
+from orchestrator.store.identity import Trust, identify, refuse_strange
 from orchestrator.store.intake import SqliteIntake, discard_leftovers
 from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
@@ -66,21 +66,20 @@ class Store:
         now: datetime,
         sandbox: bool,
         start: Start = Thread.start,
-        adopt: bool = False,
+        trust: Trust = Trust.OWN,
     ) -> Store:
         """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
 
-        Raises StoreError; GuardRefused for a copy of a store, unless a person wants it (*adopt*). start: where SQLite
-        runs (simulations: on the caller's thread).
+        Raises StoreError; GuardRefused for a copy of a store, unless *trust* says that a person wants it. start: where
+        SQLite runs (simulations: on the caller's thread).
         """
-        marked = read_mark(path)
-        refuse_if_gone(path, marked, adopt=adopt)
+        refuse_strange(path, read_mark(path), sandbox=sandbox, trust=trust)
         lock.hold_file(path)
         prepare(path, now=now, sandbox=sandbox)
         lock.hold_file(path)
         database = await Database.start(path, start)
         try:
-            mark = await identify(database, path, marked, now, adopt=adopt)
+            mark = await identify(database, path, read_mark(path), now, adopt=trust is Trust.ADOPTED)
         except BaseException:
             await database.aclose()
             raise

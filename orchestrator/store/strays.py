@@ -10,16 +10,16 @@ from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, number_of, request_id
+from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import Batch, Job, Stray, TakenStray
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
-from orchestrator.store.nonces import identity_of, secret_of
+from orchestrator.store.nonces import secret_of
 from orchestrator.store.plan import add_batch
 from orchestrator.store.queries import load
-from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.rows import moved, named, record, split_betas, to_batch, to_job
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.submit import close, move
 from orchestrator.store.times import to_text
@@ -59,9 +59,15 @@ class SqliteStrays:
 def _owner(nonce: Nonce, c: sqlite3.Connection) -> JobId | None:
     secret = secret_of(c)
     for row in named(c.execute(SQL["jobs"])):
-        job = to_job(row)
-        if is_signed(nonce, secret, identity_of(job, c)):
-            return job.id
+        identity = job_identity(
+            public_id=row["public_id"],
+            content_hash=row["content_hash"],
+            api_version=row["api_version"],
+            betas=split_betas(row["betas"]),
+            earlier=row["earlier"],
+        )
+        if is_signed(nonce, secret, identity):
+            return JobId(row["id"])
     return None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -191,7 +193,9 @@ async def test_a_neighbours_batch_holds_it_up_until_it_has_ended_or_is_disowned(
             for _ in range(60):
                 await born.round()
                 born.advance(MINUTE)
-            assert (await born.status(job.id)).attention != ()
+            search = await born.store.search.open()
+            assert search is not None
+            assert (search.until is not None, search.looks) == (True, 0)
             await born.commands.disown(theirs)
             await finished_once(born, job, 10)
             assert born.creates == 1
@@ -419,3 +423,79 @@ async def test_a_month_with_restored_copies_and_a_rotated_key_loses_nothing_and_
             assert {job.name: job.requests.succeeded for job in jobs} == handed
             assert set(world.bought().values()) == {1}
             assert sum(world.bought().values()) == 25 * 60
+
+
+@in_a_loop
+async def test_a_folder_that_was_put_back_as_a_whole_is_found_out(tmp_path: Path) -> None:
+    """H3: with its mark, in place, so that even the inode is the same: the time of the mark's change tells."""
+    folder = tmp_path / "state"
+    async with new_world(folder / DB) as world:
+        await world.submit(10, name="before")
+        await world.settle()
+        await world.die()
+        shutil.copytree(folder, tmp_path / "kept")
+        async with next_life(world) as sent:
+            await sent.submit(10, name="after")
+            await sent.settle()
+            await sent.die()
+            for name in ("store.db", "store.db.mark"):
+                (folder / name).write_bytes((tmp_path / "kept" / name).read_bytes())
+            past_the_tick(folder / "store.db.mark")
+            async with next_life(sent) as born:
+                await finished_once(born, await born.submit(10, name="after"), 10, beside=10)
+                assert born.creates == 2
+
+
+def past_the_tick(mark: Path) -> None:
+    """A file that is put back is changed later than what it says inside: at once, where the clock has gone on."""
+    while time.time_ns() - mark.stat().st_ctime_ns < 60_000_000:
+        os.sched_yield()
+    mark.chmod(0o600)
+
+
+@in_a_loop
+async def test_two_lines_of_one_store_are_told_apart(tmp_path: Path) -> None:
+    """H3: an older copy was adopted and went on; a newer copy of the first line is put back: equal counts."""
+    async with new_world(tmp_path / DB) as world:
+        await world.submit(5, name="one")
+        await world.settle()
+        old = await copied(world, tmp_path, "old.db")
+        await world.submit(5, name="two")
+        await world.settle()
+        new = await copied(world, tmp_path, "new.db")
+        await world.die()
+        put_back(world, old)
+        (tmp_path / f"{DB}.mark").unlink()
+        async with next_life(world, adopt=True) as second:
+            await second.settle()
+            await second.submit(5, name="three")
+            await second.settle()
+            async with restored(second, new) as born:
+                search = await born.store.search.open()
+                assert search is not None
+                three = await born.submit(5, name="three")
+                await finished_once(born, three, 5, beside=10)
+                assert born.creates == 3
+
+
+@in_a_loop
+async def test_what_was_retried_after_the_copy_is_taken_in_though_the_job_is_over_here(tmp_path: Path) -> None:
+    """H3: the copy finds the first batch and finishes the job with failures; the retry was bought, and is found."""
+    async with new_world(tmp_path / DB) as world:
+        job = await world.submit(10)
+        world.machine.plan.set({"invalid": 0.5})
+        await world.tick("plan", "submit")
+        copy = await copied(world, tmp_path)
+        await world.settle()
+        failed = (await world.status(job.id)).job.requests.failed
+        assert 0 < failed < 10
+        world.machine.plan.set({})
+        assert await world.commands.retry(job.id, None) == failed
+        await world.settle()
+        assert (await world.status(job.id)).job.requests.succeeded == 10
+        async with restored(world, copy) as born:
+            for _ in range(90):
+                await born.round()
+                born.advance(MINUTE)
+            assert (await born.status(job.id)).job.requests.succeeded == 10
+            assert (born.creates, max(born.bought().values())) == (2, 1)

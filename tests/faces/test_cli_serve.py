@@ -78,7 +78,7 @@ def test_a_store_that_is_deleted_under_a_daemon_ends_it_and_nothing_of_it_is_los
     assert str(rescued) in stopped.err
     refused = program("run", "in.jsonl", "--sandbox")
     assert refused.code == 8
-    assert "is gone, but its mark" in refused.err
+    assert f"put it back (mv {rescued}" in refused.err
     assert "is gone, but its mark" in program("doctor", "--sandbox").out
     rescued.rename(program.db)
     assert program("doctor", "--sandbox").code == 0

@@ -21,6 +21,7 @@ from support.world import SeededEntropy
 from orchestrator.config import Settings
 from orchestrator.daemon import Surroundings, running_engine
 from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
+from orchestrator.store.identity import Trust
 from orchestrator.store.mark import mark_path
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
@@ -127,14 +128,14 @@ class Lives:
         path = self.settings.database.path
         mark_path(path).unlink()
         self.chronicle.note("store moved")
-        for adopt in (False, True):
+        for trust in (Trust.OWN, Trust.ADOPTED):
             with Lock.take(path, patience_s=0) as lock:
                 try:
-                    store = await Store.open(path, lock=lock, now=START, sandbox=False, start=Inline.start, adopt=adopt)
+                    store = await Store.open(path, lock=lock, now=START, sandbox=False, start=Inline.start, trust=trust)
                 except GuardRefused:
                     continue
                 await store.aclose()
-                if not adopt:
+                if trust is Trust.OWN:
                     self.oracle.blame("I12", "a copy without its mark was opened without a question")
 
     def kill(self, why: str) -> None:

@@ -1100,6 +1100,30 @@ PLANTED: Final = (
         test="tests/store/test_store_place.py::test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside",
     ),
     Planted(
+        name="a-mark-that-was-put-back-counts",
+        why="a whole folder is put back, mark and all: nothing shows that more was sent, and it is sent again",
+        edits=(
+            (
+                "orchestrator/store/identity.py",
+                ' or marked.line != meta["line"] or marked.touched\n',
+                ' or marked.line != meta["line"]\n',
+            ),
+        ),
+        test=f"{RESTORED}::test_a_folder_that_was_put_back_as_a_whole_is_found_out",
+    ),
+    Planted(
+        name="lines-are-not-told-apart",
+        why="of two lines of one store the counts may be equal: a copy of the other one sends again what this one sent",
+        edits=(
+            (
+                "orchestrator/store/identity.py",
+                ' or marked.line != meta["line"] or marked.touched\n',
+                " or marked.touched\n",
+            ),
+        ),
+        test=f"{RESTORED}::test_two_lines_of_one_store_are_told_apart",
+    ),
+    Planted(
         name="no-lock-by-inode",
         why="two engines reach one file by two names: each has its own log, and what one commits the other loses",
         edits=(

@@ -31,7 +31,12 @@ BODY = b'{"type":"succeeded","message":{}}'
 async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[Store]:
     """The store at *path*, locked and open for the block."""
     start = Inline.start if inline else Thread.start
-    store = await Store.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False, start=start)
+    lock = Lock.take(path, patience_s=0)
+    try:
+        store = await Store.open(path, lock=lock, now=NOW, sandbox=False, start=start)
+    except BaseException:
+        lock.release()
+        raise
     try:
         yield store
     finally:

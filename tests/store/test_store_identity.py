@@ -11,8 +11,11 @@ import pytest
 from store.store_world import META, NOW, open_store, planned, raw, running_job
 
 from orchestrator.domain.errors import GuardRefused, StoreError
+from orchestrator.store.identity import Trust, refuse_strange
 from orchestrator.store.mark import Mark, Marked, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations
+from orchestrator.store.ownership import Lock
+from orchestrator.store.store import Store
 
 #: The last schema without a mark.
 UNMARKED = 5
@@ -59,7 +62,7 @@ def test_a_store_counts_on_after_it_was_found_behind(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "one.db", path)
     assert asyncio.run(lacks(path)) == ("behind", 2)
     with closing(raw(path)) as c:
-        assert c.execute("SELECT intents FROM meta").fetchone() == (4,)
+        assert c.execute("SELECT intents FROM meta").fetchone() == (3,)
         assert c.execute("SELECT count(*) FROM reconciliation").fetchone() == (1,)
     assert asyncio.run(lacks(path)) == ("behind", 2), "one search, however often it is opened"
 
@@ -96,7 +99,8 @@ def test_a_write_that_was_torn_leaves_the_number_before(tmp_path: Path) -> None:
     assert found is not None
     assert found.intents == 7
     content = bytearray(mark_path(path).read_bytes())
-    content[512 + 40 : 512 + 60] = b"\0" * 20  # the slot of the odd numbers
+    newest = content.index(b'"intents":7') // 512
+    content[newest * 512 + 40 : newest * 512 + 60] = b"\0" * 20
     with mark_path(path).open("r+b") as file:
         file.write(content)
     found = read_mark(path)
@@ -131,3 +135,41 @@ def test_a_mark_without_its_store_refuses_a_new_one_only_if_something_was_sent(t
     path.unlink()
     with pytest.raises(StoreError, match="is gone, but its mark"):
         asyncio.run(lacks(path))
+
+
+def test_a_store_that_came_with_a_folder_is_not_begun_on_its_own_word(tmp_path: Path) -> None:
+    """H1: a file in the working directory names it, and it says of itself that it needs no mark: a person is asked."""
+    path = tmp_path / "store.db"
+    asyncio.run(send_one(path))
+    with closing(raw(path)) as c:
+        c.execute("UPDATE meta SET marked = 0")
+    mark_path(path).unlink()
+
+    async def start(trust: Trust) -> None:
+        with Lock.take(path, patience_s=0) as lock:
+            store = await Store.open(path, lock=lock, now=NOW, sandbox=False, trust=trust)
+            await store.aclose()
+
+    for trust in (Trust.PLANTED, Trust.OWN):
+        with pytest.raises(GuardRefused, match="is a copy of a store"):
+            asyncio.run(start(trust))
+    asyncio.run(start(Trust.ADOPTED))
+    asyncio.run(start(Trust.PLANTED))
+
+
+def test_a_store_of_an_earlier_schema_that_came_with_a_folder_asks_as_well(tmp_path: Path) -> None:
+    """H1: it had no marks, so nothing tells whose it is."""
+    path = tmp_path / "store.db"
+    prepare(path, now=NOW, sandbox=False, migrations=shipped_migrations()[:UNMARKED])
+    with pytest.raises(GuardRefused):
+        refuse_strange(path, None, sandbox=False, trust=Trust.PLANTED)
+    refuse_strange(path, None, sandbox=False, trust=Trust.OWN)
+
+
+def test_a_new_store_takes_no_place_of_one_of_the_other_kind(tmp_path: Path) -> None:
+    """H3: what a sandbox's store sent says nothing to one of real work, adopted or not."""
+    path = tmp_path / "store.db"
+    marked = Marked(lineage="l", secret="s", sandbox=True, intents=1)  # noqa: S106 - nobody's
+    for trust in Trust:
+        with pytest.raises(StoreError, match="is of sandbox work"):
+            refuse_strange(path, marked, sandbox=False, trust=trust)

@@ -11,10 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store.store_world import META, NOW, open_store, planned, running_job
+from store.store_world import META, NOW, open_store, planned, raw, running_job
 from store.test_store_ownership import python
 
-from orchestrator.domain.errors import StoreLost, StoreOwned
+from orchestrator.domain.errors import StoreError, StoreLost, StoreOwned
 from orchestrator.store.ownership import Lock
 
 
@@ -51,7 +51,7 @@ def _empty_in_its_place(path: Path) -> None:
     path.touch()
 
 
-WAYS = [_remove, _remove_log, _remove_index, _move_over, _move_away, _replace_folder, _empty_in_its_place]
+WAYS = [_remove, _remove_log, _remove_index, _move_over, _move_away, _empty_in_its_place]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -88,16 +88,23 @@ def test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside(
 
 
 def test_a_copy_that_is_written_over_the_file_is_noticed_before_anything_is_sent(tmp_path: Path) -> None:
-    """H4: `cp copy store` keeps the inode: a smaller file is seen at once, an older one at the next intent."""
+    """H4: `cp copy store` keeps the inode: another content is seen at the next write, an older count at the intent."""
     path = tmp_path / "store.db"
 
-    async def smaller() -> None:
+    async def over(spoil: Callable[[], object], name: str) -> None:
         async with open_store(path) as store:
-            await running_job(store, 2000)
+            await running_job(store, 2000, name)
             await store.check_place()
-            os.truncate(path, 4096)
-            with pytest.raises(StoreLost):
-                await store.check_place()
+            spoil()
+            with pytest.raises(StoreLost, match="was written over"):
+                await running_job(store, 1, "late")
+
+    async def log_brought_home() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 2000, "another")
+            with closing(raw(path)) as outside:
+                outside.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            await running_job(store, 1, "goes on")
 
     async def older() -> None:
         async with open_store(tmp_path / "other.db") as store:
@@ -111,7 +118,16 @@ def test_a_copy_that_is_written_over_the_file_is_noticed_before_anything_is_sent
                 await store.submit.intend(batch, None, META, NOW)
             assert [b.id for b in await store.submit.sendable(10)] == [batch.id]
 
-    asyncio.run(smaller())
+    asyncio.run(_made(path))
+    old = path.read_bytes()
+    asyncio.run(log_brought_home())
+    shutil.copy(path, tmp_path / "kept.db")
+    spoils = (lambda: os.truncate(path, 4096), lambda: path.write_bytes(old), lambda: path.write_bytes(b""))
+    for number, spoil in enumerate(spoils):
+        asyncio.run(over(spoil, f"spoil {number}"))
+        for name in ("", "-wal", "-shm"):
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        shutil.copy(tmp_path / "kept.db", path)
     asyncio.run(older())
 
 
@@ -136,6 +152,75 @@ def test_what_was_copied_aside_is_put_back_and_goes_on(tmp_path: Path) -> None:
     assert not path.with_name("store.db-wal").exists()
     path.with_name("store.db.rescued-1").rename(path)
     asyncio.run(go_on())
+
+
+def test_a_folder_that_was_moved_with_its_store_is_named(tmp_path: Path) -> None:
+    """H4: nothing is lost, so nothing is copied: the words say where it is, and it goes on there."""
+    path = tmp_path / "state" / "store.db"
+
+    async def work() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 20)
+            _replace_folder(path)
+            with pytest.raises(StoreLost, match="was moved") as lost:
+                await running_job(store, 1, "late")
+            assert f"--db {tmp_path / 'moved' / 'store.db'}" in str(lost.value.hint)
+
+    async def go_on() -> None:
+        async with open_store(path.parent.with_name("moved") / "store.db") as store:
+            assert await store.search.open() is None
+            assert [job.name for job in await store.read(lambda reads: reads.unfinished())] == ["job"]
+
+    asyncio.run(work())
+    asyncio.run(go_on())
+
+
+def test_no_engine_starts_before_what_was_copied_aside_is_seen_to(tmp_path: Path) -> None:
+    """H4: else it would go on with the older file, and the hint, followed later, would lose what came in since."""
+    path = tmp_path / "store.db"
+
+    async def lose() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 20)
+            _move_over(path)
+            with pytest.raises(StoreLost):
+                await store.check_place()
+
+    async def start() -> None:
+        async with open_store(path):
+            pass
+
+    asyncio.run(lose())
+    with pytest.raises(StoreError, match="rescued-1 lies beside") as refused:
+        asyncio.run(start())
+    assert refused.value.exit_code == 8
+    path.with_name("store.db.rescued-1").replace(path)
+    asyncio.run(start())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_store_of_another_user_is_not_worked_on(tmp_path: Path) -> None:
+    """H1: its owner would read every prompt and answer, and change what is sent."""
+    path = tmp_path / "store.db"
+    asyncio.run(_made(path))
+    os.chown(path, 65534, 65534)
+    with pytest.raises(StoreError, match="belongs to another user"):
+        asyncio.run(_made(path))
+
+
+def test_a_store_that_others_could_read_is_made_private(tmp_path: Path) -> None:
+    """H1: a checkout has what mode it likes; the log gets that of the file."""
+    path = tmp_path / "store.db"
+    asyncio.run(_made(path))
+    path.chmod(0o664)
+
+    async def work() -> None:
+        async with open_store(path) as store:
+            await running_job(store, 1, "more")
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert path.with_name("store.db-wal").stat().st_mode & 0o777 == 0o600
+
+    asyncio.run(work())
 
 
 def test_a_folder_that_cannot_take_the_copy_is_said(tmp_path: Path) -> None:

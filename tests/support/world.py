@@ -35,6 +35,7 @@ from orchestrator.provider.credentials import find, from_file
 from orchestrator.provider.settings import ProviderSettings
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
 from orchestrator.store.connection import Start
+from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 from support.inline import Inline
@@ -307,7 +308,9 @@ async def new_world(
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
     try:
-        store = await Store.open(path, lock=lock, now=clock.now(), sandbox=True, start=start, adopt=adopt)
+        store = await Store.open(
+            path, lock=lock, now=clock.now(), sandbox=True, start=start, trust=Trust.ADOPTED if adopt else Trust.OWN
+        )
     except BaseException:
         lock.release()
         raise

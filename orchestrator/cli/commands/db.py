@@ -15,7 +15,6 @@ from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
 from orchestrator.config import format_duration
-from orchestrator.domain.errors import NoSuchThing
 
 if TYPE_CHECKING:
     from orchestrator.store.compact import Room
@@ -42,7 +41,7 @@ Examples:
 Beside every store lies a mark (STORE.mark) that counts what was sent. Where it is missing, or is a copy itself, nobody
 can tell whether the original sent more after this copy was made, and no engine starts. Once adopted, the engine asks
 the API for every batch of that time and takes in those that are its own, before it sends anything; that takes at least
-[retry] doubt_wait, and until batches that run there have ended. It cannot find what was deleted at the API, or sent
+[limits] doubt_wait, and until batches that run there have ended. It cannot find what was deleted at the API, or sent
 with a key of another workspace. Never use two copies: what is still to be sent would be sent by both.
 """
 
@@ -168,11 +167,12 @@ def adopt_store(ask: Ask) -> None:
 
 async def _adopt(path: Path, *, sandbox: bool) -> bool:
     """Whether the store has a search before it."""
+    from orchestrator.store.identity import Trust
     from orchestrator.store.ownership import Lock
     from orchestrator.store.store import Store
 
     with Lock.take(path) as lock:
-        store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, adopt=True)
+        store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)
         try:
             return await store.search.open() is not None
         finally:
@@ -266,5 +266,7 @@ def _existing(ask: Ask) -> Path:
     """The store that the settings name. Raises NoSuchThing."""
     path = ask.settings().database.path
     if not path.exists():
-        raise NoSuchThing(f"there is no store at {path}", hint="orchestrator run INPUT makes one; --db names another")
+        from orchestrator.store.mark import no_store
+
+        raise no_store(path)
     return path

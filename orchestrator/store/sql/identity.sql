@@ -1,5 +1,9 @@
 -- name: meta
-SELECT lineage, secret, sandbox, intents, marked FROM meta
+-- fresh: nothing was ever handed in.
+SELECT lineage, secret, sandbox, intents, line, marked, NOT EXISTS (SELECT 1 FROM job) AS fresh FROM meta
+
+-- name: newest
+SELECT (SELECT max(id) FROM event), (SELECT max(id) FROM job), (SELECT max(id) FROM batch)
 
 -- name: keep_secret
 UPDATE meta SET secret = :secret WHERE secret = '' AND marked = 0
@@ -12,7 +16,7 @@ UPDATE meta SET marked = 1 WHERE marked = 0
 UPDATE meta SET intents = intents + 1 RETURNING intents
 
 -- name: catch_up
-UPDATE meta SET intents = :intents
+UPDATE meta SET intents = max(intents, :intents), line = :line
 
 -- name: open_search
 -- Only what the API made after the last thing that this file knows of its clock can be missing here. What an open job was

@@ -16,6 +16,9 @@ SELECT version, checksum FROM schema_migration ORDER BY version
 -- name: applied
 INSERT INTO schema_migration VALUES (?, ?, ?, ?)
 
+-- name: who
+SELECT lineage, sandbox FROM meta
+
 -- name: sandbox
 SELECT sandbox FROM meta
 

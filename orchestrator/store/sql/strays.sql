@@ -2,7 +2,12 @@
 SELECT secret FROM meta
 
 -- name: jobs
-SELECT * FROM job WHERE state <> 'importing' AND purged_at IS NULL ORDER BY id DESC
+-- Who each job is. earlier: how many of the same content came before it.
+SELECT * FROM (
+  SELECT id, public_id, content_hash, api_version, betas, purged_at,
+         row_number() OVER (PARTITION BY content_hash, api_version, betas ORDER BY id) - 1 AS earlier
+    FROM job WHERE state <> 'importing')
+ WHERE purged_at IS NULL
 
 -- name: job
 SELECT * FROM job WHERE id = :id
@@ -31,12 +36,12 @@ SELECT remote_id, nonce FROM stray WHERE job_id IS NULL
 UPDATE stray SET job_id = :job_id WHERE remote_id = :remote_id AND job_id IS NULL
 
 -- name: waiting
--- For each job first what was made first: what a later one holds may be what an earlier one left.
+-- For each job first what was made first: what a later one holds may be what an earlier one left. A job that is over is
+-- opened again for what was bought for it; one that was canceled only if that was before the search.
 SELECT stray.* FROM stray JOIN job ON job.id = stray.job_id
  WHERE batch_id IS NULL AND dropped = 0 AND job.purged_at IS NULL
-   AND (job.state IN ('running', 'paused')
-        OR (job.state IN ('finished', 'canceled')
-            AND job.finished_at < (SELECT max(found_at) FROM reconciliation)))
+   AND (job.state IN ('running', 'paused', 'finished')
+        OR (job.state = 'canceled' AND job.finished_at < (SELECT max(found_at) FROM reconciliation)))
  ORDER BY stray.created_at, remote_id
 
 -- name: drop
