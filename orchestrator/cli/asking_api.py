@@ -10,12 +10,14 @@ from orchestrator.api_side import api_address
 from orchestrator.cli.out import say
 from orchestrator.cli.words import coloured, plain
 from orchestrator.domain.account import REMEDIES
-from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.config import Settings
+    from orchestrator.http_api.tcp import Listening
     from orchestrator.ports.provider import Provider
+    from orchestrator.provider.address import ApiAddress
 
 
 class ApiSilent(OrchestratorError):
@@ -66,6 +68,21 @@ def say_address(ask: Ask, settings: Settings, *, sandbox: bool) -> str | None:
     told = plain(address.words)
     say(ask, coloured(told, "red") if address.is_readable else told)
     return address.shown
+
+
+def refuse_itself(api: ApiAddress, at: Listening) -> None:
+    """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
+    from orchestrator.http_api.itself import leads_to
+    from orchestrator.provider.address import SETTING
+
+    if not leads_to(at, api.url):
+        return
+    remedy = "set it to where the API is" if api.source == SETTING else "unset it where the daemon is started"
+    raise UsageError(
+        f"{api.source} is the address of this very daemon: {api.shown}",
+        cause="it would send every batch to itself, without end",
+        hint=f"{remedy}: clients alone use the daemon's address",
+    )
 
 
 async def with_a_key(provider: Provider) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.asking_api import say_address
+from orchestrator.cli.asking_api import refuse_itself, say_address
 from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import Mistake, TeachingCommand
@@ -90,6 +90,7 @@ async def _serve(
     api: where the Message Batches API is, where that is worth saying. asks_anyway: for a token of our own making, where
     the settings name none.
     """
+    from orchestrator.api_side import api_address
     from orchestrator.cli.reloading import Reloader
     from orchestrator.daemon import running_engine
     from orchestrator.http_api.guard.files import raise_limit
@@ -97,6 +98,8 @@ async def _serve(
     raise_limit()
     systemd = notifier()
     tcp = _bound(settings, asks_anyway=asks_anyway)
+    if tcp is not None and not ask.sandbox:
+        refuse_itself(api_address(settings, with_profile=True), tcp)
     async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
         reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, ask), systemd=systemd)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is meant to be left alone
