@@ -58,13 +58,16 @@ def say_banner(ask: Ask, *, sandbox: bool) -> None:
 
 
 @contextmanager
-def writing_to(output: str) -> Iterator[None]:
-    """While results go to *output*: whoever reads our stdout may stop, as `head` does, and that is no error."""
-    from orchestrator.domain.errors import OutputError
+def writing_to(output: str, again: str) -> Iterator[None]:
+    """While results go to *output*: whoever reads our stdout may stop, as `head` does, and that is no error.
+
+    again: the command that writes them later, for the hint of every other failure.
+    """
+    from orchestrator.domain.errors import OutputNotWritten
 
     try:
         yield
-    except OutputError as exc:
+    except OutputNotWritten as exc:
         if output == "-" and isinstance(exc.__cause__, BrokenPipeError):
             raise exc.__cause__ from None
-        raise
+        raise OutputNotWritten(exc.message, cause=exc.cause, hint=f"{exc.hint}: `{again}` writes them") from exc

@@ -36,7 +36,7 @@ def output_at(ask: Ask, path: str, *, overwrite: bool) -> Output:
     from orchestrator.client.outputs import Output
 
     if is_stdout(path) and ask.as_json:
-        raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o OUT")
+        raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o FILE")
     output = Output("-" if is_stdout(path) else path, overwrite=overwrite)
     if not is_stdout(path) and ask.server is None:
         _refuse_the_store(ask, path)
@@ -52,13 +52,13 @@ def default_path(job: Job) -> str:
 def refuse_the_input(chosen: Input, path: str) -> None:
     """Raise UsageError for results that would replace what they were asked of."""
     if chosen.path != "-" and not is_stdout(path) and _is_same(path, chosen.path):
-        raise Mistake("the results would replace the input", hint="choose another -o OUT")
+        raise Mistake("the results would replace the input", hint="choose another -o FILE")
 
 
 def _refuse_the_store(ask: Ask, path: str) -> None:
     database = ask.settings().database.path
     if any(_is_same(path, f"{database}{ending}") for ending in ("", "-wal", "-shm", ".lock")):
-        raise Mistake("the results would replace the store", hint="choose another -o OUT")
+        raise Mistake("the results would replace the store", hint="choose another -o FILE")
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -6,13 +6,12 @@ Only for a process of our own: `orchestrator.cli.main.main` calls `prepare` befo
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.errors import OutputNotWritten
+from orchestrator.domain.errors import OutputNotWritten, stdout_not_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,11 +80,9 @@ def silence(number: int) -> None:
 
 def not_written(exc: OSError | ValueError) -> OutputNotWritten:
     """The error for standard output that does not take what is written."""
-    number = exc.errno if isinstance(exc, OSError) else None
-    is_closed = number in {None, errno.EBADF}
-    cause = "it is closed" if is_closed else os.strerror(number or errno.EIO)
-    hint = "what was asked for is done and stored; ask for it again where it can be written"
-    return OutputNotWritten("standard output cannot be written", cause=cause, hint=hint)
+    return stdout_not_written(
+        exc, hint="what was asked for is done and stored; ask for it again where it can be written"
+    )
 
 
 def _occupy(number: int, flags: int) -> None:

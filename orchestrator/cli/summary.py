@@ -49,11 +49,10 @@ def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
     perfect = look.exit_code_of(status) == 0
     say_outcome(ask, status, output)
     ref = status.job.public_id
-    commands = {name: pasteable(ask, f"orchestrator {name} {ref}", sandbox=status.sandbox) for name in _NEXT}
     if output is None:
-        say(ask, f"  next     {commands['results']} -o FILE")
-    if not perfect:
-        say(ask, f"  next     {commands['errors']}     {commands['retry']}")
+        say(ask, f"  next     {results_line(ask, status)}")
+    for name in () if perfect else ("errors", "retry"):
+        say(ask, f"  next     {pasteable(ask, f'orchestrator {name} {ref}', sandbox=status.sandbox)}")
 
 
 def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
@@ -65,13 +64,15 @@ def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
         say(ask, _line("next", "results", words.plain(output)))
 
 
-_NEXT = ("results", "errors", "retry")
-
-
 def resume_line(ask: Ask, job: str, output: str | None, *, sandbox: bool = False) -> str:
     """The command that goes on with *job*. sandbox: its store holds sandbox work."""
     out = "" if output is None else f" -o {joined([output])}"
     return pasteable(ask, f"orchestrator resume {job}{out}", sandbox=sandbox)
+
+
+def results_line(ask: Ask, status: JobStatus) -> str:
+    """The command that writes the results of the job."""
+    return pasteable(ask, f"orchestrator results {status.job.public_id} -o FILE", sandbox=status.sandbox)
 
 
 def same_line(ask: Ask) -> str:

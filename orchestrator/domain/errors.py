@@ -160,6 +160,12 @@ MAKE_SPACE: Final = "free some space; a daemon goes on by itself, else run the c
 _NO_MEMORY: Final = ("can't start new thread", "failed to map segment", "cannot allocate memory", "not enough memory")
 
 
+def stdout_not_written(exc: OSError | ValueError, *, hint: str) -> OutputNotWritten:
+    """The error for standard output that does not take what is written; a ValueError means that it was closed."""
+    cause = exc.strerror if isinstance(exc, OSError) and exc.errno not in {None, errno.EBADF} else "it is closed"
+    return OutputNotWritten("standard output cannot be written", cause=cause, hint=hint)
+
+
 def shortage(exc: BaseException) -> OutOfMemory | StoreFull | None:
     """*exc* for a person, if it, or what it came from, is a lack of memory, of threads, or of space on a disk."""
     for one in _with_origins(exc):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
 
-from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space
+from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space, stdout_not_written
 from orchestrator.domain.naming import is_stdout, readable
 from orchestrator.results import places
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from orchestrator.ports.sink import Sink
 
+_SAFE: Final = "the results are safe in the store"
 WRITE_BYTES: Final = 1 << 20
 #: zlib's "gzip wrapper"; it writes no time into the header, so the same results give the same file.
 _GZIP_WBITS: Final = 31
@@ -164,7 +165,7 @@ class StdoutSink:
             self._stop.set()  # else the thread would wait for a reader that never comes, and the process with it
             raise
         except OSError as exc:
-            raise _unwritable(Path("<stdout>"), exc) from exc
+            raise stdout_not_written(exc, hint=_SAFE) from exc
 
 
 class PipeSink:
@@ -323,7 +324,7 @@ def _fsync_folder(folder: Path) -> None:
 def _unwritable(path: Path, exc: OSError) -> OutputNotWritten:
     """What a failed write means when the work is done: nothing is lost."""
     message, cause, hint = _told(path, exc)
-    return OutputNotWritten(message, cause=cause, hint=f"{hint}; the results are safe in the store")
+    return OutputNotWritten(message, cause=cause, hint=f"{hint}; {_SAFE}")
 
 
 def _told(path: Path, exc: OSError) -> tuple[str, str | None, str]:
@@ -339,7 +340,7 @@ def _told(path: Path, exc: OSError) -> tuple[str, str | None, str]:
         case OSError(errno=errno.ENXIO):
             cause, hint = "it is a pipe that nobody reads from", "start its reader first"
         case OSError() if is_no_space(exc):
-            hint = "make space, then `orchestrator results JOB -o FILE` writes them"
+            hint = "make space"
         case _:
             hint = "choose another path"
     return f"cannot write {readable(os.fspath(path))}", cause, hint

@@ -128,7 +128,12 @@ def test_what_was_asked_for_and_cannot_be_written_ends_with_9(program: Program, 
     assert program("resume", "first", "--sandbox").code == 0
     done = shell(program, f"orchestrator {command} {how}")
     assert done.returncode == 9, done.stderr
-    assert b"standard output" in done.stderr or b"<stdout>" in done.stderr
+    assert b"error: standard output cannot be written" in done.stderr
+    assert (b"it is closed" in done.stderr) is (how == ">&-")
+    if command.startswith("results"):
+        job = program("ls", "--json").facts["jobs"][0]["id"]
+        again = f"the results are safe in the store: `orchestrator results {job} -o FILE --sandbox` writes them"
+        assert again.encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -12,6 +12,7 @@ from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, 
 from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.places import output_at, overwrite_option
 from orchestrator.cli.reading import reader_of, reading
+from orchestrator.cli.summary import results_line
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
@@ -64,7 +65,7 @@ def results(ask: Ask, job: str, output: str, *, overwrite: bool, wanted: str | N
     say_banner(ask, sandbox=status.sandbox)
     reader = reader_of(ask, settings)
     drive(lambda: place.refuse_foreign(reader, status.job.id), read_only)
-    with writing_to(place.path):
+    with writing_to(place.path, results_line(ask, status)):
         written = drive(lambda: place.write(reader, status.job.id))
     missing = max(0, status.job.requests.total - written)
     if place.path != "-":
@@ -86,7 +87,7 @@ def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
 @click.command("errors", cls=TeachingCommand, examples=ERRORS_EXAMPLES)
 @job_argument()
 @click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Examples per cause.")
-@click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many causes.")
+@click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most N causes.")
 @common
 @click.pass_obj
 def errors(ask: Ask, job: str, examples: int, groups: int) -> None:

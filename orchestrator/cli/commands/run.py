@@ -24,7 +24,7 @@ from orchestrator.cli.places import default_path, guarded, output_at, overwrite_
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
 from orchestrator.cli.storing import part, refused_path, store_job, stored, write_refused
-from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_end, say_taken_in
+from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.http_api import look
@@ -59,9 +59,9 @@ settled (requests) are what the store held then; cut_off are the batches whose P
 whether it was found at the API later.
 
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
-If a job is paused for a person (credit, key, ...), mend the cause and give the same command again.
+If a job is paused for a person (credit, key, ...), fix the cause and give the same command again.
 Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered,
-7 --timeout (the job goes on with its engine, or with the next run), 9 all is done, but not written to OUT.
+7 --timeout (the job goes on with its engine, or with the next run), 9 all is done, but not written to FILE.
 """
 
 RESUME_EXAMPLES = """
@@ -103,7 +103,7 @@ silence_option = click.option(
 
 
 @click.command("run", cls=TeachingCommand, examples=RUN_EXAMPLES)
-@click.option("-o", "--output", metavar="OUT", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
+@click.option("-o", "--output", metavar="FILE", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
 @click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
@@ -134,7 +134,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
         return _crash_test(ask, chosen, wish, silence, refused=[name for name, is_there in refused.items() if is_there])
     if detach:
         if output is not None or overwrite:
-            raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o OUT` writes them, later")
+            raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o FILE` writes them, later")
         store_job(ask, chosen)
         return 0
     return _run(ask, chosen, wish, Patience(timeout=timeout, silence=silence))
@@ -159,7 +159,7 @@ def _run(ask: Ask, chosen: Input, wish: Wish, patience: Patience) -> int:
 
 @click.command("resume", cls=TeachingCommand, examples=RESUME_EXAMPLES)
 @job_argument()
-@click.option("-o", "--output", metavar="OUT", help="Write the results there at the end; - is stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write the results there at the end; - is stdout.")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Only un-pause it.")
 @timeout_option
@@ -213,7 +213,7 @@ def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refu
     place = output_at(ask, named, overwrite=wish.overwrite)
     refuse_the_input(chosen, place.path)
     if place.path == STDIN or is_device(place.path):
-        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o OUT")
+        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o FILE")
     if place.is_taken:
         raise foreign(place.path)  # its store is new, so whatever lies there is another job's
     return CrashTest(ask=ask, chosen=chosen, output=place.path, overwrite=wish.overwrite, silence=silence).run()
@@ -289,7 +289,7 @@ class _Running:
         looker = Looker(key, self._settings)
         status = await attend(orc, looker, progress_for(self._ask), self._patience)
         if self._output is not None:
-            with writing_to(self._output.path):
+            with writing_to(self._output.path, results_line(self._ask, status)):
                 await self._output.write(orc.link.bulk, key)
         return status
 
