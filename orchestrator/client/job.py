@@ -127,7 +127,7 @@ class Job:
         return await self._moved("pause", await self._link().commands.pause(self._key))
 
     async def resume(self) -> JobStatus:
-        """Go on after a pause. Raises GuardRefused if it is not paused."""
+        """Go on after a pause. Raises GuardRefused if it is not paused, NeedsPerson if its key file cannot be used."""
         self._refuse_unclear()
         return await self._moved("resume", await self._link().commands.resume(self._key))
 

@@ -42,6 +42,9 @@ REMEDIES: Final = MappingProxyType(
 #: Pauses that end by themselves when the account works again; the others are a person's own word.
 MENDABLE: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
 
+#: Pauses that another key ends: such a job does not go on while the file of the key cannot be used.
+KEY_ENDS: Final = frozenset({CREDENTIALS, PERMISSION, OTHER_ACCOUNT})
+
 
 def probe_gate(code: str) -> str:
     """The name of the gate that says when the API is asked again for jobs that are paused with *code*."""

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from orchestrator.domain.account import BY_USER
+from orchestrator.domain.account import BY_USER, KEY_ENDS
 from orchestrator.domain.answers import RemoteBatch
-from orchestrator.domain.errors import GuardRefused, InputError, NoSuchThing, ProviderError, ProviderNotFound
+from orchestrator.domain.errors import (
+    GuardRefused,
+    InputError,
+    NeedsPerson,
+    NoSuchThing,
+    ProviderError,
+    ProviderNotFound,
+)
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, Job, NewJob
 from orchestrator.engine import keep
@@ -47,8 +54,11 @@ class EngineCommands:
         return await self._context.store.control.pause(job, BY_USER, _WHY, self._context.clock.now())
 
     async def resume(self, job: JobId) -> bool:
-        """Go on, with the key that is in its file now."""
-        take_new_key(self._context)
+        """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
+        unusable = take_new_key(self._context)
+        if unusable is not None and (await self._context.store.control.get(job)).reason_code in KEY_ENDS:
+            told = f"the job stays paused, because there is no other key: {unusable.message}"
+            raise NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
         resumed = await self._context.store.control.resume(job, self._context.clock.now())
         self._context.bell.ring()
         return resumed

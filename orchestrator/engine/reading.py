@@ -143,13 +143,18 @@ async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchP
                 return
 
 
-def take_new_key(context: Context) -> None:
-    """Read the key again where it comes from a file, because a person may have put another one there."""
+def take_new_key(context: Context) -> NeedsPerson | None:
+    """Read the key again where it comes from a file, because a person may have put another one there.
+
+    Returns why that file cannot be used; then the key stays as it is.
+    """
     try:
         if context.provider.renew():
             log.info("key.renewed")
     except NeedsPerson as exc:
         log.warning("key.unusable", why=exc.message, cause=exc.cause)
+        return exc
+    return None
 
 
 def same_account(meta: Meta, organization: str | None, workspace: str | None) -> bool:

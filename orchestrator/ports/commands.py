@@ -62,7 +62,7 @@ class Commands(Protocol):
         ...
 
     async def resume(self, job: JobId) -> bool:
-        """Go on. False: the job is not paused."""
+        """Go on. False: the job is not paused. Raises NeedsPerson if it waits for a key, and the key file has none."""
         ...
 
     async def cancel(self, job: JobId) -> bool:

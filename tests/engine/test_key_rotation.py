@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.account import probe_gate
+from orchestrator.domain.errors import NeedsPerson
 from orchestrator.domain.ids import JobId
 from orchestrator.engine.probe import SELDOM, SOON, ProbeStage
 from orchestrator.sandbox import MachineSettings
@@ -100,6 +103,47 @@ async def test_a_file_that_cannot_be_used_leaves_the_key_as_it_is(tmp_path: Path
         await world.tick("plan", "submit")
         await world.commands.pause(job.id)
         file.unlink() if broken is None else put(file, broken)
+        assert await world.commands.resume(job.id)
+        await world.settle()
+        assert (await world.status(job.id)).job.requests.succeeded == 10
+
+
+def others_can_read_it(file: Path) -> None:
+    file.chmod(0o644)
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file, 0o600)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "others can read it": (others_can_read_it, "others may read"),
+    "a pipe": (a_pipe, "cannot be read"),
+    "two lines": (lambda file: put(file, "one\ntwo"), "key"),
+    "empty": (lambda file: put(file, ""), "key"),
+    "gone": (Path.unlink, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@in_a_loop
+async def test_a_job_that_needs_another_key_says_why_it_does_not_go_on(tmp_path: Path, how: str) -> None:
+    """F6: `resume` said "goes on", and the reason was in the daemon's log alone."""
+    spoil, words = SPOILT[how]
+    file = put(tmp_path / "key", "old")
+    async with new_world(tmp_path / "store.db", machine=KEYS, key=file) as world:
+        job = await world.submit(10)
+        await world.tick("plan", "submit")
+        assert await state(world, job.id) == ("paused", "credentials")
+        spoil(file)
+        with pytest.raises(NeedsPerson, match="stays paused") as caught:
+            await world.commands.resume(job.id)
+        assert words in caught.value.message
+        assert str(file) in f"{caught.value.message} {caught.value.hint}"
+        assert await state(world, job.id) == ("paused", "credentials")
+        file.unlink(missing_ok=True)
+        put(file, "new")
         assert await world.commands.resume(job.id)
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 10
