@@ -13,6 +13,7 @@ import stat
 from collections import UserString
 from collections.abc import Callable, Iterator, Mapping, MappingView, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 _REMEDY: Final = "hand over dicts, lists, strings, numbers, True, False and None"
 _READ_BYTES: Final = 1 << 20
+_MOST_WORDS: Final = 300
 #: `dtype.kind` of numpy's truth values, integers and floats. Source: numpy's reference, `numpy.dtype.kind`.
 _NUMERIC_KINDS: Final = frozenset("biuf")
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
-_NO_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 class Unwritable(ValueError):
@@ -55,12 +56,10 @@ def json_of(value: object) -> bytes:
     Iterators are used up and files are read to their end. Text that is encoded in C and read back as the same value
     is right; all else is looked at part by part.
     """
-    try:
+    with suppress(Exception):  # of whatever objects are in it: the patient way says where and why
         line = _encode(value)
         if _decode(line) == value:
             return line
-    except _NO_JSON:
-        pass  # the patient way says where and why
     try:
         return _encode(_plain(value, ""))
     except RecursionError:
@@ -69,16 +68,21 @@ def json_of(value: object) -> bytes:
 
 def _plain(value: object, at: str) -> object:
     """*value* in types that mean the same in JSON. at: where it stands in the request."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str | int | float | Decimal):
-        return _scalar(value, at)
-    if isinstance(value, Mapping):
-        return _mapping(value, at)
-    _refuse_special(value, at)
-    if isinstance(value, Sequence | AbstractSet | MappingView | Iterator):
-        return _items(value, at)
-    return _plain(_converted(value, at), at)
+    try:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str | int | float | Decimal):
+            return _scalar(value, at)
+        if isinstance(value, Mapping):
+            return _mapping(value, at)
+        _refuse_special(value, at)
+        if isinstance(value, Sequence | AbstractSet | MappingView | Iterator):
+            return _items(value, at)
+        return _plain(_converted(value, at), at)
+    except (Unwritable, RecursionError, MemoryError):
+        raise
+    except Exception as exc:  # what the object's own code raises; its caller is told where
+        raise Unwritable(at, f"is {_kind(value)}, which cannot be read: {_said(exc)}", "mend the object") from exc
 
 
 def _refuse_special(value: object, at: str) -> None:
@@ -113,10 +117,19 @@ def _scalar(value: str | float | Decimal, at: str) -> object:
             )
         return text
     if isinstance(value, int):
-        return int(value)
+        return _integer(int(value), at)
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise Unwritable(at, f"is {value}; NaN and infinity are not JSON numbers", "leave it out, or give a number")
     return msgspec.Raw(str(value).encode()) if isinstance(value, Decimal) else float(value)
+
+
+def _integer(value: int, at: str) -> int:
+    """Python writes no more than some thousands of digits (`sys.set_int_max_str_digits`)."""
+    try:
+        _encode(value)
+    except (ValueError, OverflowError):
+        raise Unwritable(at, "is an integer with too many digits", "send it as a string") from None
+    return value
 
 
 def _mapping(value: Mapping[Any, object], at: str) -> dict[str, object]:
@@ -144,8 +157,10 @@ def _dumped(value: object, dump: Callable[..., object], at: str) -> object:
     """As the SDK sends models: only what was set, under the API's names."""
     try:
         return dump(mode="json", by_alias=True, exclude_unset=True, exclude=getattr(value, "__api_exclude__", None))
-    except (TypeError, ValueError, AttributeError) as exc:
-        raise Unwritable(at, f"is {_kind(value)}, whose model_dump failed: {exc}") from exc
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as exc:  # the model's own code: whatever it raises
+        raise Unwritable(at, f"is {_kind(value)}, whose model_dump failed: {_said(exc)}") from exc
 
 
 def _date(value: date, at: str) -> str:
@@ -223,6 +238,15 @@ def _formless(value: object, at: str) -> Unwritable:
     }
     sort = "dataclass" if hasattr(value, "__dataclass_fields__") else "enum" if hasattr(value, "_value_") else ""
     return Unwritable(at, f"is {kind}, which has no JSON form", remedies.get(sort, _REMEDY))
+
+
+def _said(exc: Exception) -> str:
+    """What an error of foreign code says, as far as it can be had."""
+    try:
+        words = str(exc)[:_MOST_WORDS]
+    except Exception:  # noqa: BLE001 - as above
+        words = ""
+    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
 
 
 def _kind(value: object) -> str:

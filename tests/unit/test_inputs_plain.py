@@ -352,3 +352,77 @@ def test_one_thing_is_not_taken_for_many(requests: object) -> None:
     with pytest.raises(UsageError, match="requests is of type") as caught:
         read(requests)
     assert caught.value.hint
+
+
+class Unhelpful(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Raising:
+    """An object whose own code fails wherever it is asked."""
+
+    def __init__(self, where: str, error: Exception) -> None:
+        self._where = where
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        if self._where == "attribute":
+            raise self._error
+        if self._where == "model_dump" and name == "model_dump":
+            return self._fail
+        raise AttributeError(name)
+
+    def _fail(self, **_: object) -> object:
+        raise self._error
+
+
+class RaisingMapping(dict[str, object]):
+    """A mapping that cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(a=1)
+        self._error = error
+
+    def items(self) -> Any:
+        raise self._error
+
+    def __eq__(self, other: object) -> bool:
+        raise self._error
+
+    __hash__ = None
+
+
+def raising(error: Exception) -> Iterator[object]:
+    yield 1
+    raise error
+
+
+ERRORS = [KeyError("k"), RuntimeError("x" * 5000), AttributeError("a"), OSError(5, "io"), ValueError(), Unhelpful()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["attribute", "model_dump", "mapping", "iterator"])
+def test_an_object_whose_own_code_fails_is_a_problem_with_its_field(where: str, error: Exception) -> None:
+    """F2: whatever it raises; the requests around it are told about, not lost to a traceback."""
+    if where == "iterator":
+        value: object = raising(error)
+    elif where == "mapping":
+        value = RaisingMapping(error)
+    else:
+        value = Raising(where, error)
+    found = problem(request(metadata={"user_id": [value]}))
+    assert found.field == "params.metadata.user_id[0]"
+    assert len(found.message) < 400
+    assert found.remedy
+
+
+@pytest.mark.parametrize(
+    "number", [10**5000, -(10**5000), Decimal("1" * 5000)], ids=lambda number: f"{type(number).__name__}"
+)
+def test_a_number_with_thousands_of_digits_is_a_problem_with_its_field(number: object) -> None:
+    """F2: Python does not write such an integer, and says so with a bare ValueError."""
+    found = problem(request(max_tokens=number))
+    assert found.field == "params.max_tokens"
+    by_number: dict[Any, Any] = {**request(), 10**5000: 1}
+    assert problem(by_number).remedy
