@@ -165,7 +165,8 @@ class StdoutSink:
             self._stop.set()  # else the thread would wait for a reader that never comes, and the process with it
             raise
         except OSError as exc:
-            raise stdout_not_written(exc, hint=_SAFE) from exc
+            why = "the reader went away; " if isinstance(exc, BrokenPipeError) else ""
+            raise stdout_not_written(exc, hint=f"{why}{_SAFE}") from exc
 
 
 class PipeSink:
