@@ -26,6 +26,7 @@ def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator
         if not sandbox:
             told = "NO TOKEN is asked for: everybody with a login on this machine can read and spend here"
             yield coloured(told, "red", bold=True)
+        yield from _for_the_sdk(tcp.url, "sandbox" if sandbox else "none")
         return
     minutes = CODE_S // 60
     if _goes_to_a_journal(os.environ):
@@ -34,9 +35,13 @@ def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator
         base, path = tcp.way_in()
         yield f"log in: {base}{path}"
         yield f"  (good once, for {minutes} minutes; `orchestrator login` prints another)"
-    yield "for the SDK:"
-    yield f"  export ANTHROPIC_BASE_URL={tcp.url}"
-    yield f'  export ANTHROPIC_API_KEY="$(cat {shlex.quote(str(token_file))})"'
+    yield from _for_the_sdk(tcp.url, f'"$(cat {shlex.quote(str(token_file))})"')
+
+
+def _for_the_sdk(url: str, key: str) -> Iterator[str]:
+    yield "for the SDK, in the shell of the program that uses it:"
+    yield f"  export ANTHROPIC_BASE_URL={url}"
+    yield f"  export ANTHROPIC_API_KEY={key}"
 
 
 def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:

@@ -157,7 +157,7 @@ def refuse(source_name: str, taken: TakenIn, *, may_skip: bool) -> InputError:
     shown = words.near_path(source_name)
     return InputError(
         f"{shown} has {words.count(taken.problem_count, 'problem')}; nothing was stored or sent",
-        hint="mend them, or leave the bad lines out with --skip-bad"
+        hint="fix them, or leave the bad lines out with --skip-bad"
         if may_skip and not is_of_the_file(taken.problems)
         else None,
     )

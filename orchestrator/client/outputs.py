@@ -84,7 +84,7 @@ class Output:
 
 def foreign(path: str) -> OutputError:
     """The error that says whose file it is not."""
-    cause = "it has lines that are no results of this job, and would be lost"
+    cause = "it has lines that are not results of this job, and would be lost"
     return OutputError(f"{readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY)
 
 

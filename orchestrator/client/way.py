@@ -204,13 +204,14 @@ class ServerWay:
 
     def _shut_out(self, status: int) -> NeedsPerson:
         origin = self.server.token_from
+        what = "rejected the token"
         if self.server.token is None:
-            cause = f"no token was sent ({origin})"
+            what, cause = "asks for a token", f"no token was sent ({origin})"
             hint = "give its token: --token-file FILE; a daemon makes its own in DATABASE.token, beside its store"
         else:
             cause = f"the token came from {origin} (status {status})"
             hint = "it must be the one in the server's [server] token_file"
-        return NeedsPerson(f"the server at {self.server.url} does not let us in", cause=cause, hint=hint)
+        return NeedsPerson(f"the server at {self.server.url} {what}", cause=cause, hint=hint)
 
     def _how(self) -> dict[str, Any]:
         """A proxy of the environment is for addresses far away. Raises UsageError for one that cannot be used."""

@@ -18,7 +18,7 @@ _HEAD: Final = """\
 # `orchestrator config show` prints what holds, and from where. A relative path in a file starts at that file's folder.
 #
 # ./orchestrator.toml comes with a folder, which may be somebody else's. It is refused if another user owns it or can
-# write to it, and so is what is marked "Not in ./orchestrator.toml": that belongs into your own file, the environment,
+# write to it, and so is what is marked "Not in ./orchestrator.toml": that belongs in your own file, the environment,
 # a flag, or a file that you name with --config.
 #
 # Secrets do not belong here. The API key comes from ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or the file that

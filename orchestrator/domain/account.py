@@ -28,13 +28,13 @@ REMEDIES: Final = MappingProxyType(
         CREDENTIALS: "set a valid ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again, or put a valid key into "
         "the file of [api] key_file, which is read again; then resume the job",
         PERMISSION: "give the key access to this workspace and to the Message Batches API, then resume the job",
-        BILLING: "add credit or mend the payment method in the Console, then resume the job",
+        BILLING: "add credit or fix the payment method in the Console, then resume the job",
         SPEND_LIMIT: "raise the spend limit in the Console or wait until it renews, then resume the job",
         ON_HOLD: "the organization is on hold: contact Anthropic support, then resume the job",
         ENDPOINT: "check ANTHROPIC_BASE_URL: the server there has no Message Batches API; then resume the job",
         OTHER_ACCOUNT: "use a key of the account that the batches were sent with, then resume the job",
         CANCELED_ELSEWHERE: "a batch was canceled outside of this program; resume the job to send its requests again",
-        REFUSED: "the API refuses every part of the batch with the same words; mend the cause, then resume the job",
+        REFUSED: "the API refuses every part of the batch with the same words; fix the cause, then resume the job",
         BY_USER: "resume the job to go on",
     }
 )

@@ -48,7 +48,7 @@ def _api(services: Services) -> Iterator[Finding]:
     else:
         yield Finding(check="api", verdict=WARN, fact="no call has been answered yet: it is asked when there is work")
     if health.last_trouble is not None:
-        remedy = "mend the account or the key: nothing can be collected meanwhile" if health.reads_blocked else None
+        remedy = "fix the account or the key: nothing can be collected meanwhile" if health.reads_blocked else None
         fact = f"the last call failed: {health.last_trouble}"
         yield Finding(check="calls", verdict=FAIL if health.reads_blocked else WARN, fact=fact, remedy=remedy)
 

@@ -99,8 +99,9 @@ def time_text(at: datetime | None) -> str | None:
 
 def does_not_apply(verb: str, job: Job) -> GuardRefused:
     """The refusal of a "pause", "resume" or "cancel" that *job* is in no state for."""
-    hint = IMPORT_ENDS if job.state is JobState.IMPORTING else "nothing was changed"
-    return GuardRefused(f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}", hint=hint)
+    hint = IMPORT_ENDS if job.state is JobState.IMPORTING else None
+    message = f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}; nothing was changed"
+    return GuardRefused(message, hint=hint)
 
 
 def _attention_view(attention: Attention) -> dict[str, object]:

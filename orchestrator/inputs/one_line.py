@@ -91,6 +91,15 @@ def _explain(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem
     return InputLine(number, envelope.custom_id, bytes(envelope.params))
 
 
+def _no_object(line: bytes) -> tuple[str, str, str]:
+    """What is wrong with a line that does not begin as an object."""
+    try:
+        msgspec.json.decode(line)
+    except UNREADABLE as exc:  # a line of CSV may begin with a number, and is none for that
+        return "", why_unreadable(line, exc), _ONE_PER_LINE
+    return "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
+
+
 def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
     if not is_utf8(line):
         yield "", "is not valid UTF-8", "save the file as UTF-8"
@@ -104,7 +113,7 @@ def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
         yield from _key_problems(line, {str(exc): b""})
         return
     except msgspec.ValidationError:
-        yield "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
+        yield _no_object(line)
         return
     except UNREADABLE as exc:
         yield "", why_unreadable(line, exc), _ONE_PER_LINE

@@ -131,7 +131,7 @@ def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
             raise UsageError(
                 f"line {number} of {CUSTOM_HEADERS} is not a header",
                 cause="a header is `Name: value` in printable ASCII",
-                hint=f"mend or unset {CUSTOM_HEADERS}",
+                hint=f"fix or unset {CUSTOM_HEADERS}",
             )
         names.add(name.lower())
     return frozenset(names)

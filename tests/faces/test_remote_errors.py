@@ -151,7 +151,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told_with_its_remedy() -> None
         (something_else(404, ("Content-Type", "text/html")), 8, "is not a daemon of this version"),
         (something_else(502, ("Content-Type", "text/html")), 6, "does not answer"),
         (something_else(302, ("Location", "https://evil.invalid/")), 2, "sends us somewhere else"),
-        (something_else(403, ("Content-Type", "text/html")), 3, "does not let us in"),
+        (something_else(403, ("Content-Type", "text/html")), 3, "asks for a token"),
         (something_else(200, ("Content-Type", "application/json"), body=b'{"jobs": 7}'), 8, "another form"),
         (something_else(200, ("Content-Type", "application/json"), body=b"\xff"), 8, "another form"),
     ],

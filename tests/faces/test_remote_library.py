@@ -183,7 +183,7 @@ async def test_what_cannot_be_is_said_before_anything_is_asked(daemon: Daemon) -
         Orchestrator(token="t" * 43)
     with pytest.raises(UsageError, match="is not sent to"):
         server_at("http://jobs.invalid", token="t" * 43)
-    with pytest.raises(NeedsPerson, match="does not let us in"):
+    with pytest.raises(NeedsPerson, match="rejected the token"):
         async with Orchestrator(server=daemon.url, token="t" * 43):
             pass
     with pytest.raises(ServerSilent):

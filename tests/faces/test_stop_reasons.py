@@ -48,7 +48,9 @@ def test_the_last_line_says_how_answers_ended() -> None:
     assert look.outcome_words(over(stops=stops, succeeded=3)) == "3 succeeded: 1 refused, 1 cut at max_tokens"
     assert look.sentence(over(stops=stops, succeeded=3)).endswith("3 succeeded: 1 refused, 1 cut at max_tokens")
     words = look.outcome_words(over(stops={"pause_turn": 2}, succeeded=3, failed=1))
-    assert words == "3 succeeded: 2 paused (pause_turn); 1 failed"
+    assert words == "3 succeeded (2 of them paused (pause_turn)), 1 failed"
+    words = look.outcome_words(over(stops={"end_turn": 111, "refusal": 67, "max_tokens": 3}, succeeded=181, failed=19))
+    assert words == "181 succeeded (67 of them refused, 3 cut at max_tokens), 19 failed"
     assert look.outcome_words(over(stops={"end_turn": 3}, succeeded=3, failed=1)) == "3 succeeded, 1 failed"
     hostile = look.outcome_words(over(stops={"\x1b[31m": 1}, succeeded=1))
     assert hostile.isprintable()

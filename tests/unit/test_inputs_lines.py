@@ -136,6 +136,8 @@ REFUSED: list[tuple[bytes, int, str, str]] = [
     (A.replace(b'"max_tokens":5', b'"max_tokens":5,"stream":true'), 1, "params.stream", "remove"),
     (A.replace(b'"model":"m",', b""), 1, "params.model", "missing"),
     (A.replace(b'"max_tokens":5', b'"max_tokens":5,"temperature":1'), 1, "params.temperature", "2023-06-01"),
+    (b"1,hello,x\n", 1, "", "is not valid JSON"),
+    (b"7\n", 1, "", "must be an object, not a number"),
     (b"", 0, "", "empty"),
     (b"\n \r\n\n", 0, "", "blank"),
     (b"\xef\xbb\xbf", 0, "", "empty"),

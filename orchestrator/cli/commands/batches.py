@@ -71,7 +71,7 @@ class Known:
 
 
 @click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many batches.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N batches.")
 @common
 @click.pass_obj
 def ls(ask: Ask, limit: int) -> None:

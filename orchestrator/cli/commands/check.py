@@ -43,7 +43,9 @@ The batches are counted as if every line were sent; how many go at a time is up 
 @click.command("check", cls=TeachingCommand, examples=EXAMPLES)
 @input_argument
 @header_options
-@click.option("--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="List so many.")
+@click.option(
+    "--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Show at most N problems."
+)
 @common
 @click.pass_obj
 def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
@@ -91,7 +93,7 @@ def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
         show("nothing of it would be sent" + ("; with --skip-bad `run` leaves these lines out" if can_skip else ""))
         return
     total = sum(size for _, size in plan.batches)
-    most_text = f"at most {most:,} requests each" + ("" if is_exact else " (up to 998 more: the store will choose)")
+    most_text = f"at most {most:,} requests each" if is_exact else "just under 100,000 requests each"
     show(f"plan     {words.batches(len(plan.batches))}, {words.size(total)} to send; {most_text}")
     for number, (requests, size_bytes) in enumerate(plan.batches[:_SHOWN], start=1):
         show(f"  batch {number}: {words.count(requests, 'request')}, {size_bytes:,} bytes")

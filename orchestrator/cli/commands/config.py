@@ -71,7 +71,7 @@ def init(ask: Ask) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         raise GuardRefused(
-            f"{PROJECT_FILE} is there already", hint="nothing was changed; move it away to write a new one"
+            f"{PROJECT_FILE} is there already; nothing was changed", hint="move it away to write a new one"
         ) from None
     except OSError as exc:
         raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="go to another folder") from exc

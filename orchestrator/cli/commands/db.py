@@ -197,7 +197,7 @@ def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
         _existing(ask)
     age = settings.database.keep_bodies if older_than is None else older_than
     if age is None:
-        raise Mistake("how old they must be is not said", hint="give --older-than, or set [database] keep_bodies")
+        raise Mistake("--older-than is missing", hint="give it, or set [database] keep_bodies")
     with reading(ask, settings) as reads:
         show_banner(ask, sandbox=reads.meta().sandbox)
         would = reads.over_since(datetime.now(UTC) - age)

@@ -19,7 +19,7 @@ Examples:
   orchestrator health                          exit code 0: an engine runs on this store, and is ready
   HEALTHCHECK CMD ["orchestrator", "health"]   in a Dockerfile
 
-Exit codes: 0 ready, 1 not ready, or no engine.
+Exit codes: 0 ready, 1 not ready (or no engine runs).
 """
 
 _WITHIN_S: Final = 5.0

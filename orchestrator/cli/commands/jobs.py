@@ -53,7 +53,7 @@ It only waits: an engine (serve, run or resume) must do the work.
 
 
 @click.command("ls", cls=TeachingCommand, examples=LS_EXAMPLES)
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many jobs.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N jobs.")
 @click.option("--unfinished", is_flag=True, help="Only jobs that are not over.")
 @common
 @click.pass_obj

@@ -51,7 +51,7 @@ def webhooks() -> None:
 
 @click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
 @click.option("--state", type=click.Choice(_STATES), help="Only notices that are so.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many notices.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most N notices.")
 @common
 @click.pass_obj
 def list_notices(ask: Ask, *, state: str | None, limit: int) -> None:

@@ -243,7 +243,7 @@ def _input_refused(taken: TakenIn) -> Response:
         problems.INPUT_REFUSED,
         "the input was refused",
         detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
-        hint="mend the lines, or leave them out with skip_bad=1",
+        hint="fix the lines, or leave them out with skip_bad=1",
         exit_code=InputError.exit_code,
     )
     document["problems"] = [problem_view(problem) for problem in taken.problems]
