@@ -10,6 +10,7 @@ import zstandard
 
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.limits import FILE_WINDOW_BYTES, UPLOAD_WINDOW_BYTES
+from orchestrator.inputs.kinds import foreign_kind
 from orchestrator.inputs.zstd_frame import HEADER_BYTES, Frame, frame_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ _MAGIC_BYTES: Final = 4
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"  # after one byte 0x50-0x5f; RFC 8878, 3.1.2
-_FOREIGN: Final = ((b"PK\x03\x04", "a zip"), (b"BZh", "a bzip2"), (b"\xfd7zX", "an xz"))
 
 _PIECE_BYTES: Final = 1 << 20
 #: zlib's "gzip wrapper only".
@@ -83,9 +83,8 @@ class Unpacker:
             yield self._head
 
     def _recognise(self, head: bytes) -> _Format:
-        for magic, kind in _FOREIGN:
-            if head.startswith(magic):
-                raise InputError(f"{self._name} is {kind} archive", hint="unpack it first; .gz and .zst are read as is")
+        if (kind := foreign_kind(head)) is not None:
+            raise InputError(f"{self._name} is {kind.called}", hint=kind.hint)
         if head.startswith(_GZIP):
             return _Gzip(self._name)
         if head.startswith(_ZSTD) or (0x50 <= head[0] <= 0x5F and head[1:4] == _ZSTD_SKIPPABLE):

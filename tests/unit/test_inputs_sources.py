@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
+import re
 import sys
+import tarfile
 import tracemalloc
+import zipfile
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -130,13 +135,40 @@ def test_a_byte_order_mark_elsewhere_is_named(tmp_path: Path, before: bytes) -> 
     assert "byte order mark (U+FEFF" in problem.message
 
 
-@pytest.mark.parametrize("head", [b"PK\x03\x04", b"BZh91AY", b"\xfd7zXZ\x00"])
-def test_other_archives_are_refused_by_name(tmp_path: Path, head: bytes) -> None:
-    """Better one sentence than a thousand malformed lines."""
-    (tmp_path / "in").write_bytes(head + b"\x00" * 10)
-    with pytest.raises(InputError, match="archive") as caught:
+def zipped(*names: str) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in names:
+            archive.writestr(name, "<x/>")
+    return made.getvalue()
+
+
+FOREIGN = {
+    "a zip archive": zipped("requests.jsonl"),
+    "a zip archive with nothing": zipped(),
+    "a bzip2 archive": bz2.compress(b"x"),
+    "an xz archive": lzma.compress(b"x"),
+    "an lzma archive": lzma.compress(b"x", format=lzma.FORMAT_ALONE),
+    "a 7z archive": b"7z\xbc\xaf\x27\x1c\x00\x04" + b"\x00" * 20,
+    "a rar archive": b"Rar!\x1a\x07\x01\x00" + b"\x00" * 20,
+    "an lz4 archive": b"\x04\x22\x4d\x18\x64\x40\xa7",
+    "a .Z archive": b"\x1f\x9d\x90\x61\x0a",
+    "a Parquet file": b"PAR1\x15\x04\x15",
+    "an SQLite database": b"SQLite format 3\x00\x10\x00\x01\x01",
+    "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    "an Office document": zipped("[Content_Types].xml", "xl/workbook.xml"),
+    "an Office document (such as .xls)": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 20,
+    "a tar archive": tarfile.TarInfo("in.jsonl").tobuf(),
+}
+
+
+@pytest.mark.parametrize("called", FOREIGN)
+def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path, called: str) -> None:
+    """F25: better one sentence that says what it is than a thousand malformed lines, or "save it as UTF-8"."""
+    (tmp_path / "in").write_bytes(FOREIGN[called])
+    with pytest.raises(InputError, match=re.escape(f"is {called}")) as caught:
         read_path(tmp_path / "in")
-    assert caught.value.hint
+    assert any(word in str(caught.value.hint) for word in ("unpack it first", "JSON Lines"))
 
 
 def test_a_missing_file_and_a_folder_are_errors_with_a_hint(tmp_path: Path) -> None:
