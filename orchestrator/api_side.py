@@ -16,6 +16,7 @@ from orchestrator.ports.provider import Provider
 if TYPE_CHECKING:
     import httpx2
 
+    from orchestrator.domain.ring import Passed
     from orchestrator.provider.address import ApiAddress
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
@@ -32,8 +33,12 @@ async def provider_of(
     *,
     sandbox: Sandbox | None,
     meter: Meter,
+    passed: Passed | None = None,
 ) -> Provider:
-    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call."""
+    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call.
+
+    passed: the stores that creates come through, to be named where the API may be another daemon.
+    """
     from orchestrator.provider.client import AnthropicProvider
     from orchestrator.provider.credentials import Credentials, Secret
     from orchestrator.provider.settings import ProviderSettings
@@ -54,6 +59,7 @@ async def provider_of(
         transport=network if sandbox is None else sandbox.transport(),
         credentials=credentials_for(settings) if sandbox is None else local,
         meter=meter,
+        passed=passed,
     )
     stack.push_async_callback(provider.aclose)
     return provider

@@ -31,6 +31,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import Rules
+from orchestrator.domain.ring import Passed
 from orchestrator.engine.bell import Bell, Moves
 from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.commands import EngineCommands
@@ -98,6 +99,7 @@ class Engine:
     pulse: Pulse
     clock: Clock
     meters: Meters
+    passed: Passed
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on one committed snapshot."""
@@ -222,7 +224,8 @@ async def _open(
     local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()
     meter = await _meter(stack, settings, store, meters)
-    provider = await provider_of(stack, settings, around.transport, sandbox=local, meter=meter)
+    passed = Passed((await store.read(lambda reads: reads.meta())).lineage)
+    provider = await provider_of(stack, settings, around.transport, sandbox=local, meter=meter, passed=passed)
     context = Context(
         store=store,
         provider=provider,
@@ -244,6 +247,7 @@ async def _open(
         pulse=context.pulse,
         clock=around.clock,
         meters=meters,
+        passed=passed,
     )
     return engine, context
 
@@ -381,4 +385,5 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
         way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
         memory=LargeLines(),
+        passed=engine.passed,
     )

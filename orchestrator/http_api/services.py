@@ -18,6 +18,7 @@ from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
     from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.domain.ring import Passed
     from orchestrator.ports.memory import Claim
     from orchestrator.ports.source import Source
 
@@ -53,7 +54,7 @@ class Services:
     glances: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
     unready: why the engine does not work as it should; None: it does. way_in: the dashboard's address and a path that
     opens it, with a code where one has to log in; None: there is no dashboard.
-    memory: what uploads share for large lines.
+    memory: what uploads share for large lines. passed: the stores that creates came through.
     """
 
     commands: AllCommands
@@ -69,5 +70,6 @@ class Services:
     caps: Caps
     meters: Meters
     memory: LargeLines
+    passed: Passed
     unready: Callable[[], str | None]
     way_in: Callable[[], tuple[str, str] | None]

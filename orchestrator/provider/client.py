@@ -19,6 +19,7 @@ from orchestrator.domain.errors import (
     ProviderUnreadable,
     UsageError,
 )
+from orchestrator.domain.ring import HEADER, Passed
 from orchestrator.domain.submission import classify
 from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
@@ -59,6 +60,7 @@ class AnthropicProvider:
 
     *transport* replaces the network (the sandbox in process, tests). *credentials*: None looks them up in the
     environment at the first call, or in `warm`. *sleep* is the pause between two tries; *meter* hears of each.
+    *passed*: where the API is not the usual one, and may be another daemon, creates name the stores they came through.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class AnthropicProvider:
         credentials: Credentials | None = None,
         sleep: Sleep = asyncio.sleep,
         meter: Meter | None = None,
+        passed: Passed | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
         self._credentials = credentials
         self._sleep = sleep
         self._meter: Meter = Unmetered() if meter is None else meter
+        self._passed = passed
         self._opened: Clients | None = None
         self._uploads = asyncio.Semaphore(settings.max_uploads)
         self._downloads = asyncio.Semaphore(settings.max_downloads)
@@ -131,7 +135,9 @@ class AnthropicProvider:
             return Blocked(code=_block_of(exc), why=_why(exc))
         deadline = Deadline(self._settings.timeout.total_seconds())
         async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
-            outcome = await self._metered("create", deadline.outcome_of(_post(clients.creates, upload, headers)))
+            outcome = await self._metered(
+                "create", deadline.outcome_of(_post(clients.creates, upload, self._named(clients, headers)))
+            )
         if upload.failure is not None:
             raise upload.failure
         if isinstance(outcome, Silence) and outcome.credentials:
@@ -140,6 +146,15 @@ class AnthropicProvider:
         if isinstance(answer, Blocked) and answer.code == CREDENTIALS and self._renewed():
             return Busy(why=f"{answer.why}; the key file holds another key now", retry_after_s=None)
         return answer
+
+    def _named(self, clients: Clients, headers: Headers) -> dict[str, str]:
+        """The headers of a create, beside those of the SDK and of its body."""
+        named = {"anthropic-version": headers.api_version}
+        if headers.betas:
+            named["anthropic-beta"] = ",".join(headers.betas)
+        if self._passed is not None and clients.address is not None and not clients.address.is_usual:
+            named[HEADER] = self._passed.header
+        return named
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
@@ -276,13 +291,11 @@ def _path(remote_id: str, action: str = "") -> str:
     return f"{_PATH}/{quote(remote_id, safe='')}{action}"
 
 
-async def _post(sdk: AsyncAnthropic, upload: Upload, headers: Headers) -> httpx2.Response:
+async def _post(sdk: AsyncAnthropic, upload: Upload, headers: dict[str, str]) -> httpx2.Response:
     """The one POST. `content-length` is ours: without it the body would go out in HTTP chunks."""
     import httpx2
 
-    sent = {"content-length": str(upload.size_bytes), "anthropic-version": headers.api_version}
-    if headers.betas:
-        sent["anthropic-beta"] = ",".join(headers.betas)
+    sent = {"content-length": str(upload.size_bytes), **headers}
     options: RequestOptions = {"headers": sent, "max_retries": 0, "follow_redirects": False}
     return await sdk.post(_PATH, cast_to=httpx2.Response, content=upload, options=options)
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from faces.cli_world import program_in
-from faces.client_world import settings
+from faces.client_world import SLOW, settings, short_runtime_folder
+from faces.client_world import requests as plain_requests
+from faces.messages_world import served
 
 from orchestrator.cli.asking_api import refuse_itself
+from orchestrator.config import Settings, load_settings
+from orchestrator.daemon import Engine, running_engine
+from orchestrator.domain.account import ENDPOINT
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.model import Job
+from orchestrator.domain.ring import Passed
+from orchestrator.domain.states import JobState
 from orchestrator.http_api.itself import leads_to
 from orchestrator.http_api.tcp import Listening, listen
 from orchestrator.provider.address import find_address
@@ -84,3 +94,75 @@ def test_serve_does_not_start_as_its_own_api(tmp_path: Path) -> None:
         assert (seen.code, "this very daemon" in seen.err) == (2, True)
         assert "the engine runs" not in seen.err
         assert not program.db.exists()
+
+
+# --- rings, and proxies that hide one -----------------------------------------------------------------------------
+
+
+def test_what_a_store_sent_does_not_come_back_to_it() -> None:
+    """F4: not through others either; what others sent is passed on with their names, as many as fit."""
+    one, two, three = Passed("one"), Passed("two"), Passed("three")
+    assert one.take("")
+    assert two.take(one.header)
+    assert three.take(two.header)
+    assert three.header == "three,two,one"
+    assert not one.take(three.header)
+    assert not two.take(f"x , two,y{'z' * 100}")
+    assert two.header == "two,one"
+    for number in range(1000):
+        assert two.take(f"s{number}, not a name, ,{'z' * 100}")
+    assert len(two.header) < 500
+    assert "s999" in two.header
+
+
+def test_a_create_that_comes_back_is_refused_for_good(tmp_path: Path) -> None:
+    """F4: in the API's shape, with a status that neither the SDK nor an orchestrator tries again; nothing is stored."""
+    with served(tmp_path, **SLOW) as world:
+        lineage = world.engine.passed.header
+        sent = {"anthropic-version": "2026-10-21", "orchestrator-lineage": f"another,{lineage}"}
+        answer = httpx2.post(f"{world.url}/v1/messages/batches", json={"requests": plain_requests(1)}, headers=sent)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
+        assert "ANTHROPIC_BASE_URL" in answer.json()["error"]["message"]
+        assert world.jobs() == []
+        sent["orchestrator-lineage"] = "another"
+        answer = httpx2.post(f"{world.url}/v1/messages/batches", json={"requests": plain_requests(1)}, headers=sent)
+        assert answer.status_code == 200
+
+
+@pytest.mark.anyio
+async def test_two_daemons_that_are_each_others_api_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F4: one job each, and no third: the second one's is paused, with the remedy."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    with short_runtime_folder(), listening(tmp_path, "127.0.0.1") as (a, _), listening(tmp_path, "127.0.0.1") as (b, _):
+        a.access.token = b.access.token = None
+        async with (
+            running_engine(asking(tmp_path / "a.db", b.url), sandbox=False, tcp=a) as first,
+            running_engine(asking(tmp_path / "b.db", a.url), sandbox=False, tcp=b) as second,
+            httpx2.AsyncClient() as client,
+        ):
+            sent = {"anthropic-version": "2026-10-21"}
+            body = {"requests": plain_requests(2)}
+            assert (await client.post(f"{a.url}/v1/messages/batches", json=body, headers=sent)).status_code == 200
+            job = await paused(second)
+            assert job.reason_code == ENDPOINT
+            assert "orchestrator-lineage" in str(job.reason)
+            assert (len(await jobs(first)), len(await jobs(second))) == (1, 1)
+
+
+def asking(database: Path, url: str) -> Settings:
+    flags = {"database.path": str(database), "api.base_url": url, "batching.linger": "0s"}
+    return load_settings(flags=flags, env={}, cwd=database.parent)
+
+
+async def jobs(engine: Engine) -> list[Job]:
+    return await engine.read(lambda reads: reads.jobs(limit=9))
+
+
+async def paused(engine: Engine) -> Job:
+    """Its job that is paused, once there is one."""
+    async with asyncio.timeout(10):
+        while True:
+            for job in await jobs(engine):
+                if job.state is JobState.PAUSED:
+                    return job
+            await asyncio.sleep(0.02)

@@ -11,12 +11,13 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from provider.provider_world import KEY, RawServer, Visit, provider_at
+from provider.provider_world import HEADERS, KEY, RawServer, SizedBody, Visit, provider_at
 
 from orchestrator.client.server import Server, server_at
 from orchestrator.client.way import ServerWay
 from orchestrator.config import load_settings
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.ring import Passed
 from orchestrator.observability.metrics import Meters
 from orchestrator.observability.telemetry import open_tracing
 from orchestrator.provider.address import SDK_BASE_URL, find_address
@@ -225,3 +226,21 @@ def test_a_gateway_without_tls_must_be_named(host: str) -> None:
     for other in ("litell", "litellm.evil.test", "evil.test", "110.1.2.3"):
         with pytest.raises(UsageError):
             checked_base_url(f"http://{other}", "it", (host,))
+
+
+async def test_a_create_names_the_stores_that_it_came_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F4: to an address that may be another daemon; the API itself is not told."""
+    seen: list[str | None] = []
+
+    async def note(visit: Visit) -> None:
+        await visit.read_body()
+        seen.append(dict(visit.headers).get("orchestrator-lineage"))
+        await visit.answer(404, {"type": "error", "error": {"type": "not_found_error", "message": "no"}})
+
+    async with RawServer(note) as api:
+        passed = Passed("mine")
+        assert passed.take("theirs")
+        provider = AnthropicProvider(ProviderSettings(base_url=api.url), credentials=KEY, passed=passed)
+        await provider.create(SizedBody(), HEADERS)
+        await provider.aclose()
+    assert seen == ["mine,theirs"]

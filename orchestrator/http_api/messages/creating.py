@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect
 
-from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, known_version
+from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, known_version, not_found
 from orchestrator.domain.limits import largest_params
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
+from orchestrator.domain.ring import HEADER
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.memory import claim_of
@@ -34,6 +35,11 @@ _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
 _TERMS: Final = Terms(anew=True, max_problems=1)
+#: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
+_COMES_BACK: Final = (
+    f"This batch comes back to the daemon that it was sent from ({HEADER}): ANTHROPIC_BASE_URL, or [api] base_url, of "
+    "one of the daemons on its way must name the API itself."
+)
 
 
 class Creates:
@@ -44,10 +50,17 @@ class Creates:
         self._reader = services.reader
         self._largest = largest_params(services.caps.size_bytes)
         self._ending = asyncio.Lock()
+        self._passed = services.passed
 
     async def create(self, request: Request) -> Job:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
-        attempt = _Attempt(request, _new_job(request), self._reader, self._ending)
+        try:
+            new = self._let_in(request)
+        except ApiError:
+            async for _ in blocks_of(request):  # a sender that finds the connection closed cannot read why
+                pass
+            raise
+        attempt = _Attempt(request, new, self._reader, self._ending)
         source = BodySource(
             blocks_of(request),
             name=SOURCE,
@@ -63,6 +76,12 @@ class Creates:
         if job is None:
             raise _refusal(taken, source)
         return job
+
+    def _let_in(self, request: Request) -> NewJob:
+        """What the headers say of the job. Raises ApiError."""
+        if not self._passed.take(",".join(request.headers.getlist(HEADER))):
+            raise not_found(_COMES_BACK)
+        return _new_job(request)
 
 
 class _Attempt:
