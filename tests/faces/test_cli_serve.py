@@ -209,6 +209,14 @@ def test_without_systemd_nothing_is_told(tmp_path: Path) -> None:
     assert Notifier({"WATCHDOG_USEC": "soon"}, pid=7).alive_every is None
 
 
+def test_a_sandbox_daemon_prints_what_the_sdk_needs(program: Program) -> None:
+    """It is what one tries first; any key will do, and a real one is not wanted there."""
+    with program.started("serve", "--sandbox", "--listen", "127.0.0.1:0") as engine:
+        engine.says("export ANTHROPIC_API_KEY=sandbox")
+        assert "for the SDK, in the shell of the program that uses it:" in engine.err
+        assert "  export ANTHROPIC_BASE_URL=http://127.0.0.1:" in engine.err
+
+
 def test_the_sandbox_serves_the_sdk_on_a_port(program: Program) -> None:
     """The two lines that it prints make any client of the API work with it; here our own, and `batches ls`."""
     with program.started("sandbox", "--port", "0", "--speed", "100000") as sandbox:
