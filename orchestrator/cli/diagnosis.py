@@ -184,9 +184,9 @@ def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Fi
     if facts.standing is Standing.COPIED:
         fact = f"{path} is a copy of a store, or was moved here"
         return Finding(check="store", verdict=FAIL, fact=fact, remedy="`orchestrator db adopt-store`", exit_code=8)
-    if facts.standing is Standing.BEHIND:
-        fact = f"{path} is older than what was sent from it: it was put back from a copy"
-        remedy = "start an engine: it takes in what was sent since, before it sends anything"
+    if facts.standing is Standing.BEHIND or facts.searching:
+        fact = f"{path} may be older than what was sent from it: it was put back from a copy, or taken into use as one"
+        remedy = "let an engine run: it takes in what was sent since, before it sends anything; `orchestrator serve`"
         return Finding(check="store", verdict=WARN, fact=fact, remedy=remedy)
     kind, soundness = "sandbox work" if sandbox else "real work", ", sound" if thorough else ""
     size = words.size(path.stat().st_size)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from orchestrator.store.identity import Standing, read_meta, standing
 from orchestrator.store.mark import MARKED_SINCE, read_mark
 from orchestrator.store.migrate import shipped_migrations
 from orchestrator.store.opening import connect_onlooker, speaking_our_errors
+from orchestrator.store.queries import load
+
+SQL: Final = load("search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
     """schema: the version in the file; known: the newest that this program has. damage: what SQLite found, if any.
 
-    standing: to the mark beside it; None where the schema is older than marks are.
+    standing: to the mark beside it; None where the schema is older than marks are. searching: the API has still to be
+    asked what a copy that was put back lacks.
     """
 
     sqlite: tuple[int, ...]
@@ -24,6 +29,7 @@ class StoreFacts:
     known: int
     damage: str | None
     standing: Standing | None
+    searching: bool
 
 
 def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
@@ -37,6 +43,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
             sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
             stands = standing(read_meta(connection), read_mark(path)) if schema >= MARKED_SINCE else None
+            searches = stands is not None and connection.execute(SQL["open"]).fetchone() is not None
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if thoroughly else "ok"
     finally:
         connection.close()
@@ -46,4 +53,5 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
         known=shipped_migrations()[-1].version,
         damage=None if found == "ok" else found,
         standing=stands,
+        searching=searches,
     )

@@ -11,7 +11,8 @@ import pytest
 from store.store_world import META, NOW, open_store, planned, raw, running_job
 
 from orchestrator.domain.errors import GuardRefused, StoreError
-from orchestrator.store.identity import Trust, refuse_strange
+from orchestrator.store.checkup import check_up
+from orchestrator.store.identity import Standing, Trust, refuse_strange
 from orchestrator.store.mark import Mark, Marked, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
@@ -65,6 +66,22 @@ def test_a_store_counts_on_after_it_was_found_behind(tmp_path: Path) -> None:
         assert c.execute("SELECT intents FROM meta").fetchone() == (3,)
         assert c.execute("SELECT count(*) FROM reconciliation").fetchone() == (1,)
     assert asyncio.run(lacks(path)) == ("behind", 2), "one search, however often it is opened"
+
+
+def test_a_checkup_says_how_a_store_stands(tmp_path: Path) -> None:
+    """H3: what `doctor` tells: its own, behind, and still to be searched for."""
+    path = tmp_path / "store.db"
+    asyncio.run(send_one(path, "a"))
+    shutil.copy(path, tmp_path / "one.db")
+    asyncio.run(send_one(path, "b"))
+    facts = check_up(path, thoroughly=False)
+    assert (facts.standing, facts.searching) == (Standing.OWN, False)
+    shutil.copy(tmp_path / "one.db", path)
+    facts = check_up(path, thoroughly=False)
+    assert (facts.standing, facts.searching) == (Standing.BEHIND, False)
+    asyncio.run(lacks(path))
+    facts = check_up(path, thoroughly=False)
+    assert (facts.standing, facts.searching) == (Standing.OWN, True)
 
 
 def test_the_store_of_somebody_else_in_its_place_asks_first(tmp_path: Path) -> None:
