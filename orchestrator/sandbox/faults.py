@@ -196,9 +196,14 @@ def parse_faults(text: str) -> dict[str, float]:
     return options
 
 
+#: A list that runs ahead shows what is dated later than now.
+_SIGNED: Final = frozenset({"list_lag"})
+
+
 def _check_amount(name: str, amount: float) -> None:
     if name in AMOUNTS:
-        if not 0 <= amount < math.inf:
+        least = -math.inf if name in _SIGNED else 0
+        if not math.isfinite(amount) or amount < least:
             raise ValueError(f"{name} is {amount:g}, and cannot be negative or endless")
     elif not 0 <= amount <= 1:
         raise ValueError(f"the rate of {name} is {amount:g}, and a rate is from 0 to 1: {name}=.05 is 5 %")
