@@ -1,16 +1,18 @@
-"""Who owns a store: a lock on the file beside the database, by its name, and one on the database itself, by its inode.
+"""Who owns a store: a lock on the file beside the database, by its name, and one by the inode of the database itself.
 
-The second holds where one file is reached by two names, through a mount or a container. Closing a descriptor of the
-database would drop SQLite's own locks in this process (POSIX; measured): it is opened before SQLite opens it, closed
-after SQLite closed it, and nothing else but SQLite opens it. `flock` is freed by the kernel when its process dies,
-however it dies.
+The second holds where one file is reached by two names, through a mount or a link. It is a name in the kernel (an
+abstract socket), not a lock on the file: nobody but SQLite opens that, since closing a descriptor of our own would drop
+SQLite's locks in this process (POSIX; measured), and the next connection that closes would take the log away from the
+others. Both locks are freed by the kernel when their process dies, however it dies.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import socket
 import stat
 import time
 from pathlib import Path
@@ -29,7 +31,7 @@ class Lock:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._file_fd = -1
+        self._held: socket.socket | None = None
 
     @classmethod
     def take(cls, database: Path, *, patience_s: float = PATIENCE_S) -> Self:
@@ -66,38 +68,37 @@ class Lock:
                 return cls(fd)
 
     def hold_file(self, database: Path) -> None:
-        """Lock the file *database*, if it is there, by its inode as well, before SQLite opens it.
+        """Lock the file *database*, if it is there, by its inode as well.
 
         Raises StoreOwned if an engine has it under another name; StoreError if it is mounted by itself, or another
         user's.
         """
-        if self._file_fd >= 0 or not database.exists():
+        if self._held is not None or not database.exists():
             return
         _refuse_mounted(database.resolve())
+        _make_private(database)
+        found = database.stat()
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            fd = os.open(database, os.O_RDONLY | os.O_CLOEXEC)
+            held.bind(f"\0orchestrator-store-{found.st_dev}-{found.st_ino}")
         except OSError as exc:
-            raise StoreError(f"{database} cannot be opened", cause=exc.strerror, hint="check its permissions") from exc
-        try:
-            _make_private(database, fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
+            held.close()
+            if exc.errno != errno.EADDRINUSE:  # a system without such names: the lock by name is what there is
+                return
             raise StoreOwned(
                 f"another process owns the file {database} under another name",
                 hint="it is mounted or linked in two places: use one of them",
             ) from None
-        except BaseException:
-            os.close(fd)
-            raise
-        self._file_fd = fd
+        self._held = held
 
     def release(self) -> None:
         """Give the locks back, after SQLite closed the database. The lock file stays: else two owners would fit."""
-        for fd in (self._file_fd, self._fd):
-            if fd >= 0:
-                os.close(fd)
-        self._file_fd = self._fd = -1
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def __enter__(self) -> Self:
         """Hold it for a block."""
@@ -108,9 +109,9 @@ class Lock:
         self.release()
 
 
-def _make_private(database: Path, fd: int) -> None:
+def _make_private(database: Path) -> None:
     """Ours alone: SQLite gives its log the owner and the mode of the file, and both hold prompts and answers."""
-    found = os.fstat(fd)
+    found = database.stat()
     if found.st_uid != os.geteuid():
         raise StoreError(
             f"{database} belongs to another user",
@@ -118,7 +119,7 @@ def _make_private(database: Path, fd: int) -> None:
             hint="work on it as that user; or, if it is to be yours: chown",
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
-        os.fchmod(fd, 0o600)
+        database.chmod(0o600)
 
 
 def make_private_folder(path: Path) -> None:

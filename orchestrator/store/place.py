@@ -37,6 +37,7 @@ class Place:
         connection: one of the store's own, on its thread.
         """
         if self.trouble is None and (gone := self._missing()) is not None:
+            _ = connection.total_changes  # raises on a closed connection: it took its log away itself
             self.trouble = StoreLost(f"{gone} was removed or replaced while it was in use")
             self.trouble = self._lost(gone, connection)
         elif self.trouble is None and self._written != (now := _content(self._database)):
@@ -83,6 +84,9 @@ class Place:
         except StoreError as exc:
             target.unlink(missing_ok=True)
             return f"{target} cannot be written: {exc.message}"
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         return target
 
 

@@ -22,7 +22,7 @@ from orchestrator.config import Settings
 from orchestrator.daemon import Surroundings, running_engine
 from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
 from orchestrator.store.identity import Trust
-from orchestrator.store.mark import mark_path
+from orchestrator.store.mark import Mark, Marked, mark_path
 from orchestrator.store.ownership import Lock
 from orchestrator.store.store import Store
 from proof.chronicle import Chronicle
@@ -78,6 +78,7 @@ class Lives:
     clocks_are_wrong: bool = False
     disk_is_full: bool = False
     restores: float = 0.0
+    secret: str = ""
     number: int = 0
     _copy: bytes | None = None
     _death: Death = field(default_factory=Death)
@@ -220,6 +221,8 @@ class Lives:
         """The store's lock. Nobody else gets it meanwhile (I12)."""
         self._lock = Lock.take(path, patience_s=0)
         self._tried_by_another()
+        if not path.exists() and not mark_path(path).exists():  # one seed, one secret: the API draws by wire ids
+            Mark.open(path, Marked(lineage="", secret=self.secret, sandbox=False, intents=0)).close()
         return self._lock
 
     def _tried_by_another(self) -> None:

@@ -919,8 +919,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/ownership.py",
-                "                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-                "                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+                "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+                "fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
             ),
         ),
         test="tests/store/test_store_ownership.py::test_a_second_owner_is_refused_within_its_patience",
@@ -1129,8 +1129,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/ownership.py",
-                "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n        except BlockingIOError:\n            os.close(fd)\n",
-                "            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)\n        except BlockingIOError:\n            os.close(fd)\n",
+                "            if exc.errno != errno.EADDRINUSE:",
+                "            if exc.errno != errno.ENOENT:",
             ),
         ),
         test="tests/store/test_store_place.py::test_an_engine_under_another_name_of_the_file_is_refused",

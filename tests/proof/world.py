@@ -226,6 +226,7 @@ class World:
             idle=self.profile.idle,
             clocks_are_wrong=self.profile.clocks_are_wrong,
             restores=self.profile.restores,
+            secret=f"{self.profile.name} {self.seed}",
         )
 
     def _the_mischief(self) -> Mischief:

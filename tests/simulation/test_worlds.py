@@ -10,7 +10,7 @@ from proof import simulated
 from proof.pool import Task, workers
 
 #: How many worlds: about one a second and core, so that all of this file takes some four minutes on two cores.
-EVERYTHING, TWINS, ODD, RESTORED, CRASH_LOOPS, LATE_LISTS, TWICE, PAIRS = 90, 25, 20, 30, 30, 20, 3, 150
+EVERYTHING, TWINS, ODD, RESTORED, CRASH_LOOPS, LATE_LISTS, TWICE, PAIRS = 60, 18, 14, 20, 20, 14, 3, 100
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,21 @@ def test_what_was_copied_aside_is_put_back_and_goes_on(tmp_path: Path) -> None:
     asyncio.run(go_on())
 
 
+def test_a_write_that_comes_after_the_end_is_no_loss(tmp_path: Path) -> None:
+    """H4: the last connection takes the log away itself; a step that a dying task left behind must not cry for it."""
+    path = tmp_path / "store.db"
+
+    async def work() -> None:
+        async with open_store(path, inline=True) as store:
+            await running_job(store, 2)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            await running_job(store, 1, "late")
+        assert store.lost is None
+
+    asyncio.run(work())
+    assert list(tmp_path.glob("*rescued*")) == []
+
+
 def test_a_folder_that_was_moved_with_its_store_is_named(tmp_path: Path) -> None:
     """H4: nothing is lost, so nothing is copied: the words say where it is, and it goes on there."""
     path = tmp_path / "state" / "store.db"
