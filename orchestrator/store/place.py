@@ -27,7 +27,8 @@ class Place:
 
     def __init__(self, database: Path) -> None:
         self._database = database.resolve()
-        self._files = {name: _identity(beside(database, name)) for name in _FILES}
+        # The names are found once: every write looks at them.
+        self._files = {path: _identity(path) for path in (beside(self._database, name) for name in _FILES)}
         self._written = _content(self._database)
         self.trouble: StoreLost | None = None
 
@@ -38,8 +39,9 @@ class Place:
         """
         if self.trouble is None and (gone := self._missing()) is not None:
             _ = connection.total_changes  # raises on a closed connection: it took its log away itself
-            self.trouble = StoreLost(f"{gone} was removed or replaced while it was in use")
-            self.trouble = self._lost(gone, connection)
+            happened = f"{gone} was removed or replaced while it was in use"
+            self.trouble = StoreLost(happened)  # while it is copied, others hear that it is lost
+            self.trouble = self._lost(happened, connection)
         elif self.trouble is None and self._written != (now := _content(self._database)):
             self._written = now
             if not _is_what_it_was(connection, self._database):
@@ -51,9 +53,8 @@ class Place:
         """The store itself may have written into the file: by a commit, which may bring its log home."""
         self._written = _content(self._database)
 
-    def _lost(self, gone: Path, connection: sqlite3.Connection) -> StoreLost:
-        happened = f"{gone} was removed or replaced while it was in use"
-        moved_to = _where_it_is(self._files[""])
+    def _lost(self, happened: str, connection: sqlite3.Connection) -> StoreLost:
+        moved_to = _where_it_is(self._files[self._database])
         if moved_to is not None and moved_to.parent != self._database.parent and beside(moved_to, "-wal").exists():
             return StoreLost(
                 f"{self._database} was moved while it was in use",
@@ -63,11 +64,7 @@ class Place:
         return _lost(happened, self._database, self._copy_aside(connection))
 
     def _missing(self) -> Path | None:
-        for name, identity in self._files.items():
-            path = beside(self._database, name)
-            if identity != _identity(path):
-                return path
-        return None
+        return next((path for path, identity in self._files.items() if identity != _identity(path)), None)
 
     def _copy_aside(self, connection: sqlite3.Connection) -> Path | str:
         """The file that holds all that is committed; or why there is none."""
