@@ -19,8 +19,6 @@ from orchestrator.store.rows import named, record
 from orchestrator.store.times import to_text
 
 SQL: Final = load("identity")
-BEHIND: Final = "behind"
-COPIED: Final = "copied"
 
 
 class Standing(StrEnum):
@@ -84,8 +82,8 @@ async def identify(
     found = standing(meta, marked)
     if found is Standing.COPIED and not adopt:
         raise copied(path)
-    cause = None if found is Standing.OWN else BEHIND if found is Standing.BEHIND or not meta["marked"] else COPIED
-    if cause is not None or not meta["secret"]:
+    cause = Standing.BEHIND if found is Standing.COPIED and not meta["marked"] else found
+    if cause is not Standing.OWN or not meta["secret"]:
         await database.write(partial(_settle, meta, marked, cause, now))
         meta = await database.read(read_meta)
     mark = Mark.open(
@@ -136,12 +134,10 @@ def copied(path: Path) -> GuardRefused:
     )
 
 
-def _settle(
-    meta: dict[str, Any], marked: Marked | None, cause: str | None, now: datetime, c: sqlite3.Connection
-) -> None:
+def _settle(meta: dict[str, Any], marked: Marked | None, cause: Standing, now: datetime, c: sqlite3.Connection) -> None:
     secret = secrets.token_hex(32) if marked is None or not marked.secret else marked.secret
     c.execute(SQL["keep_secret"], {"secret": secret})
-    if cause is None:
+    if cause is Standing.OWN:
         return
     there = 0 if marked is None else marked.intents
     missing = max(there - meta["intents"], 0)
