@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, NewJob, ResultRow, Settled
 from orchestrator.domain.output_lines import output_lines

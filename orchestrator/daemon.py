@@ -25,7 +25,7 @@ from orchestrator.config import (
     logged_out_path,
 )
 from orchestrator.config.network import check_exporter
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params

@@ -19,7 +19,7 @@ from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplic
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
-    from orchestrator.domain.answers import Meta
+    from orchestrator.domain.api_answers import Meta
     from orchestrator.provider.address import ApiAddress
     from orchestrator.store.checkup import StoreFacts
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.words import batches, clock, count, plain, size, span
+from orchestrator.domain.humanize import batches, clock, count, plain, size, span
 
 __all__ = ["BANNER", "batches", "clock", "coloured", "count", "near_path", "plain", "size", "span", "table"]
 

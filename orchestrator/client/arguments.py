@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.words import nearest
+from orchestrator.domain.humanize import nearest
 
 _OWN: Final = ("db", "sandbox", "config", "server", "token")
 _KEY: Final = re.compile(r"(anthropic_?)?(api_?key|auth_?token|key)", re.IGNORECASE)

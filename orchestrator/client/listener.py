@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

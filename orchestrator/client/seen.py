@@ -14,10 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-from orchestrator.domain.answers import Counts
+from orchestrator.domain.api_answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.json_text import mask_lone_surrogates
-from orchestrator.domain.looks import TOKENS
 from orchestrator.domain.model import (
     Attention,
     Batch,
@@ -31,6 +30,7 @@ from orchestrator.domain.model import (
     Trip,
 )
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
+from orchestrator.domain.queries import TOKENS
 from orchestrator.domain.states import BatchState, JobState, RequestState
 from orchestrator.ports.source import Problem
 

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult
 
 from orchestrator.config.files import read_secret
 from orchestrator.domain.errors import NeedsPerson, UsageError
-from orchestrator.domain.hosts import is_loopback, split_address
+from orchestrator.domain.urls import is_loopback, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.hosts import has_host, is_loopback, split_address
+from orchestrator.domain.urls import has_host, is_loopback, split_address
 
 SSL_CERT_FILE: Final = "SSL_CERT_FILE"
 SSL_CERT_DIR: Final = "SSL_CERT_DIR"

@@ -14,7 +14,7 @@ from orchestrator.config.sections import INSIDE, KEYS, REFUSED, SECTIONS, Key
 from orchestrator.config.values import Source
 from orchestrator.config.webhooks import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.words import nearest
+from orchestrator.domain.humanize import nearest
 
 ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"

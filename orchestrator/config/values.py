@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from orchestrator.domain.hosts import is_host, split_address
+from orchestrator.domain.urls import is_host, split_address
 
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile(

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from orchestrator.domain.answers import Counts
+from orchestrator.domain.api_answers import Counts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.states import BatchState, JobState, RequestState
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 
 #: What is counted by no name of its own.
 OTHER: Final = "other"
@@ -50,4 +50,6 @@ def stop_name(stop_reason: str | None) -> str | None:
 def stop_words(counts: Mapping[str, int]) -> list[str]:
     """`1 refused`, `2 cut at max_tokens`, `3 tool_use`: every end but `end_turn`, the best known ones first."""
     rest = sorted((name for name in counts if name not in _WORDS and name != KNOWN[0]), key=lambda n: (-counts[n], n))
-    return [f"{counts[name]:,} {words.plain(_WORDS.get(name, name))}" for name in (*_WORDS, *rest) if counts.get(name)]
+    return [
+        f"{counts[name]:,} {humanize.plain(_WORDS.get(name, name))}" for name in (*_WORDS, *rest) if counts.get(name)
+    ]

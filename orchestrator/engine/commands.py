@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from orchestrator.domain.account import BY_USER, KEY_ENDS
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import (
     GuardRefused,
     InputError,

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.domain.answers import NAMELESS, Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import NAMELESS, Meta, OddEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderError, ProviderUnreadable
 from orchestrator.domain.model import Batch, Remote
 from orchestrator.domain.states import BatchState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch

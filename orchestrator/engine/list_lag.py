@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.model import Batch
 from orchestrator.ports.meter import Meter
 

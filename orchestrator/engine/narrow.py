@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.account import REFUSED
-from orchestrator.domain.answers import Invalid
+from orchestrator.domain.api_answers import Invalid
 from orchestrator.domain.model import Batch
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.states import BatchState

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.answers import OddEntry
+from orchestrator.domain.api_answers import OddEntry
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from orchestrator.domain.answers import BatchPage, OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, OddEntry, RemoteBatch
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
 from orchestrator.ports.provider import Provider
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import BatchPage, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused, ProviderUnreadable
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.answers import Counts, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import Counts, OddEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
 from orchestrator.domain.ids import JobId, Nonce, split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
-from orchestrator.domain.answers import BatchPage, Meta, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, Meta, RemoteBatch
 from orchestrator.domain.errors import (
     NeedsPerson,
     ProviderBusy,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from orchestrator.domain.answers import Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import Meta, OddEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderError, ProviderUnreachable
 from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import Batch, Search, Stray, TakenStray

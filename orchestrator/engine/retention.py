@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.answers import Meta
+from orchestrator.domain.api_answers import Meta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
 from orchestrator.domain.model import Batch
-from orchestrator.domain.outcome import MISSING_RESULT
 from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import asked, pause_for, pause_for_account, same_account

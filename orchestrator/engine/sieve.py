@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.model import Batch, Settled
-from orchestrator.domain.outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge
 from orchestrator.domain.output_lines import unreadable_result
 from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
+from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge
 from orchestrator.domain.stops import stop_name
 
 #: One transaction. Results come shuffled, so each one rewrites the pages of most requests of its batch: of 10,000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, assert_never
 
-from orchestrator.domain.answers import (
+from orchestrator.domain.api_answers import (
     Accepted,
     Blocked,
     Busy,

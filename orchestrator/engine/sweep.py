@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import Batch
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR

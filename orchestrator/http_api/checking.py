@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 from orchestrator.version import VERSION
 
@@ -33,7 +33,7 @@ def _look(reads: Reads) -> tuple[StoreMeta, int]:
 
 def _engine(services: Services, unfinished: int) -> Finding:
     since = services.identity.started_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    fact = f"version {VERSION}, runs since {since}; {words.count(unfinished, 'job')} not over"
+    fact = f"version {VERSION}, runs since {since}; {humanize.count(unfinished, 'job')} not over"
     return Finding(check="engine", verdict=OK, fact=fact)
 
 
@@ -57,5 +57,5 @@ def _store(path: Path, meta: StoreMeta) -> list[Finding]:
     size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
     kind = "sandbox work" if meta.sandbox else "real work"
     made = f"made on {meta.created_at:%Y-%m-%d}"
-    facts = Finding(check="store", verdict=OK, fact=f"{path.name}: {kind}, {words.size(size)}, {made}")
+    facts = Finding(check="store", verdict=OK, fact=f"{path.name}: {kind}, {humanize.size(size)}, {made}")
     return [facts, *long_log(path), disk(path, called="the store's folder"), *duplicates(meta.duplicates_total)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import format_duration
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
@@ -41,7 +41,7 @@ def disk(path: Path, *, called: str) -> Finding:
     """The space beside the store at *path*; *called*: how its folder is named to who reads this."""
     folder = next(parent for parent in path.parents if parent.exists())
     free = shutil.disk_usage(folder).free
-    fact = f"{words.size(free)} free at {called}"
+    fact = f"{humanize.size(free)} free at {called}"
     if not os.access(folder, os.W_OK | os.X_OK):
         return Finding(check="disk", verdict=FAIL, fact=f"{called} is not writable", remedy="--db PATH names another",
                        exit_code=8)  # fmt: skip
@@ -61,8 +61,8 @@ def long_log(path: Path) -> Iterator[Finding]:
         yield Finding(
             check="log",
             verdict=WARN,
-            fact=f"the store's log has {words.size(size_bytes)}: another program keeps an old state of the store open, "
-            "or an engine was killed",
+            fact=f"the store's log has {humanize.size(size_bytes)}: another program keeps an old state of the store "
+            "open, or an engine was killed",
             remedy="close what reads the file, such as sqlite3 or a backup tool (`lsof` names it); the engine then "
             "writes the log back and shortens it, at its next start at the latest",
         )
@@ -71,7 +71,7 @@ def long_log(path: Path) -> Iterator[Finding]:
 def duplicates(total: int) -> Iterator[Finding]:
     """That batches were sent twice, if any was."""
     if total:
-        fact = f"{words.batches(total)} turned out to have been sent twice"
+        fact = f"{humanize.batches(total)} turned out to have been sent twice"
         yield Finding(check="duplicates", verdict=WARN, fact=fact, remedy="raise [limits] doubt_wait")
 
 
@@ -83,7 +83,7 @@ def limits(settings: Settings) -> Iterator[Finding]:
         check="limits",
         verdict=OK,
         fact=f"{limits.max_in_flight_requests:,} requests and {limits.max_in_flight_batches:,} batches in flight; "
-        f"a batch holds {most} requests, {words.size(batching.max_bytes)}; looks every "
+        f"a batch holds {most} requests, {humanize.size(batching.max_bytes)}; looks every "
         f"{format_duration(limits.poll_interval)} to {format_duration(limits.poll_interval_max)}",
     )
     if limits.doubt_wait < timedelta(minutes=5) and settings.is_set("limits.doubt_wait"):

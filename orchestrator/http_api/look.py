@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.stops import stop_words
 
@@ -118,12 +118,12 @@ def age_words(status: JobStatus, ages: Ages, pulse: Pulse) -> str:
     if ages.oldest_sent_at is None or not any(status.batches[state] for state in AT_THE_API):
         return ""
     age = pulse.now - ages.oldest_sent_at
-    parts = [f"oldest {words.clock(age)}"]
+    parts = [f"oldest {humanize.clock(age)}"]
     if ages.lifetime is not None:
-        parts.append(f"expires in {words.span(ages.lifetime - age * pulse.speed)}")
+        parts.append(f"expires in {humanize.span(ages.lifetime - age * pulse.speed)}")
     left = time_left(status, ages, pulse)
     if left is not None:
-        parts.append(f"about {words.span(left)} more" if left else "longer than those before it")
+        parts.append(f"about {humanize.span(left)} more" if left else "longer than those before it")
     return ", ".join(parts)
 
 
@@ -133,9 +133,9 @@ def api_words(status: JobStatus, ages: str) -> str:
     sending, doubtful = found[BatchState.SUBMITTING], found[BatchState.IN_DOUBT]
     parts = [ages] if ages else []
     if sending:
-        parts.append(f"{words.batches(sending)} being sent")
+        parts.append(f"{humanize.batches(sending)} being sent")
     if doubtful:
-        parts.append(f"{words.batches(doubtful)} in doubt: the API may have {'it' if doubtful == 1 else 'them'}")
+        parts.append(f"{humanize.batches(doubtful)} in doubt: the API may have {'it' if doubtful == 1 else 'them'}")
     return "; ".join(parts)
 
 
@@ -200,15 +200,15 @@ def sentence(status: JobStatus) -> str:
     job, found = status.job, status.job.requests
     match job.state:
         case JobState.IMPORTING:
-            return f"its input is being read: {words.count(found.total, 'request')} so far"
+            return f"its input is being read: {humanize.count(found.total, 'request')} so far"
         case JobState.RUNNING:
             return "running" if not job.still_open else "running, and open for more requests"
         case JobState.PAUSED:
-            return f"paused ({job.reason_code}): {words.plain(str(job.reason))}"
+            return f"paused ({job.reason_code}): {humanize.plain(str(job.reason))}"
         case JobState.CANCELING:
             return "being canceled; what has succeeded is kept"
         case JobState.FINISHED if found.succeeded == found.total and not stop_words(status.stop_reasons):
-            return f"finished: {words.count(found.total, 'request')}, all succeeded"
+            return f"finished: {humanize.count(found.total, 'request')}, all succeeded"
         case JobState.FINISHED | JobState.CANCELED:
             return f"{job.state}: {outcome_words(status)}"
 
@@ -217,7 +217,7 @@ def asked_again_words(at: datetime | None, now: datetime) -> str:
     """`the API is asked again in 40s, at 19:15:04 UTC`; empty where nobody asks, or just does."""
     if at is None or at <= now:
         return ""
-    return f"the API is asked again in {words.span(at - now)}, at {at:%H:%M:%S} UTC"
+    return f"the API is asked again in {humanize.span(at - now)}, at {at:%H:%M:%S} UTC"
 
 
 def outcome_words(status: JobStatus) -> str:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from orchestrator.domain.looks import Totals
     from orchestrator.domain.notices import DeliveryState
+    from orchestrator.domain.queries import Totals
     from orchestrator.http_api.services import Services
     from orchestrator.observability.metrics import Histogram, Meters
 

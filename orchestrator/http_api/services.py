@@ -17,7 +17,7 @@ from orchestrator.ports.commands import Commands, Growing, Health, Reader
 from orchestrator.ports.notices import Noticing
 
 if TYPE_CHECKING:
-    from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.ring import Passed
     from orchestrator.ports.memory import Claim
     from orchestrator.ports.source import Source

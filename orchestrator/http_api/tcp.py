@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.caller import LOGIN
 from orchestrator.http_api.guard.access import Access, digest_of
 from orchestrator.http_api.guard.bodies import BodyLimits

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.states import JobState
-from orchestrator.domain.words import IMPORT_ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.domain.answers import BatchPage, CreateAnswer, Meta, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, CreateAnswer, Meta, RemoteBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

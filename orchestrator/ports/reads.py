@@ -10,16 +10,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.looks import (
-    ALL_JOBS,
-    ALL_REQUESTS,
-    JobFilter,
-    RequestFilter,
-    RequestRow,
-    Sample,
-    SettledPlace,
-    Totals,
-)
 from orchestrator.domain.model import (
     Attention,
     Batch,
@@ -32,6 +22,16 @@ from orchestrator.domain.model import (
     RequestView,
     ResultRow,
     StoreMeta,
+)
+from orchestrator.domain.queries import (
+    ALL_JOBS,
+    ALL_REQUESTS,
+    JobFilter,
+    RequestFilter,
+    RequestRow,
+    Sample,
+    SettledPlace,
+    Totals,
 )
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.source import Problem

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from orchestrator.domain.answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import Meta, RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import (
     Batch,

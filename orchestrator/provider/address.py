@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.urls import is_loopback
 from orchestrator.provider.credentials import BASE_URL, Credentials, checked_base_url
 
 #: Where the SDK asks when nobody says otherwise. Source: SDK 2.12, `anthropic/_client.py`; a test compares the two.

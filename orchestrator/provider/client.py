@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, REMEDIES
-from orchestrator.domain.answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
+from orchestrator.domain.create_outcome import classify
 from orchestrator.domain.errors import (
     NeedsPerson,
     ProviderNotFound,
@@ -20,7 +21,6 @@ from orchestrator.domain.errors import (
     UsageError,
 )
 from orchestrator.domain.ring import HEADER, Passed
-from orchestrator.domain.submission import classify
 from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
 from orchestrator.provider.address import ApiAddress

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult
 from orchestrator.config.files import read_secret
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, UsageError
-from orchestrator.domain.hosts import is_loopback, split_address
+from orchestrator.domain.urls import is_loopback, split_address
 
 API_KEY: Final = "ANTHROPIC_API_KEY"
 AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable

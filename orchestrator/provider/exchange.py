@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.answers import Meta, RemoteBatch
-from orchestrator.domain.submission import Exchange
+from orchestrator.domain.api_answers import Meta, RemoteBatch
+from orchestrator.domain.create_outcome import Exchange
 from orchestrator.ports.provider import Body
 from orchestrator.provider.errors import Silence
 from orchestrator.provider.wire import Unreadable, read_batch, read_meta, read_retry_after

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.json_text import UNREADABLE
 
 _SECONDS: Final = re.compile(r"\d{1,12}(\.\d{1,9})?")

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from orchestrator.domain.answers import NAMELESS, BatchPage, Meta, OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import NAMELESS, BatchPage, Meta, OddEntry, RemoteBatch
 from orchestrator.domain.item_scanner import ItemScanner
 from orchestrator.domain.json_text import UNREADABLE
 from orchestrator.provider.wire import CountsObject, Instant, Unreadable, instant, read_batch

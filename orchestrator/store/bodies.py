@@ -14,10 +14,10 @@ from functools import partial
 from typing import Final, TypeVar
 
 from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.domain.words import IMPORT_ENDS
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.read import JobReader

@@ -12,7 +12,7 @@ from typing import Any, Final
 from orchestrator.domain.causes import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Batch, Job, Progress, Settled
-from orchestrator.domain.outcome import Outcome
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.domain.stops import MOST_NAMES, OTHER
 from orchestrator.store.connection import Database

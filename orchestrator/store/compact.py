@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import MAKE_SPACE, StoreFull
-from orchestrator.domain.words import size
+from orchestrator.domain.humanize import size
 from orchestrator.store.opening import connect_onlooker, connect_writer, speaking_our_errors
 from orchestrator.store.queries import load
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import Meta, RemoteBatch
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
 from orchestrator.domain.model import Batch, Job

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import Batch, Remote
 from orchestrator.store.connection import Database

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.looks import Sample
 from orchestrator.domain.model import Event
+from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named, to_event

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
-from orchestrator.domain.looks import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
 from orchestrator.domain.model import ErrorGroup, RequestView, ResultRow, Trip
+from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
 from orchestrator.domain.states import RequestState
 from orchestrator.domain.stops import USUAL
 from orchestrator.store.known_ids import find

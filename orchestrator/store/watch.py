@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch, Gate
 from orchestrator.store.connection import Database

@@ -12,7 +12,7 @@ from typing import Any
 
 from support.world import API_VERSION, World, in_a_loop, message, new_world
 
-from orchestrator.domain.answers import CreateAnswer
+from orchestrator.domain.api_answers import CreateAnswer
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.engine.body import BatchBody

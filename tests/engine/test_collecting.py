@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
-from orchestrator.domain.answers import BatchPage
+from orchestrator.domain.api_answers import BatchPage
 from orchestrator.domain.batches_api import ApiError
 from orchestrator.domain.model import Job
 from orchestrator.sandbox import MachineSettings

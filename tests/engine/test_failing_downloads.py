@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world
 
-from orchestrator.domain.answers import Meta
+from orchestrator.domain.api_answers import Meta
 from orchestrator.domain.errors import (
     ProviderBusy,
     ProviderError,

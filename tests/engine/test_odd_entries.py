@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world
 
-from orchestrator.domain.answers import BatchPage, OddEntry
+from orchestrator.domain.api_answers import BatchPage, OddEntry
 from orchestrator.domain.errors import ProviderUnreadable
 from orchestrator.engine.pages import EndlessList, PageSize, listed, pages
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.world import in_a_loop, message, new_world, next_life
 
-from orchestrator.domain.answers import CreateAnswer, Invalid
+from orchestrator.domain.api_answers import CreateAnswer, Invalid
 from orchestrator.engine.context import Context
 from orchestrator.ports.provider import Body, Headers
 from orchestrator.sandbox import MachineSettings

@@ -10,9 +10,9 @@ import pytest
 from support.world import API_VERSION, World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, InputError, StoreError
+from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
-from orchestrator.domain.words import IMPORT_ENDS
 from orchestrator.http_api.views import does_not_apply
 from orchestrator.inputs import open_source
 from orchestrator.ports.commands import TakenIn, Terms

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.world import START, World, in_a_loop, new_world
 
-from orchestrator.domain.answers import BatchPage
+from orchestrator.domain.api_answers import BatchPage
 from orchestrator.domain.errors import ProviderUnreachable
 from orchestrator.engine.context import Context
 from orchestrator.engine.reading import newest, same_account, walk

@@ -14,7 +14,7 @@ from faces.client_world import requests, settings, short_runtime_folder, talking
 from starlette.datastructures import QueryParams
 
 from orchestrator.daemon import running_engine
-from orchestrator.domain.looks import ALL_JOBS
+from orchestrator.domain.queries import ALL_JOBS
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard import batches, events, job, jobs, overview, request
 from orchestrator.http_api.dashboard.page import Ask

@@ -15,7 +15,7 @@ from faces.client_world import settings, short_runtime_folder
 from orchestrator.config import DEFAULT_LISTEN, Settings
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.guard.access import Access
 from orchestrator.http_api.guard.token import read_token

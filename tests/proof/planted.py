@@ -163,7 +163,7 @@ PLANTED: Final = (
         why="a 500 may come after the batch was made: sending again buys it twice",
         edits=(
             (
-                "orchestrator/domain/submission.py",
+                "orchestrator/domain/create_outcome.py",
                 '    return Unclear(why=f"{status}: {exchange.message}")\n',
                 "    if status >= 500:\n        return NotSent(why=exchange.message, cut=False)\n"
                 '    return Unclear(why=f"{status}: {exchange.message}")\n',
@@ -175,7 +175,7 @@ PLANTED: Final = (
     Planted(
         name="any-529-is-a-no",
         why="only the API's own words say that it refused; a proxy's 529 may hide a batch that was made",
-        edits=(("orchestrator/domain/submission.py", "(status == 529 and exchange.api_error)", "status == 529"),),
+        edits=(("orchestrator/domain/create_outcome.py", "(status == 529 and exchange.api_error)", "status == 529"),),
         test=f"{ANSWERS}::test_each_answer_means_what_the_table_says_and_is_never_asked_for_twice",
     ),
     Planted(
@@ -183,7 +183,7 @@ PLANTED: Final = (
         why="a reset after the last byte is no clear no: the API has the body, and the batch is bought twice",
         edits=(
             (
-                "orchestrator/domain/submission.py",
+                "orchestrator/domain/create_outcome.py",
                 "    if exchange.handed_bytes < exchange.size_bytes:\n        return NotSent(why=exchange.message, cut=",
                 "    if exchange.handed_bytes <= exchange.size_bytes:\n        return NotSent(why=exchange.message, cut=",
             ),
@@ -196,7 +196,7 @@ PLANTED: Final = (
         why="a batch of another size is not ours: its results are awaited, our own batch runs unseen",
         edits=(
             (
-                "orchestrator/domain/submission.py",
+                "orchestrator/domain/create_outcome.py",
                 "batch is not None and batch.counts.total == exchange.count",
                 "batch is not None",
             ),
@@ -401,7 +401,7 @@ PLANTED: Final = (
         why="a kind of result that nobody knows may have been billed: each such request is paid for five times",
         edits=(
             (
-                "orchestrator/domain/outcome.py",
+                "orchestrator/domain/result_outcome.py",
                 '    if kind != "errored":\n        return Outcome.FAILED\n',
                 '    if kind != "errored":\n        return Outcome.AGAIN\n',
             ),

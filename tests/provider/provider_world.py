@@ -13,7 +13,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
-from orchestrator.domain.answers import CreateAnswer
+from orchestrator.domain.api_answers import CreateAnswer
 from orchestrator.ports.provider import Headers
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import Credentials, Secret

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from provider.provider_world import REMOTE_ID, RawServer, Visit, batch_json, create_at, error_json, provider_at
 
-from orchestrator.domain.answers import Blocked, Invalid, Unclear
+from orchestrator.domain.api_answers import Blocked, Invalid, Unclear
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
 from orchestrator.provider.bounds import MAX_ERROR_BYTES, MAX_JSON_BYTES
 from orchestrator.provider.client import AnthropicProvider

@@ -26,7 +26,7 @@ from provider.provider_world import (
     provider_at,
 )
 
-from orchestrator.domain.answers import (
+from orchestrator.domain.api_answers import (
     Accepted,
     NotSent,
     TooLarge,

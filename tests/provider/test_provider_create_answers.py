@@ -19,7 +19,7 @@ from provider.provider_world import (
     hang_after_the_body,
 )
 
-from orchestrator.domain.answers import Blocked, Busy, CreateAnswer, Invalid, NotSent, TooLarge, Unclear
+from orchestrator.domain.api_answers import Blocked, Busy, CreateAnswer, Invalid, NotSent, TooLarge, Unclear
 
 pytestmark = pytest.mark.anyio
 BIG = 32 << 20  # more than the socket buffers of both ends take

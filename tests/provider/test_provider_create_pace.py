@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from provider.provider_world import CHUNK, HEADERS, KEY, SizedBody, batch_json
 
-from orchestrator.domain.answers import Accepted, CreateAnswer, NotSent
+from orchestrator.domain.api_answers import Accepted, CreateAnswer, NotSent
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import ProviderSettings
 

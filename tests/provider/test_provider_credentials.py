@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from provider.provider_world import CANARY, HEADERS, REMOTE_ID, SizedBody, error_json
 
-from orchestrator.domain.answers import Blocked
+from orchestrator.domain.api_answers import Blocked
 from orchestrator.domain.errors import NeedsPerson, ProviderRefused, ProviderUnreachable, UsageError
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import Secret, checked_base_url, custom_headers, find

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from provider.provider_world import HEADERS, RawServer, SizedBody, Visit, batch_json, error_json, no_pause
 
-from orchestrator.domain.answers import Accepted, Busy
+from orchestrator.domain.api_answers import Accepted, Busy
 from orchestrator.domain.errors import NeedsPerson, ProviderRefused
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import Credentials, Secret, from_file

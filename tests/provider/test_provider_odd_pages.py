@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from provider.provider_world import batch_json
 
-from orchestrator.domain.answers import Meta
+from orchestrator.domain.api_answers import Meta
 from orchestrator.provider.wire import Unreadable
 from orchestrator.provider.wire_list import read_page
 

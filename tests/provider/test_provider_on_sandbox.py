@@ -10,8 +10,17 @@ from datetime import timedelta
 import pytest
 from provider.provider_world import HEADERS, KEY, no_pause
 
-from orchestrator.domain.answers import Accepted, Blocked, Busy, CreateAnswer, Invalid, NotSent, RemoteStatus, TooLarge
-from orchestrator.domain.answers import Unclear as Doubt
+from orchestrator.domain.api_answers import (
+    Accepted,
+    Blocked,
+    Busy,
+    CreateAnswer,
+    Invalid,
+    NotSent,
+    RemoteStatus,
+    TooLarge,
+)
+from orchestrator.domain.api_answers import Unclear as Doubt
 from orchestrator.domain.errors import ProviderNotFound, ProviderRefused
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import ProviderSettings

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from provider.provider_world import CANARY, KEY, REMOTE_ID, RawServer, Visit, batch_json, error_json, provider_at
 
-from orchestrator.domain.answers import RemoteStatus
+from orchestrator.domain.api_answers import RemoteStatus
 from orchestrator.domain.errors import (
     ProviderBusy,
     ProviderError,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.inline import Inline
 
-from orchestrator.domain.answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, Job, NewJob, Settled
 from orchestrator.domain.packing import Caps, pack

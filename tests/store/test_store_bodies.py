@@ -17,8 +17,8 @@ from store.store_world import LATER, NOW, collected, lines, lost, new_job, open_
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.looks import SettledPlace
 from orchestrator.domain.model import Concluded, Content, RepeatsPlace
+from orchestrator.domain.queries import SettledPlace
 from orchestrator.ports.source import Problem
 from orchestrator.store import bodies
 from orchestrator.store.audit import audit

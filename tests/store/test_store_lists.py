@@ -27,8 +27,8 @@ from store.store_world import (
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.looks import RequestFilter, SettledPlace
 from orchestrator.domain.model import RepeatsPlace, RequestView, Settled
+from orchestrator.domain.queries import RequestFilter, SettledPlace
 from orchestrator.domain.states import RequestState
 from orchestrator.store.opening import connect_reader
 from orchestrator.store.read import Reads

@@ -25,7 +25,7 @@ from store.store_world import (
 )
 
 from orchestrator.domain.ids import BatchId
-from orchestrator.domain.looks import JobFilter, Sample
+from orchestrator.domain.queries import JobFilter, Sample
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.store.read import Reads
 

@@ -29,7 +29,7 @@ from store.store_world import (
     won,
 )
 
-from orchestrator.domain.answers import Meta
+from orchestrator.domain.api_answers import Meta
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack

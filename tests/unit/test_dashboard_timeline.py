@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from unit.test_dashboard_colours import CSS
 
-from orchestrator.domain.answers import Counts
+from orchestrator.domain.api_answers import Counts
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState

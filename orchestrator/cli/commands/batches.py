@@ -18,7 +18,7 @@ from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
-from orchestrator.domain.answers import OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import OddEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState

@@ -17,7 +17,7 @@ from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job, JobStatus
-from orchestrator.domain.outcome import MAY_BE_PAID_FOR
+from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.views import does_not_apply, job_view
 from orchestrator.ports.commands import Commands

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 from fastapi import Path, Query
 from starlette.responses import Response
 
-from orchestrator.domain.answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState

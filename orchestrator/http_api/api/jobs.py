@@ -14,8 +14,8 @@ from starlette.responses import Response
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_BYTES
-from orchestrator.domain.looks import JobFilter
 from orchestrator.domain.model import Job, JobStatus
+from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
 from orchestrator.http_api import lines, problems
 from orchestrator.http_api.answers import problem

@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.looks import RequestFilter
+from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import RequestState
 from orchestrator.http_api.api import detail_shapes as shapes
 from orchestrator.http_api.api.jobs import Found

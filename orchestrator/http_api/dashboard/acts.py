@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
 from orchestrator.http_api.dashboard.noted import note
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer
@@ -80,8 +80,8 @@ async def load(ask: Ask) -> dict[str, object]:
     if not jobs and remote is None:
         raise UsageError("no job is picked", hint="go back and pick some")
     told, only = _VERBS[verb], ask.query.get("only")
-    subject = "this job" if len(jobs) == 1 else words.count(len(jobs), "job")
-    meaning = told.meaning if only is None else f"Only those that failed with {words.plain(only)}. {told.meaning}"
+    subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
+    meaning = told.meaning if only is None else f"Only those that failed with {humanize.plain(only)}. {told.meaning}"
     return {
         "title": told.yes,
         "verb": verb,
@@ -155,8 +155,8 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
         return where, await _retried(services, jobs, only if isinstance(only, str) else None)
     moves = {"pause": services.commands.pause, "resume": services.commands.resume, "cancel": services.commands.cancel}
     moved = sum([await moves[verb](job.id) for job in jobs])
-    rest = "" if moved == len(jobs) else f"; {words.count(len(jobs) - moved, 'job')} in no state for it"
-    return where, f"{words.count(moved, 'job')} {_VERBS[verb].done}{rest}"
+    rest = "" if moved == len(jobs) else f"; {humanize.count(len(jobs) - moved, 'job')} in no state for it"
+    return where, f"{humanize.count(moved, 'job')} {_VERBS[verb].done}{rest}"
 
 
 async def _retried(services: Services, jobs: list[Job], only: str | None) -> str:
@@ -168,8 +168,8 @@ async def _retried(services: Services, jobs: list[Job], only: str | None) -> str
             if len(jobs) == 1:
                 raise
             refused += 1
-    rest = f"; {words.count(refused, 'job')} in no state for it" if refused else ""
-    return f"{words.count(queued, 'request')} queued again{rest}"
+    rest = f"; {humanize.count(refused, 'job')} in no state for it" if refused else ""
+    return f"{humanize.count(queued, 'request')} queued again{rest}"
 
 
 PAGE: Final = Page(template="confirm.html", load=load, title="Sure?")

@@ -13,7 +13,7 @@ from orchestrator.http_api.dashboard.page import Ask, Page
 from orchestrator.http_api.dashboard.shown import state_chips
 
 if TYPE_CHECKING:
-    from orchestrator.domain.answers import RemoteBatch
+    from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.model import Batch, Job
     from orchestrator.ports.commands import Reads
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.ids import BatchId
-from orchestrator.domain.looks import RequestFilter
+from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.page import Ask, Page

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.looks import JobFilter
+from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.dashboard.page import Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, state_chips

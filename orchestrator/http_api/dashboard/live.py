@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from orchestrator.domain.looks import Totals
+    from orchestrator.domain.queries import Totals
     from orchestrator.http_api.services import Services
 
 _SHORTEST_S: Final = 0.4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import JSONResponse
 
 from orchestrator.domain.account import BY_USER
-from orchestrator.domain.looks import JobFilter
+from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
 from orchestrator.domain.stops import stop_words
 from orchestrator.http_api import look

@@ -9,7 +9,7 @@ from typing import Final
 
 from minijinja import Environment
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 from orchestrator.http_api.dashboard import assets
 from orchestrator.http_api.dashboard.shown import standing_of
 from orchestrator.http_api.views import time_text
@@ -28,11 +28,11 @@ def _environment() -> Environment:
     return Environment(
         loader=_source,
         filters={
-            "plain": words.plain,
-            "count": words.count,
-            "batches": words.batches,
-            "size": words.size,
-            "span": words.span,
+            "plain": humanize.plain,
+            "count": humanize.count,
+            "batches": humanize.batches,
+            "size": humanize.size,
+            "span": humanize.span,
             "n": "{:,}".format,
             "iso": time_text,
             "ago": _ago,
@@ -57,8 +57,8 @@ def _ago(at: datetime) -> str:
     """`3m ago`, `in 2h`: the page says it anew as time passes (static/app.js)."""
     distance = datetime.now(UTC) - at
     if distance < timedelta(0):
-        return f"in {words.span(-distance)}"
-    return f"{words.span(distance)} ago"
+        return f"in {humanize.span(-distance)}"
+    return f"{humanize.span(distance)} ago"
 
 
 def _exact(at: datetime) -> str:

@@ -11,7 +11,7 @@ from orchestrator.http_api.dashboard.live import point_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.domain.looks import Sample, Totals
+    from orchestrator.domain.queries import Sample, Totals
     from orchestrator.ports.commands import Reads
 
 _STEP: Final = timedelta(seconds=10)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from orchestrator.domain.hosts import is_loopback
+from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.caller import LOGIN, LOGOUT
 from orchestrator.http_api.guard.sessions import Sessions
 

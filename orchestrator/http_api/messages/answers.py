@@ -9,7 +9,7 @@ import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from orchestrator.domain import words
+from orchestrator.domain import humanize
 from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
 from orchestrator.domain.errors import (
     GuardRefused,
@@ -84,7 +84,7 @@ async def wrong_route(request: Request, exc: Exception) -> Response:
 
 def _not_served(request: Request) -> str:
     """What is said to a program that asks for another part of the API, or for a path that the API has not either."""
-    path = words.plain(str(request.scope["path"]))[:200]
+    path = humanize.plain(str(request.scope["path"]))[:200]
     if path.startswith(f"{_BATCHES}/"):
         return "Not found"
     remedy = "Leave /v1 out of base_url" if path.startswith("/v1/v1/") else "Use a client with the API's own base_url"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.account import ENDPOINT, blocked_by
-from orchestrator.domain.answers import (
+from orchestrator.domain.api_answers import (
     Accepted,
     Blocked,
     Busy,

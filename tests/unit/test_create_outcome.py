@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from orchestrator.domain.answers import (
+from orchestrator.domain.api_answers import (
     Accepted,
     Blocked,
     Busy,
@@ -22,7 +22,7 @@ from orchestrator.domain.answers import (
     TooLarge,
     Unclear,
 )
-from orchestrator.domain.submission import Exchange, classify
+from orchestrator.domain.create_outcome import Exchange, classify
 
 SIZE: Final = 1000
 META: Final = Meta(request_id="req_1")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.domain.outcome import Outcome, judge
 from orchestrator.domain.result_lines import decode_lines
+from orchestrator.domain.result_outcome import Outcome, judge
 
 SLOW = "The request timed out while trying to download the file. Please try again later."
 CREDIT = "Your credit balance is too low to access the Anthropic API."
