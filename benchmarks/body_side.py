@@ -15,7 +15,7 @@ from typing import Final
 
 from benchmarks import store_calls
 from orchestrator.domain.model import Batch
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 _BLOCK: Final = 1024 * 1024
 

@@ -24,7 +24,7 @@ from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.commands import Terms
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import Reads
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 NOW: Final = datetime(2026, 11, 23, tzinfo=UTC)
 #: Every wire id of the batch made here starts with it.

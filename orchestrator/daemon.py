@@ -53,7 +53,7 @@ from orchestrator.ports.source import Source
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 from orchestrator.webhooks.setup import courier_for, specs_of
 
 if TYPE_CHECKING:

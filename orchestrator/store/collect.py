@@ -16,7 +16,7 @@ from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.domain.stops import MOST_NAMES, OTHER
 from orchestrator.store.connection import Database
-from orchestrator.store.known_ids import find_many
+from orchestrator.store.custom_ids import find_many
 from orchestrator.store.queries import load
 from orchestrator.store.results import store_result, store_results
 from orchestrator.store.rows import moved, named, record, to_batch, to_job

@@ -11,7 +11,7 @@ from orchestrator.store.queries import load
 from orchestrator.store.rows import named
 from orchestrator.store.times import from_text, from_text_or_none
 
-SQL: Final = load("notices")
+SQL: Final = load("deliveries")
 _NEWEST: Final = (1 << 63) - 1
 
 

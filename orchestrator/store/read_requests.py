@@ -19,7 +19,7 @@ from orchestrator.domain.model import ErrorGroup, RequestView, ResultRow, Trip
 from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
 from orchestrator.domain.states import RequestState
 from orchestrator.domain.stops import USUAL
-from orchestrator.store.known_ids import find
+from orchestrator.store.custom_ids import find
 from orchestrator.store.payload import Block
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named

@@ -25,7 +25,7 @@ from orchestrator.store.submit import close, move
 from orchestrator.store.times import to_text
 
 SQL: Final = load("strays")
-CONTROL_SQL: Final = load("control")
+CONTROL_SQL: Final = load("job_control")
 _SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
 
 

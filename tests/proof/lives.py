@@ -24,7 +24,7 @@ from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
 from orchestrator.store.identity import Trust
 from orchestrator.store.mark import Mark, Marked, mark_path
 from orchestrator.store.ownership import Lock
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 from proof.chronicle import Chronicle
 from proof.deaths import NEVER, Death
 from proof.loop import SimLoop

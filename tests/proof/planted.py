@@ -646,7 +646,7 @@ PLANTED: Final = (
         why="two requests under one id: the results of one hide the other's in whatever reads them by id",
         edits=(
             (
-                "orchestrator/store/known_ids.py",
+                "orchestrator/store/custom_ids.py",
                 "            if custom_id == at:\n",
                 "            if custom_id == at and False:\n",
             ),
@@ -793,7 +793,7 @@ PLANTED: Final = (
         why="a proven neighbour's batch is adopted: our requests are lost in it, and a cancel touches what is theirs",
         edits=(
             (
-                "orchestrator/store/sql/control.sql",
+                "orchestrator/store/sql/job_control.sql",
                 " AND batch.state = 'in_doubt' AND remote.verdict IN ('unproven', 'unprovable')",
                 " AND batch.state = 'in_doubt'",
             ),
@@ -1066,7 +1066,7 @@ PLANTED: Final = (
         why="they may have been sent under their nonces: dropped, what is found under those is nobody's",
         edits=(
             (
-                "orchestrator/store/sql/control.sql",
+                "orchestrator/store/sql/job_control.sql",
                 "   AND (refusal IS NOT NULL OR NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL))\n",
                 "",
             ),

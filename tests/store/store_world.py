@@ -17,7 +17,7 @@ from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.source import InputLine
 from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

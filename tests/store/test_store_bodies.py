@@ -20,9 +20,9 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Concluded, Content, RepeatsPlace
 from orchestrator.domain.queries import SettledPlace
 from orchestrator.ports.source import Problem
-from orchestrator.store import bodies
+from orchestrator.store import purging
 from orchestrator.store.audit import audit
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 COUNTS = {
     "payload": "SELECT count(*) FROM payload WHERE first_id >> 32 = ?",
@@ -171,7 +171,7 @@ def test_old_jobs_are_those_over_for_long_enough(tmp_path: Path) -> None:
 def test_a_purge_of_many_windows_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows, slices of results and of blocks: the smallest there are, and several jobs at once."""
     for name, size in (("_WINDOW", 2), ("_ROWS", 1), ("_BLOCKS", 1)):
-        monkeypatch.setattr(bodies, name, size)
+        monkeypatch.setattr(purging, name, size)
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
@@ -226,13 +226,13 @@ from store.store_world import open_store
 from store.test_store_bodies import NOW, over
 from orchestrator.store import bodies
 
-bodies._WINDOW, bodies._ROWS, bodies._BLOCKS = 2, 1, 1
+purging._WINDOW, purging._ROWS, purging._BLOCKS = 2, 1, 1
 left = int(sys.argv[2])
 
 async def run():
     async with open_store(Path(sys.argv[1])) as store:
         job = await over(store)
-        write = store.bodies._db.write
+        write = store.purging._db.write
 
         async def dying(step):
             global left
@@ -241,7 +241,7 @@ async def run():
                 os.kill(os.getpid(), signal.SIGKILL)
             return await write(step)
 
-        store.bodies._db.write = dying
+        store.purging._db.write = dying
         await store.bodies.mark(job, "person", NOW)
         while await store.bodies.clear_some():
             pass

@@ -15,7 +15,7 @@ from orchestrator.store.audit import audit
 from orchestrator.store.backup import back_up
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 #: Three jobs: one over (a success and a failure), one that runs, one whose import is not complete.
 NAMES = ["over", "runs", "imports"]

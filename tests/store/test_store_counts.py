@@ -18,7 +18,7 @@ from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, 
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, Settled
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 STATES = ("queued", "batched", "succeeded", "failed", "canceled")
 

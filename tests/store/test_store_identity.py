@@ -16,7 +16,7 @@ from orchestrator.store.identity import Standing, Trust, refuse_strange
 from orchestrator.store.mark import Mark, Marked, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 #: The last schema without a mark.
 UNMARKED = 5

@@ -35,10 +35,10 @@ from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Concluded, Content, Duplicate, RepeatsPlace
 from orchestrator.ports.source import InputLine, Problem
-from orchestrator.store.intake import _discard_some
+from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.read import Reads
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 BULKY = ("request", "known_id", "payload", "refused_line", "job")
 
@@ -131,9 +131,9 @@ def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: s
 
 def test_repeats_are_found_across_many_runs_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are sorted in runs and merged in steps, whatever the sizes are."""
-    monkeypatch.setattr("orchestrator.store.intake.RUN", 7)
-    monkeypatch.setattr("orchestrator.store.known_ids._MERGED_AT_ONCE", 5)
-    monkeypatch.setattr("orchestrator.store.intake._REPEATS_AT_ONCE", 3)
+    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 7)
+    monkeypatch.setattr("orchestrator.store.custom_ids._MERGED_AT_ONCE", 5)
+    monkeypatch.setattr("orchestrator.store.ingestion._REPEATS_AT_ONCE", 3)
     chance = random.Random(4)
     ids = [f"id-{chance.randint(1, 120)}" for _ in range(300)]
 
@@ -161,7 +161,7 @@ def test_an_id_that_repeats_without_end_is_told_in_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, leave_out: bool
 ) -> None:
     """A file whose ids are all the same costs no more memory, and holds the writer no longer, than any other."""
-    monkeypatch.setattr("orchestrator.store.intake._REPEATS_AT_ONCE", 3)
+    monkeypatch.setattr("orchestrator.store.ingestion._REPEATS_AT_ONCE", 3)
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
@@ -194,7 +194,7 @@ def test_only_an_import_takes_requests_without_being_asked(tmp_path: Path) -> No
 
 def test_a_discarded_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All or nothing: an import that is given up takes its rows along, and is safe to repeat."""
-    monkeypatch.setattr("orchestrator.store.intake.RUN", 5_000)
+    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def run() -> None:
@@ -221,7 +221,7 @@ def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(
     tmp_path: Path, slices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after any slice: the start finishes it, once, and touches nothing else."""
-    monkeypatch.setattr("orchestrator.store.intake.RUN", 5_000)
+    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def killed() -> None:

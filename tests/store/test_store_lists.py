@@ -32,7 +32,7 @@ from orchestrator.domain.queries import RequestFilter, SettledPlace
 from orchestrator.domain.states import RequestState
 from orchestrator.store.opening import connect_reader
 from orchestrator.store.read import Reads
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 
 async def settled_batch(store: Store, job: JobId, rows: list[Settled], nonce: str, limit: int) -> None:

@@ -84,5 +84,5 @@ def test_no_statement_hides_in_the_code() -> None:
 def test_a_request_is_born_in_one_place_and_queued() -> None:
     """The schema cannot say it without a trigger on every insert, so the text of the only insert is looked at."""
     births = [(name, query) for name, query in NAMED if "INSERT INTO request " in queries.load(name)[query]]
-    assert births == [("intake", "add_request")]
-    assert queries.load("intake")["add_request"].endswith("VALUES (?, ?, ?, ?, 'queued')")
+    assert births == [("ingestion", "add_request")]
+    assert queries.load("ingestion")["add_request"].endswith("VALUES (?, ?, ?, ?, 'queued')")

@@ -34,7 +34,7 @@ from orchestrator.domain.model import Batch, ResultRow
 from orchestrator.domain.states import BatchState
 from orchestrator.store.opening import connect_reader
 from orchestrator.store.read import Reads, StoreReader
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 
 async def big_job(store: Store, count: int, name: str) -> JobId:

@@ -33,7 +33,7 @@ from orchestrator.domain.api_answers import Meta
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 Reach = Callable[[Store, JobId], Awaitable[Batch]]
 Step = Callable[[Store, Batch], Awaitable[object]]

@@ -34,7 +34,7 @@ from orchestrator.domain.stops import KNOWN, MOST_NAMES, OTHER, USUAL
 from orchestrator.store.audit import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 
 
 def stopped(number: int, stop_reason: str | None) -> Settled:

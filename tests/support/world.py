@@ -37,7 +37,7 @@ from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSetti
 from orchestrator.store.connection import Start
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
-from orchestrator.store.store import Store
+from orchestrator.store.sqlite_store import Store
 from support.inline import Inline
 
 P = ParamSpec("P")

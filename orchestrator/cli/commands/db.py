@@ -169,7 +169,7 @@ async def _adopt(path: Path, *, sandbox: bool) -> bool:
     """Whether the store has a search before it."""
     from orchestrator.store.identity import Trust
     from orchestrator.store.ownership import Lock
-    from orchestrator.store.store import Store
+    from orchestrator.store.sqlite_store import Store
 
     with Lock.take(path) as lock:
         store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)

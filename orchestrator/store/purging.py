@@ -26,7 +26,7 @@ from orchestrator.store.times import to_text
 
 T = TypeVar("T")
 
-SQL: Final = load("bodies")
+SQL: Final = load("purging")
 #: Requests that are looked up at once. Their results are deleted in the order in which they lie, not in that of the
 #: requests: a page of results that came shuffled is written once, not once per result.
 _WINDOW: Final = 50_000

@@ -20,7 +20,7 @@ from orchestrator.store.submit import CANCELED, drop
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.times import to_text
 
-SQL: Final = load("control")
+SQL: Final = load("job_control")
 STRAYS_SQL: Final = load("strays")
 
 

@@ -17,7 +17,7 @@ from orchestrator.store.rows import named, record, to_batch, to_gate
 from orchestrator.store.submit import move
 from orchestrator.store.times import to_text
 
-SQL: Final = load("watch")
+SQL: Final = load("polling")
 
 
 class SqlitePoll:

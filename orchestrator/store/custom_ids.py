@@ -20,7 +20,7 @@ from orchestrator.domain.model import RepeatsPlace
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.queries import load
 
-SQL: Final = load("known_ids")
+SQL: Final = load("custom_ids")
 
 #: Ids that are held and sorted at once: some 5 MB. Ten million requests make 611 runs.
 RUN: Final = 16_384

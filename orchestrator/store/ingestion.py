@@ -16,7 +16,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.source import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
-from orchestrator.store.known_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
+from orchestrator.store.custom_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
 from orchestrator.store.nonces import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
 from orchestrator.store.queries import load
@@ -24,7 +24,7 @@ from orchestrator.store.rows import join_betas, moved, named, record, to_job
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.times import to_text
 
-SQL: Final = load("intake")
+SQL: Final = load("ingestion")
 #: How many repeats are told, or left out, in one step, and how much of each is shown.
 _REPEATS_AT_ONCE: Final = 500
 _SHOWN_BYTES: Final = 64 * 1024

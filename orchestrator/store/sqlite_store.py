@@ -7,24 +7,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.store.bodies import SqliteBodies
 from orchestrator.store.collect import SqliteCollect, SqliteSettle
 from orchestrator.store.connection import Database, Start, Thread
-from orchestrator.store.control import SqliteControl
+from orchestrator.store.deliveries import SqliteNotices
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
 from orchestrator.store.identity import Trust, identify, refuse_strange
-from orchestrator.store.intake import SqliteIntake, discard_leftovers
+from orchestrator.store.ingestion import SqliteIntake, discard_leftovers
+from orchestrator.store.job_control import SqliteControl
 from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
-from orchestrator.store.notices import SqliteNotices
 from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlan
+from orchestrator.store.polling import SqliteAttention, SqliteGates, SqlitePoll
+from orchestrator.store.purging import SqliteBodies
 from orchestrator.store.read import Reads
 from orchestrator.store.samples import SqliteSamples
 from orchestrator.store.search import SqliteSearch
 from orchestrator.store.strays import SqliteStrays
 from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
-from orchestrator.store.watch import SqliteAttention, SqliteGates, SqlitePoll
 
 T = TypeVar("T")
 

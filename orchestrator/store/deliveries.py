@@ -14,7 +14,7 @@ from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named
 from orchestrator.store.times import to_text, to_text_or_none
 
-SQL: Final = load("notices")
+SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
 
 
