@@ -22,7 +22,7 @@ from typing import Final
 
 from benchmarks import store_calls
 from orchestrator.domain.output_lines import output_lines
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 from orchestrator.store.opening import connect_writer
 
 _CHUNK: Final = 2000

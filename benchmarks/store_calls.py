@@ -21,7 +21,7 @@ from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.context import Imports
 from orchestrator.engine.intake import Intake
 from orchestrator.inputs import JsonLinesSource, open_source
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import Reads
 from orchestrator.store.sqlite_store import Store

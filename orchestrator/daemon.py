@@ -42,14 +42,10 @@ from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import engine_settings
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.clock import Clock, Entropy
-from orchestrator.ports.commands import Reads
-from orchestrator.ports.memory import Claim
-from orchestrator.ports.meter import Meter
-from orchestrator.ports.notices import Courier
-from orchestrator.ports.provider import Provider
-from orchestrator.ports.sink import Sink
-from orchestrator.ports.source import Source
+from orchestrator.ports.provider import Courier, Provider
+from orchestrator.ports.reads import Reads
+from orchestrator.ports.runtime import Claim, Clock, Entropy, Meter
+from orchestrator.ports.streams import Sink, Source
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock

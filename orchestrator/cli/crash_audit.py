@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 import msgspec
 import zstandard
 
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 
 if TYPE_CHECKING:
     from orchestrator.cli.handing_in import Input
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
     from orchestrator.sandbox.audit import Audit, Books
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 #: So many batches where the input allows: each life that dies while it sends has one of its own to leave in doubt.
 _BATCHES: Final = 8

@@ -19,7 +19,7 @@ from orchestrator.version import VERSION
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.client.server import Server
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads
 
 #: The most that a page of the API holds.
 MOST: Final = 1000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads
 
 #: A look costs a millisecond, so a person sees every change; ages cost a row per batch, so they are read less often.
 _LOOK_S: Final = 0.5

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import NewJob
     from orchestrator.inputs import JsonLinesSource
-    from orchestrator.ports.commands import TakenIn, Terms
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.engine import TakenIn, Terms
+    from orchestrator.ports.streams import Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -84,7 +84,7 @@ class Input:
 
     def terms(self) -> Terms:
         """How it is taken in."""
-        from orchestrator.ports.commands import Terms
+        from orchestrator.ports.engine import Terms
 
         return Terms(anew=self.new, skip_bad=self.skip_bad)
 

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.client.link import Link
     from orchestrator.config import Settings
-    from orchestrator.ports.commands import Commands
-    from orchestrator.ports.far import FarReader
-    from orchestrator.ports.notices import Noticing
+    from orchestrator.ports.engine import Commands, Noticing
+    from orchestrator.ports.reads import FarReader
 
 T = TypeVar("T")
 Act = Callable[["Commands", "FarReader"], Awaitable[T]]

@@ -12,16 +12,16 @@ import click
 from orchestrator.cli.group import Mistake
 from orchestrator.domain.naming import is_stdout
 from orchestrator.domain.states import JobState
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from orchestrator.cli.handing_in import Input
     from orchestrator.cli.options import Ask
     from orchestrator.client.outputs import Output
     from orchestrator.domain.model import Job, NewJob
-    from orchestrator.ports.commands import Terms
-    from orchestrator.ports.far import FarReader
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.engine import Terms
+    from orchestrator.ports.reads import FarReader
+    from orchestrator.ports.streams import Source
 
 #: More jobs than any store has.
 _EVERY: Final = 10_000_000

@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
-    from orchestrator.ports.commands import Reads
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads, Reads
 
 T = TypeVar("T")
 _KNOCK_S: Final = 2.0
 
 
 class NowReader(Protocol):
-    """See `ports.far.FarReader`; it can also be used without a loop."""
+    """See `ports.reads.FarReader`; it can also be used without a loop."""
 
     async def read(self, look: Callable[[FarReads], T]) -> T:
         """Run *look* away from the loop."""

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job
-    from orchestrator.ports.commands import Commands, TakenIn
-    from orchestrator.ports.far import FarReader, FarReads
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.engine import Commands, TakenIn
+    from orchestrator.ports.reads import FarReader, FarReads
+    from orchestrator.ports.streams import Problem
 
 _PAGE = 1000
 

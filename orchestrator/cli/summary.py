@@ -15,7 +15,7 @@ from orchestrator.http_api.look import Tone
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.model import JobStatus
-    from orchestrator.ports.commands import TakenIn
+    from orchestrator.ports.engine import TakenIn
 
 
 def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: TakenIn) -> None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.orchestrator import Orchestrator
 from orchestrator.domain.errors import UsageError
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.streams import Source
 
 T = TypeVar("T")
 Chunk = Sequence[InputLine | Problem]

@@ -9,7 +9,7 @@ from orchestrator.domain.errors import InputError, OrchestratorError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.streams import Problem
 
 
 def not_open(way: str = "use it inside `async with`") -> UsageError:

@@ -17,7 +17,7 @@ from orchestrator.client.way import ServerSilent, ServerWay, cause_of
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _LONGEST_PAUSE_S: Final = 5.0
 
 
 class HttpReader:
-    """See `ports.far.FarReader`. Safe to use from several threads; close it at the end.
+    """See `ports.reads.FarReader`. Safe to use from several threads; close it at the end.
 
     patience: how long a server that has answered once is asked again while it is silent; has_answered: it did already.
     say: is told once when that begins.

@@ -19,7 +19,7 @@ from orchestrator.domain.states import OVER, JobState
 if TYPE_CHECKING:
     from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, RequestView, ResultRow
     from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.streams import Problem
 
 Query = Mapping[str, str | int | list[str] | None]
 #: The JSON that a GET of a path gives.
@@ -41,7 +41,7 @@ _NO_PATH: Final = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMeta:
-    """Who a server is, as far as it says; see `ports.far.Meta`."""
+    """Who a server is, as far as it says; see `ports.reads.Meta`."""
 
     lineage: str
     sandbox: bool
@@ -58,7 +58,7 @@ def public_id_of(number: JobId) -> str:
 
 
 class HttpReads:
-    """See `ports.far.FarReads`. A job and its batches are asked for once in a look: what is told is of one moment."""
+    """See `ports.reads.FarReads`. A job and its batches are asked for once in a look: what is told is of one moment."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.client.link import Link
     from orchestrator.domain import model
     from orchestrator.domain.model import ErrorGroup, JobStatus, RequestView
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.streams import Problem
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.
 _FIRST_LOOK_S: Final = 0.05

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.ports.commands import Commands, Growing, Health, Reads
-from orchestrator.ports.far import FarReader
-from orchestrator.ports.notices import Noticing
+from orchestrator.ports.engine import Commands, Growing, Health, Noticing
+from orchestrator.ports.reads import FarReader, Reads
 
 if TYPE_CHECKING:
     from pathlib import Path

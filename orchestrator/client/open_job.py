@@ -12,15 +12,15 @@ from orchestrator.client.job import Job
 from orchestrator.client.submission import refusal
 from orchestrator.domain.errors import UsageError
 from orchestrator.http_api.lines import numbered_on
-from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from orchestrator.client.link import Link
     from orchestrator.domain import model
     from orchestrator.domain.model import NewJob
     from orchestrator.domain.params import Rules
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.streams import Source
 
 _SHOWN: Final = 20
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from orchestrator.daemon import Engine
     from orchestrator.domain import model
     from orchestrator.domain.model import JobStatus, NewJob
-    from orchestrator.ports.commands import Health, TakenIn, Terms
-    from orchestrator.ports.far import FarReads
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.engine import Health, TakenIn, Terms
+    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.streams import Source
 
 _OBJECTS: Final = "<library>"
 _UNNAMED: Final = "requests"

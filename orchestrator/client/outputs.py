@@ -27,7 +27,7 @@ from orchestrator.domain.result_lines import MAX_LINE_BYTES
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import RequestView, ResultRow
-    from orchestrator.ports.far import FarReader
+    from orchestrator.ports.reads import FarReader
 
 _PAGE: Final = 1000
 #: A failure that was tried again has another result now; so many are looked up, which tells two jobs apart.

@@ -13,8 +13,8 @@ from orchestrator.client.steady import steady
 from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
 from orchestrator.http_api import lines
-from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.source import InputLine, Source
+from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.streams import InputLine, Source
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from orchestrator.client.way import Way
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, NewJob
-    from orchestrator.ports.far import FarReader
+    from orchestrator.ports.reads import FarReader
 
 
 class RemoteEngine:
-    """See `ports.commands.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
+    """See `ports.engine.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
 
     def __init__(self, way: Way, reader: FarReader) -> None:
         self._way = way
@@ -211,7 +211,7 @@ async def way_in(way: Way) -> tuple[str, str, int | None]:
 
 
 class RemoteHealth:
-    """See `ports.commands.Health`: what the engine said last."""
+    """See `ports.engine.Health`: what the engine said last."""
 
     def __init__(self) -> None:
         self._worked = False

@@ -32,7 +32,7 @@ from orchestrator.domain.model import (
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
 from orchestrator.domain.queries import TOKENS
 from orchestrator.domain.states import BatchState, JobState, RequestState
-from orchestrator.ports.source import Problem
+from orchestrator.ports.streams import Problem
 
 View = Mapping[str, Any]
 

@@ -12,10 +12,10 @@ from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key, readable
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 
 if TYPE_CHECKING:
-    from orchestrator.ports.commands import TakenIn
+    from orchestrator.ports.engine import TakenIn
 
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HIGHEST_PRIORITY: Final = 100

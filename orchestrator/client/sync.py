@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.client.result import Result
     from orchestrator.client.server import Server
     from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestView
-    from orchestrator.ports.source import Problem, Source
+    from orchestrator.ports.streams import Problem, Source
 
 Requests = Iterable[object] | AsyncIterable[object]
 

@@ -12,8 +12,8 @@ from orchestrator.client.listener import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
 from orchestrator.http_api import problems
-from orchestrator.ports.commands import TakenIn
-from orchestrator.ports.source import Problem
+from orchestrator.ports.engine import TakenIn
+from orchestrator.ports.streams import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from orchestrator.ports.clock import Clock
+from orchestrator.ports.runtime import Clock
 
 
 class Bell:
@@ -26,7 +26,7 @@ class Bell:
 
 
 class Moves:
-    """See `ports.commands.Moves`."""
+    """See `ports.engine.Moves`."""
 
     def __init__(self, bell: Bell, clock: Clock) -> None:
         self._bell = bell

@@ -12,7 +12,7 @@ from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, Nonce
 
 
 class SystemClock:
-    """See `ports.clock.Clock`: wall time at the start plus monotonic time since."""
+    """See `ports.runtime.Clock`: wall time at the start plus monotonic time since."""
 
     def __init__(self) -> None:
         self._started = datetime.now(UTC)
@@ -28,7 +28,7 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """See `ports.clock.Entropy`."""
+    """See `ports.runtime.Entropy`."""
 
     def nonce(self) -> Nonce:
         """100 random bits, from the operating system."""

@@ -24,14 +24,14 @@ from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.intake import Intake
 from orchestrator.engine.reading import CREATE_GATE, Gates, asked, take_new_key
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.source import InputLine, Source
+from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.streams import InputLine, Source
 
 _WHY: Final = "paused by a person"
 
 
 class EngineCommands:
-    """See `ports.commands.Commands` and `ports.commands.Growing`. They need the store's lock, not running stages."""
+    """See `ports.engine.Commands` and `ports.engine.Growing`. They need the store's lock, not running stages."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

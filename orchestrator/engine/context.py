@@ -9,10 +9,8 @@ from orchestrator.engine.oddities import Oddities
 from orchestrator.engine.pages import PageSize
 from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.ports.clock import Clock, Entropy
-from orchestrator.ports.meter import Meter, Unmetered
-from orchestrator.ports.notices import Courier
-from orchestrator.ports.provider import Provider
+from orchestrator.ports.provider import Courier, Provider
+from orchestrator.ports.runtime import Clock, Entropy, Meter, Unmetered
 from orchestrator.ports.store import EngineStore
 
 

@@ -8,8 +8,8 @@ from typing import Final
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import ResultRow
 from orchestrator.domain.output_lines import settled_lines
-from orchestrator.ports.far import FarReader, FarReads
-from orchestrator.ports.sink import Sink
+from orchestrator.ports.reads import FarReader, FarReads
+from orchestrator.ports.streams import Sink
 
 _PAGE: Final = 1000
 

@@ -12,15 +12,15 @@ from orchestrator.domain.output_lines import input_line
 from orchestrator.engine.ahead import ahead
 from orchestrator.engine.context import Context, Imports
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.clock import Clock, Entropy
-from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.intake import IntakeStore
-from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.job_store import IntakeStore
+from orchestrator.ports.runtime import Clock, Entropy
+from orchestrator.ports.streams import InputLine, Problem, Source
 
 log = get_logger(__name__)
 
 _WHOLE_FILE: Final = 0
-_RAW_BYTES: Final = 65_536  #: as `ports.source.Problem.raw` says
+_RAW_BYTES: Final = 65_536  #: as `ports.streams.Problem.raw` says
 #: How much of a refused line goes back to who handed it in; it is enough to tell the request by.
 _TOLD_BYTES: Final = 1024
 
@@ -38,7 +38,7 @@ class Intake:
         self._imports = imports
 
     async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
-        """See `ports.commands.Commands.take_in`."""
+        """See `ports.engine.Commands.take_in`."""
         public_id = self.public_id(new.name)
         self._imports.reading.add(public_id)
         try:

@@ -9,7 +9,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.bodies import BY_PERSON, BY_RETENTION
+from orchestrator.ports.job_store import BY_PERSON, BY_RETENTION
 
 log = get_logger(__name__)
 
@@ -17,14 +17,14 @@ _LOOK_EVERY: Final = timedelta(hours=1)
 
 
 async def purge(context: Context, job: JobId) -> bool:
-    """See `ports.commands.Commands.purge`."""
+    """See `ports.engine.Commands.purge`."""
     marked = await context.store.bodies.mark(job, BY_PERSON, context.clock.now())
     await _clear(context)
     return marked
 
 
 async def prune(context: Context, older_than: timedelta) -> list[Job]:
-    """See `ports.commands.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
+    """See `ports.engine.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
     now = context.clock.now()
     old = await context.store.bodies.old(now - older_than)
     pruned = [job for job in old if await context.store.bodies.mark(job.id, BY_RETENTION, now)]

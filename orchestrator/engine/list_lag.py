@@ -7,7 +7,7 @@ from datetime import datetime
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.model import Batch
-from orchestrator.ports.meter import Meter
+from orchestrator.ports.runtime import Meter
 
 
 class ListLag:

@@ -17,7 +17,7 @@ from orchestrator.version import VERSION
 if TYPE_CHECKING:
     from orchestrator.domain.model import StoreMeta
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 
 async def findings_of(services: Services) -> list[Finding]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Event
-    from orchestrator.ports.commands import Moves, Reader, Reads
+    from orchestrator.ports.engine import Moves
+    from orchestrator.ports.reads import Reader, Reads
 
 #: A look without a ring: not every move rings, and another process may write.
 _LONGEST: Final = timedelta(seconds=1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from orchestrator.domain.model import JobStatus
-    from orchestrator.ports.commands import Reader, Reads
+    from orchestrator.ports.reads import Reader, Reads
 
 _HELD_S: Final = 0.1
 #: Names that nobody asks for again go when there are so many.

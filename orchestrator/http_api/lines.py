@@ -23,21 +23,21 @@ from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.large_lines import LargeHeld
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.ports.memory import Alone
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.runtime import Alone
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from orchestrator.ports.memory import Claim
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.streams import Source
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
 
 #: A record that says nothing.
 NOTHING: Final = b"#%b\n" % (b" " * 1022)
 
-#: What a `Source` may give at once. Source: `ports.source.Source.chunks`.
+#: What a `Source` may give at once. Source: `ports.streams.Source.chunks`.
 _CHUNK_ITEMS: Final = 2_000
 _CHUNK_BYTES: Final = 4 << 20
 #: The face has checked every size; this bounds only what a foreign client could make us hold.

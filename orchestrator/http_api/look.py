@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Batch, Job, JobStatus
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads
 
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
 _DONE = (BatchState.ENDED, BatchState.SETTLED)

@@ -11,10 +11,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.streams import Source
 
 _PARTS: Final = 256
 

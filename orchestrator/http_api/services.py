@@ -13,14 +13,14 @@ from orchestrator.http_api.feed import Feed
 from orchestrator.http_api.glances import Glances
 from orchestrator.http_api.memory import LargeLines
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.commands import Commands, Growing, Health, Reader
-from orchestrator.ports.notices import Noticing
+from orchestrator.ports.engine import Commands, Growing, Health, Noticing
+from orchestrator.ports.reads import Reader
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.ring import Passed
-    from orchestrator.ports.memory import Claim
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.streams import Source
 
 
 class AllCommands(Commands, Growing, Noticing, Protocol):

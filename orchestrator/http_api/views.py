@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import Attention, Job, JobStatus
     from orchestrator.domain.notices import Delivery, Endpoint
-    from orchestrator.ports.commands import Health
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.engine import Health
+    from orchestrator.ports.streams import Problem
 
 _DONE: Final = {"pause": "paused", "resume": "resumed", "cancel": "canceled"}
 

@@ -10,7 +10,7 @@ from orchestrator.domain.large_lines import LargeHeld
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.inputs.archive import OF_FILES, Bounds, Unpacker
 from orchestrator.inputs.one_line import KEPT_RAW_BYTES, SHAPE, read_line
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

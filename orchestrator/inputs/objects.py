@@ -14,7 +14,7 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.inputs.intake import Chunker, Item
 from orchestrator.inputs.one_line import read_line
 from orchestrator.inputs.plain import Unwritable, json_of
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
 from orchestrator.domain.limits import LARGE_LINE_BYTES
 from orchestrator.domain.params import problems_in
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

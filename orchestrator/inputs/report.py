@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from orchestrator.ports.source import Problem
+    from orchestrator.ports.streams import Problem
 
 SHOWN: Final = 20
 

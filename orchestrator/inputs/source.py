@@ -14,13 +14,13 @@ from orchestrator.domain.naming import readable
 from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.intake import Intake, Item
-from orchestrator.ports.memory import Alone
+from orchestrator.ports.runtime import Alone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from orchestrator.domain.params import Rules
-    from orchestrator.ports.memory import Claim
+    from orchestrator.ports.runtime import Claim
 
 STDIN_NAME: Final = "<stdin>"
 

@@ -50,7 +50,7 @@ class Histogram:
 
 
 class Meters:
-    """See `ports.meter.Meter`; one per process."""
+    """See `ports.runtime.Meter`; one per process."""
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()

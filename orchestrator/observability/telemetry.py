@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.ports.meter import Meter
+from orchestrator.ports.runtime import Meter
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Ids:
 
 
 class Tracing:
-    """See `ports.meter.Meter`; made by `open_tracing`. *inner* hears everything first."""
+    """See `ports.runtime.Meter`; made by `open_tracing`. *inner* hears everything first."""
 
     def __init__(self, inner: Meter, exporter: SpanExporter, *, lineage: str) -> None:
         from opentelemetry.sdk.resources import Resource

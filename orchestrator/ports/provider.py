@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from orchestrator.domain.api_answers import BatchPage, CreateAnswer, Meta, RemoteBatch
+from orchestrator.domain.notices import Notice, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,18 @@ class Provider(Protocol):
 
         It happens by itself after a key was refused. Raises NeedsPerson for a file that cannot be used: the key stays.
         """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Courier(Protocol):
+    """Carries one notice to its endpoint."""
+
+    async def carry(self, notice: Notice, now: datetime) -> Outcome:
+        """One try, within a bounded time. Raises nothing but cancellation: every end is an outcome."""
         ...
 
     async def aclose(self) -> None:

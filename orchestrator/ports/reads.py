@@ -5,9 +5,9 @@ A list is a page by key: it costs what it shows, however many rows there are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import (
@@ -23,6 +23,7 @@ from orchestrator.domain.model import (
     ResultRow,
     StoreMeta,
 )
+from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
 from orchestrator.domain.queries import (
     ALL_JOBS,
     ALL_REQUESTS,
@@ -34,7 +35,115 @@ from orchestrator.domain.queries import (
     Totals,
 )
 from orchestrator.domain.states import BatchState
-from orchestrator.ports.source import Problem
+from orchestrator.ports.streams import Problem
+
+T = TypeVar("T")
+
+
+class Meta(Protocol):
+    """Who a store is."""
+
+    @property
+    def lineage(self) -> str:
+        """Random, made once."""
+        ...
+
+    @property
+    def sandbox(self) -> bool:
+        """Nothing of it is real."""
+        ...
+
+
+class FarJobs(Protocol):
+    """Jobs; see `ports.reads.JobReads`."""
+
+    def meta(self) -> Meta:
+        """Who this store is."""
+        ...
+
+    def find(self, ref: str) -> Job:
+        """The job that *ref* means. Raises NoSuchThing."""
+        ...
+
+    def sole(self, ref: str) -> Job:
+        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        ...
+
+    def get(self, job: JobId) -> Job:
+        """The job as it is now."""
+        ...
+
+    def jobs(self, *, limit: int) -> list[Job]:
+        """The newest *limit* jobs."""
+        ...
+
+    def unfinished(self) -> list[Job]:
+        """Jobs that are not over, the oldest first."""
+        ...
+
+    def status(self, job: Job) -> JobStatus:
+        """Everything that `status` shows."""
+        ...
+
+    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+        """Lines that `--skip-bad` left out, with their reasons, in file order."""
+        ...
+
+
+class FarDetails(Protocol):
+    """What is inside a job; see `ports.reads`."""
+
+    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
+        """Failed requests grouped by cause, the largest group first."""
+        ...
+
+    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+        """The next settled requests after the number *above*, in input order."""
+        ...
+
+    def request(self, job: JobId, custom_id: str) -> RequestView:
+        """One request with every trip that did not succeed. Raises NoSuchThing."""
+        ...
+
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
+        ...
+
+    def batches(self, job: JobId) -> list[Batch]:
+        """Every batch of the job, in the order they were planned."""
+        ...
+
+    def batch(self, ref: str) -> Batch:
+        """A batch by its remote id or its own number. Raises NoSuchThing."""
+        ...
+
+    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
+        """(created, ended) of the job's last ended batches, by the API's clock."""
+        ...
+
+
+class FarReads(FarJobs, FarDetails, Protocol):
+    """Everything that can be read from afar."""
+
+    def over_since(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
+        ...
+
+    def endpoints(self) -> list[Endpoint]:
+        """Who is told of what happens."""
+        ...
+
+    def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
+        """The newest notices on their way to somebody."""
+        ...
+
+
+class FarReader(Protocol):
+    """Reading at any time."""
+
+    async def read(self, look: Callable[[FarReads], T]) -> T:
+        """Run *look* away from the loop."""
+        ...
 
 
 class StoreReads(Protocol):
@@ -217,4 +326,38 @@ class EventReads(Protocol):
 
     def last_event(self) -> int:
         """The number of the newest event; 0 before the first."""
+        ...
+
+
+class NoticeReads(Protocol):
+    """Notices, as faces show them; one snapshot."""
+
+    def endpoints(self) -> list[Endpoint]:
+        """Every endpoint that was ever set, those of today first."""
+        ...
+
+    def deliveries(
+        self, *, limit: int, before: int | None = None, state: DeliveryState | None = None
+    ) -> list[Delivery]:
+        """Notices, the newest first, older than *before* if given."""
+        ...
+
+    def delivery(self, number: int) -> Delivery:
+        """One of them. Raises NoSuchThing."""
+        ...
+
+    def delivery_counts(self) -> dict[DeliveryState, int]:
+        """How many there are in each state."""
+        ...
+
+
+class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, NoticeReads, Protocol):
+    """Everything that can be read, in one snapshot."""
+
+
+class Reader(Protocol):
+    """Reading at any time, from one committed snapshot per call."""
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on the reader's thread."""
         ...

@@ -21,11 +21,8 @@ from orchestrator.domain.model import (
     Settled,
 )
 from orchestrator.domain.packing import Pack
-from orchestrator.ports.bodies import BodiesStore
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SearchStore, StrayStore, SweepStore
-from orchestrator.ports.intake import IntakeStore
-from orchestrator.ports.notices import NoticeStore
-from orchestrator.ports.samples import SamplesStore
+from orchestrator.ports.job_store import BodiesStore, IntakeStore, NoticeStore, SamplesStore
 
 T = TypeVar("T")
 

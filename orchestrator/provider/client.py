@@ -21,8 +21,8 @@ from orchestrator.domain.errors import (
     UsageError,
 )
 from orchestrator.domain.ring import HEADER, Passed
-from orchestrator.ports.meter import Meter, Unmetered
 from orchestrator.ports.provider import Body, Download, Headers
+from orchestrator.ports.runtime import Meter, Unmetered
 from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.credentials import Credentials, from_file

@@ -25,7 +25,7 @@ from orchestrator.results import places
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.ports.sink import Sink
+    from orchestrator.ports.streams import Sink
 
 _SAFE: Final = "the results are safe in the store"
 WRITE_BYTES: Final = 1 << 20

@@ -19,7 +19,7 @@ _LONGEST_ERROR: Final = 1000
 
 
 class SqliteNotices:
-    """See `ports.notices.NoticeStore`."""
+    """See `ports.job_store.NoticeStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -13,7 +13,7 @@ from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.states import JobState
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
@@ -31,7 +31,7 @@ _SHOWN_BYTES: Final = 64 * 1024
 
 
 class SqliteIntake:
-    """See `ports.intake.IntakeStore`."""
+    """See `ports.job_store.IntakeStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

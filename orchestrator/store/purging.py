@@ -51,7 +51,7 @@ class _Window:
 
 
 class SqliteBodies:
-    """See `ports.bodies.BodiesStore`."""
+    """See `ports.job_store.BodiesStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -18,7 +18,7 @@ from orchestrator.domain.naming import refuse_several
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
-from orchestrator.ports.source import Problem
+from orchestrator.ports.streams import Problem
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.opening import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
@@ -178,7 +178,7 @@ class JobReader:
 
 
 class Reads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader):
-    """Every reading method, inside one snapshot: see `ports.commands.Reads`."""
+    """Every reading method, inside one snapshot: see `ports.reads.Reads`."""
 
 
 class StoreReader(Reads):

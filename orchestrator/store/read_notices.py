@@ -16,7 +16,7 @@ _NEWEST: Final = (1 << 63) - 1
 
 
 class NoticeReader:
-    """See `ports.notices.NoticeReads`. Reads from *connection*."""
+    """See `ports.reads.NoticeReads`. Reads from *connection*."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._c = connection

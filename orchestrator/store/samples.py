@@ -15,7 +15,7 @@ SQL: Final = load("samples")
 
 
 class SqliteSamples:
-    """See `ports.samples.SamplesStore`."""
+    """See `ports.job_store.SamplesStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

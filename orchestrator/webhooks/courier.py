@@ -33,7 +33,7 @@ class Target:
 
 
 class HttpCourier:
-    """See `ports.notices.Courier`. *targets*: by URL. *resolve*, *trust*: the system's own."""
+    """See `ports.provider.Courier`. *targets*: by URL. *resolve*, *trust*: the system's own."""
 
     def __init__(
         self, targets: Mapping[str, Target], *, resolve: Resolve = resolve, trust: ssl.SSLContext | None = None

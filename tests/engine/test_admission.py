@@ -18,9 +18,9 @@ from orchestrator.domain.params import Rules
 from orchestrator.engine.body import BatchBody
 from orchestrator.engine.context import Context
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 from orchestrator.ports.provider import Body, Headers
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
 
 MINUTE = timedelta(minutes=1)

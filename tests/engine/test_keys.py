@@ -14,7 +14,7 @@ from orchestrator.domain.errors import KeyReused
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.inputs import open_source
-from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.engine import TakenIn, Terms
 
 
 async def hand_in(world: World, path: Path, key: str, *, anew: bool = False, **more: Any) -> TakenIn:

@@ -13,7 +13,7 @@ from orchestrator.domain.errors import GuardRefused, InputError
 from orchestrator.domain.model import Job, NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.inputs import open_source
-from orchestrator.ports.commands import TakenIn, Terms
+from orchestrator.ports.engine import TakenIn, Terms
 
 
 async def hand_in(world: World, path: Path, name: str | None = None, **more: Any) -> TakenIn:

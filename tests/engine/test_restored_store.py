@@ -20,8 +20,8 @@ from orchestrator.domain.model import Job, NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.engine.reconcile import RECONCILING
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.commands import Terms
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.engine import Terms
+from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
 from orchestrator.store.backup import back_up
 

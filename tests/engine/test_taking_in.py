@@ -15,8 +15,8 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.http_api.views import does_not_apply
 from orchestrator.inputs import open_source
-from orchestrator.ports.commands import TakenIn, Terms
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.streams import InputLine, Problem
 
 PARAMS = '{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}'
 

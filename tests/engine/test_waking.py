@@ -11,7 +11,7 @@ import pytest
 from support.world import in_a_loop, new_world
 
 from orchestrator.engine.bell import Bell, pause_or_ring
-from orchestrator.ports.clock import Clock
+from orchestrator.ports.runtime import Clock
 from orchestrator.sandbox import MachineSettings
 
 AGES = timedelta(days=1)

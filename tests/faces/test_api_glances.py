@@ -14,7 +14,7 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder, t
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.http_api.glances import Glances
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 
 T = TypeVar("T")
 LINES = "".join(json.dumps(request) + "\n" for request in requests(3)).encode()

@@ -10,7 +10,7 @@ from support.world import in_a_loop
 
 from orchestrator.client.steady import steady
 from orchestrator.http_api.lines import NOTHING, HandedSource, encoded_whole
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 
 
 @in_a_loop

@@ -18,7 +18,7 @@ from orchestrator.domain.queries import ALL_JOBS
 from orchestrator.http_api import look
 from orchestrator.http_api.dashboard import batches, events, job, jobs, overview, request
 from orchestrator.http_api.dashboard.page import Ask
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 from orchestrator.store.read import StoreReader
 
 SMALL: Final = 200

@@ -20,7 +20,7 @@ from orchestrator.http_api.app import build_app
 from orchestrator.http_api.lines import CONTENT_TYPE, encoded_items
 from orchestrator.http_api.memory import LargeLines, LineClaim
 from orchestrator.http_api.services import Services
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 
 MIB = 1 << 20
 SHARED = 8 * MIB

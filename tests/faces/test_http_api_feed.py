@@ -19,7 +19,7 @@ from orchestrator.domain.params import Rules
 from orchestrator.engine.bell import Moves
 from orchestrator.http_api.feed import Feed
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 
 
 @pytest.fixture(autouse=True)

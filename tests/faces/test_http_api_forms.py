@@ -16,7 +16,7 @@ from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorErr
 from orchestrator.http_api import problems
 from orchestrator.http_api.lines import HandedSource, encoded, encoded_whole
 from orchestrator.http_api.views import time_text
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 Item = InputLine | Problem
 

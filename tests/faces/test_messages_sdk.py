@@ -17,7 +17,7 @@ from faces.client_world import SLOW
 from faces.messages_world import Served, ended, polled, requests, served
 
 from orchestrator.config import default_socket_path
-from orchestrator.ports.bodies import BY_RETENTION
+from orchestrator.ports.job_store import BY_RETENTION
 
 #: Batches of two requests, so that a create needs several.
 SMALL: dict[str, Any] = {"batching__max_requests": 2}

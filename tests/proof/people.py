@@ -20,7 +20,7 @@ from orchestrator.domain.model import Job, NewJob
 from orchestrator.domain.params import Rules
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 from proof.oracle import Handed
 
 API_VERSION: Final = "2026-10-21"

@@ -14,7 +14,7 @@ from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteSta
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, Job, NewJob, Settled
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.ports.source import InputLine
+from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import Store

@@ -19,7 +19,7 @@ from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Concluded, Content, RepeatsPlace
 from orchestrator.domain.queries import SettledPlace
-from orchestrator.ports.source import Problem
+from orchestrator.ports.streams import Problem
 from orchestrator.store import purging
 from orchestrator.store.audit import audit
 from orchestrator.store.sqlite_store import Store

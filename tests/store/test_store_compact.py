@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from store.store_world import NOW, collected, lines, new_job, open_store, running_job, settle_all, won
 
-from orchestrator.ports.bodies import BY_PERSON
+from orchestrator.ports.job_store import BY_PERSON
 from orchestrator.store.audit import audit
 from orchestrator.store.compact import compact, room_of
 from orchestrator.store.read import StoreReader

@@ -34,7 +34,7 @@ from store.store_world import (
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Concluded, Content, Duplicate, RepeatsPlace
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.read import Reads

@@ -29,7 +29,7 @@ from orchestrator.engine.export import export
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import find, from_file
 from orchestrator.provider.settings import ProviderSettings

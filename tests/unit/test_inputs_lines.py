@@ -19,7 +19,7 @@ from orchestrator.domain.errors import InputError
 from orchestrator.domain.params import STRICTER_API_VERSION, Rules
 from orchestrator.inputs import source_from_stream
 from orchestrator.inputs.one_line import read_line
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

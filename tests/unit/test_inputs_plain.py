@@ -30,7 +30,7 @@ import pytest
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.params import STRICTER_API_VERSION, Rules
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 RULES = Rules(api_version=STRICTER_API_VERSION)
 PNG = b"\x89PNG\r\n\x1a\nABC\nDEF"

@@ -36,12 +36,12 @@ from orchestrator.inputs import (
 )
 from orchestrator.inputs.archive import OF_FILES, OF_UPLOADS, Unpacker
 from orchestrator.inputs.zstd_frame import frame_of
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.streams import Source
 
 RULES = Rules(api_version=STRICTER_API_VERSION)
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}

@@ -23,7 +23,7 @@ from orchestrator.results import FileSink, PipeSink, StdoutSink, check_writable,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.ports.sink import Sink
+    from orchestrator.ports.streams import Sink
 
 CHUNK = b'{"custom_id":"a","result":{"type":"expired"}}\n' * 30_000  # 1.3 MB
 

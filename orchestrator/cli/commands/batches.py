@@ -29,7 +29,7 @@ from orchestrator.store.read import StoreReader
 if TYPE_CHECKING:
     from orchestrator.client.server import Server
     from orchestrator.config import Settings
-    from orchestrator.ports.far import FarReads
+    from orchestrator.ports.reads import FarReads
 
 EXAMPLES = """
 Examples:

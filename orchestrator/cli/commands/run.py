@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.commands import Commands
-    from orchestrator.ports.far import FarReader
+    from orchestrator.ports.engine import Commands
+    from orchestrator.ports.reads import FarReader
 
 RUN_EXAMPLES = """
 INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard input:

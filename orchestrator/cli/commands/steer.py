@@ -20,8 +20,8 @@ from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.views import does_not_apply, job_view
-from orchestrator.ports.commands import Commands
-from orchestrator.ports.far import FarReader
+from orchestrator.ports.engine import Commands
+from orchestrator.ports.reads import FarReader
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
 _MANY_GROUPS = 10_000

@@ -15,7 +15,7 @@ from orchestrator.cli.out import say, show, show_banner, show_json
 
 if TYPE_CHECKING:
     from orchestrator.domain.notices import Delivery
-    from orchestrator.ports.notices import Noticing
+    from orchestrator.ports.engine import Noticing
 
 EXAMPLES = """
 Endpoints are set in [[webhooks]] of a settings file; `orchestrator config init` writes one with an example.

@@ -18,7 +18,7 @@ from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.details import batch_view, candidate_view, remote_view
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 
 api = router("batches")
 

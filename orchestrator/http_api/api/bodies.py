@@ -19,14 +19,14 @@ from orchestrator.http_api import lines
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.params import Options
 from orchestrator.http_api.memory import claim_of
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.memory import Claim
-    from orchestrator.ports.source import Source
+    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.streams import Source
 
 #: Larger bodies are streamed, as JSON Lines.
 MAX_JSON_BYTES: Final = 8 << 20

@@ -19,7 +19,7 @@ from orchestrator.http_api.api.params import LARGEST, Limit
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.details import event_view
 from orchestrator.http_api.services import Services
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 
 api = router("events")
 

@@ -28,9 +28,10 @@ from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.planning import plan_of
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
-from orchestrator.ports.commands import Reads, TakenIn
-from orchestrator.ports.memory import Claim
-from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.engine import TakenIn
+from orchestrator.ports.reads import Reads
+from orchestrator.ports.runtime import Claim
+from orchestrator.ports.streams import InputLine, Problem, Source
 
 api = router("jobs")
 

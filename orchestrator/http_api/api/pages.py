@@ -18,8 +18,8 @@ from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Limit
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.views import problem_view
-from orchestrator.ports.commands import Reads
-from orchestrator.ports.source import Problem
+from orchestrator.ports.reads import Reads
+from orchestrator.ports.streams import Problem
 
 api = router("results")
 

@@ -23,7 +23,7 @@ from orchestrator.http_api.api.routing import The, refusals, router
 from orchestrator.http_api.gzipped import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 
 log = get_logger(__name__)
 

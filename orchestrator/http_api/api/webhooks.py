@@ -14,7 +14,7 @@ from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.views import delivery_view, endpoint_view
-from orchestrator.ports.commands import Reads
+from orchestrator.ports.reads import Reads
 
 api = router("webhooks")
 

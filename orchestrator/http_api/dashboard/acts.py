@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import Job
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
 _FORM: Final = "application/x-www-form-urlencoded"

@@ -15,7 +15,7 @@ from orchestrator.http_api.dashboard.shown import state_chips
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.model import Batch, Job
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 50
 _DOUBTS: Final = 20

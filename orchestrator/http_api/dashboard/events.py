@@ -9,7 +9,7 @@ from orchestrator.http_api.dashboard.page import Ask, Page
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Event, Job
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 100
 

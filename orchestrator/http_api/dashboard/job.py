@@ -16,7 +16,7 @@ from orchestrator.http_api.dashboard.timeline import timeline
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _STATES: Final = frozenset(state.value for state in RequestState)
 _PAGE: Final = 50

@@ -12,7 +12,7 @@ from orchestrator.http_api.dashboard.page import Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, state_chips
 
 if TYPE_CHECKING:
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 50
 _STATES: Final = frozenset(state.value for state in JobState)

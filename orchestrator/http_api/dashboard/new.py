@@ -13,14 +13,14 @@ from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.dashboard.acts import check_origin, see_other
 from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
 from orchestrator.http_api.memory import claim_of
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import TakenIn
+    from orchestrator.ports.engine import TakenIn
 
 _NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _NEWEST: Final = 8
 _ASKING: Final = 20

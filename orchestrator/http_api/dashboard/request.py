@@ -16,7 +16,7 @@ from orchestrator.http_api.dashboard.prose import Piece, pieces
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import RequestView
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
 _SHOWN: Final = 100_000

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.domain.queries import Sample, Totals
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 _STEP: Final = timedelta(seconds=10)
 

@@ -19,14 +19,15 @@ from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.messages.source import BodySource, repeated_id
-from orchestrator.ports.commands import Terms
+from orchestrator.ports.engine import Terms
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.domain.model import Job
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import Reader, Reads, TakenIn
+    from orchestrator.ports.engine import TakenIn
+    from orchestrator.ports.reads import Reader, Reads
 
 SOURCE: Final = "<messages api>"
 #: The SDK tries a create three times, and waits 600 s for each answer; then an upload has to fit in, too.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import Job
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 #: What live captures (2026-09) show on a batch that still runs.
 _PAUSE: Final = {"retry-after": "10"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import ResultRow
-    from orchestrator.ports.commands import Reader, Reads
+    from orchestrator.ports.reads import Reader, Reads
 
 #: How many results are held at once: an answer may be hundreds of kilobytes long.
 _PAGE: Final = 200

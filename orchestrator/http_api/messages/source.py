@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.batches_api import ApiError, too_large
 from orchestrator.domain.create_body import BodyReader
 from orchestrator.domain.large_lines import LargeHeld
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from orchestrator.domain.create_body import Item
-    from orchestrator.ports.memory import Claim
+    from orchestrator.ports.runtime import Claim
 
 #: How much is read between two turns of the event loop.
 _SLICE_BYTES: Final = 128 * 1024
-#: What a `Source` may give at once. Source: `ports.source.Source.chunks`.
+#: What a `Source` may give at once. Source: `ports.streams.Source.chunks`.
 _CHUNK_ITEMS: Final = 2_000
 _CHUNK_BYTES: Final = 4 << 20
 #: Around the params of one request there may be whitespace, and a piece of the next.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from orchestrator.domain.batches_api import MessageBatchObject, RequestCounts
 from orchestrator.domain.states import JobState
-from orchestrator.ports.bodies import BY_PERSON
+from orchestrator.ports.job_store import BY_PERSON
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Job
-    from orchestrator.ports.commands import Reads
+    from orchestrator.ports.reads import Reads
 
 #: How long the API works on one attempt of a request. Source: Message Batches API reference.
 _ATTEMPT: Final = timedelta(hours=24)

@@ -1,4 +1,4 @@
-"""What intake reads from: a stream of requests, each either a line that may be stored or a problem to report."""
+"""What requests are read from and what results are written to."""
 
 from __future__ import annotations
 
@@ -54,4 +54,20 @@ class Source(Protocol):
     @property
     def size_bytes(self) -> int:
         """Decompressed bytes read so far."""
+        ...
+
+
+class Sink(Protocol):
+    """A place for results. Every method raises OutputError where the place itself fails."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take *chunk*; nothing is visible under the final name yet."""
+        ...
+
+    async def commit(self) -> None:
+        """Make everything written visible and durable (fsync, rename, fsync of the folder); stdout is flushed."""
+        ...
+
+    async def abort(self) -> None:
+        """Leave nothing behind. After `commit`, and the second time, it does nothing."""
         ...

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.ports.notices import NoticeReads
-from orchestrator.ports.reads import BatchReads, EventReads, JobReads, RequestReads, ResultReads, StoreReads
-from orchestrator.ports.source import InputLine, Problem, Source
+from orchestrator.ports.streams import InputLine, Problem, Source
 
 T = TypeVar("T")
 
@@ -109,18 +107,6 @@ class Growing(Protocol):
         ...
 
 
-class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, NoticeReads, Protocol):
-    """Everything that can be read, in one snapshot."""
-
-
-class Reader(Protocol):
-    """Reading at any time, from one committed snapshot per call."""
-
-    async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on the reader's thread."""
-        ...
-
-
 class Moves(Protocol):
     """Hears that a stage moved something. One listener each."""
 
@@ -145,4 +131,16 @@ class Health(Protocol):
     @property
     def reads_blocked(self) -> bool:
         """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
+        ...
+
+
+class Noticing(Protocol):
+    """What a person may ask of notices."""
+
+    async def test_notice(self, url: str | None) -> list[int]:
+        """Send a test to the endpoint *url*, or to each. Raises NoSuchThing."""
+        ...
+
+    async def replay_notice(self, delivery: int) -> None:
+        """Send a notice that is over again. Raises GuardRefused if there is none, or it waits already."""
         ...

@@ -1,10 +1,10 @@
-"""What the store does while requests come in."""
+"""What the store does for a job from outside of the stages: ingest, purge, samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import (
@@ -15,7 +15,8 @@ from orchestrator.domain.model import (
     NewJob,
     RepeatsPlace,
 )
-from orchestrator.ports.source import InputLine, Problem
+from orchestrator.domain.notices import EndpointSpec, Notice, Outcome
+from orchestrator.ports.streams import InputLine, Problem
 
 
 class IntakeStore(Protocol):
@@ -72,4 +73,71 @@ class IntakeStore(Protocol):
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
+        ...
+
+
+#: Who purges: `Job.purged_by`.
+BY_PERSON: Final = "person"
+BY_RETENTION: Final = "retention"
+
+
+class BodiesStore(Protocol):
+    """Marks jobs as purged, then deletes what was handed in and what was answered; all else of them stays."""
+
+    async def mark(self, job: JobId, by: str, now: datetime) -> bool:
+        """Nobody is shown the bodies of *job* from now on. False: it was purged already.
+
+        Raises GuardRefused while it is not over.
+        """
+        ...
+
+    async def old(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and have their bodies still."""
+        ...
+
+    async def clear_some(self) -> bool:
+        """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
+        ...
+
+
+class SamplesStore(Protocol):
+    """Writes down how busy all jobs together were."""
+
+    async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
+        """Write down how busy all jobs are; False: just as at the last time. Older ones than *keep_from* go.
+
+        watched: see `domain.looks.Sample`.
+        """
+        ...
+
+
+class NoticeStore(Protocol):
+    """Notices that wait. Writing one down is the store's own doing, with its event."""
+
+    async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
+        """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
+        ...
+
+    async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
+        """The notices to send now, the longest due first, at most *each* of an endpoint."""
+        ...
+
+    async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
+        """The endpoint took it. False: somebody else moved it."""
+        ...
+
+    async def put_off(self, notice: Notice, outcome: Outcome, until: datetime | None, now: datetime) -> bool:
+        """It failed; due again at *until*, or given up."""
+        ...
+
+    async def replay(self, delivery: int, now: datetime) -> bool:
+        """Send one that is over again, with all its tries. False: there is none, or it waits already."""
+        ...
+
+    async def test(self, url: str | None, now: datetime) -> list[int]:
+        """A test notice for the endpoint *url*, or for each; their numbers."""
+        ...
+
+    async def forget(self, before: datetime) -> int:
+        """Drop what is over and was written down before *before*; how many."""
         ...

@@ -1,11 +1,40 @@
-"""What the engine and the provider tell whoever measures them. A face for numbers: nothing decides by it."""
+"""The process around the engine, injected: time, chance, measurements, and memory that uploads share."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import Batch, Job
+
+
+class Clock(Protocol):
+    """A clock that never runs backwards within a process.
+
+    `now` is the wall time at the start of the process plus the monotonic time since: a machine's clock that is set
+    forward or back while we run changes nothing. For display and for pauses; promises use the API's own Date.
+    """
+
+    def now(self) -> datetime:
+        """The time, aware, UTC."""
+        ...
+
+    async def sleep(self, pause: timedelta) -> None:
+        """Wait; returns early only by cancellation."""
+        ...
+
+
+class Entropy(Protocol):
+    """Chance, injected so that a seed repeats a run."""
+
+    def nonce(self) -> Nonce:
+        """A new nonce, `NONCE_LENGTH` characters of `NONCE_ALPHABET`, never the same twice."""
+        ...
+
+    def jitter(self) -> float:
+        """A number in [0, 1)."""
+        ...
 
 
 class Meter(Protocol):
@@ -66,3 +95,21 @@ class Unmetered:
 
     def job_over(self, job: Job, at: datetime) -> None:
         """Nothing."""
+
+
+class Claim(Protocol):
+    """What one upload holds of the memory that all of them share for large lines."""
+
+    async def hold(self, size_bytes: int) -> None:
+        """Hold *size_bytes* from now on, in place of what was held before; waits for others to let go, not for long.
+
+        Raises ServerBusy when there was no room in time.
+        """
+        ...
+
+
+class Alone:
+    """A `Claim` of who shares with nobody: a file of this machine's own user."""
+
+    async def hold(self, size_bytes: int) -> None:
+        """There is always room."""
