@@ -15,7 +15,7 @@ from orchestrator.config.network import check_exporter
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
+from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings

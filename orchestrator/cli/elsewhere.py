@@ -13,8 +13,8 @@ from orchestrator.client.guest import not_a_sandbox
 from orchestrator.client.http_reader import HttpReader
 from orchestrator.client.way import ServerWay
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding
 from orchestrator.version import VERSION
+from orchestrator.views.health_checks import FAIL, OK, WARN, Finding
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

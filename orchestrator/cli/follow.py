@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import OVER
-from orchestrator.http_api.look import Ages, Pulse, read_ages
+from orchestrator.views.status_text import Ages, Pulse, read_ages
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import Progress

@@ -10,12 +10,12 @@ from orchestrator.cli import words
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.domain.stops import stop_words
-from orchestrator.http_api import look
-from orchestrator.http_api.look import Tone
+from orchestrator.views import status_text
+from orchestrator.views.status_text import Tone
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import JobStatus
-    from orchestrator.http_api.look import Ages, Pulse
+    from orchestrator.views.status_text import Ages, Pulse
 
 _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "red"}
 
@@ -23,19 +23,19 @@ _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "
 def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     """The screen of `status`."""
     job = status.job
-    state = words.coloured(look.sentence(status), _COLOURS.get(look.tone_of(job)))
+    state = words.coloured(status_text.sentence(status), _COLOURS.get(status_text.tone_of(job)))
     yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({words.plain(job.name)})")
     yield f"state      {state}"
     remedy = REMEDIES.get(str(job.reason_code))
     if job.state is JobState.PAUSED and remedy is not None and remedy not in str(job.reason):
         yield f"           to do: {remedy}"
-    if again := look.asked_again_words(status.asked_again_at, pulse.now):
+    if again := status_text.asked_again_words(status.asked_again_at, pulse.now):
         yield f"           {again}"
     yield f"requests   {_request_line(status)}"
     if stops := stop_words(status.stop_reasons):
         yield f"answers    {', '.join(stops)}"
-    yield f"batches    {look.batch_words(status).removeprefix('batches ')}"
-    if age := look.age_words(status, ages, pulse):
+    yield f"batches    {status_text.batch_words(status).removeprefix('batches ')}"
+    if age := status_text.age_words(status, ages, pulse):
         yield f"           {age}"
     if job.state not in OVER and status.next_expiry is not None:
         yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
@@ -92,10 +92,10 @@ def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
 
 def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
     job, found = status.job, status.job.requests
-    ended, known = look.batches_ended(status)
+    ended, known = status_text.batches_ended(status)
     return (
         job.public_id,
-        look.state_words(job) + (" !" if status.attention else ""),
+        status_text.state_words(job) + (" !" if status.attention else ""),
         f"{found.succeeded:,}/{found.total:,}",
         f"{found.failed + found.canceled:,}",
         f"{ended}/{known}",

@@ -11,8 +11,8 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.look import Ages, Pulse
+from orchestrator.views import status_text
+from orchestrator.views.status_text import Ages, Pulse
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -87,7 +87,7 @@ class LineProgress:
         if line == self._line or (topic == self._said and pulse.now - self._at < _QUIET):
             return
         self._said, self._line, self._at = topic, line, pulse.now
-        age = look.age_words(status, ages, pulse)
+        age = status_text.age_words(status, ages, pulse)
         click.echo(f"{line}; {age}" if age else line, err=True)
 
 
@@ -124,9 +124,9 @@ class LiveProgress:
 
 
 def _one_line(status: JobStatus, trouble: str | None) -> str:
-    parts = [look.batch_words(status), look.request_words(status)]
+    parts = [status_text.batch_words(status), status_text.request_words(status)]
     if status.job.state is not JobState.RUNNING:
-        parts.insert(0, look.sentence(status))
+        parts.insert(0, status_text.sentence(status))
     if trouble is not None:
         parts.append(f"the API does not answer, trying again: {words.plain(trouble)}")
     parts += _attention(status)
@@ -135,12 +135,12 @@ def _one_line(status: JobStatus, trouble: str | None) -> str:
 
 
 def _screen(status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None) -> list[str]:
-    lines = [f"{'SANDBOX  ' if status.sandbox else ''}{status.job.public_id}  {look.batch_words(status)}"]
-    lines.append(look.request_words(status))
-    if age := look.age_words(status, ages, pulse):
+    lines = [f"{'SANDBOX  ' if status.sandbox else ''}{status.job.public_id}  {status_text.batch_words(status)}"]
+    lines.append(status_text.request_words(status))
+    if age := status_text.age_words(status, ages, pulse):
         lines.append(age)
     if status.job.state is not JobState.RUNNING:
-        lines.append(look.sentence(status))
+        lines.append(status_text.sentence(status))
     if trouble is not None:
         lines.append(f"the API does not answer, trying again: {words.plain(trouble)}")
     return lines + _attention(status)

@@ -17,7 +17,7 @@ from orchestrator.cli.reading import is_sandbox, reader_of
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.errors import OutputNotWritten
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api.views import job_view
+from orchestrator.views.job_views import job_view
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

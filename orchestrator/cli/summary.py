@@ -9,8 +9,8 @@ from orchestrator.cli import words
 from orchestrator.cli.out import say
 from orchestrator.cli.pasting import joined, pasteable
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.look import Tone
+from orchestrator.views import status_text
+from orchestrator.views.status_text import Tone
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
@@ -46,7 +46,7 @@ def say_refused_lines(ask: Ask, count: int, path: str) -> None:
 
 def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
     """How the job ended, where its results are, and what to do next."""
-    perfect = look.exit_code_of(status) == 0
+    perfect = status_text.exit_code_of(status) == 0
     say_outcome(ask, status, output)
     ref = status.job.public_id
     if output is None:
@@ -58,8 +58,8 @@ def say_end(ask: Ask, status: JobStatus, output: str | None) -> None:
 def say_outcome(ask: Ask, status: JobStatus, output: str | None) -> None:
     """How the job ended, and where its results are."""
     what = "canceled" if status.job.state is JobState.CANCELED else "done"
-    mark = {Tone.OK: "done", Tone.WARN: "part"}.get(look.tone_of(status.job), "poor")
-    say(ask, _line(mark, what, look.outcome_words(status)))
+    mark = {Tone.OK: "done", Tone.WARN: "part"}.get(status_text.tone_of(status.job), "poor")
+    say(ask, _line(mark, what, status_text.outcome_words(status)))
     if output is not None and output != "-":
         say(ask, _line("next", "results", words.plain(output)))
 

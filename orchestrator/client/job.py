@@ -13,7 +13,7 @@ from orchestrator.client.result import Result
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.errors import GuardRefused, NeedsPerson
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api.views import does_not_apply
+from orchestrator.views.job_views import does_not_apply
 
 if TYPE_CHECKING:
     from orchestrator.client.link import Link

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from orchestrator.client.job import Job
 from orchestrator.client.submission import refusal
 from orchestrator.domain.errors import UsageError
-from orchestrator.http_api.lines import numbered_on
 from orchestrator.ports.engine import TakenIn, Terms
 from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.views.source_codec import numbered_on
 
 if TYPE_CHECKING:
     from orchestrator.client.link import Link

@@ -12,9 +12,9 @@ from orchestrator.client.link import Link
 from orchestrator.client.steady import steady
 from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
-from orchestrator.http_api import lines
 from orchestrator.ports.engine import TakenIn, Terms
 from orchestrator.ports.streams import InputLine, Source
+from orchestrator.views import source_codec
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -81,7 +81,7 @@ class RemoteEngine:
             answer = await self._post(
                 "jobs",
                 _described(source, new, terms),
-                content=steady(lines.encoded(source)),
+                content=steady(source_codec.encoded(source)),
                 timeout=self._patient(),
             )
         except RefusedError as exc:
@@ -146,7 +146,7 @@ class RemoteEngine:
 
     async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
         """Add requests to an open job."""
-        await self._post(f"{await self._job(job)}/requests", content=lines.encoded_whole(lines_))
+        await self._post(f"{await self._job(job)}/requests", content=source_codec.encoded_whole(lines_))
 
     async def close(self, job: JobId) -> None:
         """No more will come."""
@@ -183,7 +183,7 @@ class RemoteEngine:
         timeout: httpx2.Timeout | None = None,  # noqa: ASYNC109 - the HTTP client's own, one for each of its steps
     ) -> Mapping[str, Any]:
         more: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
-        headers = {"content-type": lines.CONTENT_TYPE}
+        headers = {"content-type": source_codec.CONTENT_TYPE}
         return await self._call("POST", path, params=query, content=content, headers=headers, **more)
 
     async def _call(self, method: str, path: str, **how: Any) -> Mapping[str, Any]:  # noqa: ANN401 - the client's own

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from orchestrator.http_api.lines import NOTHING
+from orchestrator.views.source_codec import NOTHING
 
 #: The guard wants 1 KiB in every 10 s. Source: `http_api.guard.bodies.BodyLimits`.
 EVERY_S: Final = 3.0

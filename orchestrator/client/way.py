@@ -11,9 +11,9 @@ import msgspec
 from orchestrator.client.listener import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
-from orchestrator.http_api import problems
 from orchestrator.ports.engine import TakenIn
 from orchestrator.ports.streams import Problem
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -227,14 +227,14 @@ class ServerWay:
 def told(answer: Mapping[str, Any]) -> OrchestratorError:
     """The error that a problem document tells."""
     match answer.get("type"):
-        case problems.INPUT_REFUSED:
+        case problem_details.INPUT_REFUSED:
             listed = tuple(_problem(problem) for problem in answer["problems"])
             count: int = answer["problem_count"]
             return RefusedError(TakenIn(job=None, attached=False, problems=listed, problem_count=count, refused=0))
-        case problems.DOES_NOT_APPLY:
+        case problem_details.DOES_NOT_APPLY:
             return DoesNotApplyError(str(answer.get("title")))
         case _:
-            return problems.error_of(answer)
+            return problem_details.error_of(answer)
 
 
 def cause_of(exc: Exception) -> str:

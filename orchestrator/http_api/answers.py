@@ -11,7 +11,7 @@ from starlette.routing import Match
 
 from orchestrator.domain.batches_api import error_body
 from orchestrator.domain.errors import ServerBusy
-from orchestrator.http_api import problems
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,13 +26,15 @@ RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
 
 
 def problem(status: int, document: Mapping[str, object]) -> Response:
-    """*document* (see `problems.document`) as an answer."""
-    return JSONResponse({**document, "status": int(status)}, status_code=status, media_type=problems.CONTENT_TYPE)
+    """*document* (see `problem_details.document`) as an answer."""
+    return JSONResponse(
+        {**document, "status": int(status)}, status_code=status, media_type=problem_details.CONTENT_TYPE
+    )
 
 
 def problem_response(exc: OrchestratorError) -> Response:
     """*exc* as an answer."""
-    answer = problem(*problems.problem_of(exc))
+    answer = problem(*problem_details.problem_of(exc))
     if isinstance(exc, ServerBusy):
         answer.headers.update(RETRY_SOON)
     return answer

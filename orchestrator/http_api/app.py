@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
-from orchestrator.http_api import dashboard, messages, metrics, problems
+from orchestrator.http_api import dashboard, messages, metrics
 from orchestrator.http_api.answers import allowed, problem, problem_response
 from orchestrator.http_api.api.routes import routes
 from orchestrator.http_api.api.routing import PREFIX
@@ -21,6 +21,7 @@ from orchestrator.http_api.glances import ForgettingGlances
 from orchestrator.http_api.memory import Claims
 from orchestrator.http_api.paths import Paths
 from orchestrator.version import VERSION
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
@@ -78,7 +79,9 @@ async def _api_error(_: Request, exc: Exception) -> Response:
     """The Message Batches API was to be asked, and did not answer as it should."""
     told = cast("ProviderError", exc).message
     hint = "`orchestrator doctor` looks closer"
-    document = problems.document(API_TROUBLE, "the API could not be asked", detail=told, hint=hint, exit_code=_NO_API)
+    document = problem_details.document(
+        API_TROUBLE, "the API could not be asked", detail=told, hint=hint, exit_code=_NO_API
+    )
     return problem(HTTPStatus.BAD_GATEWAY, document)
 
 
@@ -98,7 +101,7 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
         return page
     slug = _SLUGS.get(wrong.status_code, "bad-request")
     hint = _HINTS.get(wrong.status_code)
-    document = problems.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)
+    document = problem_details.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)
     response = problem(wrong.status_code, document)
     response.headers.update(wrong.headers or {})
     if wrong.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -128,5 +131,5 @@ async def _bug(_: Request, exc: Exception) -> Response:
     if (lacking := shortage(exc)) is not None:
         return problem_response(lacking)
     title = "the engine failed while it worked on this"
-    document = problems.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
+    document = problem_details.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)

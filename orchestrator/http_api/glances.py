@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.http_api.views import job_view
+from orchestrator.views.job_views import job_view
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

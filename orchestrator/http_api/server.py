@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api import problems
 from orchestrator.http_api.answers import api_error_response, problem, speaks_as_the_api
 from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -139,5 +139,5 @@ class _Begun:
 def _stopping(scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         return api_error_response(503, "api_error", "The server is stopping; try again.")
-    _, document = problems.problem_of(GuardRefused("the engine is stopping", hint="try again"))
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, {**document, "type": problems.STOPPING})
+    _, document = problem_details.problem_of(GuardRefused("the engine is stopping", hint="try again"))
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, {**document, "type": problem_details.STOPPING})

@@ -13,10 +13,10 @@ from orchestrator.domain.errors import GuardRefused, InputError, StoreError
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
-from orchestrator.http_api.views import does_not_apply
 from orchestrator.inputs import open_source
 from orchestrator.ports.engine import TakenIn, Terms
 from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.views.job_views import does_not_apply
 
 PARAMS = '{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}'
 

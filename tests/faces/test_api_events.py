@@ -15,9 +15,9 @@ from faces.client_world import SLOW
 
 from orchestrator.domain.errors import OutOfMemory
 from orchestrator.engine.pulse import Pulse
-from orchestrator.http_api import problems
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.messages import answers
+from orchestrator.views import problem_details
 
 LIVE = "/api/v1/events/stream?after=0"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -242,7 +242,7 @@ def test_a_lack_of_memory_is_told_as_that(tmp_path: Path) -> None:
                 answer = await client.get("/short")
             facts = answer.json()
             assert (answer.status_code, facts["type"], facts["exit_code"]) == (503, "out-of-memory", 71)
-            assert isinstance(problems.error_of(facts), OutOfMemory)
+            assert isinstance(problem_details.error_of(facts), OutOfMemory)
         assert answers._nearest(OutOfMemory()).status == 529
 
     asyncio.run(check())

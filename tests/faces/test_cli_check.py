@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from orchestrator.cli.diagnosis import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.http_api.findings import FAIL, OK, WARN, Finding, long_log
-from orchestrator.http_api.planning import IdRegister, Packer
+from orchestrator.views.check_report import IdRegister, Packer
+from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, long_log
 
 
 @pytest.fixture

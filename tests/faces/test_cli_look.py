@@ -15,8 +15,8 @@ from orchestrator.cli.progress import LineProgress
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, JobStatus, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.look import Ages, Pulse
+from orchestrator.views import status_text
+from orchestrator.views.status_text import Ages, Pulse
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NO_AGES = Ages()
@@ -118,16 +118,16 @@ def test_progress_counts_batches_and_requests() -> None:
     status = _status(
         batches={"settled": 3, "ended": 1, "in_progress": 2, "void": 5}, queued=7, batched=20, succeeded=30
     )
-    assert look.batch_words(status) == "batches 4/6+ ended, 2 in flight"
-    assert look.request_words(status) == "requests 30/57 settled"
+    assert status_text.batch_words(status) == "batches 4/6+ ended, 2 in flight"
+    assert status_text.request_words(status) == "requests 30/57 settled"
 
 
 def test_time_to_expiry_runs_as_fast_as_the_apis_clock() -> None:
     """In the sandbox an hour takes ten seconds; the real API's hour is ours."""
     status = _status(batches={"in_progress": 1}, batched=10)
     ages = Ages(oldest_sent_at=NOW - timedelta(seconds=10), lifetime=timedelta(hours=24), requests=10)
-    assert look.age_words(status, ages, Pulse(now=NOW)) == "oldest 00:10, expires in 24h"
-    assert look.age_words(status, ages, Pulse(now=NOW, speed=360)) == "oldest 00:10, expires in 23h"
+    assert status_text.age_words(status, ages, Pulse(now=NOW)) == "oldest 00:10, expires in 24h"
+    assert status_text.age_words(status, ages, Pulse(now=NOW, speed=360)) == "oldest 00:10, expires in 23h"
 
 
 def test_the_estimate_comes_from_batches_that_ended() -> None:
@@ -135,11 +135,11 @@ def test_the_estimate_comes_from_batches_that_ended() -> None:
     sent = NOW - timedelta(minutes=10)
     ages = Ages(oldest_sent_at=sent, lifetime=timedelta(hours=24), requests=100)
     status = _status(batches={"in_progress": 1}, batched=100, queued=150)
-    assert look.time_left(status, ages, Pulse(now=NOW)) is None
+    assert status_text.time_left(status, ages, Pulse(now=NOW)) is None
     known = replace(ages, typical=timedelta(minutes=30))
-    assert look.time_left(status, known, Pulse(now=NOW)) == timedelta(minutes=80)
+    assert status_text.time_left(status, known, Pulse(now=NOW)) == timedelta(minutes=80)
     slow = replace(ages, typical=timedelta(minutes=5), requests=250)
-    assert look.time_left(status, slow, Pulse(now=NOW)) == timedelta(0)
+    assert status_text.time_left(status, slow, Pulse(now=NOW)) == timedelta(0)
 
 
 def test_lines_that_differ_only_in_counts_come_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:

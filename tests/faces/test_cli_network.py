@@ -10,7 +10,7 @@ from faces.cli_world import Program, program_in, request, write_lines
 from faces.client_world import settings
 
 from orchestrator.cli.diagnosis import exit_code_of, local_findings
-from orchestrator.http_api.findings import FAIL
+from orchestrator.views.health_checks import FAIL
 
 ELSEWHERE = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
 SOCKS = {"ALL_PROXY": "socks4://user:s3cr3t@127.0.0.1:9", "ANTHROPIC_API_KEY": "k"}

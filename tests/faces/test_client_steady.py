@@ -9,8 +9,8 @@ import pytest
 from support.world import in_a_loop
 
 from orchestrator.client.steady import steady
-from orchestrator.http_api.lines import NOTHING, HandedSource, encoded_whole
 from orchestrator.ports.streams import InputLine
+from orchestrator.views.source_codec import NOTHING, HandedSource, encoded_whole
 
 
 @in_a_loop

@@ -15,11 +15,11 @@ from starlette.datastructures import QueryParams
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.queries import ALL_JOBS
-from orchestrator.http_api import look
 from orchestrator.http_api.dashboard import batches, events, job, jobs, overview, request
 from orchestrator.http_api.dashboard.page import Ask
 from orchestrator.ports.reads import Reads
 from orchestrator.store.read import StoreReader
+from orchestrator.views import status_text
 
 SMALL: Final = 200
 LARGE: Final = 10_000
@@ -30,11 +30,11 @@ GRAIN: Final = 100
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
     ask = Ask(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
-    return lambda reads: job._look(ask, tab, look.Pulse(now=datetime.now(UTC)), reads)
+    return lambda reads: job._look(ask, tab, status_text.Pulse(now=datetime.now(UTC)), reads)
 
 
 LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
-    "overview": lambda reads: overview._look(look.Pulse(now=datetime.now(UTC)), reads),
+    "overview": lambda reads: overview._look(status_text.Pulse(now=datetime.now(UTC)), reads),
     "jobs": lambda reads: jobs._look(ALL_JOBS, None, reads),
     "batches": lambda reads: batches._look(None, None, reads),
     "events": lambda reads: events._look(None, reads),

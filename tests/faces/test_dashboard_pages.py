@@ -22,9 +22,9 @@ from orchestrator.cli.jobs_text import status_lines
 from orchestrator.client.seen import to_status
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import Engine, running_engine
-from orchestrator.http_api import look
 from orchestrator.http_api.dashboard import assets
 from orchestrator.http_api.dashboard.prose import pieces
+from orchestrator.views import status_text
 
 LINES: Final = "".join(json.dumps(request) + "\n" for request in requests(5)).encode()
 HERE: Final = {"origin": "http://engine"}
@@ -257,8 +257,8 @@ def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -
         assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text
         assert "asked again" in (await client.get("/")).text
         status = to_status(view, found.id)
-        words = "\n".join(status_lines(status, look.Ages(), look.Pulse(now=now)))
+        words = "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=now)))
         assert f"the API is asked again in 3m, at {at:%H:%M:%S} UTC" in words
-        assert "asked again" not in "\n".join(status_lines(status, look.Ages(), look.Pulse(now=at)))
+        assert "asked again" not in "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=at)))
 
     run(tmp_path, check, **SLOW)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import errors
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
-from orchestrator.http_api import problems
-from orchestrator.http_api.lines import HandedSource, encoded, encoded_whole
-from orchestrator.http_api.views import time_text
 from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.views import problem_details
+from orchestrator.views.job_views import time_text
+from orchestrator.views.source_codec import HandedSource, encoded, encoded_whole
 
 Item = InputLine | Problem
 
@@ -130,8 +130,8 @@ def every_error() -> list[type[OrchestratorError]]:
 @pytest.mark.parametrize("error", every_error())
 def test_an_error_crosses_the_socket_unchanged(error: type[OrchestratorError]) -> None:
     """The exit code is the same whether the engine is here or behind a socket."""
-    status, document = problems.problem_of(error("what", cause="why", hint="what to do"))
-    back = problems.error_of(document)
+    status, document = problem_details.problem_of(error("what", cause="why", hint="what to do"))
+    back = problem_details.error_of(document)
     assert type(back) is error
     assert (back.message, back.cause, back.hint, back.exit_code) == ("what", "why", "what to do", error.exit_code)
     assert 400 <= status < 600
@@ -139,9 +139,9 @@ def test_an_error_crosses_the_socket_unchanged(error: type[OrchestratorError]) -
 
 def test_an_error_of_a_newer_engine_is_told_by_its_exit_code() -> None:
     """A problem whose type is unknown still ends the command with the engine's exit code."""
-    newer = problems.document("cost-cap-reached", "too dear", detail=None, hint=None, exit_code=5)
-    assert isinstance(problems.error_of(newer), GuardRefused)
-    assert problems.error_of({"status": 502}).message == "the engine refused"
+    newer = problem_details.document("cost-cap-reached", "too dear", detail=None, hint=None, exit_code=5)
+    assert isinstance(problem_details.error_of(newer), GuardRefused)
+    assert problem_details.error_of({"status": 502}).message == "the engine refused"
 
 
 def test_times_are_rfc_3339_in_utc() -> None:

@@ -21,9 +21,9 @@ from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.client import seen
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.look import Ages, Pulse, Tone
-from orchestrator.http_api.views import job_view
+from orchestrator.views import status_text
+from orchestrator.views.job_views import job_view
+from orchestrator.views.status_text import Ages, Pulse, Tone
 
 TOO_LONG = [
     {**each, "params": {**each["params"], "max_tokens": 1_000_000 + number}} for number, each in enumerate(requests(5))
@@ -45,14 +45,16 @@ def over(state: JobState = JobState.FINISHED, stops: dict[str, int] | None = Non
 def test_the_last_line_says_how_answers_ended() -> None:
     """F13: "3 succeeded: 1 refused, 1 cut at max_tokens"; `end_turn` needs no word, and failures stay apart."""
     stops = {"end_turn": 1, "refusal": 1, "max_tokens": 1}
-    assert look.outcome_words(over(stops=stops, succeeded=3)) == "3 succeeded: 1 refused, 1 cut at max_tokens"
-    assert look.sentence(over(stops=stops, succeeded=3)).endswith("3 succeeded: 1 refused, 1 cut at max_tokens")
-    words = look.outcome_words(over(stops={"pause_turn": 2}, succeeded=3, failed=1))
+    assert status_text.outcome_words(over(stops=stops, succeeded=3)) == "3 succeeded: 1 refused, 1 cut at max_tokens"
+    assert status_text.sentence(over(stops=stops, succeeded=3)).endswith("3 succeeded: 1 refused, 1 cut at max_tokens")
+    words = status_text.outcome_words(over(stops={"pause_turn": 2}, succeeded=3, failed=1))
     assert words == "3 succeeded (2 of them paused (pause_turn)), 1 failed"
-    words = look.outcome_words(over(stops={"end_turn": 111, "refusal": 67, "max_tokens": 3}, succeeded=181, failed=19))
+    words = status_text.outcome_words(
+        over(stops={"end_turn": 111, "refusal": 67, "max_tokens": 3}, succeeded=181, failed=19)
+    )
     assert words == "181 succeeded (67 of them refused, 3 cut at max_tokens), 19 failed"
-    assert look.outcome_words(over(stops={"end_turn": 3}, succeeded=3, failed=1)) == "3 succeeded, 1 failed"
-    hostile = look.outcome_words(over(stops={"\x1b[31m": 1}, succeeded=1))
+    assert status_text.outcome_words(over(stops={"end_turn": 3}, succeeded=3, failed=1)) == "3 succeeded, 1 failed"
+    hostile = status_text.outcome_words(over(stops={"\x1b[31m": 1}, succeeded=1))
     assert hostile.isprintable()
 
 
@@ -81,14 +83,14 @@ def test_status_and_ls_say_it_too_and_json_has_every_count() -> None:
 def test_a_job_with_failures_is_not_green(counts: Any, tone: Tone, words: str) -> None:
     """One place decides how a job stands; partly failed is amber, wholly failed is red, and the words count."""
     job = over(**counts).job
-    assert (look.tone_of(job), look.state_words(job)) == (tone, words)
+    assert (status_text.tone_of(job), status_text.state_words(job)) == (tone, words)
     assert words in jobs_table([over(**counts)], Pulse(now=job.created_at))
 
 
 def test_every_state_has_a_tone() -> None:
     """No page stumbles over a state, and only a finished job is green or red."""
     for state in JobState:
-        tone = look.tone_of(over(state, succeeded=1, failed=1).job)
+        tone = status_text.tone_of(over(state, succeeded=1, failed=1).job)
         assert tone not in {Tone.OK, Tone.BAD}
 
 
@@ -187,7 +189,9 @@ def test_nothing_is_at_the_api_is_not_said_of_a_doubt() -> None:
     """N (a) 6: what is in doubt or being sent the API may have; only without both it has nothing."""
     none = {state.value: 0 for state in BatchState}
     running = replace(_status(queued=1), batches=none)
-    assert look.api_words(running, "") == ""
+    assert status_text.api_words(running, "") == ""
     doubtful = replace(running, batches={**none, "in_doubt": 2, "submitting": 1})
-    assert look.api_words(doubtful, "") == "1 batch being sent; 2 batches in doubt: the API may have them"
-    assert look.api_words(replace(running, batches={**none, "in_doubt": 1}), "oldest 00:07").endswith("may have it")
+    assert status_text.api_words(doubtful, "") == "1 batch being sent; 2 batches in doubt: the API may have them"
+    assert status_text.api_words(replace(running, batches={**none, "in_doubt": 1}), "oldest 00:07").endswith(
+        "may have it"
+    )

@@ -14,7 +14,7 @@ from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.dashboard.timeline import KIND_OF, KINDS, timeline
-from orchestrator.http_api.look import Pulse
+from orchestrator.views.status_text import Pulse
 
 NOON: Final = datetime(2026, 11, 26, 12, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)

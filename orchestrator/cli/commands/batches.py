@@ -22,9 +22,9 @@ from orchestrator.domain.api_answers import OddEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
-from orchestrator.http_api.details import batch_view, remote_view
-from orchestrator.http_api.views import time_text
 from orchestrator.store.read import StoreReader
+from orchestrator.views.batch_views import batch_view, remote_view
+from orchestrator.views.job_views import time_text
 
 if TYPE_CHECKING:
     from orchestrator.client.server import Server

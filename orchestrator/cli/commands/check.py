@@ -23,11 +23,11 @@ from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.http_api.details import check_view
+from orchestrator.views.batch_views import check_view
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
-    from orchestrator.http_api.planning import Plan
+    from orchestrator.views.check_report import Plan
 
 EXAMPLES = """
 Examples:
@@ -51,7 +51,7 @@ The batches are counted as if every line were sent; how many go at a time is up 
 def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
     """Validate an input and show the plan; sends and stores nothing."""
     from orchestrator.domain.packing import Caps
-    from orchestrator.http_api.planning import plan_of
+    from orchestrator.views.check_report import plan_of
 
     settings = ask.settings()
     api = say_address(ask, settings, sandbox=ask.sandbox)

@@ -14,7 +14,7 @@ from orchestrator.cli.helm import show_log
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
 from orchestrator.cli.pasting import completed
-from orchestrator.http_api.findings import FAIL, Finding
+from orchestrator.views.health_checks import FAIL, Finding
 
 EXAMPLES = """
 Examples:

@@ -17,8 +17,8 @@ from orchestrator.cli.reading import chosen_job, engine_runs, reader_of, reading
 from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.views import job_view
+from orchestrator.views import status_text
+from orchestrator.views.job_views import job_view
 
 LS_EXAMPLES = """
 Examples:
@@ -91,7 +91,7 @@ def status(ask: Ask, job: str | None) -> None:
     with reading(ask, settings) as reads:
         chosen = chosen_job(reads, job)
         found = reads.status(chosen)
-        ages = look.Ages() if ask.as_json else look.read_ages(reads, chosen.id)
+        ages = status_text.Ages() if ask.as_json else status_text.read_ages(reads, chosen.id)
         others = [each for each in reads.unfinished() if each.id != chosen.id] if job is None else []
     if ask.as_json:
         show_json(job_view(found))
@@ -125,7 +125,7 @@ def watch(ask: Ask, job: str | None) -> None:
     if ask.as_json:
         show_json(job_view(found))
     else:
-        show("\n".join(status_lines(found, look.Ages(), pulse_of(settings, sandbox=sandbox))))
+        show("\n".join(status_lines(found, status_text.Ages(), pulse_of(settings, sandbox=sandbox))))
 
 
 @click.command("wait", cls=TeachingCommand, examples=WAIT_EXAMPLES)
@@ -148,8 +148,8 @@ def wait(ask: Ask, job: str, timeout: timedelta | None) -> int:
     if found.job.state is JobState.PAUSED:
         raise needs_person(found)
     if not ask.as_json:
-        say(ask, f"{found.job.public_id} {look.sentence(found)}")
-    return look.exit_code_of(found)
+        say(ask, f"{found.job.public_id} {status_text.sentence(found)}")
+    return status_text.exit_code_of(found)
 
 
 def _waits_for_nobody(job: Job) -> bool:

@@ -16,7 +16,7 @@ from orchestrator.cli.summary import results_line
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
-from orchestrator.http_api.details import errors_view
+from orchestrator.views.batch_views import errors_view
 
 RESULTS_EXAMPLES = """
 Each line has the API's own shape: {"custom_id": ..., "result": {"type": "succeeded", ...}}.

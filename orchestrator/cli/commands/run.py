@@ -27,8 +27,8 @@ from orchestrator.cli.storing import part, refused_path, store_job, stored, writ
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.http_api import look
-from orchestrator.http_api.views import job_view
+from orchestrator.views import status_text
+from orchestrator.views.job_views import job_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -315,7 +315,7 @@ def _finish(ask: Ask, status: JobStatus, output: str | None, api: str | None) ->
     say_end(ask, status, output)
     if ask.as_json:
         show_json({**job_view(status), "output": output, "api": api})
-    return look.exit_code_of(status)
+    return status_text.exit_code_of(status)
 
 
 def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
@@ -331,7 +331,7 @@ def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
     elif status.job.state is JobState.RUNNING:
         show(f"{job.public_id} is running already")
     else:
-        show(f"{job.public_id} is not paused: {look.sentence(status)}")
+        show(f"{job.public_id} is not paused: {status_text.sentence(status)}")
     if not has_engine and status.job.state not in OVER:
         works = engine_lines(ask, job.public_id, sandbox=status.sandbox)
         say(ask, f"no engine is running: {works} works on it")

@@ -19,9 +19,9 @@ from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.views import does_not_apply, job_view
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import FarReader
+from orchestrator.views.job_views import does_not_apply, job_view
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
 _MANY_GROUPS = 10_000

@@ -58,7 +58,7 @@ def list_notices(ask: Ask, *, state: str | None, limit: int) -> None:
     """Show the endpoints and the newest notices."""
     from orchestrator.cli.reading import reading
     from orchestrator.domain.notices import DeliveryState
-    from orchestrator.http_api.views import delivery_view, endpoint_view
+    from orchestrator.views.job_views import delivery_view, endpoint_view
 
     with reading(ask) as reads:
         endpoints = reads.endpoints()

@@ -17,8 +17,8 @@ from orchestrator.http_api.api import detail_shapes, shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.details import batch_view, candidate_view, remote_view
 from orchestrator.ports.reads import Reads
+from orchestrator.views.batch_views import batch_view, candidate_view, remote_view
 
 api = router("batches")
 

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from orchestrator.domain.errors import BodyTooLarge, UsageError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
-from orchestrator.http_api import lines
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.params import Options
 from orchestrator.http_api.memory import claim_of
 from orchestrator.ports.engine import Terms
+from orchestrator.views import source_codec
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -122,7 +122,7 @@ def kind_of(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "zstd"):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body's encoding is not gzip, zstd or identity")
     kind = request.headers.get("content-type", STREAMED[-1]).partition(";")[0].strip().lower()
-    if kind not in (*STREAMED, lines.CONTENT_TYPE, _JSON, _FORM):
+    if kind not in (*STREAMED, source_codec.CONTENT_TYPE, _JSON, _FORM):
         raise _not_taken(kind)
     return kind
 
@@ -146,8 +146,8 @@ async def blocks_of(request: Request) -> AsyncGenerator[bytes, None]:
 def _source(
     services: Services, kind: str, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim
 ) -> Source:
-    if kind == lines.CONTENT_TYPE:
-        return lines.HandedSource(blocks, name=name, claim=claim)
+    if kind == source_codec.CONTENT_TYPE:
+        return source_codec.HandedSource(blocks, name=name, claim=claim)
     return services.opener(blocks, name=name, api_version=api_version, claim=claim)
 
 

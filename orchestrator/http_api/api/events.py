@@ -17,9 +17,9 @@ from orchestrator.http_api.api import detail_shapes as shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import LARGEST, Limit
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.details import event_view
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
+from orchestrator.views.batch_views import event_view
 
 api = router("events")
 

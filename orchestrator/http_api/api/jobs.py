@@ -17,21 +17,21 @@ from orchestrator.domain.limits import API_MAX_BYTES
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
-from orchestrator.http_api import lines, problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import bodies, shapes
 from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of, wait_of
 from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, tags_in
 from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
-from orchestrator.http_api.details import check_view
 from orchestrator.http_api.memory import claim_of
-from orchestrator.http_api.planning import plan_of
 from orchestrator.http_api.services import Services
-from orchestrator.http_api.views import does_not_apply, job_view, jobs_view, problem_view
 from orchestrator.ports.engine import TakenIn
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import Claim
 from orchestrator.ports.streams import InputLine, Problem, Source
+from orchestrator.views import problem_details, source_codec
+from orchestrator.views.batch_views import check_view
+from orchestrator.views.check_report import plan_of
+from orchestrator.views.job_views import does_not_apply, job_view, jobs_view, problem_view
 
 api = router("jobs")
 
@@ -147,7 +147,7 @@ async def add(request: Request, services: The, found: Sole) -> Response:
     if wrong:
         refused = TakenIn(job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0)
         return _input_refused(refused)
-    await services.commands.add(job.id, lines.numbered_on(added, above=job.requests.total))
+    await services.commands.add(job.id, source_codec.numbered_on(added, above=job.requests.total))
     return said({"added": len(added), "job": await _view(services, job)})
 
 
@@ -215,8 +215,8 @@ async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Resp
     if done:
         return said(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
-    status, document = problems.problem_of(does_not_apply(verb, now))
-    return problem(status, {**document, "type": problems.DOES_NOT_APPLY})
+    status, document = problem_details.problem_of(does_not_apply(verb, now))
+    return problem(status, {**document, "type": problem_details.DOES_NOT_APPLY})
 
 
 async def _view(services: Services, job: Job) -> dict[str, object]:
@@ -240,8 +240,8 @@ async def _whole(source: Source, claim: Claim) -> tuple[list[InputLine], list[Pr
 
 
 def _input_refused(taken: TakenIn) -> Response:
-    document = problems.document(
-        problems.INPUT_REFUSED,
+    document = problem_details.document(
+        problem_details.INPUT_REFUSED,
         "the input was refused",
         detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
         hint="fix the lines, or leave them out with skip_bad=1",

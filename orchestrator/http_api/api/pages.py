@@ -17,9 +17,9 @@ from orchestrator.http_api.api import page_shapes as shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Limit
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.views import problem_view
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.streams import Problem
+from orchestrator.views.job_views import problem_view
 
 api = router("results")
 

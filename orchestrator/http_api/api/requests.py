@@ -15,8 +15,8 @@ from orchestrator.http_api.api import detail_shapes as shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import LARGEST, Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.details import errors_view, request_row_view, request_view
 from orchestrator.ports.reads import Reads
+from orchestrator.views.batch_views import errors_view, request_row_view, request_view
 
 api = router("requests")
 

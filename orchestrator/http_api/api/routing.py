@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.http_api import problems
 from orchestrator.http_api.paths import teach_routes
 from orchestrator.http_api.services import Services
+from orchestrator.views import problem_details
 
 teach_routes()
 
@@ -37,7 +37,7 @@ _WHY: Final = {
     507: "There is no space left for the store.",
 }
 #: How a problem document is described.
-PROBLEM: Final = {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+PROBLEM: Final = {problem_details.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -67,7 +67,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _refusal(status: int) -> dict[str, Any]:
     schema = "Refused" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "Problem"
-    content = {problems.CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    content = {problem_details.CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
     return {"description": _WHY[status], "content": content}
 
 

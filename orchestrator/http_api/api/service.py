@@ -10,13 +10,13 @@ from typing import Final
 from starlette.responses import Response
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api import problems
 from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.http_api.guard.sessions import CODE_S
-from orchestrator.http_api.views import health_view
 from orchestrator.version import VERSION
+from orchestrator.views import problem_details
+from orchestrator.views.job_views import health_view
 
 api = router("service")
 root = router("service", prefix="")
@@ -60,7 +60,9 @@ async def readyz(services: The) -> Response:
         trouble = "the store does not answer"
     if trouble is None:
         return said({"ready": True})
-    document = problems.document(NOT_READY, "not ready", detail=trouble, hint="the log says more", exit_code=_NOT_YET)
+    document = problem_details.document(
+        NOT_READY, "not ready", detail=trouble, hint="the log says more", exit_code=_NOT_YET
+    )
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
 

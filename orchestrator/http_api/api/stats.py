@@ -14,10 +14,10 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.params import wait_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.checking import findings_of
-from orchestrator.http_api.details import gate_view, samples_view, totals_view
-from orchestrator.http_api.findings import FAIL
-from orchestrator.http_api.views import health_view
+from orchestrator.http_api.self_checks import findings_of
+from orchestrator.views.batch_views import gate_view, samples_view, totals_view
+from orchestrator.views.health_checks import FAIL
+from orchestrator.views.job_views import health_view
 
 api = router("stats")
 

@@ -13,8 +13,8 @@ from orchestrator.domain.notices import DeliveryState
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
 from orchestrator.http_api.api.routing import The, refusals, router, said
-from orchestrator.http_api.views import delivery_view, endpoint_view
 from orchestrator.ports.reads import Reads
+from orchestrator.views.job_views import delivery_view, endpoint_view
 
 api = router("webhooks")
 

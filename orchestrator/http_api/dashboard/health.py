@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import shown
-from orchestrator.http_api.checking import findings_of
 from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.self_checks import findings_of
 
 if TYPE_CHECKING:
     pass

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
-from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.page import Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, speed_of, state_chips, stop_chips
 from orchestrator.http_api.dashboard.timeline import timeline
+from orchestrator.views import status_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Job, JobStatus
@@ -30,7 +30,7 @@ _ORDER: Final = ("requests", "failures", "batches", "events")
 async def load(ask: Ask) -> dict[str, object]:
     """What the page of one job shows. Raises NoSuchThing."""
     tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
-    pulse = look.Pulse(now=datetime.now(UTC), speed=speed_of(ask))
+    pulse = status_text.Pulse(now=datetime.now(UTC), speed=speed_of(ask))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
     reader = ask.services.bulk if tab == "failures" else ask.services.reader
     facts = await reader.read(partial(_look, ask, tab, pulse))
@@ -38,7 +38,7 @@ async def load(ask: Ask) -> dict[str, object]:
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, object]:
+def _look(ask: Ask, tab: str, pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
     job = reads.find(ask.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
@@ -47,8 +47,8 @@ def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, obje
         **job_row(status),
         "status": status,
         "counts": job.requests,
-        "batch_words": look.batch_words(status),
-        "api_words": look.api_words(status, _age_words(status, pulse, reads)),
+        "batch_words": status_text.batch_words(status),
+        "api_words": status_text.api_words(status, _age_words(status, pulse, reads)),
         "acts": _acts(job),
         "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), pulse),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
@@ -56,10 +56,10 @@ def _look(ask: Ask, tab: str, pulse: look.Pulse, reads: Reads) -> dict[str, obje
     }
 
 
-def _age_words(status: JobStatus, pulse: look.Pulse, reads: Reads) -> str:
+def _age_words(status: JobStatus, pulse: status_text.Pulse, reads: Reads) -> str:
     job = status.job.id
-    flying = reads.batches_page(limit=_FLYING, job=job, states=look.AT_THE_API)
-    return look.age_words(status, look.ages_of(flying, reads.spans(job)), pulse)
+    flying = reads.batches_page(limit=_FLYING, job=job, states=status_text.AT_THE_API)
+    return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), pulse)
 
 
 def _acts(job: Job) -> list[str]:

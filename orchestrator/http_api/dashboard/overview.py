@@ -12,11 +12,11 @@ from orchestrator.domain.account import BY_USER
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
 from orchestrator.domain.stops import stop_words
-from orchestrator.http_api import look
 from orchestrator.http_api.dashboard.live import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, speed_of
 from orchestrator.http_api.dashboard.throughput import samples_since, settled_since
+from orchestrator.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,12 +38,12 @@ async def load(ask: Ask) -> dict[str, object]:
     """What the overview shows."""
     now = datetime.now(UTC)
     health = ask.services.health
-    pulse = look.Pulse(now=now, speed=speed_of(ask))
+    pulse = status_text.Pulse(now=now, speed=speed_of(ask))
     facts = await ask.services.reader.read(partial(_look, pulse))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
-def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
+def _look(pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
     now, totals = pulse.now, reads.totals()
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
@@ -62,9 +62,9 @@ def _look(pulse: look.Pulse, reads: Reads) -> dict[str, object]:
     }
 
 
-def _expiry_by_our_clock(pulse: look.Pulse, reads: Reads) -> datetime | None:
+def _expiry_by_our_clock(pulse: status_text.Pulse, reads: Reads) -> datetime | None:
     """When the next batch would expire if the sandbox's time ran from now on as ours does."""
-    flying = reads.batches_page(limit=_FLYING, states=look.AT_THE_API)
+    flying = reads.batches_page(limit=_FLYING, states=status_text.AT_THE_API)
     left = [
         batch.expires_at - batch.created_at - (pulse.now - batch.sent_at) * pulse.speed
         for batch in flying

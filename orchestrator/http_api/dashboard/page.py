@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from starlette.responses import HTMLResponse
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api import problems
 from orchestrator.http_api.caller import session_of
 from orchestrator.http_api.dashboard.noted import forget, noted
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -128,7 +128,7 @@ def endpoint(page: Page, services: Services) -> Callable[[Request], Awaitable[Re
 
 def error_answer(request: Request, services: Services, exc: OrchestratorError) -> Response:
     """*exc* as a page: what happened, and what to do."""
-    status, _ = problems.problem_of(exc)
+    status, _ = problem_details.problem_of(exc)
     title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
     told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
     return answer("error.html", {**frame(request, services), **told}, status=status)

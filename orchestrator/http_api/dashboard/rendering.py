@@ -12,8 +12,8 @@ from minijinja import Environment
 from orchestrator.domain import humanize
 from orchestrator.http_api.dashboard import assets
 from orchestrator.http_api.dashboard.shown import standing_of
-from orchestrator.http_api.views import time_text
 from orchestrator.version import VERSION
+from orchestrator.views.job_views import time_text
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 

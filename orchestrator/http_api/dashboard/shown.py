@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.states import JobState
 from orchestrator.domain.stops import stop_words
-from orchestrator.http_api import look
+from orchestrator.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ _SIGNS: Final = {
     JobState.CANCELING: "stop",
     JobState.CANCELED: "cross",
 }
-_FINISHED_SIGNS: Final = {look.Tone.OK: "check", look.Tone.WARN: "alert", look.Tone.BAD: "cross"}
+_FINISHED_SIGNS: Final = {status_text.Tone.OK: "check", status_text.Tone.WARN: "alert", status_text.Tone.BAD: "cross"}
 
 
 def speed_of(ask: Ask) -> float:
@@ -47,21 +47,21 @@ def job_row(status: JobStatus) -> dict[str, object]:
     return {
         "job": status.job,
         "stops": stop_words(status.stop_reasons),
-        "sentence": look.sentence(status),
+        "sentence": status_text.sentence(status),
         "segments": segments(found),
         "settled": settled,
         "percent": 0 if found.total == 0 else settled * 100 // found.total,
         "attention": len(status.attention),
         "next_expiry": status.next_expiry,
-        "batches": look.batches_ended(status),
+        "batches": status_text.batches_ended(status),
     }
 
 
 def standing_of(job: Job) -> dict[str, str]:
     """How a job stands, as a badge: its tone, its sign and its words."""
-    tone = look.tone_of(job)
+    tone = status_text.tone_of(job)
     icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]
-    return {"tone": tone.value, "icon": icon, "text": look.state_words(job)}
+    return {"tone": tone.value, "icon": icon, "text": status_text.state_words(job)}
 
 
 def segments(counts: RequestCounts) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch
-    from orchestrator.http_api.look import Pulse
+    from orchestrator.views.status_text import Pulse
 
 
 #: What a piece of a bar shows, and its words in the legend. Every state has one; the last three mark an end.

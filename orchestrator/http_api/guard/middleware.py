@@ -10,7 +10,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
-from orchestrator.http_api import problems
 from orchestrator.http_api.answers import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
 from orchestrator.http_api.caller import note_base_url, note_session
 from orchestrator.http_api.guard.access import Access, Headers, Refusal
@@ -18,6 +17,7 @@ from orchestrator.http_api.guard.bodies import Body, BodyLimits
 from orchestrator.http_api.guard.places import Places
 from orchestrator.http_api.login_page import CHALLENGE, page_before
 from orchestrator.http_api.paths import keep_slashes
+from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -140,7 +140,9 @@ def _checked_length(body: Body, scope: Scope) -> Response | None:
 
 
 def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
-    answer = problem(status, problems.document(slug, title, detail=None, hint=None, exit_code=UsageError.exit_code))
+    answer = problem(
+        status, problem_details.document(slug, title, detail=None, hint=None, exit_code=UsageError.exit_code)
+    )
     answer.headers["connection"] = "close"
     return answer
 
@@ -151,7 +153,7 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
     else:
-        document = problems.document(
+        document = problem_details.document(
             refusal.slug, refusal.title, detail=None, hint=refusal.hint, exit_code=NeedsPerson.exit_code
         )
         answer = problem(refusal.status, document)
@@ -168,7 +170,7 @@ def _wants_page(scope: Scope) -> bool:
 def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
     if not speaks_as_the_api(scope):
         return problem_response(exc)
-    status, _ = problems.problem_of(exc)
+    status, _ = problem_details.problem_of(exc)
     answer = _api_error(HTTPStatus(status), exc.message)
     if isinstance(exc, ServerBusy):
         answer.headers.update(RETRY_SOON)

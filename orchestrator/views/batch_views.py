@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orchestrator.domain.queries import TOKENS
-from orchestrator.http_api.views import problem_view, time_text
+from orchestrator.views.job_views import problem_view, time_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.model import Batch, ErrorGroup, Event, Gate, Job, JobStatus, Remote, RequestView, Trip
     from orchestrator.domain.queries import RequestRow, Sample, Totals
-    from orchestrator.http_api.planning import Plan
+    from orchestrator.views.check_report import Plan
 
 Owned = tuple["Batch", "Job"]
 
