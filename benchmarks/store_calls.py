@@ -16,15 +16,15 @@ from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import Rules
 from orchestrator.domain.result_lines import ResultLine, decode_lines
 from orchestrator.domain.stops import stop_name
-from orchestrator.engine.body import BatchBody
-from orchestrator.engine.clock import SystemClock, SystemEntropy
 from orchestrator.engine.context import Imports
-from orchestrator.engine.intake import Intake
+from orchestrator.engine.ingest import Intake
+from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.engine import Terms
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import Reads
 from orchestrator.store.sqlite_store import Store
+from orchestrator.system_clock import SystemClock, SystemEntropy
 
 NOW: Final = datetime(2026, 11, 23, tzinfo=UTC)
 #: Every wire id of the batch made here starts with it.

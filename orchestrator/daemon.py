@@ -32,15 +32,14 @@ from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, l
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import Rules
 from orchestrator.domain.ring import Passed
-from orchestrator.engine.bell import Bell, Moves
-from orchestrator.engine.clock import SystemClock, SystemEntropy
+from orchestrator.engine.batch_list import listed
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
 from orchestrator.engine.export import export
-from orchestrator.engine.pages import listed
-from orchestrator.engine.pulse import Pulse
+from orchestrator.engine.liveness import Pulse
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import engine_settings
+from orchestrator.engine.wakeup import Bell, Moves
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reads
@@ -50,6 +49,7 @@ from orchestrator.store.connection import Start, Thread
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import Store
+from orchestrator.system_clock import SystemClock, SystemEntropy
 from orchestrator.webhooks.setup import courier_for, specs_of
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from orchestrator.domain.waiting import (
     asked_pause,
     backoff,
 )
+from orchestrator.engine.api_calls import asked, note_failure
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked, note_failure
-from orchestrator.engine.retention import RETENTION_NEAR, Retention
-from orchestrator.engine.sieve import Barren, Reading, Sieve
+from orchestrator.engine.download_failures import RETENTION_NEAR, Retention
+from orchestrator.engine.line_matcher import Barren, Reading, Sieve
 from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.engine.telling import take_back_failure, tell_of_barren, tell_of_failure, tell_of_odd_results
 from orchestrator.observability.logs import get_logger

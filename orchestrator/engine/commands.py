@@ -18,11 +18,11 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, Job, NewJob
-from orchestrator.engine import keep
+from orchestrator.engine import purge
+from orchestrator.engine.api_calls import CREATE_GATE, Gates, asked, take_new_key
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
-from orchestrator.engine.intake import Intake
-from orchestrator.engine.reading import CREATE_GATE, Gates, asked, take_new_key
+from orchestrator.engine.ingest import Intake
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.engine import TakenIn, Terms
 from orchestrator.ports.streams import InputLine, Source
@@ -99,11 +99,11 @@ class EngineCommands:
 
     async def purge(self, job: JobId) -> bool:
         """Delete what was handed in and what was answered."""
-        return await keep.purge(self._context, job)
+        return await purge.purge(self._context, job)
 
     async def prune(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for so long."""
-        return await keep.prune(self._context, older_than)
+        return await purge.prune(self._context, older_than)
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""

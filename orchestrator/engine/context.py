@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.engine.bell import Bell
+from orchestrator.engine.batch_list import PageSize
+from orchestrator.engine.liveness import Pulse
 from orchestrator.engine.oddities import Oddities
-from orchestrator.engine.pages import PageSize
-from orchestrator.engine.pulse import Pulse
 from orchestrator.engine.settings import EngineSettings
+from orchestrator.engine.wakeup import Bell
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.runtime import Clock, Entropy, Meter, Unmetered
 from orchestrator.ports.store import EngineStore

@@ -15,9 +15,18 @@ from orchestrator.domain.errors import ProviderError, ProviderUnreadable
 from orchestrator.domain.model import Batch, Remote
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
-from orchestrator.engine.context import Context
-from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import (
+from orchestrator.engine.api_calls import (
+    CREATE_GATE,
+    READ_GATE,
+    Gates,
+    asked,
+    pause_for_account,
+    same_account,
+    search_from,
+    shut_after,
+    walk,
+)
+from orchestrator.engine.attribution import (
     Foreign,
     Lost,
     Ours,
@@ -31,17 +40,8 @@ from orchestrator.engine.proof import (
     prove_by_lines,
     stand_in,
 )
-from orchestrator.engine.reading import (
-    CREATE_GATE,
-    READ_GATE,
-    Gates,
-    asked,
-    pause_for_account,
-    same_account,
-    search_from,
-    shut_after,
-    walk,
-)
+from orchestrator.engine.context import Context
+from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -11,7 +11,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.context import Context
-from orchestrator.engine.sieve import Barren
+from orchestrator.engine.line_matcher import Barren
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -10,10 +10,7 @@ from orchestrator.domain.errors import ProviderError, ProviderNotFound, Provider
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
-from orchestrator.engine.context import Context
-from orchestrator.engine.list_lag import ListLag
-from orchestrator.engine.pages import EndlessList
-from orchestrator.engine.reading import (
+from orchestrator.engine.api_calls import (
     READ_GATE,
     Gates,
     asked,
@@ -23,6 +20,9 @@ from orchestrator.engine.reading import (
     shut_after,
     walk,
 )
+from orchestrator.engine.batch_list import EndlessList
+from orchestrator.engine.context import Context
+from orchestrator.engine.list_lag import ListLag
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -12,8 +12,8 @@ from typing import Final
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, MENDABLE, probe_gate
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import Job
+from orchestrator.engine.api_calls import asked, take_new_key
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked, take_new_key
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -19,9 +19,8 @@ from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import Batch, Search, Stray, TakenStray
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
-from orchestrator.engine.context import Context
-from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import (
+from orchestrator.engine.api_calls import READ_GATE, Gates, asked, same_account, shut_after, walk
+from orchestrator.engine.attribution import (
     Foreign,
     Lost,
     Ours,
@@ -36,7 +35,8 @@ from orchestrator.engine.proof import (
     stand_in,
     wire_ids,
 )
-from orchestrator.engine.reading import READ_GATE, Gates, asked, same_account, shut_after, walk
+from orchestrator.engine.context import Context
+from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

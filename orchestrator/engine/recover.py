@@ -8,7 +8,7 @@ from datetime import datetime
 
 from orchestrator.domain.ids import BatchId
 from orchestrator.engine.context import Context
-from orchestrator.engine.intake import discard_left
+from orchestrator.engine.ingest import discard_left
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -13,16 +13,15 @@ from datetime import timedelta
 from typing import Any, Final
 
 from orchestrator.domain.errors import StoreFull
-from orchestrator.engine.bell import pause_or_ring
 from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
-from orchestrator.engine.keep import KeepStage
 from orchestrator.engine.notify import NotifyStage
 from orchestrator.engine.place import PlaceStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
+from orchestrator.engine.purge import KeepStage
 from orchestrator.engine.reconcile import ReconcileStage
 from orchestrator.engine.recover import RecoverStage
 from orchestrator.engine.sample import SampleStage
@@ -30,6 +29,7 @@ from orchestrator.engine.settle import SettleStage
 from orchestrator.engine.slots import Tick
 from orchestrator.engine.submit import SubmitStage
 from orchestrator.engine.sweep import SweepStage
+from orchestrator.engine.wakeup import pause_or_ring
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -8,9 +8,9 @@ from typing import Final
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
 from orchestrator.domain.model import Batch
+from orchestrator.engine.api_calls import Gates, asked, pause_for, same_account
+from orchestrator.engine.attribution import look_up
 from orchestrator.engine.context import Context
-from orchestrator.engine.proof import look_up
-from orchestrator.engine.reading import Gates, asked, pause_for, same_account
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

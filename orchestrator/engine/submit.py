@@ -19,10 +19,7 @@ from orchestrator.domain.api_answers import (
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import Batch
-from orchestrator.engine.body import BatchBody
-from orchestrator.engine.context import Context
-from orchestrator.engine.narrow import Narrowing
-from orchestrator.engine.reading import (
+from orchestrator.engine.api_calls import (
     CREATE_GATE,
     Gates,
     asked,
@@ -31,6 +28,9 @@ from orchestrator.engine.reading import (
     pause_for_account,
     same_account,
 )
+from orchestrator.engine.bisection import Narrowing
+from orchestrator.engine.context import Context
+from orchestrator.engine.request_body import BatchBody
 from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.provider import Headers

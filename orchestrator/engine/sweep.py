@@ -13,10 +13,10 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import Batch
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
+from orchestrator.engine.api_calls import READ_GATE, Gates, same_account, search_from, shut_after, walk
+from orchestrator.engine.attribution import Foreign, Lost, Ours, SecondReading, Unsure, give_away, look_up_odd, prove
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
-from orchestrator.engine.proof import Foreign, Lost, Ours, SecondReading, Unsure, give_away, look_up_odd, prove
-from orchestrator.engine.reading import READ_GATE, Gates, same_account, search_from, shut_after, walk
 
 
 class SweepStage:

@@ -8,7 +8,7 @@ from orchestrator.domain.errors import ProviderError, ProviderRefused
 from orchestrator.domain.model import Batch, Progress
 from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT
 from orchestrator.engine.context import Context
-from orchestrator.engine.sieve import Sieve
+from orchestrator.engine.line_matcher import Sieve
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -71,7 +71,7 @@ def open_clients(
     import anthropic
     import httpx2
 
-    from orchestrator.provider.bounds import bounded
+    from orchestrator.provider.response_limits import bounded
 
     found = keys.find(os.environ) if credentials is None else credentials
     keys.custom_headers(os.environ)

@@ -10,7 +10,7 @@ from orchestrator.domain.api_answers import Meta, RemoteBatch
 from orchestrator.domain.create_outcome import Exchange
 from orchestrator.ports.provider import Body
 from orchestrator.provider.errors import Silence
-from orchestrator.provider.wire import Unreadable, read_batch, read_meta, read_retry_after
+from orchestrator.provider.parsing import Unreadable, read_batch, read_meta, read_retry_after
 from orchestrator.provider.wire_errors import Trouble, read_trouble
 
 if TYPE_CHECKING:

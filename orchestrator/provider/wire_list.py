@@ -16,7 +16,7 @@ import msgspec
 from orchestrator.domain.api_answers import NAMELESS, BatchPage, Meta, OddEntry, RemoteBatch
 from orchestrator.domain.item_scanner import ItemScanner
 from orchestrator.domain.json_text import UNREADABLE
-from orchestrator.provider.wire import CountsObject, Instant, Unreadable, instant, read_batch
+from orchestrator.provider.parsing import CountsObject, Instant, Unreadable, instant, read_batch
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from support.world import API_VERSION, World, in_a_loop, message, new_world
 from orchestrator.domain.api_answers import CreateAnswer
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.params import Rules
-from orchestrator.engine.body import BatchBody
 from orchestrator.engine.context import Context
+from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import Terms
 from orchestrator.ports.provider import Body, Headers

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from support.world import in_a_loop
 
-from orchestrator.engine.ahead import ahead
+from orchestrator.engine.prefetch import ahead
 
 
 class Source:

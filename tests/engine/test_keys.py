@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine.test_taking_in import write
+from engine.test_ingest import write
 from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import KeyReused

@@ -13,7 +13,7 @@ from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.api_answers import BatchPage, OddEntry
 from orchestrator.domain.errors import ProviderUnreadable
-from orchestrator.engine.pages import EndlessList, PageSize, listed, pages
+from orchestrator.engine.batch_list import EndlessList, PageSize, listed, pages
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)

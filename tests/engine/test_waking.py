@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.world import in_a_loop, new_world
 
-from orchestrator.engine.bell import Bell, pause_or_ring
+from orchestrator.engine.wakeup import Bell, pause_or_ring
 from orchestrator.ports.runtime import Clock
 from orchestrator.sandbox import MachineSettings
 

@@ -13,8 +13,8 @@ from support.world import START, World, in_a_loop, new_world
 
 from orchestrator.domain.api_answers import BatchPage
 from orchestrator.domain.errors import ProviderUnreachable
+from orchestrator.engine.api_calls import newest, same_account, walk
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import newest, same_account, walk
 
 
 class OddList:

@@ -16,7 +16,7 @@ from faces.client_world import requests, settings, short_runtime_folder, until
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.model import Event, NewJob
 from orchestrator.domain.params import Rules
-from orchestrator.engine.bell import Moves
+from orchestrator.engine.wakeup import Moves
 from orchestrator.http_api.feed import Feed
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import Terms

@@ -62,12 +62,12 @@ PLANTED: Final = (
             ),
             ("orchestrator/provider/client.py", '"headers": sent, "max_retries": 0,', '"headers": sent,'),
             (
-                "orchestrator/provider/upload.py",
+                "orchestrator/provider/create_call.py",
                 "        self._chunks = body.chunks()\n",
                 "        self._chunks = body.chunks()\n        self._again = body.chunks\n",
             ),
             (
-                "orchestrator/provider/upload.py",
+                "orchestrator/provider/create_call.py",
                 "    def __aiter__(self) -> Upload:\n",
                 "    def __aiter__(self) -> Upload:\n        self._chunks, self.handed_bytes = self._again(), 0\n",
             ),
@@ -208,7 +208,7 @@ PLANTED: Final = (
         why="`if index` takes the first request for an unnamed one: its batch is halved, or the job pauses for it",
         edits=(
             (
-                "orchestrator/engine/narrow.py",
+                "orchestrator/engine/bisection.py",
                 "answer.index is not None and answer.index < batch.count",
                 "answer.index and answer.index < batch.count",
             ),
@@ -273,7 +273,7 @@ PLANTED: Final = (
         why="a clock that is ahead when the batch is sent hides it from the search: bought twice (17 % at +30 s)",
         edits=(
             (
-                "orchestrator/engine/reading.py",
+                "orchestrator/engine/api_calls.py",
                 "    return min(times, default=batch.planned_at) - WALK_MARGIN\n",
                 "    return (batch.planned_at if batch.sent_at is None else batch.sent_at) - WALK_MARGIN\n",
             ),
@@ -411,7 +411,7 @@ PLANTED: Final = (
     Planted(
         name="one-reading-is-enough",
         why="a line that was spoilt on its way once is given up, although the next download has the answer",
-        edits=(("orchestrator/engine/sieve.py", "_READINGS: Final = 2\n", "_READINGS: Final = 1\n"),),
+        edits=(("orchestrator/engine/line_matcher.py", "_READINGS: Final = 2\n", "_READINGS: Final = 1\n"),),
         test=f"{UNREADABLE}::test_a_line_that_was_spoilt_on_its_way_comes_whole_the_next_time",
     ),
     Planted(
@@ -444,7 +444,7 @@ PLANTED: Final = (
         why="a download cut before our first line proves nothing; taken for foreign, the batch is bought twice",
         edits=(
             (
-                "orchestrator/engine/proof.py",
+                "orchestrator/engine/attribution.py",
                 "    if total is not None and seen >= total:\n",
                 "    if total is not None and seen <= total:\n",
             ),
@@ -456,7 +456,7 @@ PLANTED: Final = (
         why="a candidate that still runs cannot be proven; dropped, it ends as ours beside a second purchase",
         edits=(
             (
-                "orchestrator/engine/proof.py",
+                "orchestrator/engine/attribution.py",
                 '        return Unsure(why="it has not ended")\n',
                 "        return Foreign()\n",
             ),
@@ -468,7 +468,7 @@ PLANTED: Final = (
         why="`created_at` may be a little before the cursor's: the batch is not found and bought twice",
         edits=(
             (
-                "orchestrator/engine/reading.py",
+                "orchestrator/engine/api_calls.py",
                 "min(times, default=batch.planned_at) - WALK_MARGIN",
                 "min(times, default=batch.planned_at) - WALK_MARGIN * 0",
             ),
@@ -480,7 +480,7 @@ PLANTED: Final = (
         why="one odd `created_at` at the top of the list ends the search above our own batch: bought twice",
         edits=(
             (
-                "orchestrator/engine/reading.py",
+                "orchestrator/engine/api_calls.py",
                 "min(times, default=batch.planned_at)",
                 "max(times, default=batch.planned_at)",
             ),
@@ -505,7 +505,7 @@ PLANTED: Final = (
         why="a page that cannot be read ends the look as if nothing were below: what was not shown is bought twice",
         edits=(
             (
-                "orchestrator/engine/pages.py",
+                "orchestrator/engine/batch_list.py",
                 "        page = await below(after)\n",
                 "        try:\n"
                 "            page = await below(after)\n"
@@ -522,7 +522,7 @@ PLANTED: Final = (
         why="a list that announces more and does not show it is taken for whole: a batch below is bought twice",
         edits=(
             (
-                "orchestrator/engine/pages.py",
+                "orchestrator/engine/batch_list.py",
                 '            raise ProviderUnreachable("the list says that there is more, and does not show it")\n',
                 "            return\n",
             ),
@@ -534,7 +534,7 @@ PLANTED: Final = (
         why="another account's list shows none of our batches: each one in doubt is voided and bought again",
         edits=(
             (
-                "orchestrator/engine/reading.py",
+                "orchestrator/engine/api_calls.py",
                 "        if seen is not None and known is not None and seen != known:\n",
                 "        if seen is None and known is not None and seen != known:\n",
             ),
@@ -586,7 +586,7 @@ PLANTED: Final = (
         why="a line counts whoever's it is: another batch's answers are given out as this one's",
         edits=(
             (
-                "orchestrator/engine/sieve.py",
+                "orchestrator/engine/line_matcher.py",
                 "number_in(line.wire_id, self._batch.nonce) if numbers is None",
                 "number_in(line.wire_id, line.wire_id[:20]) if numbers is None",
             ),
@@ -686,7 +686,13 @@ PLANTED: Final = (
     Planted(
         name="404-of-results-is-loss",
         why="results come late or flicker: the paid answers of a whole batch are called lost",
-        edits=(("orchestrator/engine/retention.py", "if gone and age is not None and age > _LOST_AFTER:", "if gone:"),),
+        edits=(
+            (
+                "orchestrator/engine/download_failures.py",
+                "if gone and age is not None and age > _LOST_AFTER:",
+                "if gone:",
+            ),
+        ),
         test=f"{COLLECTING}::test_a_download_that_breaks_is_repeated_from_the_start",
     ),
     Planted(
@@ -694,7 +700,7 @@ PLANTED: Final = (
         why="a clock that is a month ahead calls results lost that the API still has",
         edits=(
             (
-                "orchestrator/engine/retention.py",
+                "orchestrator/engine/download_failures.py",
                 "else meta.date - batch.created_at\n        if gone",
                 "else now - batch.created_at\n        if gone",
             ),
@@ -1079,7 +1085,7 @@ PLANTED: Final = (
         why="a doubt reads a batch that a later state of the store made, and gives it away for good",
         edits=(
             (
-                "orchestrator/engine/proof.py",
+                "orchestrator/engine/attribution.py",
                 "    if verdict.nonce is not None:\n        job =",
                 "    if verdict.nonce is None:\n        job =",
             ),

@@ -9,7 +9,7 @@ import pytest
 from provider.provider_world import batch_json
 
 from orchestrator.domain.api_answers import Meta
-from orchestrator.provider.wire import Unreadable
+from orchestrator.provider.parsing import Unreadable
 from orchestrator.provider.wire_list import read_page
 
 GOOD = batch_json(count=3, remote_id="msgbatch_good")

@@ -20,8 +20,8 @@ from orchestrator.domain.errors import (
     ProviderUnreadable,
 )
 from orchestrator.provider.client import AnthropicProvider
+from orchestrator.provider.parsing import read_retry_after
 from orchestrator.provider.settings import ProviderSettings
-from orchestrator.provider.wire import read_retry_after
 
 pytestmark = pytest.mark.anyio
 SERVER_ERROR = httpx2.Response(500, json=error_json("api_error", "oops"))

@@ -121,7 +121,7 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
 async def _listed(settings: Settings, limit: int, odd: list[OddEntry], *, sandbox: bool) -> list[RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
-    from orchestrator.engine.pages import LARGEST, listed
+    from orchestrator.engine.batch_list import LARGEST, listed
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:

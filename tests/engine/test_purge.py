@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from engine.test_taking_in import take, write
+from engine.test_ingest import take, write
 from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.model import Job
-from orchestrator.engine.keep import KeepStage
+from orchestrator.engine.purge import KeepStage
 from orchestrator.engine.sample import SampleStage
 
 

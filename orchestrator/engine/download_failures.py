@@ -11,8 +11,8 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
+from orchestrator.engine.api_calls import asked, pause_for, pause_for_account, same_account
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked, pause_for, pause_for_account, same_account
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.ahead import ahead
+from orchestrator.engine.prefetch import ahead
 
 PLACE: ContextVar[str] = ContextVar("PLACE", default="outside")
 

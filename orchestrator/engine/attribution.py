@@ -17,9 +17,9 @@ from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, wire_ids_of
 from orchestrator.domain.waiting import PROOF_LINES
+from orchestrator.engine.api_calls import asked
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import asked
-from orchestrator.engine.sieve import Barren
+from orchestrator.engine.line_matcher import Barren
 
 _MOST_ASKED_FOR: Final = 20
 #: Source: `expires_at` is `created_at` + 24 h.

@@ -14,8 +14,8 @@ from provider.provider_world import REMOTE_ID, RawServer, Visit, batch_json, cre
 
 from orchestrator.domain.api_answers import Blocked, Invalid, Unclear
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
-from orchestrator.provider.bounds import MAX_ERROR_BYTES, MAX_JSON_BYTES
 from orchestrator.provider.client import AnthropicProvider
+from orchestrator.provider.response_limits import MAX_ERROR_BYTES, MAX_JSON_BYTES
 
 pytestmark = pytest.mark.anyio
 MB = 1 << 20

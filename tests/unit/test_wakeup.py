@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from orchestrator.engine.bell import Bell, pause_or_ring
-from orchestrator.engine.clock import SystemClock
+from orchestrator.engine.wakeup import Bell, pause_or_ring
+from orchestrator.system_clock import SystemClock
 
 LONG = timedelta(seconds=30)
 

@@ -16,8 +16,8 @@ from orchestrator.domain.api_answers import Invalid
 from orchestrator.domain.model import Batch
 from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.states import BatchState
+from orchestrator.engine.api_calls import pause_for
 from orchestrator.engine.context import Context
-from orchestrator.engine.reading import pause_for
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

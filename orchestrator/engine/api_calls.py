@@ -21,8 +21,8 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import JobState
 from orchestrator.domain.waiting import WALK_MARGIN, Pace, asked_pause, backoff
+from orchestrator.engine.batch_list import pages
 from orchestrator.engine.context import Context
-from orchestrator.engine.pages import pages
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

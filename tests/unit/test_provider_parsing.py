@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.provider.wire import Unreadable, read_batch, read_meta
+from orchestrator.provider.parsing import Unreadable, read_batch, read_meta
 
 GOOD: dict[str, object] = {
     "id": "msgbatch_1",

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 from orchestrator.domain.errors import InputError, StoreError
 from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
 from orchestrator.domain.output_lines import input_line
-from orchestrator.engine.ahead import ahead
 from orchestrator.engine.context import Context, Imports
+from orchestrator.engine.prefetch import ahead
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.engine import TakenIn, Terms
 from orchestrator.ports.job_store import IntakeStore
