@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli.asking_api import ApiSilent
+from orchestrator.cli.api_errors import ApiSilent
 from orchestrator.cli.follow import Looker, look_pause, needs_person, timed_out
 from orchestrator.domain.account import OTHER_ACCOUNT
 from orchestrator.domain.states import OVER, BatchState, JobState

@@ -93,7 +93,7 @@ def _say(message: str, cause: str | None, hint: str | None) -> None:
 
 
 def _pasteable(hint: str | None, ask: Ask | None) -> str | None:
-    from orchestrator.cli.pasting import completed
+    from orchestrator.cli.hints import completed
 
     return hint if hint is None or ask is None else completed(ask, hint)
 

@@ -16,7 +16,7 @@ import click
 from orchestrator.cli.errors import Stopped, reported
 from orchestrator.cli.group import Entry, LazyGroup
 from orchestrator.cli.options import Ask, common
-from orchestrator.cli.streams import prepare, silence
+from orchestrator.cli.stdio import prepare, silence
 from orchestrator.domain.errors import OutputNotWritten
 
 PROGRAM: Final = "orchestrator"

@@ -10,10 +10,10 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
-from orchestrator.cli.handing_in import STDIN, Input, problem_text, refuse
-from orchestrator.cli.helm import steer
+from orchestrator.cli.input_options import STDIN, Input, problem_text, refuse
 from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import is_sandbox, reader_of
+from orchestrator.cli.store_access import steer
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.errors import OutputNotWritten
 from orchestrator.domain.states import OVER, JobState

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import words
+from orchestrator.cli.hints import joined, pasteable
 from orchestrator.cli.out import say
-from orchestrator.cli.pasting import joined, pasteable
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.status_text import Tone

@@ -191,7 +191,7 @@ def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
     """Whatever hangs: the work is in the store at any instant, so ending at once is safe, too."""
     stubborn = (
         "import asyncio\n"
-        "from orchestrator.cli.asyncly import drive\n"
+        "from orchestrator.cli.run_async import drive\n"
         "async def work():\n"
         "    print('begun', flush=True)\n"
         "    while True:\n"

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from faces.cli_world import Program, program_in, request, select_a_moment, write_lines
 
+from orchestrator.cli.hints import completed, pasteable
 from orchestrator.cli.options import Ask
-from orchestrator.cli.pasting import completed, pasteable
 from orchestrator.domain.errors import StoreOwned
 
 OTHER_STORE = ("--sandbox", "--db", "my store.db")

@@ -15,7 +15,7 @@ from faces.cli_world import Program, program_in
 from support.tools import needed_tool
 
 from orchestrator.api_side import credentials_for
-from orchestrator.cli.unit import Installation, quadlet, system_unit, user_unit
+from orchestrator.cli.systemd import Installation, quadlet, system_unit, user_unit
 from orchestrator.config import load_settings
 
 

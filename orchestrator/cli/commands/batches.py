@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import for_a_person, say_address, with_a_key
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.api_errors import for_a_person, say_address, with_a_key
 from orchestrator.cli.batches_text import batch_lines, remote_table
 from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
+from orchestrator.cli.run_async import drive
 from orchestrator.domain.api_answers import OddEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job

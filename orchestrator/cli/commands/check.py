@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import say_address
-from orchestrator.cli.asyncly import drive, read_only
+from orchestrator.cli.api_errors import say_address
 from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.handing_in import (
+from orchestrator.cli.input_options import (
     STDIN,
     STDIN_NAME,
     Input,
@@ -21,6 +20,7 @@ from orchestrator.cli.handing_in import (
 )
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
+from orchestrator.cli.run_async import drive, read_only
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
 from orchestrator.views.batch_views import check_view

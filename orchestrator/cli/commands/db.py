@@ -10,10 +10,10 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
-from orchestrator.cli.helm import steer
 from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
+from orchestrator.cli.store_access import steer
 from orchestrator.config import format_duration
 
 if TYPE_CHECKING:

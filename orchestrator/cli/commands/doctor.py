@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asyncly import drive
-from orchestrator.cli.diagnosis import api_findings, exit_code_of, local_findings
+from orchestrator.cli.doctor_checks import api_findings, exit_code_of, local_findings
 from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.helm import show_log
+from orchestrator.cli.hints import completed
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import show, show_banner, show_json
-from orchestrator.cli.pasting import completed
+from orchestrator.cli.run_async import drive
+from orchestrator.cli.store_access import show_log
 from orchestrator.views.health_checks import FAIL, Finding
 
 EXAMPLES = """

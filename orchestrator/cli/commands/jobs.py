@@ -8,10 +8,10 @@ import click
 
 from orchestrator.cli.follow import Looker, follow, is_over, needs_person, pulse_of
 from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.hints import pasteable
 from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json
-from orchestrator.cli.pasting import pasteable
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import chosen_job, engine_runs, reader_of, reading
 from orchestrator.cli.summary import engine_lines

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.asyncly import drive
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_json
+from orchestrator.cli.run_async import drive
 
 if TYPE_CHECKING:
     from orchestrator.client.way import Way

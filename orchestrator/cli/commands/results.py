@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asyncly import drive, read_only
 from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.hints import pasteable
 from orchestrator.cli.options import Ask, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
-from orchestrator.cli.pasting import pasteable
-from orchestrator.cli.places import output_at, overwrite_option
+from orchestrator.cli.output_file import output_at, overwrite_option
 from orchestrator.cli.reading import reader_of, reading
+from orchestrator.cli.run_async import drive, read_only
 from orchestrator.cli.summary import results_line
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus

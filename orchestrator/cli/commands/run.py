@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import say_address
-from orchestrator.cli.asyncly import drive, read_only
+from orchestrator.cli.api_errors import say_address
 from orchestrator.cli.attending import Patience, attend
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.follow import Looker, in_brief
 from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.handing_in import STDIN, Input, job_input
-from orchestrator.cli.helm import orchestrator_for, show_log, steer
+from orchestrator.cli.input_options import STDIN, Input, job_input
 from orchestrator.cli.options import Ask, Duration, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
-from orchestrator.cli.places import default_path, guarded, output_at, overwrite_option, refuse_the_input
+from orchestrator.cli.output_file import default_path, guarded, output_at, overwrite_option, refuse_the_input
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
+from orchestrator.cli.run_async import drive, read_only
+from orchestrator.cli.store_access import orchestrator_for, show_log, steer
 from orchestrator.cli.storing import part, refused_path, store_job, stored, write_refused
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.errors import OutputError
@@ -198,7 +198,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
 
 
 def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refused: Sequence[str]) -> int:
-    """The demonstration in `cli/crash_test.py`. refused: options that were given and do not go with it."""
+    """The demonstration in `cli/crash_test/processes.py`. refused: options that were given and do not go with it."""
     if not ask.sandbox:
         raise Mistake("--crash-test works with the local API only", hint="add --sandbox")
     if refused:
@@ -206,7 +206,9 @@ def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refu
         raise Mistake(f"--crash-test takes no {refused[0]}", hint=hint)
     if chosen.path == STDIN or Path(chosen.path).is_fifo():
         raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
-    from orchestrator.cli.crash_test import CrashTest  # brings asyncio and the sandbox, which --help must not load
+    from orchestrator.cli.crash_test.processes import (
+        CrashTest,  # brings asyncio and the sandbox, which --help must not load
+    )
     from orchestrator.client.outputs import foreign, is_device
 
     named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.asyncly import drive
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import TeachingCommand
 from orchestrator.cli.options import Ask, Duration, common
 from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.streams import announcing
+from orchestrator.cli.run_async import drive
+from orchestrator.cli.stdio import announcing
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 from orchestrator.sandbox import MachineSettings, Sandbox, SandboxSettings, build_sandbox

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.asking_api import refuse_itself, say_address
-from orchestrator.cli.asyncly import drive
+from orchestrator.cli.api_errors import refuse_itself, say_address
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import Mistake, TeachingCommand
 from orchestrator.cli.options import Ask, common_but
 from orchestrator.cli.out import say, say_banner, show_json
-from orchestrator.cli.streams import announcing
-from orchestrator.cli.systemd import READY, STOPPING, notifier
+from orchestrator.cli.run_async import drive
+from orchestrator.cli.sd_notify import READY, STOPPING, notifier
+from orchestrator.cli.stdio import announcing
 from orchestrator.config import Settings
 from orchestrator.domain.errors import StoreOwned
 
@@ -91,7 +91,7 @@ async def _serve(
     the settings name none.
     """
     from orchestrator.api_side import api_address
-    from orchestrator.cli.reloading import Reloader
+    from orchestrator.cli.reload import Reloader
     from orchestrator.daemon import running_engine
     from orchestrator.http_api.guard.files import raise_limit
 

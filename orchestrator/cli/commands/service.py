@@ -48,7 +48,7 @@ def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
     It starts this very installation of the program, waits until it is ready, watches that it is alive, hands it the
     key as a credential, and takes away every right that it does not need.
     """
-    from orchestrator.cli.unit import quadlet, system_unit, this_installation, user_unit
+    from orchestrator.cli.systemd import quadlet, system_unit, this_installation, user_unit
 
     if ask.db is not None:
         hint = (

@@ -6,13 +6,13 @@ import click
 
 from orchestrator.api_side import check_network
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import for_a_person, say_address
+from orchestrator.cli.api_errors import for_a_person, say_address
 from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.handing_in import Input, header_options, problem_text, refuse
-from orchestrator.cli.helm import steer
+from orchestrator.cli.input_options import Input, header_options, problem_text, refuse
 from orchestrator.cli.options import Ask, JobRef, common, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
+from orchestrator.cli.store_access import steer
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused

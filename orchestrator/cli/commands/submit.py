@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.handing_in import Input, job_input
+from orchestrator.cli.input_options import Input, job_input
 from orchestrator.cli.options import Ask, common
 from orchestrator.cli.storing import store_job
 

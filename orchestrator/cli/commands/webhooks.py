@@ -117,7 +117,7 @@ def replay(ask: Ask, notice: int) -> None:
 
 
 def _asked(ask: Ask, act: Callable[[Noticing], Awaitable[T]]) -> tuple[T, bool]:
-    from orchestrator.cli.helm import steer_notices
+    from orchestrator.cli.store_access import steer_notices
 
     return steer_notices(ask, ask.settings(), act)
 

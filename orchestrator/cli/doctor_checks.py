@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import words
-from orchestrator.cli.asking_api import without_a_job
+from orchestrator.cli.api_errors import without_a_job
 from orchestrator.cli.reading import socket_answers
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.account import CREDENTIALS, REMEDIES

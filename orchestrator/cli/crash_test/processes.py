@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.api_side import CRASH_VARIABLE, journal_of
-from orchestrator.cli.asking_api import ApiSilent
-from orchestrator.cli.asyncly import drive, read_only
-from orchestrator.cli.crash_audit import books_of, count, lines_left_out, the_job
-from orchestrator.cli.crash_text import WHERE, Life, life_line, sum_line, table, view
+from orchestrator.cli.api_errors import ApiSilent
+from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum_line, table, view
+from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
 from orchestrator.cli.follow import without_remedy
 from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import FileReader
+from orchestrator.cli.run_async import drive, read_only
 from orchestrator.cli.storing import refused_path, write_refused
 from orchestrator.cli.summary import same_line, say_outcome
 from orchestrator.config import default_socket_path
@@ -41,7 +41,7 @@ from orchestrator.sandbox.audit import Audit, witness
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from orchestrator.cli.handing_in import Input
+    from orchestrator.cli.input_options import Input
     from orchestrator.cli.options import Ask
     from orchestrator.config import Settings
     from orchestrator.domain.ids import BatchId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.cli.asyncly import Part, drive
 from orchestrator.cli.reading import engine_runs
+from orchestrator.cli.run_async import Part, drive
 from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:

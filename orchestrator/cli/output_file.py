@@ -15,7 +15,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:
-    from orchestrator.cli.handing_in import Input
+    from orchestrator.cli.input_options import Input
     from orchestrator.cli.options import Ask
     from orchestrator.client.outputs import Output
     from orchestrator.domain.model import Job, NewJob

@@ -16,7 +16,7 @@ import zstandard
 from orchestrator.ports.streams import InputLine
 
 if TYPE_CHECKING:
-    from orchestrator.cli.handing_in import Input
+    from orchestrator.cli.input_options import Input
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.reads import Reads
