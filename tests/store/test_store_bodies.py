@@ -224,7 +224,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from store.store_world import open_store
 from store.test_store_bodies import NOW, over
-from orchestrator.store import bodies
+from orchestrator.store import purging
 
 purging._WINDOW, purging._ROWS, purging._BLOCKS = 2, 1, 1
 left = int(sys.argv[2])
@@ -232,7 +232,7 @@ left = int(sys.argv[2])
 async def run():
     async with open_store(Path(sys.argv[1])) as store:
         job = await over(store)
-        write = store.purging._db.write
+        write = store.bodies._db.write
 
         async def dying(step):
             global left
@@ -241,7 +241,7 @@ async def run():
                 os.kill(os.getpid(), signal.SIGKILL)
             return await write(step)
 
-        store.purging._db.write = dying
+        store.bodies._db.write = dying
         await store.bodies.mark(job, "person", NOW)
         while await store.bodies.clear_some():
             pass
