@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import store_calls
-from orchestrator.domain.output_lines import output_lines
+from orchestrator.domain.result_lines import output_lines
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.opening import connect_writer
 

@@ -11,11 +11,10 @@ from typing import Final
 from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, NewJob, ResultRow, Settled
-from orchestrator.domain.output_lines import output_lines
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import Rules
-from orchestrator.domain.result_lines import ResultLine, decode_lines
-from orchestrator.domain.stops import stop_name
+from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
+from orchestrator.domain.result_outcome import stop_name
 from orchestrator.engine.context import Imports
 from orchestrator.engine.ingest import Intake
 from orchestrator.engine.request_body import BatchBody

@@ -16,7 +16,7 @@ from orchestrator.ports.runtime import Meter
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.domain.ring import Passed
+    from orchestrator.domain.batches_api import LoopGuard
     from orchestrator.provider.address import ApiAddress
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
@@ -33,7 +33,7 @@ async def provider_of(
     *,
     sandbox: Sandbox | None,
     meter: Meter,
-    passed: Passed | None = None,
+    passed: LoopGuard | None = None,
 ) -> Provider:
     """The real API, or a sandbox in this process. The SDK itself is loaded by the first call.
 

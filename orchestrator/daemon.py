@@ -26,12 +26,12 @@ from orchestrator.config import (
 )
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.api_answers import RemoteBatch
+from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import Rules
-from orchestrator.domain.ring import Passed
 from orchestrator.engine.batch_list import listed
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
@@ -95,7 +95,7 @@ class Engine:
     pulse: Pulse
     clock: Clock
     meters: Meters
-    passed: Passed
+    passed: LoopGuard
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on one committed snapshot."""
@@ -220,7 +220,7 @@ async def _open(
     local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()
     meter = await _meter(stack, settings, store, meters)
-    passed = Passed((await store.read(lambda reads: reads.meta())).lineage)
+    passed = LoopGuard((await store.read(lambda reads: reads.meta())).lineage)
     provider = await provider_of(stack, settings, around.transport, sandbox=local, meter=meter, passed=passed)
     context = Context(
         store=store,

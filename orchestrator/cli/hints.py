@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.naming import readable
+from orchestrator.domain.humanize import readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

@@ -13,7 +13,8 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.naming import is_key, name_of, readable
+from orchestrator.domain.humanize import readable
+from orchestrator.domain.naming import is_key, name_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import words
 from orchestrator.domain.account import REMEDIES
+from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.domain.stops import stop_words
 from orchestrator.views import status_text
 from orchestrator.views.status_text import Tone
 

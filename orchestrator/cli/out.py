@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.words import BANNER, coloured
-from orchestrator.domain.naming import readable
+from orchestrator.domain.humanize import readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from orchestrator.cli.group import Mistake
-from orchestrator.domain.naming import is_stdout
 from orchestrator.domain.states import JobState
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, Problem, is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import Input

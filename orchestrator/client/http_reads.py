@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.client import seen
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.naming import refuse_several
+from orchestrator.domain.queries import refuse_several
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:

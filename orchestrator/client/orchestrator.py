@@ -16,8 +16,9 @@ from orchestrator.client.job import Job
 from orchestrator.client.open_job import OpenJob
 from orchestrator.client.submission import Submission, Wish, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
+from orchestrator.domain.humanize import readable
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.naming import name_of, readable
+from orchestrator.domain.naming import name_of
 from orchestrator.domain.params import Rules
 from orchestrator.domain.states import OVER, JobState
 

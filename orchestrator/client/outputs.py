@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.domain.errors import InputError, NoSuchThing, OutputError, OutputNotWritten
+from orchestrator.domain.humanize import readable
 from orchestrator.domain.json_text import UNREADABLE, mask_lone_surrogates
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.domain.naming import is_stdout, readable
-from orchestrator.domain.output_lines import output_line, result_of
-from orchestrator.domain.result_lines import MAX_LINE_BYTES
+from orchestrator.domain.result_lines import MAX_LINE_BYTES, output_line, result_of
+from orchestrator.ports.streams import is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from orchestrator.domain.json_text import UNREADABLE, readable_object
-from orchestrator.domain.output_lines import output_line, result_of
+from orchestrator.domain.result_lines import output_line, result_of
 from orchestrator.domain.states import RequestState
 
 if TYPE_CHECKING:

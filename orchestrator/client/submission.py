@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from orchestrator.client.arguments import refuse_unknown
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.humanize import readable
 from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import is_key, readable
+from orchestrator.domain.naming import is_key
 from orchestrator.ports.engine import Terms
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, too_large
-from orchestrator.domain.item_scanner import ItemScanner
-from orchestrator.domain.json_text import UNREADABLE
+from orchestrator.domain.json_text import UNREADABLE, ItemScanner
 
 _HEAD: Final = re.compile(rb'\s*\{\s*"requests"\s*:\s*\[\s*')
 _HEAD_MAX: Final = 4096

@@ -6,13 +6,19 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-from orchestrator.domain.naming import readable
-
 #: How a job that is importing ends, for who wants to be rid of it.
 IMPORT_ENDS: Final = (
     "it ends with the command or upload that brings its input: stop that; the engine takes away what a failed one left "
     "once the disk has space"
 )
+
+
+def readable(path: str) -> str:
+    r"""*path* as text that can be stored and shown: a file's name may have bytes that are no UTF-8, shown as `\xNN`."""
+    try:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name of a file: half a surrogate pair that a program made
+        return path.encode("utf-8", "backslashreplace").decode()
 
 
 def plain(text: str) -> str:

@@ -2,8 +2,11 @@ r"""Cuts a stream of bytes into lines, at b"\n" and nowhere else, with a bound o
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
+
+from orchestrator.domain.limits import LARGE_LINE_BYTES
 
 #: How much of a line that was too long is kept, to show what it was.
 KEPT_HEAD_BYTES: Final = 64 * 1024
@@ -78,3 +81,31 @@ class LineSplitter:
         if len(line) <= self._max:
             return line
         return LongLine(size_bytes=len(line), head=line[:KEPT_HEAD_BYTES])
+
+
+class LargeHeld:
+    """Tell it every item that joins a chunk (`gather`) and every chunk that is given away (`give`).
+
+    Two chunks that were given are still held: one is stored while the next waits. See `engine.ahead`.
+    """
+
+    def __init__(self) -> None:
+        self._gathered = 0
+        self._given: deque[int] = deque((0, 0), maxlen=2)
+
+    def gather(self, size_bytes: int) -> None:
+        """An item of so many bytes joined the chunk."""
+        self._gathered += _large(size_bytes)
+
+    def give(self) -> None:
+        """The chunk was given away, and the next begins."""
+        self._given.append(self._gathered)
+        self._gathered = 0
+
+    def with_line(self, size_bytes: int) -> int:
+        """The bytes of all of them, if so much of the next line is here."""
+        return _large(size_bytes) + self._gathered + sum(self._given)
+
+
+def _large(size_bytes: int) -> int:
+    return size_bytes if size_bytes > LARGE_LINE_BYTES else 0

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
+from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, BatchId
 from orchestrator.domain.model import RequestCounts
 from orchestrator.domain.states import BatchState, JobState, RequestState
 
 _PLACE: Final = re.compile(r"(\d{1,18}|rest)\.(\d{1,10})", re.ASCII)
-
+_LISTED: Final = 10
 
 #: What is known of the tokens of an answer: the fields of `RequestView`, and the keys of `usage` in JSON.
 TOKENS: Final = (
@@ -126,3 +127,14 @@ class Sample:
     failed: int
     resubmitted: int
     watched: bool
+
+
+def refuse_several(name: str, ids: Sequence[str]) -> None:
+    """Raise GuardRefused if *ids*, newest first, are several jobs of one *name*: nobody can tell which is meant."""
+    if len(ids) > 1:
+        more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
+        raise GuardRefused(
+            f"{name!r} is the name of {len(ids):,} jobs; nothing was changed",
+            cause=f"the newest first: {', '.join(ids[:_LISTED])}{more}",
+            hint="name one by its id, or the newest of all by @last",
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.domain import humanize
 from orchestrator.domain.account import blocked_message
 
 
@@ -69,3 +71,52 @@ def judge(kind: str, error_type: str | None, error_message: str | None) -> Outco
     if message.lower().startswith(_SLOW_DOWNLOAD):
         return Outcome.AGAIN
     return Outcome.FAILED
+
+
+#: What is counted by no name of its own.
+OTHER_STOP: Final = "other"
+#: The names that a store knows from its beginning, by their numbers in it (a test compares). The first three are the
+#: usual ends of whole answers. Source: Messages API reference, "stop_reason".
+KNOWN_STOPS: Final = (
+    "end_turn",
+    "stop_sequence",
+    "tool_use",
+    "max_tokens",
+    "refusal",
+    "pause_turn",
+    "model_context_window_exceeded",
+    OTHER_STOP,
+)
+USUAL_STOPS: Final = frozenset(KNOWN_STOPS[:3])
+#: So many different names a store has, these included.
+MOST_STOP_NAMES: Final = 32
+_LONGEST: Final = 64
+#: What the best known ones are called in a sentence.
+_STOP_WORDS: Final = {
+    "refusal": "refused",
+    "max_tokens": "cut at max_tokens",
+    "model_context_window_exceeded": "cut at the context window",
+    "pause_turn": "paused (pause_turn)",
+}
+_SAFE: Final = frozenset(KNOWN_STOPS)
+
+
+def stop_name(stop_reason: str | None) -> str | None:
+    """*stop_reason* as it is stored: printable ASCII without blanks, at most 64 characters. None for none."""
+    if stop_reason is None or stop_reason in _SAFE:
+        return stop_reason
+    text = stop_reason[:_LONGEST].encode("ascii", "backslashreplace").decode()
+    safe = "".join(c if "!" <= c <= "~" else "_" if c == " " else f"\\x{ord(c):02x}" for c in text)
+    return safe[:_LONGEST] if safe else None
+
+
+def stop_words(counts: Mapping[str, int]) -> list[str]:
+    """`1 refused`, `2 cut at max_tokens`, `3 tool_use`: every end but `end_turn`, the best known ones first."""
+    rest = sorted(
+        (name for name in counts if name not in _STOP_WORDS and name != KNOWN_STOPS[0]), key=lambda n: (-counts[n], n)
+    )
+    return [
+        f"{counts[name]:,} {humanize.plain(_STOP_WORDS.get(name, name))}"
+        for name in (*_STOP_WORDS, *rest)
+        if counts.get(name)
+    ]

@@ -14,7 +14,7 @@ from typing import Final
 from orchestrator.domain.account import REFUSED
 from orchestrator.domain.api_answers import Invalid
 from orchestrator.domain.model import Batch
-from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.api_calls import pause_for
 from orchestrator.engine.context import Context

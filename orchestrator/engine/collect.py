@@ -11,8 +11,7 @@ from orchestrator.domain.api_answers import Meta, RemoteStatus
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import Batch, Progress, Settled
-from orchestrator.domain.output_lines import errored_result
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
+from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import (
     DOWNLOAD_AGAIN_MAX,

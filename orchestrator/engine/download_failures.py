@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.domain.api_answers import Meta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
 from orchestrator.domain.model import Batch
-from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
 from orchestrator.engine.api_calls import asked, pause_for, pause_for_account, same_account

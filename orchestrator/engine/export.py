@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import ResultRow
-from orchestrator.domain.output_lines import settled_lines
+from orchestrator.domain.result_lines import settled_lines
 from orchestrator.ports.reads import FarReader, FarReads
 from orchestrator.ports.streams import Sink
 

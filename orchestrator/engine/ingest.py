@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
 from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
-from orchestrator.domain.output_lines import input_line
+from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
 from orchestrator.engine.prefetch import ahead
 from orchestrator.observability.logs import get_logger

@@ -9,10 +9,8 @@ from typing import Final, NamedTuple
 
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.model import Batch, Settled
-from orchestrator.domain.output_lines import unreadable_result
-from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
-from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge
-from orchestrator.domain.stops import stop_name
+from orchestrator.domain.result_lines import BadLine, ResultLine, unreadable_result, wire_ids_of
+from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge, stop_name
 
 #: One transaction. Results come shuffled, so each one rewrites the pages of most requests of its batch: of 10,000
 #: small ones a result costs 9 us, of 2,000 it costs 11 (100,000 results of 1.2 kB, measured).

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from orchestrator.domain.ids import request_id
 from orchestrator.domain.limits import API_MAX_REQUESTS
 from orchestrator.domain.model import Job, Load, Plannable
-from orchestrator.domain.output_lines import errored_result
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.domain.result_lines import errored_result
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 

@@ -149,7 +149,7 @@ def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> Metric:
 
 
 def _by_stop_reason(counts: Mapping[str, int]) -> Metric:
-    """A counter: a success is never taken back. So many names at most as `domain.stops` bounds them to."""
+    """A counter: a success is never taken back. So many names at most as `domain.result_outcome` bounds them to."""
     family = CounterMetricFamily(f"{PREFIX}answers", "Requests that succeeded, by stop reason", labels=["stop_reason"])
     for name, count in counts.items():
         family.add_metric([name], count)

@@ -18,7 +18,7 @@ from orchestrator.ports.reads import Reader
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.ring import Passed
+    from orchestrator.domain.batches_api import LoopGuard
     from orchestrator.ports.runtime import Claim
     from orchestrator.ports.streams import Source
 
@@ -70,6 +70,6 @@ class Services:
     caps: Caps
     meters: Meters
     memory: LargeLines
-    passed: Passed
+    passed: LoopGuard
     unready: Callable[[], str | None]
     way_in: Callable[[], tuple[str, str] | None]

@@ -6,8 +6,7 @@ import codecs
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.large_lines import LargeHeld
-from orchestrator.domain.line_splitter import LineSplitter, LongLine
+from orchestrator.domain.line_splitter import LargeHeld, LineSplitter, LongLine
 from orchestrator.inputs.archive import OF_FILES, Bounds, Unpacker
 from orchestrator.inputs.one_line import KEPT_RAW_BYTES, SHAPE, read_line
 from orchestrator.ports.streams import InputLine, Problem

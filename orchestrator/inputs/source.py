@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import BodyTooLarge
-from orchestrator.domain.naming import readable
+from orchestrator.domain.humanize import readable
 from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.intake import Intake, Item

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+#: "-", and the names of standard output on Linux.
+_STDOUT: Final = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
 
 class InputLine(msgspec.Struct, frozen=True, gc=False):
@@ -71,3 +73,8 @@ class Sink(Protocol):
     async def abort(self) -> None:
         """Leave nothing behind. After `commit`, and the second time, it does nothing."""
         ...
+
+
+def is_stdout(output: str) -> bool:
+    """True if *output*, as a person wrote it after `-o`, is standard output: "-", or one of its names on Linux."""
+    return output in _STDOUT

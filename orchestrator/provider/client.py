@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, REMEDIES
 from orchestrator.domain.api_answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
+from orchestrator.domain.batches_api import LOOP_HEADER, LoopGuard
 from orchestrator.domain.create_outcome import classify
 from orchestrator.domain.errors import (
     NeedsPerson,
@@ -20,7 +21,6 @@ from orchestrator.domain.errors import (
     ProviderUnreadable,
     UsageError,
 )
-from orchestrator.domain.ring import HEADER, Passed
 from orchestrator.ports.provider import Body, Download, Headers
 from orchestrator.ports.runtime import Meter, Unmetered
 from orchestrator.provider.address import ApiAddress
@@ -71,7 +71,7 @@ class AnthropicProvider:
         credentials: Credentials | None = None,
         sleep: Sleep = asyncio.sleep,
         meter: Meter | None = None,
-        passed: Passed | None = None,
+        passed: LoopGuard | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
@@ -153,7 +153,7 @@ class AnthropicProvider:
         if headers.betas:
             named["anthropic-beta"] = ",".join(headers.betas)
         if self._passed is not None and clients.address is not None and not clients.address.is_usual:
-            named[HEADER] = self._passed.header
+            named[LOOP_HEADER] = self._passed.header
         return named
 
     # --- reads --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from orchestrator.domain.error_words import error_words
+from orchestrator.domain.error_text import error_words
 from orchestrator.domain.json_text import UNREADABLE
 
 _MESSAGE_MAX: Final = 2000

@@ -14,8 +14,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from orchestrator.domain.api_answers import NAMELESS, BatchPage, Meta, OddEntry, RemoteBatch
-from orchestrator.domain.item_scanner import ItemScanner
-from orchestrator.domain.json_text import UNREADABLE
+from orchestrator.domain.json_text import UNREADABLE, ItemScanner
 from orchestrator.provider.parsing import CountsObject, Instant, Unreadable, instant, read_batch
 
 T = TypeVar("T")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import zstandard
 
 from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space, stdout_not_written
-from orchestrator.domain.naming import is_stdout, readable
+from orchestrator.domain.humanize import readable
+from orchestrator.ports.streams import is_stdout
 from orchestrator.results import places
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.causes import cause_of
+from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import Batch, Job, Progress, Settled
-from orchestrator.domain.result_outcome import Outcome
+from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome
 from orchestrator.domain.states import JobState
-from orchestrator.domain.stops import MOST_NAMES, OTHER
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.queries import load
@@ -173,8 +172,8 @@ def _by_stop(
     """*keys*, in order, by the number of their stop reason: as a rule there is one, and a few that are rare."""
     numbers: dict[str | None, int | None] = dict(c.execute(SQL["stop_names"]))
     for name in sorted({line.stop_reason for line in lines.values() if line.stop_reason is not None} - numbers.keys()):
-        is_new = len(numbers) < MOST_NAMES
-        numbers[name] = c.execute(SQL["add_stop_name"], {"name": name}).fetchone()[0] if is_new else numbers[OTHER]
+        is_new = len(numbers) < MOST_STOP_NAMES
+        numbers[name] = c.execute(SQL["add_stop_name"], {"name": name}).fetchone()[0] if is_new else numbers[OTHER_STOP]
     numbers[None] = None
     found: dict[int | None, list[RequestId]] = {}
     for key in keys:

@@ -20,9 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.causes import cause_of
+from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.errors import StoreError
-from orchestrator.domain.stops import KNOWN, OTHER
+from orchestrator.domain.result_outcome import KNOWN_STOPS, OTHER_STOP
 from orchestrator.store.mark import MARKED_SINCE, Mark, Marked, read_mark
 from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder, sync
@@ -149,7 +149,7 @@ def _teach(connection: sqlite3.Connection) -> None:
 
     def stop_in(body: bytes) -> int | None:
         said = stop_reason_of(body)
-        return None if said is None or said == "" else KNOWN.index(said if said in KNOWN else OTHER)
+        return None if said is None or said == "" else KNOWN_STOPS.index(said if said in KNOWN_STOPS else OTHER_STOP)
 
     connection.create_function("cause_of", 1, cause_of, deterministic=True)
     connection.create_function("stop_in", 1, stop_in, deterministic=True)

@@ -14,8 +14,7 @@ from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Attention, Gate, Job, JobStatus, RequestCounts, StoreMeta
-from orchestrator.domain.naming import refuse_several
-from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals
+from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.streams import Problem

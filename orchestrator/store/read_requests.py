@@ -17,8 +17,8 @@ from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import ErrorGroup, RequestView, ResultRow, Trip
 from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
+from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
-from orchestrator.domain.stops import USUAL
 from orchestrator.store.custom_ids import find
 from orchestrator.store.payload import Block
 from orchestrator.store.queries import load
@@ -190,7 +190,7 @@ def _stopped(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection
     """Only what succeeded has a stop reason, and no error."""
     if where.state not in (None, RequestState.SUCCEEDED) or (where.error_type, where.error_message) != (None, None):
         return
-    if where.stop_reason not in USUAL:
+    if where.stop_reason not in USUAL_STOPS:
         yield c.execute(SQL["page_stopped"], values)
         return
     values = {**values, "state": RequestState.SUCCEEDED}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.domain.api_answers import Counts
-from orchestrator.domain.causes import cause_of
+from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts, Stray
 from orchestrator.domain.states import BatchState, JobState

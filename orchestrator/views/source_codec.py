@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from orchestrator.domain.errors import InputError, UsageError
-from orchestrator.domain.large_lines import LargeHeld
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.line_splitter import LineSplitter, LongLine
+from orchestrator.domain.line_splitter import LargeHeld, LineSplitter, LongLine
 from orchestrator.ports.runtime import Alone
 from orchestrator.ports.streams import InputLine, Problem
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from orchestrator.domain import humanize
+from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.domain.stops import stop_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

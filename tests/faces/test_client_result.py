@@ -11,7 +11,7 @@ from anthropic.types.messages import MessageBatchIndividualResponse
 from orchestrator.client import Result
 from orchestrator.client.seen import to_results
 from orchestrator.domain.model import ResultRow
-from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import RequestState
 
 MESSAGE = {

@@ -15,7 +15,7 @@ from faces.client_world import QUICK, SLOW, requests, short_runtime_folder
 
 from orchestrator import Orchestrator, OutputError, OutputNotWritten, Purged, SyncJob, SyncOrchestrator
 from orchestrator.client.outputs import Output
-from orchestrator.domain.output_lines import errored_result
+from orchestrator.domain.result_lines import errored_result
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from orchestrator.cli.api_errors import refuse_itself
 from orchestrator.config import Settings, load_settings
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.account import ENDPOINT
+from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import Job
-from orchestrator.domain.ring import Passed
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.itself import leads_to
 from orchestrator.http_api.tcp import Listening, listen
@@ -101,7 +101,7 @@ def test_serve_does_not_start_as_its_own_api(tmp_path: Path) -> None:
 
 def test_what_a_store_sent_does_not_come_back_to_it() -> None:
     """F4: not through others either; what others sent is passed on with their names, as many as fit."""
-    one, two, three = Passed("one"), Passed("two"), Passed("three")
+    one, two, three = LoopGuard("one"), LoopGuard("two"), LoopGuard("three")
     assert one.take("")
     assert two.take(one.header)
     assert three.take(two.header)

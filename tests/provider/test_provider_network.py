@@ -16,8 +16,8 @@ from provider.provider_world import HEADERS, KEY, RawServer, SizedBody, Visit, p
 from orchestrator.client.server import Server, server_at
 from orchestrator.client.way import ServerWay
 from orchestrator.config import load_settings
+from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.ring import Passed
 from orchestrator.observability.metrics import Meters
 from orchestrator.observability.telemetry import open_tracing
 from orchestrator.provider.address import SDK_BASE_URL, find_address
@@ -238,7 +238,7 @@ async def test_a_create_names_the_stores_that_it_came_through(monkeypatch: pytes
         await visit.answer(404, {"type": "error", "error": {"type": "not_found_error", "message": "no"}})
 
     async with RawServer(note) as api:
-        passed = Passed("mine")
+        passed = LoopGuard("mine")
         assert passed.take("theirs")
         provider = AnthropicProvider(ProviderSettings(base_url=api.url), credentials=KEY, passed=passed)
         await provider.create(SizedBody(), HEADERS)

@@ -29,8 +29,8 @@ from store.test_store_lists import instructions, numbers
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Settled
 from orchestrator.domain.notices import EndpointSpec
+from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS
 from orchestrator.domain.states import RequestState
-from orchestrator.domain.stops import KNOWN, MOST_NAMES, OTHER, USUAL
 from orchestrator.store.audit import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
@@ -106,8 +106,8 @@ def test_names_without_end_are_bounded(tmp_path: Path) -> None:
                 rows = [stopped(number, f"new_{number}") for number in range(first, first + 50)]
                 await store.collect.store_lines(batch, rows, NOW)
             counts = (await store.read(lambda reads: reads.status(reads.get(job.id)))).stop_reasons
-            assert len(counts) == MOST_NAMES - len(KNOWN) + 1
-            assert (sum(counts.values()), counts[OTHER]) == (100, 100 - MOST_NAMES + len(KNOWN))
+            assert len(counts) == MOST_STOP_NAMES - len(KNOWN_STOPS) + 1
+            assert (sum(counts.values()), counts[OTHER_STOP]) == (100, 100 - MOST_STOP_NAMES + len(KNOWN_STOPS))
         assert audit(store.path) == []
 
     asyncio.run(run())
@@ -183,8 +183,8 @@ def test_a_store_knows_the_usual_names_by_the_numbers_of_the_domain(tmp_path: Pa
     with closing(raw(path)) as c:
         names = c.execute("SELECT id, name FROM stop_reason ORDER BY id").fetchall()
         (index,) = c.execute("SELECT sql FROM sqlite_schema WHERE name = 'request_stop'").fetchone()
-    assert names == list(enumerate(KNOWN))
-    assert index.endswith(f"WHERE stop > {max(KNOWN.index(name) for name in USUAL)}")
+    assert names == list(enumerate(KNOWN_STOPS))
+    assert index.endswith(f"WHERE stop > {max(KNOWN_STOPS.index(name) for name in USUAL_STOPS)}")
 
 
 def test_failures_that_differ_in_numbers_are_one_group(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_what_an_older_program_settled_is_counted_after_the_upgrade(tmp_path: Pa
     prepare(path, now=LATER, sandbox=False)
     with StoreReader.open(path) as reads:
         job = reads.find("a")
-        assert reads.status(job).stop_reasons == {"refusal": 2, "end_turn": 1, OTHER: 1}
+        assert reads.status(job).stop_reasons == {"refusal": 2, "end_turn": 1, OTHER_STOP: 1}
         assert [(group.cause, group.count) for group in reads.errors(job.id)] == [("row N is bad", 2), ("", 1)]
         assert numbers(job.id, stop_reason="refusal")(reads) == [2, 3]
         assert [row.stop_reason for row in reads.requests(job.id, above=3, limit=4)][::3] == [None, None]

@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.domain.output_lines import (
+from orchestrator.domain.result_lines import (
+    BadLine,
+    ResultLine,
     canceled_result,
+    decode_lines,
+    decode_split,
     errored_result,
     expired_result,
     output_line,
     output_lines,
+    wire_ids_of,
 )
-from orchestrator.domain.result_lines import BadLine, ResultLine, decode_lines, decode_split, wire_ids_of
 
 MESSAGE = (
     b'{"type":"succeeded","message":{"id":"msg_1","type":"message","role":"assistant","content":[],'

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from orchestrator.domain.ids import MAX_NUMBER, JobId
 from orchestrator.domain.model import ResultRow
-from orchestrator.domain.output_lines import result_of
+from orchestrator.domain.result_lines import result_of
 from orchestrator.http_api.api import page_shapes as shapes
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Limit

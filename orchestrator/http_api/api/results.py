@@ -15,8 +15,8 @@ from starlette.types import Send
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Event, RequestView, ResultRow
-from orchestrator.domain.output_lines import settled_lines
 from orchestrator.domain.queries import SettledPlace
+from orchestrator.domain.result_lines import settled_lines
 from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.routing import The, refusals, router

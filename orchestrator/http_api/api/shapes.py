@@ -11,14 +11,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.domain.notices import DeliveryState
+from orchestrator.domain.result_outcome import MOST_STOP_NAMES
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.domain.stops import MOST_NAMES
 
 Count = Annotated[int, Field(ge=0)]
 StopReasons = Annotated[
     dict[str, Count],
     Field(
-        max_length=MOST_NAMES,
+        max_length=MOST_STOP_NAMES,
         description="Successes by `stop_reason`, an open set; the rarest count as `other`, unknown ones are left out.",
     ),
 ]

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse
 
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.queries import JobFilter
+from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
-from orchestrator.domain.stops import stop_words
 from orchestrator.http_api.dashboard.live import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
 from orchestrator.http_api.dashboard.shown import job_row, speed_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import JobState
-from orchestrator.domain.stops import stop_words
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect
 
-from orchestrator.domain.batches_api import ApiError, duplicate_id, invalid_request, known_version, not_found
+from orchestrator.domain.batches_api import (
+    LOOP_HEADER,
+    ApiError,
+    duplicate_id,
+    invalid_request,
+    known_version,
+    not_found,
+)
 from orchestrator.domain.limits import largest_params
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
-from orchestrator.domain.ring import HEADER
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.memory import claim_of
@@ -38,8 +44,8 @@ _JOBS_AT_ONCE: Final = 200
 _TERMS: Final = Terms(anew=True, max_problems=1)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
-    f"This batch comes back to the daemon that it was sent from ({HEADER}): ANTHROPIC_BASE_URL, or [api] base_url, of "
-    "one of the daemons on its way must name the API itself."
+    f"This batch comes back to the daemon that it was sent from ({LOOP_HEADER}): ANTHROPIC_BASE_URL, or [api] "
+    "base_url, of one of the daemons on its way must name the API itself."
 )
 
 
@@ -80,7 +86,7 @@ class Creates:
 
     def _let_in(self, request: Request) -> NewJob:
         """What the headers say of the job. Raises ApiError."""
-        if not self._passed.take(",".join(request.headers.getlist(HEADER))):
+        if not self._passed.take(",".join(request.headers.getlist(LOOP_HEADER))):
             raise not_found(_COMES_BACK)
         return _new_job(request)
 

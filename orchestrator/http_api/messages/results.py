@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import StreamingResponse
 
-from orchestrator.domain.output_lines import settled_lines
+from orchestrator.domain.result_lines import settled_lines
 from orchestrator.http_api.gzipped import gzipped, takes_gzip
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.batches_api import ApiError, too_large
 from orchestrator.domain.create_body import BodyReader
-from orchestrator.domain.large_lines import LargeHeld
+from orchestrator.domain.line_splitter import LargeHeld
 from orchestrator.ports.streams import InputLine, Problem
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from orchestrator.domain.causes import cause_of
+from orchestrator.domain.error_text import cause_of
 
 ALIKE = [
     (

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from orchestrator.domain.result_lines import ResultLine, decode_lines, stop_reason_of
-from orchestrator.domain.stops import stop_name, stop_words
+from orchestrator.domain.result_outcome import stop_name, stop_words
 
 
 def test_the_well_known_ends_are_told_in_words_and_others_by_their_names() -> None:
