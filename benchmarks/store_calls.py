@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, NewJob, ResultRow, Settled
+from orchestrator.domain.model import Batch, JudgedLine, NewJob, ResultRow
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
 from orchestrator.domain.result_outcome import stop_name
 from orchestrator.engine.context import Imports
 from orchestrator.engine.ingest import Intake
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import JsonLinesSource, open_source
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import Reads
 from orchestrator.store.sqlite_store import Store
@@ -42,14 +42,14 @@ async def opened(path: Path) -> AsyncIterator[Store]:
 
 def lines_of(source: Path) -> JsonLinesSource:
     """The program's own reader."""
-    return open_source(str(source), rules=Rules(api_version="2023-06-01"), max_line_bytes=1_000_000)
+    return open_source(str(source), rules=ParamRules(api_version="2023-06-01"), max_line_bytes=1_000_000)
 
 
 async def intake(store: Store, source: Path) -> JobId:
     """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
     intake = Intake(store.intake, SystemClock(), SystemEntropy(), Imports())
-    taken = await intake.take_in(lines_of(source), new, Terms())
+    taken = await intake.take_in(lines_of(source), new, IngestOptions())
     assert taken.job is not None, taken.problems
     return taken.job.id
 
@@ -60,7 +60,7 @@ async def sent_batch(store: Store, job: JobId) -> Batch:
     found = await store.plan.queued(job, 100_000, lambda rows: pack(rows, caps))
     await store.plan.plan(await store.control.get(job), found, Nonce(NONCE), NOW)
     (planned,) = await store.submit.sendable(1)
-    sent = await store.submit.intend(planned, None, Meta(date=NOW), NOW)
+    sent = await store.submit.intend(planned, None, ResponseMeta(date=NOW), NOW)
     assert sent is not None, "the batch moved under us"
     return sent
 
@@ -69,11 +69,11 @@ async def ended_batch(store: Store, job: JobId) -> Batch:
     """All of *job* in one batch that the API says has ended; every fiftieth request has expired."""
     sent = await sent_batch(store, job)
     expired = sent.count // 50
-    counts = Counts(succeeded=sent.count - expired, expired=expired)
+    counts = ApiCounts(succeeded=sent.count - expired, expired=expired)
     remote = RemoteBatch(
         id="msgbatch_1", status=RemoteStatus.ENDED, counts=counts, created_at=NOW, expires_at=NOW, ended_at=NOW
     )
-    await store.submit.accept(sent, remote, Meta(date=NOW), NOW)
+    await store.submit.accept(sent, remote, ResponseMeta(date=NOW), NOW)
     (watched,) = await store.poll.watched()
     await store.poll.ended(watched, remote, NOW)
     (batch,) = await store.collect.to_collect(NOW, 1)
@@ -98,13 +98,13 @@ def decoded(piece: bytes) -> list[ResultLine]:
     return [line for line in decode_lines(piece) if isinstance(line, ResultLine)]
 
 
-def settled(line: ResultLine) -> Settled:
+def settled(line: ResultLine) -> JudgedLine:
     """A line as the collect stage hands it over."""
     number = int(line.wire_id.rpartition("-")[2])
     outcome = "succeeded" if line.kind == "succeeded" else "again"
     tokens = (line.input_tokens, line.output_tokens, line.cache_read_tokens)
     writes = (line.cache_write_5m_tokens, line.cache_write_1h_tokens)
-    return Settled(
+    return JudgedLine(
         number, line.kind, outcome, line.result, None, None, None, *tokens, *writes, stop_name(line.stop_reason)
     )
 

@@ -31,7 +31,7 @@ from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.engine.batch_list import listed
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context
@@ -43,7 +43,7 @@ from orchestrator.engine.wakeup import Bell, Moves
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reads
-from orchestrator.ports.runtime import Claim, Clock, Entropy, Meter
+from orchestrator.ports.runtime import Clock, Entropy, MemoryReservation, Meter
 from orchestrator.ports.streams import Sink, Source
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.identity import Trust
@@ -293,11 +293,11 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
     largest = largest_params(settings.batching.max_bytes)
 
-    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim) -> Source:
+    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation) -> Source:
         return source_from_stream(
             blocks,
             name=name,
-            rules=Rules(api_version=api_version, max_request_bytes=largest),
+            rules=ParamRules(api_version=api_version, max_request_bytes=largest),
             max_line_bytes=MAX_INPUT_LINE_BYTES,
             claim=claim,
             max_text_bytes=settings.server.max_body,

@@ -19,7 +19,7 @@ from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, dupl
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
-    from orchestrator.domain.api_answers import Meta
+    from orchestrator.domain.api_answers import ResponseMeta
     from orchestrator.provider.address import ApiAddress
     from orchestrator.store.checkup import StoreFacts
 
@@ -116,7 +116,7 @@ def _refused(exc: ProviderError) -> Finding:
     )
 
 
-def _clock(meta: Meta, ours: datetime) -> Finding:
+def _clock(meta: ResponseMeta, ours: datetime) -> Finding:
     if meta.organization == SANDBOX_ORGANIZATION:
         return Finding(check="clock", verdict=OK, fact="SANDBOX: the API's time runs as fast as the sandbox was told")
     theirs = meta.date

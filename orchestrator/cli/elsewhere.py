@@ -19,7 +19,7 @@ from orchestrator.views.health_checks import FAIL, OK, WARN, Finding
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.client.server import Server
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.reads import RemoteReads
 
 #: The most that a page of the API holds.
 MOST: Final = 1000
@@ -31,7 +31,7 @@ def reader_at(ask: Ask, server: Server, *, has_answered: bool = False) -> HttpRe
 
 
 @contextmanager
-def looking_at(ask: Ask, server: Server) -> Iterator[FarReads]:
+def looking_at(ask: Ask, server: Server) -> Iterator[RemoteReads]:
     """A few looks at *server*. Raises UsageError for --sandbox where real work is done."""
     with reader_at(ask, server) as reader, reader.looking() as reads:
         if ask.sandbox and not reads.meta().sandbox:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.reads import RemoteReads
 
 #: A look costs a millisecond, so a person sees every change; ages cost a row per batch, so they are read less often.
 _LOOK_S: Final = 0.5
@@ -53,7 +53,7 @@ class Looker:
         self._ages = Ages()
         self._next_ages = datetime.min.replace(tzinfo=UTC)
 
-    def look(self, reads: FarReads) -> tuple[JobStatus, Ages, Pulse]:
+    def look(self, reads: RemoteReads) -> tuple[JobStatus, Ages, Pulse]:
         """One look, from the snapshot of *reads*."""
         status = reads.status(reads.get(self._job))
         pulse = pulse_of(self._settings, sandbox=status.sandbox)

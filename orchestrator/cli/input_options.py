@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import NewJob
     from orchestrator.inputs import JsonLinesSource
-    from orchestrator.ports.engine import TakenIn, Terms
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.engine import IngestOptions, IngestResult
+    from orchestrator.ports.streams import InputProblem
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -63,10 +63,12 @@ class Input:
     def source(self, settings: Settings) -> JsonLinesSource:
         """The requests, checked line by line while they are read."""
         from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
-        from orchestrator.domain.params import Rules
+        from orchestrator.domain.params import ParamRules
         from orchestrator.inputs import open_source
 
-        rules = Rules(api_version=self.version(settings), max_request_bytes=largest_params(settings.batching.max_bytes))
+        rules = ParamRules(
+            api_version=self.version(settings), max_request_bytes=largest_params(settings.batching.max_bytes)
+        )
         return open_source(self.path, rules=rules, max_line_bytes=MAX_INPUT_LINE_BYTES)
 
     def new_job(self, settings: Settings) -> NewJob:
@@ -83,11 +85,11 @@ class Input:
             is_named=self.name is not None,
         )
 
-    def terms(self) -> Terms:
+    def terms(self) -> IngestOptions:
         """How it is taken in."""
-        from orchestrator.ports.engine import Terms
+        from orchestrator.ports.engine import IngestOptions
 
-        return Terms(anew=self.new, skip_bad=self.skip_bad)
+        return IngestOptions(anew=self.new, skip_bad=self.skip_bad)
 
 
 def input_argument(function: F) -> F:
@@ -150,7 +152,7 @@ _JOB_OPTIONS: Final = (
 )
 
 
-def refuse(source_name: str, taken: TakenIn, *, may_skip: bool) -> InputError:
+def refuse(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputError:
     """An input that was refused as a whole: every problem up to the cap has been said, this is the last word.
 
     may_skip: the command takes --skip-bad, and it was not given.
@@ -164,12 +166,12 @@ def refuse(source_name: str, taken: TakenIn, *, may_skip: bool) -> InputError:
     )
 
 
-def is_of_the_file(problems: Iterable[Problem]) -> bool:
+def is_of_the_file(problems: Iterable[InputProblem]) -> bool:
     """True if one of *problems* is with the file as a whole: leaving lines out does not help."""
     return any(problem.line == 0 for problem in problems)
 
 
-def problem_text(source_name: str, problems: Sequence[Problem], total: int) -> Iterator[str]:
+def problem_text(source_name: str, problems: Sequence[InputProblem], total: int) -> Iterator[str]:
     """The problems as a person reads them: `file:line: field: what (remedy)`."""
     from orchestrator.inputs import problem_lines
 

@@ -11,15 +11,15 @@ import click
 
 from orchestrator.cli.group import Mistake
 from orchestrator.domain.states import JobState
-from orchestrator.ports.streams import InputLine, Problem, is_stdout
+from orchestrator.ports.streams import InputLine, InputProblem, is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import Input
     from orchestrator.cli.options import Ask
     from orchestrator.client.outputs import Output
     from orchestrator.domain.model import Job, NewJob
-    from orchestrator.ports.engine import Terms
-    from orchestrator.ports.reads import FarReader
+    from orchestrator.ports.engine import IngestOptions
+    from orchestrator.ports.reads import RemoteReader
     from orchestrator.ports.streams import Source
 
 #: More jobs than any store has.
@@ -93,18 +93,18 @@ class Guarded:
         """See `Source`."""
         return self._source.size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """See `Source`."""
         is_lost = False
         async for chunk in self._source.chunks():
-            problems = [item for item in chunk if isinstance(item, Problem)]
+            problems = [item for item in chunk if isinstance(item, InputProblem)]
             is_lost = is_lost or bool(problems and not self._skip_bad) or any(each.line == 0 for each in problems)
             yield chunk
         if not is_lost:  # else it is refused for what is wrong with it
             await self._refuse(self._source.content_hash)
 
 
-def guarded(source: Source, output: Output, new: NewJob, terms: Terms, reader: FarReader) -> Source:
+def guarded(source: Source, output: Output, new: NewJob, terms: IngestOptions, reader: RemoteReader) -> Source:
     """*source*, which becomes no job if a file lies at *output* that is not an earlier output of that job."""
     from orchestrator.client.outputs import foreign
 
@@ -120,7 +120,7 @@ def guarded(source: Source, output: Output, new: NewJob, terms: Terms, reader: F
     return Guarded(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
 
 
-def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: Terms) -> Job | None:
+def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: IngestOptions) -> Job | None:
     """The job of *jobs*, newest first, that this input is already; as the store finds it, when it has been read."""
     if new.key is not None and (keyed := [job for job in jobs if job.key == new.key]):
         return keyed[0]

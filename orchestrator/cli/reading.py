@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
-    from orchestrator.ports.reads import FarReads, Reads
+    from orchestrator.ports.reads import Reads, RemoteReads
 
 T = TypeVar("T")
 _KNOCK_S: Final = 2.0
 
 
 class NowReader(Protocol):
-    """See `ports.reads.FarReader`; it can also be used without a loop."""
+    """See `ports.reads.RemoteReader`; it can also be used without a loop."""
 
-    async def read(self, look: Callable[[FarReads], T]) -> T:
+    async def read(self, look: Callable[[RemoteReads], T]) -> T:
         """Run *look* away from the loop."""
         ...
 
-    def read_now(self, look: Callable[[FarReads], T]) -> T:
+    def read_now(self, look: Callable[[RemoteReads], T]) -> T:
         """The same, here and now."""
         ...
 
 
 @contextmanager
-def reading(ask: Ask, settings: Settings | None = None) -> Iterator[FarReads]:
+def reading(ask: Ask, settings: Settings | None = None) -> Iterator[RemoteReads]:
     """What this command is about: a store, in one snapshot, or a server. Raises NoSuchThing if there is none."""
     server = ask.remote()
     if server is not None:
@@ -96,7 +96,7 @@ class FileReader:
             return look(reads)
 
 
-def chosen_job(reads: FarReads, ref: str | None) -> Job:
+def chosen_job(reads: RemoteReads, ref: str | None) -> Job:
     """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
     if ref is not None:
         return reads.find(ref)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from orchestrator.client import Orchestrator
     from orchestrator.client.link import Link
     from orchestrator.config import Settings
-    from orchestrator.ports.engine import Commands, Noticing
-    from orchestrator.ports.reads import FarReader
+    from orchestrator.ports.engine import Commands, NoticeCommands
+    from orchestrator.ports.reads import RemoteReader
 
 T = TypeVar("T")
-Act = Callable[["Commands", "FarReader"], Awaitable[T]]
+Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
 
 
 def show_log(ask: Ask, settings: Settings) -> None:
@@ -55,7 +55,7 @@ def steer(ask: Ask, settings: Settings, act: Act[T], part: Part | None = None) -
     return drive(lambda: _steer(ask, settings, lambda link: act(link.commands, link.reader)), part)
 
 
-def steer_notices(ask: Ask, settings: Settings, act: Callable[[Noticing], Awaitable[T]]) -> tuple[T, bool]:
+def steer_notices(ask: Ask, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
     """The same for what is asked of notices."""
     show_log(ask, settings)
     return drive(lambda: _steer(ask, settings, lambda link: act(link.noticing)))

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job
-    from orchestrator.ports.engine import Commands, TakenIn
-    from orchestrator.ports.reads import FarReader, FarReads
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.engine import Commands, IngestResult
+    from orchestrator.ports.reads import RemoteReader, RemoteReads
+    from orchestrator.ports.streams import InputProblem
 
 _PAGE = 1000
 
@@ -38,7 +38,7 @@ def store_job(ask: Ask, chosen: Input) -> None:
 
     known: list[str] = []
 
-    async def act(commands: Commands, reader: FarReader) -> TakenIn:
+    async def act(commands: Commands, reader: RemoteReader) -> IngestResult:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
         if taken.job is not None:
             known.append(resume_line(ask, taken.job.public_id, None))
@@ -64,7 +64,7 @@ def part(ask: Ask, stopped: Stopped, go_on: str | None) -> None:
     stopped.hint = same_line(ask) if go_on is None else go_on
 
 
-def stored(taken: TakenIn, source_name: str, chosen: Input) -> Job:
+def stored(taken: IngestResult, source_name: str, chosen: Input) -> Job:
     """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
     if taken.job is not None:
         return taken.job
@@ -73,7 +73,7 @@ def stored(taken: TakenIn, source_name: str, chosen: Input) -> Job:
     raise refuse(source_name, taken, may_skip=not chosen.skip_bad)
 
 
-def public_id(taken: TakenIn) -> str:
+def public_id(taken: IngestResult) -> str:
     """What people call the job of an input that was taken in."""
     return "" if taken.job is None else taken.job.public_id
 
@@ -94,7 +94,9 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
     return path.with_name(f"{name}.refused.jsonl")
 
 
-async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None, *, overwrite: bool = False) -> None:
+async def write_refused(
+    ask: Ask, reader: RemoteReader, job: Job, path: Path | None, *, overwrite: bool = False
+) -> None:
     """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
     Into a file that is called as the job is, if there is no path or something else lies there.
@@ -113,7 +115,7 @@ async def write_refused(ask: Ask, reader: FarReader, job: Job, path: Path | None
     say_refused_lines(ask, lines, words.plain(str(place)))
 
 
-async def _may_write(path: Path, reader: FarReader, job: Job) -> bool:
+async def _may_write(path: Path, reader: RemoteReader, job: Job) -> bool:
     """Nothing is there, nothing is in it, or it is what would be written."""
     return not _is_taken(path) or await _holds(path, _refused(reader, job.id))
 
@@ -125,7 +127,7 @@ def _is_taken(path: Path) -> bool:
         return False  # if it cannot be written, that is told then
 
 
-async def _write(path: Path, reader: FarReader, job: Job) -> int:
+async def _write(path: Path, reader: RemoteReader, job: Job) -> int:
     from orchestrator.results import open_sink
 
     lines = 0
@@ -141,7 +143,7 @@ async def _write(path: Path, reader: FarReader, job: Job) -> int:
     return lines
 
 
-async def _refused(reader: FarReader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
+async def _refused(reader: RemoteReader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
     """What was left out of *job*, piece by piece: the bytes to write, and how many lines they stand for."""
     from orchestrator.inputs import refused_lines
 
@@ -164,10 +166,10 @@ async def _holds(path: Path, chunks: AsyncIterator[tuple[bytes, int]]) -> bool:
         return False
 
 
-def _whole_lines(job: JobId, after: int) -> Callable[[FarReads], list[Problem]]:
+def _whole_lines(job: JobId, after: int) -> Callable[[RemoteReads], list[InputProblem]]:
     """The next problems, never a part of one line's: the store gives pages by line."""
 
-    def look(reads: FarReads) -> list[Problem]:
+    def look(reads: RemoteReads) -> list[InputProblem]:
         page = reads.refused(job, after=after, limit=_PAGE)
         whole = [problem for problem in page if problem.line < page[-1].line]
         return whole if len(page) == _PAGE and whole else page
@@ -175,7 +177,7 @@ def _whole_lines(job: JobId, after: int) -> Callable[[FarReads], list[Problem]]:
     return look
 
 
-def _say_who_works(ask: Ask, taken: TakenIn, *, has_engine: bool) -> None:
+def _say_who_works(ask: Ask, taken: IngestResult, *, has_engine: bool) -> None:
     job = taken.job
     if job is None or job.state in OVER:
         return

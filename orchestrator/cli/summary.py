@@ -15,10 +15,10 @@ from orchestrator.views.status_text import Tone
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.domain.model import JobStatus
-    from orchestrator.ports.engine import TakenIn
+    from orchestrator.ports.engine import IngestResult
 
 
-def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: TakenIn) -> None:
+def say_taken_in(ask: Ask, source_name: str, size_bytes: int, taken: IngestResult) -> None:
     """What was read, and the job that it became or was already."""
     job = taken.job
     if job is None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.orchestrator import Orchestrator
 from orchestrator.domain.errors import UsageError
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from orchestrator.ports.streams import Source
 
 T = TypeVar("T")
-Chunk = Sequence[InputLine | Problem]
+Chunk = Sequence[InputLine | InputProblem]
 
 #: How often the thread looks whether the program is ending without having closed it.
 _LOOK_S: Final = 0.5

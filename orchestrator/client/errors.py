@@ -9,7 +9,7 @@ from orchestrator.domain.errors import InputError, OrchestratorError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.streams import InputProblem
 
 
 def not_open(way: str = "use it inside `async with`") -> UsageError:
@@ -31,7 +31,7 @@ class JobTimeout(OrchestratorError, TimeoutError):
 class InputRefused(InputError):
     """Some requests may not be sent; `problems` has the first things wrong with them, `count` is all."""
 
-    def __init__(self, message: str, problems: Sequence[Problem], *, count: int, cause: str, hint: str) -> None:
+    def __init__(self, message: str, problems: Sequence[InputProblem], *, count: int, cause: str, hint: str) -> None:
         super().__init__(message, cause=cause, hint=hint)
         self.problems = tuple(problems)
         self.count = count

@@ -17,7 +17,7 @@ from orchestrator.client.way import ServerSilent, ServerWay, cause_of
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.reads import RemoteReads
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _LONGEST_PAUSE_S: Final = 5.0
 
 
 class HttpReader:
-    """See `ports.reads.FarReader`. Safe to use from several threads; close it at the end.
+    """See `ports.reads.RemoteReader`. Safe to use from several threads; close it at the end.
 
     patience: how long a server that has answered once is asked again while it is silent; has_answered: it did already.
     say: is told once when that begins.
@@ -61,7 +61,7 @@ class HttpReader:
         if self._client is not None:
             self._client.close()
 
-    async def read(self, look: Callable[[FarReads], T]) -> T:
+    async def read(self, look: Callable[[RemoteReads], T]) -> T:
         """Run *look* in a thread; a server that has gone silent meanwhile is asked again. Raises ServerSilent."""
         pauses = self._pauses()
         while True:
@@ -70,7 +70,7 @@ class HttpReader:
             except ServerSilent as exc:
                 await asyncio.sleep(self._pause(pauses, exc))
 
-    def read_now(self, look: Callable[[FarReads], T]) -> T:
+    def read_now(self, look: Callable[[RemoteReads], T]) -> T:
         """The same, here and now."""
         pauses = self._pauses()
         while True:
@@ -80,7 +80,7 @@ class HttpReader:
                 time.sleep(self._pause(pauses, exc))
 
     @contextmanager
-    def looking(self) -> Iterator[FarReads]:
+    def looking(self) -> Iterator[RemoteReads]:
         """Several looks by hand, none of which is repeated."""
         with self._understood():
             yield HttpReads(self.fetch)
@@ -103,7 +103,7 @@ class HttpReader:
         self._way.check(response)
         return response.content
 
-    def _once(self, look: Callable[[FarReads], T]) -> T:
+    def _once(self, look: Callable[[RemoteReads], T]) -> T:
         with self._understood():
             found = look(HttpReads(self.fetch))
         self._has_answered = True

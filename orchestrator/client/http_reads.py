@@ -17,9 +17,9 @@ from orchestrator.domain.queries import refuse_several
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, RequestView, ResultRow
+    from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, RequestDetails, ResultRow
     from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.streams import InputProblem
 
 Query = Mapping[str, str | int | list[str] | None]
 #: The JSON that a GET of a path gives.
@@ -41,7 +41,7 @@ _NO_PATH: Final = frozenset({"", ".", ".."})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerMeta:
-    """Who a server is, as far as it says; see `ports.reads.Meta`."""
+    """Who a server is, as far as it says; see `ports.reads.StoreIdentity`."""
 
     lineage: str
     sandbox: bool
@@ -58,7 +58,7 @@ def public_id_of(number: JobId) -> str:
 
 
 class HttpReads:
-    """See `ports.reads.FarReads`. A job and its batches are asked for once in a look: what is told is of one moment."""
+    """A job and its batches are fetched once per look, so that what is shown is of one moment."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -101,7 +101,7 @@ class HttpReads:
         """Everything that `status` shows."""
         return self._status(job.id)
 
-    def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[Problem]:
+    def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order."""
         views = self._ask(self._path(job, "refused"), {"after": after, "limit": limit})["refused"]
         return [seen.to_refused(view) for view in views]
@@ -111,7 +111,7 @@ class HttpReads:
         answer = self._ask(self._path(job, "errors"), {"groups": groups, "examples": examples})
         return [seen.to_group(view) for view in answer["groups"]]
 
-    def request(self, job: JobId, custom_id: str) -> RequestView:
+    def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
         return seen.to_request(self._fetch(self._path(job, "requests", _segment(custom_id)), {}))
 

@@ -18,8 +18,8 @@ from orchestrator.views.job_views import does_not_apply
 if TYPE_CHECKING:
     from orchestrator.client.link import Link
     from orchestrator.domain import model
-    from orchestrator.domain.model import ErrorGroup, JobStatus, RequestView
-    from orchestrator.ports.streams import Problem
+    from orchestrator.domain.model import ErrorGroup, JobStatus, RequestDetails
+    from orchestrator.ports.streams import InputProblem
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.
 _FIRST_LOOK_S: Final = 0.05
@@ -113,11 +113,11 @@ class Job:
         """Failed and canceled requests grouped by cause, the largest group first, with examples."""
         return await self._link().reader.read(lambda reads: reads.errors(self._key))
 
-    async def request(self, custom_id: str) -> RequestView:
+    async def request(self, custom_id: str) -> RequestDetails:
         """One request, with every trip that did not succeed. Raises NoSuchThing."""
         return await self._link().reader.read(lambda reads: reads.request(self._key, custom_id))
 
-    async def refused(self, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+    async def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Why `skip_bad` left requests out: the next problems behind line *after* (several may be on one line)."""
         return await self._link().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.ports.engine import Commands, Growing, Health, Noticing
-from orchestrator.ports.reads import FarReader, Reads
+from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
+from orchestrator.ports.reads import Reads, RemoteReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,11 @@ class Link:
     """What handles work through. `bulk` reads many rows without delaying a look; `engine`: None if it is elsewhere."""
 
     commands: Commands
-    growing: Growing
-    noticing: Noticing
-    health: Health
-    reader: FarReader
-    bulk: FarReader
+    growing: OpenJobs
+    noticing: NoticeCommands
+    health: EngineHealth
+    reader: RemoteReader
+    bulk: RemoteReader
     engine: Engine | None
 
 

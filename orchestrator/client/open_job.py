@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from orchestrator.client.job import Job
 from orchestrator.client.submission import refusal
 from orchestrator.domain.errors import UsageError
-from orchestrator.ports.engine import TakenIn, Terms
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views.source_codec import numbered_on
 
 if TYPE_CHECKING:
     from orchestrator.client.link import Link
     from orchestrator.domain import model
     from orchestrator.domain.model import NewJob
-    from orchestrator.domain.params import Rules
+    from orchestrator.domain.params import ParamRules
     from orchestrator.ports.streams import Source
 
 _SHOWN: Final = 20
@@ -31,7 +31,7 @@ class OpenJob:
     What `add` has returned from is stored, and is worked on while the job still grows (`[batching] linger`).
     """
 
-    def __init__(self, link: Callable[[], Link], new: NewJob, rules: Rules, job: model.Job | None) -> None:
+    def __init__(self, link: Callable[[], Link], new: NewJob, rules: ParamRules, job: model.Job | None) -> None:
         self._link = link
         self._new = new
         self._rules = rules
@@ -58,7 +58,7 @@ class OpenJob:
         added = 0
         async with aclosing(cast("Any", source.chunks())) as chunks:
             async for chunk in chunks:
-                problems = tuple(item for item in chunk if isinstance(item, Problem))
+                problems = tuple(item for item in chunk if isinstance(item, InputProblem))
                 if problems:
                     raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
                 await self._add(numbered_on(chunk, above=self._count))
@@ -78,7 +78,7 @@ class OpenJob:
             await self._link().growing.add(self._key, lines)
             return
         # Its content is never complete, so nothing may take it for the job of the same content.
-        taken = await self._link().commands.take_in(_Beginning(lines), self._new, Terms(anew=True))
+        taken = await self._link().commands.take_in(_Beginning(lines), self._new, IngestOptions(anew=True))
         if taken.job is None:
             raise refusal(_Beginning.name, taken)
         self._key = taken.job.id
@@ -95,11 +95,11 @@ class _Beginning:
         self.content_hash = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
         self.size_bytes = sum(len(line.params) for line in lines)
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """All of it."""
         yield self._lines
 
 
-def _refused(problems: tuple[Problem, ...]) -> TakenIn:
+def _refused(problems: tuple[InputProblem, ...]) -> IngestResult:
     shown = problems[:_SHOWN]
-    return TakenIn(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)
+    return IngestResult(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)

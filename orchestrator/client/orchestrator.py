@@ -19,7 +19,7 @@ from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.humanize import readable
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.naming import name_of
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from orchestrator.daemon import Engine
     from orchestrator.domain import model
     from orchestrator.domain.model import JobStatus, NewJob
-    from orchestrator.ports.engine import Health, TakenIn, Terms
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.engine import EngineHealth, IngestOptions, IngestResult
+    from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import Source
 
 _OBJECTS: Final = "<library>"
@@ -120,7 +120,7 @@ class Orchestrator:
         return self.link.engine is not None
 
     @property
-    def health(self) -> Health:
+    def health(self) -> EngineHealth:
         """Whether the API answers."""
         return self.link.health
 
@@ -152,7 +152,7 @@ class Orchestrator:
         source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
         return await self.submit_wish(source, new, wish)
 
-    async def submit_source(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def submit_source(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Take in *source* as *new*: what the other ways to submit stand on. Refused input is told, not raised."""
         return await self.link.commands.take_in(source, new, terms)
 
@@ -199,11 +199,11 @@ class Orchestrator:
         """The newest jobs."""
         return await self.link.reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
 
-    def rules(self, api_version: str) -> Rules:
+    def rules(self, api_version: str) -> ParamRules:
         """What requests for *api_version* are checked against."""
         from orchestrator.domain.limits import largest_params
 
-        return Rules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
+        return ParamRules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
 
     def new_job(
         self, name: str | None, source: str, wish: Wish, *, default_name: str = _UNNAMED, still_open: bool = False
@@ -250,7 +250,7 @@ def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
     return place, name_of(place)
 
 
-def _found(reads: FarReads, ref: str) -> tuple[model.Job, GuardRefused | None]:
+def _found(reads: RemoteReads, ref: str) -> tuple[model.Job, GuardRefused | None]:
     """The job, and why it may not be the one that is meant."""
     try:
         return reads.sole(ref), None

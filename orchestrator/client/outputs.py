@@ -26,8 +26,8 @@ from orchestrator.ports.streams import is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import RequestView, ResultRow
-    from orchestrator.ports.reads import FarReader
+    from orchestrator.domain.model import RequestDetails, ResultRow
+    from orchestrator.ports.reads import RemoteReader
 
 _PAGE: Final = 1000
 #: A failure that was tried again has another result now; so many are looked up, which tells two jobs apart.
@@ -58,7 +58,7 @@ class Output:
         """A file with something in it lies there, and may be replaced only if it is the job's own."""
         return not self._overwrite and _signature(self.path) is not None
 
-    async def refuse_foreign(self, reader: FarReader, job: JobId) -> None:
+    async def refuse_foreign(self, reader: RemoteReader, job: JobId) -> None:
         """Raise OutputError if something lies there that is not an earlier output of *job*."""
         signature = None if self._overwrite else _signature(self.path)
         if signature is None or self._seen == (job, signature):
@@ -67,7 +67,7 @@ class Output:
             raise foreign(self.path)
         self._seen = (job, signature)
 
-    async def write(self, reader: FarReader, job: JobId) -> int:
+    async def write(self, reader: RemoteReader, job: JobId) -> int:
         """Write every settled result of *job*, one line each, in input order; returns how many.
 
         Raises OutputNotWritten, also for a file of somebody else's that has come there meanwhile.
@@ -88,7 +88,7 @@ def foreign(path: str) -> OutputError:
     return OutputError(f"{readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY)
 
 
-async def is_output_of(path: str, reader: FarReader, job: JobId) -> bool:
+async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
     """True if every line of the file at *path* is one that *job* gave: now, or before a failure was tried again."""
     walk = _Walk(reader, job)
     try:
@@ -105,7 +105,7 @@ async def is_output_of(path: str, reader: FarReader, job: JobId) -> bool:
 class _Walk:
     """Goes through a job's results beside a file that has some of them, in the same order."""
 
-    def __init__(self, reader: FarReader, job: JobId) -> None:
+    def __init__(self, reader: RemoteReader, job: JobId) -> None:
         self._reader = reader
         self._job = job
         self._rows: list[ResultRow] = []
@@ -172,7 +172,7 @@ class _Walk:
             for trip in view.trips
         )
 
-    async def _view(self, custom_id: str) -> RequestView | None:
+    async def _view(self, custom_id: str) -> RequestDetails | None:
         try:
             return await self._reader.read(lambda reads: reads.request(self._job, custom_id))
         except NoSuchThing:

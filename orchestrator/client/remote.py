@@ -12,7 +12,7 @@ from orchestrator.client.link import Link
 from orchestrator.client.steady import steady
 from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
-from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, Source
 from orchestrator.views import source_codec
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from orchestrator.client.way import Way
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, NewJob
-    from orchestrator.ports.reads import FarReader
+    from orchestrator.ports.reads import RemoteReader
 
 
 class RemoteEngine:
     """See `ports.engine.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
 
-    def __init__(self, way: Way, reader: FarReader) -> None:
+    def __init__(self, way: Way, reader: RemoteReader) -> None:
         self._way = way
         self._reader = reader
         self._client: httpx2.AsyncClient | None = None
@@ -75,7 +75,7 @@ class RemoteEngine:
         except TimeoutError:
             raise self._way.silent(f"no answer within {KNOCK_S:g} s") from None
 
-    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
         try:
             answer = await self._post(
@@ -88,7 +88,7 @@ class RemoteEngine:
             return exc.taken
         public_id: str = answer["job"]["id"]
         job = await self._reader.read(lambda reads: reads.find(public_id))
-        return TakenIn(
+        return IngestResult(
             job=job,
             attached=answer["attached"],
             problems=(),
@@ -211,7 +211,7 @@ async def way_in(way: Way) -> tuple[str, str, int | None]:
 
 
 class RemoteHealth:
-    """See `ports.engine.Health`: what the engine said last."""
+    """See `ports.engine.EngineHealth`: what the engine said last."""
 
     def __init__(self) -> None:
         self._worked = False
@@ -240,7 +240,7 @@ class RemoteHealth:
         self._blocked = bool(answer["reads_blocked"])
 
 
-def _described(source: Source, new: NewJob, terms: Terms) -> dict[str, str | list[str]]:
+def _described(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:
     key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
     return {
         **key,

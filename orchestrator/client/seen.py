@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import msgspec
 
-from orchestrator.domain.api_answers import Counts
+from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.json_text import mask_lone_surrogates
 from orchestrator.domain.model import (
+    Attempt,
     Attention,
     Batch,
     ErrorGroup,
@@ -25,14 +26,13 @@ from orchestrator.domain.model import (
     Job,
     JobStatus,
     RequestCounts,
-    RequestView,
+    RequestDetails,
     ResultRow,
-    Trip,
 )
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
 from orchestrator.domain.queries import TOKENS
 from orchestrator.domain.states import BatchState, JobState, RequestState
-from orchestrator.ports.streams import Problem
+from orchestrator.ports.streams import InputProblem
 
 View = Mapping[str, Any]
 
@@ -96,7 +96,7 @@ def to_batch(view: View, job: JobId) -> Batch:
         organization=view["organization"],
         workspace=view["workspace"],
         planned_at=_at(view["planned_at"]),
-        api_counts=None if results is None else Counts(**results),
+        api_counts=None if results is None else ApiCounts(**results),
         downloads=int(view["downloads"]),
         **times,
         **_ENGINES_OWN,
@@ -203,7 +203,7 @@ def _unmasked(content: bytes, masked: bytes, result: bytes, after: int) -> tuple
     return msgspec.Raw(content[start:end]), end
 
 
-def to_request(content: bytes) -> RequestView:
+def to_request(content: bytes) -> RequestDetails:
     """`details.request_view`, with its two bodies byte for byte."""
     try:
         view = msgspec.json.decode(content, type=dict[str, Any])
@@ -214,7 +214,7 @@ def to_request(content: bytes) -> RequestView:
         parts = _decode_parts(masked)
         parts["result"] = _unmasked(content, masked, bytes(parts["result"]), 0)[0]
     params, result = _body(parts["params"]), _body(parts["result"])
-    return RequestView(
+    return RequestDetails(
         state=RequestState(view["state"]),
         **{name: view["usage"][name] for name in TOKENS},
         batch_id=_batch_id(view["batch"]),
@@ -246,10 +246,10 @@ def to_delivery(view: View) -> Delivery:
 _DELIVERY: Final = ("url", "type", "tries", "last_status", "last_error")
 
 
-def to_refused(view: View) -> Problem:
+def to_refused(view: View) -> InputProblem:
     """A line that was left out, and why."""
     raw = b64decode(view["raw"], validate=True)
-    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=raw)
+    return InputProblem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=raw)
 
 
 def instant(text: str | None) -> datetime | None:
@@ -278,8 +278,8 @@ def _attention(view: View) -> Attention:
     )
 
 
-def _trip(view: View) -> Trip:
-    return Trip(batch_id=BatchId(int(view["batch"])), at=_at(view["at"]), **{name: view[name] for name in _TRIP})
+def _trip(view: View) -> Attempt:
+    return Attempt(batch_id=BatchId(int(view["batch"])), at=_at(view["at"]), **{name: view[name] for name in _TRIP})
 
 
 def _batch_id(number: int | None) -> BatchId | None:

@@ -13,10 +13,10 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.domain.humanize import readable
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:
-    from orchestrator.ports.engine import TakenIn
+    from orchestrator.ports.engine import IngestResult
 
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HIGHEST_PRIORITY: Final = 100
@@ -84,12 +84,12 @@ class Wish:
             is_named=name is not None,
         )
 
-    def terms(self) -> Terms:
+    def terms(self) -> IngestOptions:
         """How the input is to be taken in."""
-        return Terms(anew=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
+        return IngestOptions(anew=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
 
 
-def refusal(name: str, taken: TakenIn, *, hint: str = ALL_OR_NOTHING) -> InputRefused:
+def refusal(name: str, taken: IngestResult, *, hint: str = ALL_OR_NOTHING) -> InputRefused:
     """The error that tells why *taken* has no job; *name* stands before ":line"."""
     from orchestrator.inputs import problem_lines
 

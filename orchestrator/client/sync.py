@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.client.open_job import OpenJob
     from orchestrator.client.result import Result
     from orchestrator.client.server import Server
-    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestView
-    from orchestrator.ports.streams import Problem, Source
+    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
+    from orchestrator.ports.streams import InputProblem, Source
 
 Requests = Iterable[object] | AsyncIterable[object]
 
@@ -144,11 +144,11 @@ class SyncJob:
         """Failed and canceled requests grouped by cause."""
         return self._bridge.call(lambda _: self._job.errors())
 
-    def request(self, custom_id: str) -> RequestView:
+    def request(self, custom_id: str) -> RequestDetails:
         """One request, with every trip that did not succeed."""
         return self._bridge.call(lambda _: self._job.request(custom_id))
 
-    def refused(self, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+    def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Why `skip_bad` left requests out."""
         return self._bridge.call(lambda _: self._job.refused(after=after, limit=limit))
 

@@ -11,8 +11,8 @@ import msgspec
 from orchestrator.client.listener import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
-from orchestrator.ports.engine import TakenIn
-from orchestrator.ports.streams import Problem
+from orchestrator.ports.engine import IngestResult
+from orchestrator.ports.streams import InputProblem
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class DoesNotApplyError(GuardRefused):
 class RefusedError(OrchestratorError):
     """The input was read and refused."""
 
-    def __init__(self, taken: TakenIn) -> None:
+    def __init__(self, taken: IngestResult) -> None:
         super().__init__("the input was refused")
         self.taken = taken
 
@@ -230,7 +230,7 @@ def told(answer: Mapping[str, Any]) -> OrchestratorError:
         case problem_details.INPUT_REFUSED:
             listed = tuple(_problem(problem) for problem in answer["problems"])
             count: int = answer["problem_count"]
-            return RefusedError(TakenIn(job=None, attached=False, problems=listed, problem_count=count, refused=0))
+            return RefusedError(IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0))
         case problem_details.DOES_NOT_APPLY:
             return DoesNotApplyError(str(answer.get("title")))
         case _:
@@ -242,8 +242,8 @@ def cause_of(exc: Exception) -> str:
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
 
 
-def _problem(view: Mapping[str, Any]) -> Problem:
-    return Problem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
+def _problem(view: Mapping[str, Any]) -> InputProblem:
+    return InputProblem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
 
 
 def _decoded(content: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ class RemoteStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class ApiCounts:
     """`request_counts`: the sum is always the batch's size; the last four stay zero until the batch has ended."""
 
     processing: int = 0
@@ -33,7 +33,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meta:
+class ResponseMeta:
     """What the headers of an answer say.
 
     date: the API's own clock (second resolution), the only one that counts for doubt and retention; organization and
@@ -52,7 +52,7 @@ class RemoteBatch:
 
     id: str
     status: RemoteStatus
-    counts: Counts
+    counts: ApiCounts
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None = None
@@ -64,7 +64,7 @@ NAMELESS: Final = "unreadable-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OddEntry:
+class MalformedEntry:
     """An entry of the list that is not a batch as the API documents it; what could be read of it, else None.
 
     mark: names the entry: its id, or where it has none NAMELESS and a hash of its bytes.
@@ -87,8 +87,8 @@ class BatchPage:
     batches: tuple[RemoteBatch, ...]
     has_more: bool
     last_id: str | None
-    meta: Meta
-    odd: tuple[OddEntry, ...] = ()
+    meta: ResponseMeta
+    odd: tuple[MalformedEntry, ...] = ()
 
 
 # --- what a create can end in -------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Accepted:
     """A clear yes: a 200 that is a batch with our total count."""
 
     batch: RemoteBatch
-    meta: Meta
+    meta: ResponseMeta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

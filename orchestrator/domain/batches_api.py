@@ -19,7 +19,7 @@ DEFAULT_PAGE: Final = 20
 SANDBOX_ORGANIZATION: Final = "00000000-0000-4000-8000-5a4db0000000"
 
 
-class RequestCounts(msgspec.Struct, frozen=True):
+class RequestCountsObject(msgspec.Struct, frozen=True):
     """Tallies of a batch; their sum is always its number of requests, and all but the first are 0 until it ends."""
 
     processing: int
@@ -35,7 +35,7 @@ class MessageBatchObject(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     type: str = "message_batch"
     processing_status: Literal["in_progress", "canceling", "ended"]
-    request_counts: RequestCounts
+    request_counts: RequestCountsObject
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
@@ -44,7 +44,7 @@ class MessageBatchObject(msgspec.Struct, frozen=True, kw_only=True):
     results_url: str | None
 
 
-class BatchPage(msgspec.Struct, frozen=True, kw_only=True):
+class BatchListObject(msgspec.Struct, frozen=True, kw_only=True):
     """One page of `list`, newest first. `last_id` is set on the last page too: `has_more` says whether to go on."""
 
     data: list[MessageBatchObject]

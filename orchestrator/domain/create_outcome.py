@@ -27,9 +27,9 @@ from orchestrator.domain.api_answers import (
     Busy,
     CreateAnswer,
     Invalid,
-    Meta,
     NotSent,
     RemoteBatch,
+    ResponseMeta,
     TooLarge,
     Unclear,
 )
@@ -52,7 +52,7 @@ class Exchange:
     connected: bool
     status: int | None
     batch: RemoteBatch | None
-    meta: Meta
+    meta: ResponseMeta
     api_error: bool
     error_code: str | None
     message: str

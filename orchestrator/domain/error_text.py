@@ -75,7 +75,7 @@ _ENVELOPES: Final = frozenset({"error", "errored"})
 _DEEPEST: Final = 4
 
 
-class ErrorWords(msgspec.Struct, frozen=True, gc=False):
+class ErrorFields(msgspec.Struct, frozen=True, gc=False):
     """What an error says of itself; None where it does not."""
 
     type: str | None = None
@@ -83,21 +83,21 @@ class ErrorWords(msgspec.Struct, frozen=True, gc=False):
     request_id: str | None = None
 
 
-def error_words(raw: bytes | msgspec.Raw) -> ErrorWords:
+def error_fields(raw: bytes | msgspec.Raw) -> ErrorFields:
     """The words of the error in *raw*; the innermost win."""
     return _words(raw, _DEEPEST)
 
 
-def _words(raw: bytes | msgspec.Raw, depth: int) -> ErrorWords:
+def _words(raw: bytes | msgspec.Raw, depth: int) -> ErrorFields:
     if (plain := _decoded_text(raw)) is not None:
-        return ErrorWords(message=plain)
+        return ErrorFields(message=plain)
     try:
         fields = _fields.decode(raw)
     except UNREADABLE:
-        return ErrorWords()
-    inner = _words(fields["error"], depth - 1) if depth and "error" in fields else ErrorWords()
+        return ErrorFields()
+    inner = _words(fields["error"], depth - 1) if depth and "error" in fields else ErrorFields()
     kind = _text_of(fields, ("type",))
-    return ErrorWords(
+    return ErrorFields(
         type=inner.type if inner.type is not None or kind in _ENVELOPES else kind,
         message=inner.message if inner.message is not None else _text_of(fields, _texts),
         request_id=inner.request_id if inner.request_id is not None else _text_of(fields, ("request_id",)),

@@ -83,7 +83,7 @@ class LineSplitter:
         return LongLine(size_bytes=len(line), head=line[:KEPT_HEAD_BYTES])
 
 
-class LargeHeld:
+class LargeLineTally:
     """Tell it every item that joins a chunk (`gather`) and every chunk that is given away (`give`).
 
     Two chunks that were given are still held: one is stored while the next waits. See `engine.ahead`.

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from orchestrator.domain.api_answers import Counts
+from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.states import BatchState, JobState, RequestState
 
@@ -97,7 +97,7 @@ class Batch:
     expires_at: datetime | None
     cancel_asked_at: datetime | None
     ended_at: datetime | None
-    api_counts: Counts | None
+    api_counts: ApiCounts | None
     downloads: int
     download_tries: int
     first_download_date: datetime | None
@@ -140,7 +140,7 @@ class Content:
     size_bytes: int
 
 
-class Concluded(StrEnum):
+class IngestOutcome(StrEnum):
     """What a whole import came to."""
 
     MADE = "made"  #: a new job runs
@@ -149,7 +149,7 @@ class Concluded(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatsPlace:
+class DuplicatesCursor:
     """Where a look for repeated custom ids goes on: above this id and request; `first` has the same id first."""
 
     custom_id: str = ""
@@ -210,7 +210,7 @@ class ErrorGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trip:
+class Attempt:
     """An attempt that did not succeed, and why."""
 
     batch_id: BatchId
@@ -222,7 +222,7 @@ class Trip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestView:
+class RequestDetails:
     """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result.
 
     Tokens are as the API counted them, None where it is not known; those of the cache are not among the input's.
@@ -245,7 +245,7 @@ class RequestView:
     batch_id: BatchId | None
     params: bytes | None
     result: bytes | None
-    trips: tuple[Trip, ...]
+    trips: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +265,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class Candidate:
     """A remote batch that might be ours, and what is known of it."""
 
     remote_id: str
@@ -299,7 +299,7 @@ class Plannable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class QueueLoad:
     """What all jobs together have at the API or about to be: batches and requests that have not ended."""
 
     batches: int
@@ -307,7 +307,7 @@ class Load:
     waiting_batches: int
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
+class JudgedLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a download, judged. A msgspec struct: hot path, one per request."""
 
     number: int
@@ -335,7 +335,7 @@ class ResultRow(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class DownloadProgress:
     """How much of an ended batch the store has: requests by the API's result type."""
 
     count: int
@@ -348,7 +348,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Reconciliation:
     """The search at the API for what a store lacks, because it was put back from a copy.
 
     cause: 'behind' (its mark knows of more intents) or 'copied' (a person took a copy into use). missing: how many
@@ -381,7 +381,7 @@ class Stray:
     up_to: int | None
 
 
-class TakenStray(StrEnum):
+class StrayOutcome(StrEnum):
     """What became of a stray."""
 
     TAKEN = "taken"  #: it is a batch of the store, with the requests that wait for a result

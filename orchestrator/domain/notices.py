@@ -91,7 +91,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class DeliveryResult:
     """What became of one try. status: of the answer, None without one. error: None if it was delivered."""
 
     status: int | None

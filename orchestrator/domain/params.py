@@ -30,7 +30,7 @@ STRICTER_API_VERSION: Final = "2026-10-21"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class ParamRules:
     """What one job's requests are checked against; both are fixed per job."""
 
     api_version: str  #: the `anthropic-version` that the job's batches are sent with
@@ -160,7 +160,7 @@ _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _USE_OLD_VERSION: Final = f"remove it, or send this file with --api-version {OLD_API_VERSION}"
 
 
-def problems_in(params: bytes, rules: Rules) -> list[ParamProblem]:
+def problems_in(params: bytes, rules: ParamRules) -> list[ParamProblem]:
     """Every reason why *params* (one JSON value, of any quality) cannot go into a batch; empty if it may.
 
     Never raises on bad input. Unknown keys and unknown models pass: only the API knows them.
@@ -181,7 +181,7 @@ def _may_hold_refused_content(params: bytes) -> bool:
     return b'"document"' in params or b'"citations"' in params
 
 
-def _explain(params: bytes, rules: Rules) -> Iterator[ParamProblem]:
+def _explain(params: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
     if len(params) > rules.max_request_bytes:
         size = f"is {len(params):,} bytes; one request may have {rules.max_request_bytes:,}"
         yield ParamProblem("params", size, "make the request smaller, or upload its files and refer to them by id")

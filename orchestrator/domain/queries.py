@@ -69,7 +69,7 @@ class RequestRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettledPlace:
+class SettledCursor:
     """How far one has read in the order in which results came.
 
     event: of the settling of the batch that is being read; None: the rest, which no settled batch brought, is being

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain.error_text import ErrorWords, error_words
+from orchestrator.domain.error_text import ErrorFields, error_fields
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, mask_lone_surrogates
 from orchestrator.domain.line_splitter import LongLine
 
@@ -185,7 +185,7 @@ def _with_error(wire_id: str, raw: bytes, kind: str, error: _Error | None) -> Re
 
 def _in_other_words(wire_id: str, kind: str, raw: bytes, view: bytes) -> ResultLine:
     """A result whose error is not nested as the API does it, or that has none; *view* is *raw* as it can be read."""
-    words = error_words(view) if kind == "errored" else ErrorWords()
+    words = error_fields(view) if kind == "errored" else ErrorFields()
     return ResultLine(wire_id, kind, raw, words.type, words.message, words.request_id)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
-from orchestrator.domain.api_answers import BatchPage, Meta, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, RemoteBatch, ResponseMeta
 from orchestrator.domain.errors import (
     NeedsPerson,
     ProviderBusy,
@@ -124,7 +124,7 @@ async def shut_after(context: Context, exc: ProviderError, *, jobs: Iterable[Job
     await Gates(context=context).shut(READ_GATE, exc.message, retry_after)
 
 
-async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, Meta], None]:
+async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
     """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
 
     Raises ProviderUnreachable for a list that cannot be walked to there.
@@ -157,7 +157,7 @@ def take_new_key(context: Context) -> NeedsPerson | None:
     return None
 
 
-def same_account(meta: Meta, organization: str | None, workspace: str | None) -> bool:
+def same_account(meta: ResponseMeta, organization: str | None, workspace: str | None) -> bool:
     """False only where both sides name an account and the names differ."""
     for seen, known in ((meta.organization, organization), (meta.workspace, workspace)):
         if seen is not None and known is not None and seen != known:
@@ -179,7 +179,7 @@ def newest(page: BatchPage) -> RemoteBatch | None:
     return page.batches[0] if page.batches else None
 
 
-async def pause_for_account(context: Context, batch: Batch, meta: Meta, now: datetime) -> bool:
+async def pause_for_account(context: Context, batch: Batch, meta: ResponseMeta, now: datetime) -> bool:
     """Pause the job of *batch*, which another account holds than the one that answers now; say which is needed."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"

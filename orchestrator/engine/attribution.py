@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.api_answers import Counts, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import ApiCounts, MalformedEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
 from orchestrator.domain.ids import JobId, Nonce, split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
@@ -168,7 +168,7 @@ async def look_up(context: Context, remote_id: str) -> RemoteBatch | None:
         return None
 
 
-async def look_up_odd(context: Context, entries: Iterable[OddEntry]) -> list[RemoteBatch]:
+async def look_up_odd(context: Context, entries: Iterable[MalformedEntry]) -> list[RemoteBatch]:
     """What can be read of *entries* when each is asked for by its id; only so many are, the rest stay as they are.
 
     What is ours already, or is known to be foreign, is not asked for.
@@ -188,13 +188,13 @@ async def look_up_odd(context: Context, entries: Iterable[OddEntry]) -> list[Rem
     return found
 
 
-def stand_in(entry: OddEntry, at: datetime) -> RemoteBatch:
+def stand_in(entry: MalformedEntry, at: datetime) -> RemoteBatch:
     """A batch in place of an entry that cannot be read: what is unknown of it is 0, *at*, or the API's own span."""
     created_at = at if entry.created_at is None else entry.created_at
     return RemoteBatch(
         id=entry.mark,
         status=RemoteStatus.IN_PROGRESS,
-        counts=Counts(processing=0 if entry.total is None else entry.total),
+        counts=ApiCounts(processing=0 if entry.total is None else entry.total),
         created_at=created_at,
         expires_at=created_at + _LIFE,
     )

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from orchestrator.domain.api_answers import BatchPage, OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import BatchPage, MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
 from orchestrator.ports.provider import Provider
 
@@ -80,7 +80,7 @@ async def pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[Ba
 
 
 async def listed(
-    provider: Provider, largest: int = LARGEST, odd: list[OddEntry] | None = None
+    provider: Provider, largest: int = LARGEST, odd: list[MalformedEntry] | None = None
 ) -> AsyncGenerator[RemoteBatch, None]:
     """Every batch that the API lists and that can be read, the newest first, for whoever has no engine.
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.api_answers import Meta, RemoteStatus
+from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.line_splitter import LineSplitter
-from orchestrator.domain.model import Batch, Progress, Settled
+from orchestrator.domain.model import Batch, DownloadProgress, JudgedLine
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import (
@@ -112,7 +112,7 @@ class CollectStage:
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
 
-    async def _recounted(self, batch: Batch, progress: Progress) -> bool:
+    async def _recounted(self, batch: Batch, progress: DownloadProgress) -> bool:
         """Every id came, but the counts differ: those of the first look at the end may have been stale. Ask again."""
         if progress.seen != progress.count:
             return False
@@ -122,7 +122,7 @@ class CollectStage:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
-    async def _complete(self, batch: Batch, progress: Progress, sieve: Sieve) -> int:
+    async def _complete(self, batch: Batch, progress: DownloadProgress, sieve: Sieve) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
         self._unreadable.pop(batch.id, None)
         for kind in (COUNTS, RETENTION_NEAR):
@@ -132,7 +132,7 @@ class CollectStage:
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
         return int(moved)
 
-    async def _download(self, batch: Batch) -> tuple[Meta, Sieve]:
+    async def _download(self, batch: Batch) -> tuple[ResponseMeta, Sieve]:
         """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
         sieve = Sieve(batch, self._unreadable.get(batch.id, {}))
         splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
@@ -168,11 +168,11 @@ class CollectStage:
             numbers = await self._context.store.collect.numbers(batch.job_id, ids)
         sieve.take(lines, numbers, whole=whole)
 
-    async def _store(self, batch: Batch, lines: list[Settled]) -> None:
+    async def _store(self, batch: Batch, lines: list[JudgedLine]) -> None:
         if lines:
             await self._context.store.collect.store_lines(batch, lines, self._context.clock.now())
 
-    async def _again(self, batch: Batch, meta: Meta | None, exc: ProviderError | None) -> None:
+    async def _again(self, batch: Batch, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
         """Repeat the download: from `poll_interval`, doubling to 10 minutes; as late as the API asks, if it does."""
         now = self._context.clock.now()
         first = self._context.settings.poll.shortest
@@ -184,7 +184,7 @@ class CollectStage:
         date = None if meta is None else meta.date
         await self._context.store.collect.again(batch, due, date, full=meta is not None)
 
-    async def _incomplete(self, batch: Batch, progress: Progress, meta: Meta, now: datetime) -> int:
+    async def _incomplete(self, batch: Batch, progress: DownloadProgress, meta: ResponseMeta, now: datetime) -> int:
         if not _patience_is_over(batch, meta):
             await self._retention.watch(batch, meta.date, now)
             await self._again(batch, meta, None)
@@ -203,7 +203,7 @@ class CollectStage:
         return 1
 
 
-def complete(progress: Progress, batch: Batch) -> bool:
+def complete(progress: DownloadProgress, batch: Batch) -> bool:
     """Promise 3: every wire id was seen, and the counts by type are the API's (or within them, where it has more)."""
     counts = batch.api_counts
     if counts is None or progress.seen != progress.count:
@@ -216,7 +216,7 @@ def complete(progress: Progress, batch: Batch) -> bool:
     return counted <= wanted if batch.partial or counted.total() < progress.seen else +counted == +wanted
 
 
-def _patience_is_over(batch: Batch, meta: Meta) -> bool:
+def _patience_is_over(batch: Batch, meta: ResponseMeta) -> bool:
     """Ten full downloads, this one included, over a day of the API's time."""
     if batch.first_download_date is None or meta.date is None:
         return False

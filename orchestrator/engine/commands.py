@@ -24,14 +24,14 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Intake
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, Source
 
 _WHY: Final = "paused by a person"
 
 
 class EngineCommands:
-    """See `ports.engine.Commands` and `ports.engine.Growing`. They need the store's lock, not running stages."""
+    """See `ports.engine.Commands` and `ports.engine.OpenJobs`. They need the store's lock, not running stages."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -43,7 +43,7 @@ class EngineCommands:
         self._context.ask_at_once = True
         self._context.bell.ring()
 
-    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all."""
         taken = await self._intake.take_in(source, new, terms)
         self._context.bell.ring()

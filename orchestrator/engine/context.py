@@ -10,7 +10,7 @@ from orchestrator.engine.oddities import Oddities
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.wakeup import Bell
 from orchestrator.ports.provider import Courier, Provider
-from orchestrator.ports.runtime import Clock, Entropy, Meter, Unmetered
+from orchestrator.ports.runtime import Clock, Entropy, Meter, NullMeter
 from orchestrator.ports.store import EngineStore
 
 
@@ -82,7 +82,7 @@ class Context:
     bell: Bell = field(default_factory=Bell)
     pulse: Pulse = field(default_factory=Pulse)
     imports: Imports = field(default_factory=Imports)
-    meter: Meter = field(default_factory=Unmetered)
+    meter: Meter = field(default_factory=NullMeter)
     courier: Courier | None = None
     ask_at_once: bool = False
     page_size: PageSize = field(default_factory=PageSize)

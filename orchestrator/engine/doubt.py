@@ -10,9 +10,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.domain.api_answers import NAMELESS, Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import NAMELESS, MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderUnreadable
-from orchestrator.domain.model import Batch, Remote
+from orchestrator.domain.model import Batch, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
 from orchestrator.engine.api_calls import (
@@ -57,7 +57,7 @@ class _Look:
     """
 
     remotes: dict[str, RemoteBatch]
-    odd: dict[str, OddEntry]
+    odd: dict[str, MalformedEntry]
     date: datetime | None
     now: datetime
 
@@ -100,7 +100,7 @@ class DoubtStage:
         look = await self._walk(ready, now)
         return sum([await self._advance(batch, look) for batch in ready])
 
-    async def _is_ready(self, batch: Batch, meta: Meta, date: datetime, now: datetime) -> bool:
+    async def _is_ready(self, batch: Batch, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
         """The wait is over, and it is this batch's account that answers."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
@@ -122,7 +122,7 @@ class DoubtStage:
         An entry that cannot be read and may be one of them is asked for by its own id, if it has one.
         """
         remotes: dict[str, RemoteBatch] = {}
-        odd: dict[str, OddEntry] = {}
+        odd: dict[str, MalformedEntry] = {}
         date: datetime | None = None
         async with aclosing(walk(self._context, min(map(search_from, ready)))) as pages:
             async for page, meta in pages:
@@ -156,7 +156,7 @@ class DoubtStage:
     async def _still_in_doubt(self, batch: Batch) -> Batch | None:
         return next((b for b in await self._context.store.doubt.in_doubt() if b.id == batch.id), None)
 
-    async def _judge(self, candidate: Remote, batch: Batch, look: _Look) -> bool:
+    async def _judge(self, candidate: Candidate, batch: Batch, look: _Look) -> bool:
         """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
         if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in look.odd:
             await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
@@ -180,7 +180,7 @@ class DoubtStage:
                 await self._unreadable(candidate, batch, verdict.why, look)
                 return True
 
-    async def _verdict(self, candidate: Remote, look: _Look) -> tuple[Verdict, RemoteBatch | None]:
+    async def _verdict(self, candidate: Candidate, look: _Look) -> tuple[Verdict, RemoteBatch | None]:
         """What can be proven of *candidate*, and the batch as the API shows it, None where that cannot be read."""
         entry, remote = look.odd.get(candidate.remote_id), look.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
@@ -196,7 +196,7 @@ class DoubtStage:
         by_lines = await prove_by_lines(self._context, entry.id, entry.total)
         return (Unsure(why=why) if isinstance(by_lines, Unsure) else by_lines), None
 
-    async def _nobody_decides(self, candidate: Remote) -> None:
+    async def _nobody_decides(self, candidate: Candidate) -> None:
         """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
         if candidate.verdict == "unprovable":
             for batch in await self._context.store.control.doubts_about(candidate.remote_id):
@@ -211,14 +211,14 @@ class DoubtStage:
             await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
-    async def _waits_for(self, candidate: Remote, batch: Batch) -> None:
+    async def _waits_for(self, candidate: Candidate, batch: Batch) -> None:
         """It runs: nothing to read yet. A day without it counts anew from the next time that it cannot be seen."""
         if candidate.unreadable_since is not None:
             await self._context.store.evidence.readable(candidate.remote_id, unreadable_at=None)
         if candidate.verdict == "unprovable":
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
-    async def _unreadable(self, candidate: Remote, batch: Batch, why: str, look: _Look) -> None:
+    async def _unreadable(self, candidate: Candidate, batch: Batch, why: str, look: _Look) -> None:
         """Not read this time. After a day of the API's time a person decides; nothing is voided meanwhile."""
         evidence = self._context.store.evidence
         if look.date is None:
@@ -245,7 +245,7 @@ class DoubtStage:
         return int(voided)
 
 
-def _may_be(batch: Batch, entry: OddEntry) -> bool:
+def _may_be(batch: Batch, entry: MalformedEntry) -> bool:
     """False only where what can be read of *entry* says that it is not *batch*."""
     if entry.total is not None and entry.total != batch.count:
         return False
@@ -255,9 +255,9 @@ def _may_be(batch: Batch, entry: OddEntry) -> bool:
     return search_from(batch) <= entry.created_at and (until is None or entry.created_at <= until)
 
 
-def _named(candidate: Remote) -> RemoteBatch:
+def _named(candidate: Candidate) -> RemoteBatch:
     """A batch that only its results speak for, as it was listed."""
-    entry = OddEntry(
+    entry = MalformedEntry(
         mark=candidate.remote_id,
         id=candidate.remote_id,
         total=candidate.count,
@@ -267,7 +267,7 @@ def _named(candidate: Remote) -> RemoteBatch:
     return stand_in(entry, candidate.created_at)
 
 
-def _question(candidate: Remote, batch: Batch, why: str) -> str:
+def _question(candidate: Candidate, batch: Batch, why: str) -> str:
     """What a person is asked about a candidate that nothing is proven of."""
     if candidate.remote_id.startswith(NAMELESS):
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.api_answers import Meta
+from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
 from orchestrator.domain.model import Batch
 from orchestrator.domain.result_lines import errored_result
@@ -36,7 +36,7 @@ class Retention:
         if isinstance(exc, ProviderRefused) and exc.blocked is not None:
             await pause_for(self._context, batch.job_id, exc.blocked, exc.message, now)
         gone = isinstance(exc, ProviderNotFound)
-        meta = await self._meta() if gone or batch.download_tries >= _ASK_AFTER else Meta()
+        meta = await self._meta() if gone or batch.download_tries >= _ASK_AFTER else ResponseMeta()
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
             return False
@@ -54,11 +54,11 @@ class Retention:
         words = f"the results of {batch.remote_id} are deleted at the API 29 days after {batch.created_at:%Y-%m-%d}"
         await self._context.store.attention.attend(batch.job_id, RETENTION_NEAR, batch.id, words, now)
 
-    async def _meta(self) -> Meta:
+    async def _meta(self) -> ResponseMeta:
         try:
             page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderError:
-            return Meta()  # the download itself is tried again, and tells again
+            return ResponseMeta()  # the download itself is tried again, and tells again
         return page.meta
 
     async def _lost(self, batch: Batch, now: datetime) -> None:

@@ -8,13 +8,13 @@ from typing import Final
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import ResultRow
 from orchestrator.domain.result_lines import settled_lines
-from orchestrator.ports.reads import FarReader, FarReads
+from orchestrator.ports.reads import RemoteReader, RemoteReads
 from orchestrator.ports.streams import Sink
 
 _PAGE: Final = 1000
 
 
-async def export(reader: FarReader, job: JobId, sink: Sink) -> int:
+async def export(reader: RemoteReader, job: JobId, sink: Sink) -> int:
     """Write every request of *job* that is settled now; returns how many. Commits the sink, or aborts it.
 
     Streams page by page, each from its own snapshot: settled is settled, so what was written stays true.
@@ -32,5 +32,5 @@ async def export(reader: FarReader, job: JobId, sink: Sink) -> int:
     return written
 
 
-def _page(job: JobId, above: int) -> Callable[[FarReads], list[ResultRow]]:
+def _page(job: JobId, above: int) -> Callable[[RemoteReads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=_PAGE)

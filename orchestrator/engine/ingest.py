@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
-from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
+from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, Job, NewJob
 from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
 from orchestrator.engine.prefetch import ahead
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.engine import TakenIn, Terms
-from orchestrator.ports.job_store import IntakeStore
+from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.job_store import IngestStore
 from orchestrator.ports.runtime import Clock, Entropy
-from orchestrator.ports.streams import InputLine, Problem, Source
+from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 log = get_logger(__name__)
 
 _WHOLE_FILE: Final = 0
-_RAW_BYTES: Final = 65_536  #: as `ports.streams.Problem.raw` says
+_RAW_BYTES: Final = 65_536  #: as `ports.streams.InputProblem.raw` says
 #: How much of a refused line goes back to who handed it in; it is enough to tell the request by.
 _TOLD_BYTES: Final = 1024
 
@@ -31,13 +31,13 @@ class Intake:
     One that fails is discarded; where that fails as well (a full disk), `discard_left` tries again.
     """
 
-    def __init__(self, store: IntakeStore, clock: Clock, entropy: Entropy, imports: Imports) -> None:
+    def __init__(self, store: IngestStore, clock: Clock, entropy: Entropy, imports: Imports) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._imports = imports
 
-    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """See `ports.engine.Commands.take_in`."""
         public_id = self.public_id(new.name)
         self._imports.reading.add(public_id)
@@ -49,7 +49,7 @@ class Intake:
         finally:
             self._imports.reading.discard(public_id)
 
-    async def _taken_in(self, public_id: str, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def _taken_in(self, public_id: str, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         job = await self._store.begin(new, public_id, self._clock.now())
         reading = _Reading(terms)
         try:
@@ -78,7 +78,7 @@ class Intake:
         async with aclosing(ahead(cast("Any", source.chunks()))) as chunks:
             async for chunk in chunks:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
-                problems = [item for item in chunk if isinstance(item, Problem)]
+                problems = [item for item in chunk if isinstance(item, InputProblem)]
                 if lines and not reading.is_lost:
                     await self._store.add(job.id, lines, self._clock.now())
                     reading.taken += len(lines)
@@ -89,7 +89,7 @@ class Intake:
 
     async def _find_repeats(self, job: Job, source: Source, reading: _Reading) -> None:
         """Only the whole import shows which custom ids come twice: the later ones are problems of their lines."""
-        after: RepeatsPlace | None = RepeatsPlace()
+        after: DuplicatesCursor | None = DuplicatesCursor()
         while after is not None:
             duplicates, after = await self._store.repeated(job.id, after, leave_out=reading.terms.skip_bad)
             problems = [_repeated(source, duplicate) for duplicate in duplicates]
@@ -98,21 +98,21 @@ class Intake:
             if problems and not reading.is_lost:
                 await self._store.add_refused(job.id, problems)
 
-    async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> TakenIn:
+    async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> IngestResult:
         """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
         if reading.is_lost or reading.taken == 0:
             await self._discard(job)
             return reading.outcome(None, attached=False)
         how, found = await self._finish(job, source, new, reading.terms)
-        if how is Concluded.CHANGED:
+        if how is IngestOutcome.CHANGED:
             raise _changed(source, found)
-        if how is Concluded.SAME:
+        if how is IngestOutcome.SAME:
             await self._discard(job)
             return _attached(reading, found, new)
         log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=reading.refused)
         return reading.outcome(found, attached=False)
 
-    async def _finish(self, job: Job, source: Source, new: NewJob, terms: Terms) -> tuple[Concluded, Job]:
+    async def _finish(self, job: Job, source: Source, new: NewJob, terms: IngestOptions) -> tuple[IngestOutcome, Job]:
         content = Content(hash=source.content_hash, size_bytes=source.size_bytes)
         return await self._store.conclude(job.id, new, content, self._clock.now(), anew=terms.anew)
 
@@ -137,12 +137,12 @@ async def discard_left(context: Context) -> int:
 class _Reading:
     """What has been read so far, and whether it can still become a job."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: IngestOptions) -> None:
         self.terms = terms
         self.taken = 0
         self.refused = 0  # lines with problems
         self._last_line = 0
-        self._problems: list[Problem] = []
+        self._problems: list[InputProblem] = []
         self._count = 0
         self._whole = False
 
@@ -151,7 +151,7 @@ class _Reading:
         """Nothing of it will be stored: a problem without `--skip-bad`, or one with the file as a whole."""
         return self._whole or (self._count > 0 and not self.terms.skip_bad)
 
-    def note(self, problems: list[Problem]) -> None:
+    def note(self, problems: list[InputProblem]) -> None:
         """Count problems and keep the first of them, by their lines: repeated ids are told in another order.
 
         The problems of one line come one after the other, so lines are counted without remembering them.
@@ -164,9 +164,9 @@ class _Reading:
         kept = sorted(self._problems + problems, key=_line_of)[: self.terms.max_problems]
         self._problems = [_shortened(problem) for problem in kept]
 
-    def outcome(self, job: Job | None, *, attached: bool) -> TakenIn:
+    def outcome(self, job: Job | None, *, attached: bool) -> IngestResult:
         """What became of it."""
-        return TakenIn(
+        return IngestResult(
             job=job,
             attached=attached,
             problems=tuple(self._problems),
@@ -175,14 +175,14 @@ class _Reading:
         )
 
 
-def _shortened(problem: Problem) -> Problem:
+def _shortened(problem: InputProblem) -> InputProblem:
     """*problem*, as it is told: the whole line is stored, and thousands of long ones would be held here."""
     if len(problem.raw) <= _TOLD_BYTES:
         return problem
     return replace(problem, raw=problem.raw[:_TOLD_BYTES])
 
 
-def _attached(reading: _Reading, found: Job, new: NewJob) -> TakenIn:
+def _attached(reading: _Reading, found: Job, new: NewJob) -> IngestResult:
     """The job that was there, with the name that was chosen for it now."""
     if not new.is_named or found.name == new.name:
         return reading.outcome(found, attached=True)
@@ -199,9 +199,9 @@ def _changed(source: Source, old: Job) -> InputError:
     )
 
 
-def _repeated(source: Source, duplicate: Duplicate) -> Problem:
+def _repeated(source: Source, duplicate: Duplicate) -> InputProblem:
     """A line whose custom_id is taken, with both line numbers; `raw` is the request as it can be handed in again."""
-    return Problem(
+    return InputProblem(
         line=duplicate.line,
         field="custom_id",
         message=f"{duplicate.custom_id!r} is taken by {source.name}:{duplicate.first_line}",
@@ -210,5 +210,5 @@ def _repeated(source: Source, duplicate: Duplicate) -> Problem:
     )
 
 
-def _line_of(problem: Problem) -> int:
+def _line_of(problem: InputProblem) -> int:
     return problem.line

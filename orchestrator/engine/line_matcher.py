@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from orchestrator.domain.ids import number_in
-from orchestrator.domain.model import Batch, Settled
+from orchestrator.domain.model import Batch, JudgedLine
 from orchestrator.domain.result_lines import BadLine, ResultLine, unreadable_result, wire_ids_of
 from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge, stop_name
 
@@ -57,7 +57,7 @@ class Sieve:
     def __init__(self, batch: Batch, earlier: Mapping[int, Reading]) -> None:
         self._batch = batch
         self._earlier = earlier
-        self._rows: list[Settled] = []
+        self._rows: list[JudgedLine] = []
         self._bytes = 0
         self._found: set[int] = set()
         self._known = 0
@@ -119,7 +119,7 @@ class Sieve:
         if readings >= (_READINGS if whole else _READINGS_OF_A_TAIL):
             self._keep(number, _kept_as_it_is(number, line))
 
-    def _keep(self, number: int, row: Settled) -> None:
+    def _keep(self, number: int, row: JudgedLine) -> None:
         self._found.add(number)
         self._rows.append(row)
         self._bytes += len(row.body)
@@ -140,19 +140,19 @@ class Sieve:
         share = min(1, _FULL_SHARES / max(downloads, 1))
         return len(self._rows) >= _ROWS_PER_WRITE * share or self._bytes >= _BYTES_PER_WRITE * share
 
-    def empty(self) -> list[Settled]:
+    def empty(self) -> list[JudgedLine]:
         """Hand over what was kept."""
         rows, self._rows, self._bytes = self._rows, [], 0
         return rows
 
 
-def _settled(number: int, line: ResultLine) -> Settled:
+def _settled(number: int, line: ResultLine) -> JudgedLine:
     error_type, error_message = line.error_type, line.error_message
     if line.kind not in KINDS:
         error_type = line.kind or UNKNOWN_RESULT
         said = "" if error_message is None else f": {error_message}"
         error_message = f"a result of a kind that this program does not know{said}"
-    return Settled(
+    return JudgedLine(
         number,
         line.kind,
         judge(line.kind, line.error_type, line.error_message),
@@ -169,10 +169,10 @@ def _settled(number: int, line: ResultLine) -> Settled:
     )
 
 
-def _kept_as_it_is(number: int, line: BadLine) -> Settled:
+def _kept_as_it_is(number: int, line: BadLine) -> JudgedLine:
     """A failure, because nobody could use it as an answer; final, because it was most likely one, and paid for."""
     message = f"the API's result line cannot be read ({line.why}); its {line.size_bytes:,} bytes are kept in raw_base64"
     if len(line.raw) < line.size_bytes:
         message = f"the API's result line cannot be read ({line.why}); its beginning is kept in raw_base64"
     body = unreadable_result(UNREADABLE_RESULT, message, line.raw)
-    return Settled(number, UNREADABLE_RESULT, Outcome.FAILED, body, UNREADABLE_RESULT, message, None, None, None)
+    return JudgedLine(number, UNREADABLE_RESULT, Outcome.FAILED, body, UNREADABLE_RESULT, message, None, None, None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.api_answers import OddEntry
+from orchestrator.domain.api_answers import MalformedEntry
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -22,7 +22,7 @@ class Oddities:
         self._told_at: datetime | None = None
         self._told = 0
 
-    def note(self, odd: Sequence[OddEntry], now: datetime) -> None:
+    def note(self, odd: Sequence[MalformedEntry], now: datetime) -> None:
         """A page had *odd* entries. A clock that was set back does not silence us."""
         if not odd:
             return

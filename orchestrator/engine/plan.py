@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.ids import request_id
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.domain.model import Job, Load, Plannable
+from orchestrator.domain.model import Job, Plannable, QueueLoad
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.engine.context import Context
@@ -46,7 +46,7 @@ class PlanStage:
             planned += moved
         return planned
 
-    async def _plan_first(self, candidates: list[Plannable], load: Load, now: datetime) -> int | None:
+    async def _plan_first(self, candidates: list[Plannable], load: QueueLoad, now: datetime) -> int | None:
         """1 if a batch of the fairest job that has one was planned; 0 if there is none, None if one must wait."""
         skip = 0
         while candidates:
@@ -58,14 +58,14 @@ class PlanStage:
             candidates = await self._context.store.plan.plannable(limit=_PAGE, skip=skip)
         return 0
 
-    async def _has_room(self, load: Load) -> bool:
+    async def _has_room(self, load: QueueLoad) -> bool:
         """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
         settings = self._context.settings
         ahead = _AHEAD * settings.max_uploads
         waiting = await self._context.store.submit.sendable(ahead)
         return len(waiting) < ahead and load.batches < settings.max_in_flight_batches
 
-    async def _plan_one(self, candidate: Plannable, load: Load, now: datetime) -> int | None:
+    async def _plan_one(self, candidate: Plannable, load: QueueLoad, now: datetime) -> int | None:
         """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""
         store, settings, job = self._context.store.plan, self._context.settings, candidate.job
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from orchestrator.domain.api_answers import BatchPage, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import BatchPage, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused, ProviderUnreadable
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
@@ -75,7 +75,7 @@ class PollStage:
     async def _look(self, batches: list[Batch], now: datetime) -> int:
         waiting = {str(batch.remote_id): batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
-        moved, meta = 0, Meta()
+        moved, meta = 0, ResponseMeta()
         try:
             async with aclosing(walk(self._context, bottom)) as pages:
                 async for page, meta in pages:  # noqa: B007 - the last one is used below
@@ -101,7 +101,7 @@ class PollStage:
                 moved += await self._seen(batch, remote, page.meta, now)
         return moved
 
-    async def _seen(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> int:
+    async def _seen(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
         """What one batch's line in the list means. An unchanged batch writes nothing."""
         store = self._context.store
         if self._unseen_since.pop(batch.id, None) is not None:
@@ -124,7 +124,7 @@ class PollStage:
             self._context.meter.turned_around(remote.ended_at - remote.created_at)
         return moved
 
-    async def _unlisted(self, batch: Batch, meta: Meta, now: datetime) -> int:
+    async def _unlisted(self, batch: Batch, meta: ResponseMeta, now: datetime) -> int:
         """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
@@ -141,7 +141,7 @@ class PollStage:
             return 0
         return await self._seen(batch, remote, meta, now)
 
-    async def _missing(self, batch: Batch, meta: Meta, why: str, now: datetime) -> None:
+    async def _missing(self, batch: Batch, meta: ResponseMeta, why: str, now: datetime) -> None:
         if meta.date is None:
             return
         since = self._unseen_since.setdefault(batch.id, meta.date)
@@ -149,7 +149,7 @@ class PollStage:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
             await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
-    async def _unreadable(self, batch: Batch, meta: Meta, why: str, now: datetime) -> None:
+    async def _unreadable(self, batch: Batch, meta: ResponseMeta, why: str, now: datetime) -> None:
         """Whatever state it is in, this program cannot tell: a person is told at once, and it is asked for again."""
         self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
         words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from orchestrator.domain.api_answers import Meta, OddEntry, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderUnreachable
 from orchestrator.domain.ids import Nonce, number_in
-from orchestrator.domain.model import Batch, Search, Stray, TakenStray
+from orchestrator.domain.model import Batch, Reconciliation, Stray, StrayOutcome
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.api_calls import READ_GATE, Gates, asked, same_account, shut_after, walk
@@ -54,7 +54,7 @@ class _Look:
 
     date: datetime
     now: datetime
-    odd: dict[str, OddEntry] = field(default_factory=dict)
+    odd: dict[str, MalformedEntry] = field(default_factory=dict)
     open_ones: int = 0
     why: str | None = None
 
@@ -93,7 +93,7 @@ class ReconcileStage:
 
     # --- one look -------------------------------------------------------------------------------------------------
 
-    async def _look(self, was: Search, now: datetime) -> int:
+    async def _look(self, was: Reconciliation, now: datetime) -> int:
         top = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
@@ -107,7 +107,9 @@ class ReconcileStage:
         await self._conclude(search, look)
         return moved
 
-    async def _waited(self, search: Search, meta: Meta, date: datetime, now: datetime) -> Search | None:
+    async def _waited(
+        self, search: Reconciliation, meta: ResponseMeta, date: datetime, now: datetime
+    ) -> Reconciliation | None:
         """The search, once whatever was sent must be listed and it is its own account that answers; else None."""
         if not same_account(meta, search.organization, search.workspace):
             needed = f"organization {search.organization}, workspace {search.workspace}"
@@ -124,7 +126,7 @@ class ReconcileStage:
             await store.end_wait(date)
         return await store.open()
 
-    async def _unknown(self, search: Search, until: datetime, look: _Look) -> list[RemoteBatch]:
+    async def _unknown(self, search: Reconciliation, until: datetime, look: _Look) -> list[RemoteBatch]:
         """What the API lists of the time that this copy knows nothing of, and nobody was found to own."""
         bottom = look.date - RETENTION  # the results of anything older are gone
         if search.since is not None:
@@ -160,7 +162,7 @@ class ReconcileStage:
                 look.open_ones += 1
         return 0
 
-    async def _by_lines(self, entry: OddEntry) -> Verdict:
+    async def _by_lines(self, entry: MalformedEntry) -> Verdict:
         """What the results of an entry say that cannot be read itself."""
         if entry.id is None:
             return Unsure(why=entry.why)
@@ -189,7 +191,7 @@ class ReconcileStage:
                 f"orchestrator batches disown {remote_id}"
             )
 
-    async def _conclude(self, search: Search, look: _Look) -> None:
+    async def _conclude(self, search: Reconciliation, look: _Look) -> None:
         """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
         store = self._context.store.search
         if look.open_ones == 0 and search.looks > 0 and await store.close(look.now):
@@ -209,7 +211,7 @@ class ReconcileStage:
             return await self._read_stray(stray, now)
         taken = await self._context.store.strays.take_in(stray, now)
         log.debug("stray.looked_at", remote_id=stray.remote_id, job_id=stray.job_id, taken=taken)
-        return int(taken is TakenStray.TAKEN)
+        return int(taken is StrayOutcome.TAKEN)
 
     async def _read_stray(self, stray: Stray, now: datetime) -> int:
         """Read its numbers; 1 if that worked. While they cannot be read its job waits."""
@@ -246,7 +248,7 @@ class ReconcileStage:
 
     # --- for people -----------------------------------------------------------------------------------------------
 
-    async def _tell(self, search: Search, state: str, now: datetime) -> None:
+    async def _tell(self, search: Reconciliation, state: str, now: datetime) -> None:
         """Every job that waits for it says so."""
         what = (
             "is older than what was sent from it" if search.cause == "behind" else "is a copy that was taken into use"

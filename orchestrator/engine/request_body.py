@@ -8,18 +8,18 @@ from typing import Final
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
 from orchestrator.domain.model import Batch
-from orchestrator.ports.store import BodyStore
+from orchestrator.ports.store import ParamsStore
 
 _SLICE: Final = 256 * 1024
 
 
 class BatchBody:
-    """See `ports.provider.Body`. The size was fixed when the batch was planned; the bytes are checked against it.
+    """See `ports.provider.CreateBody`. The size was fixed when the batch was planned; the bytes are checked against it.
 
     A mismatch raises before the last byte is handed over, so that the API cannot have taken the batch.
     """
 
-    def __init__(self, store: BodyStore, batch: Batch) -> None:
+    def __init__(self, store: ParamsStore, batch: Batch) -> None:
         self._store = store
         self._batch = batch
 

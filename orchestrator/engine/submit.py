@@ -11,8 +11,8 @@ from orchestrator.domain.api_answers import (
     Busy,
     CreateAnswer,
     Invalid,
-    Meta,
     NotSent,
+    ResponseMeta,
     TooLarge,
     Unclear,
 )
@@ -134,7 +134,7 @@ class SubmitStage:
             return None
         return await self._context.store.submit.intend(batch, newest(page), page.meta, now)
 
-    async def _held_elsewhere(self, batch: Batch, meta: Meta) -> Batch | None:
+    async def _held_elsewhere(self, batch: Batch, meta: ResponseMeta) -> Batch | None:
         """A batch of the same job that another account holds than the one that answers now."""
         store = self._context.store
         live = [*await store.poll.watched(), *await store.poll.uncollected(), *await store.doubt.in_doubt()]

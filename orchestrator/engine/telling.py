@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from orchestrator.domain.errors import ProviderError, ProviderRefused
-from orchestrator.domain.model import Batch, Progress
+from orchestrator.domain.model import Batch, DownloadProgress
 from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT
 from orchestrator.engine.context import Context
 from orchestrator.engine.line_matcher import Sieve
@@ -52,7 +52,7 @@ async def _tell(context: Context, batch: Batch, why: str, *, at_once: bool, show
     await context.store.attention.attend(batch.job_id, DOWNLOAD_FAILS, batch.id, words, context.clock.now())
 
 
-async def tell_of_odd_results(context: Context, batch: Batch, sieve: Sieve, progress: Progress) -> None:
+async def tell_of_odd_results(context: Context, batch: Batch, sieve: Sieve, progress: DownloadProgress) -> None:
     """After a download: attention for what is odd in it, and none any more for what turned out well."""
     unknown = {kind: number for kind, number in progress.by_kind.items() if kind not in {*KINDS, UNREADABLE_RESULT}}
     if unknown:
@@ -69,7 +69,7 @@ async def tell_of_odd_results(context: Context, batch: Batch, sieve: Sieve, prog
         await context.store.attention.unattend(batch.job_id, UNREADABLE_RESULT, batch.id)
 
 
-def _unreadable(batch: Batch, sieve: Sieve, progress: Progress) -> str | None:
+def _unreadable(batch: Batch, sieve: Sieve, progress: DownloadProgress) -> str | None:
     kept = progress.by_kind.get(UNREADABLE_RESULT, 0)
     if progress.seen < progress.count and (sieve.unreadable or sieve.nameless):
         lines = len(sieve.unreadable) + sieve.nameless - kept

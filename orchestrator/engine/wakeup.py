@@ -26,7 +26,7 @@ class Bell:
 
 
 class Moves:
-    """See `ports.engine.Moves`."""
+    """See `ports.engine.ChangeSignal`."""
 
     def __init__(self, bell: Bell, clock: Clock) -> None:
         self._bell = bell

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Event
-    from orchestrator.ports.engine import Moves
+    from orchestrator.ports.engine import ChangeSignal
     from orchestrator.ports.reads import Reader, Reads
 
 #: A look without a ring: not every move rings, and another process may write.
@@ -27,7 +27,7 @@ _PAGE: Final = 500
 class Feed:
     """The engine's moves and events for those who watch. `run` is one core task; every wait ends with *stop*."""
 
-    def __init__(self, reader: Reader, moves: Moves, stop: asyncio.Event) -> None:
+    def __init__(self, reader: Reader, moves: ChangeSignal, stop: asyncio.Event) -> None:
         self._reader = reader
         self._moves = moves
         self._stop = stop

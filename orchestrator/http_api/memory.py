@@ -51,14 +51,14 @@ class LargeLines:
 
 
 class LineClaim:
-    """See `ports.runtime.Claim`; the first `LARGE_LINE_BYTES` of every upload are free."""
+    """See `ports.runtime.MemoryReservation`; the first `LARGE_LINE_BYTES` of every upload are free."""
 
     def __init__(self, shared: LargeLines) -> None:
         self._shared = shared
         self._held = 0
 
     async def hold(self, size_bytes: int) -> None:
-        """See `ports.runtime.Claim`."""
+        """See `ports.runtime.MemoryReservation`."""
         self._held = await self._shared.exchange(self._held, size_bytes if size_bytes > LARGE_LINE_BYTES else 0)
 
 

@@ -13,24 +13,26 @@ from orchestrator.http_api.feed import Feed
 from orchestrator.http_api.glances import Glances
 from orchestrator.http_api.memory import LargeLines
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.engine import Commands, Growing, Health, Noticing
+from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
 from orchestrator.ports.reads import Reader
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.batches_api import LoopGuard
-    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.runtime import MemoryReservation
     from orchestrator.ports.streams import Source
 
 
-class AllCommands(Commands, Growing, Noticing, Protocol):
+class AllCommands(Commands, OpenJobs, NoticeCommands, Protocol):
     """Everything that a running engine can be asked."""
 
 
 class SourceOpener(Protocol):
     """Makes a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
 
-    def __call__(self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim) -> Source:
+    def __call__(
+        self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation
+    ) -> Source:
         """*name* stands before ":line"; *api_version* is the one to check the requests against."""
         ...
 
@@ -60,7 +62,7 @@ class Services:
     commands: AllCommands
     reader: Reader
     bulk: Reader
-    health: Health
+    health: EngineHealth
     identity: Identity
     opener: SourceOpener
     remote_batches: Callable[[], AsyncIterator[RemoteBatch]]

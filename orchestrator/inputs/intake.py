@@ -6,20 +6,20 @@ import codecs
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.line_splitter import LargeHeld, LineSplitter, LongLine
+from orchestrator.domain.line_splitter import LargeLineTally, LineSplitter, LongLine
 from orchestrator.inputs.archive import OF_FILES, Bounds, Unpacker
 from orchestrator.inputs.one_line import KEPT_RAW_BYTES, SHAPE, read_line
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.domain.params import Rules
+    from orchestrator.domain.params import ParamRules
 
 CHUNK_ITEMS: Final = 2_000
 CHUNK_BYTES: Final = 4 << 20
 
-Item = InputLine | Problem
+Item = InputLine | InputProblem
 
 _HEAD_BYTES: Final = 4  # enough to tell every byte order mark
 _WIDE_MARKS: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -33,7 +33,7 @@ class Chunker:
     def __init__(self) -> None:
         self._items: list[Item] = []
         self._bytes = 0
-        self.held = LargeHeld()
+        self.held = LargeLineTally()
 
     def add(self, item: Item) -> list[Item] | None:
         """Take *item*; returns the chunk before it if that is full now."""
@@ -61,7 +61,7 @@ class Intake:
     An empty chunk comes where more is held of large lines than before; `large_bytes` says how much.
     """
 
-    def __init__(self, *, name: str, rules: Rules, max_line_bytes: int, bounds: Bounds = OF_FILES) -> None:
+    def __init__(self, *, name: str, rules: ParamRules, max_line_bytes: int, bounds: Bounds = OF_FILES) -> None:
         self._rules = rules
         self._max_line_bytes = max_line_bytes
         self._unpacker = Unpacker(name, bounds=bounds)
@@ -159,8 +159,8 @@ class Intake:
                 if full := add(problem):
                     yield full
 
-    def _too_long(self, line: LongLine) -> Problem:
-        return Problem(
+    def _too_long(self, line: LongLine) -> InputProblem:
+        return InputProblem(
             line=self._number,
             field="",
             message=f"is {line.size_bytes:,} bytes long; a line may have {self._max_line_bytes:,}",
@@ -174,5 +174,5 @@ class Intake:
     def _refuse_file(self, message: str, remedy: str) -> Iterator[list[Item]]:
         self.is_refused = True
         self._items += 1
-        if full := self._chunker.add(Problem(line=0, field="", message=message, remedy=remedy, raw=b"")):
+        if full := self._chunker.add(InputProblem(line=0, field="", message=message, remedy=remedy, raw=b"")):
             yield full

@@ -14,12 +14,12 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.inputs.intake import Chunker, Item
 from orchestrator.inputs.one_line import read_line
 from orchestrator.inputs.plain import Unwritable, json_of
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from orchestrator.domain.params import Rules
+    from orchestrator.domain.params import ParamRules
 
 #: How many items are taken before other tasks get their turn.
 _BREATH_ITEMS: Final = 64
@@ -37,7 +37,7 @@ class ObjectSource:
     itself raises, rises. Raises UsageError for *requests* that are one thing, not many.
     """
 
-    def __init__(self, requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: Rules) -> None:
+    def __init__(self, requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: ParamRules) -> None:
         _refuse_one(requests)
         self._requests = requests
         self._name = name
@@ -77,7 +77,7 @@ class ObjectSource:
                     yield full
         if number == 0:
             message, remedy = "has no requests: the iterable is empty", "hand over at least one request"
-            chunker.add(Problem(line=0, field="", message=message, remedy=remedy, raw=b""))
+            chunker.add(InputProblem(line=0, field="", message=message, remedy=remedy, raw=b""))
         if last := chunker.take():
             yield last
         self._ended = True
@@ -86,14 +86,16 @@ class ObjectSource:
         try:
             line = json_of(request)
         except Unwritable as exc:
-            return [Problem(line=number, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"")]
+            return [InputProblem(line=number, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"")]
         self._hash.update(line + b"\n")
         self._size_bytes += len(line) + 1
         read = read_line(line, number, self._rules)
         return [read] if isinstance(read, InputLine) else [_for_a_program(problem) for problem in read]
 
 
-def source_from_objects(requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: Rules) -> ObjectSource:
+def source_from_objects(
+    requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: ParamRules
+) -> ObjectSource:
     """The requests in *requests*; *name* is what problems call it, as in "requests:17"."""
     return ObjectSource(requests, name=name, rules=rules)
 
@@ -124,7 +126,7 @@ def _refuse_one(requests: object) -> None:
         raise UsageError(f"requests is of type {kind}, which cannot be iterated", hint="hand over a list of requests")
 
 
-def _for_a_program(problem: Problem) -> Problem:
+def _for_a_program(problem: InputProblem) -> InputProblem:
     """The same, with a remedy for who writes Python."""
     if problem.field == "custom_id" and problem.message.startswith("must be a string"):
         return replace(problem, remedy='make it text, such as str(42): results come back with the text "42"')

@@ -12,12 +12,12 @@ import msgspec
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
 from orchestrator.domain.limits import LARGE_LINE_BYTES
 from orchestrator.domain.params import problems_in
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from orchestrator.domain.params import Rules
+    from orchestrator.domain.params import ParamRules
 
 #: How much of a refused line is kept in its problem.
 KEPT_RAW_BYTES: Final = 64 * 1024
@@ -57,7 +57,7 @@ _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text: Final = msgspec.json.Decoder(str)
 
 
-def read_line(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem]:
+def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
     """The request in *line* (the *number*-th, not blank, without its newline), or everything that is wrong with it.
 
     Never raises on bad input. The params are the very bytes of the line.
@@ -78,11 +78,11 @@ def read_line(line: bytes, number: int, rules: Rules) -> InputLine | list[Proble
     return _explain(line, number, rules)
 
 
-def _explain(line: bytes, number: int, rules: Rules) -> InputLine | list[Problem]:
+def _explain(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
     """The slow path: it looks at everything, and still takes a line that only looked odd."""
     raw = line[:KEPT_RAW_BYTES]
     problems = [
-        Problem(line=number, field=field, message=message, remedy=remedy, raw=raw)
+        InputProblem(line=number, field=field, message=message, remedy=remedy, raw=raw)
         for field, message, remedy in islice(_problems(line, rules), _MOST_PROBLEMS)
     ]
     if problems:
@@ -100,7 +100,7 @@ def _no_object(line: bytes) -> tuple[str, str, str]:
     return "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
 
 
-def _problems(line: bytes, rules: Rules) -> Iterator[tuple[str, str, str]]:
+def _problems(line: bytes, rules: ParamRules) -> Iterator[tuple[str, str, str]]:
     if not is_utf8(line):
         yield "", "is not valid UTF-8", "save the file as UTF-8"
         return

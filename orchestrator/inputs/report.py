@@ -11,19 +11,19 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.streams import InputProblem
 
 SHOWN: Final = 20
 
 
-def problem_line(name: str, problem: Problem) -> str:
+def problem_line(name: str, problem: InputProblem) -> str:
     """`reviews.jsonl:17: params.max_tokens: is missing (add it, for example 1024)`."""
     where = name if problem.line == 0 else f"{name}:{problem.line}"
     what = f"{problem.field}: {problem.message}" if problem.field else problem.message
     return f"{where}: {what} ({problem.remedy})"
 
 
-def problem_lines(name: str, problems: Iterable[Problem], *, total: int, shown: int = SHOWN) -> Iterator[str]:
+def problem_lines(name: str, problems: Iterable[InputProblem], *, total: int, shown: int = SHOWN) -> Iterator[str]:
     """The first *shown* of *problems*, one line of text each, and how many of *total* more there are."""
     count = 0
     for problem in problems:
@@ -35,7 +35,7 @@ def problem_lines(name: str, problems: Iterable[Problem], *, total: int, shown: 
         yield f"… and {total - count:,} more"
 
 
-def _refused_line(problems: Sequence[Problem]) -> bytes:
+def _refused_line(problems: Sequence[InputProblem]) -> bytes:
     r"""One line for the file of refused lines, newline included. problems: all of one line's, at least one.
 
     `raw` is the line's text, cut at 64 KiB; bytes that are not UTF-8 stand in it as `\xNN`.
@@ -49,7 +49,7 @@ def _refused_line(problems: Sequence[Problem]) -> bytes:
     return msgspec.json.encode(entry) + b"\n"
 
 
-def refused_lines(problems: Iterable[Problem]) -> list[bytes]:
+def refused_lines(problems: Iterable[InputProblem]) -> list[bytes]:
     """One entry for each refused line, however much is wrong with it: whoever mends them sends each once.
 
     The problems of a line stand together.

@@ -14,13 +14,13 @@ from orchestrator.domain.humanize import readable
 from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.intake import Intake, Item
-from orchestrator.ports.runtime import Alone
+from orchestrator.ports.runtime import UnlimitedMemory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
-    from orchestrator.domain.params import Rules
-    from orchestrator.ports.runtime import Claim
+    from orchestrator.domain.params import ParamRules
+    from orchestrator.ports.runtime import MemoryReservation
 
 STDIN_NAME: Final = "<stdin>"
 
@@ -86,7 +86,7 @@ class StreamSource(_TextSource):
     """
 
     def __init__(
-        self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str, claim: Claim, max_text_bytes: int
+        self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str, claim: MemoryReservation, max_text_bytes: int
     ) -> None:
         super().__init__(intake, name=name)
         self._blocks = blocks
@@ -119,7 +119,7 @@ class StreamSource(_TextSource):
                 yield chunk
 
 
-def open_source(path_or_dash: str | os.PathLike[str], *, rules: Rules, max_line_bytes: int) -> JsonLinesSource:
+def open_source(path_or_dash: str | os.PathLike[str], *, rules: ParamRules, max_line_bytes: int) -> JsonLinesSource:
     """The requests in a file, or on standard input for "-"; compression is told by the first bytes, not by the name.
 
     A line over *max_line_bytes* is counted, skipped and reported; it is never held in memory whole.
@@ -136,9 +136,9 @@ def source_from_stream(
     blocks: AsyncIterator[bytes],
     *,
     name: str,
-    rules: Rules,
+    rules: ParamRules,
     max_line_bytes: int,
-    claim: Claim | None = None,
+    claim: MemoryReservation | None = None,
     max_text_bytes: int = sys.maxsize,
 ) -> StreamSource:
     """The requests in *blocks*, which may be cut anywhere; nothing is known of them but their order.
@@ -146,5 +146,5 @@ def source_from_stream(
     claim: where what is held of large lines is claimed; None: nobody shares with it. See `StreamSource`.
     """
     intake = Intake(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
-    shared = Alone() if claim is None else claim
+    shared = UnlimitedMemory() if claim is None else claim
     return StreamSource(blocks, intake, name=name, claim=shared, max_text_bytes=max_text_bytes)

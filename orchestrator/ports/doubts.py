@@ -9,7 +9,7 @@ from typing import Protocol
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, Remote, Search, Stray, TakenStray
+from orchestrator.domain.model import Batch, Candidate, Reconciliation, Stray, StrayOutcome
 
 
 class DoubtStore(Protocol):
@@ -55,7 +55,7 @@ class EvidenceStore(Protocol):
         """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
         ...
 
-    async def candidates(self, batch: Batch) -> list[Remote]:
+    async def candidates(self, batch: Batch) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
         ...
 
@@ -96,14 +96,14 @@ class SweepStore(Protocol):
         ...
 
 
-class SearchStore(Protocol):
+class ReconcileStore(Protocol):
     """The search for what a store lacks that was put back from a copy; while it is open nothing is planned or sent."""
 
-    async def open(self) -> Search | None:
+    async def open(self) -> Reconciliation | None:
         """The search that is not over; None: the store lacks nothing."""
         ...
 
-    async def pending(self) -> tuple[Search | None, list[Stray]]:
+    async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
         """The same, and the strays of jobs that may still need them, the oldest first."""
         ...
 
@@ -147,7 +147,7 @@ class StrayStore(Protocol):
         """Remember *remote*; numbers: of the requests of *job* that it has."""
         ...
 
-    async def take_in(self, stray: Stray, now: datetime) -> TakenStray:
+    async def take_in(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
         ...
 

@@ -9,13 +9,13 @@ from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.ports.streams import InputLine, Problem, Source
+from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class IngestOptions:
     """How an input is taken in.
 
     anew: start a new job although the same content is there; skip_bad: leave bad lines out instead of refusing the
@@ -28,7 +28,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakenIn:
+class IngestResult:
     """What became of an input.
 
     job: None if it was refused as a whole (nothing is left of it then). attached: the job was there already.
@@ -38,7 +38,7 @@ class TakenIn:
 
     job: Job | None
     attached: bool
-    problems: tuple[Problem, ...]
+    problems: tuple[InputProblem, ...]
     problem_count: int
     refused: int
     renamed_from: str | None = None
@@ -47,7 +47,7 @@ class TakenIn:
 class Commands(Protocol):
     """What a person asks for. Raises NoSuchThing, GuardRefused, InputError."""
 
-    async def take_in(self, source: Source, new: NewJob, terms: Terms) -> TakenIn:
+    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all.
 
         The same bytes for the same API version and betas attach to the job that is there (unless `terms.anew`).
@@ -95,7 +95,7 @@ class Commands(Protocol):
         ...
 
 
-class Growing(Protocol):
+class OpenJobs(Protocol):
     """Jobs that stay open for more requests (library)."""
 
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
@@ -107,7 +107,7 @@ class Growing(Protocol):
         ...
 
 
-class Moves(Protocol):
+class ChangeSignal(Protocol):
     """Hears that a stage moved something. One listener each."""
 
     async def wait(self, at_most: timedelta) -> None:
@@ -115,7 +115,7 @@ class Moves(Protocol):
         ...
 
 
-class Health(Protocol):
+class EngineHealth(Protocol):
     """What an engine knows of itself."""
 
     @property
@@ -134,7 +134,7 @@ class Health(Protocol):
         ...
 
 
-class Noticing(Protocol):
+class NoticeCommands(Protocol):
     """What a person may ask of notices."""
 
     async def test_notice(self, url: str | None) -> list[int]:

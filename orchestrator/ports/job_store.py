@@ -8,18 +8,18 @@ from typing import Final, Protocol
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import (
-    Concluded,
     Content,
     Duplicate,
+    DuplicatesCursor,
+    IngestOutcome,
     Job,
     NewJob,
-    RepeatsPlace,
 )
-from orchestrator.domain.notices import EndpointSpec, Notice, Outcome
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
+from orchestrator.ports.streams import InputLine, InputProblem
 
 
-class IntakeStore(Protocol):
+class IngestStore(Protocol):
     """A job and its requests come in, whole or not at all."""
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
@@ -31,8 +31,8 @@ class IntakeStore(Protocol):
         ...
 
     async def repeated(
-        self, job: JobId, after: RepeatsPlace, *, leave_out: bool
-    ) -> tuple[list[Duplicate], RepeatsPlace | None]:
+        self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
+    ) -> tuple[list[Duplicate], DuplicatesCursor | None]:
         """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
@@ -47,7 +47,7 @@ class IntakeStore(Protocol):
         """No more requests will come: the job may finish."""
         ...
 
-    async def add_refused(self, job: JobId, problems: Sequence[Problem]) -> None:
+    async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
         """Keep refused lines with their reasons."""
         ...
 
@@ -57,7 +57,7 @@ class IntakeStore(Protocol):
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
-    ) -> tuple[Concluded, Job]:
+    ) -> tuple[IngestOutcome, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
         The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
@@ -81,7 +81,7 @@ BY_PERSON: Final = "person"
 BY_RETENTION: Final = "retention"
 
 
-class BodiesStore(Protocol):
+class PurgeStore(Protocol):
     """Marks jobs as purged, then deletes what was handed in and what was answered; all else of them stays."""
 
     async def mark(self, job: JobId, by: str, now: datetime) -> bool:
@@ -100,7 +100,7 @@ class BodiesStore(Protocol):
         ...
 
 
-class SamplesStore(Protocol):
+class SampleStore(Protocol):
     """Writes down how busy all jobs together were."""
 
     async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
@@ -126,7 +126,7 @@ class NoticeStore(Protocol):
         """The endpoint took it. False: somebody else moved it."""
         ...
 
-    async def put_off(self, notice: Notice, outcome: Outcome, until: datetime | None, now: datetime) -> bool:
+    async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
         """It failed; due again at *until*, or given up."""
         ...
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.domain.api_answers import BatchPage, CreateAnswer, Meta, RemoteBatch
-from orchestrator.domain.notices import Notice, Outcome
+from orchestrator.domain.api_answers import BatchPage, CreateAnswer, RemoteBatch, ResponseMeta
+from orchestrator.domain.notices import DeliveryResult, Notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Headers:
     betas: tuple[str, ...]
 
 
-class Body(Protocol):
+class CreateBody(Protocol):
     """The exact bytes of one create, streamed; can be read once."""
 
     @property
@@ -42,7 +42,7 @@ class Body(Protocol):
 class Download:
     """An open result file: what the headers say, and its bytes as they come."""
 
-    meta: Meta
+    meta: ResponseMeta
     chunks: AsyncIterator[bytes]
 
 
@@ -53,7 +53,7 @@ class Provider(Protocol):
     is sent once, whatever happens.
     """
 
-    async def create(self, body: Body, headers: Headers) -> CreateAnswer:
+    async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
         """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer."""
         ...
 
@@ -96,7 +96,7 @@ class Provider(Protocol):
 class Courier(Protocol):
     """Carries one notice to its endpoint."""
 
-    async def carry(self, notice: Notice, now: datetime) -> Outcome:
+    async def carry(self, notice: Notice, now: datetime) -> DeliveryResult:
         """One try, within a bounded time. Raises nothing but cancellation: every end is an outcome."""
         ...
 

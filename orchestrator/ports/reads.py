@@ -13,13 +13,13 @@ from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import (
     Attention,
     Batch,
+    Candidate,
     ErrorGroup,
     Event,
     Gate,
     Job,
     JobStatus,
-    Remote,
-    RequestView,
+    RequestDetails,
     ResultRow,
     StoreMeta,
 )
@@ -31,16 +31,16 @@ from orchestrator.domain.queries import (
     RequestFilter,
     RequestRow,
     Sample,
-    SettledPlace,
+    SettledCursor,
     Totals,
 )
 from orchestrator.domain.states import BatchState
-from orchestrator.ports.streams import Problem
+from orchestrator.ports.streams import InputProblem
 
 T = TypeVar("T")
 
 
-class Meta(Protocol):
+class StoreIdentity(Protocol):
     """Who a store is."""
 
     @property
@@ -54,10 +54,10 @@ class Meta(Protocol):
         ...
 
 
-class FarJobs(Protocol):
+class RemoteJobReads(Protocol):
     """Jobs; see `ports.reads.JobReads`."""
 
-    def meta(self) -> Meta:
+    def meta(self) -> StoreIdentity:
         """Who this store is."""
         ...
 
@@ -85,12 +85,12 @@ class FarJobs(Protocol):
         """Everything that `status` shows."""
         ...
 
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order."""
         ...
 
 
-class FarDetails(Protocol):
+class RemoteDetailReads(Protocol):
     """What is inside a job; see `ports.reads`."""
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
@@ -101,7 +101,7 @@ class FarDetails(Protocol):
         """The next settled requests after the number *above*, in input order."""
         ...
 
-    def request(self, job: JobId, custom_id: str) -> RequestView:
+    def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
         ...
 
@@ -122,7 +122,7 @@ class FarDetails(Protocol):
         ...
 
 
-class FarReads(FarJobs, FarDetails, Protocol):
+class RemoteReads(RemoteJobReads, RemoteDetailReads, Protocol):
     """Everything that can be read from afar."""
 
     def over_since(self, until: datetime) -> list[Job]:
@@ -138,10 +138,10 @@ class FarReads(FarJobs, FarDetails, Protocol):
         ...
 
 
-class FarReader(Protocol):
+class RemoteReader(Protocol):
     """Reading at any time."""
 
-    async def read(self, look: Callable[[FarReads], T]) -> T:
+    async def read(self, look: Callable[[RemoteReads], T]) -> T:
         """Run *look* away from the loop."""
         ...
 
@@ -223,7 +223,7 @@ class JobReads(Protocol):
         """Everything that `status` shows; constant time, however large the job."""
         ...
 
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order; `raw` is empty in a purged job."""
         ...
 
@@ -237,11 +237,11 @@ class RequestReads(Protocol):
         """The next requests after the number *above* that *where* lets through, in input order."""
         ...
 
-    def request(self, job: JobId, custom_id: str) -> RequestView:
+    def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
         ...
 
-    def request_at(self, job: JobId, number: int) -> RequestView:
+    def request_at(self, job: JobId, number: int) -> RequestDetails:
         """The same by its number. Raises NoSuchThing."""
         ...
 
@@ -257,7 +257,7 @@ class ResultReads(Protocol):
         """The next settled requests after the number *above*, in input order. Raises Purged."""
         ...
 
-    def settled_results(self, job: JobId, *, after: SettledPlace, limit: int) -> tuple[list[ResultRow], SettledPlace]:
+    def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
 
         What no batch brought comes last, when the job is over. No results and the job is over: that was all. A request
@@ -300,7 +300,7 @@ class BatchReads(Protocol):
         """Our batches among these remote ids."""
         ...
 
-    def candidates(self, batch: BatchId) -> list[Remote]:
+    def candidates(self, batch: BatchId) -> list[Candidate]:
         """The remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
         ...
 

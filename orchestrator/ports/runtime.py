@@ -72,7 +72,7 @@ class Meter(Protocol):
         ...
 
 
-class Unmetered:
+class NullMeter:
     """Nobody listens."""
 
     def called(self, op: str, code: str, took: timedelta) -> None:
@@ -97,7 +97,7 @@ class Unmetered:
         """Nothing."""
 
 
-class Claim(Protocol):
+class MemoryReservation(Protocol):
     """What one upload holds of the memory that all of them share for large lines."""
 
     async def hold(self, size_bytes: int) -> None:
@@ -108,8 +108,8 @@ class Claim(Protocol):
         ...
 
 
-class Alone:
-    """A `Claim` of who shares with nobody: a file of this machine's own user."""
+class UnlimitedMemory:
+    """A `MemoryReservation` of who shares with nobody: a file of this machine's own user."""
 
     async def hold(self, size_bytes: int) -> None:
         """There is always room."""

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from orchestrator.domain.api_answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import (
     Batch,
+    DownloadProgress,
     Gate,
     Job,
-    Load,
+    JudgedLine,
     Plannable,
-    Progress,
-    Settled,
+    QueueLoad,
 )
 from orchestrator.domain.packing import Pack
-from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SearchStore, StrayStore, SweepStore
-from orchestrator.ports.job_store import BodiesStore, IntakeStore, NoticeStore, SamplesStore
+from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
+from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class PlanStore(Protocol):
     """What waits, and how full the API's queue is."""
 
-    async def load(self) -> Load:
+    async def load(self) -> QueueLoad:
         """How full the API's queue is, by our own doing."""
         ...
 
@@ -72,11 +72,11 @@ class SubmitStore(Protocol):
         """Planned batches of running jobs, the most urgent first."""
         ...
 
-    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: Meta, now: datetime) -> Batch | None:
+    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime) -> Batch | None:
         """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile."""
         ...
 
-    async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
+    async def accept(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
         """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         ...
 
@@ -93,7 +93,7 @@ class SubmitStore(Protocol):
         ...
 
 
-class NarrowStore(Protocol):
+class BisectStore(Protocol):
     """A refused batch is narrowed down until the request at fault is found (promise 4)."""
 
     async def abandon(
@@ -118,7 +118,7 @@ class NarrowStore(Protocol):
         ...
 
 
-class BodyStore(Protocol):
+class ParamsStore(Protocol):
     """The params of a batch, streamed."""
 
     async def slice(self, batch: BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
@@ -204,11 +204,11 @@ class CollectStore(Protocol):
         """Ended batches whose download is due, the oldest first."""
         ...
 
-    async def store_lines(self, batch: Batch, lines: Sequence[Settled], now: datetime) -> int:
+    async def store_lines(self, batch: Batch, lines: Sequence[JudgedLine], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
         ...
 
-    async def progress(self, batch: Batch) -> Progress:
+    async def progress(self, batch: Batch) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
         ...
 
@@ -256,7 +256,7 @@ class SettleStore(Protocol):
         ...
 
 
-class ControlStore(Protocol):
+class CommandStore(Protocol):
     """What a person commands."""
 
     async def pause(self, job: JobId, code: str, reason: str, now: datetime) -> bool:
@@ -298,7 +298,7 @@ class ControlStore(Protocol):
         """A person says that a remote batch is not ours; False: it is not a candidate, or proven already."""
         ...
 
-    async def adopt(self, job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetime) -> bool:
+    async def adopt(self, job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
         """Take *remote*, made elsewhere, for all of *job*. False: the numbers differ, or some are planned."""
         ...
 
@@ -321,12 +321,12 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def narrow(self) -> NarrowStore:
+    def narrow(self) -> BisectStore:
         """See NarrowStore."""
         ...
 
     @property
-    def body(self) -> BodyStore:
+    def body(self) -> ParamsStore:
         """See BodyStore."""
         ...
 
@@ -346,7 +346,7 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def search(self) -> SearchStore:
+    def search(self) -> ReconcileStore:
         """See SearchStore."""
         ...
 
@@ -380,7 +380,7 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def control(self) -> ControlStore:
+    def control(self) -> CommandStore:
         """See ControlStore."""
         ...
 
@@ -395,16 +395,16 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def samples(self) -> SamplesStore:
+    def samples(self) -> SampleStore:
         """See SamplesStore."""
         ...
 
     @property
-    def bodies(self) -> BodiesStore:
+    def bodies(self) -> PurgeStore:
         """See BodiesStore."""
         ...
 
     @property
-    def intake(self) -> IntakeStore:
+    def intake(self) -> IngestStore:
         """See IntakeStore."""
         ...

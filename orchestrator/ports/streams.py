@@ -22,7 +22,7 @@ class InputLine(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class InputProblem:
     """One thing that is wrong with one line; a line may have several."""
 
     line: int  #: 1-based; 0 = the file as a whole, and nothing of it may be taken
@@ -40,7 +40,7 @@ class Source(Protocol):
         """What is shown before ":line", such as the path or "<stdin>"."""
         ...
 
-    def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """Bounded, non-empty chunks: at most 2,000 items or 4 MiB of params (one larger request comes alone).
 
         Uniqueness of `custom_id` is not checked here: only the store sees the whole job.

@@ -21,8 +21,8 @@ from orchestrator.domain.errors import (
     ProviderUnreadable,
     UsageError,
 )
-from orchestrator.ports.provider import Body, Download, Headers
-from orchestrator.ports.runtime import Meter, Unmetered
+from orchestrator.ports.provider import CreateBody, Download, Headers
+from orchestrator.ports.runtime import Meter, NullMeter
 from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.create_call import Upload
@@ -77,7 +77,7 @@ class AnthropicProvider:
         self._transport = transport
         self._credentials = credentials
         self._sleep = sleep
-        self._meter: Meter = Unmetered() if meter is None else meter
+        self._meter: Meter = NullMeter() if meter is None else meter
         self._passed = passed
         self._opened: Clients | None = None
         self._uploads = asyncio.Semaphore(settings.max_uploads)
@@ -124,7 +124,7 @@ class AnthropicProvider:
 
     # --- create -------------------------------------------------------------------------------------------------------
 
-    async def create(self, body: Body, headers: Headers) -> CreateAnswer:
+    async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
         """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer.
 
         What the body's own iterator raises comes out as itself: the API cannot have a batch then.

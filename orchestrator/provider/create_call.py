@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 
-from orchestrator.ports.provider import Body
+from orchestrator.ports.provider import CreateBody
 
 
 class Upload:
@@ -15,7 +15,7 @@ class Upload:
     whenever the transport has written all it was given and asks for more, also at the end.
     """
 
-    def __init__(self, body: Body, progress: Callable[[], None]) -> None:
+    def __init__(self, body: CreateBody, progress: Callable[[], None]) -> None:
         self.handed_bytes = 0
         #: What the body itself raised; the HTTP library wraps it, so it is kept here to be raised as itself.
         self.failure: Exception | None = None

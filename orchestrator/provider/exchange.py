@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.api_answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.create_outcome import Exchange
-from orchestrator.ports.provider import Body
+from orchestrator.ports.provider import CreateBody
 from orchestrator.provider.errors import Silence
 from orchestrator.provider.parsing import Unreadable, read_batch, read_meta, read_retry_after
 from orchestrator.provider.wire_errors import Trouble, read_trouble
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def exchange_of(
-    outcome: httpx2.Response | Silence, body: Body, handed_bytes: int, hide: Callable[[str], str]
+    outcome: httpx2.Response | Silence, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
 ) -> Exchange:
     """The create as the client saw it, for `classify`."""
     silent = Exchange(
@@ -28,7 +28,7 @@ def exchange_of(
         connected=True,
         status=None,
         batch=None,
-        meta=Meta(),
+        meta=ResponseMeta(),
         api_error=False,
         error_code=None,
         message="",

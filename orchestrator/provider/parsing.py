@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.json_text import UNREADABLE
 
 _SECONDS: Final = re.compile(r"\d{1,12}(\.\d{1,9})?")
@@ -88,7 +88,7 @@ def _remote(batch: _Batch) -> RemoteBatch:
     return RemoteBatch(
         id=batch.id,
         status=batch.processing_status,
-        counts=Counts(
+        counts=ApiCounts(
             processing=counts.processing,
             succeeded=counts.succeeded,
             errored=counts.errored,
@@ -109,9 +109,9 @@ def instant(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def read_meta(headers: Mapping[str, str]) -> Meta:
+def read_meta(headers: Mapping[str, str]) -> ResponseMeta:
     """What the headers say; whatever is missing or garbled is None."""
-    return Meta(
+    return ResponseMeta(
         date=_http_date(headers.get("date")),
         request_id=headers.get("request-id"),
         organization=headers.get("anthropic-organization-id"),

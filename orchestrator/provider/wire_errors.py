@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from orchestrator.domain.error_text import error_words
+from orchestrator.domain.error_text import error_fields
 from orchestrator.domain.json_text import UNREADABLE
 
 _MESSAGE_MAX: Final = 2000
@@ -48,7 +48,7 @@ def read_trouble(body: bytes, headers: Mapping[str, str]) -> Trouble:
     try:
         error = _error.decode(body).error
     except UNREADABLE:
-        words = error_words(body)
+        words = error_fields(body)
         message = words.message if words.message is not None else _stranger(body, headers)
         return Trouble(message=message[:_MESSAGE_MAX], error_code=None, api_error=False)
     return Trouble(message=error.message[:_MESSAGE_MAX], error_code=_error_code(error.details), api_error=True)

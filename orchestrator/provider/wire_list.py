@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from orchestrator.domain.api_answers import NAMELESS, BatchPage, Meta, OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import NAMELESS, BatchPage, MalformedEntry, RemoteBatch, ResponseMeta
 from orchestrator.domain.json_text import UNREADABLE, ItemScanner
 from orchestrator.provider.parsing import CountsObject, Instant, Unreadable, instant, read_batch
 
@@ -38,7 +38,7 @@ _counts: Final = msgspec.json.Decoder(CountsObject)
 _time: Final = msgspec.json.Decoder(Instant)
 
 
-def read_page(body: bytes, meta: Meta) -> BatchPage:
+def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
     """The page of the list in *body*. Raises Unreadable where the page itself cannot be read."""
     try:
         page = _page.decode(body)
@@ -49,7 +49,7 @@ def read_page(body: bytes, meta: Meta) -> BatchPage:
     ids = [entry.id for entry in read if entry.id is not None]
     return BatchPage(
         batches=tuple(entry for entry in read if isinstance(entry, RemoteBatch)),
-        odd=tuple(entry for entry in read if isinstance(entry, OddEntry)),
+        odd=tuple(entry for entry in read if isinstance(entry, MalformedEntry)),
         has_more=page.has_more,
         last_id=ids[-1] if ids else page.last_id,
         meta=meta,
@@ -82,14 +82,14 @@ def _entries(data: bytearray) -> Iterator[tuple[bytes, int]]:
         start = end
 
 
-def _entry(raw: bytes) -> RemoteBatch | OddEntry:
+def _entry(raw: bytes) -> RemoteBatch | MalformedEntry:
     try:
         return read_batch(raw)
     except Unreadable as exc:
         return _odd(raw, str(exc))
 
 
-def _odd(raw: bytes, why: str) -> OddEntry:
+def _odd(raw: bytes, why: str) -> MalformedEntry:
     """What can be told of an entry that is not a batch: each field that is in order by itself counts."""
     fields = _decoded(_fields, raw)
     given = {} if fields is None else fields
@@ -98,7 +98,7 @@ def _odd(raw: bytes, why: str) -> OddEntry:
     created_at = _decoded(_time, given.get("created_at"))
     mark = own if own is not None else f"{NAMELESS}{hashlib.sha256(raw).hexdigest()[:16]}"
     total = None if counts is None else counts.total
-    return OddEntry(mark=mark, id=own, total=total, created_at=_sane(created_at), why=why[:200])
+    return MalformedEntry(mark=mark, id=own, total=total, created_at=_sane(created_at), why=why[:200])
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw | None) -> T | None:

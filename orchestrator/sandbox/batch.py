@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from orchestrator.domain.batches_api import MessageBatchObject, RequestCounts
+from orchestrator.domain.batches_api import MessageBatchObject, RequestCountsObject
 from orchestrator.sandbox.rows import BUCKETS, Fate, Row
 from orchestrator.sandbox.wire import Caller
 
@@ -91,11 +91,11 @@ class Batch:
         """What a row has come to at the end: its fate, if it was done before the batch was stopped."""
         return OUTCOMES[row.fate] if row.bucket < self._done_before() else self._leftover()
 
-    def counts(self, now: datetime, *, live: bool = False) -> RequestCounts:
+    def counts(self, now: datetime, *, live: bool = False) -> RequestCountsObject:
         """The tallies that the API shows at *now*: all processing until the end, unless *live*."""
         if self.has_ended(now):
             return self._counts(self._done_before(), self._leftover())
-        return self._counts(self._bucket_at(now), "processing") if live else RequestCounts(self.total)
+        return self._counts(self._bucket_at(now), "processing") if live else RequestCountsObject(self.total)
 
     def show(self, now: datetime, caller: Caller, *, live_counts: bool = False) -> MessageBatchObject:
         """The batch as the API shows it at *now*."""
@@ -118,7 +118,7 @@ class Batch:
         return MessageBatchObject(
             id=self.id,
             processing_status="in_progress",
-            request_counts=RequestCounts(self.total),
+            request_counts=RequestCountsObject(self.total),
             created_at=self.created_at,
             expires_at=self.expires_at,
             ended_at=None,
@@ -157,11 +157,11 @@ class Batch:
         gone = (instant - self.created_at).total_seconds()
         return BUCKETS if gone >= span else int(BUCKETS * gone / span)
 
-    def _counts(self, done_before: int, leftover: str) -> RequestCounts:
+    def _counts(self, done_before: int, leftover: str) -> RequestCountsObject:
         counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
         for (bucket, fate), number in self.tally.items():
             counts[OUTCOMES[fate] if bucket < done_before else leftover] += number
-        return RequestCounts(**counts)
+        return RequestCountsObject(**counts)
 
     def _foreign_rows(self, block: int) -> Iterator[Row]:
         first = block * BLOCK_ROWS

@@ -17,7 +17,7 @@ import msgspec
 from orchestrator.domain.batches_api import (
     DEFAULT_PAGE,
     ApiError,
-    BatchPage,
+    BatchListObject,
     DeletedBatch,
     MessageBatchObject,
     batch_not_found,
@@ -106,7 +106,7 @@ class Machine:
         after_id: str | None = None,
         limit: int = DEFAULT_PAGE,
         caller: Caller = ANYBODY,
-    ) -> BatchPage:
+    ) -> BatchListObject:
         """One page of the workspace's batches, newest first.
 
         Those older than *after_id*, or those just newer than *before_id*.
@@ -126,7 +126,7 @@ class Machine:
         data = [self._show(batch, caller) for batch in shown[start:end]]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         more = end < len(shown) if before_id is None else start > 0
-        return BatchPage(data=data, has_more=more, first_id=first, last_id=last)
+        return BatchListObject(data=data, has_more=more, first_id=first, last_id=last)
 
     def cancel(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
         """Stop a batch: what is done keeps its results, the rest is canceled within seconds. Raises ApiError 404."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.domain.batches_api import BatchPage, MessageBatchObject
+from orchestrator.domain.batches_api import BatchListObject, MessageBatchObject
 from orchestrator.sandbox.chance import unit
 from orchestrator.sandbox.faults import FaultPlan
 
@@ -37,7 +37,7 @@ _NAMELESS: Final[tuple[Callable[[Entry], object], ...]] = (
 )
 
 
-def odd_page(page: BatchPage, plan: FaultPlan, *, seed: int, foreign: Callable[[str], bool]) -> object:
+def odd_page(page: BatchListObject, plan: FaultPlan, *, seed: int, foreign: Callable[[str], bool]) -> object:
     """*page*, in which for a share of the batches the entry is odd, always the same ones and in the same way."""
     if not plan.amount("odd_entries"):
         return page

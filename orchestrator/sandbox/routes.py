@@ -17,7 +17,7 @@ import msgspec
 from orchestrator.domain.batches_api import (
     SANDBOX_ORGANIZATION,
     ApiError,
-    BatchPage,
+    BatchListObject,
     MessageBatchObject,
     invalid_request,
     method_not_allowed,
@@ -165,7 +165,7 @@ class Router:
             return self._play(fault)
         return _json(batch, headers)
 
-    def _list(self, query: str, caller: Caller) -> BatchPage:
+    def _list(self, query: str, caller: Caller) -> BatchListObject:
         given = {name: values[-1] for name, values in parse_qs(query).items()}
         try:
             limit = page_limit(given.get("limit"))

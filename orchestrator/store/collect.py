@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Batch, Job, Progress, Settled
+from orchestrator.domain.model import Batch, DownloadProgress, Job, JudgedLine
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
@@ -43,7 +43,7 @@ class SqliteCollect:
         found = await self._db.read(partial(find_many, job, custom_ids))
         return {custom_id: number_of(request) for custom_id, request in found.items()}
 
-    async def store_lines(self, batch: Batch, lines: Sequence[Settled], now: datetime) -> int:
+    async def store_lines(self, batch: Batch, lines: Sequence[JudgedLine], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
         by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
         try:
@@ -51,7 +51,7 @@ class SqliteCollect:
         except _SettledAlready:
             return await self._db.write(partial(_store_waited, batch, by_key, now))
 
-    async def progress(self, batch: Batch) -> Progress:
+    async def progress(self, batch: Batch) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
         return await self._db.read(partial(_progress, batch))
 
@@ -116,7 +116,7 @@ class _SettledAlready(Exception):
     """Rolls back a chunk in which some requests do not wait for a line any more: a repeated download."""
 
 
-def _store_lines(batch: Batch, lines: Mapping[RequestId, Settled], now: datetime, c: sqlite3.Connection) -> int:
+def _store_lines(batch: Batch, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
     """Store *lines* (by request key), which must all be waited for, or raise `_SettledAlready`.
 
     No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
@@ -132,7 +132,7 @@ def _store_lines(batch: Batch, lines: Mapping[RequestId, Settled], now: datetime
     return len(lines)
 
 
-def _store_waited(batch: Batch, lines: Mapping[RequestId, Settled], now: datetime, c: sqlite3.Connection) -> int:
+def _store_waited(batch: Batch, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
     """The same for lines of which some requests may be settled, or decided: only the others are stored."""
     return _store_lines(batch, {key: lines[key] for key in _waiting(batch, list(lines), c)}, now, c)
 
@@ -145,7 +145,9 @@ def _waiting(batch: Batch, keys: Sequence[RequestId], c: sqlite3.Connection) -> 
     return [row[0] for row in c.execute(SQL["waiting"], values)]
 
 
-def _succeed(batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, Settled], c: sqlite3.Connection) -> int:
+def _succeed(
+    batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, JudgedLine], c: sqlite3.Connection
+) -> int:
     """Settle *keys* with their answers; how many of them still waited. If not all did, the caller must roll back."""
     if not keys:
         return 0
@@ -167,7 +169,7 @@ def _succeed(batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, 
 
 
 def _by_stop(
-    keys: Sequence[RequestId], lines: Mapping[RequestId, Settled], c: sqlite3.Connection
+    keys: Sequence[RequestId], lines: Mapping[RequestId, JudgedLine], c: sqlite3.Connection
 ) -> dict[int | None, list[RequestId]]:
     """*keys*, in order, by the number of their stop reason: as a rule there is one, and a few that are rare."""
     numbers: dict[str | None, int | None] = dict(c.execute(SQL["stop_names"]))
@@ -188,7 +190,7 @@ def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Co
 
 
 def _store_attempts(
-    batch: Batch, lost: Iterable[tuple[RequestId, Settled]], now: datetime, c: sqlite3.Connection
+    batch: Batch, lost: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
 ) -> None:
     at = to_text(now)
     rows = [
@@ -199,16 +201,16 @@ def _store_attempts(
     c.executemany(SQL["add_attempt"], rows)
 
 
-def _error(line: Settled) -> tuple[str, str]:
+def _error(line: JudgedLine) -> tuple[str, str]:
     """What a failed request shows: the API's own words, or the result type where it gave none."""
     kind = line.error_type if line.error_type is not None else line.kind
     return kind, line.error_message if line.error_message is not None else kind
 
 
-def _progress(batch: Batch, c: sqlite3.Connection) -> Progress:
+def _progress(batch: Batch, c: sqlite3.Connection) -> DownloadProgress:
     by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
     by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
-    return Progress(count=batch.count, by_kind=by_kind)
+    return DownloadProgress(count=batch.count, by_kind=by_kind)
 
 
 def _collected(batch: Batch, why: str, now: datetime, c: sqlite3.Connection) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
-from orchestrator.domain.model import RepeatsPlace
+from orchestrator.domain.model import DuplicatesCursor
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.queries import load
 
@@ -82,8 +82,8 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> d
 
 
 def repeats(
-    job: JobId, after: RepeatsPlace, most: int, c: sqlite3.Connection
-) -> tuple[list[Repeat], RepeatsPlace | None]:
+    job: JobId, after: DuplicatesCursor, most: int, c: sqlite3.Connection
+) -> tuple[list[Repeat], DuplicatesCursor | None]:
     """Repeated ids above *after* in their order, at most *most*; and where to go on, None at the end."""
     runs = [c.execute(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
     found: list[Repeat] = []
@@ -91,7 +91,7 @@ def repeats(
     try:
         for merged, (custom_id, request, run) in enumerate(heapq.merge(*runs)):
             if len(found) >= most or merged >= _MERGED_AT_ONCE:
-                return found, RepeatsPlace(custom_id=at, request=last, first=first)
+                return found, DuplicatesCursor(custom_id=at, request=last, first=first)
             if custom_id == at:
                 found.append(Repeat(custom_id=custom_id, request=RequestId(request), first=RequestId(first), run=run))
             else:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.notices import EndpointSpec, Notice, Outcome
+from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named
@@ -38,7 +38,7 @@ class SqliteNotices:
         values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": to_text(now)}
         return await self._db.write(lambda c: moved(c, SQL["delivered"], values))
 
-    async def put_off(self, notice: Notice, outcome: Outcome, until: datetime | None, now: datetime) -> bool:
+    async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
         """It failed; due again at *until*, or given up."""
         values = {
             "id": notice.delivery_id,

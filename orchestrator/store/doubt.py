@@ -11,7 +11,7 @@ from typing import Final
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import Nonce
-from orchestrator.domain.model import Batch, Remote
+from orchestrator.domain.model import Batch, Candidate
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named, record, to_batch, to_remote
@@ -74,7 +74,7 @@ class SqliteEvidence:
         """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
         await self._db.write(partial(_add_candidates, batch, remotes))
 
-    async def candidates(self, batch: Batch) -> list[Remote]:
+    async def candidates(self, batch: Batch) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
         rows = await self._db.read(lambda c: named(c.execute(SQL["candidates"], {"batch_id": batch.id})))
         return [to_remote(row) for row in rows]

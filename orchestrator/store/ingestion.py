@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Concluded, Content, Duplicate, Job, NewJob, RepeatsPlace
+from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, Job, NewJob
 from orchestrator.domain.states import JobState
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
@@ -31,7 +31,7 @@ _SHOWN_BYTES: Final = 64 * 1024
 
 
 class SqliteIntake:
-    """See `ports.job_store.IntakeStore`."""
+    """See `ports.job_store.IngestStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -50,8 +50,8 @@ class SqliteIntake:
             await self._sort(job)
 
     async def repeated(
-        self, job: JobId, after: RepeatsPlace, *, leave_out: bool
-    ) -> tuple[list[Duplicate], RepeatsPlace | None]:
+        self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
+    ) -> tuple[list[Duplicate], DuplicatesCursor | None]:
         """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
@@ -74,7 +74,7 @@ class SqliteIntake:
         """No more requests will come: the job may finish."""
         return await self._db.write(partial(_close_open, job, now))
 
-    async def add_refused(self, job: JobId, problems: Sequence[Problem]) -> None:
+    async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
         """Keep refused lines with their reasons."""
         rows = [(job, p.line, p.field, p.message, p.remedy, p.raw) for p in problems]
         await self._db.write(lambda c: c.executemany(SQL["add_refused"], rows).rowcount)
@@ -87,7 +87,7 @@ class SqliteIntake:
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
-    ) -> tuple[Concluded, Job]:
+    ) -> tuple[IngestOutcome, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
         The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
@@ -167,12 +167,16 @@ def _line(request: RequestId, c: sqlite3.Connection) -> int:
     return line
 
 
-def _repeated(job: JobId, after: RepeatsPlace, c: sqlite3.Connection) -> tuple[list[Duplicate], RepeatsPlace | None]:
+def _repeated(
+    job: JobId, after: DuplicatesCursor, c: sqlite3.Connection
+) -> tuple[list[Duplicate], DuplicatesCursor | None]:
     found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
     return _duplicates(found, c), go_on
 
 
-def _leave_out(job: JobId, after: RepeatsPlace, c: sqlite3.Connection) -> tuple[list[Duplicate], RepeatsPlace | None]:
+def _leave_out(
+    job: JobId, after: DuplicatesCursor, c: sqlite3.Connection
+) -> tuple[list[Duplicate], DuplicatesCursor | None]:
     """The same, and the requests are gone; their params stay in their block, of which nobody asks for them."""
     found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
     duplicates = _duplicates(found, c)
@@ -223,13 +227,13 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
 
 def _conclude(
     job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, anew: bool
-) -> tuple[Concluded, Job]:
+) -> tuple[IngestOutcome, Job]:
     keyed = None if new.key is None else _keyed(new, content, c)
     # What is still to come is not in the content of an open job.
     there = None if anew or new.still_open or keyed is not None else _there(new, content, c)
-    found = there if keyed is None else (Concluded.SAME, keyed)
+    found = there if keyed is None else (IngestOutcome.SAME, keyed)
     if found is not None:
-        if found[0] is Concluded.SAME:
+        if found[0] is IngestOutcome.SAME:
             _call(found[1], new, now, c)
         return found
     values = {
@@ -238,7 +242,7 @@ def _conclude(
         "key": new.key,
         "key_content": None if new.key is None else content.hash,
     }
-    return Concluded.MADE, _finish(job, values, now, c)
+    return IngestOutcome.MADE, _finish(job, values, now, c)
 
 
 def _call(job: Job, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
@@ -273,16 +277,16 @@ def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:
     )
 
 
-def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[Concluded, Job] | None:
+def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[IngestOutcome, Job] | None:
     """The job that is there already, by its content or its file. One without a key gets that of *new*."""
     headers = {"api_version": new.api_version, "betas": join_betas(new.betas)}
     same = _one_job("job_with_content", {"content_hash": content.hash, **headers}, c)
     if same is not None:
         if new.key is not None:
             c.execute(SQL["give_key"], {"id": same.id, "key": new.key, "key_content": content.hash})
-        return Concluded.SAME, same
+        return IngestOutcome.SAME, same
     old = _one_job("job_from_source", {"source": new.source, "name": new.name}, c) if new.is_from_file else None
-    return None if old is None else (Concluded.CHANGED, old)
+    return None if old is None else (IngestOutcome.CHANGED, old)
 
 
 def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Job:

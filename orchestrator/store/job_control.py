@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.api_answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
 from orchestrator.domain.model import Batch, Job
@@ -25,7 +25,7 @@ STRAYS_SQL: Final = load("strays")
 
 
 class SqliteControl:
-    """See `ports.store.ControlStore`."""
+    """See `ports.store.CommandStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -85,7 +85,7 @@ class SqliteControl:
         rows = await self._db.read(lambda c: named(c.execute(SQL["candidates_for"], {"remote_id": remote_id})))
         return [to_batch(row) for row in rows]
 
-    async def adopt(self, job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetime) -> bool:
+    async def adopt(self, job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
         """Take *remote*, made elsewhere, for all of *job*. False: the numbers differ, or some are planned."""
         return await self._db.write(partial(_adopt, job, remote, meta, nonce, now))
 
@@ -153,7 +153,9 @@ def _retry_slice(
     return len(rows), RequestId(rows[-1][0])
 
 
-def _adopt(job: Job, remote: RemoteBatch, meta: Meta, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> bool:
+def _adopt(
+    job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime, c: sqlite3.Connection
+) -> bool:
     values = {
         "id": job.id,
         "nonce": nonce,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
-from orchestrator.domain.model import Job, Load, Plannable
+from orchestrator.domain.model import Job, Plannable, QueueLoad
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.nonces import sign
@@ -29,10 +29,10 @@ class SqlitePlan:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def load(self) -> Load:
+    async def load(self) -> QueueLoad:
         """How full the API's queue is, by our own doing."""
         batches, requests, waiting = await self._db.read(lambda c: c.execute(SQL["load"]).fetchone())
-        return Load(batches=batches, requests=requests, waiting_batches=waiting)
+        return QueueLoad(batches=batches, requests=requests, waiting_batches=waiting)
 
     async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
         """Running jobs with queued requests, the fairest first: up to *limit* behind the first *skip*."""

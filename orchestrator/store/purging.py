@@ -51,7 +51,7 @@ class _Window:
 
 
 class SqliteBodies:
-    """See `ports.job_store.BodiesStore`."""
+    """See `ports.job_store.PurgeStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

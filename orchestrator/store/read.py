@@ -17,7 +17,7 @@ from orchestrator.domain.model import Attention, Gate, Job, JobStatus, RequestCo
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
-from orchestrator.ports.streams import Problem
+from orchestrator.ports.streams import InputProblem
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.opening import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
@@ -167,11 +167,11 @@ class JobReader:
         row = self._c.execute(SQL["gate_until"], {"name": probe_gate(job.reason_code)}).fetchone()
         return None if row is None else from_text_or_none(row[0])
 
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[Problem]:
+    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order; a page ends with a whole line."""
         values = {"id": job, "after": after, "limit": limit}
         return [
-            Problem(line=r[0], field=r[1], message=r[2], remedy=r[3], raw=r[4])
+            InputProblem(line=r[0], field=r[1], message=r[2], remedy=r[3], raw=r[4])
             for r in self._c.execute(SQL["refused"], values)
         ]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.model import Batch, Remote
+from orchestrator.domain.model import Batch, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.store.queries import load
 from orchestrator.store.rows import named, to_batch, to_remote
@@ -62,7 +62,7 @@ class BatchReader:
         rows = named(self._c.execute(SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
         return {RemoteId(row["remote_id"]): to_batch(row) for row in rows}
 
-    def candidates(self, batch: BatchId) -> list[Remote]:
+    def candidates(self, batch: BatchId) -> list[Candidate]:
         """The remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
         return [to_remote(row) for row in named(self._c.execute(SQL["candidates"], {"id": batch}))]
 

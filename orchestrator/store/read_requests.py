@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import ErrorGroup, RequestView, ResultRow, Trip
-from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledPlace
+from orchestrator.domain.model import Attempt, ErrorGroup, RequestDetails, ResultRow
+from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledCursor
 from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
 from orchestrator.store.custom_ids import find
@@ -44,12 +44,12 @@ class RequestReader:
         with closing(_merged(job, above, where, self._c)) as rows:
             return [_row(row) for row in islice(rows, limit)]
 
-    def request(self, job: JobId, custom_id: str) -> RequestView:
+    def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
         key = find(job, custom_id, self._c)
         return self._view(key, f"no request {custom_id!r} in this job", "the custom_id is the one of your input file")
 
-    def request_at(self, job: JobId, number: int) -> RequestView:
+    def request_at(self, job: JobId, number: int) -> RequestDetails:
         """The same by its number. Raises NoSuchThing."""
         key = request_id(job, number) if 0 < number <= MAX_NUMBER else None
         return self._view(key, f"no request {number} in this job", "requests are numbered from 1, in input order")
@@ -60,7 +60,7 @@ class RequestReader:
         before, after = (self._c.execute(SQL[name], values).fetchone()[0] for name in ("before", "after"))
         return None if before is None else number_of(before), None if after is None else number_of(after)
 
-    def _view(self, key: RequestId | None, missing: str, hint: str) -> RequestView:
+    def _view(self, key: RequestId | None, missing: str, hint: str) -> RequestDetails:
         rows = [] if key is None else named(self._c.execute(SQL["request"], {"id": key}))
         if not rows:
             raise NoSuchThing(missing, hint=hint)
@@ -78,7 +78,7 @@ class RequestReader:
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
         return self._results("results", values)
 
-    def settled_results(self, job: JobId, *, after: SettledPlace, limit: int) -> tuple[list[ResultRow], SettledPlace]:
+    def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
 
         What no batch brought comes last, when the job is over. Nothing and the same place: there is no more, yet.
@@ -93,16 +93,16 @@ class RequestReader:
             values = {"batch_id": batch, "above": request_id(job, above), "limit": limit - len(found)}
             rows = self._results("results_of_batch", values)
             found += rows
-            place = SettledPlace(event=event, number=rows[-1].number if rows else above)
+            place = SettledCursor(event=event, number=rows[-1].number if rows else above)
         if len(found) == limit or not self._c.execute(SQL["is_over"], {"id": job}).fetchone()[0]:
             return found, place
         above = after.number if after.event is None else 0
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit - len(found)}
         if rows := self._results("other_results", values):
-            return found + rows, SettledPlace(event=None, number=rows[-1].number)
+            return found + rows, SettledCursor(event=None, number=rows[-1].number)
         return found, place
 
-    def _settlings(self, job: JobId, after: SettledPlace) -> list[tuple[int, int]]:
+    def _settlings(self, job: JobId, after: SettledCursor) -> list[tuple[int, int]]:
         """(event, batch) of what settled, from the batch on that is being read."""
         if after.event is None:
             return []
@@ -231,8 +231,8 @@ def _row(row: tuple[Any, ...]) -> RequestRow:
     )
 
 
-def _trip(row: dict[str, Any]) -> Trip:
-    return Trip(
+def _trip(row: dict[str, Any]) -> Attempt:
+    return Attempt(
         batch_id=BatchId(row["batch_id"]),
         kind=row["kind"],
         error_type=row["error_type"],
@@ -242,9 +242,9 @@ def _trip(row: dict[str, Any]) -> Trip:
     )
 
 
-def _request(row: dict[str, Any], params: bytes | None, trips: tuple[Trip, ...]) -> RequestView:
+def _request(row: dict[str, Any], params: bytes | None, trips: tuple[Attempt, ...]) -> RequestDetails:
     plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id", "stop_reason")
-    return RequestView(
+    return RequestDetails(
         number=number_of(row["id"]),
         state=RequestState(row["state"]),
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),

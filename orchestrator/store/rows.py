@@ -6,10 +6,10 @@ import sqlite3
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.domain.api_answers import Counts
+from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import Batch, Event, Gate, Job, Remote, RequestCounts, Stray
+from orchestrator.domain.model import Batch, Candidate, Event, Gate, Job, RequestCounts, Stray
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.store.queries import load
 from orchestrator.store.times import from_text, from_text_or_none, to_text
@@ -91,7 +91,7 @@ def to_batch(row: dict[str, Any]) -> Batch:
     """A `SELECT * FROM batch` row."""
     times: dict[str, Any] = {name: from_text_or_none(row[name]) for name in _BATCH_TIMES}
     ended = row["api_succeeded"] is not None
-    counts = Counts(
+    counts = ApiCounts(
         succeeded=row["api_succeeded"] if ended else 0,
         errored=row["api_errored"] if ended else 0,
         canceled=row["api_canceled"] if ended else 0,
@@ -127,9 +127,9 @@ def to_gate(row: dict[str, Any]) -> Gate:
     )
 
 
-def to_remote(row: dict[str, Any]) -> Remote:
+def to_remote(row: dict[str, Any]) -> Candidate:
     """A `SELECT * FROM remote` row."""
-    return Remote(
+    return Candidate(
         remote_id=row["remote_id"],
         count=row["count"],
         created_at=from_text(row["created_at"]),

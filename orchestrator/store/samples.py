@@ -15,7 +15,7 @@ SQL: Final = load("samples")
 
 
 class SqliteSamples:
-    """See `ports.job_store.SamplesStore`."""
+    """See `ports.job_store.SampleStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Search, Stray
+from orchestrator.domain.model import Reconciliation, Stray
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import load
 from orchestrator.store.rows import moved, named, record, to_stray
@@ -19,16 +19,16 @@ STRAYS_SQL: Final = load("strays")
 
 
 class SqliteSearch:
-    """See `ports.doubts.SearchStore`."""
+    """See `ports.doubts.ReconcileStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def open(self) -> Search | None:
+    async def open(self) -> Reconciliation | None:
         """The search that is not over; None: the store lacks nothing."""
         return await self._db.read(_open)
 
-    async def pending(self) -> tuple[Search | None, list[Stray]]:
+    async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
         """The same, and the strays of jobs that may still need them, the oldest first."""
         return await self._db.read(_pending)
 
@@ -62,14 +62,14 @@ class SqliteSearch:
         return await self._db.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})])
 
 
-def _open(c: sqlite3.Connection) -> Search | None:
+def _open(c: sqlite3.Connection) -> Reconciliation | None:
     rows = named(c.execute(SQL["open"]))
     if not rows:
         return None
     row = rows[0]
     account = c.execute(SQL["account"]).fetchone()
     organization, workspace = (None, None) if account is None else account
-    return Search(
+    return Reconciliation(
         cause=row["cause"],
         missing=row["missing"],
         since=from_text_or_none(row["since"]),
@@ -82,7 +82,7 @@ def _open(c: sqlite3.Connection) -> Search | None:
     )
 
 
-def _pending(c: sqlite3.Connection) -> tuple[Search | None, list[Stray]]:
+def _pending(c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
     return _open(c), [to_stray(row) for row in named(c.execute(STRAYS_SQL["waiting"]))]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
-from orchestrator.domain.model import Batch, Job, Stray, TakenStray
+from orchestrator.domain.model import Batch, Job, Stray, StrayOutcome
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
@@ -43,7 +43,7 @@ class SqliteStrays:
         """Remember *remote*; numbers: of the requests of *job* that it has."""
         await self._db.write(partial(_keep, remote, nonce, job, numbers))
 
-    async def take_in(self, stray: Stray, now: datetime) -> TakenStray:
+    async def take_in(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result.
 
         Batches that were only planned for them are dropped; what had failed or was canceled is tried again with it, as
@@ -88,16 +88,16 @@ def _keep(
     c.execute(SQL["keep"], values)
 
 
-def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> TakenStray:
+def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> StrayOutcome:
     if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
-        return TakenStray.WAITS
+        return StrayOutcome.WAITS
     members = _members(stray, c)
     if any(row["batch_state"] not in (None, "planned") for row in members):
-        return TakenStray.WAITS
+        return StrayOutcome.WAITS
     free = [row for row in members if row["state"] != "succeeded"]
     if not free:
         c.execute(SQL["drop"], {"remote_id": stray.remote_id})
-        return TakenStray.DROPPED
+        return StrayOutcome.DROPPED
     job = to_job(named(c.execute(SQL["job"], {"id": stray.job_id}))[0])
     _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
     _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
@@ -105,7 +105,7 @@ def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> TakenStray:
     c.execute(SQL["taken_in"], {"remote_id": stray.remote_id, "batch_id": batch.id})
     if len(free) < stray.count:
         c.execute(SQL["mark_partial"], {"id": batch.id})
-    return TakenStray.TAKEN
+    return StrayOutcome.TAKEN
 
 
 def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:

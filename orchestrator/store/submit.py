@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from orchestrator.domain.api_answers import Meta, RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce, RequestId, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import Batch
@@ -41,7 +41,7 @@ class SqliteSubmit:
         """Planned batches of running jobs, the most urgent first."""
         return await self._batches("sendable", {"limit": limit})
 
-    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: Meta, now: datetime) -> Batch | None:
+    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime) -> Batch | None:
         """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile.
 
         The mark beside the store is made to know of it: a copy of before it will be seen to lack it.
@@ -63,7 +63,7 @@ class SqliteSubmit:
         await self._db.reach(self._mark, intents)
         return sending
 
-    async def accept(self, batch: Batch, remote: RemoteBatch, meta: Meta, now: datetime) -> bool:
+    async def accept(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
         """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         values = {
             "id": batch.id,
@@ -99,7 +99,7 @@ class SqliteSubmit:
 
 
 class SqliteNarrow:
-    """See `ports.store.NarrowStore`."""
+    """See `ports.store.BisectStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -128,7 +128,7 @@ class SqliteNarrow:
 
 
 class SqliteBody:
-    """See `ports.store.BodyStore`."""
+    """See `ports.store.ParamsStore`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -13,7 +13,17 @@ from orchestrator.views.job_views import problem_view, time_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.model import Batch, ErrorGroup, Event, Gate, Job, JobStatus, Remote, RequestView, Trip
+    from orchestrator.domain.model import (
+        Attempt,
+        Batch,
+        Candidate,
+        ErrorGroup,
+        Event,
+        Gate,
+        Job,
+        JobStatus,
+        RequestDetails,
+    )
     from orchestrator.domain.queries import RequestRow, Sample, Totals
     from orchestrator.views.check_report import Plan
 
@@ -71,7 +81,7 @@ def batch_view(batch: Batch, job: Job) -> dict[str, object]:
     }
 
 
-def candidate_view(remote: Remote) -> dict[str, object]:
+def candidate_view(remote: Candidate) -> dict[str, object]:
     """A batch at the API that one of ours in doubt may be; `verdict` is what was proven of it."""
     return {
         "id": remote.remote_id,
@@ -134,7 +144,7 @@ def request_row_view(row: RequestRow) -> dict[str, object]:
     }
 
 
-def request_view(job: Job, request: RequestView, around: tuple[int | None, int | None]) -> dict[str, object]:
+def request_view(job: Job, request: RequestDetails, around: tuple[int | None, int | None]) -> dict[str, object]:
     """One request with its prompt, its answer and every trip that did not succeed; both are null once purged.
 
     *around*: the numbers of its neighbours.
@@ -160,7 +170,7 @@ def request_view(job: Job, request: RequestView, around: tuple[int | None, int |
     }
 
 
-def _trip_view(trip: Trip) -> dict[str, object]:
+def _trip_view(trip: Attempt) -> dict[str, object]:
     return {
         "batch": trip.batch_id,
         "kind": trip.kind,

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from orchestrator.ports.streams import Source
@@ -26,7 +26,7 @@ class Plan:
     requests: int = 0
     size_bytes: int = 0
     batches: list[tuple[int, int]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[InputProblem] = field(default_factory=list)
     problem_count: int = 0
 
 
@@ -110,14 +110,14 @@ async def plan_of(source: Source, caps: Caps, *, max_problems: int) -> Plan:
     return plan
 
 
-def _note(plan: Plan, problem: Problem, most: int) -> None:
+def _note(plan: Plan, problem: InputProblem, most: int) -> None:
     plan.problem_count += 1
     if len(plan.problems) < most:
         plan.problems.append(problem)
 
 
-def _repeat(name: str, line: int, first: int) -> Problem:
-    return Problem(
+def _repeat(name: str, line: int, first: int) -> InputProblem:
+    return InputProblem(
         line=line,
         field="custom_id",
         message=f"is taken by {name}:{first}",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import Attention, Job, JobStatus
     from orchestrator.domain.notices import Delivery, Endpoint
-    from orchestrator.ports.engine import Health
-    from orchestrator.ports.streams import Problem
+    from orchestrator.ports.engine import EngineHealth
+    from orchestrator.ports.streams import InputProblem
 
 _DONE: Final = {"pause": "paused", "resume": "resumed", "cancel": "canceled"}
 
@@ -56,7 +56,7 @@ def jobs_view(statuses: Iterable[JobStatus]) -> dict[str, object]:
     return {"jobs": [job_view(status) for status in statuses]}
 
 
-def problem_view(problem: Problem) -> dict[str, object]:
+def problem_view(problem: InputProblem) -> dict[str, object]:
     """One thing that is wrong with an input."""
     return {"line": problem.line, "field": problem.field, "problem": problem.message, "remedy": problem.remedy}
 
@@ -83,7 +83,7 @@ def delivery_view(delivery: Delivery) -> dict[str, object]:
     }
 
 
-def health_view(health: Health) -> dict[str, object]:
+def health_view(health: EngineHealth) -> dict[str, object]:
     """How the API treats the engine."""
     return {
         "api_worked": health.api_worked,

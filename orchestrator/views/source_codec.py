@@ -21,14 +21,14 @@ import msgspec
 
 from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.line_splitter import LargeHeld, LineSplitter, LongLine
-from orchestrator.ports.runtime import Alone
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.domain.line_splitter import LargeLineTally, LineSplitter, LongLine
+from orchestrator.ports.runtime import UnlimitedMemory
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.runtime import MemoryReservation
     from orchestrator.ports.streams import Source
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
@@ -54,7 +54,7 @@ class _End:
 
 
 _decode_line: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw]).decode
-_decode_problem: Final = msgspec.json.Decoder(Problem).decode
+_decode_problem: Final = msgspec.json.Decoder(InputProblem).decode
 _decode_end: Final = msgspec.json.Decoder(_End).decode
 
 
@@ -63,7 +63,7 @@ async def encoded(source: Source) -> AsyncGenerator[bytes, None]:
     is_refused = False
     async with aclosing(cast("Any", source.chunks())) as chunks:
         async for chunk in chunks:
-            is_refused = is_refused or any(isinstance(item, Problem) and item.line == 0 for item in chunk)
+            is_refused = is_refused or any(isinstance(item, InputProblem) and item.line == 0 for item in chunk)
             yield encoded_items(chunk)
     content_hash = None if is_refused else source.content_hash
     yield b".%b\n" % _text(_End(content_hash=content_hash, size_bytes=source.size_bytes))
@@ -74,7 +74,7 @@ def encoded_whole(items: Sequence[InputLine]) -> bytes:
     return encoded_items(items) + b".%b\n" % _text(_End(content_hash=None, size_bytes=0))
 
 
-def encoded_items(items: Sequence[InputLine | Problem]) -> bytes:
+def encoded_items(items: Sequence[InputLine | InputProblem]) -> bytes:
     """The records of *items*."""
     return b"".join([_record(item) for item in items])
 
@@ -84,8 +84,8 @@ def numbered_on(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
     return [msgspec.structs.replace(item, line=above + place) for place, item in enumerate(items, start=1)]
 
 
-def _record(item: InputLine | Problem) -> bytes:
-    if isinstance(item, Problem):
+def _record(item: InputLine | InputProblem) -> bytes:
+    if isinstance(item, InputProblem):
         return b"!%b\n" % _text(item)
     return b"+[%d,%b,%b]\n" % (item.line, _text(item.custom_id), item.params)
 
@@ -93,13 +93,13 @@ def _record(item: InputLine | Problem) -> bytes:
 class HandedSource:
     """A `Source` out of the bytes that `encoded` made, in blocks cut anywhere; what is large is held under *claim*."""
 
-    def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: Claim | None = None) -> None:
+    def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: MemoryReservation | None = None) -> None:
         self._blocks = blocks
         self._name = name
-        self._claim: Claim = Alone() if claim is None else claim
-        self._large = LargeHeld()
+        self._claim: MemoryReservation = UnlimitedMemory() if claim is None else claim
+        self._large = LargeLineTally()
         self._splitter = LineSplitter(_MAX_RECORD_BYTES)
-        self._items: list[InputLine | Problem] = []
+        self._items: list[InputLine | InputProblem] = []
         self._bytes = 0
         self._end: _End | None = None
 
@@ -120,7 +120,7 @@ class HandedSource:
         """Bytes of text in the input; 0 before the end."""
         return 0 if self._end is None else self._end.size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """The requests and the problems, in order. Once only. Raises InputError if the stream was cut."""
         async for block in self._blocks:
             for record in self._splitter.feed(block):
@@ -132,7 +132,7 @@ class HandedSource:
         if self._items:
             yield self._items
 
-    def _take(self, record: bytes | LongLine) -> list[InputLine | Problem] | None:
+    def _take(self, record: bytes | LongLine) -> list[InputLine | InputProblem] | None:
         """Read one record; returns the chunk before it if that is full now."""
         item = self._read(record)
         if item is None:
@@ -147,7 +147,7 @@ class HandedSource:
         self._large.gather(size)
         return full
 
-    def _read(self, record: bytes | LongLine) -> InputLine | Problem | None:
+    def _read(self, record: bytes | LongLine) -> InputLine | InputProblem | None:
         if isinstance(record, LongLine) or self._end is not None:
             raise _unreadable("a record is too long" if self._end is None else "there is more behind the end")
         kind, body = record[:1], memoryview(record)[1:]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Batch, Job, JobStatus
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.reads import RemoteReads
 
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
 _DONE = (BatchState.ENDED, BatchState.SETTLED)
@@ -49,7 +49,7 @@ class Pulse:
     speed: float = 1.0
 
 
-def read_ages(reads: FarReads, job: JobId) -> Ages:
+def read_ages(reads: RemoteReads, job: JobId) -> Ages:
     """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
     return ages_of(reads.batches(job), reads.spans(job))
 

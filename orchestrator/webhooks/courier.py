@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.notices import Notice, Outcome
+from orchestrator.domain.notices import DeliveryResult, Notice
 from orchestrator.version import VERSION
 from orchestrator.webhooks.addresses import AddressRefusedError, Resolve, checked_addresses, resolve
 from orchestrator.webhooks.signing import SigningSecret
@@ -43,11 +43,11 @@ class HttpCourier:
         self._trust = trust
         self._client: httpx2.AsyncClient | None = None
 
-    async def carry(self, notice: Notice, now: datetime) -> Outcome:
+    async def carry(self, notice: Notice, now: datetime) -> DeliveryResult:
         """One try. Raises nothing but cancellation."""
         target = self._targets.get(notice.url)
         if target is None:
-            return Outcome(status=None, error="the endpoint is not in the settings", is_final=True)
+            return DeliveryResult(status=None, error="the endpoint is not in the settings", is_final=True)
         client = await self._opened()
         import httpx2
 
@@ -55,11 +55,11 @@ class HttpCourier:
             async with asyncio.timeout(_WITHIN_S):
                 return await self._post(client, notice, target, now)
         except TimeoutError:
-            return Outcome(status=None, error=f"no answer within {_WITHIN_S:g} s")
+            return DeliveryResult(status=None, error=f"no answer within {_WITHIN_S:g} s")
         except AddressRefusedError as exc:
-            return Outcome(status=None, error=str(exc))
+            return DeliveryResult(status=None, error=str(exc))
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-            return Outcome(status=None, error=f"{type(exc).__name__}: {exc}"[:_SHOWN_BYTES])
+            return DeliveryResult(status=None, error=f"{type(exc).__name__}: {exc}"[:_SHOWN_BYTES])
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -78,7 +78,7 @@ class HttpCourier:
             )
         return self._client
 
-    async def _post(self, client: httpx2.AsyncClient, notice: Notice, target: Target, now: datetime) -> Outcome:
+    async def _post(self, client: httpx2.AsyncClient, notice: Notice, target: Target, now: datetime) -> DeliveryResult:
         """POST to the first address that takes a connection."""
         import httpx2
 
@@ -108,7 +108,7 @@ class HttpCourier:
         raise AddressRefusedError(f"the name {host} has no address")
 
 
-async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> Outcome:
+async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> DeliveryResult:
     """What the endpoint said; at most 64 KiB of it are read, and its first words are kept if it refuses."""
     response = await client.send(request, stream=True)
     try:
@@ -120,9 +120,9 @@ async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> Outc
     finally:
         await response.aclose()
     if response.is_success:
-        return Outcome(status=response.status_code, error=None)
+        return DeliveryResult(status=response.status_code, error=None)
     words = bytes(body[:_SHOWN_BYTES]).decode("utf-8", "replace")
-    return Outcome(
+    return DeliveryResult(
         status=response.status_code,
         error=f"{response.status_code} {words}".strip(),
         is_final=response.status_code == _GONE,

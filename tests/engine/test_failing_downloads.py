@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world
 
-from orchestrator.domain.api_answers import Meta
+from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.errors import (
     ProviderBusy,
     ProviderError,
@@ -60,7 +60,7 @@ class Broken:
         if self.end is not None:
             raise self.end
         if self.body is not None:
-            yield Download(meta=Meta(), chunks=self._chunks(self.body))
+            yield Download(meta=ResponseMeta(), chunks=self._chunks(self.body))
             return
         async with self._inner.results(remote_id) as download:
             yield download

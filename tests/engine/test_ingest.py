@@ -12,10 +12,10 @@ from support.world import API_VERSION, World, in_a_loop, new_world, next_life
 from orchestrator.domain.errors import GuardRefused, InputError, StoreError
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.model import NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
-from orchestrator.ports.engine import TakenIn, Terms
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views.job_views import does_not_apply
 
 PARAMS = '{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}'
@@ -28,11 +28,11 @@ def write(path: Path, ids: Sequence[str], *, extra: str = "") -> Path:
     return path
 
 
-async def take(world: World, path: Path, **terms: bool) -> TakenIn:
+async def take(world: World, path: Path, **terms: bool) -> IngestResult:
     """Hand a file in, as `run` does."""
-    source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+    source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     new = NewJob(name=path.stem, source=str(path), api_version=API_VERSION, betas=())
-    return await world.commands.take_in(source, new, Terms(**terms))
+    return await world.commands.take_in(source, new, IngestOptions(**terms))
 
 
 async def nothing_is_left(world: World) -> bool:
@@ -104,7 +104,7 @@ class CutSource:
     content_hash = "none"
     size_bytes = 0
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """One chunk, then the end of the world."""
         yield [InputLine(1, "x", PARAMS.encode())]
         raise InputError("the file is cut short")
@@ -116,7 +116,7 @@ async def test_an_import_that_fails_or_is_killed_leaves_nothing(tmp_path: Path) 
     async with new_world(tmp_path / "store.db") as world:
         new = NewJob(name="cut", source="<cut>", api_version=API_VERSION, betas=())
         with pytest.raises(InputError):
-            await world.commands.take_in(CutSource(), new, Terms())
+            await world.commands.take_in(CutSource(), new, IngestOptions())
         assert await nothing_is_left(world)
         job = await world.store.intake.begin(new, "cut-1", world.clock.now())
         await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
@@ -188,7 +188,7 @@ class Failing:
     def __init__(self, fails: Callable[[], Awaitable[None]]) -> None:
         self._fails = fails
 
-    async def chunks(self) -> AsyncIterator[list[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[list[InputLine | InputProblem]]:
         """One chunk, then the end of it."""
         yield [InputLine(number, f"r{number}", PARAMS.encode()) for number in range(1, 100)]
         await self._fails()
@@ -208,7 +208,7 @@ async def test_what_a_failed_import_could_not_take_away_is_taken_away_later(tmp_
         source = Failing(lambda: refuse_writes(world, refused=True))
         new = NewJob(name="lost", source="<failing>", api_version=API_VERSION, betas=())
         with pytest.raises(ConnectionResetError):  # its own reason, not that of the discard
-            await world.commands.take_in(source, new, Terms())
+            await world.commands.take_in(source, new, IngestOptions())
         assert len(await world.store.read(lambda reads: reads.jobs(limit=9))) == 2
         with pytest.raises(StoreError):
             await world.tick("recover")
@@ -235,7 +235,7 @@ async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -
 
         new = NewJob(name="slow", source="<failing>", api_version=API_VERSION, betas=())
         with pytest.raises(ConnectionResetError):
-            await world.commands.take_in(Failing(meanwhile), new, Terms())
+            await world.commands.take_in(Failing(meanwhile), new, IngestOptions())
         assert await nothing_is_left(world)
 
 
@@ -245,9 +245,9 @@ async def test_what_is_kept_of_refused_lines_does_not_grow_with_them(tmp_path: P
     async with new_world(tmp_path / "store.db") as world:
         bad = "".join(f'{{"custom_id":"b{n}","params":{{}},"x":"{"y" * 60_000}"}}\n' for n in range(50))
         path = write(tmp_path / "bad.jsonl", ["a"], extra=bad)
-        source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+        source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
         new = NewJob(name="bad", source=str(path), api_version=API_VERSION, betas=())
-        taken = await world.commands.take_in(source, new, Terms(skip_bad=True, max_problems=10_000))
+        taken = await world.commands.take_in(source, new, IngestOptions(skip_bad=True, max_problems=10_000))
         assert taken.job is not None
         assert (taken.refused, taken.problem_count > 50) == (50, True)
         assert max(len(problem.raw) for problem in taken.problems) == 1024

@@ -12,16 +12,16 @@ from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import KeyReused
 from orchestrator.domain.model import NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
-from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.engine import IngestOptions, IngestResult
 
 
-async def hand_in(world: World, path: Path, key: str, *, anew: bool = False, **more: Any) -> TakenIn:
+async def hand_in(world: World, path: Path, key: str, *, anew: bool = False, **more: Any) -> IngestResult:
     """Hand a file in with a key."""
-    source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+    source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     given: dict[str, Any] = {"name": path.stem, "source": str(path), "api_version": API_VERSION, "betas": (), **more}
-    return await world.commands.take_in(source, NewJob(**given, key=key), Terms(anew=anew))
+    return await world.commands.take_in(source, NewJob(**given, key=key), IngestOptions(anew=anew))
 
 
 async def jobs(world: World) -> list[str | None]:
@@ -77,9 +77,9 @@ async def test_a_job_of_the_same_content_gets_the_key_unless_it_has_one(tmp_path
     """Without `anew` the content decides; the key stands for what it came to, so that other content is refused."""
     async with new_world(tmp_path / "store.db") as world:
         path = write(tmp_path / "a.jsonl", ["x", "y"])
-        source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+        source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
         new = NewJob(name="a", source=str(path), api_version=API_VERSION, betas=())
-        await world.commands.take_in(source, new, Terms())
+        await world.commands.take_in(source, new, IngestOptions())
         assert (await hand_in(world, path, "k1")).attached
         assert (await hand_in(world, path, "k2")).attached
         assert await jobs(world) == ["k1"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world
 
-from orchestrator.domain.api_answers import BatchPage, OddEntry
+from orchestrator.domain.api_answers import BatchPage, MalformedEntry
 from orchestrator.domain.errors import ProviderUnreadable
 from orchestrator.engine.batch_list import EndlessList, PageSize, listed, pages
 
@@ -31,7 +31,7 @@ class Shown:
         self.named = True
         self.alone = False
         self.keeps: tuple[str, ...] = ()
-        self.extra: tuple[OddEntry, ...] = ()
+        self.extra: tuple[MalformedEntry, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -43,8 +43,8 @@ class Shown:
         seen = tuple(batch for batch in page.batches if batch.id not in self.blind)
         return replace(page, batches=seen, odd=(*odd, *self.extra))
 
-    def _odd(self, batch: Any) -> OddEntry:
-        return OddEntry(
+    def _odd(self, batch: Any) -> MalformedEntry:
+        return MalformedEntry(
             mark=batch.id if self.named else f"unreadable-{batch.id[-8:]}",
             id=batch.id if self.named else None,
             total=batch.counts.total if "total" in self.keeps else None,
@@ -175,7 +175,7 @@ async def test_an_odd_entry_that_cannot_be_ours_is_nobody_to_wait_for(
     async with odd_world(tmp_path) as world:
         shown = shown_by(world)
         shown.extra = (
-            OddEntry(
+            MalformedEntry(
                 mark="unreadable-1",
                 id=None,
                 total=7 if "total" in keeps else None,
@@ -250,7 +250,7 @@ async def test_whoever_lists_the_batches_is_told_how_many_cannot_be_shown(tmp_pa
     async with odd_world(tmp_path) as world:
         ids = world.machine.add_foreign(3, count=5)
         shown_by(world).blind = set(ids[:2])
-        odd: list[OddEntry] = []
+        odd: list[MalformedEntry] = []
         seen = [batch.id async for batch in listed(world.context.provider, odd=odd)]
         assert (set(seen), {entry.mark for entry in odd}) == (set(ids[2:]), set(ids[:2]))
 
@@ -269,7 +269,7 @@ class Endless:
         """One page more."""
         page: BatchPage = await self._inner.page(after_id=None, limit=limit)
         ids = [f"unreadable-{next(self._numbers)}" for _ in range(2)]
-        odd = tuple(OddEntry(mark=own, id=None, total=None, created_at=None, why="odd") for own in ids)
+        odd = tuple(MalformedEntry(mark=own, id=None, total=None, created_at=None, why="odd") for own in ids)
         return replace(page, batches=(), odd=odd, has_more=True, last_id=ids[-1])
 
 

@@ -12,7 +12,7 @@ from support.world import in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.api_answers import CreateAnswer, Invalid
 from orchestrator.engine.context import Context
-from orchestrator.ports.provider import Body, Headers
+from orchestrator.ports.provider import CreateBody, Headers
 from orchestrator.sandbox import MachineSettings
 
 Refuse = Callable[[bytes], Invalid | None]
@@ -42,7 +42,7 @@ class PickyProvider:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def create(self, body: Body, headers: Headers) -> CreateAnswer:
+    async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
         """Refuse, or pass on."""
         self.posts += 1
         content = b"".join([chunk async for chunk in body.chunks()])

@@ -11,17 +11,17 @@ from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, InputError
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
-from orchestrator.ports.engine import TakenIn, Terms
+from orchestrator.ports.engine import IngestOptions, IngestResult
 
 
-async def hand_in(world: World, path: Path, name: str | None = None, **more: Any) -> TakenIn:
+async def hand_in(world: World, path: Path, name: str | None = None, **more: Any) -> IngestResult:
     """Hand a file in, with a name that was chosen, or with its own."""
-    source = open_source(path, rules=Rules(api_version=API_VERSION), max_line_bytes=1_000_000)
+    source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     called: dict[str, Any] = {"name": path.stem if name is None else name, "is_named": name is not None}
     new = NewJob(**called, source=str(path), api_version=API_VERSION, betas=(), **more)
-    return await world.commands.take_in(source, new, Terms())
+    return await world.commands.take_in(source, new, IngestOptions())
 
 
 async def found(world: World, ref: str) -> Job:

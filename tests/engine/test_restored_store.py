@@ -17,10 +17,10 @@ from support.world import API_VERSION, QUICK, World, in_a_loop, message, new_wor
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.engine.reconcile import RECONCILING
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
 from orchestrator.store.backup import back_up
@@ -70,9 +70,9 @@ async def finished_once(world: World, job: Job, count: int, *, beside: int = 0) 
 async def open_job(world: World, prompts: list[str]) -> Job:
     """A job that takes more requests, with these."""
     requests = [{"custom_id": prompt, "params": message(prompt)} for prompt in prompts]
-    source = source_from_objects(requests, name="<open>", rules=Rules(api_version=API_VERSION))
+    source = source_from_objects(requests, name="<open>", rules=ParamRules(api_version=API_VERSION))
     new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-    taken = await world.commands.take_in(source, new, Terms(anew=True))
+    taken = await world.commands.take_in(source, new, IngestOptions(anew=True))
     assert taken.job is not None, taken.problems
     return taken.job
 

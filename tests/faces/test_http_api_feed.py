@@ -15,11 +15,11 @@ from faces.client_world import requests, settings, short_runtime_folder, until
 
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.model import Event, NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.engine.wakeup import Moves
 from orchestrator.http_api.feed import Feed
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +29,11 @@ def _runtime() -> Iterator[None]:
 
 
 async def hand_in(engine: Engine, name: str) -> None:
-    rules = Rules(api_version="2026-10-21", max_request_bytes=1_000_000)
+    rules = ParamRules(api_version="2026-10-21", max_request_bytes=1_000_000)
     new = NewJob(name=name, source="<test>", api_version="2026-10-21", betas=())
-    await engine.commands.take_in(source_from_objects(requests(3, said=name), name=name, rules=rules), new, Terms())
+    await engine.commands.take_in(
+        source_from_objects(requests(3, said=name), name=name, rules=rules), new, IngestOptions()
+    )
 
 
 def test_every_event_is_heard_once_by_everybody_who_watches(tmp_path: Path) -> None:

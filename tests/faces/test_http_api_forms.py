@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import errors
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views import problem_details
 from orchestrator.views.job_views import time_text
 from orchestrator.views.source_codec import HandedSource, encoded, encoded_whole
 
-Item = InputLine | Problem
+Item = InputLine | InputProblem
 
 LINES = st.builds(
     InputLine,
@@ -27,7 +27,7 @@ LINES = st.builds(
     st.sampled_from([b"{}", b'{"a": "\xc3\xa9"}', b'{"x":[1,\r 2]}']),
 )
 PROBLEMS = st.builds(
-    Problem, line=st.integers(1, 10**9), field=st.text(), message=st.text(), remedy=st.text(), raw=st.binary()
+    InputProblem, line=st.integers(1, 10**9), field=st.text(), message=st.text(), remedy=st.text(), raw=st.binary()
 )
 
 
@@ -113,7 +113,7 @@ def test_bytes_that_are_no_records_are_refused(stream: bytes) -> None:
 
 def test_an_input_refused_as_a_whole_has_no_hash_on_the_other_side_either() -> None:
     """A source keeps its contract: no content hash for what was not read to its end."""
-    whole = Problem(line=0, field="", message="is a JSON array", remedy="convert it", raw=b"")
+    whole = InputProblem(line=0, field="", message="is a JSON array", remedy="convert it", raw=b"")
     source, chunks = asyncio.run(received(asyncio.run(sent(Given([whole])))))
     assert chunks == [[whole]]
     with pytest.raises(RuntimeError, match="not read to its end"):

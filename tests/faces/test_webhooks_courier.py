@@ -17,7 +17,7 @@ from support.receiver import receiving
 from support.tools import needed_tool
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.notices import Notice, Outcome
+from orchestrator.domain.notices import DeliveryResult, Notice
 from orchestrator.webhooks.courier import HttpCourier, Target
 from orchestrator.webhooks.signing import secret_from
 
@@ -31,7 +31,7 @@ def notice(url: str) -> Notice:
     return Notice(delivery_id=1, message_id="msg_x_1", url=url, payload=PAYLOAD, tries=0)
 
 
-async def carried(url: str, target: Target = TARGET, **how: Any) -> Outcome:
+async def carried(url: str, target: Target = TARGET, **how: Any) -> DeliveryResult:
     courier = HttpCourier({url: target}, **how)
     try:
         return await courier.carry(notice(url), datetime.now(UTC))
@@ -56,7 +56,7 @@ def test_the_signature_is_the_standards() -> None:
 
     async def check() -> None:
         async with receiving() as receiver:
-            assert await carried(receiver.url) == Outcome(status=200, error=None)
+            assert await carried(receiver.url) == DeliveryResult(status=200, error=None)
             (got,) = receiver.got
         assert Webhook(SECRET).verify(got.body, got.headers) == json.loads(PAYLOAD)
         assert got.headers["content-type"] == "application/json"
@@ -76,7 +76,7 @@ def test_no_proxy_and_no_certificates_of_the_environment_stand_in_between(monkey
 
     async def check() -> None:
         async with receiving() as receiver:
-            assert await carried(receiver.url) == Outcome(status=200, error=None)
+            assert await carried(receiver.url) == DeliveryResult(status=200, error=None)
 
     asyncio.run(check())
 
@@ -204,7 +204,7 @@ def test_the_certificate_must_be_that_of_the_name(tmp_path: Path) -> None:
             right = await carried(f"https://hook.example:{receiver.port}/", resolve=names, trust=trust)
             wrong = await carried(f"https://other.example:{receiver.port}/", resolve=names, trust=trust)
             strangers = await carried(f"https://hook.example:{receiver.port}/", resolve=names)
-        assert right == Outcome(status=200, error=None)
+        assert right == DeliveryResult(status=200, error=None)
         assert (wrong.status, strangers.status) == (None, None)
         assert len(receiver.got) == 1
 

@@ -17,10 +17,10 @@ from orchestrator.daemon import Engine
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 from proof.oracle import Handed
 
 API_VERSION: Final = "2026-10-21"
@@ -96,10 +96,10 @@ class People:
     async def _hand_in(self, engine: Engine, wish: Wish) -> None:
         """The same command again, if it was not acknowledged: it attaches to the job that is there, or makes it."""
         requests = self._slowly(wish) if self.moods.slow_import else wish.requests()
-        source = source_from_objects(requests, name=f"<{wish.name}>", rules=Rules(api_version=API_VERSION))
+        source = source_from_objects(requests, name=f"<{wish.name}>", rules=ParamRules(api_version=API_VERSION))
         new = NewJob(name=wish.name, source=f"<{wish.name}>", api_version=API_VERSION, betas=())
         with suppress(StoreFull):
-            taken = await engine.commands.take_in(source, new, Terms())
+            taken = await engine.commands.take_in(source, new, IngestOptions())
             assert taken.job is not None, taken.problems
             wish.job = taken.job.id
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from provider.provider_world import batch_json
 
-from orchestrator.domain.api_answers import Meta
+from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.provider.parsing import Unreadable
 from orchestrator.provider.wire_list import read_page
 
@@ -67,7 +67,7 @@ def test_an_entry_that_cannot_be_read_costs_only_itself(odd: object, place: int)
     """F8: one foreign entry, any field and any shape, stopped every send and every poll."""
     entries: list[object] = [GOOD, LAST]
     entries.insert(place, odd)
-    page = read_page(page_of(*entries), Meta())
+    page = read_page(page_of(*entries), ResponseMeta())
     assert [batch.id for batch in page.batches] == ["msgbatch_good", "msgbatch_last"]
     assert len(page.odd) == 1
     assert page.odd[0].why
@@ -76,25 +76,27 @@ def test_an_entry_that_cannot_be_read_costs_only_itself(odd: object, place: int)
 
 def test_what_can_be_told_of_an_odd_entry_is_kept() -> None:
     """F8: a doubt asks whether it could be ours: its size and its time say no, or nothing does."""
-    (odd,) = read_page(page_of({**GOOD, "processing_status": "archived"}), Meta()).odd
+    (odd,) = read_page(page_of({**GOOD, "processing_status": "archived"}), ResponseMeta()).odd
     assert (odd.id, odd.mark, odd.total) == ("msgbatch_good", "msgbatch_good", 3)
     assert odd.created_at == datetime(2026, 11, 20, 18, 37, 24, 100435, tzinfo=UTC)
-    (bare,) = read_page(page_of({"id": None, "created_at": "0001-01-01T00:00:00Z"}), Meta()).odd
+    (bare,) = read_page(page_of({"id": None, "created_at": "0001-01-01T00:00:00Z"}), ResponseMeta()).odd
     assert (bare.id, bare.total, bare.created_at) == (None, None, None)
     assert bare.mark.startswith("unreadable-")
 
 
 def test_an_odd_entry_without_an_id_has_a_name_that_its_bytes_give() -> None:
     """F8: so a person can say something about it, look after look."""
-    first, again, other = (read_page(page_of(entry), Meta()).odd[0].mark for entry in ({"a": 1}, {"a": 1}, {"a": 2}))
+    first, again, other = (
+        read_page(page_of(entry), ResponseMeta()).odd[0].mark for entry in ({"a": 1}, {"a": 1}, {"a": 2})
+    )
     assert first == again != other
 
 
 def test_a_walk_goes_on_below_the_last_entry_that_has_an_id() -> None:
     """F8: the API's own last_id serves where no entry has one."""
-    assert read_page(page_of(GOOD, {**LAST, "type": "x"}), Meta()).last_id == "msgbatch_last"
-    assert read_page(page_of(GOOD, None), Meta()).last_id == "msgbatch_good"
-    assert read_page(page_of(None, last_id="msgbatch_theirs"), Meta()).last_id == "msgbatch_theirs"
+    assert read_page(page_of(GOOD, {**LAST, "type": "x"}), ResponseMeta()).last_id == "msgbatch_last"
+    assert read_page(page_of(GOOD, None), ResponseMeta()).last_id == "msgbatch_good"
+    assert read_page(page_of(None, last_id="msgbatch_theirs"), ResponseMeta()).last_id == "msgbatch_theirs"
 
 
 @pytest.mark.parametrize(
@@ -120,4 +122,4 @@ def test_a_walk_goes_on_below_the_last_entry_that_has_an_id() -> None:
 def test_a_page_whose_own_fields_cannot_be_used_is_no_page(body: bytes) -> None:
     """F8: without them a walk does not know whether it is over."""
     with pytest.raises(Unreadable):
-        read_page(body, Meta())
+        read_page(body, ResponseMeta())

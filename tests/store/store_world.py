@@ -10,9 +10,9 @@ from pathlib import Path
 
 from support.inline import Inline
 
-from orchestrator.domain.api_answers import Counts, Meta, RemoteBatch, RemoteStatus
+from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, Job, NewJob, Settled
+from orchestrator.domain.model import Batch, Job, JudgedLine, NewJob
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
@@ -21,7 +21,7 @@ from orchestrator.store.sqlite_store import Store
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-META = Meta(date=NOW, organization="org-1", workspace="ws-1")
+META = ResponseMeta(date=NOW, organization="org-1", workspace="ws-1")
 WIDE = Caps(requests=100_000, size_bytes=256_000_000)
 PARAMS = b'{"model":"m","max_tokens":1,"messages":[]}'
 BODY = b'{"type":"succeeded","message":{}}'
@@ -92,7 +92,9 @@ async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -
     return await batch_of(store, watched.id)
 
 
-async def collected(store: Store, job: JobId, rows: Sequence[Settled], nonce: str = "a", *, limit: int = 1000) -> Batch:
+async def collected(
+    store: Store, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
+) -> Batch:
     """A batch whose *rows* are stored."""
     batch = await ended(store, job, limit, nonce=nonce)
     await store.collect.store_lines(batch, rows, NOW)
@@ -116,21 +118,21 @@ def remote(nonce: str, count: int, *, created_at: datetime = NOW) -> RemoteBatch
     return RemoteBatch(
         id=f"msgbatch_{nonce}",
         status=RemoteStatus.ENDED,
-        counts=Counts(succeeded=count),
+        counts=ApiCounts(succeeded=count),
         created_at=created_at,
         expires_at=created_at + timedelta(hours=24),
         ended_at=created_at + timedelta(hours=1),
     )
 
 
-def won(number: int, body: bytes = BODY) -> Settled:
+def won(number: int, body: bytes = BODY) -> JudgedLine:
     """A line that brings a success."""
-    return Settled(number, "succeeded", "succeeded", body, None, None, None, 3, 5)
+    return JudgedLine(number, "succeeded", "succeeded", body, None, None, None, 3, 5)
 
 
-def lost(number: int, outcome: str = "again", kind: str = "expired") -> Settled:
+def lost(number: int, outcome: str = "again", kind: str = "expired") -> JudgedLine:
     """A line that brings none."""
-    return Settled(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), None, None, "req_1", None, None)
+    return JudgedLine(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), None, None, "req_1", None, None)
 
 
 def raw(path: Path) -> sqlite3.Connection:

@@ -17,9 +17,9 @@ from store.store_world import LATER, NOW, collected, lines, lost, new_job, open_
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Concluded, Content, RepeatsPlace
-from orchestrator.domain.queries import SettledPlace
-from orchestrator.ports.streams import Problem
+from orchestrator.domain.model import Content, DuplicatesCursor, IngestOutcome
+from orchestrator.domain.queries import SettledCursor
+from orchestrator.ports.streams import InputProblem
 from orchestrator.store import purging
 from orchestrator.store.audit import audit
 from orchestrator.store.sqlite_store import Store
@@ -36,8 +36,8 @@ async def over(store: Store, name: str = "job", nonce: str = "a") -> JobId:
     """A finished job with something of everything: 1–3 succeeded, 4, 5 failed, two lines were left out."""
     job = (await store.intake.begin(new_job(name), f"{name}-id", NOW)).id
     await store.intake.add(job, lines(["a", "b", "c", "d", "e", "a"]), NOW)
-    await store.intake.add_refused(job, [Problem(line=9, field="params", message="m", remedy="r", raw=b"secret")])
-    await store.intake.repeated(job, RepeatsPlace(), leave_out=True)
+    await store.intake.add_refused(job, [InputProblem(line=9, field="params", message="m", remedy="r", raw=b"secret")])
+    await store.intake.repeated(job, DuplicatesCursor(), leave_out=True)
     await store.intake.finish(job, f"hash of {name}", 10, NOW)
     rows = [won(3), won(1), lost(4), lost(5), won(2)]
     await settle_all(store, await collected(store, job, rows, nonce), max_attempts=1)
@@ -99,7 +99,7 @@ def test_the_results_of_a_purged_job_are_told_to_be_gone(tmp_path: Path) -> None
                 with pytest.raises(Purged, match="results of job job-id were deleted"):
                     await store.read_bulk(lambda reads: reads.results(job, above=0, limit=9))
                 with pytest.raises(Purged):
-                    await store.read_bulk(lambda reads: reads.settled_results(job, after=SettledPlace(), limit=9))
+                    await store.read_bulk(lambda reads: reads.settled_results(job, after=SettledCursor(), limit=9))
                 await clear(store)
             other = await over(store, "other", "b")  # its results get the numbers of those that went
             with pytest.raises(Purged):
@@ -148,7 +148,7 @@ def test_the_same_content_is_a_new_job_after_a_purge(tmp_path: Path) -> None:
             again = await store.intake.begin(new_job(), "again", NOW)
             content = Content(hash="hash of job", size_bytes=1)
             how, made = await store.intake.conclude(again.id, new_job(), content, NOW, anew=False)
-            assert (how, made.id) == (Concluded.MADE, again.id)
+            assert (how, made.id) == (IngestOutcome.MADE, again.id)
 
     asyncio.run(run())
 

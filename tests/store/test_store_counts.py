@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, remote, settle_all, won
 
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, Settled
+from orchestrator.domain.model import Batch, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.store.sqlite_store import Store
 
@@ -108,7 +108,7 @@ class Walk:
         taken = await self.store.body.slice(batch.id, 0, 10**9)
         return [number for number, _ in taken]
 
-    def _line(self, number: int) -> Settled:
+    def _line(self, number: int) -> JudgedLine:
         outcome: str = self.chance.choice(("succeeded", "failed", "again", "credit", "canceled"))
         return won(number) if outcome == "succeeded" else lost(number, outcome)
 

@@ -33,8 +33,8 @@ from store.store_world import (
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Concluded, Content, Duplicate, RepeatsPlace
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block
 from orchestrator.store.read import Reads
@@ -58,7 +58,7 @@ def duplicate(line: int, custom_id: str, first_line: int) -> Duplicate:
 async def repeats_of(store: Store, job: JobId, *, leave_out: bool) -> list[Duplicate]:
     """Every repeat of an import, by line."""
     found: list[Duplicate] = []
-    after: RepeatsPlace | None = RepeatsPlace()
+    after: DuplicatesCursor | None = DuplicatesCursor()
     while after is not None:
         some, after = await store.intake.repeated(job, after, leave_out=leave_out)
         found += some
@@ -168,7 +168,7 @@ def test_an_id_that_repeats_without_end_is_told_in_steps(
             job = await store.intake.begin(new_job(), "job-1", NOW)
             await store.intake.add(job.id, lines(["other", *["same"] * 10, "zzz", "zzz"]), NOW)
             found: list[Duplicate] = []
-            after: RepeatsPlace | None = RepeatsPlace()
+            after: DuplicatesCursor | None = DuplicatesCursor()
             while after is not None:
                 some, after = await store.intake.repeated(job.id, after, leave_out=leave_out)
                 assert len(some) <= 3
@@ -205,7 +205,7 @@ def test_a_discarded_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
             for part in range(3):
                 await store.intake.add(job.id, lines(f"x{part}-{i}" for i in range(4_000)), NOW)
             assert rows_of(path, "known_id") == {"known_id": 8_003}, "a run, and some ids that do not fill one yet"
-            problem = Problem(line=5, field="f", message="m", remedy="r", raw=b"raw")
+            problem = InputProblem(line=5, field="f", message="m", remedy="r", raw=b"raw")
             await store.intake.add_refused(job.id, [problem])
             await store.intake.discard(job.id)
             await store.intake.discard(job.id)
@@ -306,22 +306,22 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
             content = Content(hash="hash of job", size_bytes=1)
             again = await store.intake.begin(new_job("any name"), "again-1", NOW)
             how, same = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
-            assert (how, same.id) == (Concluded.SAME, job.id)
+            assert (how, same.id) == (IngestOutcome.SAME, job.id)
             assert same.betas == ("a", "b"), "kept in order: the order of --beta is no difference"
             with closing(raw(store.path)) as c:
                 c.execute("UPDATE job SET betas = 'a'")
             how, made = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
-            assert (how, made.id) == (Concluded.MADE, again.id)
+            assert (how, made.id) == (IngestOutcome.MADE, again.id)
             other = await store.intake.begin(new_job("any name"), "other-1", NOW)
             how, old = await store.intake.conclude(
                 other.id, new_job("any name"), replace(content, hash="h2"), NOW, anew=False
             )
-            assert (how, old.id) == (Concluded.CHANGED, again.id), "the same file held something else"
+            assert (how, old.id) == (IngestOutcome.CHANGED, again.id), "the same file held something else"
 
     asyncio.run(run())
 
 
-def two_refused(job: JobId, after: int) -> Callable[[Reads], list[Problem]]:
+def two_refused(job: JobId, after: int) -> Callable[[Reads], list[InputProblem]]:
     """A page of at least two."""
     return lambda reads: reads.refused(job, after=after, limit=2)
 
@@ -333,7 +333,7 @@ def test_refused_lines_are_read_in_whole_lines(tmp_path: Path) -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 1)
             problems = [
-                Problem(line=line, field=f"f{n}", message="m", remedy="r", raw=b"\x00raw")
+                InputProblem(line=line, field=f"f{n}", message="m", remedy="r", raw=b"\x00raw")
                 for line in (2, 5, 9)
                 for n in range(3)
             ]

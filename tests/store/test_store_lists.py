@@ -27,15 +27,15 @@ from store.store_world import (
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import RepeatsPlace, RequestView, Settled
-from orchestrator.domain.queries import RequestFilter, SettledPlace
+from orchestrator.domain.model import DuplicatesCursor, JudgedLine, RequestDetails
+from orchestrator.domain.queries import RequestFilter, SettledCursor
 from orchestrator.domain.states import RequestState
 from orchestrator.store.opening import connect_reader
 from orchestrator.store.read import Reads
 from orchestrator.store.sqlite_store import Store
 
 
-async def settled_batch(store: Store, job: JobId, rows: list[Settled], nonce: str, limit: int) -> None:
+async def settled_batch(store: Store, job: JobId, rows: list[JudgedLine], nonce: str, limit: int) -> None:
     """A batch of the next *limit* queued requests, settled with *rows*."""
     await settle_all(store, await collected(store, job, rows, nonce, limit=limit), max_attempts=1)
 
@@ -49,7 +49,7 @@ async def mixed_job(store: Store) -> JobId:
     return job
 
 
-def numbered(job: JobId, number: int) -> Callable[[Reads], RequestView]:
+def numbered(job: JobId, number: int) -> Callable[[Reads], RequestDetails]:
     """A request by its number."""
     return lambda reads: reads.request_at(job, number)
 
@@ -116,7 +116,7 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
         async with open_store(tmp_path / "store.db") as store:
             job = (await store.intake.begin(new_job(), "job-id", NOW)).id
             await store.intake.add(job, lines(["a", "b", "b", "c"], params=b'{"p": "\xc3\xa9"}'), NOW)
-            await store.intake.repeated(job, RepeatsPlace(), leave_out=True)  # number 3 is gone
+            await store.intake.repeated(job, DuplicatesCursor(), leave_out=True)  # number 3 is gone
             await store.intake.finish(job, "h", 10, NOW)
             view = await store.read(lambda reads: reads.request_at(job, 4))
             assert (view.number, view.custom_id, view.params) == (4, "c", b'{"p": "\xc3\xa9"}')
@@ -131,14 +131,14 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
     asyncio.run(run())
 
 
-def read_all(job: JobId, limit: int, start: SettledPlace) -> Callable[[Reads], tuple[list[int], SettledPlace]]:
+def read_all(job: JobId, limit: int, start: SettledCursor) -> Callable[[Reads], tuple[list[int], SettledCursor]]:
     """Everything there is, in pages of *limit*, each place through its text."""
 
-    def look(reads: Reads) -> tuple[list[int], SettledPlace]:
+    def look(reads: Reads) -> tuple[list[int], SettledCursor]:
         found: list[int] = []
         place = start
         while True:
-            rows, place = reads.settled_results(job, after=SettledPlace.from_text(place.to_text()), limit=limit)
+            rows, place = reads.settled_results(job, after=SettledCursor.from_text(place.to_text()), limit=limit)
             if not rows:
                 return found, place
             found += [row.number for row in rows]
@@ -155,7 +155,7 @@ def test_results_are_read_as_batches_settle_and_the_rest_when_the_job_is_over(tm
             job = (await running_job(store, 8)).id
             one = await in_progress(store, job, limit=3, nonce="a")
             await settled_batch(store, job, [won(6), won(4), lost(5)], "b", limit=3)
-            first, place = await store.read(read_all(job, limit, SettledPlace()))
+            first, place = await store.read(read_all(job, limit, SettledCursor()))
             assert first == [4, 5, 6], "the second batch was settled first"
             assert await store.plan.fail_queued(job, 7, ("invalid", "too large"), b"{}", NOW)
             assert await store.poll.ended(one, remote("a", 3), NOW)
@@ -171,7 +171,7 @@ def test_results_are_read_as_batches_settle_and_the_rest_when_the_job_is_over(tm
             rest, place = await store.read(read_all(job, limit, place))
             assert rest == [7, 8]
             assert await store.read(read_all(job, limit, place)) == ([], place)
-            whole, _ = await store.read(read_all(job, limit, SettledPlace()))
+            whole, _ = await store.read(read_all(job, limit, SettledCursor()))
             assert whole == [4, 5, 6, 1, 2, 3, 7, 8]
 
     asyncio.run(run())
@@ -181,7 +181,7 @@ def test_results_are_read_as_batches_settle_and_the_rest_when_the_job_is_over(tm
 def test_a_place_that_nobody_gave_is_refused(text: str) -> None:
     """A place comes back from a client: it is read strictly."""
     with pytest.raises(ValueError, match="not a place"):
-        SettledPlace.from_text(text)
+        SettledCursor.from_text(text)
 
 
 def test_failures_of_one_type_are_counted(tmp_path: Path) -> None:

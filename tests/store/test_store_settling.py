@@ -20,7 +20,7 @@ from store.store_world import (
     won,
 )
 
-from orchestrator.domain.model import Settled
+from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.states import BatchState
 
 
@@ -49,7 +49,7 @@ def test_the_first_of_two_different_lines_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("late", [won(2), lost(2), lost(2, "failed", "errored")])
-def test_a_line_that_comes_alone_after_another_word_changes_nothing(tmp_path: Path, late: Settled) -> None:
+def test_a_line_that_comes_alone_after_another_word_changes_nothing(tmp_path: Path, late: JudgedLine) -> None:
     """Nothing else in its chunk is stored already, so the chunk as a whole does not tell: the row itself must."""
 
     async def run() -> None:

@@ -29,7 +29,7 @@ from store.store_world import (
     won,
 )
 
-from orchestrator.domain.api_answers import Meta
+from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
@@ -196,9 +196,9 @@ def test_the_intent_carries_the_cursor_the_account_and_the_resumes(tmp_path: Pat
             assert await store.submit.give_back(sent, "429", NOW, cut=True)
             once = await batch_of(store, sent.id)
             assert (once.state, once.cuts, once.nonce) == ("planned", 1, sent.nonce)
-            again = await store.submit.intend(once, None, Meta(date=LATER), LATER)
+            again = await store.submit.intend(once, None, ResponseMeta(date=LATER), LATER)
             assert again is not None
-            assert await store.submit.accept(again, remote("a", 4), Meta(date=LATER), LATER)
+            assert await store.submit.accept(again, remote("a", 4), ResponseMeta(date=LATER), LATER)
             there = await batch_of(store, sent.id)
             assert (there.state, there.remote_id, there.cuts) == ("in_progress", "msgbatch_a", 0)
 

@@ -27,7 +27,7 @@ from store.store_world import (
 from store.test_store_lists import instructions, numbers
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Settled
+from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS
 from orchestrator.domain.states import RequestState
@@ -37,13 +37,13 @@ from orchestrator.store.read import StoreReader
 from orchestrator.store.sqlite_store import Store
 
 
-def stopped(number: int, stop_reason: str | None) -> Settled:
+def stopped(number: int, stop_reason: str | None) -> JudgedLine:
     """A line that brings a success that ended so."""
     body = json.dumps({"type": "succeeded", "message": {"stop_reason": stop_reason}}).encode()
     return msgspec.structs.replace(won(number, body), stop_reason=stop_reason)
 
 
-def failed(number: int, message: str, error_type: str = "invalid_request_error") -> Settled:
+def failed(number: int, message: str, error_type: str = "invalid_request_error") -> JudgedLine:
     """A line that says what is wrong with a request."""
     return msgspec.structs.replace(lost(number, "failed", "errored"), error_type=error_type, error_message=message)
 

@@ -21,7 +21,7 @@ from typing import Any, Final, ParamSpec
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
 from orchestrator.domain.model import Batch, Job, JobStatus, NewJob
-from orchestrator.domain.params import Rules
+from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import Context
@@ -29,7 +29,7 @@ from orchestrator.engine.export import export
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import find, from_file
 from orchestrator.provider.settings import ProviderSettings
@@ -161,9 +161,9 @@ class World:
         bodies = [message(f"{name} {i}") for i in range(1, many + 1)] if params is None else list(params)
         names = [f"r{i}" for i in range(1, len(bodies) + 1)] if ids is None else ids
         requests = [{"custom_id": own, "params": body} for own, body in zip(names, bodies, strict=True)]
-        source = source_from_objects(requests, name=f"<{name}>", rules=Rules(api_version=API_VERSION))
+        source = source_from_objects(requests, name=f"<{name}>", rules=ParamRules(api_version=API_VERSION))
         new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
-        taken = await self.commands.take_in(source, new, Terms(anew=True))
+        taken = await self.commands.take_in(source, new, IngestOptions(anew=True))
         assert taken.job is not None, taken.problems
         return taken.job
 

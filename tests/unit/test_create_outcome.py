@@ -10,26 +10,26 @@ import pytest
 
 from orchestrator.domain.api_answers import (
     Accepted,
+    ApiCounts,
     Blocked,
     Busy,
-    Counts,
     CreateAnswer,
     Invalid,
-    Meta,
     NotSent,
     RemoteBatch,
     RemoteStatus,
+    ResponseMeta,
     TooLarge,
     Unclear,
 )
 from orchestrator.domain.create_outcome import Exchange, classify
 
 SIZE: Final = 1000
-META: Final = Meta(request_id="req_1")
+META: Final = ResponseMeta(request_id="req_1")
 BATCH: Final = RemoteBatch(
     id="msgbatch_1",
     status=RemoteStatus.IN_PROGRESS,
-    counts=Counts(processing=3),
+    counts=ApiCounts(processing=3),
     created_at=datetime(2026, 11, 20, tzinfo=UTC),
     expires_at=datetime(2026, 11, 21, tzinfo=UTC),
 )
@@ -58,15 +58,15 @@ def test_a_200_with_our_count_is_a_clear_yes() -> None:
 
 
 @pytest.mark.parametrize(
-    "counts", [Counts(processing=2), Counts(processing=4), Counts(), Counts(processing=2, succeeded=2)]
+    "counts", [ApiCounts(processing=2), ApiCounts(processing=4), ApiCounts(), ApiCounts(processing=2, succeeded=2)]
 )
-def test_a_200_with_another_count_is_a_doubt(counts: Counts) -> None:
+def test_a_200_with_another_count_is_a_doubt(counts: ApiCounts) -> None:
     """A foreign answer proves nothing about our batch."""
     assert isinstance(classify(replace(_said(200), batch=replace(BATCH, counts=counts))), Unclear)
 
 
-@pytest.mark.parametrize("counts", [Counts(succeeded=3), Counts(processing=1, errored=1, expired=1)])
-def test_a_batch_that_has_begun_to_end_is_still_ours(counts: Counts) -> None:
+@pytest.mark.parametrize("counts", [ApiCounts(succeeded=3), ApiCounts(processing=1, errored=1, expired=1)])
+def test_a_batch_that_has_begun_to_end_is_still_ours(counts: ApiCounts) -> None:
     """The sum of the counts is the batch's size, however they are spread."""
     assert isinstance(classify(replace(_said(200), batch=replace(BATCH, counts=counts))), Accepted)
 

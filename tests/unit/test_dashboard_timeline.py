@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from unit.test_dashboard_colours import CSS
 
-from orchestrator.domain.api_answers import Counts
+from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
@@ -112,14 +112,14 @@ def test_what_was_given_back_waits_again() -> None:
 @pytest.mark.parametrize(
     ("counts", "mark"),
     [
-        (Counts(succeeded=3), "done"),
-        (Counts(succeeded=3, errored=1), "failed"),
-        (Counts(errored=3), "failed"),
-        (Counts(canceled=2, expired=1), "gone"),
+        (ApiCounts(succeeded=3), "done"),
+        (ApiCounts(succeeded=3, errored=1), "failed"),
+        (ApiCounts(errored=3), "failed"),
+        (ApiCounts(canceled=2, expired=1), "gone"),
         (None, "done"),
     ],
 )
-def test_the_end_of_a_bar_says_how_the_batch_ended(counts: Counts | None, mark: str) -> None:
+def test_the_end_of_a_bar_says_how_the_batch_ended(counts: ApiCounts | None, mark: str) -> None:
     """N (a) 6: green is for what brought its results."""
     over = ((2, BatchState.ENDED), (3, BatchState.SETTLED))
     found = drawn(batch(BatchState.SETTLED, api_counts=counts), 9, *SENT, *over)

@@ -16,23 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.params import STRICTER_API_VERSION, Rules
+from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
 from orchestrator.inputs import source_from_stream
 from orchestrator.inputs.one_line import read_line
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from orchestrator.inputs import StreamSource
 
-RULES = Rules(api_version=STRICTER_API_VERSION)
+RULES = ParamRules(api_version=STRICTER_API_VERSION)
 PARAMS = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}'
 A = b'{"custom_id":"a","params":' + PARAMS + b"}"
 B = A.replace(b'"a"', b'"b"')
 
 
-def source(blocks: Iterable[bytes], *, max_line_bytes: int = 1_000_000, rules: Rules = RULES) -> StreamSource:
+def source(blocks: Iterable[bytes], *, max_line_bytes: int = 1_000_000, rules: ParamRules = RULES) -> StreamSource:
     async def arriving() -> AsyncIterator[bytes]:
         for block in blocks:
             yield block
@@ -40,8 +40,8 @@ def source(blocks: Iterable[bytes], *, max_line_bytes: int = 1_000_000, rules: R
     return source_from_stream(arriving(), name="in.jsonl", rules=rules, max_line_bytes=max_line_bytes)
 
 
-def read(*blocks: bytes, max_line_bytes: int = 1_000_000) -> list[InputLine | Problem]:
-    async def all_items() -> list[InputLine | Problem]:
+def read(*blocks: bytes, max_line_bytes: int = 1_000_000) -> list[InputLine | InputProblem]:
+    async def all_items() -> list[InputLine | InputProblem]:
         chunks = source(blocks, max_line_bytes=max_line_bytes).chunks()
         return [item async for chunk in chunks for item in chunk]
 
@@ -155,7 +155,7 @@ REFUSED: list[tuple[bytes, int, str, str]] = [
 @pytest.mark.parametrize(("text", "line", "field", "word"), REFUSED, ids=range(len(REFUSED)))
 def test_bad_lines_are_told_by_line_and_field_with_a_remedy(text: bytes, line: int, field: str, word: str) -> None:
     """Everything is found before anything is sent, and each problem says what to do."""
-    problems = [item for item in read(text) if isinstance(item, Problem) and item.field == field]
+    problems = [item for item in read(text) if isinstance(item, InputProblem) and item.field == field]
     assert problems
     assert problems[0].line == line
     assert word in f"{problems[0].message} {problems[0].remedy}"
@@ -172,12 +172,12 @@ def test_a_refused_line_is_one_problem_unless_it_has_several() -> None:
 def test_good_lines_around_a_bad_one_are_still_read() -> None:
     """With --skip-bad the rest is taken."""
     kinds = [type(item) for item in read(A + b"\nbad\n" + B)]
-    assert kinds == [InputLine, Problem, InputLine]
+    assert kinds == [InputLine, InputProblem, InputLine]
 
 
 def test_the_refused_line_is_kept_to_64_kib() -> None:
     """A report of refused lines does not copy a damaged gigabyte."""
-    (problem,) = [item for item in read(b'{"custom_id":"' + b"x" * 100_000) if isinstance(item, Problem)]
+    (problem,) = [item for item in read(b'{"custom_id":"' + b"x" * 100_000) if isinstance(item, InputProblem)]
     assert problem.raw == (b'{"custom_id":"' + b"x" * 100_000)[: 64 * 1024]
 
 
@@ -185,7 +185,7 @@ def test_a_line_over_the_limit_is_skipped_and_the_numbering_stays_true() -> None
     """Counted, not held."""
     long = with_content(b"x" * 2_000)
     first, second, third = read(A + b"\n" + long + b"\n" + B, max_line_bytes=1_000)
-    assert isinstance(second, Problem)
+    assert isinstance(second, InputProblem)
     assert (first.line, second.line, third.line) == (1, 2, 3)
     assert f"{len(long):,}" in second.message
 
@@ -273,7 +273,7 @@ def test_what_is_wrong_with_a_line_is_said_in_little_memory(name: str) -> None:
     """M2: each of 300,000 keys was a problem of its own, with 64 KiB of the line: 19 GB for a line of 4 MB."""
     tracemalloc.start()
     try:
-        found = read_line(MANY[name], 1, Rules(api_version=STRICTER_API_VERSION))
+        found = read_line(MANY[name], 1, ParamRules(api_version=STRICTER_API_VERSION))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -285,7 +285,7 @@ def test_what_is_wrong_with_a_line_is_said_in_little_memory(name: str) -> None:
 @pytest.mark.parametrize("space", [b"", b" " * 2_000_000])
 def test_a_large_line_is_held_to_the_same_rules(space: bytes) -> None:
     """M2: what is right passes, with any white space between; an empty id or a repeated one is found."""
-    rules, params = Rules(api_version=STRICTER_API_VERSION), PARAMS % (b"x" * 2_000_000)
+    rules, params = ParamRules(api_version=STRICTER_API_VERSION), PARAMS % (b"x" * 2_000_000)
     good = b'{ "custom_id": "a",%b "params": %b }' % (space, params)
     assert read_line(good, 1, rules) == InputLine(1, "a", params)
     for wrong, field in (

@@ -28,11 +28,11 @@ import pydantic
 import pytest
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.params import STRICTER_API_VERSION, Rules
+from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
 from orchestrator.inputs import source_from_objects
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
-RULES = Rules(api_version=STRICTER_API_VERSION)
+RULES = ParamRules(api_version=STRICTER_API_VERSION)
 PNG = b"\x89PNG\r\n\x1a\nABC\nDEF"
 TURNS = [{"role": "user", "content": "hi"}]
 
@@ -46,8 +46,8 @@ def image(data: object) -> dict[str, Any]:
     return request(messages=[{"role": "user", "content": [{"type": "image", "source": source}]}])
 
 
-def read(requests: Any) -> list[InputLine | Problem]:
-    async def drained() -> list[InputLine | Problem]:
+def read(requests: Any) -> list[InputLine | InputProblem]:
+    async def drained() -> list[InputLine | InputProblem]:
         source = source_from_objects(requests, name="requests", rules=RULES)
         return [item async for chunk in source.chunks() for item in chunk]
 
@@ -61,9 +61,9 @@ def sent(given: object) -> dict[str, Any]:
     return found
 
 
-def problem(given: object) -> Problem:
+def problem(given: object) -> InputProblem:
     (item,) = read([given])
-    assert isinstance(item, Problem), item
+    assert isinstance(item, InputProblem), item
     return item
 
 

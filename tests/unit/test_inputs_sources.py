@@ -25,7 +25,7 @@ import pytest
 import zstandard
 
 from orchestrator.domain.errors import BodyTooLarge, InputError
-from orchestrator.domain.params import STRICTER_API_VERSION, Rules
+from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
 from orchestrator.inputs import (
     open_source,
     problem_line,
@@ -36,14 +36,14 @@ from orchestrator.inputs import (
 )
 from orchestrator.inputs.archive import OF_FILES, OF_UPLOADS, Unpacker
 from orchestrator.inputs.zstd_frame import frame_of
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from orchestrator.ports.streams import Source
 
-RULES = Rules(api_version=STRICTER_API_VERSION)
+RULES = ParamRules(api_version=STRICTER_API_VERSION)
 PARAMS: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -54,11 +54,11 @@ def line(number: int) -> bytes:
 TEXT = b"".join(line(number) for number in range(3_000))
 
 
-async def drained(source: Source) -> list[InputLine | Problem]:
+async def drained(source: Source) -> list[InputLine | InputProblem]:
     return [item async for chunk in source.chunks() for item in chunk]
 
 
-def read_path(path: Path | str, *, max_line_bytes: int = 1_000_000) -> list[InputLine | Problem]:
+def read_path(path: Path | str, *, max_line_bytes: int = 1_000_000) -> list[InputLine | InputProblem]:
     return asyncio.run(drained(open_source(path, rules=RULES, max_line_bytes=max_line_bytes)))
 
 
@@ -66,7 +66,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def read_objects(requests: Any) -> list[InputLine | Problem]:
+def read_objects(requests: Any) -> list[InputLine | InputProblem]:
     return asyncio.run(drained(source_from_objects(requests, name="requests", rules=RULES)))
 
 
@@ -131,7 +131,7 @@ def test_a_byte_order_mark_elsewhere_is_named(tmp_path: Path, before: bytes) -> 
     """F25: nobody sees it in an editor, so the problem says what it is and where."""
     (tmp_path / "in").write_bytes(line(1) + before + "\ufeff".encode() + line(2))
     _, problem = read_path(tmp_path / "in")
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, InputProblem)
     assert "byte order mark (U+FEFF" in problem.message
 
 
@@ -212,7 +212,7 @@ def test_300_mb_without_a_newline_are_counted_and_not_held() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, InputProblem)
     assert "314,572,814 bytes" in problem.message
     assert isinstance(request, InputLine)
     assert request.line == 2
@@ -230,7 +230,7 @@ def test_a_small_archive_of_a_huge_line_is_not_held_either(tmp_path: Path, pack:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, InputProblem)
     assert problem.line == 2
     assert peak < 48 << 20
 
@@ -346,7 +346,7 @@ def test_a_bad_object_is_told_by_its_number(bad: object) -> None:
     """NaN would silently become null; it is refused like everything else that JSON cannot say."""
     good = {"custom_id": "good", "params": PARAMS}
     first, second, third = read_objects([good, bad, good])
-    assert isinstance(second, Problem)
+    assert isinstance(second, InputProblem)
     assert second.line == 2
     assert isinstance(first, InputLine)
     assert isinstance(third, InputLine)
@@ -355,7 +355,7 @@ def test_a_bad_object_is_told_by_its_number(bad: object) -> None:
 def test_no_objects_are_no_requests() -> None:
     """An empty generator is a mistake worth telling."""
     (problem,) = read_objects([])
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, InputProblem)
     assert problem.line == 0
 
 
@@ -372,8 +372,10 @@ def test_objects_and_the_file_of_them_have_the_same_hash(tmp_path: Path) -> None
 
 def test_problems_are_shown_up_to_a_cap() -> None:
     """A person reads twenty, and learns how many there are."""
-    problem = Problem(line=7, field="params.model", message="is missing", remedy="name the model", raw=b'{"a":"\xff"}')
-    whole = Problem(line=0, field="", message="is empty", remedy="write one", raw=b"")
+    problem = InputProblem(
+        line=7, field="params.model", message="is missing", remedy="name the model", raw=b'{"a":"\xff"}'
+    )
+    whole = InputProblem(line=0, field="", message="is empty", remedy="write one", raw=b"")
     assert problem_line("in.jsonl", problem) == "in.jsonl:7: params.model: is missing (name the model)"
     assert problem_line("in.jsonl", whole) == "in.jsonl: is empty (write one)"
     shown = list(problem_lines("in.jsonl", [problem] * 30, total=1_234))
@@ -384,7 +386,7 @@ def test_problems_are_shown_up_to_a_cap() -> None:
 
 def test_a_refused_line_is_written_once_with_all_that_is_wrong() -> None:
     """The file of refused lines can be repaired by a program, which must not send one line twice."""
-    problem = Problem(line=7, field="params.model", message="is missing", remedy="name it", raw=b'{"a":"\xff"}')
+    problem = InputProblem(line=7, field="params.model", message="is missing", remedy="name it", raw=b'{"a":"\xff"}')
     other = replace(problem, field="params.max_tokens", remedy="add it")
     entries = [json.loads(entry) for entry in refused_lines([problem, other, replace(problem, line=9)])]
     assert entries[0] == {

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.params import OLD_API_VERSION, STRICTER_API_VERSION, Rules, problems_in
+from orchestrator.domain.params import OLD_API_VERSION, STRICTER_API_VERSION, ParamRules, problems_in
 
-NEW = Rules(api_version=STRICTER_API_VERSION)
-OLD = Rules(api_version=OLD_API_VERSION)
+NEW = ParamRules(api_version=STRICTER_API_VERSION)
+OLD = ParamRules(api_version=OLD_API_VERSION)
 GOOD: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -23,7 +23,7 @@ def encoded(**changes: object) -> bytes:
     return json.dumps({key: value for key, value in (GOOD | changes).items() if value is not ...}).encode()
 
 
-def fields(params: bytes, rules: Rules = NEW) -> list[str]:
+def fields(params: bytes, rules: ParamRules = NEW) -> list[str]:
     return [problem.field for problem in problems_in(params, rules)]
 
 
@@ -90,7 +90,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize("rules", [OLD, NEW], ids=["old", "new"])
 @pytest.mark.parametrize(("changes", "field"), REFUSED)
-def test_what_a_batch_refuses_is_named_by_its_field(changes: dict[str, object], field: str, rules: Rules) -> None:
+def test_what_a_batch_refuses_is_named_by_its_field(changes: dict[str, object], field: str, rules: ParamRules) -> None:
     """Found at intake, not a day later in an errored row."""
     assert fields(encoded(**changes), rules) == [field]
 
@@ -133,7 +133,7 @@ def test_every_problem_of_one_request_is_told() -> None:
 def test_the_size_limit_is_exact(spare: int) -> None:
     """A request one byte over fits no batch."""
     params = encoded()
-    rules = Rules(api_version=STRICTER_API_VERSION, max_request_bytes=len(params) - 1 + spare)
+    rules = ParamRules(api_version=STRICTER_API_VERSION, max_request_bytes=len(params) - 1 + spare)
     assert fields(params, rules) == ([] if spare else ["params"])
 
 
@@ -169,7 +169,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES), st.sampled_from([OLD, NEW]))
 def test_any_params_are_judged_without_raising_and_the_required_ones_are_needed(
-    changes: dict[str, Any], rules: Rules
+    changes: dict[str, Any], rules: ParamRules
 ) -> None:
     """The fast path and the explanation agree: what lacks a sound model, max_tokens or messages never passes."""
     params = GOOD | changes
@@ -204,7 +204,7 @@ def test_what_is_large_is_looked_at_without_taking_all_of_it_apart(name: str) ->
     params = HOSTILE[name]
     tracemalloc.start()
     try:
-        found = problems_in(params, Rules(api_version=STRICTER_API_VERSION))
+        found = problems_in(params, ParamRules(api_version=STRICTER_API_VERSION))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -219,7 +219,7 @@ def test_the_first_trouble_of_many_messages_is_found_where_it_is(padding: int) -
     said = b'{"role":"user","content":"%b"}' % (b"x" * padding)
     document = b'{"role":"assistant","content":[{"type":"document","source":"%b"}]}' % (b"x" * padding)
     cited = b'{"role":"user","content":[{"type":"text","text":"%b","citations":[{}]}]}' % (b"x" * padding)
-    rules = Rules(api_version=STRICTER_API_VERSION)
+    rules = ParamRules(api_version=STRICTER_API_VERSION)
     for extra, fields in {
         b"": [],
         b",7": ["params.messages.1"],

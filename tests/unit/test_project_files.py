@@ -12,7 +12,7 @@ import msgspec
 
 import orchestrator
 from orchestrator.config import DEFAULT_API_VERSION, render_example
-from orchestrator.domain.params import Rules, problems_in
+from orchestrator.domain.params import ParamRules, problems_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +70,7 @@ def test_every_request_of_the_example_may_go_into_a_batch() -> None:
     rows = [msgspec.json.decode(line, type=Row) for line in (ROOT / "examples/reviews.jsonl").read_bytes().splitlines()]
     assert [row.custom_id for row in rows] == [f"review-{number:03d}" for number in range(1, 201)]
     assert len({bytes(row.params) for row in rows}) == 200
-    rules = Rules(api_version=DEFAULT_API_VERSION)
+    rules = ParamRules(api_version=DEFAULT_API_VERSION)
     assert not [problem for row in rows for problem in problems_in(bytes(row.params), rules)]
 
 

@@ -18,7 +18,7 @@ from orchestrator.cli.options import Ask, common
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.cli.reading import reading
 from orchestrator.cli.run_async import drive
-from orchestrator.domain.api_answers import OddEntry, RemoteBatch
+from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
@@ -29,7 +29,7 @@ from orchestrator.views.job_views import time_text
 if TYPE_CHECKING:
     from orchestrator.client.server import Server
     from orchestrator.config import Settings
-    from orchestrator.ports.reads import FarReads
+    from orchestrator.ports.reads import RemoteReads
 
 EXAMPLES = """
 Examples:
@@ -106,7 +106,7 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
     """The newest batches at the API as views, what is in doubt, and whether there are more."""
     settings = ask.settings()
     api = say_address(ask, settings, sandbox=ask.sandbox)
-    odd: list[OddEntry] = []
+    odd: list[MalformedEntry] = []
     with for_a_person():
         found = drive(lambda: _listed(settings, limit + 1, odd, sandbox=ask.sandbox))
     if odd:
@@ -118,7 +118,7 @@ def _here(ask: Ask, limit: int) -> dict[str, Any]:
     return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": ask.sandbox}
 
 
-async def _listed(settings: Settings, limit: int, odd: list[OddEntry], *, sandbox: bool) -> list[RemoteBatch]:
+async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, sandbox: bool) -> list[RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
     from orchestrator.engine.batch_list import LARGEST, listed
@@ -192,7 +192,7 @@ def show_batch(ask: Ask, batch: str) -> None:
     show("\n".join(batch_lines(found, job, events, now=datetime.now(UTC))))
 
 
-def _history(reads: FarReads, batch: Batch) -> list[Event]:
+def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
     """Every event of *batch*, read in pages of its job's."""
     found: list[Event] = []
     after = 0

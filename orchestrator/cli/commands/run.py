@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
     from orchestrator.ports.engine import Commands
-    from orchestrator.ports.reads import FarReader
+    from orchestrator.ports.reads import RemoteReader
 
 RUN_EXAMPLES = """
 INPUT is JSON Lines, one request per line, also .gz and .zst; - is standard input:
@@ -321,7 +321,7 @@ def _finish(ask: Ask, status: JobStatus, output: str | None, api: str | None) ->
 
 
 def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
-    async def act(commands: Commands, reader: FarReader) -> tuple[bool, JobStatus]:
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
         did_apply = await commands.resume(job.id)
         return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))
 

@@ -20,7 +20,7 @@ from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.ports.engine import Commands
-from orchestrator.ports.reads import FarReader
+from orchestrator.ports.reads import RemoteReader
 from orchestrator.views.job_views import does_not_apply, job_view
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
@@ -72,7 +72,7 @@ def pause(ask: Ask, job: str) -> None:
     """Send nothing new for a job; what is in flight is still collected."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: FarReader) -> bool:
+    async def act(commands: Commands, _reader: RemoteReader) -> bool:
         return await commands.pause(found.id)
 
     did_apply, _ = steer(ask, settings, act)
@@ -91,7 +91,7 @@ def cancel(ask: Ask, job: str) -> None:
     """Stop a job for good; what has succeeded is kept."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: FarReader) -> bool:
+    async def act(commands: Commands, _reader: RemoteReader) -> bool:
         return await commands.cancel(found.id)
 
     did_apply, has_engine = steer(ask, settings, act)
@@ -113,7 +113,7 @@ def retry(ask: Ask, job: str, only: str | None) -> None:
     """Queue failed and canceled requests again."""
     settings, found = _find(ask, job)
 
-    async def act(commands: Commands, _reader: FarReader) -> int:
+    async def act(commands: Commands, _reader: RemoteReader) -> int:
         return await commands.retry(found.id, only)
 
     kept = [matter for matter in _now(ask, settings, found).attention if matter.kind in MAY_BE_PAID_FOR]
@@ -167,7 +167,7 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
         )
     source = chosen.source(settings)
 
-    async def act(commands: Commands, _reader: FarReader) -> str:
+    async def act(commands: Commands, _reader: RemoteReader) -> str:
         taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
             for line in problem_text(source.name, taken.problems, taken.problem_count):

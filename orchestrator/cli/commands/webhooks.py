@@ -15,7 +15,7 @@ from orchestrator.cli.out import say, show, show_banner, show_json
 
 if TYPE_CHECKING:
     from orchestrator.domain.notices import Delivery
-    from orchestrator.ports.engine import Noticing
+    from orchestrator.ports.engine import NoticeCommands
 
 EXAMPLES = """
 Endpoints are set in [[webhooks]] of a settings file; `orchestrator config init` writes one with an example.
@@ -116,7 +116,7 @@ def replay(ask: Ask, notice: int) -> None:
     say(ask, f"notice {notice}: {'on its way again' if running else 'stored; the next engine sends it'}")
 
 
-def _asked(ask: Ask, act: Callable[[Noticing], Awaitable[T]]) -> tuple[T, bool]:
+def _asked(ask: Ask, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
     from orchestrator.cli.store_access import steer_notices
 
     return steer_notices(ask, ask.settings(), act)

@@ -18,14 +18,14 @@ from orchestrator.domain.naming import name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.params import Options
 from orchestrator.http_api.memory import claim_of
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 from orchestrator.views import source_codec
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.runtime import MemoryReservation
     from orchestrator.ports.streams import Source
 
 #: Larger bodies are streamed, as JSON Lines.
@@ -70,7 +70,7 @@ class Handed:
 
     source: Source
     new: NewJob
-    terms: Terms
+    terms: IngestOptions
 
 
 async def handed(request: Request, services: Services, options: Options, *, key: str | None = None) -> Handed:
@@ -91,7 +91,7 @@ async def handed(request: Request, services: Services, options: Options, *, key:
         blocks = blocks_of(request)
     new = _new(options, api_version=services.identity.api_version)
     name = new.source if options.shown_as is None else options.shown_as
-    terms = Terms(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
+    terms = IngestOptions(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
     source = _source(services, kind, blocks, name=name, api_version=new.api_version, claim=claim_of(request))
     return Handed(source=source, new=new, terms=terms)
 
@@ -144,7 +144,13 @@ async def blocks_of(request: Request) -> AsyncGenerator[bytes, None]:
 
 
 def _source(
-    services: Services, kind: str, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: Claim
+    services: Services,
+    kind: str,
+    blocks: AsyncIterator[bytes],
+    *,
+    name: str,
+    api_version: str,
+    claim: MemoryReservation,
 ) -> Source:
     if kind == source_codec.CONTENT_TYPE:
         return source_codec.HandedSource(blocks, name=name, claim=claim)

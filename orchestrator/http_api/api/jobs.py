@@ -24,10 +24,10 @@ from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, tags_in
 from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
 from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.services import Services
-from orchestrator.ports.engine import TakenIn
+from orchestrator.ports.engine import IngestResult
 from orchestrator.ports.reads import Reads
-from orchestrator.ports.runtime import Claim
-from orchestrator.ports.streams import InputLine, Problem, Source
+from orchestrator.ports.runtime import MemoryReservation
+from orchestrator.ports.streams import InputLine, InputProblem, Source
 from orchestrator.views import problem_details, source_codec
 from orchestrator.views.batch_views import check_view
 from orchestrator.views.check_report import plan_of
@@ -145,7 +145,9 @@ async def add(request: Request, services: The, found: Sole) -> Response:
     source = bodies.streamed(request, services, name=job.name, api_version=job.api_version)
     added, wrong = await _whole(source, claim_of(request))
     if wrong:
-        refused = TakenIn(job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0)
+        refused = IngestResult(
+            job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0
+        )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.numbered_on(added, above=job.requests.total))
     return said({"added": len(added), "job": await _view(services, job)})
@@ -223,15 +225,15 @@ async def _view(services: Services, job: Job) -> dict[str, object]:
     return job_view(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
-async def _whole(source: Source, claim: Claim) -> tuple[list[InputLine], list[Problem]]:
+async def _whole(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
     """Everything in *source*, which must be small enough to be held: it is stored whole or not at all."""
     good: list[InputLine] = []
-    wrong: list[Problem] = []
+    wrong: list[InputProblem] = []
     held = 0
     async with aclosing(cast("Any", source.chunks())) as chunks:
         async for chunk in chunks:
             good += [item for item in chunk if isinstance(item, InputLine)]
-            wrong += [item for item in chunk if isinstance(item, Problem)]
+            wrong += [item for item in chunk if isinstance(item, InputProblem)]
             held += sum(len(item.params) for item in chunk if isinstance(item, InputLine))
             if held > API_MAX_BYTES:
                 raise InputError("that is too much at once", hint="add the requests in several steps")
@@ -239,7 +241,7 @@ async def _whole(source: Source, claim: Claim) -> tuple[list[InputLine], list[Pr
     return good, wrong
 
 
-def _input_refused(taken: TakenIn) -> Response:
+def _input_refused(taken: IngestResult) -> Response:
     document = problem_details.document(
         problem_details.INPUT_REFUSED,
         "the input was refused",

@@ -18,7 +18,7 @@ from orchestrator.http_api.api.jobs import Found
 from orchestrator.http_api.api.params import Limit
 from orchestrator.http_api.api.routing import The, refusals, router, said
 from orchestrator.ports.reads import Reads
-from orchestrator.ports.streams import Problem
+from orchestrator.ports.streams import InputProblem
 from orchestrator.views.job_views import problem_view
 
 api = router("results")
@@ -66,7 +66,7 @@ async def refused(
     return said({"refused": [_left_out(problem) for problem in problems], "next": more})
 
 
-def _left_out(problem: Problem) -> dict[str, object]:
+def _left_out(problem: InputProblem) -> dict[str, object]:
     return {**problem_view(problem), "raw": b64encode(problem.raw).decode("ascii")}
 
 

@@ -14,8 +14,8 @@ from starlette.types import Send
 
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Event, RequestView, ResultRow
-from orchestrator.domain.queries import SettledPlace
+from orchestrator.domain.model import Event, RequestDetails, ResultRow
+from orchestrator.domain.queries import SettledCursor
 from orchestrator.domain.result_lines import settled_lines
 from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api.jobs import Found
@@ -50,7 +50,7 @@ class _Walk:
     """What is asked for. after: the request that was read last; follow: wait for what is not settled yet."""
 
     job: JobId
-    after: RequestView | None
+    after: RequestDetails | None
     follow: bool
 
 
@@ -102,7 +102,7 @@ async def _in_input_order(services: Services, walk: _Walk) -> AsyncGenerator[byt
 
 
 async def _as_settled(services: Services, walk: _Walk) -> AsyncGenerator[bytes, None]:
-    place = SettledPlace()
+    place = SettledCursor()
     if walk.after is not None:
         place = await _place_of(services, walk.job, walk.after)
     while True:
@@ -122,16 +122,16 @@ async def _wait(services: Services) -> None:
     await services.feed.change(_LOOK)
 
 
-async def _place_of(services: Services, job: JobId, last: RequestView) -> SettledPlace:
+async def _place_of(services: Services, job: JobId, last: RequestDetails) -> SettledCursor:
     """Where *last* stands in the order of settling: behind the event that settled its batch."""
     if last.batch_id is None:
-        return SettledPlace(event=None, number=last.number)
+        return SettledCursor(event=None, number=last.number)
     after, place = 0, None
     while page := await services.bulk.read(partial(_events, job, after)):
         after = page[-1].id
         for event in page:
             if event.batch_id == last.batch_id and event.new == BatchState.SETTLED:
-                place = SettledPlace(event=event.id, number=last.number)
+                place = SettledCursor(event=event.id, number=last.number)
     if place is None:
         raise GuardRefused(
             "that request is not settled any more", hint="the job was retried: begin anew, without after="
@@ -151,7 +151,7 @@ def _results(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
     return reads.results(job, above=above, limit=_PAGE)
 
 
-def _settled(job: JobId, after: SettledPlace, reads: Reads) -> tuple[list[ResultRow], SettledPlace, bool]:
+def _settled(job: JobId, after: SettledCursor, reads: Reads) -> tuple[list[ResultRow], SettledCursor, bool]:
     rows, place = reads.settled_results(job, after=after, limit=_PAGE)
     return rows, place, _is_over(job, reads)
 

@@ -13,14 +13,14 @@ from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.dashboard.acts import check_origin, see_other
 from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
 from orchestrator.http_api.memory import claim_of
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.engine import TakenIn
+    from orchestrator.ports.engine import IngestResult
 
 _NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
 
@@ -50,7 +50,7 @@ def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
     return taken_in
 
 
-async def _take(request: Request, services: Services) -> TakenIn:
+async def _take(request: Request, services: Services) -> IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise UsageError("that is no form of these pages", hint="choose a file and submit it")
@@ -62,7 +62,7 @@ async def _take(request: Request, services: Services) -> TakenIn:
     version = services.identity.api_version
     new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=(), is_named=bool(name))
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
-    return await services.commands.take_in(opened, new, Terms(skip_bad=fields.get("skip_bad") == "1"))
+    return await services.commands.take_in(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 
 
 PAGE: Final = Page(template="new.html", load=load, title="New job")

@@ -15,7 +15,7 @@ from orchestrator.http_api.dashboard.page import Ask, Page
 from orchestrator.http_api.dashboard.prose import Piece, pieces
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import RequestView
+    from orchestrator.domain.model import RequestDetails
     from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
@@ -29,7 +29,7 @@ async def load(ask: Ask) -> dict[str, object]:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NoSuchThing(f"no request {text!r} in this job", hint="requests are numbered from 1, in input order")
     facts = await ask.services.bulk.read(partial(_look, ask.params["ref"], int(text)))
-    view: RequestView = facts["view"]
+    view: RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
     return {
@@ -61,7 +61,7 @@ def _decoded(text: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _message(view: RequestView) -> dict[str, Any] | None:
+def _message(view: RequestDetails) -> dict[str, Any] | None:
     """The answer inside a result that succeeded."""
     message = _decoded(view.result).get("message")
     return message if isinstance(message, dict) else None
@@ -110,7 +110,7 @@ def _answer(message: dict[str, Any]) -> list[dict[str, object]]:
     return _blocks(message.get("content"))
 
 
-def _usage(view: RequestView, message: dict[str, Any] | None) -> list[tuple[str, int]]:
+def _usage(view: RequestDetails, message: dict[str, Any] | None) -> list[tuple[str, int]]:
     """Tokens by kind; only whole numbers are told."""
     usage = {} if message is None else message.get("usage")
     if isinstance(usage, dict):

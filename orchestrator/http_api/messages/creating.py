@@ -25,14 +25,14 @@ from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.messages.source import BodySource, repeated_id
-from orchestrator.ports.engine import Terms
+from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.domain.model import Job
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.engine import TakenIn
+    from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.reads import Reader, Reads
 
 SOURCE: Final = "<messages api>"
@@ -41,7 +41,7 @@ _RETRIED_WITHIN: Final = timedelta(hours=2)
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
-_TERMS: Final = Terms(anew=True, max_problems=1)
+_TERMS: Final = IngestOptions(anew=True, max_problems=1)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
     f"This batch comes back to the daemon that it was sent from ({LOOP_HEADER}): ANTHROPIC_BASE_URL, or [api] "
@@ -166,7 +166,7 @@ def _is_same(job: Job, new: NewJob, content_hash: str) -> bool:
     return made_here and sent == (content_hash, new.api_version, new.betas)
 
 
-def _refusal(taken: TakenIn, source: BodySource) -> ApiError:
+def _refusal(taken: IngestResult, source: BodySource) -> ApiError:
     """Why nothing was stored: what is wrong with the first request that is wrong."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.domain.batches_api import (
-    BatchPage,
+    BatchListObject,
     DeletedBatch,
     MessageBatchObject,
     batch_not_found,
@@ -170,8 +170,8 @@ def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], 
     return found[:limit][::-1], len(found) > limit
 
 
-def _page(cut: tuple[list[Job], bool], reads: Reads, frame: Callable[[JobId], Frame]) -> BatchPage:
+def _page(cut: tuple[list[Job], bool], reads: Reads, frame: Callable[[JobId], Frame]) -> BatchListObject:
     jobs, more = cut
     views = [batch_view(job, reads, frame(job.id)) for job in jobs]
     first, last = (views[0].id, views[-1].id) if views else (None, None)
-    return BatchPage(data=views, has_more=more, first_id=first, last_id=last)
+    return BatchListObject(data=views, has_more=more, first_id=first, last_id=last)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.batches_api import ApiError, too_large
 from orchestrator.domain.create_body import BodyReader
-from orchestrator.domain.line_splitter import LargeHeld
-from orchestrator.ports.streams import InputLine, Problem
+from orchestrator.domain.line_splitter import LargeLineTally
+from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from orchestrator.domain.create_body import Item
-    from orchestrator.ports.runtime import Claim
+    from orchestrator.ports.runtime import MemoryReservation
 
 #: How much is read between two turns of the event loop.
 _SLICE_BYTES: Final = 128 * 1024
@@ -41,7 +41,7 @@ class BodySource:
         *,
         name: str,
         largest_params: int,
-        claim: Claim,
+        claim: MemoryReservation,
         is_known: Callable[[str], Awaitable[bool]],
     ) -> None:
         self.refusal: ApiError | None = None
@@ -50,7 +50,7 @@ class BodySource:
         self._name = name
         self._largest = largest_params
         self._claim = claim
-        self._large = LargeHeld()
+        self._large = LargeLineTally()
         self._is_known = is_known
         self._reader = BodyReader(
             max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
@@ -58,7 +58,7 @@ class BodySource:
         self._digest = hashlib.sha256()
         self._given = 0
         self._ended = False
-        self._items: list[InputLine | Problem] = []
+        self._items: list[InputLine | InputProblem] = []
         self._bytes = 0
 
     @property
@@ -73,7 +73,7 @@ class BodySource:
             raise RuntimeError("the body was not read to its end")
         return self._digest.hexdigest()
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | Problem]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
         """The requests in order; at the end the one problem of a body that is refused or known."""
         async for block in self._blocks:
             for start in range(0, len(block), _SLICE_BYTES):
@@ -89,7 +89,7 @@ class BodySource:
         if self.refusal is None and await self._is_known(self.content_hash):
             yield [_problem(0)]
 
-    def _finish(self) -> Iterator[list[InputLine | Problem]]:
+    def _finish(self) -> Iterator[list[InputLine | InputProblem]]:
         try:
             yield from self._gather(self._reader.finish())
         except ApiError as refusal:
@@ -98,7 +98,7 @@ class BodySource:
         if self._items:
             yield self._items
 
-    def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | Problem]]:
+    def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | InputProblem]]:
         """Whole chunks out of *items*; what does not fill one waits for more."""
         for item in items:
             params = bytes(item.params)
@@ -122,12 +122,12 @@ class BodySource:
             self._items.append(_problem(line))
 
 
-def repeated_id(problem: Problem) -> str | None:
+def repeated_id(problem: InputProblem) -> str | None:
     """The custom_id that *problem* says comes twice, out of the request it shows; None: it says something else."""
     found = _ID_IN_RAW.match(problem.raw)
     return None if found is None else found[1].decode()
 
 
-def _problem(line: int) -> Problem:
+def _problem(line: int) -> InputProblem:
     """Nothing of the body may be taken. What is said about it is `refusal`: the words are the API's."""
-    return Problem(line=line, field="", message="the create is refused", remedy="", raw=b"")
+    return InputProblem(line=line, field="", message="the create is refused", remedy="", raw=b"")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
-from orchestrator.domain.batches_api import MessageBatchObject, RequestCounts
+from orchestrator.domain.batches_api import MessageBatchObject, RequestCountsObject
 from orchestrator.domain.states import JobState
 from orchestrator.ports.job_store import BY_PERSON
 
@@ -71,11 +71,11 @@ def _status(state: JobState) -> Literal["in_progress", "canceling", "ended"]:
             assert_never(state)
 
 
-def _counts(job: Job, reads: Reads) -> RequestCounts:
+def _counts(job: Job, reads: Reads) -> RequestCountsObject:
     """They add up at any time, and they move while the job runs: the API documents zeros until the end."""
     requests = job.requests
     expired = reads.failed_of_type(job.id, "expired") if requests.failed else 0
-    return RequestCounts(
+    return RequestCountsObject(
         processing=requests.queued + requests.batched,
         succeeded=requests.succeeded,
         errored=requests.failed - expired,
