@@ -25,9 +25,9 @@ Query = Mapping[str, str | int | list[str] | None]
 #: The JSON that a GET of a path gives.
 Fetch = Callable[[str, Query], bytes]
 
-#: The most that a page of the API holds. Source: `http_api.api.params.Limit`.
+#: The most that a page of the API holds. Source: `http_api.api.routing.Limit`.
 _PAGE: Final = 1000
-#: As much as the list of jobs takes as `q`. Source: `http_api.api.jobs`.
+#: As much as the list of jobs takes as `q`. Source: `http_api.api.job_routes`.
 _LONGEST_Q: Final = 200
 #: As many ended batches as the store itself judges by. Source: `ended_spans` in store/sql/batches.sql.
 _SPANS: Final = 50

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
 from orchestrator.http_api import dashboard, messages, metrics
 from orchestrator.http_api.answers import allowed, problem, problem_response
-from orchestrator.http_api.api.routes import routes
+from orchestrator.http_api.api.openapi import routes
 from orchestrator.http_api.api.routing import PREFIX
 from orchestrator.http_api.glances import ForgettingGlances
 from orchestrator.http_api.memory import Claims

@@ -26,8 +26,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from orchestrator.http_api.api.openapi import described
-from orchestrator.http_api.api.routes import routes
+from orchestrator.http_api.api.openapi import described, routes
 
 #: The engine runs in a thread of this process: what it draws while a question is made up is not the question's.
 pytestmark = pytest.mark.filterwarnings(

@@ -1,4 +1,4 @@
-"""The description of every route, as OpenAPI 3.1; made once, when it is asked for."""
+"""Every route, and their description as OpenAPI 3.1, made once, when it is asked for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from orchestrator.http_api.api import shapes
-from orchestrator.http_api.api.routing import PREFIX, PROBLEM, refusals, router
+from orchestrator.http_api.api import (
+    batch_routes,
+    event_routes,
+    job_routes,
+    request_routes,
+    result_routes,
+    service_routes,
+    shapes,
+    webhook_routes,
+)
+from orchestrator.http_api.api.routing import PREFIX, PROBLEM, error_responses, router
 from orchestrator.version import VERSION
 
 api = router("service", prefix="")
@@ -63,7 +72,24 @@ _ABOUT: Final = (
 )
 
 
-@api.get("/openapi.json", responses=refusals(), response_model=dict[str, Any])
+_MODULES: Final = (
+    job_routes,
+    request_routes,
+    result_routes,
+    batch_routes,
+    event_routes,
+    webhook_routes,
+    service_routes,
+)
+
+
+def routes() -> list[BaseRoute]:
+    """Every route of the REST API, flat, so that each can be asked for its path and its methods."""
+    routers = [each for module in _MODULES for each in module.ROUTERS]
+    return [route for each in (*routers, api) for route in each.routes]
+
+
+@api.get("/openapi.json", responses=error_responses(), response_model=dict[str, Any])
 async def openapi(request: Request) -> Response:
     """This description."""
     app = request.app
@@ -116,6 +142,3 @@ def _link(paths: dict[str, Any]) -> None:
             if len(wanted) == target.count("{"):
                 names = [operation["operationId"] for operation in paths[target].values()]
                 links.update({name: {"operationId": name, "parameters": wanted} for name in names})
-
-
-ROUTERS = (api,)

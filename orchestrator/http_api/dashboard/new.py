@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.errors import OrchestratorError, UsageError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
-from orchestrator.http_api.api.bodies import blocks_of
 from orchestrator.http_api.api.form import Form
+from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.dashboard.acts import check_origin, see_other
 from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
 from orchestrator.http_api.memory import claim_of
@@ -54,7 +54,7 @@ async def _take(request: Request, services: Services) -> IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise UsageError("that is no form of these pages", hint="choose a file and submit it")
-    form = Form(kind, blocks_of(request))
+    form = Form(kind, body_blocks(request))
     fields = await form.fields()
     source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()
     if not source:

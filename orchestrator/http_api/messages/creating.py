@@ -22,7 +22,7 @@ from orchestrator.domain.limits import largest_params
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.api.bodies import blocks_of
+from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.messages.source import BodySource, repeated_id
 from orchestrator.ports.engine import IngestOptions
@@ -64,12 +64,12 @@ class Creates:
         try:
             new = self._let_in(request)
         except ApiError:
-            async for _ in blocks_of(request):  # a sender that finds the connection closed cannot read why
+            async for _ in body_blocks(request):  # a sender that finds the connection closed cannot read why
                 pass
             raise
         attempt = _Attempt(request, new, self._reader, self._ending)
         source = BodySource(
-            blocks_of(request),
+            body_blocks(request),
             name=SOURCE,
             largest_params=self._largest,
             claim=claim_of(request),

@@ -14,9 +14,17 @@ from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.api import detail_shapes, shapes
-from orchestrator.http_api.api.jobs import Found
-from orchestrator.http_api.api.params import Cursor, Limit, cursor, number_of
-from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.routing import (
+    Cursor,
+    Limit,
+    ServicesDep,
+    decode_cursor,
+    encode_cursor,
+    error_responses,
+    json_response,
+    router,
+)
 from orchestrator.ports.reads import Reads
 from orchestrator.views.batch_views import batch_view, candidate_view, remote_view
 
@@ -28,18 +36,18 @@ RemoteRef = Annotated[str, Path(description="A batch at the API, `msgbatch_…`.
 _MOST_IN_DOUBT = 1000
 
 
-@api.get("/batches", response_model=detail_shapes.Batches, responses=refusals())
-async def batches(services: The, states: States = None, cursor: Cursor = None, limit: Limit = 100) -> Response:
+@api.get("/batches", response_model=detail_shapes.Batches, responses=error_responses())
+async def batches(services: ServicesDep, states: States = None, cursor: Cursor = None, limit: Limit = 100) -> Response:
     """The batches of every job, the newest first."""
-    return said(await services.reader.read(partial(_page, None, states, number_of(cursor), limit)))
+    return json_response(await services.reader.read(partial(_page, None, states, decode_cursor(cursor), limit)))
 
 
-@api.get("/jobs/{ref}/batches", response_model=detail_shapes.Batches, responses=refusals(404))
+@api.get("/jobs/{ref}/batches", response_model=detail_shapes.Batches, responses=error_responses(404))
 async def of_job(
-    services: The, found: Found, states: States = None, cursor: Cursor = None, limit: Limit = 100
+    services: ServicesDep, found: JobDep, states: States = None, cursor: Cursor = None, limit: Limit = 100
 ) -> Response:
     """The batches of one job, the newest first."""
-    return said(await services.reader.read(partial(_page, found.job.id, states, number_of(cursor), limit)))
+    return json_response(await services.reader.read(partial(_page, found.job.id, states, decode_cursor(cursor), limit)))
 
 
 def _page(
@@ -47,7 +55,7 @@ def _page(
 ) -> dict[str, object]:
     below = None if before is None else BatchId(before)
     found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(states or ()), job=job)
-    more = cursor(found[limit - 1].id) if len(found) > limit else None
+    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return {"batches": [_shown(reads, batch) for batch in found[:limit]], "next": more}
 
 
@@ -55,9 +63,9 @@ def _shown(reads: Reads, batch: Batch) -> dict[str, object]:
     return batch_view(batch, reads.get(batch.job_id))
 
 
-@api.get("/batches/{ref}", response_model=detail_shapes.BatchInFull, responses=refusals(404))
+@api.get("/batches/{ref}", response_model=detail_shapes.BatchInFull, responses=error_responses(404))
 async def batch(
-    services: The, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
+    services: ServicesDep, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
 ) -> Response:
     """One batch of ours; while it is in doubt, what at the API it may be."""
 
@@ -68,11 +76,11 @@ async def batch(
             "candidates": [candidate_view(remote) for remote in reads.candidates(found.id)],
         }
 
-    return said(await services.reader.read(look))
+    return json_response(await services.reader.read(look))
 
 
-@api.get("/remote-batches", response_model=detail_shapes.RemoteBatches, responses=refusals(502))
-async def remote_batches(services: The, limit: Limit = 100) -> Response:
+@api.get("/remote-batches", response_model=detail_shapes.RemoteBatches, responses=error_responses(502))
+async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
     """What the API lists, the newest first, and whose each is: "ours", "in_doubt" or "elsewhere"."""
     found: list[RemoteBatch] = []
     async with aclosing(cast("Any", services.remote_batches())) as listed:
@@ -81,7 +89,7 @@ async def remote_batches(services: The, limit: Limit = 100) -> Response:
             if len(found) > limit:
                 break
     view = await services.reader.read(partial(_owned, found[:limit]))
-    return said({**view, "has_more": len(found) > limit})
+    return json_response({**view, "has_more": len(found) > limit})
 
 
 def _owned(remotes: list[RemoteBatch], reads: Reads) -> dict[str, object]:
@@ -95,21 +103,21 @@ def _owned(remotes: list[RemoteBatch], reads: Reads) -> dict[str, object]:
     }
 
 
-@api.post("/batches/{remote_id}/adopt", response_model=shapes.Done, responses=refusals(404))
+@api.post("/batches/{remote_id}/adopt", response_model=shapes.Done, responses=error_responses(404))
 async def adopt(
-    services: The,
+    services: ServicesDep,
     remote_id: RemoteRef,
     job: Annotated[str | None, Query(description="The job whose requests a batch made elsewhere holds.")] = None,
 ) -> Response:
     """Take a batch at the API for ours: the candidate of one in doubt, or one made elsewhere."""
     chosen = None if job is None else (await services.reader.read(lambda reads: reads.sole(job))).id
-    return said({"done": await services.commands.adopt(remote_id, chosen)})
+    return json_response({"done": await services.commands.adopt(remote_id, chosen)})
 
 
-@api.post("/batches/{remote_id}/disown", response_model=shapes.Done, responses=refusals(404))
-async def disown(services: The, remote_id: RemoteRef) -> Response:
+@api.post("/batches/{remote_id}/disown", response_model=shapes.Done, responses=error_responses(404))
+async def disown(services: ServicesDep, remote_id: RemoteRef) -> Response:
     """Say that a batch at the API is not ours."""
-    return said({"done": await services.commands.disown(remote_id)})
+    return json_response({"done": await services.commands.disown(remote_id)})
 
 
 ROUTERS = (api,)

@@ -14,9 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Event
 from orchestrator.http_api.api import detail_shapes as shapes
-from orchestrator.http_api.api.jobs import Found
-from orchestrator.http_api.api.params import LARGEST, Limit
-from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.routing import LARGEST, Limit, ServicesDep, error_responses, json_response, router
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views.batch_views import event_view
@@ -46,31 +45,33 @@ _LIVE: Final[dict[int | str, dict[str, Any]]] = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@api.get("/events", response_model=shapes.Events, responses=refusals())
-async def events(services: The, after: After = 0, limit: Limit = 100) -> Response:
+@api.get("/events", response_model=shapes.Events, responses=error_responses())
+async def events(services: ServicesDep, after: After = 0, limit: Limit = 100) -> Response:
     """The events of every job, oldest first."""
-    return said(await services.reader.read(partial(_page, None, after, limit)))
+    return json_response(await services.reader.read(partial(_page, None, after, limit)))
 
 
-@api.get("/jobs/{ref}/events", response_model=shapes.Events, responses=refusals(404))
-async def of_job(services: The, found: Found, after: After = 0, limit: Limit = 100) -> Response:
+@api.get("/jobs/{ref}/events", response_model=shapes.Events, responses=error_responses(404))
+async def of_job(services: ServicesDep, found: JobDep, after: After = 0, limit: Limit = 100) -> Response:
     """The events of a job and of its batches, oldest first."""
-    return said(await services.reader.read(partial(_page, found.job.id, after, limit)))
+    return json_response(await services.reader.read(partial(_page, found.job.id, after, limit)))
 
 
-@api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **refusals()})
-async def live(services: The, after: From = None, last_event_id: LastId = None) -> Response:
+@api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **error_responses()})
+async def live(services: ServicesDep, after: From = None, last_event_id: LastId = None) -> Response:
     """Every event as it happens, until the engine stops."""
     return await _stream(services, None, after if last_event_id is None else last_event_id)
 
 
-@api.get("/jobs/{ref}/events/stream", response_class=StreamingResponse, responses={**_LIVE, **refusals(404)})
-async def live_of_job(services: The, found: Found, after: From = None, last_event_id: LastId = None) -> Response:
+@api.get("/jobs/{ref}/events/stream", response_class=StreamingResponse, responses={**_LIVE, **error_responses(404)})
+async def live_of_job(
+    services: ServicesDep, found: JobDep, after: From = None, last_event_id: LastId = None
+) -> Response:
     """The events of a job as they happen, until the engine stops."""
     return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
 
 
-def named(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
+def event_page(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
     """*events* with the public ids of their jobs."""
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
     names: dict[JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
@@ -80,25 +81,25 @@ def named(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
 def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> dict[str, object]:
     found = reads.events(job, after=after, limit=limit + 1)
     more = found[limit - 1].id if len(found) > limit else None
-    return {"events": named(found[:limit], reads), "next": more}
+    return {"events": event_page(found[:limit], reads), "next": more}
 
 
 async def _stream(services: Services, job: JobId | None, after: int | None) -> Response:
     begin = await services.reader.read(lambda reads: reads.last_event()) if after is None else after
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_told(services, job, begin), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_event_stream(services, job, begin), media_type="text/event-stream", headers=headers)
 
 
-async def _told(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
+async def _event_stream(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
     """The stream; its first words are where it begins, so that whoever is cut off at once misses nothing."""
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
     async with aclosing(cast("Any", services.feed.events(after, job=job))) as pages:
         async for page in pages:
-            views = await services.reader.read(partial(named, page)) if page else []
-            yield b"".join(map(_event, views)) if views else _ALIVE
+            views = await services.reader.read(partial(event_page, page)) if page else []
+            yield b"".join(map(_server_sent_event, views)) if views else _ALIVE
 
 
-def _event(view: dict[str, object]) -> bytes:
+def _server_sent_event(view: dict[str, object]) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view["id"]).encode(), str(view["kind"]).encode(), _encode(view))
 
 

@@ -1,29 +1,34 @@
-"""Results as they are written to a file, streamed: nothing is held but a page, and a slow reader is waited for."""
+"""Results: streamed as they are written to a file, or in pages; and lines that were left out."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from fastapi import Header, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
-from orchestrator.domain.ids import JobId
+from orchestrator.domain.ids import MAX_NUMBER, JobId
 from orchestrator.domain.model import Event, RequestDetails, ResultRow
 from orchestrator.domain.queries import SettledCursor
-from orchestrator.domain.result_lines import settled_lines
+from orchestrator.domain.result_lines import result_of, settled_lines
 from orchestrator.domain.states import OVER, BatchState
-from orchestrator.http_api.api.jobs import Found
-from orchestrator.http_api.api.routing import The, refusals, router
+from orchestrator.http_api.api import page_shapes as shapes
+from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.routing import Limit, ServicesDep, error_responses, json_response, router
 from orchestrator.http_api.gzipped import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.reads import Reads
+from orchestrator.ports.streams import InputProblem
+from orchestrator.views.job_views import problem_view
 
 log = get_logger(__name__)
 
@@ -46,7 +51,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Walk:
+class _ResultQuery:
     """What is asked for. after: the request that was read last; follow: wait for what is not settled yet."""
 
     job: JobId
@@ -54,10 +59,10 @@ class _Walk:
     follow: bool
 
 
-@api.get("/jobs/{ref}/results", response_class=StreamingResponse, responses={**_STREAM, **refusals(404, 410)})
+@api.get("/jobs/{ref}/results", response_class=StreamingResponse, responses={**_STREAM, **error_responses(404, 410)})
 async def results(
-    services: The,
-    found: Found,
+    services: ServicesDep,
+    found: JobDep,
     order: Annotated[
         Literal["input", "settled"], Query(description="As handed in, or as the batches settled.")
     ] = "input",
@@ -73,15 +78,15 @@ async def results(
     job = found.job.id
     await services.bulk.read(lambda reads: reads.results(job, above=0, limit=1))  # purged: said before the first byte
     last = None if after is None else await services.bulk.read(lambda reads: reads.request(job, after))
-    walk = _Walk(job=job, after=last, follow=follow == "1")
+    walk = _ResultQuery(job=job, after=last, follow=follow == "1")
     pages = _in_input_order(services, walk) if order == "input" else _as_settled(services, walk)
     headers = {"vary": "accept-encoding", "cache-control": "no-store"}
     if takes_gzip(accept_encoding):
         pages, headers["content-encoding"] = gzipped(pages), "gzip"
-    return _Cut(pages, media_type=MEDIA_TYPE, headers=headers)
+    return _CutStream(pages, media_type=MEDIA_TYPE, headers=headers)
 
 
-class _Cut(StreamingResponse):
+class _CutStream(StreamingResponse):
     """A stream that is left without its end when it cannot go on: nobody takes it for the whole."""
 
     async def stream_response(self, send: Send) -> None:
@@ -92,16 +97,16 @@ class _Cut(StreamingResponse):
             log.warning("download.cut", why=exc.message)
 
 
-async def _in_input_order(services: Services, walk: _Walk) -> AsyncGenerator[bytes, None]:
+async def _in_input_order(services: Services, walk: _ResultQuery) -> AsyncGenerator[bytes, None]:
     while walk.follow and not await services.reader.read(partial(_is_over, walk.job)):
-        await _wait(services)
+        await _wait_for_move(services)
     above = 0 if walk.after is None else walk.after.number
     while rows := await services.bulk.read(partial(_results, walk.job, above)):
         above = rows[-1].number
         yield settled_lines(rows)
 
 
-async def _as_settled(services: Services, walk: _Walk) -> AsyncGenerator[bytes, None]:
+async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[bytes, None]:
     place = SettledCursor()
     if walk.after is not None:
         place = await _place_of(services, walk.job, walk.after)
@@ -112,10 +117,10 @@ async def _as_settled(services: Services, walk: _Walk) -> AsyncGenerator[bytes, 
         elif is_over or not walk.follow:
             return
         else:
-            await _wait(services)
+            await _wait_for_move(services)
 
 
-async def _wait(services: Services) -> None:
+async def _wait_for_move(services: Services) -> None:
     """Until something moved. Raises GuardRefused when the engine stops."""
     if services.feed.is_over:
         raise GuardRefused("the engine is stopping", hint="go on with after=")
@@ -154,6 +159,55 @@ def _results(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
 def _settled(job: JobId, after: SettledCursor, reads: Reads) -> tuple[list[ResultRow], SettledCursor, bool]:
     rows, place = reads.settled_results(job, after=after, limit=_PAGE)
     return rows, place, _is_over(job, reads)
+
+
+#: An answer may have hundreds of kilobytes, and a page is held whole.
+_MOST_RESULTS: Final = 200
+
+
+@api.get(
+    "/jobs/{ref}/results/page", response_model=shapes.ResultPage, responses=error_responses(404, 410), name="results"
+)
+async def result_page(
+    services: ServicesDep,
+    found: JobDep,
+    above: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only requests above this `number`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="At most so many.")] = 100,
+) -> Response:
+    """The next settled requests, in input order, with their numbers; the stream of all is /results."""
+    return json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
+
+
+def _result_page(job: JobId, above: int, limit: int, reads: Reads) -> dict[str, object]:
+    rows = reads.results(job, above=above, limit=limit)
+    return {"results": [_result(row) for row in rows], "next": rows[-1].number if len(rows) == limit else None}
+
+
+def _result(row: ResultRow) -> dict[str, object]:
+    return {
+        "number": row.number,
+        "custom_id": row.custom_id,
+        "state": row.state.value,
+        "result": msgspec.Raw(result_of(row)),
+    }
+
+
+@api.get("/jobs/{ref}/refused", response_model=shapes.LeftOut, responses=error_responses(404))
+async def refused(
+    services: ServicesDep,
+    found: JobDep,
+    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only lines behind this one.")] = 0,
+    limit: Limit = 100,
+) -> Response:
+    """The lines that `skip_bad` left out, in file order, with what is wrong; a line may have several problems."""
+    job = found.job.id
+    problems = await services.bulk.read(lambda reads: reads.refused(job, after=after, limit=limit))
+    more = problems[-1].line if len(problems) >= limit else None
+    return json_response({"refused": [_left_out(problem) for problem in problems], "next": more})
+
+
+def _left_out(problem: InputProblem) -> dict[str, object]:
+    return {**problem_view(problem), "raw": b64encode(problem.raw).decode("ascii")}
 
 
 ROUTERS = (api,)

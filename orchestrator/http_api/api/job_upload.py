@@ -16,7 +16,7 @@ from orchestrator.domain.errors import BodyTooLarge, UsageError
 from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
 from orchestrator.http_api.api.form import Form
-from orchestrator.http_api.api.params import Options
+from orchestrator.http_api.api.routing import UploadOptions
 from orchestrator.http_api.memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.views import source_codec
@@ -65,7 +65,7 @@ class _Only(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class JobUpload:
     """What a body is to become."""
 
     source: Source
@@ -73,51 +73,53 @@ class Handed:
     terms: IngestOptions
 
 
-async def handed(request: Request, services: Services, options: Options, *, key: str | None = None) -> Handed:
+async def parse_upload(
+    request: Request, services: Services, options: UploadOptions, *, key: str | None = None
+) -> JobUpload:
     """The body of *request* as a source, and what it is to become; key: of the header `Idempotency-Key`.
 
     Raises BodyTooLarge, HTTPException 415, UsageError for fields that are wrong. Nothing is read yet but what stands
     before the requests.
     """
-    kind = kind_of(request)
+    kind = body_type(request)
     if key is not None:
         options = _merged(options, {"key": key})
     if kind == _JSON:
         options, blocks = await _small(request, options)
     elif kind == _FORM:
-        form = Form(request.headers["content-type"], blocks_of(request))
+        form = Form(request.headers["content-type"], body_blocks(request))
         options, blocks = _merged(options, await form.fields()), form.blocks()
     else:
-        blocks = blocks_of(request)
+        blocks = body_blocks(request)
     new = _new(options, api_version=services.identity.api_version)
     name = new.source if options.shown_as is None else options.shown_as
     terms = IngestOptions(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
     source = _source(services, kind, blocks, name=name, api_version=new.api_version, claim=claim_of(request))
-    return Handed(source=source, new=new, terms=terms)
+    return JobUpload(source=source, new=new, terms=terms)
 
 
-def streamed(request: Request, services: Services, *, name: str, api_version: str) -> Source:
+def lines_source(request: Request, services: Services, *, name: str, api_version: str) -> Source:
     """The body as a source, without options. Raises HTTPException 415."""
-    kind = kind_of(request)
+    kind = body_type(request)
     if kind in (_JSON, _FORM):
         raise _not_taken(kind)
-    return _source(services, kind, blocks_of(request), name=name, api_version=api_version, claim=claim_of(request))
+    return _source(services, kind, body_blocks(request), name=name, api_version=api_version, claim=claim_of(request))
 
 
-async def only_of(request: Request) -> str | None:
+async def parse_retry_filter(request: Request) -> str | None:
     """`only` of a body {"only": "api_error"}; None without one. Raises UsageError, BodyTooLarge, HTTPException 415."""
-    body = await small_body(request, MAX_ASKED_BYTES)
+    body = await read_small_body(request, MAX_ASKED_BYTES)
     if not body:
         return None
-    if kind_of(request) != _JSON:
-        raise _not_taken(kind_of(request))
+    if body_type(request) != _JSON:
+        raise _not_taken(body_type(request))
     try:
         return msgspec.json.decode(body, type=_Only).only
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise UsageError("the body cannot be read", cause=str(exc), hint='give {"only": "api_error"}') from exc
 
 
-def kind_of(request: Request) -> str:
+def body_type(request: Request) -> str:
     """The type of the body. Raises HTTPException 415 with what to send in its place."""
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "zstd"):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body's encoding is not gzip, zstd or identity")
@@ -127,7 +129,7 @@ def kind_of(request: Request) -> str:
     return kind
 
 
-async def blocks_of(request: Request) -> AsyncGenerator[bytes, None]:
+async def body_blocks(request: Request) -> AsyncGenerator[bytes, None]:
     """The body as it arrives; nothing is read from the socket before it is wanted here.
 
     Raises starlette's ClientDisconnect when the client goes away before the end.
@@ -157,7 +159,7 @@ def _source(
     return services.opener(blocks, name=name, api_version=api_version, claim=claim)
 
 
-def _new(options: Options, *, api_version: str) -> NewJob:
+def _new(options: UploadOptions, *, api_version: str) -> NewJob:
     default = name_of(options.source) if options.default_name is None else options.default_name
     return NewJob(
         name=default if options.name is None else options.name,
@@ -171,9 +173,9 @@ def _new(options: Options, *, api_version: str) -> NewJob:
     )
 
 
-async def _small(request: Request, options: Options) -> tuple[Options, AsyncIterator[bytes]]:
+async def _small(request: Request, options: UploadOptions) -> tuple[UploadOptions, AsyncIterator[bytes]]:
     """A job in one JSON object: its options, and its requests as lines."""
-    body = await small_body(request, MAX_JSON_BYTES)
+    body = await read_small_body(request, MAX_JSON_BYTES)
     try:
         small = msgspec.json.decode(body, type=_Small)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -195,7 +197,7 @@ async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
     yield bytes(held)
 
 
-async def small_body(request: Request, most: int) -> bytes:
+async def read_small_body(request: Request, most: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as it is larger than *most* bytes, ServerBusy."""
     held, claim = bytearray(), claim_of(request)
     async with aclosing(request.stream()) as pieces:
@@ -208,10 +210,10 @@ async def small_body(request: Request, most: int) -> bytes:
     return bytes(held)
 
 
-def _merged(options: Options, fields: dict[str, Any]) -> Options:
+def _merged(options: UploadOptions, fields: dict[str, Any]) -> UploadOptions:
     """*options* with *fields* in the body, which win. Raises UsageError."""
     try:
-        return Options.model_validate({**options.model_dump(exclude_unset=True), **fields})
+        return UploadOptions.model_validate({**options.model_dump(exclude_unset=True), **fields})
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -228,7 +230,7 @@ _BYTES: Final = {
 }
 #: How the bodies of `streamed` are described.
 LINES_DESCRIBED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
-#: How the body of `only_of` is described.
+#: How the body of `parse_retry_filter` is described.
 RETRY_DESCRIBED: Final[dict[str, Any]] = {
     "requestBody": {
         "required": False,

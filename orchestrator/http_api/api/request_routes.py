@@ -12,9 +12,18 @@ from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import RequestState
 from orchestrator.http_api.api import detail_shapes as shapes
-from orchestrator.http_api.api.jobs import Found
-from orchestrator.http_api.api.params import LARGEST, Cursor, Limit, cursor, number_of
-from orchestrator.http_api.api.routing import The, refusals, router, said
+from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.routing import (
+    LARGEST,
+    Cursor,
+    Limit,
+    ServicesDep,
+    decode_cursor,
+    encode_cursor,
+    error_responses,
+    json_response,
+    router,
+)
 from orchestrator.ports.reads import Reads
 from orchestrator.views.batch_views import errors_view, request_row_view, request_view
 
@@ -46,28 +55,28 @@ async def wanted(
     )
 
 
-@api.get("/jobs/{ref}/requests", response_model=shapes.Requests, responses=refusals(404))
+@api.get("/jobs/{ref}/requests", response_model=shapes.Requests, responses=error_responses(404))
 async def requests(
-    services: The,
-    found: Found,
+    services: ServicesDep,
+    found: JobDep,
     where: Annotated[RequestFilter, Depends(wanted)],
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
     """The requests of a job, in input order."""
-    page = partial(_page, found.job.id, where, number_of(cursor), limit)
-    return said(await services.bulk.read(page))
+    page = partial(_page, found.job.id, where, decode_cursor(cursor), limit)
+    return json_response(await services.bulk.read(page))
 
 
 def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> dict[str, object]:
     rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
-    more = cursor(rows[limit - 1].number) if len(rows) > limit else None
+    more = encode_cursor(rows[limit - 1].number) if len(rows) > limit else None
     return {"requests": [request_row_view(row) for row in rows[:limit]], "next": more}
 
 
-@api.get("/jobs/{ref}/requests/{custom_id:path}", response_model=shapes.Request, responses=refusals(404))
+@api.get("/jobs/{ref}/requests/{custom_id:path}", response_model=shapes.Request, responses=error_responses(404))
 async def request(
-    services: The, found: Found, custom_id: Annotated[str, Path(description="The request's own id.")]
+    services: ServicesDep, found: JobDep, custom_id: Annotated[str, Path(description="The request's own id.")]
 ) -> Response:
     """One request: prompt, answer, usage, and every trip that did not succeed."""
 
@@ -75,19 +84,19 @@ async def request(
         view = reads.request(found.job.id, custom_id)
         return request_view(found.job, view, reads.neighbours(found.job.id, view.number))
 
-    return said(await services.reader.read(look))
+    return json_response(await services.reader.read(look))
 
 
-@api.get("/jobs/{ref}/errors", response_model=shapes.Errors, responses=refusals(404))
+@api.get("/jobs/{ref}/errors", response_model=shapes.Errors, responses=error_responses(404))
 async def errors(
-    services: The,
-    found: Found,
+    services: ServicesDep,
+    found: JobDep,
     groups: Annotated[int, Query(ge=1, le=10_000, description="At most so many causes.")] = 50,
     examples: Annotated[int, Query(ge=0, le=1000, description="Examples per cause.")] = 3,
 ) -> Response:
     """What failed, grouped by cause, the largest group first."""
     grouped = await services.bulk.read(lambda reads: reads.errors(found.job.id, groups=groups, examples=examples))
-    return said(errors_view(found, grouped))
+    return json_response(errors_view(found, grouped))
 
 
 ROUTERS = (api,)

@@ -1,11 +1,13 @@
-"""Jobs: made, listed, looked at, steered."""
+"""Jobs: made, listed, looked at, waited for, steered."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from fastapi import Depends, Header, Query
 from starlette.requests import Request
@@ -18,10 +20,22 @@ from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.answers import problem
-from orchestrator.http_api.api import bodies, shapes
-from orchestrator.http_api.api.params import Cursor, Limit, Options, Ref, cursor, duration, number_of, wait_of
-from orchestrator.http_api.api.polling import LONGEST_WAIT, changed, tags_in
-from orchestrator.http_api.api.routing import PREFIX, The, refusals, router, said
+from orchestrator.http_api.api import job_upload, shapes
+from orchestrator.http_api.api.routing import (
+    PREFIX,
+    Cursor,
+    Limit,
+    Ref,
+    ServicesDep,
+    UploadOptions,
+    decode_cursor,
+    encode_cursor,
+    error_responses,
+    json_response,
+    parse_duration_param,
+    parse_wait,
+    router,
+)
 from orchestrator.http_api.memory import claim_of
 from orchestrator.http_api.services import Services
 from orchestrator.ports.engine import IngestResult
@@ -33,28 +47,34 @@ from orchestrator.views.batch_views import check_view
 from orchestrator.views.check_report import plan_of
 from orchestrator.views.job_views import does_not_apply, job_view, jobs_view, problem_view
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from orchestrator.http_api.glances import Glance
+    from orchestrator.http_api.services import Services
+
 api = router("jobs")
 
 
-async def status_of(ref: Ref, services: The) -> JobStatus:
+async def status_of(ref: Ref, services: ServicesDep) -> JobStatus:
     """The job that the path means. Raises NoSuchThing."""
     return await services.reader.read(lambda reads: reads.status(reads.find(ref)))
 
 
-Found = Annotated[JobStatus, Depends(status_of)]
+JobDep = Annotated[JobStatus, Depends(status_of)]
 
 
-async def status_of_one(ref: Ref, services: The) -> JobStatus:
+async def status_of_one(ref: Ref, services: ServicesDep) -> JobStatus:
     """The same where something is changed. Raises GuardRefused for a name that several jobs have."""
     return await services.reader.read(lambda reads: reads.status(reads.sole(ref)))
 
 
-Sole = Annotated[JobStatus, Depends(status_of_one)]
+UniqueJobDep = Annotated[JobStatus, Depends(status_of_one)]
 
 
-@api.get("/jobs", response_model=shapes.Jobs, responses=refusals())
+@api.get("/jobs", response_model=shapes.Jobs, responses=error_responses())
 async def jobs(
-    services: The,
+    services: ServicesDep,
     state: Annotated[
         list[JobState] | None, Query(max_length=len(JobState), description="Only jobs in one of these states.")
     ] = None,
@@ -64,12 +84,12 @@ async def jobs(
 ) -> Response:
     """The newest jobs first."""
     where = JobFilter(states=frozenset(state or ()), text=q)
-    return said(await services.reader.read(partial(_page, where, number_of(cursor), limit)))
+    return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
 
 
 def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> dict[str, object]:
     found = reads.jobs(limit=limit + 1, before=None if before is None else JobId(before), where=where)
-    more = cursor(found[limit - 1].id) if len(found) > limit else None
+    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
     return {**jobs_view(reads.status(job) for job in found[:limit]), "next": more}
 
 
@@ -79,54 +99,60 @@ def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> dic
     status_code=HTTPStatus.CREATED,
     responses={
         200: {"model": shapes.TakenIn, "description": "The same content is a job already: this is it."},
-        **refusals(409, 413, 415, 422, 507),
+        **error_responses(409, 413, 415, 422, 507),
     },
-    openapi_extra=bodies.DESCRIBED,
+    openapi_extra=job_upload.DESCRIBED,
 )
 async def take_in(
     request: Request,
-    services: The,
-    options: Annotated[Options, Query()],
+    services: ServicesDep,
+    options: Annotated[UploadOptions, Query()],
     idempotency_key: Annotated[
         str | None, Header(description="Your own name of this hand-over: again with the same content, the same job.")
     ] = None,
 ) -> Response:
     """A new job from the body, whole or not at all; or the one that was made of the same content."""
-    wanted = await bodies.handed(request, services, options, key=idempotency_key)
+    wanted = await job_upload.parse_upload(request, services, options, key=idempotency_key)
     taken = await services.commands.take_in(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
         return _input_refused(taken)
     told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
     view = {"job": await _view(services, taken.job), **told}
     place = {"location": f"{PREFIX}/jobs/{taken.job.public_id}"}
-    return said(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
+    return json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
-@api.post("/check", response_model=shapes.Check, responses=refusals(413, 415, 422), openapi_extra=bodies.DESCRIBED)
-async def check(request: Request, services: The, options: Annotated[Options, Query()]) -> Response:
+@api.post(
+    "/check", response_model=shapes.Check, responses=error_responses(413, 415, 422), openapi_extra=job_upload.DESCRIBED
+)
+async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
     """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
-    wanted = await bodies.handed(request, services, options)
+    wanted = await job_upload.parse_upload(request, services, options)
     plan = await plan_of(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
-    return said(check_view(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox))
+    return json_response(
+        check_view(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
+    )
 
 
 @api.get(
-    "/jobs/{ref}", response_model=shapes.Job, responses={304: {"description": "It did not change."}, **refusals(404)}
+    "/jobs/{ref}",
+    response_model=shapes.Job,
+    responses={304: {"description": "It did not change."}, **error_responses(404)},
 )
 async def job(
     request: Request,
-    services: The,
+    services: ServicesDep,
     ref: Ref,
     wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
     if_none_match: Annotated[str | None, Header(description="`ETag` of the answer that you have.")] = None,
 ) -> Response:
     """One job. With `wait`, the answer comes when the job is another than `If-None-Match` says, or than it is now."""
-    longest = wait_of(wait, longest=LONGEST_WAIT)
+    longest = parse_wait(wait, longest=LONGEST_WAIT)
     found = await services.glances.at(ref)
-    had = {found.tag} if if_none_match is None else tags_in(if_none_match)
+    had = {found.tag} if if_none_match is None else parse_etags(if_none_match)
     if longest and found.tag in had:
-        found = await changed(request, services, found.public_id, had, longest)
+        found = await wait_for_change(request, services, found.public_id, had, longest)
     headers = {"etag": found.tag}
     if if_none_match is not None and found.tag in had:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -136,13 +162,13 @@ async def job(
 @api.post(
     "/jobs/{ref}/requests",
     response_model=shapes.Added,
-    responses=refusals(404, 413, 415, 422, 507),
-    openapi_extra=bodies.LINES_DESCRIBED,
+    responses=error_responses(404, 413, 415, 422, 507),
+    openapi_extra=job_upload.LINES_DESCRIBED,
 )
-async def add(request: Request, services: The, found: Sole) -> Response:
+async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
     """More requests for an open job: all of the body, or nothing of it."""
     job = found.job
-    source = bodies.streamed(request, services, name=job.name, api_version=job.api_version)
+    source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
     added, wrong = await _whole(source, claim_of(request))
     if wrong:
         refused = IngestResult(
@@ -150,30 +176,30 @@ async def add(request: Request, services: The, found: Sole) -> Response:
         )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.numbered_on(added, above=job.requests.total))
-    return said({"added": len(added), "job": await _view(services, job)})
+    return json_response({"added": len(added), "job": await _view(services, job)})
 
 
-@api.post("/jobs/{ref}/close", response_model=shapes.Job, responses=refusals(404))
-async def close(services: The, found: Sole) -> Response:
+@api.post("/jobs/{ref}/close", response_model=shapes.Job, responses=error_responses(404))
+async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
     """No more requests will come: the job may finish."""
     await services.commands.close(found.job.id)
-    return said(await _view(services, found.job))
+    return json_response(await _view(services, found.job))
 
 
-@api.post("/jobs/{ref}/pause", response_model=shapes.Job, responses=refusals(404))
-async def pause(services: The, found: Sole) -> Response:
+@api.post("/jobs/{ref}/pause", response_model=shapes.Job, responses=error_responses(404))
+async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Send nothing new; what is at the API goes on."""
     return await _moved(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
-@api.post("/jobs/{ref}/resume", response_model=shapes.Job, responses=refusals(404))
-async def resume(services: The, found: Sole) -> Response:
+@api.post("/jobs/{ref}/resume", response_model=shapes.Job, responses=error_responses(404))
+async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Go on with a paused job."""
     return await _moved(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
-@api.post("/jobs/{ref}/cancel", response_model=shapes.Job, responses=refusals(404))
-async def cancel(services: The, found: Sole) -> Response:
+@api.post("/jobs/{ref}/cancel", response_model=shapes.Job, responses=error_responses(404))
+async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Stop a job; what had succeeded is kept."""
     return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
@@ -181,41 +207,41 @@ async def cancel(services: The, found: Sole) -> Response:
 @api.post(
     "/jobs/{ref}/retry",
     response_model=shapes.Queued,
-    responses=refusals(404, 413, 415),
-    openapi_extra=bodies.RETRY_DESCRIBED,
+    responses=error_responses(404, 413, 415),
+    openapi_extra=job_upload.RETRY_DESCRIBED,
 )
 async def retry(
     request: Request,
-    services: The,
-    found: Sole,
+    services: ServicesDep,
+    found: UniqueJobDep,
     only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
 ) -> Response:
     """Queue failed and canceled requests again."""
-    in_body = await bodies.only_of(request)
+    in_body = await job_upload.parse_retry_filter(request)
     queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
-    return said({"queued": queued, "job": await _view(services, found.job)})
+    return json_response({"queued": queued, "job": await _view(services, found.job)})
 
 
-@api.delete("/jobs/{ref}", response_model=shapes.Purged, responses=refusals(404))
-async def purge(services: The, found: Sole) -> Response:
+@api.delete("/jobs/{ref}", response_model=shapes.Purged, responses=error_responses(404))
+async def purge(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Delete what was handed in and what was answered, of a job that is over; all else of it stays."""
     purged = await services.commands.purge(found.job.id)
-    return said({"purged": purged, "job": await _view(services, found.job)})
+    return json_response({"purged": purged, "job": await _view(services, found.job)})
 
 
-@api.post("/prune", response_model=shapes.Pruned, responses=refusals())
+@api.post("/prune", response_model=shapes.Pruned, responses=error_responses())
 async def prune(
-    services: The,
+    services: ServicesDep,
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
     """Purge every job that has been over for so long."""
-    pruned = await services.commands.prune(duration(older_than, "older_than"))
-    return said({"pruned": [job.public_id for job in pruned]})
+    pruned = await services.commands.prune(parse_duration_param(older_than, "older_than"))
+    return json_response({"pruned": [job.public_id for job in pruned]})
 
 
 async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Response:
     if done:
-        return said(await _view(services, job))
+        return json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
     status, document = problem_details.problem_of(does_not_apply(verb, now))
     return problem(status, {**document, "type": problem_details.DOES_NOT_APPLY})
@@ -255,3 +281,25 @@ def _input_refused(taken: IngestResult) -> Response:
 
 
 ROUTERS = (api,)
+
+
+LONGEST_WAIT: Final = timedelta(seconds=60)
+
+
+def parse_etags(header: str) -> set[str]:
+    """The tags of an `If-None-Match`; a weak one stands for the strong one."""
+    return {tag.strip().removeprefix("W/") for tag in header.split(",")}
+
+
+async def wait_for_change(request: Request, services: Services, ref: str, had: set[str], longest: timedelta) -> Glance:
+    """The job when its tag is none of *had*, or as it is after *longest*, or when the engine stops or nobody waits."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    ends_at = now + longest.total_seconds()
+    while True:
+        glance = await services.glances.at(ref, since=now)
+        left_s = ends_at - loop.time()
+        if glance.tag not in had or left_s <= 0 or services.feed.is_over or await request.is_disconnected():
+            return glance
+        await services.feed.change(timedelta(seconds=left_s))
+        now = loop.time()
