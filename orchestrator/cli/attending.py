@@ -38,7 +38,7 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
     was_silent = False
     with progress:
         while True:
-            status, ages, pulse = await orc.link.reader.read(looker.look)
+            status, ages, pulse = await orc.handle.reader.read(looker.look)
             trouble = orc.health.last_trouble
             if _waits_for_a_person(status, reads_blocked=orc.health.reads_blocked):
                 raise needs_person(status)

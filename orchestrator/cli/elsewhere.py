@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.out import say
 from orchestrator.cli.words import count, plain
-from orchestrator.client.guest import not_a_sandbox
-from orchestrator.client.http_reader import HttpReader
-from orchestrator.client.way import ServerWay
+from orchestrator.client.remote_reads import HttpReader
+from orchestrator.client.session import not_a_sandbox
+from orchestrator.client.transport import ServerTransport
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
     from orchestrator.ports.reads import RemoteReads
 
 #: The most that a page of the API holds.
@@ -27,13 +27,13 @@ MOST: Final = 1000
 
 def reader_at(ask: Ask, server: Server, *, has_answered: bool = False) -> HttpReader:
     """Looks at *server*; says so when it falls silent after it *has_answered*, and waits for it."""
-    return HttpReader(ServerWay(server), has_answered=has_answered, say=lambda words: say(ask, plain(words)))
+    return HttpReader(ServerTransport(server), has_answered=has_answered, say=lambda words: say(ask, plain(words)))
 
 
 @contextmanager
 def looking_at(ask: Ask, server: Server) -> Iterator[RemoteReads]:
     """A few looks at *server*. Raises UsageError for --sandbox where real work is done."""
-    with reader_at(ask, server) as reader, reader.looking() as reads:
+    with reader_at(ask, server) as reader, reader.snapshot() as reads:
         if ask.sandbox and not reads.meta().sandbox:
             raise not_a_sandbox(server)
         yield reads
@@ -41,7 +41,7 @@ def looking_at(ask: Ask, server: Server) -> Iterator[RemoteReads]:
 
 def remote_batches(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
     """The batches that the API lists to *server*, as `batches ls --json` shows them; *limit* up to `MOST`."""
-    with reader_at(ask, server) as reader, reader.looking() as reads:
+    with reader_at(ask, server) as reader, reader.snapshot() as reads:
         sandbox = reads.meta().sandbox
         if ask.sandbox and not sandbox:
             raise not_a_sandbox(server)
@@ -63,7 +63,7 @@ def findings(ask: Ask, server: Server) -> tuple[list[Finding], bool]:
     token = Finding(check="token", verdict=OK, fact=f"from {server.token_from}")
     began = time.monotonic()
     try:
-        with reader_at(ask, server) as reader, reader.looking() as reads:
+        with reader_at(ask, server) as reader, reader.snapshot() as reads:
             identity, took_s = reader.ask("version", {}), time.monotonic() - began
             health, unfinished = reader.ask("health", {}), len(reads.unfinished())
             found = [_identity(server, identity, took_s), token, _api(health)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
 
     _TextParam = click.ParamType[str]
@@ -59,7 +59,7 @@ class Ask:
         flags = {"database.path": self.db, **({} if more is None else more)}
         env: Mapping[str, str] = os.environ
         if self.server is not None:
-            from orchestrator.client.server import homeless
+            from orchestrator.client.server_address import homeless
 
             env = homeless(env)
         return load_settings(flags=flags, env=env, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
@@ -77,7 +77,7 @@ class Ask:
             return None
         if self.db is not None:
             raise UsageError("--db and --server exclude each other", hint="a server has a store of its own: name one")
-        from orchestrator.client.server import server_at
+        from orchestrator.client.server_address import server_at
 
         return server_at(self.server, token_file=self.token_file)
 

@@ -16,7 +16,7 @@ from orchestrator.ports.streams import InputLine, InputProblem, is_stdout
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import Input
     from orchestrator.cli.options import Ask
-    from orchestrator.client.outputs import Output
+    from orchestrator.client.results_file import Output
     from orchestrator.domain.model import Job, NewJob
     from orchestrator.ports.engine import IngestOptions
     from orchestrator.ports.reads import RemoteReader
@@ -32,7 +32,7 @@ overwrite_option = click.option(
 
 def output_at(ask: Ask, path: str, *, overwrite: bool) -> Output:
     """The place that *path* names, checked: Raises UsageError or OutputError if nothing could go there later."""
-    from orchestrator.client.outputs import Output
+    from orchestrator.client.results_file import Output
 
     if is_stdout(path) and ask.as_json:
         raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o FILE")
@@ -106,7 +106,7 @@ class Guarded:
 
 def guarded(source: Source, output: Output, new: NewJob, terms: IngestOptions, reader: RemoteReader) -> Source:
     """*source*, which becomes no job if a file lies at *output* that is not an earlier output of that job."""
-    from orchestrator.client.outputs import foreign
+    from orchestrator.client.results_file import foreign
 
     async def refuse(content_hash: str) -> None:
         jobs = await reader.read(lambda reads: reads.jobs(limit=_EVERY))

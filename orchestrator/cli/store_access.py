@@ -12,7 +12,7 @@ from orchestrator.domain.errors import StoreOwned
 if TYPE_CHECKING:
     from orchestrator.cli.options import Ask
     from orchestrator.client import Orchestrator
-    from orchestrator.client.link import Link
+    from orchestrator.client.session import EngineHandle
     from orchestrator.config import Settings
     from orchestrator.ports.engine import Commands, NoticeCommands
     from orchestrator.ports.reads import RemoteReader
@@ -61,15 +61,15 @@ def steer_notices(ask: Ask, settings: Settings, act: Callable[[NoticeCommands], 
     return drive(lambda: _steer(ask, settings, lambda link: act(link.noticing)))
 
 
-async def _steer(ask: Ask, settings: Settings, act: Callable[[Link], Awaitable[T]]) -> tuple[T, bool]:
-    from orchestrator.client.link import near
+async def _steer(ask: Ask, settings: Settings, act: Callable[[EngineHandle], Awaitable[T]]) -> tuple[T, bool]:
+    from orchestrator.client.session import local_handle
     from orchestrator.daemon import open_commands
 
     if not engine_runs(ask, settings):
         try:
             async with open_commands(settings, sandbox=ask.sandbox) as engine:
-                return await act(near(engine)), False
+                return await act(local_handle(engine)), False
         except StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
     async with orchestrator_for(ask) as orc:
-        return await act(orc.link), True
+        return await act(orc.handle), True

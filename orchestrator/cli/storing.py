@@ -83,7 +83,7 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
 
     None: there is no name to go by, so the job's id is it.
     """
-    from orchestrator.client.outputs import is_device
+    from orchestrator.client.results_file import is_device
 
     if output is None or output == "-" or is_device(output):
         return None if chosen.path == STDIN else Path(f"{chosen.stem}.refused.jsonl")

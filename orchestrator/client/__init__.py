@@ -5,13 +5,12 @@ Decides nothing about jobs. Every error that rises out of it is an `Orchestrator
 """
 
 from orchestrator.client.errors import InputRefused, JobTimeout
-from orchestrator.client.job import Job
-from orchestrator.client.open_job import OpenJob
+from orchestrator.client.job import Job, OpenJob
+from orchestrator.client.job_options import Submission
 from orchestrator.client.orchestrator import Orchestrator
 from orchestrator.client.result import Result
-from orchestrator.client.submission import Submission
 from orchestrator.client.sync import SyncJob, SyncOpenJob, SyncOrchestrator
-from orchestrator.client.way import EngineSilent, ServerSilent, ServerUnreadable
+from orchestrator.client.transport import EngineSilent, ServerSilent, ServerUnreadable
 from orchestrator.domain.errors import (
     BadCursor,
     BodyTooLarge,

@@ -75,22 +75,22 @@ class Bridge:
 
     def hand_over(self, source: Source, use: Callable[[Orchestrator, Source], Coroutine[Any, Any, T]]) -> T:
         """The same, with a source that is read in this thread, to which the caller's objects may belong."""
-        belt = _Belt(source)
-        future = self._send(lambda orchestrator: use(orchestrator, belt))
+        queued = _QueueSource(source)
+        future = self._send(lambda orchestrator: use(orchestrator, queued))
         try:
             for chunk in _driven(source):
-                if not self._put(belt, chunk, future):
+                if not self._put(queued, chunk, future):
                     break
             else:
-                self._put(belt, None, future)
+                self._put(queued, None, future)
         except BaseException:
             future.cancel()  # what was read of it is discarded
             raise
         return self._result(future)
 
-    def _put(self, belt: _Belt, chunk: Chunk | None, user: Future[T]) -> bool:
+    def _put(self, queued: _QueueSource, chunk: Chunk | None, user: Future[T]) -> bool:
         """Wait for room on *belt*; False if nobody takes anything from it any more."""
-        put = self._send(lambda _: belt.put(chunk))
+        put = self._send(lambda _: queued.put(chunk))
         self._first_of(put, user)
         if put.done() and not put.cancelled():
             return True
@@ -155,7 +155,7 @@ class Bridge:
                         await stop.wait()
 
 
-class _Belt:
+class _QueueSource:
     """A source whose chunks come from another thread, a few ahead at most."""
 
     def __init__(self, source: Source) -> None:

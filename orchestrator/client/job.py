@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from orchestrator.client.errors import JobTimeout
+from orchestrator.client.job_options import refusal
 from orchestrator.client.result import Result
 from orchestrator.domain.account import BY_USER
-from orchestrator.domain.errors import GuardRefused, NeedsPerson
+from orchestrator.domain.errors import GuardRefused, NeedsPerson, UsageError
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views.job_views import does_not_apply
+from orchestrator.views.source_codec import numbered_on
 
 if TYPE_CHECKING:
-    from orchestrator.client.link import Link
+    from orchestrator.client.session import EngineHandle
     from orchestrator.domain import model
-    from orchestrator.domain.model import ErrorGroup, JobStatus, RequestDetails
-    from orchestrator.ports.streams import InputProblem
+    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
+    from orchestrator.domain.params import ParamRules
+    from orchestrator.ports.streams import InputProblem, Source
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.
 _FIRST_LOOK_S: Final = 0.05
@@ -36,14 +44,14 @@ class Job:
 
     def __init__(
         self,
-        link: Callable[[], Link],
+        handle: Callable[[], EngineHandle],
         job: model.Job,
         *,
         attached: bool = False,
         refused_count: int = 0,
         unclear: GuardRefused | None = None,
     ) -> None:
-        self._link = link
+        self._handle = handle
         self._unclear = unclear  # it was asked for by a name that others had, too
         self._key = job.id
         self.id = job.public_id
@@ -56,7 +64,7 @@ class Job:
 
     async def status(self) -> JobStatus:
         """Where it is, with counts of requests and batches. Constant time."""
-        return await self._link().reader.read(lambda reads: reads.status(reads.get(self._key)))
+        return await self._handle().reader.read(lambda reads: reads.status(reads.get(self._key)))
 
     async def wait(self, timeout: float | timedelta | None = None) -> JobStatus:  # noqa: ASYNC109 - the face's word
         """Wait until it is finished or canceled; *timeout* in seconds.
@@ -90,7 +98,7 @@ class Job:
 
     async def page(self, *, after: int = 0, limit: int = _PAGE) -> list[Result]:
         """At most *limit* settled results behind the request number *after*, in input order; [] behind the last."""
-        rows = await self._link().bulk.read(lambda reads: reads.results(self._key, above=after, limit=limit))
+        rows = await self._handle().bulk.read(lambda reads: reads.results(self._key, above=after, limit=limit))
         return [Result(row) for row in rows]
 
     async def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
@@ -100,46 +108,46 @@ class Job:
         of this job is replaced; overwrite: so is whatever else is there. Raises OutputError before the waiting,
         OutputNotWritten behind it, and what `wait` raises.
         """
-        from orchestrator.client.outputs import Output
+        from orchestrator.client.results_file import Output
 
         output = Output(path, overwrite=overwrite)
         output.check()
-        await output.refuse_foreign(self._link().bulk, self._key)
+        await output.refuse_foreign(self._handle().bulk, self._key)
         if not settled_only:
             await self.wait()
-        return await output.write(self._link().bulk, self._key)
+        return await output.write(self._handle().bulk, self._key)
 
     async def errors(self) -> list[ErrorGroup]:
         """Failed and canceled requests grouped by cause, the largest group first, with examples."""
-        return await self._link().reader.read(lambda reads: reads.errors(self._key))
+        return await self._handle().reader.read(lambda reads: reads.errors(self._key))
 
     async def request(self, custom_id: str) -> RequestDetails:
         """One request, with every trip that did not succeed. Raises NoSuchThing."""
-        return await self._link().reader.read(lambda reads: reads.request(self._key, custom_id))
+        return await self._handle().reader.read(lambda reads: reads.request(self._key, custom_id))
 
     async def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Why `skip_bad` left requests out: the next problems behind line *after* (several may be on one line)."""
-        return await self._link().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
+        return await self._handle().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 
     async def pause(self) -> JobStatus:
         """Send nothing new; what is in flight is still collected. Raises GuardRefused if it does not run."""
         self._refuse_unclear()
-        return await self._moved("pause", await self._link().commands.pause(self._key))
+        return await self._moved("pause", await self._handle().commands.pause(self._key))
 
     async def resume(self) -> JobStatus:
         """Go on after a pause. Raises GuardRefused if it is not paused, NeedsPerson if its key file cannot be used."""
         self._refuse_unclear()
-        return await self._moved("resume", await self._link().commands.resume(self._key))
+        return await self._moved("resume", await self._handle().commands.resume(self._key))
 
     async def cancel(self) -> JobStatus:
         """Stop it; what had succeeded is kept. Raises GuardRefused if it is over."""
         self._refuse_unclear()
-        return await self._moved("cancel", await self._link().commands.cancel(self._key))
+        return await self._moved("cancel", await self._handle().commands.cancel(self._key))
 
     async def retry(self, only: str | None = None) -> int:
         """Queue failed and canceled requests again, or those of one error type; returns how many."""
         self._refuse_unclear()
-        return await self._link().commands.retry(self._key, only)
+        return await self._handle().commands.retry(self._key, only)
 
     def _refuse_unclear(self) -> None:
         if self._unclear is not None:
@@ -161,3 +169,88 @@ class Job:
                 raise NeedsPerson(f"job {self.id} is paused", cause=status.job.reason, hint="then wait for it again")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LOOK_S)
+
+
+_SHOWN: Final = 20
+
+
+class OpenJob:
+    """Made by `Orchestrator.open_job`. The job itself comes into being with the first request; until then it is None.
+
+    What `add` has returned from is stored, and is worked on while the job still grows (`[batching] linger`).
+    """
+
+    def __init__(
+        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: model.Job | None
+    ) -> None:
+        self._handle = handle
+        self._new = new
+        self._rules = rules
+        self._key = None if job is None else job.id
+        self._count = 0 if job is None else job.requests.total
+        self.job = None if job is None else Job(handle, job, attached=True)
+
+    async def add(self, requests: Iterable[object] | AsyncIterable[object]) -> int:
+        """Add SDK `Request` dicts; returns how many. Stored chunk by chunk, up to 2,000 requests or 4 MiB at a time.
+
+        Raises InputRefused for requests that may not be sent, InputError for a custom_id that the job has already:
+        nothing of that chunk is stored then, and what came before it stays.
+        """
+        return await self.add_source(self.source(requests))
+
+    def source(self, requests: Iterable[object] | AsyncIterable[object]) -> Source:
+        """What `add` hands to `add_source`; nothing is read yet."""
+        from orchestrator.inputs import source_from_objects
+
+        return source_from_objects(requests, name="requests", rules=self._rules)
+
+    async def add_source(self, source: Source) -> int:
+        """The same for requests that were read already."""
+        added = 0
+        async with aclosing(cast("Any", source.chunks())) as chunks:
+            async for chunk in chunks:
+                problems = tuple(item for item in chunk if isinstance(item, InputProblem))
+                if problems:
+                    raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
+                await self._add(numbered_on(chunk, above=self._count))
+                self._count += len(chunk)
+                added += len(chunk)
+        return added
+
+    async def close(self) -> Job:
+        """No more will come: the job may finish. Raises UsageError if it never got a request."""
+        if self._key is None or self.job is None:
+            raise UsageError("the job has no requests", hint="add at least one before closing it")
+        await self._handle().growing.close(self._key)
+        return self.job
+
+    async def _add(self, lines: Sequence[InputLine]) -> None:
+        if self._key is not None:
+            await self._handle().growing.add(self._key, lines)
+            return
+        # Its content is never complete, so nothing may take it for the job of the same content.
+        taken = await self._handle().commands.take_in(_Beginning(lines), self._new, IngestOptions(anew=True))
+        if taken.job is None:
+            raise refusal(_Beginning.name, taken)
+        self._key = taken.job.id
+        self.job = Job(self._handle, taken.job)
+
+
+class _Beginning:
+    """The first chunk of an open job, as a `Source`."""
+
+    name: str = "requests"
+
+    def __init__(self, lines: Sequence[InputLine]) -> None:
+        self._lines = lines
+        self.content_hash = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
+        self.size_bytes = sum(len(line.params) for line in lines)
+
+    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+        """All of it."""
+        yield self._lines
+
+
+def _refused(problems: tuple[InputProblem, ...]) -> IngestResult:
+    shown = problems[:_SHOWN]
+    return IngestResult(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)

@@ -10,11 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from orchestrator.client.arguments import as_flags
 from orchestrator.client.errors import not_open, used_once
-from orchestrator.client.job import Job
-from orchestrator.client.open_job import OpenJob
-from orchestrator.client.submission import Submission, Wish, refusal
+from orchestrator.client.job import Job, OpenJob
+from orchestrator.client.job_options import JobOptions, Submission, as_flags, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.humanize import readable
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
@@ -25,10 +23,8 @@ from orchestrator.domain.states import OVER, JobState
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from orchestrator.client.guest import Guest
-    from orchestrator.client.keeper import Keeper
-    from orchestrator.client.link import Link
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
+    from orchestrator.client.session import EngineHandle, LocalSession, RemoteSession
     from orchestrator.config import Settings
     from orchestrator.daemon import Engine
     from orchestrator.domain import model
@@ -79,15 +75,15 @@ class Orchestrator:
         self._config = config
         self._flags = as_flags(overrides)
         self._stack = AsyncExitStack()
-        self._keeper: Keeper | Guest | None = None
+        self._session: LocalSession | RemoteSession | None = None
         self.say: Callable[[str], None] | None = None  #: is told when a server falls silent while we wait for it
         self._settings: Settings | None = None
 
     async def __aenter__(self) -> Self:
-        if self._keeper is not None:
+        if self._session is not None:
             raise used_once()
         self._settings = self._load()
-        self._keeper = await self._stack.enter_async_context(self._way_to_an_engine(self._settings))
+        self._session = await self._stack.enter_async_context(self._way_to_an_engine(self._settings))
         return self
 
     async def __aexit__(
@@ -103,26 +99,26 @@ class Orchestrator:
         return self._settings
 
     @property
-    def link(self) -> Link:
+    def handle(self) -> EngineHandle:
         """The way to the engine at this moment."""
-        if self._keeper is None:
+        if self._session is None:
             raise not_open()
-        return self._keeper.link
+        return self._session.handle
 
     @property
     def engine(self) -> Engine | None:
         """The engine, if it runs in this process."""
-        return self.link.engine
+        return self.handle.engine
 
     @property
     def embedded(self) -> bool:
         """True if the engine runs in this process; may become true when the process that ran it ends."""
-        return self.link.engine is not None
+        return self.handle.engine is not None
 
     @property
     def health(self) -> EngineHealth:
         """Whether the API answers."""
-        return self.link.health
+        return self.handle.health
 
     async def submit(
         self,
@@ -136,9 +132,9 @@ class Orchestrator:
         The same requests for the same API version and betas are the same job: submitting them again attaches to it,
         and resumes it if it was paused. Raises InputRefused.
         """
-        wish = Wish.of(how)
-        new, source = self.prepared(requests, name, wish)
-        return await self.submit_wish(source, new, wish)
+        options = JobOptions.of(how)
+        new, source = self.prepared(requests, name, options)
+        return await self.submit_prepared(source, new, options)
 
     async def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
@@ -146,32 +142,32 @@ class Orchestrator:
         """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
         from orchestrator.inputs import open_source
 
-        wish = Wish.of(how)
+        options = JobOptions.of(how)
         place, default_name = _place(path)
-        new = self.new_job(name, place, wish, default_name=default_name)
+        new = self.new_job(name, place, options, default_name=default_name)
         source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
-        return await self.submit_wish(source, new, wish)
+        return await self.submit_prepared(source, new, options)
 
     async def submit_source(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Take in *source* as *new*: what the other ways to submit stand on. Refused input is told, not raised."""
-        return await self.link.commands.take_in(source, new, terms)
+        return await self.handle.commands.take_in(source, new, terms)
 
-    async def submit_wish(self, source: Source, new: NewJob, wish: Wish) -> Job:
+    async def submit_prepared(self, source: Source, new: NewJob, options: JobOptions) -> Job:
         """The same, with the job's handle, or InputRefused. A job that is there and paused goes on."""
-        taken = await self.submit_source(source, new, wish.terms())
+        taken = await self.submit_source(source, new, options.terms())
         if taken.job is None:
             raise refusal(source.name, taken)
         if taken.attached and taken.job.state is JobState.PAUSED:
-            await self.link.commands.resume(taken.job.id)
-        return Job(self._link, taken.job, attached=taken.attached, refused_count=taken.refused)
+            await self.handle.commands.resume(taken.job.id)
+        return Job(self._handle, taken.job, attached=taken.attached, refused_count=taken.refused)
 
     def prepared(
-        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, wish: Wish
+        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, options: JobOptions
     ) -> tuple[NewJob, Source]:
         """What `submit` hands to `submit_wish`; nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
-        new = self.new_job(name, _OBJECTS, wish)
+        new = self.new_job(name, _OBJECTS, options)
         return new, source_from_objects(requests, name=_UNNAMED, rules=self.rules(new.api_version))
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
@@ -179,25 +175,25 @@ class Orchestrator:
 
         Of the options, `new` starts another one instead; `skip_bad` and `key` do not apply.
         """
-        wish = replace(Wish.of(how), key=None)
-        new = self.new_job(name, _OBJECTS, wish, still_open=True)
-        unfinished = [] if wish.new else await self.link.reader.read(lambda reads: reads.unfinished())
+        options = replace(JobOptions.of(how), key=None)
+        new = self.new_job(name, _OBJECTS, options, still_open=True)
+        unfinished = [] if options.new else await self.handle.reader.read(lambda reads: reads.unfinished())
         there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
         job = there[-1] if there else None
         version = new.api_version if job is None else job.api_version
-        return OpenJob(self._link, new, self.rules(version), job)
+        return OpenJob(self._handle, new, self.rules(version), job)
 
     async def job(self, ref: str) -> Job:
         """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing.
 
         Of several jobs of one name it is the newest, and only for looking: what would change it raises GuardRefused.
         """
-        found, unclear = await self.link.reader.read(lambda reads: _found(reads, ref))
-        return Job(self._link, found, unclear=unclear)
+        found, unclear = await self.handle.reader.read(lambda reads: _found(reads, ref))
+        return Job(self._handle, found, unclear=unclear)
 
     async def jobs(self, *, limit: int = 100) -> list[JobStatus]:
         """The newest jobs."""
-        return await self.link.reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
+        return await self.handle.reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
 
     def rules(self, api_version: str) -> ParamRules:
         """What requests for *api_version* are checked against."""
@@ -206,30 +202,36 @@ class Orchestrator:
         return ParamRules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
 
     def new_job(
-        self, name: str | None, source: str, wish: Wish, *, default_name: str = _UNNAMED, still_open: bool = False
+        self,
+        name: str | None,
+        source: str,
+        options: JobOptions,
+        *,
+        default_name: str = _UNNAMED,
+        still_open: bool = False,
     ) -> NewJob:
         """The job that *wish* describes; *default_name* is its name where none was chosen. Raises UsageError."""
         from orchestrator.daemon import api_version
 
         version = api_version(self.settings)
-        return wish.new_job(name, source, default_name=default_name, api_version=version, still_open=still_open)
+        return options.new_job(name, source, default_name=default_name, api_version=version, still_open=still_open)
 
-    def _way_to_an_engine(self, settings: Settings) -> AbstractAsyncContextManager[Keeper | Guest]:
+    def _way_to_an_engine(self, settings: Settings) -> AbstractAsyncContextManager[LocalSession | RemoteSession]:
         if self._server is None:
-            from orchestrator.client.keeper import keeping
+            from orchestrator.client.session import local_session
 
-            return keeping(settings, sandbox=self._sandbox)
-        from orchestrator.client.guest import visiting
-        from orchestrator.client.server import server_at
+            return local_session(settings, sandbox=self._sandbox)
+        from orchestrator.client.server_address import server_at
+        from orchestrator.client.session import remote_session
 
         server = server_at(self._server, token=self._token) if isinstance(self._server, str) else self._server
-        return visiting(server, sandbox=self._sandbox, say=self.say)
+        return remote_session(server, sandbox=self._sandbox, say=self.say)
 
-    def _link(self) -> Link:
-        return self.link
+    def _handle(self) -> EngineHandle:
+        return self.handle
 
     def _load(self) -> Settings:
-        from orchestrator.client.server import homeless
+        from orchestrator.client.server_address import homeless
         from orchestrator.config import load_settings
         from orchestrator.config.sources import ARGUMENT
 

@@ -18,39 +18,39 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import ResultRow
 
 
-class _Block(msgspec.Struct, gc=False):
+class _TextBlock(msgspec.Struct, gc=False):
     type: str
     text: str | None = None
 
 
-class _Message(msgspec.Struct, gc=False):
-    content: list[_Block] = []
+class _MessageText(msgspec.Struct, gc=False):
+    content: list[_TextBlock] = []
 
 
-class _Error(msgspec.Struct, gc=False):
+class _ErrorText(msgspec.Struct, gc=False):
     type: str | None = None
     message: str | None = None
 
 
-class _ErrorFrame(msgspec.Struct, gc=False):
+class _ErrorEnvelope(msgspec.Struct, gc=False):
     """Around the error; a server that leaves the frame out has the error itself in its place."""
 
-    error: _Error | None = None
+    error: _ErrorText | None = None
     type: str | None = None
     message: str | None = None
 
     @property
-    def told(self) -> _Error:
+    def inner(self) -> _ErrorText:
         """The error."""
-        return _Error(type=self.type, message=self.message) if self.error is None else self.error
+        return _ErrorText(type=self.type, message=self.message) if self.error is None else self.error
 
 
 class _Shape(msgspec.Struct, gc=False):
     """As much of a result object as the shortcuts need. Source: Message Batches API reference, "results"."""
 
     type: str
-    message: _Message | None = None
-    error: _ErrorFrame | None = None
+    message: _MessageText | None = None
+    error: _ErrorEnvelope | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Shape).decode
@@ -94,13 +94,13 @@ class Result:
     def error_type(self) -> str | None:
         """Such as "invalid_request_error"; None if the request was not `errored`."""
         frame = self._read().error
-        return None if frame is None else frame.told.type
+        return None if frame is None else frame.inner.type
 
     @property
     def error_message(self) -> str | None:
         """The API's words; None if the request was not `errored`."""
         frame = self._read().error
-        return None if frame is None else frame.told.message
+        return None if frame is None else frame.inner.message
 
     @property
     def line(self) -> bytes:
@@ -132,30 +132,32 @@ class Result:
             try:
                 self._shape = _decode(self.raw)
             except UNREADABLE:
-                self._shape = self._guessed()
+                self._shape = self._recovered()
         return self._shape
 
-    def _guessed(self) -> _Shape:
+    def _recovered(self) -> _Shape:
         """What can be read of bytes that are not of the API's shape, piece by piece."""
         found = readable_object(self.raw)
         kind = found.get("type")
         message, error = found.get("message"), found.get("error")
         return _Shape(
             type=kind if isinstance(kind, str) else _BY_STATE.get(self._state, "errored"),
-            message=_Message(content=_texts(message.get("content"))) if isinstance(message, dict) else None,
-            error=_ErrorFrame(error=_error(error)) if isinstance(error, dict) else None,
+            message=_MessageText(content=_texts(message.get("content"))) if isinstance(message, dict) else None,
+            error=_ErrorEnvelope(error=_error(error)) if isinstance(error, dict) else None,
         )
 
 
-def _texts(content: object) -> list[_Block]:
+def _texts(content: object) -> list[_TextBlock]:
     blocks = content if isinstance(content, list) else []
     texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
-    return [_Block(type="text", text=text) for text in texts if isinstance(text, str)]
+    return [_TextBlock(type="text", text=text) for text in texts if isinstance(text, str)]
 
 
-def _error(frame: dict[str, Any]) -> _Error:
+def _error(frame: dict[str, Any]) -> _ErrorText:
     """The error in its frame, or the frame itself where a server left the frame out."""
     inner = frame.get("error")
     told = inner if isinstance(inner, dict) else frame
     kind, message = told.get("type"), told.get("message")
-    return _Error(type=kind if isinstance(kind, str) else None, message=message if isinstance(message, str) else None)
+    return _ErrorText(
+        type=kind if isinstance(kind, str) else None, message=message if isinstance(message, str) else None
+    )

@@ -9,18 +9,17 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.client.arguments import as_flags
 from orchestrator.client.bridge import Bridge
 from orchestrator.client.job import Job
+from orchestrator.client.job_options import JobOptions, Submission, as_flags
 from orchestrator.client.orchestrator import Orchestrator
-from orchestrator.client.submission import Submission, Wish
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from orchestrator.client.open_job import OpenJob
+    from orchestrator.client.job import OpenJob
     from orchestrator.client.result import Result
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
     from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source
 
@@ -78,9 +77,9 @@ class SyncOrchestrator:
         """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
-        wish = Wish.of(how)
-        new, source = self._bridge.call(lambda orc: _prepared(orc, requests, name, wish))
-        handed = self._bridge.hand_over(source, lambda orc, belt: orc.submit_wish(belt, new, wish))
+        options = JobOptions.of(how)
+        new, source = self._bridge.call(lambda orc: _prepared(orc, requests, name, options))
+        handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_prepared(queued, new, options))
         return SyncJob(self._bridge, handed)
 
     def submit_file(
@@ -189,7 +188,7 @@ class SyncOpenJob:
         if isinstance(requests, AsyncIterable):
             return self._bridge.call(lambda _: self._growing.add(requests))
         source = self._growing.source(requests)
-        return self._bridge.hand_over(source, lambda _, belt: self._growing.add_source(belt))
+        return self._bridge.hand_over(source, lambda _, queued: self._growing.add_source(queued))
 
     def close(self) -> SyncJob:
         """No more will come: the job may finish."""
@@ -201,6 +200,6 @@ async def _embedded(orchestrator: Orchestrator) -> bool:
 
 
 async def _prepared(
-    orchestrator: Orchestrator, requests: Iterable[object], name: str | None, wish: Wish
+    orchestrator: Orchestrator, requests: Iterable[object], name: str | None, options: JobOptions
 ) -> tuple[NewJob, Source]:
-    return orchestrator.prepared(requests, name, wish)
+    return orchestrator.prepared(requests, name, options)

@@ -13,7 +13,7 @@ from faces.client_world import QUICK, requests, short_runtime_folder
 
 import orchestrator
 from orchestrator import InputRefused, Orchestrator, OrchestratorError, SyncOrchestrator, UsageError, client
-from orchestrator.client.way import DoesNotApplyError, RefusedError
+from orchestrator.client.transport import DoesNotApplyError, RefusedError
 from orchestrator.domain import errors
 
 #: Answers of the engine that the client itself turns into something else.

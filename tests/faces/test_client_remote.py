@@ -27,9 +27,9 @@ from faces.client_world import (
 from support.world import in_a_loop
 
 from orchestrator.client import InputRefused, Job, Orchestrator
-from orchestrator.client.link import FileReader
-from orchestrator.client.remote import RemoteEngine
-from orchestrator.client.way import SocketWay
+from orchestrator.client.remote_commands import RemoteEngine
+from orchestrator.client.session import StoreFileReader
+from orchestrator.client.transport import SocketTransport
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, Purged, StoreError
@@ -80,14 +80,14 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
             assert orc.health.api_worked in {True, False}
             with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):
                 await filed.cancel()
-            assert await orc.link.commands.prune(timedelta(hours=1)) == []
+            assert await orc.handle.commands.prune(timedelta(hours=1)) == []
             filed_key = (await filed.status()).job.id
-            assert await orc.link.commands.purge(filed_key)
-            assert not await orc.link.commands.purge(filed_key)
+            assert await orc.handle.commands.purge(filed_key)
+            assert not await orc.handle.commands.purge(filed_key)
             with pytest.raises(Purged):
                 await ids(filed)
             await keyed.wait(60)
-            assert keyed.id in {pruned.public_id for pruned in await orc.link.commands.prune(timedelta(0))}
+            assert keyed.id in {pruned.public_id for pruned in await orc.handle.commands.prune(timedelta(0))}
         async with beside(tmp_path) as orc:
             assert orc.health.api_worked
 
@@ -131,9 +131,9 @@ async def test_what_the_engine_refuses_is_refused_here_in_the_same_words(tmp_pat
         left = await guest.submit(bad, skip_bad=True)
         assert left.refused_count == 2
         with pytest.raises(NoSuchThing):
-            await guest.link.commands.adopt("msgbatch_nobody", None)
+            await guest.handle.commands.adopt("msgbatch_nobody", None)
         with pytest.raises(NoSuchThing):
-            await guest.link.commands.disown("msgbatch_nobody")
+            await guest.handle.commands.disown("msgbatch_nobody")
 
 
 @in_a_loop
@@ -250,8 +250,8 @@ async def test_sandbox_and_real_work_are_not_mixed_through_the_socket(tmp_path: 
 @in_a_loop
 async def test_an_engine_that_is_gone_is_told_as_one_that_does_not_answer(tmp_path: Path) -> None:
     """A command that meets a dying engine ends with exit code 5, not with a traceback of the HTTP library."""
-    async with RemoteEngine(SocketWay(tmp_path / "no.sock"), FileReader(tmp_path / "x.db")) as engine:
+    async with RemoteEngine(SocketTransport(tmp_path / "no.sock"), StoreFileReader(tmp_path / "x.db")) as engine:
         with pytest.raises(GuardRefused, match="does not answer"):
             await engine.identity()
     with pytest.raises(GuardRefused, match="does not answer"):
-        await engine.look()
+        await engine.refresh_health()

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from faces.client_world import short_runtime_folder
 
-from orchestrator.client.listener import USER_VARIABLE, check_listener, owners
-from orchestrator.client.server import Server, server_at
-from orchestrator.client.way import ServerWay
+from orchestrator.client.server_address import USER_VARIABLE, Server, check_listener, owners, server_at
+from orchestrator.client.transport import ServerTransport
 from orchestrator.domain.errors import UsageError
 
 TOKEN = "t" * 43
@@ -102,12 +101,12 @@ def test_the_kernel_says_whose_a_listener_is() -> None:
 def test_a_program_that_took_the_daemons_port_is_shown_nothing() -> None:
     """H2: by commands and by the library alike, before a byte is sent."""
     with short_runtime_folder(), squatter() as listener:
-        way = ServerWay(server_at(f"http://127.0.0.1:{listener.getsockname()[1]}", token=TOKEN))
-        with way.looking_client() as client, pytest.raises(UsageError, match="not sent"):
+        transport = ServerTransport(server_at(f"http://127.0.0.1:{listener.getsockname()[1]}", token=TOKEN))
+        with transport.blocking_client() as client, pytest.raises(UsageError, match="not sent"):
             client.get("jobs")
 
         async def ask() -> None:
-            async with way.client() as client:
+            async with transport.client() as client:
                 await client.get("jobs")
 
         with pytest.raises(UsageError, match="not sent"):

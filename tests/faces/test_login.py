@@ -16,9 +16,9 @@ import pytest
 from faces.client_world import requests, settings, short_runtime_folder
 
 from orchestrator import Orchestrator
-from orchestrator.client.remote import way_in
-from orchestrator.client.server import server_at
-from orchestrator.client.way import ServerWay, SocketWay
+from orchestrator.client.remote_commands import login_link
+from orchestrator.client.server_address import server_at
+from orchestrator.client.transport import ServerTransport, SocketTransport
 from orchestrator.config import announced, default_socket_path, logged_out_path, own_token_path, socket_at
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
@@ -390,7 +390,9 @@ def test_a_fresh_link_is_had_by_the_socket_and_with_the_token(tmp_path: Path) ->
 
     async def check() -> None:
         async with served(tmp_path) as (at, client):
-            url, path, expires_in_s = await way_in(SocketWay(default_socket_path(tmp_path / "x.db", os.environ)))
+            url, path, expires_in_s = await login_link(
+                SocketTransport(default_socket_path(tmp_path / "x.db", os.environ))
+            )
             assert (url, expires_in_s) == (at.url, CODE_S)
             assert (await client.get(path)).status_code == 303
             bearer = {"authorization": f"Bearer {token_in(tmp_path)}"}
@@ -413,7 +415,7 @@ def test_a_client_of_the_same_user_needs_no_token_and_shows_none(
             for address in (at.url, f"{at.url}/", f"http://localhost:{port}", f"http://LOCALHOST:{port}"):
                 server = await asyncio.to_thread(server_at, address)
                 assert (server.token, server.socket is None) == (None, False)
-                async with ServerWay(server).client() as client:
+                async with ServerTransport(server).client() as client:
                     assert (await client.get("jobs")).status_code == 200
             async with Orchestrator(server=at.url) as orc:
                 job = await orc.submit(requests(2), name="two")

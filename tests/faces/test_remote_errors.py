@@ -15,8 +15,8 @@ import pytest
 from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
 
-from orchestrator.client.server import Server
-from orchestrator.client.way import ServerSilent, ServerWay
+from orchestrator.client.server_address import Server
+from orchestrator.client.transport import ServerSilent, ServerTransport
 
 BRISK = {"ORCHESTRATOR_SANDBOX__SPEED": "30", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.05s"}
 
@@ -137,11 +137,11 @@ def test_nobody_there_is_exit_code_six(program: Program) -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_told_with_its_remedy() -> None:
     """A private authority is common inside a company, and the variable that names it is not known to everybody."""
-    way = ServerWay(Server(url="https://jobs.invalid"))
-    told = way.silent("ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+    way = ServerTransport(Server(url="https://jobs.invalid"))
+    told = way.unavailable("ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
     assert isinstance(told, ServerSilent)
     assert "SSL_CERT_FILE" in str(told.hint)
-    assert "SSL_CERT_FILE" not in str(way.silent("ConnectError").hint)
+    assert "SSL_CERT_FILE" not in str(way.unavailable("ConnectError").hint)
 
 
 @pytest.mark.parametrize(

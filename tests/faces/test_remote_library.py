@@ -13,10 +13,9 @@ from faces.remote_world import Cutting, Daemon, daemon_in
 from support.world import in_a_loop
 
 from orchestrator.client import InputRefused, JobTimeout, Orchestrator, SyncOrchestrator
-from orchestrator.client.http_reader import HttpReader
-from orchestrator.client.http_reads import number_of, public_id_of
-from orchestrator.client.server import Server, server_at
-from orchestrator.client.way import ServerSilent, ServerWay
+from orchestrator.client.remote_reads import HttpReader, number_of, public_id_of
+from orchestrator.client.server_address import Server, server_at
+from orchestrator.client.transport import ServerSilent, ServerTransport
 from orchestrator.domain.errors import GuardRefused, InputError, NeedsPerson, NoSuchThing, UsageError
 from orchestrator.domain.ids import JobId
 from orchestrator.store.read import StoreReader
@@ -87,13 +86,13 @@ async def test_what_is_read_from_afar_is_what_the_store_has(daemon: Daemon) -> N
     async with at(daemon) as orc:
         job = await orc.submit(requests(3, said="same"), name="same")
         await job.wait(60)
-        far = await orc.link.reader.read(lambda reads: reads.status(reads.find("same")))
+        far = await orc.handle.reader.read(lambda reads: reads.status(reads.find("same")))
         key = far.job.id
-        rows = await orc.link.bulk.read(lambda reads: reads.results(key, above=0, limit=10))
+        rows = await orc.handle.bulk.read(lambda reads: reads.results(key, above=0, limit=10))
         one = await job.request("r1")
-        batches = await orc.link.reader.read(lambda reads: reads.batches(key))
-        spans = await orc.link.reader.read(lambda reads: reads.spans(key))
-        kinds = await orc.link.reader.read(lambda reads: [event.kind for event in reads.events(key)])
+        batches = await orc.handle.reader.read(lambda reads: reads.batches(key))
+        spans = await orc.handle.reader.read(lambda reads: reads.spans(key))
+        kinds = await orc.handle.reader.read(lambda reads: [event.kind for event in reads.events(key)])
     with StoreReader.open(daemon.host.db) as reads:
         near = reads.status(reads.find("same"))
         own = near.job.id
@@ -162,13 +161,13 @@ async def test_a_network_that_cuts_connections_is_waited_out(daemon: Daemon) -> 
     """Looks are repeated once the server has answered; before that, and when patience is over, ServerSilent rises."""
     said: list[str] = []
     with Cutting(daemon.port, after=0, times=2).running() as network:
-        way = ServerWay(Server(url=network.url, token=token(daemon)))
-        with HttpReader(way, has_answered=True, say=said.append) as reader:
+        transport = ServerTransport(Server(url=network.url, token=token(daemon)))
+        with HttpReader(transport, has_answered=True, say=said.append) as reader:
             assert await reader.read(lambda reads: reads.meta().sandbox)
     assert (network.cut, len(said)) == (2, 1)
-    with HttpReader(ServerWay(Server(url=NOBODY))) as reader, pytest.raises(ServerSilent):
+    with HttpReader(ServerTransport(Server(url=NOBODY))) as reader, pytest.raises(ServerSilent):
         await reader.read(lambda reads: reads.meta())
-    lost = HttpReader(ServerWay(Server(url=NOBODY)), has_answered=True, patience=timedelta(0))
+    lost = HttpReader(ServerTransport(Server(url=NOBODY)), has_answered=True, patience=timedelta(0))
     with lost, pytest.raises(ServerSilent) as caught:
         lost.read_now(lambda reads: reads.meta())
     assert caught.value.exit_code == 6

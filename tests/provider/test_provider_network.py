@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from provider.provider_world import HEADERS, KEY, RawServer, SizedBody, Visit, provider_at
 
-from orchestrator.client.server import Server, server_at
-from orchestrator.client.way import ServerWay
+from orchestrator.client.server_address import Server, server_at
+from orchestrator.client.transport import ServerTransport
 from orchestrator.config import load_settings
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
@@ -73,13 +73,14 @@ async def test_no_proxy_gets_the_key_that_is_for_this_machine(monkeypatch: pytes
 async def test_no_proxy_gets_the_token_that_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """M6: `--server http://127.0.0.1`, for the loop and for threads; https there as well."""
     async with RawServer(empty_page) as api, proxied(monkeypatch) as proxy:
-        way = ServerWay(Server(url=api.url, token="t", token_from="the test"))  # noqa: S106 - no secret
-        async with way.client() as client:
+        transport = ServerTransport(Server(url=api.url, token="t", token_from="the test"))  # noqa: S106 - no secret
+        async with transport.client() as client:
             await client.get("jobs")
-        async with ServerWay(Server(url="https://127.0.0.1:9", token="t", token_from="the test")).client() as client:  # noqa: S106
+        other = ServerTransport(Server(url="https://127.0.0.1:9", token="t", token_from="x"))  # noqa: S106 - no secret
+        async with other.client() as client:
             with pytest.raises(Exception, match="connect"):
                 await client.get("jobs")
-        with way.looking_client() as looking:
+        with transport.blocking_client() as looking:
             assert not looking.trust_env
         assert (api.connections, proxy.connections) == (1, 0)
 
@@ -122,13 +123,13 @@ async def test_a_wrong_variable_is_told_before_any_work(monkeypatch: pytest.Monk
     """F4: by the provider, and by the way to a server: the library and the commands stand on both."""
     monkeypatch.setenv(name, value)
     provider = AnthropicProvider(ProviderSettings(base_url="https://api.test"), credentials=KEY)
-    way = ServerWay(Server(url="https://jobs.test", token=None, token_from="nowhere"))  # noqa: S106 - no secret
+    transport = ServerTransport(Server(url="https://jobs.test", token=None, token_from="nowhere"))  # noqa: S106 - no secret
     with pytest.raises(UsageError, match=name) as first:
         await provider.warm()
     with pytest.raises(UsageError, match=name) as second:
-        way.client()
+        transport.client()
     with pytest.raises(UsageError, match=name):
-        way.looking_client()
+        transport.blocking_client()
     for error in (first.value, second.value):
         assert "s3cr3t" not in f"{error} {error.cause} {error.hint} {error.__context__!r}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.client.server import server_at
+from orchestrator.client.server_address import server_at
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.http_api.guard.token import read_token
 from orchestrator.provider.credentials import from_file

@@ -27,7 +27,7 @@ from orchestrator.views.batch_views import batch_view, remote_view
 from orchestrator.views.job_views import time_text
 
 if TYPE_CHECKING:
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
     from orchestrator.ports.reads import RemoteReads
 

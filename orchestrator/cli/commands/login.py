@@ -13,7 +13,7 @@ from orchestrator.cli.out import say, show, show_json
 from orchestrator.cli.run_async import drive
 
 if TYPE_CHECKING:
-    from orchestrator.client.way import Way
+    from orchestrator.client.transport import Transport
 
 EXAMPLES = """
 The link is good once, for ten minutes. The browser stays logged in for a week, until it logs out, or until the
@@ -50,7 +50,7 @@ def _asked(ask: Ask) -> tuple[str, int | None]:
     server = ask.remote()
     if server is None:
         from orchestrator.cli.reading import socket_answers
-        from orchestrator.client.way import SocketWay
+        from orchestrator.client.transport import SocketTransport
         from orchestrator.config import default_socket_path
         from orchestrator.domain.errors import GuardRefused
 
@@ -58,15 +58,15 @@ def _asked(ask: Ask) -> tuple[str, int | None]:
         if not socket_answers(settings):
             hint = "`orchestrator serve` starts one"
             raise GuardRefused(f"no engine runs on {settings.database.path}", hint=hint)
-        url, path, expires_in_s = _way_in(SocketWay(default_socket_path(settings.database.path, os.environ)))
+        url, path, expires_in_s = _way_in(SocketTransport(default_socket_path(settings.database.path, os.environ)))
         return f"{url}{path}", expires_in_s
-    from orchestrator.client.way import ServerWay
+    from orchestrator.client.transport import ServerTransport
 
-    _, path, expires_in_s = _way_in(ServerWay(server))
+    _, path, expires_in_s = _way_in(ServerTransport(server))
     return f"{server.url}{path}", expires_in_s
 
 
-def _way_in(way: Way) -> tuple[str, str, int | None]:
-    from orchestrator.client.remote import way_in
+def _way_in(way: Transport) -> tuple[str, str, int | None]:
+    from orchestrator.client.remote_commands import login_link
 
-    return drive(lambda: way_in(way))
+    return drive(lambda: login_link(way))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.client import Orchestrator
-    from orchestrator.client.outputs import Output
+    from orchestrator.client.results_file import Output
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
@@ -209,7 +209,7 @@ def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refu
     from orchestrator.cli.crash_test.processes import (
         CrashTest,  # brings asyncio and the sandbox, which --help must not load
     )
-    from orchestrator.client.outputs import foreign, is_device
+    from orchestrator.client.results_file import foreign, is_device
 
     named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output
     place = output_at(ask, named, overwrite=wish.overwrite)
@@ -258,13 +258,13 @@ class _Running:
     async def _take_in(self, orc: Orchestrator, chosen: Input) -> Job:
         """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
-        checked = source if self._output is None else guarded(source, self._output, new, terms, orc.link.bulk)
+        checked = source if self._output is None else guarded(source, self._output, new, terms, orc.handle.bulk)
         taken = await orc.submit_source(checked, new, terms)
         job, self._refused = stored(taken, source.name, chosen), taken.refused
         if self._output is None:
             self._output = output_at(self._ask, default_path(job), overwrite=self._overwrite)
         self.resume_line = resume_line(self._ask, job.public_id, self.path)
-        await self._output.refuse_foreign(orc.link.bulk, job.id)
+        await self._output.refuse_foreign(orc.handle.bulk, job.id)
         say_taken_in(self._ask, source.name, source.size_bytes, taken)
         return job
 
@@ -274,25 +274,25 @@ class _Running:
             return None
         place = refused_path(chosen, self.path)
         try:
-            await write_refused(self._ask, orc.link.reader, job, place, overwrite=self._overwrite)
+            await write_refused(self._ask, orc.handle.reader, job, place, overwrite=self._overwrite)
         except OutputError as exc:
             return exc
         return None
 
     async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
-        job = await orc.link.reader.read(lambda reads: reads.get(key))
+        job = await orc.handle.reader.read(lambda reads: reads.get(key))
         if not orc.embedded:
             owner = (
                 "another process runs the engine on this store" if self._ask.server is None else "the server runs it"
             )
             say(self._ask, f"{owner}: it does the work, this one watches")
-        if job.state is JobState.PAUSED and await orc.link.commands.resume(key):
+        if job.state is JobState.PAUSED and await orc.handle.commands.resume(key):
             say(self._ask, f"it was paused ({words.plain(in_brief(job))}); resuming it")
         looker = Looker(key, self._settings)
         status = await attend(orc, looker, progress_for(self._ask), self._patience)
         if self._output is not None:
             with writing_to(self._output.path, results_line(self._ask, status)):
-                await self._output.write(orc.link.bulk, key)
+                await self._output.write(orc.handle.bulk, key)
         return status
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
-from orchestrator.client.link import Link
-from orchestrator.client.steady import steady
-from orchestrator.client.way import KNOCK_S, DoesNotApplyError, RefusedError, cause_of
+from orchestrator.client.transport import CONNECT_TIMEOUT_S, DoesNotApplyError, RefusedError, cause_of
 from orchestrator.config import format_duration
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, Source
 from orchestrator.views import source_codec
+from orchestrator.views.source_codec import NOTHING
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     import httpx2
 
-    from orchestrator.client.way import Way
+    from orchestrator.client.transport import Transport
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, NewJob
     from orchestrator.ports.reads import RemoteReader
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 class RemoteEngine:
     """See `ports.engine.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
 
-    def __init__(self, way: Way, reader: RemoteReader) -> None:
-        self._way = way
-        self._reader = reader
+    def __init__(self, transport: Transport, reader: RemoteReader) -> None:
+        self._transport = transport
+        self.reader = reader
         self._client: httpx2.AsyncClient | None = None
         self.health = RemoteHealth()
 
     async def __aenter__(self) -> Self:
-        self._client = self._way.client()
+        self._client = self._transport.client()
         return self
 
     async def __aexit__(
@@ -46,48 +46,35 @@ class RemoteEngine:
         if self._client is not None:
             await self._client.aclose()
 
-    @property
-    def link(self) -> Link:
-        """What handles work through."""
-        return Link(
-            commands=self,
-            growing=self,
-            noticing=self,
-            health=self.health,
-            reader=self._reader,
-            bulk=self._reader,
-            engine=None,
-        )
-
     async def identity(self) -> Mapping[str, Any]:
-        """Who answers: version, pid, db, sandbox, lineage. Raises what the way calls silent after `KNOCK_S`."""
+        """Who answers: version, pid, db, sandbox, lineage. Raises `transport.unavailable` after `CONNECT_TIMEOUT_S`."""
         try:
-            async with asyncio.timeout(KNOCK_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 return await self._get("version")
         except TimeoutError:
-            raise self._way.silent(f"no answer within {KNOCK_S:g} s") from None
+            raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
-    async def look(self) -> None:
+    async def refresh_health(self) -> None:
         """Note what the engine knows of the API. Raises the same."""
         try:
-            async with asyncio.timeout(KNOCK_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self.health.note(await self._get("health"))
         except TimeoutError:
-            raise self._way.silent(f"no answer within {KNOCK_S:g} s") from None
+            raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
     async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
         try:
             answer = await self._post(
                 "jobs",
-                _described(source, new, terms),
-                content=steady(source_codec.encoded(source)),
-                timeout=self._patient(),
+                _job_query(source, new, terms),
+                content=keep_alive(source_codec.encoded(source)),
+                timeout=self._ingest_timeout(),
             )
         except RefusedError as exc:
             return exc.taken
         public_id: str = answer["job"]["id"]
-        job = await self._reader.read(lambda reads: reads.find(public_id))
+        job = await self.reader.read(lambda reads: reads.find(public_id))
         return IngestResult(
             job=job,
             attached=answer["attached"],
@@ -117,14 +104,14 @@ class RemoteEngine:
 
     async def purge(self, job: JobId) -> bool:
         """Delete what was handed in and what was answered."""
-        answer = await self._call("DELETE", await self._job(job), timeout=self._patient())
+        answer = await self._call("DELETE", await self._job(job), timeout=self._ingest_timeout())
         return bool(answer["purged"])
 
     async def prune(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for so long."""
-        answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._patient())
+        answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._ingest_timeout())
         ids: list[str] = answer["pruned"]
-        return await self._reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
+        return await self.reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""
@@ -160,16 +147,16 @@ class RemoteEngine:
         return True
 
     async def _public_id(self, job: JobId) -> str:
-        return (await self._reader.read(lambda reads: reads.get(job))).public_id
+        return (await self.reader.read(lambda reads: reads.get(job))).public_id
 
     async def _job(self, job: JobId) -> str:
         return f"jobs/{quote(await self._public_id(job), safe='')}"
 
-    def _patient(self) -> httpx2.Timeout:
+    def _ingest_timeout(self) -> httpx2.Timeout:
         """For calls whose pace is that of a source or a disk."""
         import httpx2
 
-        return httpx2.Timeout(self._way.taking_in_s, connect=KNOCK_S)
+        return httpx2.Timeout(self._transport.ingest_timeout_s, connect=CONNECT_TIMEOUT_S)
 
     async def _get(self, path: str) -> Mapping[str, Any]:
         return await self._call("GET", path)
@@ -190,23 +177,23 @@ class RemoteEngine:
         import httpx2
 
         if self._client is None or self._client.is_closed:
-            raise self._way.silent("the connection to it is closed")
+            raise self._transport.unavailable("the connection to it is closed")
         try:
             response = await self._client.request(method, path, **how)
         except httpx2.TransportError as exc:
-            raise self._way.silent(cause_of(exc)) from exc
-        return self._way.answer(response)
+            raise self._transport.unavailable(cause_of(exc)) from exc
+        return self._transport.answer(response)
 
 
-async def way_in(way: Way) -> tuple[str, str, int | None]:
+async def login_link(transport: Transport) -> tuple[str, str, int | None]:
     """A daemon's dashboard: its address, a path that opens it, and for how many seconds (None: for ever)."""
     import httpx2
 
-    async with way.client() as client:
+    async with transport.client() as client:
         try:
-            answer = way.answer(await client.post("login"))
+            answer = transport.answer(await client.post("login"))
         except httpx2.TransportError as exc:
-            raise way.silent(cause_of(exc)) from exc
+            raise transport.unavailable(cause_of(exc)) from exc
     return answer["url"], answer["path"], answer["expires_in_s"]
 
 
@@ -240,7 +227,7 @@ class RemoteHealth:
         self._blocked = bool(answer["reads_blocked"])
 
 
-def _described(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:
+def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:
     key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
     return {
         **key,
@@ -255,3 +242,46 @@ def _described(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, s
         "max_problems": str(terms.max_problems),
         "shown_as": source.name,
     }
+
+
+#: The guard wants 1 KiB in every 10 s. Source: `http_api.guard.bodies.BodyLimits`.
+KEEP_ALIVE_EVERY_S: Final = 3.0
+
+
+async def keep_alive(
+    pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_EVERY_S
+) -> AsyncGenerator[bytes, None]:
+    """*pieces*, and a record that says nothing whenever the next one is not there within *every_s*.
+
+    As with `engine.ahead`, one task runs *pieces* from its beginning to its close, and one piece is fetched ahead.
+    """
+    ready: asyncio.Queue[bytes | None] = asyncio.Queue()
+    taken = asyncio.Semaphore(0)
+
+    async def fetch() -> None:
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    ready.put_nowait(piece)
+                    await taken.acquire()
+        finally:
+            ready.put_nowait(None)
+
+    fetching = asyncio.ensure_future(fetch())
+    try:
+        while (piece := await _next_or_filler(every_s, ready)) is not None:
+            if piece is not NOTHING:
+                taken.release()
+            yield piece
+        await fetching
+    finally:
+        fetching.cancel()
+        await asyncio.wait({fetching})
+
+
+async def _next_or_filler(seconds: float, ready: asyncio.Queue[bytes | None]) -> bytes | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await ready.get()
+    except TimeoutError:
+        return NOTHING

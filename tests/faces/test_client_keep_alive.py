@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from support.world import in_a_loop
 
-from orchestrator.client.steady import steady
+from orchestrator.client.remote_commands import keep_alive
 from orchestrator.ports.streams import InputLine
 from orchestrator.views.source_codec import NOTHING, HandedSource, encoded_whole
 
@@ -24,7 +24,7 @@ async def test_a_slow_source_is_not_a_silent_body() -> None:
         yield b"second"
 
     got = []
-    async for piece in steady(pieces(), 0.001):
+    async for piece in keep_alive(pieces(), 0.001):
         got.append(piece)
         if piece is NOTHING:
             go_on.set()
@@ -59,11 +59,11 @@ async def test_a_source_that_fails_or_is_left_ends_in_its_own_task() -> None:
         finally:
             tasks.append(asyncio.current_task())
 
-    failing = steady(pieces())
+    failing = keep_alive(pieces())
     assert [await anext(failing), await anext(failing)] == [b"first", b"second"]
     with pytest.raises(LookupError, match="the source broke"):
         await anext(failing)
-    left = steady(pieces())
+    left = keep_alive(pieces())
     assert await anext(left) == b"first"
     await left.aclose()
     assert len(tasks) == 4

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from orchestrator.client.listener import check_listener
+from orchestrator.client.server_address import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
 from orchestrator.ports.engine import IngestResult
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from orchestrator.client.server import Server
+    from orchestrator.client.server_address import Server
 
 #: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
-KNOCK_S: Final = 5.0
-COMMAND_S: Final = 60.0
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 60.0
 #: One look: short, because a look can be repeated, and Ctrl-C waits for the one that is on its way.
-_LOOK_S: Final = 20.0
-_TAKING_IN_S: Final = 900.0
+_READ_TIMEOUT_S: Final = 20.0
+_INGEST_TIMEOUT_S: Final = 900.0
 _PREFIX: Final = "/api/v1/"
 #: A proxy with nobody behind it, or a daemon that has too much to do: both pass.
 _GONE: Final = frozenset({502, 503, 504})
@@ -64,11 +64,11 @@ class RefusedError(OrchestratorError):
         self.taken = taken
 
 
-class Way(Protocol):
+class Transport(Protocol):
     """How a daemon is reached, and what its answers mean there."""
 
     @property
-    def taking_in_s(self) -> float | None:
+    def ingest_timeout_s(self) -> float | None:
         """How long a body may lie there until it is answered: it is stored first."""
         ...
 
@@ -76,7 +76,7 @@ class Way(Protocol):
         """A client for a loop; its paths are relative to the API's prefix."""
         ...
 
-    def silent(self, cause: str) -> OrchestratorError:
+    def unavailable(self, cause: str) -> OrchestratorError:
         """The error of a daemon that does not answer."""
         ...
 
@@ -86,88 +86,88 @@ class Way(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SocketWay:
+class SocketTransport:
     """To the engine that owns a store of this machine; it may not even speak HTTP when it is silent."""
 
     path: Path
 
     @property
-    def taking_in_s(self) -> None:
+    def ingest_timeout_s(self) -> None:
         """For as long as it takes: that process lives, or the socket closes."""
 
     def client(self) -> httpx2.AsyncClient:
-        """See `Way`."""
+        """See `Transport`."""
         import httpx2
 
         transport = httpx2.AsyncHTTPTransport(uds=str(self.path), verify=False)
-        timeout = httpx2.Timeout(COMMAND_S, connect=KNOCK_S)
+        timeout = httpx2.Timeout(COMMAND_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         return httpx2.AsyncClient(transport=transport, base_url=f"http://engine{_PREFIX}", timeout=timeout)
 
-    def silent(self, cause: str) -> OrchestratorError:
-        """See `Way`."""
+    def unavailable(self, cause: str) -> OrchestratorError:
+        """See `Transport`."""
         return EngineSilent(
             "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
         )
 
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
-        """See `Way`."""
+        """See `Transport`."""
         answer = _decoded(response.content)
         if answer is None:
-            raise self.silent(f"its answer is not JSON (status {response.status_code})")
+            raise self.unavailable(f"its answer is not JSON (status {response.status_code})")
         if response.is_error:
-            raise told(answer)
+            raise error_from_problem(answer)
         return answer
 
 
 @dataclass(frozen=True, slots=True)
-class ServerWay:
+class ServerTransport:
     """To a daemon by its address. Follows no redirect: the token is for the address that was given, and no other."""
 
     server: Server
 
     @property
-    def taking_in_s(self) -> float:
+    def ingest_timeout_s(self) -> float:
         """Bounded: a network can swallow an answer."""
-        return _TAKING_IN_S
+        return _INGEST_TIMEOUT_S
 
     def client(self) -> httpx2.AsyncClient:
-        """See `Way`."""
+        """See `Transport`."""
         import httpx2
 
         own = self.server.socket
         transport = None if own is None else httpx2.AsyncHTTPTransport(uds=str(own), verify=False)
-        timeout = httpx2.Timeout(COMMAND_S, connect=KNOCK_S)
+        timeout = httpx2.Timeout(COMMAND_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with making_a_client():
-            hooks = {"request": [self._asked_before]}
-            return httpx2.AsyncClient(transport=transport, timeout=timeout, event_hooks=hooks, **self._how())
+            hooks = {"request": [self._check_listener_async]}
+            return httpx2.AsyncClient(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 
-    def looking_client(self) -> httpx2.Client:
+    def blocking_client(self) -> httpx2.Client:
         """A client for threads, that only looks."""
         import httpx2
 
         own = self.server.socket
         transport = None if own is None else httpx2.HTTPTransport(uds=str(own), verify=False)
-        timeout = httpx2.Timeout(_LOOK_S, connect=KNOCK_S)
+        timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with making_a_client():
-            hooks = {"request": [self._before]}
-            return httpx2.Client(transport=transport, timeout=timeout, event_hooks=hooks, **self._how())
+            hooks = {"request": [self._check_listener]}
+            return httpx2.Client(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 
-    def _before(self, _request: httpx2.Request) -> None:
+    def _check_listener(self, _request: httpx2.Request) -> None:
         """Raises UsageError where the token would go to somebody else's program."""
         check_listener(self.server, os.environ)
 
-    async def _asked_before(self, request: httpx2.Request) -> None:
-        self._before(request)
+    async def _check_listener_async(self, request: httpx2.Request) -> None:
+        self._check_listener(request)
 
-    def silent(self, cause: str) -> OrchestratorError:
-        """See `Way`."""
+    def unavailable(self, cause: str) -> OrchestratorError:
+        """See `Transport`."""
         hint = "check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe"
         if "CERTIFICATE_VERIFY_FAILED" in cause:
             hint = "SSL_CERT_FILE names the certificates to trust; without a trusted one no token is sent"
         return ServerSilent(f"the server at {self.server.url} does not answer", cause=cause, hint=hint)
 
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
-        """See `Way`."""
+        """See `Transport`."""
         self.check(response)
         answer = _decoded(response.content)
         if answer is None:
@@ -181,18 +181,18 @@ class ServerWay:
         if response.is_success and kind == "application/json":
             return
         if status in {401, 403}:
-            raise self._shut_out(status)
+            raise self._token_refused(status)
         if response.is_redirect:
             hint = "give the address where it really is; a redirect is not followed, for the token's sake"
             raise UsageError(f"{self.server.url} sends us somewhere else", cause=f"status {status}", hint=hint)
         if status in _GONE:
-            raise self.silent(f"status {status}")
+            raise self.unavailable(f"status {status}")
         problem = _decoded(response.content)
         if problem is None or "exit_code" not in problem:
             raise self.unreadable(f"status {status}, {kind}")
         if problem.get("type") in _NO_ROUTE:
             raise self.unreadable(f"it does not know {response.request.method} {response.request.url.path}")
-        raise told(problem)
+        raise error_from_problem(problem)
 
     def unreadable(self, cause: str) -> ServerUnreadable:
         """The error of an answer that is not what this version expects."""
@@ -202,7 +202,7 @@ class ServerWay:
             hint="use the same version of orchestrator here and there, and check the address",
         )
 
-    def _shut_out(self, status: int) -> NeedsPerson:
+    def _token_refused(self, status: int) -> NeedsPerson:
         origin = self.server.token_from
         what = "rejected the token"
         if self.server.token is None:
@@ -213,7 +213,7 @@ class ServerWay:
             hint = "it must be the one in the server's [server] token_file"
         return NeedsPerson(f"the server at {self.server.url} {what}", cause=cause, hint=hint)
 
-    def _how(self) -> dict[str, Any]:
+    def _client_options(self) -> dict[str, Any]:
         """A proxy of the environment is for addresses far away. Raises UsageError for one that cannot be used."""
         url = self.server.url
         return {
@@ -224,7 +224,7 @@ class ServerWay:
         }
 
 
-def told(answer: Mapping[str, Any]) -> OrchestratorError:
+def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
     """The error that a problem document tells."""
     match answer.get("type"):
         case problem_details.INPUT_REFUSED:

@@ -90,7 +90,7 @@ def foreign(path: str) -> OutputError:
 
 async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
     """True if every line of the file at *path* is one that *job* gave: now, or before a failure was tried again."""
-    walk = _Walk(reader, job)
+    walk = _ResultCursor(reader, job)
     try:
         async with aclosing(_lines(path)) as pieces:
             async for lines in pieces:
@@ -102,7 +102,7 @@ async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
     return True
 
 
-class _Walk:
+class _ResultCursor:
     """Goes through a job's results beside a file that has some of them, in the same order."""
 
     def __init__(self, reader: RemoteReader, job: JobId) -> None:
@@ -120,14 +120,14 @@ class _Walk:
         if row is not None and _line_of(row) == line:
             self._pass(row)
             return True
-        told = _read(line)
-        if told is None:
+        parsed = _read(line)
+        if parsed is None:
             return False
-        if not await self._reach(told.custom_id):
-            return await self._was_failure(told)
+        if not await self._reach(parsed.custom_id):
+            return await self._was_failure(parsed)
         row = self._rows[self._at]
         self._pass(row)
-        return _line_of(row) == line or await self._was_failure(told)
+        return _line_of(row) == line or await self._was_failure(parsed)
 
     async def _next(self) -> ResultRow | None:
         if self._at == len(self._rows):
@@ -157,18 +157,18 @@ class _Walk:
         self._at += 1
         self._passed = row.number
 
-    async def _was_failure(self, told: _Told) -> bool:
+    async def _was_failure(self, parsed: _OutputLine) -> bool:
         """True for a failure of a request of this job that has been tried again since; nobody paid for it."""
-        if told.kind == "succeeded":
+        if parsed.kind == "succeeded":
             return False
         self._looked_up += 1
         if self._looked_up > _LOOKED_UP:
             return True
-        view = await self._view(told.custom_id)
+        view = await self._view(parsed.custom_id)
         if view is None:
             return False
-        return told.kind == "canceled" or any(
-            (trip.kind, trip.error_type, trip.api_request_id) == (told.kind, told.error_type, told.request_id)
+        return parsed.kind == "canceled" or any(
+            (trip.kind, trip.error_type, trip.api_request_id) == (parsed.kind, parsed.error_type, parsed.request_id)
             for trip in view.trips
         )
 
@@ -179,7 +179,7 @@ class _Walk:
             return None
 
 
-class _Told(msgspec.Struct):
+class _OutputLine(msgspec.Struct):
     """What a line of a result file says."""
 
     custom_id: str
@@ -188,37 +188,37 @@ class _Told(msgspec.Struct):
     request_id: str | None
 
 
-class _Error(msgspec.Struct):
+class _LineError(msgspec.Struct):
     type: str | None = None
 
 
-class _Frame(msgspec.Struct):
-    error: _Error | None = None
+class _LineErrorEnvelope(msgspec.Struct):
+    error: _LineError | None = None
     request_id: str | None = None
 
 
-class _Result(msgspec.Struct):
+class _LineResult(msgspec.Struct):
     type: str
-    error: _Frame | None = None
+    error: _LineErrorEnvelope | None = None
 
 
-class _Line(msgspec.Struct):
+class _LineJson(msgspec.Struct):
     custom_id: str
-    result: _Result
+    result: _LineResult
 
 
-_decode: Final = msgspec.json.Decoder(_Line).decode
+_decode: Final = msgspec.json.Decoder(_LineJson).decode
 
 
-def _read(line: bytes) -> _Told | None:
+def _read(line: bytes) -> _OutputLine | None:
     """*line*; None if it is no line of results."""
     try:
         found = _decode(mask_lone_surrogates(line))
     except UNREADABLE:
         return None
-    frame = _Frame() if found.result.error is None else found.result.error
+    frame = _LineErrorEnvelope() if found.result.error is None else found.result.error
     error_type = None if frame.error is None else frame.error.type
-    return _Told(found.custom_id, found.result.type, error_type, frame.request_id)
+    return _OutputLine(found.custom_id, found.result.type, error_type, frame.request_id)
 
 
 def _line_of(row: ResultRow) -> bytes:

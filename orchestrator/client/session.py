@@ -1,0 +1,247 @@
+"""Keeps a way to an engine open for as long as a block lasts: one of our own, or that of the process before us.
+
+Whoever holds the store's lock runs the engine. While another process does, we ask it; once it is gone we take its
+place, so that what was handed over goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from orchestrator.client.errors import not_open
+from orchestrator.client.remote_commands import RemoteEngine
+from orchestrator.client.remote_reads import HttpReader
+from orchestrator.client.transport import CONNECT_TIMEOUT_S, EngineSilent, ServerTransport, SocketTransport
+from orchestrator.config import default_socket_path
+from orchestrator.daemon import first_error, running_engine
+from orchestrator.domain.errors import GuardRefused, OrchestratorError, StoreError, StoreOwned, UsageError
+from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
+from orchestrator.ports.reads import Reads, RemoteReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.client.server_address import Server
+    from orchestrator.config import Settings
+    from orchestrator.daemon import Engine
+
+#: How often we look whether the engine of another process is still there.
+_CHECK_EVERY: Final = timedelta(seconds=2)
+#: Between two tries while a store is owned by a process that does not listen (yet, or any more).
+_RETRY_EVERY: Final = timedelta(milliseconds=100)
+
+
+class LocalSession:
+    """Made by `local_session`; `handle` leads to the engine of this moment."""
+
+    def __init__(self, settings: Settings, *, sandbox: bool) -> None:
+        self._settings = settings
+        self._sandbox = sandbox
+        self._handle: EngineHandle | None = None
+        self.opened = asyncio.Event()
+        self.leave = asyncio.Event()
+
+    @property
+    def handle(self) -> EngineHandle:
+        """The way to the engine. Between two owners it is still the old one, whose calls raise GuardRefused."""
+        if self._handle is None or self.leave.is_set():
+            raise not_open()
+        return self._handle
+
+    async def keep(self) -> None:
+        """Run, or find, an engine until `leave`. Raises what ends our own engine; GuardRefused if none answers."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + CONNECT_TIMEOUT_S
+        while not self.leave.is_set():
+            if await self._use_other_engine() or await self._run_engine():
+                give_up_at = loop.time() + CONNECT_TIMEOUT_S
+            elif loop.time() >= give_up_at and not self.opened.is_set():
+                raise GuardRefused(
+                    f"another process owns {self._settings.database.path}, and its engine does not answer",
+                    cause=f"no answer within {CONNECT_TIMEOUT_S:g} s",
+                    hint="look at that process, or stop it; the store is safe",
+                )
+            else:
+                await self._unless_leaving(_RETRY_EVERY)
+
+    async def _run_engine(self) -> bool:
+        """Run the engine here until `leave`; False if another process owns the store."""
+        try:
+            async with running_engine(self._settings, sandbox=self._sandbox) as engine:
+                self._open(local_handle(engine))
+                await self.leave.wait()
+        except StoreOwned:
+            return False
+        return True
+
+    async def _use_other_engine(self) -> bool:
+        """Work through the engine of another process until that is gone; False if none answers."""
+        database = self._settings.database.path
+        answered = False
+        transport = SocketTransport(default_socket_path(database, os.environ))
+        async with RemoteEngine(transport, StoreFileReader(database)) as engine:
+            with suppress(EngineSilent):
+                self._check(await engine.identity())
+                await engine.refresh_health()
+                answered = True
+                self._open(remote_handle(engine))
+                while not await self._unless_leaving(_CHECK_EVERY):
+                    await engine.refresh_health()
+        return answered
+
+    def _check(self, identity: Mapping[str, object]) -> None:
+        if identity["sandbox"] is not self._sandbox:
+            kind, remedy = ("real", "without") if self._sandbox else ("sandbox", "with")
+            raise StoreError(
+                f"{self._settings.database.path} holds {kind} work", hint=f"open it {remedy} sandbox, or another one"
+            )
+
+    def _open(self, handle: EngineHandle) -> None:
+        self._handle = handle
+        self.opened.set()
+
+    async def _unless_leaving(self, pause: timedelta) -> bool:
+        """Wait; True, at once, when it is time to leave."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause.total_seconds()):
+                await self.leave.wait()
+        return self.leave.is_set()
+
+
+@asynccontextmanager
+async def local_session(settings: Settings, *, sandbox: bool) -> AsyncIterator[LocalSession]:
+    """A session with an open handle. If our own engine fails, the block is cancelled and the engine's error rises."""
+    session = LocalSession(settings, sandbox=sandbox)
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(session.keep(), name="client.local_session")
+            await session.opened.wait()
+            try:
+                yield session
+            finally:
+                session.leave.set()
+                await asyncio.wait({task})  # a tidy stop also where the block ends by an error
+    except BaseExceptionGroup as exc:
+        raise first_error(exc) from None
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHandle:
+    """What handles work through. `bulk` reads many rows without delaying a look; `engine`: None if it is elsewhere."""
+
+    commands: Commands
+    growing: OpenJobs
+    noticing: NoticeCommands
+    health: EngineHealth
+    reader: RemoteReader
+    bulk: RemoteReader
+    engine: Engine | None
+
+
+class StoreFileReader:
+    """Reads the store of another process: a read-only connection and a thread for each look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on one committed snapshot."""
+        return await asyncio.to_thread(self._look, look)
+
+    def _look(self, look: Callable[[Reads], T]) -> T:
+        from orchestrator.store.read import StoreReader
+
+        with StoreReader.open(self._path) as reads:
+            return look(reads)
+
+
+def local_handle(engine: Engine) -> EngineHandle:
+    """The handle to the engine in this process."""
+    return EngineHandle(
+        commands=engine.commands,
+        growing=engine.commands,
+        noticing=engine.commands,
+        health=engine.health,
+        reader=engine,
+        bulk=engine.bulk,
+        engine=engine,
+    )
+
+
+def remote_handle(engine: RemoteEngine) -> EngineHandle:
+    """The handle to an engine in another process; its health is what it said last."""
+    return EngineHandle(
+        commands=engine,
+        growing=engine,
+        noticing=engine,
+        health=engine.health,
+        reader=engine.reader,
+        bulk=engine.reader,
+        engine=None,
+    )
+
+
+#: How often we ask what the server knows of the API.
+_REFRESH_EVERY_S: Final = 2.0
+
+
+class RemoteSession:
+    """Made by `remote_session`. handle: leads to the server."""
+
+    def __init__(self, handle: EngineHandle) -> None:
+        self.handle = handle
+
+
+@asynccontextmanager
+async def remote_session(
+    server: Server, *, sandbox: bool, say: Callable[[str], None] | None = None
+) -> AsyncIterator[RemoteSession]:
+    """A session on *server*, which answers. sandbox: it must be one.
+
+    say: is told when the server falls silent, while a look waits for it. Raises ServerSilent, NeedsPerson, UsageError.
+    """
+    transport = ServerTransport(server)
+    with HttpReader(transport, say=say) as reader:
+        async with RemoteEngine(transport, reader) as engine:
+            identity = await engine.identity()
+            if sandbox and identity.get("sandbox") is not True:
+                raise not_a_sandbox(server)
+            await engine.refresh_health()
+            async with _health_refreshed(engine):
+                yield RemoteSession(remote_handle(engine))
+
+
+@asynccontextmanager
+async def _health_refreshed(engine: RemoteEngine) -> AsyncIterator[None]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(_refresh_health(engine), name="client.remote_session")
+            try:
+                yield
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as exc:
+        raise first_error(exc) from None
+
+
+def not_a_sandbox(server: Server) -> UsageError:
+    """The refusal of real work that somebody takes for play."""
+    return UsageError(
+        f"{server.url} is not a sandbox: what it sends is paid for", hint="leave --sandbox out, or name another server"
+    )
+
+
+async def _refresh_health(engine: RemoteEngine) -> None:
+    while True:
+        await asyncio.sleep(_REFRESH_EVERY_S)
+        with suppress(OrchestratorError):  # whoever looks at a job meets it as well, and waits for it or raises it
+            await engine.refresh_health()
