@@ -48,8 +48,8 @@ def lines_of(source: Path) -> JsonLinesSource:
 async def intake(store: Store, source: Path) -> JobId:
     """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
-    intake = Intake(store.intake, SystemClock(), SystemEntropy(), Imports())
-    taken = await intake.take_in(lines_of(source), new, IngestOptions())
+    intake = Intake(store.ingest, SystemClock(), SystemEntropy(), Imports())
+    taken = await intake.ingest(lines_of(source), new, IngestOptions())
     assert taken.job is not None, taken.problems
     return taken.job.id
 
@@ -58,7 +58,7 @@ async def sent_batch(store: Store, job: JobId) -> Batch:
     """All of *job* in one batch whose intent to send is stored."""
     caps = Caps(requests=100_000, size_bytes=256_000_000)
     found = await store.plan.queued(job, 100_000, lambda rows: pack(rows, caps))
-    await store.plan.plan(await store.control.get(job), found, Nonce(NONCE), NOW)
+    await store.plan.plan(await store.commands.get(job), found, Nonce(NONCE), NOW)
     (planned,) = await store.submit.sendable(1)
     sent = await store.submit.intend(planned, None, ResponseMeta(date=NOW), NOW)
     assert sent is not None, "the batch moved under us"
@@ -124,4 +124,4 @@ def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
 
 def body_of(store: Store, batch: Batch) -> BatchBody:
     """The bytes of its create, out of the store."""
-    return BatchBody(store.body, batch)
+    return BatchBody(store.params, batch)

@@ -89,7 +89,7 @@ class Input:
         """How it is taken in."""
         from orchestrator.ports.engine import IngestOptions
 
-        return IngestOptions(anew=self.new, skip_bad=self.skip_bad)
+        return IngestOptions(force_new=self.new, skip_bad=self.skip_bad)
 
 
 def input_argument(function: F) -> F:

@@ -114,7 +114,7 @@ def guarded(source: Source, output: Output, new: NewJob, terms: IngestOptions, r
         job = _attached_to(living, content_hash, new, terms)
         if job is not None:
             await output.refuse_foreign(reader, job.id)
-        elif terms.anew or not _has_changed(living, new):
+        elif terms.force_new or not _has_changed(living, new):
             raise foreign(output.path)
 
     return Guarded(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
@@ -126,7 +126,7 @@ def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: Ing
         return keyed[0]
     headers = (content_hash, new.api_version, new.betas)
     same = [job for job in jobs if (job.content_hash, job.api_version, job.betas) == headers]
-    return same[0] if same and not terms.anew else None
+    return same[0] if same and not terms.force_new else None
 
 
 def _has_changed(jobs: Sequence[Job], new: NewJob) -> bool:

@@ -39,7 +39,7 @@ def store_job(ask: Ask, chosen: Input) -> None:
     known: list[str] = []
 
     async def act(commands: Commands, reader: RemoteReader) -> IngestResult:
-        taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
+        taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
         if taken.job is not None:
             known.append(resume_line(ask, taken.job.public_id, None))
             if taken.refused:

@@ -229,7 +229,7 @@ class OpenJob:
             await self._handle().growing.add(self._key, lines)
             return
         # Its content is never complete, so nothing may take it for the job of the same content.
-        taken = await self._handle().commands.take_in(_Beginning(lines), self._new, IngestOptions(anew=True))
+        taken = await self._handle().commands.ingest(_Beginning(lines), self._new, IngestOptions(force_new=True))
         if taken.job is None:
             raise refusal(_Beginning.name, taken)
         self._key = taken.job.id

@@ -85,7 +85,7 @@ class JobOptions:
 
     def terms(self) -> IngestOptions:
         """How the input is to be taken in."""
-        return IngestOptions(anew=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
+        return IngestOptions(force_new=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
 
 
 def refusal(name: str, taken: IngestResult, *, hint: str = ALL_OR_NOTHING) -> InputRefused:

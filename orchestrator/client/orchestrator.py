@@ -150,7 +150,7 @@ class Orchestrator:
 
     async def submit_source(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Take in *source* as *new*: what the other ways to submit stand on. Refused input is told, not raised."""
-        return await self.handle.commands.take_in(source, new, terms)
+        return await self.handle.commands.ingest(source, new, terms)
 
     async def submit_prepared(self, source: Source, new: NewJob, options: JobOptions) -> Job:
         """The same, with the job's handle, or InputRefused. A job that is there and paused goes on."""

@@ -62,7 +62,7 @@ class RemoteEngine:
         except TimeoutError:
             raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
-    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
         try:
             answer = await self._post(
@@ -107,7 +107,7 @@ class RemoteEngine:
         answer = await self._call("DELETE", await self._job(job), timeout=self._ingest_timeout())
         return bool(answer["purged"])
 
-    async def prune(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for so long."""
         answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._ingest_timeout())
         ids: list[str] = answer["pruned"]
@@ -237,7 +237,7 @@ def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, s
         "beta": list(new.betas),
         "priority": str(new.priority),
         "open": str(int(new.still_open)),
-        "new": str(int(terms.anew)),
+        "new": str(int(terms.force_new)),
         "skip_bad": str(int(terms.skip_bad)),
         "max_problems": str(terms.max_problems),
         "shown_as": source.name,

@@ -169,7 +169,7 @@ class _ResultCursor:
             return False
         return parsed.kind == "canceled" or any(
             (trip.kind, trip.error_type, trip.api_request_id) == (parsed.kind, parsed.error_type, parsed.request_id)
-            for trip in view.trips
+            for trip in view.failed_attempts
         )
 
     async def _view(self, custom_id: str) -> RequestDetails | None:

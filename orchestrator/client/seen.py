@@ -220,7 +220,7 @@ def to_request(content: bytes) -> RequestDetails:
         batch_id=_batch_id(view["batch"]),
         params=params,
         result=result,
-        trips=tuple(_trip(each) for each in view["trips"]),
+        failed_attempts=tuple(_trip(each) for each in view["trips"]),
         **{name: view[name] for name in _REQUEST},
     )
 

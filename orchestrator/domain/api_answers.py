@@ -81,14 +81,14 @@ class MalformedEntry:
 class BatchPage:
     """One page of the list, newest first. `last_id` is set even on the last page: `has_more` alone ends a walk.
 
-    last_id: of the last entry that has an id. odd: the entries that could not be read; they cost only themselves.
+    last_id: of the last entry that has an id. malformed: the entries that could not be read; they cost only themselves.
     """
 
     batches: tuple[RemoteBatch, ...]
     has_more: bool
     last_id: str | None
     meta: ResponseMeta
-    odd: tuple[MalformedEntry, ...] = ()
+    malformed: tuple[MalformedEntry, ...] = ()
 
 
 # --- what a create can end in -------------------------------------------------------------------------------------

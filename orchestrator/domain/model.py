@@ -245,7 +245,7 @@ class RequestDetails:
     batch_id: BatchId | None
     params: bytes | None
     result: bytes | None
-    trips: tuple[Attempt, ...]
+    failed_attempts: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,9 +79,9 @@ async def pause_for(context: Context, job: JobId, code: str, words: str, now: da
     A job that is being canceled cannot be paused; the person who waits for its end is told all the same.
     """
     text = f"{words} — {REMEDIES[code]}"
-    if await context.store.control.pause(job, code, text, now):
+    if await context.store.commands.pause(job, code, text, now):
         return True
-    if (await context.store.control.get(job)).state is JobState.CANCELING:
+    if (await context.store.commands.get(job)).state is JobState.CANCELING:
         await context.store.attention.attend(job, code, None, text, now)
     return False
 
@@ -111,7 +111,7 @@ async def asked(context: Context, call: Awaitable[T]) -> T:
         raise
     context.health.note_answer()
     if isinstance(answer, BatchPage):
-        context.oddities.note(answer.odd, context.clock.now())
+        context.oddities.note(answer.malformed, context.clock.now())
     return answer
 
 

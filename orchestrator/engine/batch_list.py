@@ -67,7 +67,7 @@ async def pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[Ba
         if number > _AT_ONCE:
             await sleep(_PAUSE)
         page = await below(after)
-        shown = {batch.id for batch in page.batches} | {entry.mark for entry in page.odd}
+        shown = {batch.id for batch in page.batches} | {entry.mark for entry in page.malformed}
         if page.has_more and (page.last_id is None or shown <= seen):
             raise ProviderUnreachable("the list says that there is more, and does not show it")
         seen |= shown
@@ -94,7 +94,7 @@ async def listed(
     async with aclosing(pages(partial(size.page, ask), size, _sleep)) as walked:
         async for page in walked:
             if odd is not None:
-                odd += page.odd
+                odd += page.malformed
             for batch in page.batches:
                 yield batch
 

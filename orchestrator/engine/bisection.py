@@ -46,14 +46,14 @@ class Narrowing:
         if answer.index is not None and answer.index < batch.count:
             await self._fail(batch, answer.index, _INVALID, answer.why, now)
         elif batch.depth == _FIRST_HALVES:
-            await self._context.store.narrow.park(batch, answer.why, now)
+            await self._context.store.bisect.park(batch, answer.why, now)
             await self.settle_parked(now)
         else:
             await self._split_or_fail(batch, _INVALID, answer.why, now)
 
     async def settle_parked(self, now: datetime) -> None:
         """Decide halves that waited for their sibling's word."""
-        for batch, sibling in await self._context.store.narrow.parked():
+        for batch, sibling in await self._context.store.bisect.parked():
             if sibling is not None and _undecided(sibling):
                 continue
             if sibling is not None and sibling.state in _REFUSED and sibling.refusal == batch.refusal:
@@ -67,7 +67,7 @@ class Narrowing:
         if await pause_for(self._context, batch.job_id, REFUSED, words, now):
             log.error("job.refused", job_id=batch.job_id, why=words)
         for half in (batch, sibling):
-            await self._context.store.narrow.abandon(half, words, now)
+            await self._context.store.bisect.abandon(half, words, now)
 
     async def _split_or_fail(self, batch: Batch, error_type: str, why: str, now: datetime) -> None:
         if batch.count == 1:
@@ -75,12 +75,12 @@ class Narrowing:
             return
         chance, plan = self._context.entropy.nonce, self._context.store.plan
         nonces = (await plan.nonce(batch.job_id, chance()), await plan.nonce(batch.job_id, chance()))
-        await self._context.store.narrow.halve(batch, nonces, why, now)
+        await self._context.store.bisect.halve(batch, nonces, why, now)
         log.warning("batch.halved", batch_id=batch.id, requests=batch.count, why=why)
 
     async def _fail(self, batch: Batch, index: int, error_type: str, why: str, now: datetime) -> None:
         failed = (index, error_type, why, errored_result(error_type, why))
-        await self._context.store.narrow.abandon(batch, why, now, failed=failed)
+        await self._context.store.bisect.abandon(batch, why, now, failed=failed)
         log.warning("request.refused", batch_id=batch.id, place=index, why=why)
 
 

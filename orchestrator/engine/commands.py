@@ -35,7 +35,7 @@ class EngineCommands:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._intake = Intake(context.store.intake, context.clock, context.entropy, context.imports)
+        self._intake = Intake(context.store.ingest, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
         """Let every stage go by *settings* from its next look on, and see at once whether the account works again."""
@@ -43,30 +43,30 @@ class EngineCommands:
         self._context.ask_at_once = True
         self._context.bell.ring()
 
-    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all."""
-        taken = await self._intake.take_in(source, new, terms)
+        taken = await self._intake.ingest(source, new, terms)
         self._context.bell.ring()
         return taken
 
     async def pause(self, job: JobId) -> bool:
         """Send nothing new."""
-        return await self._context.store.control.pause(job, BY_USER, _WHY, self._context.clock.now())
+        return await self._context.store.commands.pause(job, BY_USER, _WHY, self._context.clock.now())
 
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
         unusable = take_new_key(self._context)
-        if unusable is not None and (await self._context.store.control.get(job)).reason_code in KEY_ENDS:
+        if unusable is not None and (await self._context.store.commands.get(job)).reason_code in KEY_ENDS:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
             raise NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
-        resumed = await self._context.store.control.resume(job, self._context.clock.now())
+        resumed = await self._context.store.commands.resume(job, self._context.clock.now())
         self._context.bell.ring()
         return resumed
 
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
         now = self._context.clock.now()
-        canceled = await self._context.store.control.cancel(job, now)
+        canceled = await self._context.store.commands.cancel(job, now)
         for over in await self._context.store.settle.finish_jobs(now):
             self._context.meter.job_over(over, now)
         self._context.bell.ring()
@@ -74,7 +74,7 @@ class EngineCommands:
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again."""
-        queued = await self._context.store.control.retry(job, only, self._context.clock.now())
+        queued = await self._context.store.commands.retry(job, only, self._context.clock.now())
         self._context.bell.ring()
         return queued
 
@@ -101,15 +101,15 @@ class EngineCommands:
         """Delete what was handed in and what was answered."""
         return await purge.purge(self._context, job)
 
-    async def prune(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for so long."""
-        return await purge.prune(self._context, older_than)
+        return await purge.purge_older(self._context, older_than)
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours."""
         if job is not None:
             return await self._adopt_foreign(remote_id, job)
-        doubts = await self._context.store.control.doubts_about(remote_id)
+        doubts = await self._context.store.commands.doubts_about(remote_id)
         if not doubts:
             raise NoSuchThing(
                 f"{remote_id} is not an open candidate for any batch in doubt",
@@ -124,8 +124,8 @@ class EngineCommands:
 
     async def disown(self, remote_id: str) -> str:
         """Say that a candidate is not ours."""
-        doubts = await self._context.store.control.doubts_about(remote_id)
-        if not await self._context.store.control.disown(remote_id):
+        doubts = await self._context.store.commands.doubts_about(remote_id)
+        if not await self._context.store.commands.disown(remote_id):
             raise NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
         for batch in doubts:
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
@@ -133,14 +133,14 @@ class EngineCommands:
 
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
         """Add requests to an open job."""
-        duplicates = await self._context.store.intake.extend(job, lines, self._context.clock.now())
+        duplicates = await self._context.store.ingest.extend(job, lines, self._context.clock.now())
         if duplicates:
             taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
             raise InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
 
     async def close(self, job: JobId) -> None:
         """No more will come."""
-        await self._context.store.intake.close_open(job, self._context.clock.now())
+        await self._context.store.ingest.close_open(job, self._context.clock.now())
 
     async def _adopt_doubt(self, remote_id: str, batch: Batch) -> str:
         remote = await self._remote(remote_id)
@@ -154,8 +154,8 @@ class EngineCommands:
         remote = await self._remote(remote_id)
         context = self._context
         page = await asked(context, context.provider.page(after_id=None, limit=1))
-        job = await context.store.control.get(job_id)
-        if not await context.store.control.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
+        job = await context.store.commands.get(job_id)
+        if not await context.store.commands.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
             raise GuardRefused(
                 f"{remote_id} has {remote.counts.total} requests, job {job.public_id} has {job.requests.total} "
                 f"({job.requests.queued} not planned yet)",

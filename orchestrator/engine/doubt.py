@@ -128,7 +128,7 @@ class DoubtStage:
             async for page, meta in pages:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
-                odd |= {entry.mark: entry for entry in page.odd if any(_may_be(batch, entry) for batch in ready)}
+                odd |= {entry.mark: entry for entry in page.malformed if any(_may_be(batch, entry) for batch in ready)}
         remotes |= {remote.id: remote for remote in await look_up_odd(self._context, odd.values())}
         still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
         return _Look(remotes=remotes, odd=still, date=date, now=now)
@@ -199,7 +199,7 @@ class DoubtStage:
     async def _nobody_decides(self, candidate: Candidate) -> None:
         """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
         if candidate.verdict == "unprovable":
-            for batch in await self._context.store.control.doubts_about(candidate.remote_id):
+            for batch in await self._context.store.commands.doubts_about(candidate.remote_id):
                 await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _ours(self, owner: Batch, remote: RemoteBatch, now: datetime) -> None:

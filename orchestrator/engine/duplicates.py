@@ -62,5 +62,5 @@ async def _keep_lines(context: Context, remote: RemoteBatch, lines: list[ResultL
         if isinstance(line, ResultLine) and parts is not None:
             rows.append((parts[1], line.result))
     if rows:
-        await context.store.sweep.keep_spare(remote.id, rows)
+        await context.store.sweep.keep_duplicate_results(remote.id, rows)
     return {number for number, _ in rows}

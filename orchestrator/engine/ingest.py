@@ -37,8 +37,8 @@ class Intake:
         self._entropy = entropy
         self._imports = imports
 
-    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
-        """See `ports.engine.Commands.take_in`."""
+    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+        """See `ports.engine.Commands.ingest`."""
         public_id = self.public_id(new.name)
         self._imports.reading.add(public_id)
         try:
@@ -114,7 +114,7 @@ class Intake:
 
     async def _finish(self, job: Job, source: Source, new: NewJob, terms: IngestOptions) -> tuple[IngestOutcome, Job]:
         content = Content(hash=source.content_hash, size_bytes=source.size_bytes)
-        return await self._store.conclude(job.id, new, content, self._clock.now(), anew=terms.anew)
+        return await self._store.conclude(job.id, new, content, self._clock.now(), force_new=terms.force_new)
 
 
 async def discard_left(context: Context) -> int:
@@ -124,9 +124,9 @@ async def discard_left(context: Context) -> int:
         return 0
     imports.may_be_left = False  # whoever fails from here on says so again
     try:
-        left = [job for job in await context.store.intake.importing() if job.public_id not in imports.reading]
+        left = [job for job in await context.store.ingest.importing() if job.public_id not in imports.reading]
         for job in left:
-            await context.store.intake.discard(job.id)
+            await context.store.ingest.discard(job.id)
             log.info("import.discarded", job=job.public_id)
     except BaseException:
         imports.may_be_left = True

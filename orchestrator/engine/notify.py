@@ -30,7 +30,7 @@ class NotifyStage:
     async def tick(self, now: datetime) -> int:
         """Send what is due; how many notices moved."""
         if self._next_forget is None or now >= self._next_forget:
-            await self._context.store.notices.forget(now - KEPT_FOR)
+            await self._context.store.notices.delete_old(now - KEPT_FOR)
             self._next_forget = now + _FORGET_EVERY
         due = await self._context.store.notices.due(now, _AT_ONCE, each=_OF_EACH)
         async with asyncio.TaskGroup() as group:

@@ -47,7 +47,7 @@ class ProbeStage:
     async def tick(self, now: datetime) -> int:
         """How many jobs go on."""
         waiting: dict[str, list[Job]] = {}
-        for job in await self._context.store.control.paused():
+        for job in await self._context.store.commands.paused():
             if job.reason_code in MENDABLE:
                 waiting.setdefault(str(job.reason_code), []).append(job)
         await self._forget(set(self._turns) - set(waiting))
@@ -103,6 +103,6 @@ class ProbeStage:
 
     async def _resume(self, jobs: list[Job], now: datetime) -> int:
         for job in jobs:
-            await self._context.store.control.resume(job.id, now)
+            await self._context.store.commands.resume(job.id, now)
             log.info("job.resumed", job=job.public_id, was=job.reason_code)
         return len(jobs)

@@ -18,23 +18,23 @@ _LOOK_EVERY: Final = timedelta(hours=1)
 
 async def purge(context: Context, job: JobId) -> bool:
     """See `ports.engine.Commands.purge`."""
-    marked = await context.store.bodies.mark(job, BY_PERSON, context.clock.now())
+    marked = await context.store.purge.mark(job, BY_PERSON, context.clock.now())
     await _clear(context)
     return marked
 
 
-async def prune(context: Context, older_than: timedelta) -> list[Job]:
+async def purge_older(context: Context, older_than: timedelta) -> list[Job]:
     """See `ports.engine.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
     now = context.clock.now()
-    old = await context.store.bodies.old(now - older_than)
-    pruned = [job for job in old if await context.store.bodies.mark(job.id, BY_RETENTION, now)]
+    old = await context.store.purge.over_since(now - older_than)
+    pruned = [job for job in old if await context.store.purge.mark(job.id, BY_RETENTION, now)]
     await _clear(context)
     return pruned
 
 
 async def _clear(context: Context) -> None:
     """Delete what is marked. If this is cut short, stage keep goes on."""
-    while await context.store.bodies.clear_some():
+    while await context.store.purge.purge_some():
         pass
 
 
@@ -51,15 +51,15 @@ class KeepStage:
 
     async def tick(self, now: datetime) -> int:
         """How much was marked or cleared away."""
-        return await self._mark_old(now) + await self._context.store.bodies.clear_some()
+        return await self._mark_old(now) + await self._context.store.purge.purge_some()
 
     async def _mark_old(self, now: datetime) -> int:
         keep = self._context.settings.keep_bodies
         if keep is None or not self._looks_for_old or not self._is_time(now):
             return 0
         marked = 0
-        for job in await self._context.store.bodies.old(now - keep):
-            marked += await self._context.store.bodies.mark(job.id, BY_RETENTION, now)
+        for job in await self._context.store.purge.over_since(now - keep):
+            marked += await self._context.store.purge.mark(job.id, BY_RETENTION, now)
             log.info("job.purged", job=job.public_id, by=BY_RETENTION)
         return marked
 

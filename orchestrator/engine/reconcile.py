@@ -72,7 +72,7 @@ class ReconcileStage:
 
     async def tick(self, now: datetime) -> int:
         """How many batches were taken in."""
-        search, strays = await self._context.store.search.pending()
+        search, strays = await self._context.store.reconcile.pending()
         moved = sum([await self._take_in(stray, now) for stray in strays])
         if search is None:
             if not strays:
@@ -86,7 +86,7 @@ class ReconcileStage:
             moved += await self._look(search, now)
         except ProviderError as exc:
             await self._tell(search, f"the API does not answer: {exc.message}", now)
-            await shut_after(self._context, exc, jobs=await self._context.store.search.unfinished())
+            await shut_after(self._context, exc, jobs=await self._context.store.reconcile.unfinished())
             return moved
         await self._gates.open(READ_GATE)
         return moved
@@ -115,7 +115,7 @@ class ReconcileStage:
             needed = f"organization {search.organization}, workspace {search.workspace}"
             await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
             return None
-        store, wait = self._context.store.search, self._context.settings.doubt_wait
+        store, wait = self._context.store.reconcile, self._context.settings.doubt_wait
         if search.first_date is None:
             await store.note_date(date)
         if search.until is None:
@@ -135,7 +135,7 @@ class ReconcileStage:
         async with aclosing(walk(self._context, bottom)) as pages:
             async for page, _ in pages:
                 listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
-                look.odd |= {one.mark: one for one in page.odd if bottom <= (one.created_at or until) <= until}
+                look.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
         listed |= {remote.id: remote for remote in await look_up_odd(self._context, look.odd.values())}
         for mark in listed.keys() & look.odd.keys():
             del look.odd[mark]
@@ -193,7 +193,7 @@ class ReconcileStage:
 
     async def _conclude(self, search: Reconciliation, look: _Look) -> None:
         """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
-        store = self._context.store.search
+        store = self._context.store.reconcile
         if look.open_ones == 0 and search.looks > 0 and await store.close(look.now):
             log.info("store.reconciled", cause=search.cause)
             return
@@ -209,7 +209,7 @@ class ReconcileStage:
         """Its job is here: 1 if it became a batch of it. The oldest comes first: later ones may hold what it leaves."""
         if stray.numbers is None:
             return await self._read_stray(stray, now)
-        taken = await self._context.store.strays.take_in(stray, now)
+        taken = await self._context.store.strays.absorb(stray, now)
         log.debug("stray.looked_at", remote_id=stray.remote_id, job_id=stray.job_id, taken=taken)
         return int(taken is StrayOutcome.TAKEN)
 
@@ -255,16 +255,16 @@ class ReconcileStage:
         )
         some = f" (batches missing: {search.missing})" if search.missing else ""
         words = f"this store {what}{some}: nothing is sent until the API was asked what became of that; {state}"
-        waiting = await self._context.store.search.unfinished()
+        waiting = await self._context.store.reconcile.unfinished()
         for job in waiting:
             await self._context.store.attention.attend(job, RECONCILING, None, words, now)
-        for job in set(await self._context.store.search.told(RECONCILING)) - set(waiting):
+        for job in set(await self._context.store.reconcile.jobs_with_attention(RECONCILING)) - set(waiting):
             await self._context.store.attention.unattend(job, RECONCILING, None)
         self._told = True
 
     async def _untell(self) -> None:
         if not self._told:
             return
-        for job in await self._context.store.search.told(RECONCILING):
+        for job in await self._context.store.reconcile.jobs_with_attention(RECONCILING):
             await self._context.store.attention.unattend(job, RECONCILING, None)
         self._told = False

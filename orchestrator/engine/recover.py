@@ -28,7 +28,7 @@ class RecoverStage:
 
     async def start(self, now: datetime) -> int:
         """At the start nobody watches anything: every intent without an answer is in doubt."""
-        await self._context.store.search.restart_wait(now)
+        await self._context.store.reconcile.restart_wait(now)
         restarted = await self._context.store.doubt.restart_waits(now)
         if restarted:
             log.info("doubt.waits_restarted", batches=restarted)
@@ -41,6 +41,6 @@ class RecoverStage:
             if batch.id not in self._active():
                 moved += await self._context.store.submit.doubt(batch, "the POST was interrupted", now)
                 log.warning("batch.in_doubt", batch_id=batch.id)
-        for job in await self._context.store.control.canceling():
-            moved += await self._context.store.control.cancel_queued(job.id)
+        for job in await self._context.store.commands.canceling():
+            moved += await self._context.store.commands.cancel_queued(job.id)
         return moved + await discard_left(self._context)

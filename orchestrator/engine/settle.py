@@ -58,7 +58,7 @@ class SettleStage:
 
     async def _pause_first(self, batch: Batch, now: datetime) -> None:
         outcomes = await self._context.store.settle.outcomes(batch)
-        job = await self._context.store.control.get(batch.job_id)
+        job = await self._context.store.commands.get(batch.job_id)
         if outcomes.get("credit", 0) and batch.resumes == job.resumes:
             words = f"{outcomes['credit']} requests came back because the credit balance is too low"
             await pause_for(self._context, batch.job_id, BILLING, words, now)

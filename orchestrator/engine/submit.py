@@ -112,7 +112,7 @@ class SubmitStage:
             return 0
         headers = Headers(api_version=batch.api_version, betas=batch.betas)
         log.info("batch.sending", batch_id=batch.id, requests=batch.count, bytes=batch.size_bytes)
-        answer = await self._context.provider.create(BatchBody(self._context.store.body, submitting), headers)
+        answer = await self._context.provider.create(BatchBody(self._context.store.params, submitting), headers)
         await self._apply(submitting, answer, self._context.clock.now())
         return 1
 

@@ -53,7 +53,7 @@ class SweepStage:
                 date = meta.date
                 mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
                 sizes = {None, *(batch.count for batch in mine)}
-                odd = [entry for entry in page.odd if entry.total in sizes]
+                odd = [entry for entry in page.malformed if entry.total in sizes]
                 shown = [*page.batches, *await look_up_odd(self._context, odd)]
                 suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)

@@ -91,7 +91,7 @@ class SweepStore(Protocol):
         """A batch that was closed turned out to exist: count it, once, and log it."""
         ...
 
-    async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
+    async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
         """Keep results of such a batch: (number, result)."""
         ...
 
@@ -131,7 +131,7 @@ class ReconcileStore(Protocol):
         """Jobs that wait for it."""
         ...
 
-    async def told(self, kind: str) -> list[JobId]:
+    async def jobs_with_attention(self, kind: str) -> list[JobId]:
         """Jobs that show attention of *kind*."""
         ...
 
@@ -147,7 +147,7 @@ class StrayStore(Protocol):
         """Remember *remote*; numbers: of the requests of *job* that it has."""
         ...
 
-    async def take_in(self, stray: Stray, now: datetime) -> StrayOutcome:
+    async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
         ...
 

@@ -18,11 +18,11 @@ T = TypeVar("T")
 class IngestOptions:
     """How an input is taken in.
 
-    anew: start a new job although the same content is there; skip_bad: leave bad lines out instead of refusing the
+    force_new: start a new job although the same content is there; skip_bad: leave bad lines out instead of refusing the
     whole; max_problems: how many problems are listed (all are counted).
     """
 
-    anew: bool = False
+    force_new: bool = False
     skip_bad: bool = False
     max_problems: int = 20
 
@@ -47,11 +47,11 @@ class IngestResult:
 class Commands(Protocol):
     """What a person asks for. Raises NoSuchThing, GuardRefused, InputError."""
 
-    async def take_in(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all.
 
-        The same bytes for the same API version and betas attach to the job that is there (unless `terms.anew`).
-        A file that changed since a job of the same name was made from it is refused (InputError), unless `terms.anew`.
+        The same bytes for the same API version and betas attach to the job that is there, unless `terms.force_new`.
+        A file that changed since a job of the same name was made from it is refused (InputError), unless `force_new`.
         """
         ...
 
@@ -78,7 +78,7 @@ class Commands(Protocol):
         """
         ...
 
-    async def prune(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[Job]:
         """Purge every job that has been over for *older_than*; which, as they were."""
         ...
 

@@ -56,11 +56,11 @@ class IngestStore(Protocol):
         ...
 
     async def conclude(
-        self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
+        self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
     ) -> tuple[IngestOutcome, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
-        The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
+        The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
         content. A job that is there gets the name that was chosen in *new*; raises GuardRefused where that name means
         another job. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns
         what it came to, and the job as it ran before (the import is then the caller's to discard) or runs now.
@@ -91,11 +91,11 @@ class PurgeStore(Protocol):
         """
         ...
 
-    async def old(self, until: datetime) -> list[Job]:
+    async def over_since(self, until: datetime) -> list[Job]:
         """Jobs that were over at *until* and have their bodies still."""
         ...
 
-    async def clear_some(self) -> bool:
+    async def purge_some(self) -> bool:
         """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
         ...
 
@@ -138,6 +138,6 @@ class NoticeStore(Protocol):
         """A test notice for the endpoint *url*, or for each; their numbers."""
         ...
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_old(self, before: datetime) -> int:
         """Drop what is over and was written down before *before*; how many."""
         ...

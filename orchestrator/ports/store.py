@@ -321,12 +321,12 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def narrow(self) -> BisectStore:
+    def bisect(self) -> BisectStore:
         """See NarrowStore."""
         ...
 
     @property
-    def body(self) -> ParamsStore:
+    def params(self) -> ParamsStore:
         """See BodyStore."""
         ...
 
@@ -346,7 +346,7 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def search(self) -> ReconcileStore:
+    def reconcile(self) -> ReconcileStore:
         """See SearchStore."""
         ...
 
@@ -380,7 +380,7 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def control(self) -> CommandStore:
+    def commands(self) -> CommandStore:
         """See ControlStore."""
         ...
 
@@ -400,11 +400,11 @@ class EngineStore(Protocol):
         ...
 
     @property
-    def bodies(self) -> PurgeStore:
+    def purge(self) -> PurgeStore:
         """See BodiesStore."""
         ...
 
     @property
-    def intake(self) -> IngestStore:
+    def ingest(self) -> IngestStore:
         """See IntakeStore."""
         ...

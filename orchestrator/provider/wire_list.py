@@ -49,7 +49,7 @@ def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
     ids = [entry.id for entry in read if entry.id is not None]
     return BatchPage(
         batches=tuple(entry for entry in read if isinstance(entry, RemoteBatch)),
-        odd=tuple(entry for entry in read if isinstance(entry, MalformedEntry)),
+        malformed=tuple(entry for entry in read if isinstance(entry, MalformedEntry)),
         has_more=page.has_more,
         last_id=ids[-1] if ids else page.last_id,
         meta=meta,

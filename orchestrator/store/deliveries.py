@@ -60,7 +60,7 @@ class SqliteNotices:
         values = {"url": url, "now": to_text(now)}
         return await self._db.write(lambda c: [row[0] for row in c.execute(SQL["test"], values)])
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_old(self, before: datetime) -> int:
         """Drop what is over and was written down before *before*, slice by slice; how many."""
         done = 0
         while count := await self._db.write(lambda c: c.execute(SQL["forget"], {"before": to_text(before)}).rowcount):

@@ -121,7 +121,7 @@ class SqliteSweep:
         """A batch that was closed turned out to exist: count it, once, and log it."""
         return await self._db.write(partial(_duplicate, batch, remote_id, now))
 
-    async def keep_spare(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
+    async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
         """Keep results of such a batch: (number, result)."""
         values = [{"remote_id": remote_id, "number": number, "body": body} for number, body in rows]
         await self._db.write(lambda c: c.executemany(SQL["keep_spare"], values).rowcount)

@@ -86,16 +86,16 @@ class SqliteIntake:
         return await self._db.write(partial(_finish, job, values, now))
 
     async def conclude(
-        self, job: JobId, new: NewJob, content: Content, now: datetime, *, anew: bool
+        self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
     ) -> tuple[IngestOutcome, Job]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
-        The key of *new* comes first: it stands for one job, even *anew*. Raises KeyReused if that job has other
+        The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
         content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
         it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
         """
         await self._sort(job)
-        return await self._db.write(partial(_conclude, job, new, content, now, anew=anew))
+        return await self._db.write(partial(_conclude, job, new, content, now, force_new=force_new))
 
     async def importing(self) -> list[Job]:
         """Jobs that are importing, once everything that was asked for before is written: hence the writer."""
@@ -226,11 +226,11 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
 
 
 def _conclude(
-    job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, anew: bool
+    job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, force_new: bool
 ) -> tuple[IngestOutcome, Job]:
     keyed = None if new.key is None else _keyed(new, content, c)
     # What is still to come is not in the content of an open job.
-    there = None if anew or new.still_open or keyed is not None else _there(new, content, c)
+    there = None if force_new or new.still_open or keyed is not None else _there(new, content, c)
     found = there if keyed is None else (IngestOutcome.SAME, keyed)
     if found is not None:
         if found[0] is IngestOutcome.SAME:

@@ -60,11 +60,11 @@ class SqliteBodies:
         """Nobody is shown the bodies of *job* from now on. False: it was purged already. Raises GuardRefused."""
         return await self._db.write(partial(_mark, job, by, now))
 
-    async def old(self, until: datetime) -> list[Job]:
+    async def over_since(self, until: datetime) -> list[Job]:
         """Jobs that were over at *until* and have their bodies still."""
         return await self._db.read(lambda c: JobReader(c).over_since(until))
 
-    async def clear_some(self) -> bool:
+    async def purge_some(self) -> bool:
         """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
         window = await self._db.read_bulk(_next_window)
         if window is None:

@@ -65,12 +65,12 @@ class RequestReader:
         if not rows:
             raise NoSuchThing(missing, hint=hint)
         row = rows[0]
-        trips = named(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
+        failed_attempts = named(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
         params = None
         if self._purged(JobId(row["job_id"])) is None:
             block = Block.of(row["id"], self._c.execute(_SUBMIT_SQL["block_of"], {"id": row["id"]}).fetchone())
             params = block.params(row["id"], row["params_bytes"])
-        return _request(row, params, tuple(_trip(trip) for trip in trips))
+        return _request(row, params, tuple(_trip(trip) for trip in failed_attempts))
 
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
         """The next settled requests after the number *above*, in input order. Raises Purged."""
@@ -242,7 +242,7 @@ def _trip(row: dict[str, Any]) -> Attempt:
     )
 
 
-def _request(row: dict[str, Any], params: bytes | None, trips: tuple[Attempt, ...]) -> RequestDetails:
+def _request(row: dict[str, Any], params: bytes | None, failed_attempts: tuple[Attempt, ...]) -> RequestDetails:
     plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id", "stop_reason")
     return RequestDetails(
         number=number_of(row["id"]),
@@ -250,6 +250,6 @@ def _request(row: dict[str, Any], params: bytes | None, trips: tuple[Attempt, ..
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
         params=params,
         result=row["body"],
-        trips=trips,
+        failed_attempts=failed_attempts,
         **{name: row[name] for name in (*plain, *TOKENS)},
     )

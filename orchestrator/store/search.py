@@ -57,7 +57,7 @@ class SqliteSearch:
         """Jobs that wait for it."""
         return await self._db.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["unfinished"])])
 
-    async def told(self, kind: str) -> list[JobId]:
+    async def jobs_with_attention(self, kind: str) -> list[JobId]:
         """Jobs that show attention of *kind*."""
         return await self._db.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})])
 

@@ -37,11 +37,11 @@ class Store:
         self._database = database
         self._lock = lock
         self._mark = mark
-        self.intake = SqliteIntake(database)
+        self.ingest = SqliteIntake(database)
         self.plan = SqlitePlan(database)
         self.submit = SqliteSubmit(database, mark)
-        self.narrow = SqliteNarrow(database)
-        self.body = SqliteBody(database)
+        self.bisect = SqliteNarrow(database)
+        self.params = SqliteBody(database)
         self.gates = SqliteGates(database)
         self.doubt = SqliteDoubt(database)
         self.evidence = SqliteEvidence(database)
@@ -49,12 +49,12 @@ class Store:
         self.poll = SqlitePoll(database)
         self.collect = SqliteCollect(database)
         self.settle = SqliteSettle(database)
-        self.control = SqliteControl(database)
+        self.commands = SqliteControl(database)
         self.attention = SqliteAttention(database)
         self.notices = SqliteNotices(database)
-        self.bodies = SqliteBodies(database)
+        self.purge = SqliteBodies(database)
         self.samples = SqliteSamples(database)
-        self.search = SqliteSearch(database)
+        self.reconcile = SqliteSearch(database)
         self.strays = SqliteStrays(database)
 
     @classmethod

@@ -43,7 +43,7 @@ class SqliteStrays:
         """Remember *remote*; numbers: of the requests of *job* that it has."""
         await self._db.write(partial(_keep, remote, nonce, job, numbers))
 
-    async def take_in(self, stray: Stray, now: datetime) -> StrayOutcome:
+    async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result.
 
         Batches that were only planned for them are dropped; what had failed or was canceled is tried again with it, as

@@ -166,7 +166,7 @@ def request_view(job: Job, request: RequestDetails, around: tuple[int | None, in
         "batch": request.batch_id,
         "params": _as_it_is(request.params),
         "result": _as_it_is(request.result),
-        "trips": [_trip_view(trip) for trip in request.trips],
+        "trips": [_trip_view(trip) for trip in request.failed_attempts],
     }
 
 

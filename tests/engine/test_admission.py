@@ -131,7 +131,7 @@ async def test_an_open_job_lingers_for_more_and_sends_full_batches_at_once(tmp_p
     """`linger`: a job that still grows does not send crumbs; what is full goes out; `close` sends the rest."""
     async with new_world(tmp_path / "store.db", max_requests=10, linger=timedelta(seconds=60)) as world:
         new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-        taken = await world.commands.take_in(small_source(4), new, IngestOptions(anew=True))  # type: ignore[arg-type]
+        taken = await world.commands.ingest(small_source(4), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
         assert taken.job is not None
         job = taken.job.id
         assert await world.tick("plan") == 0
@@ -156,7 +156,7 @@ async def test_however_many_jobs_wait_for_more_others_pass(tmp_path: Path) -> No
     async with new_world(tmp_path / "store.db", linger=timedelta(hours=1)) as world:
         new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
         for _ in range(70):
-            await world.commands.take_in(small_source(1), new, IngestOptions(anew=True))  # type: ignore[arg-type]
+            await world.commands.ingest(small_source(1), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
         ready = [(await world.submit(2, name=f"ready {number}")).id for number in range(3)]
         assert await world.tick("plan") == 3
         assert [len(await world.batches(job)) for job in ready] == [1, 1, 1]
@@ -171,7 +171,7 @@ async def test_a_lingering_job_lets_others_pass_when_the_window_is_nearly_full(t
         first = await world.submit(7, name="first")
         await world.tick("plan", "submit")
         new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-        await world.commands.take_in(small_source(4), new, IngestOptions(anew=True))  # type: ignore[arg-type]
+        await world.commands.ingest(small_source(4), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
         second = await world.submit(3, name="second")
         await world.tick("plan", "submit")
         assert await world.states(first.id) == await world.states(second.id) == ["in_progress"]
@@ -240,7 +240,7 @@ async def test_a_clock_set_back_does_not_make_an_open_job_linger_for_a_day(tmp_p
     """Our clock may be wrong by a day between two lives."""
     async with new_world(tmp_path / "store.db", linger=timedelta(seconds=60)) as world:
         new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-        await world.commands.take_in(small_source(4), new, IngestOptions(anew=True))  # type: ignore[arg-type]
+        await world.commands.ingest(small_source(4), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
         world.advance(timedelta(hours=-24), api=timedelta(0))
         assert await world.tick("plan") == 1
 
@@ -254,7 +254,7 @@ async def test_the_bytes_posted_are_what_was_planned_and_params_go_out_untouched
     ]
     async with new_world(tmp_path / "store.db") as world:
         new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-        taken = await world.commands.take_in(small_source(1), new, IngestOptions(anew=True))  # type: ignore[arg-type]
+        taken = await world.commands.ingest(small_source(1), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
         assert taken.job is not None
         await world.commands.add(taken.job.id, [InputLine(i, f"x{i}", params) for i, params in enumerate(odd, 2)])
         await world.commands.close(taken.job.id)
@@ -263,6 +263,6 @@ async def test_the_bytes_posted_are_what_was_planned_and_params_go_out_untouched
         await world.tick("submit")
         bought = [row.params_sha256 for row in world.machine.ledger()]
         assert bought[1:] == [sha256(params).hexdigest() for params in odd]
-        body = b"".join([chunk async for chunk in BatchBody(world.store.body, batch).chunks()])
+        body = b"".join([chunk async for chunk in BatchBody(world.store.params, batch).chunks()])
         assert len(body) == batch.size_bytes
         assert json.loads(body)["requests"][2]["custom_id"] == f"{batch.nonce}-3"

@@ -49,7 +49,7 @@ async def test_halves_of_a_canceled_job_are_dropped_too(tmp_path: Path) -> None:
         sent = await sending(world, job)
         await world.commands.cancel(job.id)
         nonces = (world.context.entropy.nonce(), world.context.entropy.nonce())
-        assert await world.store.narrow.halve(sent, nonces, "413", world.clock.now())
+        assert await world.store.bisect.halve(sent, nonces, "413", world.clock.now())
         await world.settle(rounds=10)
         assert (await world.status(job.id)).job.state == "canceled"
         assert world.creates == 0

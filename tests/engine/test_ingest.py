@@ -32,7 +32,7 @@ async def take(world: World, path: Path, **terms: bool) -> IngestResult:
     """Hand a file in, as `run` does."""
     source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     new = NewJob(name=path.stem, source=str(path), api_version=API_VERSION, betas=())
-    return await world.commands.take_in(source, new, IngestOptions(**terms))
+    return await world.commands.ingest(source, new, IngestOptions(**terms))
 
 
 async def nothing_is_left(world: World) -> bool:
@@ -55,9 +55,9 @@ async def test_the_same_content_attaches_to_the_job_that_is_there(tmp_path: Path
         assert again.job.id == first.job.id
         await world.settle()
         assert world.creates == 1
-        anew = await take(world, tmp_path / "a.jsonl", anew=True)
-        assert anew.job is not None
-        assert anew.job.id != first.job.id
+        force_new = await take(world, tmp_path / "a.jsonl", force_new=True)
+        assert force_new.job is not None
+        assert force_new.job.id != first.job.id
 
 
 @in_a_loop
@@ -68,7 +68,7 @@ async def test_a_changed_file_under_the_same_name_is_told_not_mixed(tmp_path: Pa
         with pytest.raises(InputError, match="not the same"):
             await take(world, write(tmp_path / "a.jsonl", ["x", "y", "z"]))
         assert len(await world.store.read(lambda reads: reads.jobs(limit=10))) == 1
-        taken = await take(world, tmp_path / "a.jsonl", anew=True)
+        taken = await take(world, tmp_path / "a.jsonl", force_new=True)
         assert taken.job is not None
         assert taken.job.requests.total == 3
 
@@ -116,10 +116,10 @@ async def test_an_import_that_fails_or_is_killed_leaves_nothing(tmp_path: Path) 
     async with new_world(tmp_path / "store.db") as world:
         new = NewJob(name="cut", source="<cut>", api_version=API_VERSION, betas=())
         with pytest.raises(InputError):
-            await world.commands.take_in(CutSource(), new, IngestOptions())
+            await world.commands.ingest(CutSource(), new, IngestOptions())
         assert await nothing_is_left(world)
-        job = await world.store.intake.begin(new, "cut-1", world.clock.now())
-        await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
+        job = await world.store.ingest.begin(new, "cut-1", world.clock.now())
+        await world.store.ingest.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
         await world.round()
         assert world.creates == 0
         async with next_life(world) as second:
@@ -131,8 +131,8 @@ async def test_a_job_being_read_is_not_planned(tmp_path: Path) -> None:
     """Nothing is sent before the whole input is in."""
     async with new_world(tmp_path / "store.db") as world:
         new = NewJob(name="half", source="<half>", api_version=API_VERSION, betas=())
-        job = await world.store.intake.begin(new, "half-1", world.clock.now())
-        await world.store.intake.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
+        job = await world.store.ingest.begin(new, "half-1", world.clock.now())
+        await world.store.ingest.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
         assert await world.tick("plan", "submit") == 0
 
 
@@ -208,7 +208,7 @@ async def test_what_a_failed_import_could_not_take_away_is_taken_away_later(tmp_
         source = Failing(lambda: refuse_writes(world, refused=True))
         new = NewJob(name="lost", source="<failing>", api_version=API_VERSION, betas=())
         with pytest.raises(ConnectionResetError):  # its own reason, not that of the discard
-            await world.commands.take_in(source, new, IngestOptions())
+            await world.commands.ingest(source, new, IngestOptions())
         assert len(await world.store.read(lambda reads: reads.jobs(limit=9))) == 2
         with pytest.raises(StoreError):
             await world.tick("recover")
@@ -235,7 +235,7 @@ async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -
 
         new = NewJob(name="slow", source="<failing>", api_version=API_VERSION, betas=())
         with pytest.raises(ConnectionResetError):
-            await world.commands.take_in(Failing(meanwhile), new, IngestOptions())
+            await world.commands.ingest(Failing(meanwhile), new, IngestOptions())
         assert await nothing_is_left(world)
 
 
@@ -247,7 +247,7 @@ async def test_what_is_kept_of_refused_lines_does_not_grow_with_them(tmp_path: P
         path = write(tmp_path / "bad.jsonl", ["a"], extra=bad)
         source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
         new = NewJob(name="bad", source=str(path), api_version=API_VERSION, betas=())
-        taken = await world.commands.take_in(source, new, IngestOptions(skip_bad=True, max_problems=10_000))
+        taken = await world.commands.ingest(source, new, IngestOptions(skip_bad=True, max_problems=10_000))
         assert taken.job is not None
         assert (taken.refused, taken.problem_count > 50) == (50, True)
         assert max(len(problem.raw) for problem in taken.problems) == 1024

@@ -17,11 +17,11 @@ from orchestrator.inputs import open_source
 from orchestrator.ports.engine import IngestOptions, IngestResult
 
 
-async def hand_in(world: World, path: Path, key: str, *, anew: bool = False, **more: Any) -> IngestResult:
+async def hand_in(world: World, path: Path, key: str, *, force_new: bool = False, **more: Any) -> IngestResult:
     """Hand a file in with a key."""
     source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     given: dict[str, Any] = {"name": path.stem, "source": str(path), "api_version": API_VERSION, "betas": (), **more}
-    return await world.commands.take_in(source, NewJob(**given, key=key), IngestOptions(anew=anew))
+    return await world.commands.ingest(source, NewJob(**given, key=key), IngestOptions(force_new=force_new))
 
 
 async def jobs(world: World) -> list[str | None]:
@@ -34,14 +34,14 @@ async def test_the_same_key_is_the_same_job_even_anew(tmp_path: Path) -> None:
     """An answer that was lost is asked for again: nothing is stored or sent twice, by whatever name."""
     async with new_world(tmp_path / "store.db") as world:
         path = write(tmp_path / "a.jsonl", ["x", "y"])
-        first = await hand_in(world, path, "k1", anew=True)
-        again = await hand_in(world, path, "k1", anew=True, name="other")
+        first = await hand_in(world, path, "k1", force_new=True)
+        again = await hand_in(world, path, "k1", force_new=True, name="other")
         assert (first.attached, again.attached) == (False, True)
         assert first.job is not None
         assert again.job is not None
         assert (again.job.id, again.job.key) == (first.job.id, "k1")
-        anew = await hand_in(world, path, "k2", anew=True)
-        assert not anew.attached
+        force_new = await hand_in(world, path, "k2", force_new=True)
+        assert not force_new.attached
         assert await jobs(world) == ["k1", "k2"]
 
 
@@ -67,19 +67,19 @@ async def test_of_two_hand_overs_with_one_key_at_once_one_makes_the_job(tmp_path
     """Looking and finishing are one transaction."""
     async with new_world(tmp_path / "store.db") as world:
         path = write(tmp_path / "a.jsonl", [f"r{n}" for n in range(50)])
-        both = await asyncio.gather(*(hand_in(world, path, "k", anew=True) for _ in range(2)))
+        both = await asyncio.gather(*(hand_in(world, path, "k", force_new=True) for _ in range(2)))
         assert sorted(taken.attached for taken in both) == [False, True]
         assert await jobs(world) == ["k"]
 
 
 @in_a_loop
 async def test_a_job_of_the_same_content_gets_the_key_unless_it_has_one(tmp_path: Path) -> None:
-    """Without `anew` the content decides; the key stands for what it came to, so that other content is refused."""
+    """Without `force_new` the content decides; the key stands for what it came to, so that other content is refused."""
     async with new_world(tmp_path / "store.db") as world:
         path = write(tmp_path / "a.jsonl", ["x", "y"])
         source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
         new = NewJob(name="a", source=str(path), api_version=API_VERSION, betas=())
-        await world.commands.take_in(source, new, IngestOptions())
+        await world.commands.ingest(source, new, IngestOptions())
         assert (await hand_in(world, path, "k1")).attached
         assert (await hand_in(world, path, "k2")).attached
         assert await jobs(world) == ["k1"]

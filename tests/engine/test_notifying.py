@@ -119,7 +119,7 @@ async def test_a_person_is_called_when_only_a_person_can_help(tmp_path: Path) ->
         await world.tick("notify")
         assert receiver.got == []
         assert await world.commands.resume(job.id)
-        await world.store.control.pause(job.id, "billing", "the credit is used up", world.clock.now())
+        await world.store.commands.pause(job.id, "billing", "the credit is used up", world.clock.now())
         await world.tick("notify")
         (notice,) = told(receiver)
         assert (notice["type"], notice["data"]["reason"]) == ("job.attention", "billing")

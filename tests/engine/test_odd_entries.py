@@ -41,7 +41,7 @@ class Shown:
         page: BatchPage = await self._inner.page(after_id=after_id, limit=limit)
         odd = [self._odd(batch) for batch in page.batches if batch.id in self.blind]
         seen = tuple(batch for batch in page.batches if batch.id not in self.blind)
-        return replace(page, batches=seen, odd=(*odd, *self.extra))
+        return replace(page, batches=seen, malformed=(*odd, *self.extra))
 
     def _odd(self, batch: Any) -> MalformedEntry:
         return MalformedEntry(
@@ -270,7 +270,7 @@ class Endless:
         page: BatchPage = await self._inner.page(after_id=None, limit=limit)
         ids = [f"unreadable-{next(self._numbers)}" for _ in range(2)]
         odd = tuple(MalformedEntry(mark=own, id=None, total=None, created_at=None, why="odd") for own in ids)
-        return replace(page, batches=(), odd=odd, has_more=True, last_id=ids[-1])
+        return replace(page, batches=(), malformed=odd, has_more=True, last_id=ids[-1])
 
 
 @in_a_loop

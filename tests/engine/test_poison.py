@@ -128,14 +128,14 @@ async def test_a_crash_while_both_halves_are_given_up_fails_nothing(tmp_path: Pa
         world.script("create", "400", 2)
         world.script("create", "refuse")
         await world.tick("plan", "submit")
-        (first,) = [batch for batch, _ in await world.store.narrow.parked()]
+        (first,) = [batch for batch, _ in await world.store.bisect.parked()]
         (other,) = await world.store.submit.sendable(1)
         page = await world.provider.page(after_id=None, limit=1)
         sent = await world.store.submit.intend(other, None, page.meta, world.clock.now())
         assert sent is not None
-        await world.store.narrow.park(sent, str(first.refusal), world.clock.now())
-        await world.store.control.pause(job.id, "refused", "words", world.clock.now())
-        await world.store.narrow.abandon(first, "words", world.clock.now())
+        await world.store.bisect.park(sent, str(first.refusal), world.clock.now())
+        await world.store.commands.pause(job.id, "refused", "words", world.clock.now())
+        await world.store.bisect.abandon(first, "words", world.clock.now())
         async with next_life(world) as second:
             await second.tick("submit")
             assert {batch.state.value for batch in await second.batches(job.id)} == {"abandoned"}

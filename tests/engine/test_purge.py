@@ -21,7 +21,7 @@ async def finished(world: World, folder: Path, name: str) -> Job:
     taken = await take(world, write(folder / f"{name}.jsonl", [f"{name}1", f"{name}2"]))
     assert taken.job is not None
     await world.settle()
-    return await world.store.control.get(taken.job.id)
+    return await world.store.commands.get(taken.job.id)
 
 
 async def is_gone(world: World, job: Job) -> bool:
@@ -44,8 +44,8 @@ async def test_a_person_purges_one_job_or_all_that_are_old(tmp_path: Path) -> No
         assert not await world.commands.purge(one.id)
         assert await is_gone(world, one)
         two = await finished(world, tmp_path, "two")
-        assert await world.commands.prune(timedelta(days=1)) == []
-        assert [job.id for job in await world.commands.prune(timedelta(0))] == [two.id]
+        assert await world.commands.purge_older(timedelta(days=1)) == []
+        assert [job.id for job in await world.commands.purge_older(timedelta(0))] == [two.id]
         assert await is_gone(world, two)
         running = await take(world, write(tmp_path / "three.jsonl", ["x"]))
         assert running.job is not None
@@ -73,7 +73,7 @@ async def test_a_daemon_lets_old_bodies_go_and_a_command_does_not(tmp_path: Path
         while await daemon.tick(late + timedelta(hours=1)):
             pass
         assert await is_gone(world, job)
-        assert (await world.store.control.get(job.id)).purged_by == "retention"
+        assert (await world.store.commands.get(job.id)).purged_by == "retention"
 
 
 @in_a_loop
@@ -81,7 +81,7 @@ async def test_what_was_marked_is_cleared_away_by_any_engine(tmp_path: Path) -> 
     """A purge that was cut short, by a kill or by who asked for it, is finished by the stage."""
     async with new_world(tmp_path / "store.db") as world:
         job = await finished(world, tmp_path, "one")
-        await world.store.bodies.mark(job.id, "person", world.clock.now())
+        await world.store.purge.mark(job.id, "person", world.clock.now())
         assert not await is_gone(world, job)
         stage = KeepStage(world.context, looks_for_old=False)
         while await stage.tick(world.clock.now()):

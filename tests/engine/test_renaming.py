@@ -21,7 +21,7 @@ async def hand_in(world: World, path: Path, name: str | None = None, **more: Any
     source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     called: dict[str, Any] = {"name": path.stem if name is None else name, "is_named": name is not None}
     new = NewJob(**called, source=str(path), api_version=API_VERSION, betas=(), **more)
-    return await world.commands.take_in(source, new, IngestOptions())
+    return await world.commands.ingest(source, new, IngestOptions())
 
 
 async def found(world: World, ref: str) -> Job:

@@ -60,7 +60,7 @@ async def finished_once(world: World, job: Job, count: int, *, beside: int = 0) 
     assert len(await world.results(job.id)) == count
     for _ in range(100):
         await world.round()
-        if await world.store.search.open() is None:
+        if await world.store.reconcile.open() is None:
             break
         world.advance(MINUTE)
     await world.round()
@@ -72,7 +72,7 @@ async def open_job(world: World, prompts: list[str]) -> Job:
     requests = [{"custom_id": prompt, "params": message(prompt)} for prompt in prompts]
     source = source_from_objects(requests, name="<open>", rules=ParamRules(api_version=API_VERSION))
     new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
-    taken = await world.commands.take_in(source, new, IngestOptions(anew=True))
+    taken = await world.commands.ingest(source, new, IngestOptions(force_new=True))
     assert taken.job is not None, taken.problems
     return taken.job
 
@@ -193,7 +193,7 @@ async def test_a_neighbours_batch_holds_it_up_until_it_has_ended_or_is_disowned(
             for _ in range(60):
                 await born.round()
                 born.advance(MINUTE)
-            search = await born.store.search.open()
+            search = await born.store.reconcile.open()
             assert search is not None
             assert (search.until is not None, search.looks) == (True, 0)
             await born.commands.disown(theirs)
@@ -255,7 +255,7 @@ async def test_a_store_that_was_deleted_is_not_begun_anew_in_silence(tmp_path: P
             assert born.creates == 1
             async with next_life(born) as third:
                 await third.round()
-                assert await third.store.search.open() is None
+                assert await third.store.reconcile.open() is None
 
 
 @in_a_loop
@@ -293,7 +293,7 @@ async def test_an_adopted_copy_that_is_put_back_once_more_is_behind(tmp_path: Pa
             new_world(tmp_path / "two" / DB, sandbox=world.sandbox, clock=world.clock, adopt=True) as adopted,
             restored(adopted, copy) as born,
         ):
-            search = await born.store.search.open()
+            search = await born.store.reconcile.open()
             assert search is not None
             assert search.cause == "behind"
             await finished_once(born, job, 10)
@@ -307,7 +307,7 @@ async def test_an_engine_that_goes_on_with_its_own_store_looks_for_nothing(tmp_p
         job = await world.submit(30)
         await world.tick("plan", "submit")
         async with next_life(world) as born:
-            assert await born.store.search.open() is None
+            assert await born.store.reconcile.open() is None
             await finished_once(born, job, 30)
 
 
@@ -360,7 +360,7 @@ async def test_the_search_ends_after_two_looks_that_found_nothing(tmp_path: Path
             born.advance(timedelta(minutes=25))
             world.machine.hide(listed, world.machine.now() + MINUTE)  # from the first look
             await born.tick("reconcile")
-            search = await born.store.search.open()
+            search = await born.store.reconcile.open()
             assert search is not None
             assert search.looks == 1
             born.advance(2 * MINUTE)
@@ -471,7 +471,7 @@ async def test_two_lines_of_one_store_are_told_apart(tmp_path: Path) -> None:
             await second.submit(5, name="three")
             await second.settle()
             async with restored(second, new) as born:
-                search = await born.store.search.open()
+                search = await born.store.reconcile.open()
                 assert search is not None
                 three = await born.submit(5, name="three")
                 await finished_once(born, three, 5, beside=10)

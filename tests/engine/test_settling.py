@@ -74,7 +74,7 @@ async def test_slow_urls_and_unknown_error_types_are_tried_again(tmp_path: Path,
         job = await world.submit(40)
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 40
-        assert any(request.trips for request in await requests(world, job, 40))
+        assert any(request.failed_attempts for request in await requests(world, job, 40))
 
 
 @in_a_loop

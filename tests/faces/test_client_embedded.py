@@ -72,10 +72,10 @@ async def test_the_same_requests_are_the_same_job(tmp_path: Path) -> None:
         again = await orc.submit(requests(5), name="nightly")
         assert (again.id, again.attached, first.attached) == (first.id, True, False)
         assert await ids(again) == ["r0", "r1", "r2", "r3", "r4"]
-        anew = await orc.submit(requests(5), name="nightly", new=True)
-        assert anew.id != first.id
-        assert [status.job.public_id for status in await orc.jobs()] == [anew.id, first.id]
-        assert (await orc.job("nightly")).id == anew.id
+        force_new = await orc.submit(requests(5), name="nightly", new=True)
+        assert force_new.id != first.id
+        assert [status.job.public_id for status in await orc.jobs()] == [force_new.id, first.id]
+        assert (await orc.job("nightly")).id == force_new.id
 
 
 @in_a_loop

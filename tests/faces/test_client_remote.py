@@ -80,14 +80,14 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
             assert orc.health.api_worked in {True, False}
             with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):
                 await filed.cancel()
-            assert await orc.handle.commands.prune(timedelta(hours=1)) == []
+            assert await orc.handle.commands.purge_older(timedelta(hours=1)) == []
             filed_key = (await filed.status()).job.id
             assert await orc.handle.commands.purge(filed_key)
             assert not await orc.handle.commands.purge(filed_key)
             with pytest.raises(Purged):
                 await ids(filed)
             await keyed.wait(60)
-            assert keyed.id in {pruned.public_id for pruned in await orc.handle.commands.prune(timedelta(0))}
+            assert keyed.id in {pruned.public_id for pruned in await orc.handle.commands.purge_older(timedelta(0))}
         async with beside(tmp_path) as orc:
             assert orc.health.api_worked
 

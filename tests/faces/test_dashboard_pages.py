@@ -251,7 +251,7 @@ def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -
         await engine.commands.pause(found.id)
         assert await engine.read(lambda reads: reads.status(reads.find(job)).asked_again_at) is None
         await engine.commands.resume(found.id)
-        assert await engine.store.control.pause(found.id, "credentials", "no key", now)
+        assert await engine.store.commands.pause(found.id, "credentials", "no key", now)
         view = (await client.get(f"/api/v1/jobs/{job}")).json()
         assert (view["reason_code"], view["asked_again_at"][:19]) == ("credentials", f"{at:%Y-%m-%dT%H:%M:%S}")
         assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text

@@ -31,7 +31,7 @@ def _runtime() -> Iterator[None]:
 async def hand_in(engine: Engine, name: str) -> None:
     rules = ParamRules(api_version="2026-10-21", max_request_bytes=1_000_000)
     new = NewJob(name=name, source="<test>", api_version="2026-10-21", betas=())
-    await engine.commands.take_in(
+    await engine.commands.ingest(
         source_from_objects(requests(3, said=name), name=name, rules=rules), new, IngestOptions()
     )
 

@@ -272,7 +272,7 @@ def test_a_batch_whose_results_were_kept_long_enough_is_archived(tmp_path: Path)
         made = client.messages.batches.create(requests=requests(2)).id
         ended(client, made)
         job = world.jobs()[0].id
-        bodies = world.engine.store.bodies
+        bodies = world.engine.store.purge
         assert world.wait_for(lambda: bodies.mark(job, BY_RETENTION, world.engine.clock.now()))
         archived = client.messages.batches.retrieve(made)
         assert (archived.processing_status, archived.request_counts.succeeded) == ("ended", 2)

@@ -98,12 +98,12 @@ async def test_what_is_read_from_afar_is_what_the_store_has(daemon: Daemon) -> N
         own = near.job.id
         assert rows == reads.results(own, above=0, limit=10)
         there = reads.request(own, "r1")
-        assert (one.params, one.result, one.number, one.state, one.trips) == (
+        assert (one.params, one.result, one.number, one.state, one.failed_attempts) == (
             there.params,
             there.result,
             there.number,
             there.state,
-            there.trips,
+            there.failed_attempts,
         )
         assert [(each.id, each.remote_id, each.api_counts) for each in batches] == [
             (each.id, each.remote_id, each.api_counts) for each in reads.batches(own)

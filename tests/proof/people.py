@@ -99,7 +99,7 @@ class People:
         source = source_from_objects(requests, name=f"<{wish.name}>", rules=ParamRules(api_version=API_VERSION))
         new = NewJob(name=wish.name, source=f"<{wish.name}>", api_version=API_VERSION, betas=())
         with suppress(StoreFull):
-            taken = await engine.commands.take_in(source, new, IngestOptions())
+            taken = await engine.commands.ingest(source, new, IngestOptions())
             assert taken.job is not None, taken.problems
             wish.job = taken.job.id
 

@@ -83,13 +83,13 @@ PLANTED: Final = (
                 "orchestrator/engine/submit.py",
                 "        return await self._context.store.submit.intend(batch, newest(page), page.meta, now)\n",
                 "        headers = Headers(api_version=batch.api_version, betas=batch.betas)\n"
-                "        answer = await self._context.provider.create(BatchBody(self._context.store.body, batch), headers)\n"
+                "        answer = await self._context.provider.create(BatchBody(self._context.store.params, batch), headers)\n"
                 "        self.__dict__.setdefault('answers', {})[batch.id] = answer\n"
                 "        return await self._context.store.submit.intend(batch, newest(page), page.meta, now)\n",
             ),
             (
                 "orchestrator/engine/submit.py",
-                "        answer = await self._context.provider.create(BatchBody(self._context.store.body, submitting), headers)\n",
+                "        answer = await self._context.provider.create(BatchBody(self._context.store.params, submitting), headers)\n",
                 "        answer = self.__dict__['answers'].pop(batch.id)\n",
             ),
         ),
@@ -104,7 +104,7 @@ PLANTED: Final = (
                 "orchestrator/engine/submit.py",
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
                 "        if isinstance(answer, Unclear):\n"
-                "            body = BatchBody(self._context.store.body, submitting)\n"
+                "            body = BatchBody(self._context.store.params, submitting)\n"
                 "            answer = await self._context.provider.create(body, headers)\n"
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
             ),

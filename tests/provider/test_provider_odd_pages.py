@@ -69,17 +69,17 @@ def test_an_entry_that_cannot_be_read_costs_only_itself(odd: object, place: int)
     entries.insert(place, odd)
     page = read_page(page_of(*entries), ResponseMeta())
     assert [batch.id for batch in page.batches] == ["msgbatch_good", "msgbatch_last"]
-    assert len(page.odd) == 1
-    assert page.odd[0].why
-    assert page.last_id in {"msgbatch_last", page.odd[0].id}
+    assert len(page.malformed) == 1
+    assert page.malformed[0].why
+    assert page.last_id in {"msgbatch_last", page.malformed[0].id}
 
 
 def test_what_can_be_told_of_an_odd_entry_is_kept() -> None:
     """F8: a doubt asks whether it could be ours: its size and its time say no, or nothing does."""
-    (odd,) = read_page(page_of({**GOOD, "processing_status": "archived"}), ResponseMeta()).odd
+    (odd,) = read_page(page_of({**GOOD, "processing_status": "archived"}), ResponseMeta()).malformed
     assert (odd.id, odd.mark, odd.total) == ("msgbatch_good", "msgbatch_good", 3)
     assert odd.created_at == datetime(2026, 11, 20, 18, 37, 24, 100435, tzinfo=UTC)
-    (bare,) = read_page(page_of({"id": None, "created_at": "0001-01-01T00:00:00Z"}), ResponseMeta()).odd
+    (bare,) = read_page(page_of({"id": None, "created_at": "0001-01-01T00:00:00Z"}), ResponseMeta()).malformed
     assert (bare.id, bare.total, bare.created_at) == (None, None, None)
     assert bare.mark.startswith("unreadable-")
 
@@ -87,7 +87,7 @@ def test_what_can_be_told_of_an_odd_entry_is_kept() -> None:
 def test_an_odd_entry_without_an_id_has_a_name_that_its_bytes_give() -> None:
     """F8: so a person can say something about it, look after look."""
     first, again, other = (
-        read_page(page_of(entry), ResponseMeta()).odd[0].mark for entry in ({"a": 1}, {"a": 1}, {"a": 2})
+        read_page(page_of(entry), ResponseMeta()).malformed[0].mark for entry in ({"a": 1}, {"a": 1}, {"a": 2})
     )
     assert first == again != other
 

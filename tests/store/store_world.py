@@ -57,16 +57,16 @@ def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) 
 
 async def running_job(store: Store, count: int = 4, name: str = "job", **more: bool) -> Job:
     """A job of *count* requests r1…, taken in."""
-    job = await store.intake.begin(new_job(name, **more), f"{name}-id", NOW)
+    job = await store.ingest.begin(new_job(name, **more), f"{name}-id", NOW)
     if count:
-        await store.intake.add(job.id, lines(f"r{i}" for i in range(1, count + 1)), NOW)
-    return await store.intake.finish(job.id, f"hash of {name}", 10, NOW)
+        await store.ingest.add(job.id, lines(f"r{i}" for i in range(1, count + 1)), NOW)
+    return await store.ingest.finish(job.id, f"hash of {name}", 10, NOW)
 
 
 async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A planned batch of the next queued requests of *job*."""
     found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
-    made = await store.plan.plan(await store.control.get(job), found, Nonce(nonce * 20), NOW)
+    made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), NOW)
     assert made is not None
     return await batch_of(store, made)
 

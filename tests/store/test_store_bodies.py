@@ -34,11 +34,11 @@ COUNTS = {
 
 async def over(store: Store, name: str = "job", nonce: str = "a") -> JobId:
     """A finished job with something of everything: 1–3 succeeded, 4, 5 failed, two lines were left out."""
-    job = (await store.intake.begin(new_job(name), f"{name}-id", NOW)).id
-    await store.intake.add(job, lines(["a", "b", "c", "d", "e", "a"]), NOW)
-    await store.intake.add_refused(job, [InputProblem(line=9, field="params", message="m", remedy="r", raw=b"secret")])
-    await store.intake.repeated(job, DuplicatesCursor(), leave_out=True)
-    await store.intake.finish(job, f"hash of {name}", 10, NOW)
+    job = (await store.ingest.begin(new_job(name), f"{name}-id", NOW)).id
+    await store.ingest.add(job, lines(["a", "b", "c", "d", "e", "a"]), NOW)
+    await store.ingest.add_refused(job, [InputProblem(line=9, field="params", message="m", remedy="r", raw=b"secret")])
+    await store.ingest.repeated(job, DuplicatesCursor(), leave_out=True)
+    await store.ingest.finish(job, f"hash of {name}", 10, NOW)
     rows = [won(3), won(1), lost(4), lost(5), won(2)]
     await settle_all(store, await collected(store, job, rows, nonce), max_attempts=1)
     await store.settle.finish_jobs(NOW)
@@ -48,7 +48,7 @@ async def over(store: Store, name: str = "job", nonce: str = "a") -> JobId:
 async def clear(store: Store) -> int:
     """Clear what is marked; in how many steps."""
     steps = 0
-    while await store.bodies.clear_some():
+    while await store.purge.purge_some():
         steps += 1
     return steps
 
@@ -68,16 +68,16 @@ def test_a_purge_takes_the_bodies_of_one_job_and_leaves_all_else(tmp_path: Path)
             one, two = await over(store, "one"), await over(store, "two", "b")
             before, beside = await store.read(lambda reads: reads.get(one)), bodies_of(path, two)
             assert bodies_of(path, one) == beside == {"payload": 1, "result": 5, "attempt": 2, "refused": 1}
-            assert await store.bodies.mark(one, "person", LATER)
+            assert await store.purge.mark(one, "person", LATER)
             assert audit(path) == [], "half purged is sound"
             await clear(store)
-            assert not await store.bodies.mark(one, "retention", LATER), "once"
+            assert not await store.purge.mark(one, "retention", LATER), "once"
             assert bodies_of(path, one) == dict.fromkeys(COUNTS, 0)
             assert bodies_of(path, two) == beside
             after = await store.read(lambda reads: reads.get(one))
             assert (after.purged_at, after.purged_by, after.requests) == (LATER, "person", before.requests)
             view = await store.read(lambda reads: reads.request(one, "d"))
-            assert (view.params, view.result, view.error_type, len(view.trips)) == (None, None, "expired", 1)
+            assert (view.params, view.result, view.error_type, len(view.failed_attempts)) == (None, None, "expired", 1)
             assert len(await store.read(lambda reads: reads.requests(one, limit=9))) == 5
             (refused,) = await store.read(lambda reads: reads.refused(one))
             assert (refused.message, refused.raw) == ("m", b"")
@@ -94,7 +94,7 @@ def test_the_results_of_a_purged_job_are_told_to_be_gone(tmp_path: Path) -> None
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await over(store)
-            await store.bodies.mark(job, "person", LATER)
+            await store.purge.mark(job, "person", LATER)
             for _ in range(2):
                 with pytest.raises(Purged, match="results of job job-id were deleted"):
                     await store.read_bulk(lambda reads: reads.results(job, above=0, limit=9))
@@ -118,11 +118,11 @@ def test_a_job_that_is_not_over_is_never_purged_and_a_purged_one_never_runs(tmp_
         async with open_store(tmp_path / "store.db") as store:
             running, job = await running_job(store, 2, name="running"), await over(store)
             with pytest.raises(GuardRefused, match="is running"):
-                await store.bodies.mark(running.id, "person", NOW)
-            await store.bodies.mark(job, "person", NOW)
+                await store.purge.mark(running.id, "person", NOW)
+            await store.purge.mark(job, "person", NOW)
             with pytest.raises(GuardRefused, match="was purged"):
-                await store.control.retry(job, None, NOW)
-            assert not await store.control.cancel(job, NOW)
+                await store.commands.retry(job, None, NOW)
+            assert not await store.commands.cancel(job, NOW)
             with closing(raw(store.path)) as c:
                 for statement in (
                     "UPDATE job SET state = 'running', finished_at = NULL WHERE purged_at IS NOT NULL",
@@ -144,10 +144,10 @@ def test_the_same_content_is_a_new_job_after_a_purge(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await over(store)
-            await store.bodies.mark(job, "person", NOW)
-            again = await store.intake.begin(new_job(), "again", NOW)
+            await store.purge.mark(job, "person", NOW)
+            again = await store.ingest.begin(new_job(), "again", NOW)
             content = Content(hash="hash of job", size_bytes=1)
-            how, made = await store.intake.conclude(again.id, new_job(), content, NOW, anew=False)
+            how, made = await store.ingest.conclude(again.id, new_job(), content, NOW, force_new=False)
             assert (how, made.id) == (IngestOutcome.MADE, again.id)
 
     asyncio.run(run())
@@ -160,10 +160,10 @@ def test_old_jobs_are_those_over_for_long_enough(tmp_path: Path) -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await over(store)
             await running_job(store, 1, name="running")
-            assert await store.bodies.old(NOW - timedelta(seconds=1)) == []
-            assert [old.id for old in await store.bodies.old(NOW)] == [job]
-            await store.bodies.mark(job, "person", NOW)
-            assert await store.bodies.old(LATER) == []
+            assert await store.purge.over_since(NOW - timedelta(seconds=1)) == []
+            assert [old.id for old in await store.purge.over_since(NOW)] == [job]
+            await store.purge.mark(job, "person", NOW)
+            assert await store.purge.over_since(LATER) == []
 
     asyncio.run(run())
 
@@ -177,7 +177,7 @@ def test_a_purge_of_many_windows_is_the_same(tmp_path: Path, monkeypatch: pytest
         async with open_store(tmp_path / "store.db") as store:
             jobs = [await over(store, "one"), await over(store, "two", "b")]
             for job in jobs:
-                await store.bodies.mark(job, "retention", NOW)
+                await store.purge.mark(job, "retention", NOW)
             both = await asyncio.gather(clear(store), clear(store))
             assert sum(both) >= 8, both
             assert [bodies_of(store.path, job) for job in jobs] == [dict.fromkeys(COUNTS, 0)] * 2
@@ -194,10 +194,10 @@ def test_results_of_a_batch_that_turns_up_after_the_purge_are_not_kept(tmp_path:
             job = await over(store)
             with closing(raw(store.path)) as c:
                 c.execute("INSERT INTO remote VALUES ('m', 1, 't', 'ours', 1, NULL)")
-            await store.sweep.keep_spare("m", [(1, b"kept")])
-            await store.bodies.mark(job, "person", NOW)
+            await store.sweep.keep_duplicate_results("m", [(1, b"kept")])
+            await store.purge.mark(job, "person", NOW)
             await clear(store)
-            await store.sweep.keep_spare("m", [(1, b"late")])
+            await store.sweep.keep_duplicate_results("m", [(1, b"late")])
             with closing(raw(store.path)) as c:
                 assert c.execute("SELECT count(*) FROM spare").fetchone()[0] == 0
 
@@ -210,7 +210,7 @@ def test_a_purge_that_left_something_is_found_by_the_audit(tmp_path: Path) -> No
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await over(store)
-            await store.bodies.mark(job, "person", NOW)
+            await store.purge.mark(job, "person", NOW)
             with closing(raw(store.path)) as c:
                 c.execute("UPDATE job SET purged_above = NULL")
             assert audit(store.path) == ["job job-id: it was purged, and not all of it is gone"]

@@ -27,8 +27,8 @@ async def fill(store: Store) -> None:
     await settle_all(store, await collected(store, over.id, [won(1), lost(2)]), max_attempts=1)
     await store.settle.finish_jobs(NOW)
     await running_job(store, 3, name="runs")
-    job = await store.intake.begin(new_job("imports"), "imports-id", NOW)
-    await store.intake.add(job.id, lines(["a", "b"]), NOW)
+    job = await store.ingest.begin(new_job("imports"), "imports-id", NOW)
+    await store.ingest.add(job.id, lines(["a", "b"]), NOW)
 
 
 def filled(path: Path) -> Path:

@@ -27,18 +27,18 @@ def purged(path: Path) -> Path:
         async with open_store(path) as store:
             kept = await running_job(store, 2, name="kept")
             await settle_all(store, await collected(store, kept.id, [won(1), won(2)]), max_attempts=1)
-            big = await store.intake.begin(new_job("big"), "big-id", NOW)
+            big = await store.ingest.begin(new_job("big"), "big-id", NOW)
             noise = [
                 sqlite3.connect(":memory:").execute("SELECT hex(randomblob(1000))").fetchone()[0] for _ in range(2)
             ]
             for part in range(20):
                 params = b'{"x":"%d%s"}' % (part, noise[part % 2].encode() * 10)
-                await store.intake.add(big.id, lines([f"b{part}-{i}" for i in range(50)], params=params), NOW)
-            await store.intake.finish(big.id, "big", 10, NOW)
-            await store.control.cancel(big.id, NOW)
+                await store.ingest.add(big.id, lines([f"b{part}-{i}" for i in range(50)], params=params), NOW)
+            await store.ingest.finish(big.id, "big", 10, NOW)
+            await store.commands.cancel(big.id, NOW)
             await store.settle.finish_jobs(NOW)
-            assert await store.bodies.mark(big.id, BY_PERSON, NOW)
-            while await store.bodies.clear_some():
+            assert await store.purge.mark(big.id, BY_PERSON, NOW)
+            while await store.purge.purge_some():
                 pass
 
     asyncio.run(run())

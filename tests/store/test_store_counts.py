@@ -39,9 +39,9 @@ class Walk:
         """More requests, some of them known already."""
         count = self.chance.randint(1, 9)
         ids = [f"r{self.added + i - self.chance.randint(0, 1) * 3}" for i in range(count)]
-        job = await self.store.control.get(self.job)
+        job = await self.store.commands.get(self.job)
         if job.state in {"running", "paused"} and job.still_open:
-            await self.store.intake.extend(self.job, lines(dict.fromkeys(ids), first_line=self.added + 1), NOW)
+            await self.store.ingest.extend(self.job, lines(dict.fromkeys(ids), first_line=self.added + 1), NOW)
             self.added += count
 
     async def plan(self) -> None:
@@ -49,7 +49,7 @@ class Walk:
         caps = Caps(requests=self.chance.randint(1, 6), size_bytes=10**6)
         found = await self.store.plan.queued(self.job, 20, lambda rows: pack(rows, caps))
         if found.numbers:
-            await self.store.plan.plan(await self.store.control.get(self.job), found, self.nonce(), NOW)
+            await self.store.plan.plan(await self.store.commands.get(self.job), found, self.nonce(), NOW)
 
     async def send(self) -> None:
         """An intent and one of its ends."""
@@ -62,10 +62,10 @@ class Walk:
             elif end == 1:
                 await self.store.submit.doubt(sent, "reset", NOW)
             elif end == 2 and batch.count > 1:
-                await self.store.narrow.halve(sent, (self.nonce(), self.nonce()), "413", NOW)
+                await self.store.bisect.halve(sent, (self.nonce(), self.nonce()), "413", NOW)
             elif end == 3:
                 named = (self.chance.randrange(batch.count), "invalid_request_error", "bad", b"{}")
-                await self.store.narrow.abandon(sent, "400", NOW, failed=named)
+                await self.store.bisect.abandon(sent, "400", NOW, failed=named)
             else:
                 await self.store.submit.accept(sent, remote(batch.nonce, batch.count), META, NOW)
 
@@ -94,7 +94,7 @@ class Walk:
 
     async def command(self) -> None:
         """A person."""
-        control, choice = self.store.control, self.chance.randrange(5)
+        control, choice = self.store.commands, self.chance.randrange(5)
         if choice == 0:
             await control.pause(self.job, "by_hand", "why not", NOW)
         elif choice in {1, 2}:
@@ -105,7 +105,7 @@ class Walk:
             await control.cancel(self.job, NOW)
 
     async def _members(self, batch: Batch) -> list[int]:
-        taken = await self.store.body.slice(batch.id, 0, 10**9)
+        taken = await self.store.params.slice(batch.id, 0, 10**9)
         return [number for number, _ in taken]
 
     def _line(self, number: int) -> JudgedLine:
@@ -129,8 +129,8 @@ def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, i
     async def walk(path: Path) -> Counter[str]:
         reached: Counter[str] = Counter()
         async with open_store(path, inline=inline) as store:
-            job = await store.intake.begin(new_job(still_open=True), "job-1", NOW)
-            await store.intake.finish(job.id, None, 0, NOW)
+            job = await store.ingest.begin(new_job(still_open=True), "job-1", NOW)
+            await store.ingest.finish(job.id, None, 0, NOW)
             walker = Walk(store, job.id, random.Random(seed))
             with closing(raw(path)) as outside:
                 for _ in range(60):

@@ -59,9 +59,9 @@ def test_a_verdict_is_final_and_a_candidate_hides_from_nobody(tmp_path: Path) ->
                 assert await store.submit.doubt(batch, "reset", NOW)
                 await store.evidence.add_candidates(batch, [remote("z", 2), remote("y", 2)])
                 await store.evidence.add_candidates(batch, [remote("z", 2)])
-            assert [b.id for b in await store.control.doubts_about("msgbatch_z")] == [one.id, two.id]
+            assert [b.id for b in await store.commands.doubts_about("msgbatch_z")] == [one.id, two.id]
             assert await store.evidence.judge("msgbatch_y", "foreign", None)
-            assert not await store.control.disown("msgbatch_y"), "proven already"
+            assert not await store.commands.disown("msgbatch_y"), "proven already"
             found = await store.evidence.unclaimed([remote("z", 2), remote("y", 2), remote("x", 2)])
             assert [r.id for r in found] == ["msgbatch_z", "msgbatch_x"]
             await store.evidence.readable("msgbatch_z", unreadable_at=NOW)
@@ -73,7 +73,7 @@ def test_a_verdict_is_final_and_a_candidate_hides_from_nobody(tmp_path: Path) ->
             assert not await store.evidence.judge("msgbatch_z", "foreign", None), "a proof is final"
             assert await store.evidence.unclaimed([remote("z", 2)]) == []
             assert await store.doubt.void(await batch_of(store, two.id), LATER, "nobody", NOW)
-            assert (await store.control.get(job.id)).requests.queued == 2
+            assert (await store.commands.get(job.id)).requests.queued == 2
             mine = await store.evidence.by_nonce(Nonce("a" * 20))
             assert mine is not None
             assert mine.id == one.id
@@ -96,12 +96,12 @@ def test_a_duplicate_purchase_is_counted_once_and_its_results_are_kept_apart(tmp
             assert await store.sweep.duplicate(gone, "msgbatch_a", NOW)
             assert not await store.sweep.duplicate(gone, "msgbatch_a", NOW)
             for _ in range(2):
-                await store.sweep.keep_spare("msgbatch_a", [(1, BODY), (2, BODY)])
+                await store.sweep.keep_duplicate_results("msgbatch_a", [(1, BODY), (2, BODY)])
             meta = await store.read(lambda reads: reads.meta())
             assert meta.duplicates_total == 1
             with closing(raw(store.path)) as c:
                 assert c.execute("SELECT count(*), count(DISTINCT number) FROM spare").fetchone() == (2, 2)
-            assert (await store.control.get(job.id)).requests.queued == 4
+            assert (await store.commands.get(job.id)).requests.queued == 4
             await store.sweep.swept(gone)
             assert await store.sweep.to_sweep() == []
 
@@ -114,9 +114,9 @@ def test_a_batch_made_elsewhere_is_adopted_whole_or_not(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 3)
-            assert not await store.control.adopt(job, remote("z", 4), META, NONCES[0], NOW)
-            assert await store.control.adopt(job, remote("z", 3), META, NONCES[0], NOW)
-            assert not await store.control.adopt(job, remote("y", 3), META, NONCES[1], NOW)
+            assert not await store.commands.adopt(job, remote("z", 4), META, NONCES[0], NOW)
+            assert await store.commands.adopt(job, remote("z", 3), META, NONCES[0], NOW)
+            assert not await store.commands.adopt(job, remote("y", 3), META, NONCES[1], NOW)
             (batch,) = await store.poll.watched()
             assert (batch.adopted, batch.remote_id, batch.count) == (True, "msgbatch_z", 3)
             assert await store.collect.numbers(job.id, ["r2", "nobody", "r3"]) == {"r2": 2, "r3": 3}

@@ -32,7 +32,7 @@ async def send_one(path: Path, name: str = "job") -> None:
 async def lacks(path: Path) -> tuple[str, int] | None:
     """Opens the store; why and how much the API must be asked for."""
     async with open_store(path) as store:
-        search = await store.search.open()
+        search = await store.reconcile.open()
         return None if search is None else (search.cause, search.missing)
 
 

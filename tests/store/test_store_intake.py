@@ -60,7 +60,7 @@ async def repeats_of(store: Store, job: JobId, *, leave_out: bool) -> list[Dupli
     found: list[Duplicate] = []
     after: DuplicatesCursor | None = DuplicatesCursor()
     while after is not None:
-        some, after = await store.intake.repeated(job, after, leave_out=leave_out)
+        some, after = await store.ingest.repeated(job, after, leave_out=leave_out)
         found += some
     return sorted(found, key=attrgetter("line"))
 
@@ -70,9 +70,9 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = await store.intake.begin(new_job(), "job-1", NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
             for first_line, ids in ((1, "abaca"), (6, "dbde"), (10, "ae")):
-                await store.intake.add(job.id, lines(list(ids), first_line=first_line), NOW)
+                await store.ingest.add(job.id, lines(list(ids), first_line=first_line), NOW)
             told = [
                 duplicate(3, "a", 1), duplicate(5, "a", 1), duplicate(7, "b", 2), duplicate(8, "d", 6),
                 duplicate(10, "a", 1), duplicate(11, "e", 9),
@@ -80,7 +80,7 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
             assert await repeats_of(store, job.id, leave_out=False) == told
             assert await repeats_of(store, job.id, leave_out=True) == told
             assert await repeats_of(store, job.id, leave_out=True) == []
-            done = await store.intake.finish(job.id, "h", 1, NOW)
+            done = await store.ingest.finish(job.id, "h", 1, NOW)
             assert done.requests.total == 5
             numbers = await store.plan.queued(job.id, 10, list)
             assert [number for number, _ in numbers] == [1, 2, 4, 6, 9], "the first of each stays, as it is numbered"
@@ -98,14 +98,14 @@ def test_the_number_of_a_request_that_was_left_out_is_not_given_again(tmp_path: 
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = await store.intake.begin(new_job(still_open=True), "job-1", NOW)
-            await store.intake.add(job.id, wide("abab", first_line=11), NOW)
-            await store.intake.add(job.id, wide("ab", first_line=21), NOW)  # nothing of this block stays
+            job = await store.ingest.begin(new_job(still_open=True), "job-1", NOW)
+            await store.ingest.add(job.id, wide("abab", first_line=11), NOW)
+            await store.ingest.add(job.id, wide("ab", first_line=21), NOW)  # nothing of this block stays
             assert len(await repeats_of(store, job.id, leave_out=True)) == 4
-            await store.intake.finish(job.id, None, 1, NOW)
-            assert await store.intake.extend(job.id, wide("cdef", first_line=31), NOW) == []
+            await store.ingest.finish(job.id, None, 1, NOW)
+            assert await store.ingest.extend(job.id, wide("cdef", first_line=31), NOW) == []
             batch = await planned(store, job.id)
-            sent = await store.body.slice(batch.id, 0, 10_000)
+            sent = await store.params.slice(batch.id, 0, 10_000)
             assert [bytes(params) for _, params in sent] == [b'{"line":%d}' % n for n in (11, 12, 31, 32, 33, 34)]
 
     asyncio.run(run())
@@ -117,12 +117,12 @@ def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: s
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = await store.intake.begin(new_job(), "job-1", NOW)
-            await store.intake.add(job.id, lines([custom_id, "other"]), NOW)
-            await store.intake.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
+            await store.ingest.add(job.id, lines([custom_id, "other"]), NOW)
+            await store.ingest.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
             again = await repeats_of(store, job.id, leave_out=True)
             assert again == [duplicate(8, custom_id, 1), duplicate(9, custom_id, 1)]
-            await store.intake.finish(job.id, "h", 1, NOW)
+            await store.ingest.finish(job.id, "h", 1, NOW)
             view = await store.read(lambda reads: reads.request(job.id, custom_id))
             assert (view.custom_id, view.line) == (custom_id, 1)
 
@@ -139,14 +139,14 @@ def test_repeats_are_found_across_many_runs_and_steps(tmp_path: Path, monkeypatc
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = await store.intake.begin(new_job(), "job-1", NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
             for start in range(0, 300, 9):
-                await store.intake.add(job.id, lines(ids[start : start + 9], first_line=start + 1), NOW)
+                await store.ingest.add(job.id, lines(ids[start : start + 9], first_line=start + 1), NOW)
             expected = [
                 duplicate(line, one, ids.index(one) + 1) for line, one in enumerate(ids, 1) if ids.index(one) + 1 < line
             ]
             assert await repeats_of(store, job.id, leave_out=True) == expected
-            done = await store.intake.finish(job.id, "h", 1, NOW)
+            done = await store.ingest.finish(job.id, "h", 1, NOW)
             assert done.requests.total == len(set(ids)) == 300 - len(expected)
             for custom_id in set(ids):
                 view = await store.read(methodcaller("request", job.id, custom_id))
@@ -165,12 +165,12 @@ def test_an_id_that_repeats_without_end_is_told_in_steps(
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = await store.intake.begin(new_job(), "job-1", NOW)
-            await store.intake.add(job.id, lines(["other", *["same"] * 10, "zzz", "zzz"]), NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
+            await store.ingest.add(job.id, lines(["other", *["same"] * 10, "zzz", "zzz"]), NOW)
             found: list[Duplicate] = []
             after: DuplicatesCursor | None = DuplicatesCursor()
             while after is not None:
-                some, after = await store.intake.repeated(job.id, after, leave_out=leave_out)
+                some, after = await store.ingest.repeated(job.id, after, leave_out=leave_out)
                 assert len(some) <= 3
                 found += some
             assert found == [*(duplicate(line, "same", 2) for line in range(3, 12)), duplicate(13, "zzz", 12)]
@@ -185,8 +185,8 @@ def test_only_an_import_takes_requests_without_being_asked(tmp_path: Path) -> No
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 3)
             with pytest.raises(GuardRefused, match="takes no more"):
-                await store.intake.add(job.id, lines(["late"]), NOW)
-            assert (await store.control.get(job.id)).requests.total == 3
+                await store.ingest.add(job.id, lines(["late"]), NOW)
+            assert (await store.commands.get(job.id)).requests.total == 3
 
     asyncio.run(run())
     assert rows_of(tmp_path / "store.db", "request", "payload") == {"request": 3, "payload": 1}
@@ -201,17 +201,17 @@ def test_a_discarded_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         async with open_store(path) as store:
             kept = await running_job(store, 3, name="kept")
             before = rows_of(path, *BULKY)
-            job = await store.intake.begin(new_job(), "job-1", NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
             for part in range(3):
-                await store.intake.add(job.id, lines(f"x{part}-{i}" for i in range(4_000)), NOW)
+                await store.ingest.add(job.id, lines(f"x{part}-{i}" for i in range(4_000)), NOW)
             assert rows_of(path, "known_id") == {"known_id": 8_003}, "a run, and some ids that do not fill one yet"
             problem = InputProblem(line=5, field="f", message="m", remedy="r", raw=b"raw")
-            await store.intake.add_refused(job.id, [problem])
-            await store.intake.discard(job.id)
-            await store.intake.discard(job.id)
+            await store.ingest.add_refused(job.id, [problem])
+            await store.ingest.discard(job.id)
+            await store.ingest.discard(job.id)
             assert rows_of(path, *BULKY) == before
-            assert (await store.control.get(kept.id)).requests.total == 3
-            assert store.intake._unsorted == {}
+            assert (await store.commands.get(kept.id)).requests.total == 3
+            assert store.ingest._unsorted == {}
 
     asyncio.run(run())
 
@@ -227,9 +227,9 @@ def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(
     async def killed() -> None:
         async with open_store(path) as store:
             await running_job(store, 3, name="kept")
-            job = await store.intake.begin(new_job(), "job-1", NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
             for part in range(3):
-                await store.intake.add(job.id, lines(f"x{part}-{i}" for i in range(6_000)), NOW)
+                await store.ingest.add(job.id, lines(f"x{part}-{i}" for i in range(6_000)), NOW)
             for _ in range(slices):  # runs of ids first, then requests
                 assert await store._database.write(partial(_discard_some, job.id))
 
@@ -254,8 +254,8 @@ def test_a_job_that_runs_is_never_discarded(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(path) as store:
             job = await running_job(store, 3)
-            await store.intake.discard(job.id)
-            assert (await store.control.get(job.id)).requests.queued == 3
+            await store.ingest.discard(job.id)
+            assert (await store.commands.get(job.id)).requests.queued == 3
             for statement in ("DELETE FROM request", "DELETE FROM job"):
                 with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
                     await store._database.write(methodcaller("execute", statement))
@@ -270,20 +270,20 @@ def test_an_open_job_grows_all_or_none_and_then_closes(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 0, still_open=True)
-            assert await store.intake.extend(job.id, lines(["a", "b"]), NOW) == []
+            assert await store.ingest.extend(job.id, lines(["a", "b"]), NOW) == []
             # The same item numbers come again with every call: they do not make a duplicate look like itself.
-            assert await store.intake.extend(job.id, lines(["a", "c"]), LATER) == [duplicate(1, "a", 1)]
-            assert await store.intake.extend(job.id, lines(["c", "c"]), LATER) == [duplicate(2, "c", 1)]
-            grown = await store.control.get(job.id)
+            assert await store.ingest.extend(job.id, lines(["a", "c"]), LATER) == [duplicate(1, "a", 1)]
+            assert await store.ingest.extend(job.id, lines(["c", "c"]), LATER) == [duplicate(2, "c", 1)]
+            grown = await store.commands.get(job.id)
             assert (grown.requests.total, grown.added_at) == (2, NOW), "nothing of a refused call is stored"
             assert await store.settle.finish_jobs(NOW) == []
             await settle_all_of(store, job.id)
             assert await store.settle.finish_jobs(NOW) == [], "an open job waits for more"
-            assert await store.intake.close_open(job.id, NOW)
-            assert not await store.intake.close_open(job.id, NOW)
+            assert await store.ingest.close_open(job.id, NOW)
+            assert not await store.ingest.close_open(job.id, NOW)
             assert [done.id for done in await store.settle.finish_jobs(NOW)] == [job.id]
             with pytest.raises(GuardRefused, match="no more requests"):
-                await store.intake.extend(job.id, lines(["z"]), NOW)
+                await store.ingest.extend(job.id, lines(["z"]), NOW)
 
     asyncio.run(run())
 
@@ -304,17 +304,17 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 1)
             content = Content(hash="hash of job", size_bytes=1)
-            again = await store.intake.begin(new_job("any name"), "again-1", NOW)
-            how, same = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
+            again = await store.ingest.begin(new_job("any name"), "again-1", NOW)
+            how, same = await store.ingest.conclude(again.id, new_job("any name"), content, NOW, force_new=False)
             assert (how, same.id) == (IngestOutcome.SAME, job.id)
             assert same.betas == ("a", "b"), "kept in order: the order of --beta is no difference"
             with closing(raw(store.path)) as c:
                 c.execute("UPDATE job SET betas = 'a'")
-            how, made = await store.intake.conclude(again.id, new_job("any name"), content, NOW, anew=False)
+            how, made = await store.ingest.conclude(again.id, new_job("any name"), content, NOW, force_new=False)
             assert (how, made.id) == (IngestOutcome.MADE, again.id)
-            other = await store.intake.begin(new_job("any name"), "other-1", NOW)
-            how, old = await store.intake.conclude(
-                other.id, new_job("any name"), replace(content, hash="h2"), NOW, anew=False
+            other = await store.ingest.begin(new_job("any name"), "other-1", NOW)
+            how, old = await store.ingest.conclude(
+                other.id, new_job("any name"), replace(content, hash="h2"), NOW, force_new=False
             )
             assert (how, old.id) == (IngestOutcome.CHANGED, again.id), "the same file held something else"
 
@@ -337,7 +337,7 @@ def test_refused_lines_are_read_in_whole_lines(tmp_path: Path) -> None:
                 for line in (2, 5, 9)
                 for n in range(3)
             ]
-            await store.intake.add_refused(job.id, problems)
+            await store.ingest.add_refused(job.id, problems)
             read, after = [], 0
             while page := await store.read(two_refused(job.id, after)):
                 read += page
@@ -359,16 +359,16 @@ def test_params_come_back_byte_for_byte(chunks: list[list[bytes]], piece: int) -
 
     async def run(path: Path) -> list[tuple[int, bytes]]:
         async with open_store(path, inline=True) as store:
-            job = await store.intake.begin(new_job(), "job-1", NOW)
+            job = await store.ingest.begin(new_job(), "job-1", NOW)
             number = 1
             for chunk in chunks:
                 given_lines = [InputLine(i, f"r{i}", params) for i, params in enumerate(chunk, number)]
                 number += len(chunk)
-                await store.intake.add(job.id, given_lines, NOW)
-            await store.intake.finish(job.id, "h", 1, NOW)
+                await store.ingest.add(job.id, given_lines, NOW)
+            await store.ingest.finish(job.id, "h", 1, NOW)
             batch = await planned(store, job.id)
             taken: list[tuple[int, bytes]] = []
-            while more := await store.body.slice(batch.id, taken[-1][0] if taken else 0, piece):
+            while more := await store.params.slice(batch.id, taken[-1][0] if taken else 0, piece):
                 taken += more
             return taken
 
@@ -414,6 +414,6 @@ def test_a_damaged_block_is_never_sent(tmp_path: Path) -> None:
                 c.execute("DROP TRIGGER payload_kept")
                 c.execute("DELETE FROM payload")
             with pytest.raises(StoreError, match="damaged"):
-                await store.body.slice(batch.id, 0, 100)
+                await store.params.slice(batch.id, 0, 100)
 
     asyncio.run(run())

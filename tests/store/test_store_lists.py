@@ -84,7 +84,7 @@ def test_requests_are_listed_by_state_cause_and_batch_in_input_order(tmp_path: P
             first = (await store.read(lambda reads: reads.batches(job)))[0].id
             assert await store.read(numbers(job, batch=first)) == [1, 2, 3]
             assert await store.read(numbers(job, batch=first, state=failed)) == [2]
-            await store.control.cancel(job, NOW)
+            await store.commands.cancel(job, NOW)
             assert await store.read(numbers(job, state=RequestState.CANCELED)) == [7, 8, 9, 10]
 
     asyncio.run(run())
@@ -114,10 +114,10 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
 
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
-            job = (await store.intake.begin(new_job(), "job-id", NOW)).id
-            await store.intake.add(job, lines(["a", "b", "b", "c"], params=b'{"p": "\xc3\xa9"}'), NOW)
-            await store.intake.repeated(job, DuplicatesCursor(), leave_out=True)  # number 3 is gone
-            await store.intake.finish(job, "h", 10, NOW)
+            job = (await store.ingest.begin(new_job(), "job-id", NOW)).id
+            await store.ingest.add(job, lines(["a", "b", "b", "c"], params=b'{"p": "\xc3\xa9"}'), NOW)
+            await store.ingest.repeated(job, DuplicatesCursor(), leave_out=True)  # number 3 is gone
+            await store.ingest.finish(job, "h", 10, NOW)
             view = await store.read(lambda reads: reads.request_at(job, 4))
             assert (view.number, view.custom_id, view.params) == (4, "c", b'{"p": "\xc3\xa9"}')
             assert view == await store.read(lambda reads: reads.request(job, "c"))
@@ -166,7 +166,7 @@ def test_results_are_read_as_batches_settle_and_the_rest_when_the_job_is_over(tm
             await settle_all(store, await batch_of(store, one.id))
             second, place = await store.read(read_all(job, limit, place))
             assert second == [1, 2, 3]
-            await store.control.cancel(job, NOW)
+            await store.commands.cancel(job, NOW)
             await store.settle.finish_jobs(NOW)
             rest, place = await store.read(read_all(job, limit, place))
             assert rest == [7, 8]
@@ -218,10 +218,10 @@ def instructions(path: Path, look: Callable[[Reads], object]) -> int:
 async def rare_job(store: Store, count: int) -> JobId:
     """*count* requests: the last two failed and succeeded, two before them are at the API, the others wait."""
     name = f"job{count}"
-    job = (await store.intake.begin(new_job(name), name, NOW)).id
+    job = (await store.ingest.begin(new_job(name), name, NOW)).id
     for start in range(1, count + 1, 5000):
-        await store.intake.add(job, lines(f"r{n}" for n in range(start, min(start + 5000, count + 1))), NOW)
-    await store.intake.finish(job, name, 1, NOW)
+        await store.ingest.add(job, lines(f"r{n}" for n in range(start, min(start + 5000, count + 1))), NOW)
+    await store.ingest.finish(job, name, 1, NOW)
     with closing(raw(store.path)) as c:
         last = job << 32 | count
         c.execute(

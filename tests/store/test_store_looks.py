@@ -37,7 +37,7 @@ def test_jobs_are_listed_by_state_and_text(tmp_path: Path) -> None:
         async with open_store(tmp_path / "store.db") as store:
             for name in ("Alpha", "beta", "al%pha"):
                 await running_job(store, 1, name=name)
-            await store.control.pause((await store.read(lambda reads: reads.find("beta"))).id, "c", "r", NOW)
+            await store.commands.pause((await store.read(lambda reads: reads.find("beta"))).id, "c", "r", NOW)
 
             async def named(limit: int = 9, **where: object) -> list[str]:
                 wanted = JobFilter(**where)  # type: ignore[arg-type]  # fields by name, of the types that it takes

@@ -145,7 +145,7 @@ def test_what_was_copied_aside_is_put_back_and_goes_on(tmp_path: Path) -> None:
 
     async def go_on() -> None:
         async with open_store(path) as store:
-            assert await store.search.open() is None
+            assert await store.reconcile.open() is None
             assert len(await store.submit.stranded()) == 1
 
     asyncio.run(lose())
@@ -183,7 +183,7 @@ def test_a_folder_that_was_moved_with_its_store_is_named(tmp_path: Path) -> None
 
     async def go_on() -> None:
         async with open_store(path.parent.with_name("moved") / "store.db") as store:
-            assert await store.search.open() is None
+            assert await store.reconcile.open() is None
             assert [job.name for job in await store.read(lambda reads: reads.unfinished())] == ["job"]
 
     asyncio.run(work())

@@ -39,10 +39,10 @@ from orchestrator.store.sqlite_store import Store
 
 async def big_job(store: Store, count: int, name: str) -> JobId:
     """A job of *count* requests, half of them in a batch at the API."""
-    job = await store.intake.begin(new_job(name), f"{name}-id", NOW)
+    job = await store.ingest.begin(new_job(name), f"{name}-id", NOW)
     for start in range(0, count, 5000):
-        await store.intake.add(job.id, lines(f"r{i}" for i in range(start, min(start + 5000, count))), NOW)
-    await store.intake.finish(job.id, name, 1, NOW)
+        await store.ingest.add(job.id, lines(f"r{i}" for i in range(start, min(start + 5000, count))), NOW)
+    await store.ingest.finish(job.id, name, 1, NOW)
     await in_progress(store, job.id, limit=min(count // 2, 100_000), nonce=name[0])
     return job.id
 
@@ -119,7 +119,7 @@ def test_a_job_is_found_by_id_prefix_name_and_last(tmp_path: Path) -> None:
                 await store.read(lambda reads: reads.find("@last"))
             ids = {}
             for public_id, name in (("other-x", "rev-a"), ("rev-aaa", "rev"), ("rev-abb", "rev"), ("100%_", "odd")):
-                job = await store.intake.begin(new_job(name), public_id, NOW)
+                job = await store.ingest.begin(new_job(name), public_id, NOW)
                 ids[public_id] = job.id
 
             async def found(ref: str) -> JobId:
@@ -272,7 +272,7 @@ def test_the_poll_facet_sees_each_batch_where_it_is(tmp_path: Path) -> None:
             one = await in_progress(store, job.id, limit=2, nonce="a")
             two = await in_progress(store, job.id, limit=2, nonce="b")
             assert await store.poll.to_cancel() == []
-            await store.control.cancel(job.id, NOW)
+            await store.commands.cancel(job.id, NOW)
             assert [b.id for b in await store.poll.to_cancel()] == [one.id, two.id]
             assert await store.poll.asked_to_cancel(one, NOW)
             assert await store.poll.seen_canceling(two, NOW)

@@ -95,7 +95,7 @@ def test_what_never_came_fails_at_the_end_of_patience(tmp_path: Path) -> None:
             assert await store.collect.give_up(due, ("missing_result", "m"), b'{"type":"errored"}', NOW) == 2
             (done,) = await store.settle.to_settle()
             await settle_all(store, done)
-            counts = (await store.control.get(job.id)).requests
+            counts = (await store.commands.get(job.id)).requests
             assert (counts.succeeded, counts.queued, counts.failed) == (1, 1, 2)
 
     asyncio.run(run())
@@ -117,10 +117,10 @@ def test_settling_burns_an_attempt_only_where_the_api_tried(
             await settle_all(store, batch)
             view = await store.read(lambda reads: reads.request(job.id, "r2"))
             assert (view.state, view.attempts) == (state, attempts)
-            assert [trip.kind for trip in view.trips] == ["expired"]
+            assert [trip.kind for trip in view.failed_attempts] == ["expired"]
             after = await batch_of(store, batch.id)
             assert (after.state, after.settled_at) == (BatchState.SETTLED, NOW)
-            assert (await store.control.get(job.id)).resubmitted == int(outcome == "again")
+            assert (await store.commands.get(job.id)).resubmitted == int(outcome == "again")
 
     asyncio.run(run())
 
@@ -135,7 +135,12 @@ def test_the_last_attempt_fails_with_the_apis_own_words_and_body(tmp_path: Path)
                 batch = await collected(store, job.id, [lost(1)], nonce)
                 await settle_all(store, batch, max_attempts=3)
             view = await store.read(lambda reads: reads.request(job.id, "r1"))
-            assert (view.state, view.attempts, view.error_type, len(view.trips)) == ("failed", 3, "expired", 3)
+            assert (view.state, view.attempts, view.error_type, len(view.failed_attempts)) == (
+                "failed",
+                3,
+                "expired",
+                3,
+            )
             assert view.result == b'{"type":"expired"}'
             assert [done.id for done in await store.settle.finish_jobs(NOW)] == [job.id]
             assert await store.settle.finish_jobs(NOW) == []
@@ -150,13 +155,13 @@ def test_a_canceled_job_ends_canceled_and_keeps_what_succeeded(tmp_path: Path) -
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 4)
             batch = await ended(store, job.id, limit=3)
-            assert await store.control.cancel(job.id, NOW)
-            assert not await store.control.cancel(job.id, NOW)
+            assert await store.commands.cancel(job.id, NOW)
+            assert not await store.commands.cancel(job.id, NOW)
             await store.collect.store_lines(batch, [won(1), lost(2), lost(3, "canceled", "canceled")], NOW)
             assert await store.collect.collected(batch, NOW)
             await settle_all(store, await batch_of(store, batch.id))
             await store.settle.finish_jobs(NOW)
-            over = await store.control.get(job.id)
+            over = await store.commands.get(job.id)
             assert (over.state, over.requests.succeeded, over.requests.canceled) == ("canceled", 1, 3)
 
     asyncio.run(run())
@@ -171,15 +176,15 @@ def test_retry_queues_failures_again_and_never_a_success(tmp_path: Path) -> None
             batch = await collected(store, job.id, [won(1), lost(2, "failed", "errored"), lost(3)])
             await settle_all(store, batch, max_attempts=1)
             await store.settle.finish_jobs(NOW)
-            assert await store.control.retry(job.id, "no_such_type", NOW) == 0
-            assert (await store.control.get(job.id)).state == "finished"
-            assert await store.control.retry(job.id, "expired", NOW) == 1
+            assert await store.commands.retry(job.id, "no_such_type", NOW) == 0
+            assert (await store.commands.get(job.id)).state == "finished"
+            assert await store.commands.retry(job.id, "expired", NOW) == 1
             view = await store.read(lambda reads: reads.request(job.id, "r3"))
-            assert (view.state, view.attempts, view.result, len(view.trips)) == ("queued", 0, None, 1)
-            assert (await store.control.get(job.id)).state == "running"
-            assert await store.control.retry(job.id, None, NOW) == 1
-            assert await store.control.retry(job.id, None, NOW) == 0
-            counts = (await store.control.get(job.id)).requests
+            assert (view.state, view.attempts, view.result, len(view.failed_attempts)) == ("queued", 0, None, 1)
+            assert (await store.commands.get(job.id)).state == "running"
+            assert await store.commands.retry(job.id, None, NOW) == 1
+            assert await store.commands.retry(job.id, None, NOW) == 0
+            counts = (await store.commands.get(job.id)).requests
             assert (counts.succeeded, counts.queued) == (1, 2)
 
     asyncio.run(run())
@@ -265,7 +270,7 @@ def test_a_trip_that_burnt_nothing_never_uses_up_the_last_attempt(tmp_path: Path
                 batch = await collected(store, job.id, [lost(1, outcome)], nonce)
                 await settle_all(store, batch, max_attempts=1)
             view = await store.read(lambda reads: reads.request(job.id, "r1"))
-            assert (view.state, view.attempts, len(view.trips)) == ("queued", 0, 3)
+            assert (view.state, view.attempts, len(view.failed_attempts)) == ("queued", 0, 3)
 
     asyncio.run(run())
 
@@ -279,7 +284,7 @@ def test_a_batch_with_a_request_still_waiting_is_never_settled(tmp_path: Path) -
             batch = await collected(store, job.id, [won(1)])
             await settle_all(store, batch)
             assert (await batch_of(store, batch.id)).state == "ended"
-            assert (await store.control.get(job.id)).requests.batched == 1
+            assert (await store.commands.get(job.id)).requests.batched == 1
 
     asyncio.run(run())
 
@@ -290,14 +295,14 @@ def test_a_command_applies_only_where_it_makes_sense(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 1)
-            assert not await store.control.resume(job.id, NOW)
-            assert await store.control.pause(job.id, "by_hand", "first", NOW)
-            assert not await store.control.pause(job.id, "billing", "second", NOW)
-            (paused,) = await store.control.paused()
+            assert not await store.commands.resume(job.id, NOW)
+            assert await store.commands.pause(job.id, "by_hand", "first", NOW)
+            assert not await store.commands.pause(job.id, "billing", "second", NOW)
+            (paused,) = await store.commands.paused()
             assert (paused.reason_code, paused.reason, paused.resumes) == ("by_hand", "first", 0)
-            assert await store.control.resume(job.id, NOW)
-            assert not await store.control.resume(job.id, NOW)
-            now = await store.control.get(job.id)
+            assert await store.commands.resume(job.id, NOW)
+            assert not await store.commands.resume(job.id, NOW)
+            now = await store.commands.get(job.id)
             assert (now.state, now.reason, now.resumes) == ("running", None, 1)
 
     asyncio.run(run())

@@ -50,9 +50,9 @@ GUARDED: dict[str, tuple[Reach, Step]] = {
     "accept": (submitting, lambda s, b: s.submit.accept(b, remote("a", 4), META, NOW)),
     "give_back": (submitting, lambda s, b: s.submit.give_back(b, "429", NOW, cut=True)),
     "doubt": (submitting, lambda s, b: s.submit.doubt(b, "reset", NOW)),
-    "abandon": (submitting, lambda s, b: s.narrow.abandon(b, "400", NOW, failed=(0, "e", "m", b"{}"))),
-    "halve": (submitting, lambda s, b: s.narrow.halve(b, NONCES, "413", NOW)),
-    "park": (submitting, lambda s, b: s.narrow.park(b, "words", NOW)),
+    "abandon": (submitting, lambda s, b: s.bisect.abandon(b, "400", NOW, failed=(0, "e", "m", b"{}"))),
+    "halve": (submitting, lambda s, b: s.bisect.halve(b, NONCES, "413", NOW)),
+    "park": (submitting, lambda s, b: s.bisect.park(b, "words", NOW)),
     "end_wait": (in_doubt, lambda s, b: s.doubt.end_wait(b, NOW)),
     "looked": (in_doubt, lambda s, b: s.doubt.looked(b, found=False)),
     "void": (in_doubt, lambda s, b: s.doubt.void(b, NOW, "never seen", NOW)),
@@ -102,14 +102,14 @@ def test_a_command_that_comes_before_the_intent_wins(tmp_path: Path, command: st
             job = await running_job(store)
             batch = await planned(store, job.id)
             stop = (
-                store.control.pause(job.id, "by_hand", "r", NOW)
+                store.commands.pause(job.id, "by_hand", "r", NOW)
                 if command == "pause"
-                else store.control.cancel(job.id, NOW)
+                else store.commands.cancel(job.id, NOW)
             )
             assert await stop
             assert await store.submit.intend(batch, None, META, NOW) is None
             assert await store.submit.sendable(10) == []
-            now = await store.control.get(job.id)
+            now = await store.commands.get(job.id)
             assert now.requests.batched == (4 if command == "pause" else 0)
             found = Pack(numbers=[1], size_bytes=100, full=False)
             assert await store.plan.plan(now, found, NONCES[0], NOW) is None
@@ -125,13 +125,13 @@ def test_a_cancel_during_a_post_that_is_refused_leaves_nothing_planned(tmp_path:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store)
             batch = await submitting(store, job.id)
-            assert await store.control.cancel(job.id, NOW)
+            assert await store.commands.cancel(job.id, NOW)
             assert await GUARDED[answer][1](store, batch)
-            for left in await store.control.canceling():
-                await store.control.cancel_queued(left.id)
+            for left in await store.commands.canceling():
+                await store.commands.cancel_queued(left.id)
             assert [done.id for done in await store.settle.finish_jobs(NOW)] == [job.id]
-            assert (await store.control.get(job.id)).state == "canceled"
-            assert (await store.control.get(job.id)).requests.canceled == 4
+            assert (await store.commands.get(job.id)).state == "canceled"
+            assert (await store.commands.get(job.id)).requests.canceled == 4
 
     asyncio.run(run())
 
@@ -166,9 +166,9 @@ def test_the_urgent_job_is_sent_first(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             for name, priority in (("first", 10), ("urgent", 90)):
-                job = await store.intake.begin(new_job(name, priority=priority), name, NOW)
-                await store.intake.add(job.id, lines(["r1"]), NOW)
-                await store.intake.finish(job.id, name, 1, NOW)
+                job = await store.ingest.begin(new_job(name, priority=priority), name, NOW)
+                await store.ingest.add(job.id, lines(["r1"]), NOW)
+                await store.ingest.finish(job.id, name, 1, NOW)
                 await planned(store, job.id, nonce=name[0])
             assert [batch.nonce[0] for batch in await store.submit.sendable(9)] == ["u", "f"]
 
@@ -181,8 +181,8 @@ def test_the_intent_carries_the_cursor_the_account_and_the_resumes(tmp_path: Pat
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store)
-            await store.control.pause(job.id, "billing", "r", NOW)
-            assert await store.control.resume(job.id, NOW)
+            await store.commands.pause(job.id, "billing", "r", NOW)
+            assert await store.commands.resume(job.id, NOW)
             sent = await store.submit.intend(await planned(store, job.id), remote("z", 9), META, LATER)
             assert sent is not None
             assert (sent.state, sent.sent_at, sent.cursor_id, sent.cursor_created_at) == (
@@ -212,7 +212,7 @@ def test_an_abandoned_batch_fails_the_named_request_and_queues_the_others(tmp_pa
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store)
             batch = await submitting(store, job.id)
-            assert await store.narrow.abandon(batch, "400", NOW, failed=(2, "invalid_request_error", "bad", b'{"e":1}'))
+            assert await store.bisect.abandon(batch, "400", NOW, failed=(2, "invalid_request_error", "bad", b'{"e":1}'))
             assert await store.plan.queued(job.id, 9, list) == [(1, 42), (2, 42), (4, 42)]
             view = await store.read(lambda reads: reads.request(job.id, "r3"))
             assert (view.state, view.error_type, view.error_message, view.result) == (
@@ -231,23 +231,23 @@ def test_halves_keep_order_and_exact_sizes_and_know_each_other(tmp_path: Path) -
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 5)
             batch = await submitting(store, job.id)
-            assert await store.narrow.halve(batch, NONCES, "413", NOW)
+            assert await store.bisect.halve(batch, NONCES, "413", NOW)
             one, two = await store.submit.sendable(9)
             assert [(b.count, b.depth, b.parent_id) for b in (one, two)] == [(2, 1, batch.id), (3, 1, batch.id)]
-            bodies = [await store.body.slice(b.id, 0, 10**6) for b in (one, two)]
+            bodies = [await store.params.slice(b.id, 0, 10**6) for b in (one, two)]
             assert [[n for n, _ in body] for body in bodies] == [[1, 2], [3, 4, 5]]
             frame = len('{"requests":[]}') + 2 * len('{"custom_id":"' + "x" * 20 + '-1","params":}') + len(",")
             assert one.size_bytes == frame + 2 * 42
             sent = await store.submit.intend(one, None, META, NOW)
             assert sent is not None
-            assert await store.narrow.park(sent, "words", NOW)
-            ((parked, sibling),) = await store.narrow.parked()
+            assert await store.bisect.park(sent, "words", NOW)
+            ((parked, sibling),) = await store.bisect.parked()
             assert sibling is not None
             assert (parked.id, parked.refusal, sibling.id) == (one.id, "words", two.id)
             assert [b.id for b in await store.submit.sendable(9)] == [two.id], "a parked half is not sent again"
-            await store.control.pause(job.id, "by_hand", "r", NOW)
-            await store.control.resume(job.id, NOW)
-            assert await store.narrow.parked() == []
-            assert (await store.control.get(job.id)).requests.queued == 5, "a resume plans afresh"
+            await store.commands.pause(job.id, "by_hand", "r", NOW)
+            await store.commands.resume(job.id, NOW)
+            assert await store.bisect.parked() == []
+            assert (await store.commands.get(job.id)).requests.queued == 5, "a resume plans afresh"
 
     asyncio.run(run())

@@ -162,11 +162,11 @@ def test_a_few_refusals_among_many_answers_are_found_at_once(tmp_path: Path) -> 
         async with open_store(tmp_path / "store.db") as store:
             jobs = []
             for name, count in (("small", 500), ("large", 10_000)):
-                job = await store.intake.begin(new_job(name), name, NOW)
+                job = await store.ingest.begin(new_job(name), name, NOW)
                 for start in range(1, count + 1, 5000):
                     some = lines(f"r{n}" for n in range(start, min(start + 5000, count + 1)))
-                    await store.intake.add(job.id, some, NOW)
-                await store.intake.finish(job.id, name, 1, NOW)
+                    await store.ingest.add(job.id, some, NOW)
+                await store.ingest.finish(job.id, name, 1, NOW)
                 rows = [stopped(n, "refusal" if n > count - 2 else "end_turn") for n in range(1, count + 1)]
                 await collected(store, job.id, rows, nonce=name[0], limit=count)
                 jobs.append(job.id)
@@ -209,7 +209,7 @@ def test_failures_that_differ_in_numbers_are_one_group(tmp_path: Path) -> None:
             assert groups[0].examples == (("r1", 1), ("r2", 2))
             await store.settle.settle((await store.read(lambda reads: reads.batches(job.id)))[0], 3, NOW)
             await store.settle.finish_jobs(NOW)
-            await store.control.retry(job.id, None, NOW)
+            await store.commands.retry(job.id, None, NOW)
             assert await store.read(lambda reads: reads.errors(job.id)) == []
 
     asyncio.run(run())

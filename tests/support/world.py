@@ -163,7 +163,7 @@ class World:
         requests = [{"custom_id": own, "params": body} for own, body in zip(names, bodies, strict=True)]
         source = source_from_objects(requests, name=f"<{name}>", rules=ParamRules(api_version=API_VERSION))
         new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
-        taken = await self.commands.take_in(source, new, IngestOptions(anew=True))
+        taken = await self.commands.ingest(source, new, IngestOptions(force_new=True))
         assert taken.job is not None, taken.problems
         return taken.job
 

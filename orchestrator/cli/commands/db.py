@@ -174,7 +174,7 @@ async def _adopt(path: Path, *, sandbox: bool) -> bool:
     with Lock.take(path) as lock:
         store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)
         try:
-            return await store.search.open() is not None
+            return await store.reconcile.open() is not None
         finally:
             await store.aclose()
 
@@ -204,7 +204,7 @@ def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
     if dry_run:
         jobs = would
     else:
-        jobs, _ = steer(ask, settings, lambda commands, _: commands.prune(age))
+        jobs, _ = steer(ask, settings, lambda commands, _: commands.purge_older(age))
     room = None if dry_run or ask.remote() is not None else _room(ask)
     if ask.as_json:
         facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}

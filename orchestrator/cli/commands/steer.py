@@ -168,7 +168,7 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
     source = chosen.source(settings)
 
     async def act(commands: Commands, _reader: RemoteReader) -> str:
-        taken = await commands.take_in(source, chosen.new_job(settings), chosen.terms())
+        taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
             for line in problem_text(source.name, taken.problems, taken.problem_count):
                 click.echo(line, err=True)

@@ -113,7 +113,7 @@ async def take_in(
 ) -> Response:
     """A new job from the body, whole or not at all; or the one that was made of the same content."""
     wanted = await job_upload.parse_upload(request, services, options, key=idempotency_key)
-    taken = await services.commands.take_in(wanted.source, wanted.new, wanted.terms)
+    taken = await services.commands.ingest(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
         return _input_refused(taken)
     told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
@@ -235,7 +235,7 @@ async def prune(
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
     """Purge every job that has been over for so long."""
-    pruned = await services.commands.prune(parse_duration_param(older_than, "older_than"))
+    pruned = await services.commands.purge_older(parse_duration_param(older_than, "older_than"))
     return json_response({"pruned": [job.public_id for job in pruned]})
 
 

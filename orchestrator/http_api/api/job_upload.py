@@ -93,7 +93,9 @@ async def parse_upload(
         blocks = body_blocks(request)
     new = _new(options, api_version=services.identity.api_version)
     name = new.source if options.shown_as is None else options.shown_as
-    terms = IngestOptions(anew=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems)
+    terms = IngestOptions(
+        force_new=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems
+    )
     source = _source(services, kind, blocks, name=name, api_version=new.api_version, claim=claim_of(request))
     return JobUpload(source=source, new=new, terms=terms)
 

@@ -62,7 +62,7 @@ async def _take(request: Request, services: Services) -> IngestResult:
     version = services.identity.api_version
     new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=(), is_named=bool(name))
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
-    return await services.commands.take_in(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
+    return await services.commands.ingest(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 
 
 PAGE: Final = Page(template="new.html", load=load, title="New job")

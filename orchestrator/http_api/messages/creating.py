@@ -41,7 +41,7 @@ _RETRIED_WITHIN: Final = timedelta(hours=2)
 _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
-_TERMS: Final = IngestOptions(anew=True, max_problems=1)
+_TERMS: Final = IngestOptions(force_new=True, max_problems=1)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
     f"This batch comes back to the daemon that it was sent from ({LOOP_HEADER}): ANTHROPIC_BASE_URL, or [api] "
@@ -76,7 +76,7 @@ class Creates:
             is_known=attempt.is_known,
         )
         try:
-            taken = await self._commands.take_in(source, attempt.new, _TERMS)
+            taken = await self._commands.ingest(source, attempt.new, _TERMS)
         finally:
             attempt.close()
         job = attempt.found if taken.job is None else taken.job
