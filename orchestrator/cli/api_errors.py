@@ -13,64 +13,66 @@ from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
     from orchestrator.http_api.tcp import Listening
     from orchestrator.ports.provider import Provider
     from orchestrator.provider.address import ApiAddress
 
 
-class ApiSilent(OrchestratorError):
+class ApiUnreachable(OrchestratorError):
     """No call to the API worked; what is stored is safe."""
 
     exit_code = 6
 
 
 @contextmanager
-def for_a_person() -> Iterator[None]:
+def explaining_api_errors() -> Iterator[None]:
     """Turn the errors of a call to the API into errors of a command."""
     try:
         yield
     except ProviderError as exc:
-        raise explained(exc) from exc
+        raise api_error(exc) from exc
 
 
-def explained(exc: ProviderError) -> OrchestratorError:
+def api_error(exc: ProviderError) -> OrchestratorError:
     """What *exc* means for who gave the command."""
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
-        return NeedsPerson("the API refuses this account", cause=exc.message, hint=without_a_job(REMEDIES[exc.blocked]))
+        return NeedsPerson(
+            "the API refuses this account", cause=exc.message, hint=without_resume(REMEDIES[exc.blocked])
+        )
     if isinstance(exc, ProviderRefused):
         return OrchestratorError(
             "the API refused the call", cause=exc.message, hint="`orchestrator doctor` looks closer"
         )
-    return ApiSilent(
+    return ApiUnreachable(
         "the API cannot be reached", cause=exc.message, hint="check the network; `orchestrator doctor` looks closer"
     )
 
 
-def without_a_job(remedy: str) -> str:
+def without_resume(remedy: str) -> str:
     """*remedy* for a command that has no job to resume."""
     for ending in (", then resume the job", "; then resume the job"):
         remedy = remedy.removesuffix(ending)
     return remedy
 
 
-def say_address(ask: Ask, settings: Settings, *, sandbox: bool) -> str | None:
+def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool) -> str | None:
     """Tell, before anything is sent, where keys and prompts go if that is not the API's own address; gives it for JSON.
 
     Raises UsageError for an address that they may not be sent to.
     """
-    if sandbox or ask.server is not None:
+    if sandbox or options.server is not None:
         return None
     address = api_address(settings, with_profile=True)
     if address.is_usual:
         return None
     told = plain(address.words)
-    say(ask, coloured(told, "red") if address.is_readable else told)
+    say(options, coloured(told, "red") if address.is_readable else told)
     return address.shown
 
 
-def refuse_itself(api: ApiAddress, at: Listening) -> None:
+def refuse_own_address(api: ApiAddress, at: Listening) -> None:
     """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
     from orchestrator.http_api.itself import leads_to
     from orchestrator.provider.address import SETTING
@@ -85,7 +87,7 @@ def refuse_itself(api: ApiAddress, at: Listening) -> None:
     )
 
 
-async def with_a_key(provider: Provider) -> None:
+async def find_credentials(provider: Provider) -> None:
     """Find the credentials before the first call. Raises NeedsPerson, UsageError."""
     from orchestrator.provider.client import AnthropicProvider
 
@@ -93,5 +95,5 @@ async def with_a_key(provider: Provider) -> None:
         if isinstance(provider, AnthropicProvider):
             await provider.warm()
     except NeedsPerson as exc:
-        hint = None if exc.hint is None else without_a_job(exc.hint)
+        hint = None if exc.hint is None else without_resume(exc.hint)
         raise NeedsPerson(exc.message, cause=exc.cause, hint=hint) from exc

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli.api_errors import ApiSilent
-from orchestrator.cli.follow import Looker, look_pause, needs_person, timed_out
+from orchestrator.cli.api_errors import ApiUnreachable
+from orchestrator.cli.follow import StatusSampler, look_pause, paused_error, timeout_error
 from orchestrator.domain.account import OTHER_ACCOUNT
 from orchestrator.domain.states import OVER, BatchState, JobState
 
 if TYPE_CHECKING:
-    from orchestrator.cli.progress import Progress
+    from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.client import Orchestrator
     from orchestrator.domain.model import JobStatus
 
@@ -21,14 +21,16 @@ _TO_COLLECT: Final = (BatchState.SUBMITTING, BatchState.IN_PROGRESS, BatchState.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class WaitLimits:
     """How long to stay. timeout: at most; silence: without a single answer of the API."""
 
     timeout: timedelta | None = None
     silence: timedelta = timedelta(seconds=60)
 
 
-async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience: Patience) -> JobStatus:
+async def attend(
+    orc: Orchestrator, looker: StatusSampler, progress: ProgressDisplay, patience: WaitLimits
+) -> JobStatus:
     """Show the job until it is over; gives its last status.
 
     Raises NeedsPerson when it is paused and nothing is left to collect, ApiSilent when no call ever worked, TimedOut.
@@ -41,7 +43,7 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
             status, ages, pulse = await orc.handle.reader.read(looker.look)
             trouble = orc.health.last_trouble
             if _waits_for_a_person(status, reads_blocked=orc.health.reads_blocked):
-                raise needs_person(status)
+                raise paused_error(status)
             progress.show(status, ages, pulse, trouble if was_silent else None)
             was_silent = trouble is not None  # a call that was refused pauses the job before the next look
             if status.job.state in OVER:
@@ -52,10 +54,10 @@ async def attend(orc: Orchestrator, looker: Looker, progress: Progress, patience
             await asyncio.sleep(look_pause(loop.time() - began, sandbox=status.sandbox))
 
 
-def _give_up(status: JobStatus, stayed: timedelta, patience: Patience) -> None:
+def _give_up(status: JobStatus, stayed: timedelta, patience: WaitLimits) -> None:
     """Raise TimedOut for a job that is not over in time."""
     if patience.timeout is not None and stayed >= patience.timeout:
-        raise timed_out(status)
+        raise timeout_error(status)
 
 
 def _waits_for_a_person(status: JobStatus, *, reads_blocked: bool) -> bool:
@@ -70,9 +72,9 @@ def _seconds(duration: timedelta) -> float:
     return duration.total_seconds()
 
 
-def _silent(status: JobStatus, trouble: str) -> ApiSilent:
+def _silent(status: JobStatus, trouble: str) -> ApiUnreachable:
     ref = status.job.public_id
-    return ApiSilent(
+    return ApiUnreachable(
         f"the API never answered; job {ref} is stored, and nothing of it is lost",
         cause=trouble,
         hint="check the network and ANTHROPIC_BASE_URL (`orchestrator doctor`), then run the same command again",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli import words
-from orchestrator.cli.api_errors import without_a_job
-from orchestrator.cli.reading import socket_answers
+from orchestrator.cli.api_errors import without_resume
+from orchestrator.cli.reading import engine_socket_answers
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
@@ -93,7 +93,7 @@ def _unusable(exc: OrchestratorError) -> Finding:
     fact = exc.message if exc.cause is None else f"{exc.message}: {exc.cause}"
     if not isinstance(exc, NeedsPerson):
         return Finding(check="network", verdict=FAIL, fact=fact, remedy=exc.hint, exit_code=2)
-    remedy = f"{without_a_job(str(exc.hint))}; without a key, try --sandbox"
+    remedy = f"{without_resume(str(exc.hint))}; without a key, try --sandbox"
     return Finding(check="credentials", verdict=FAIL, fact=fact, remedy=remedy, exit_code=3)
 
 
@@ -104,7 +104,7 @@ def _refused(exc: ProviderError) -> Finding:
             check="api",
             verdict=FAIL,
             fact=f"it refuses: {exc.message}",
-            remedy=without_a_job(REMEDIES[code]),
+            remedy=without_resume(REMEDIES[code]),
             exit_code=3,
         )
     return Finding(
@@ -194,7 +194,7 @@ def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Fi
 
 
 def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
-    if socket_answers(settings):
+    if engine_socket_answers(settings):
         return Finding(
             check="engine", verdict=OK, fact=f"one runs on this store; {words.count(unfinished, 'job')} not over"
         )

@@ -17,7 +17,7 @@ from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.client.server_address import Server
     from orchestrator.ports.reads import RemoteReads
 
@@ -25,52 +25,52 @@ if TYPE_CHECKING:
 MOST: Final = 1000
 
 
-def reader_at(ask: Ask, server: Server, *, has_answered: bool = False) -> HttpReader:
+def reader_at(options: GlobalOptions, server: Server, *, has_answered: bool = False) -> HttpReader:
     """Looks at *server*; says so when it falls silent after it *has_answered*, and waits for it."""
-    return HttpReader(ServerTransport(server), has_answered=has_answered, say=lambda words: say(ask, plain(words)))
+    return HttpReader(ServerTransport(server), has_answered=has_answered, say=lambda words: say(options, plain(words)))
 
 
 @contextmanager
-def looking_at(ask: Ask, server: Server) -> Iterator[RemoteReads]:
+def looking_at(options: GlobalOptions, server: Server) -> Iterator[RemoteReads]:
     """A few looks at *server*. Raises UsageError for --sandbox where real work is done."""
-    with reader_at(ask, server) as reader, reader.snapshot() as reads:
-        if ask.sandbox and not reads.meta().sandbox:
+    with reader_at(options, server) as reader, reader.snapshot() as reads:
+        if options.sandbox and not reads.meta().sandbox:
             raise not_a_sandbox(server)
         yield reads
 
 
-def remote_batches(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
+def remote_batches(options: GlobalOptions, server: Server, limit: int) -> dict[str, Any]:
     """The batches that the API lists to *server*, as `batches ls --json` shows them; *limit* up to `MOST`."""
-    with reader_at(ask, server) as reader, reader.snapshot() as reads:
+    with reader_at(options, server) as reader, reader.snapshot() as reads:
         sandbox = reads.meta().sandbox
-        if ask.sandbox and not sandbox:
+        if options.sandbox and not sandbox:
             raise not_a_sandbox(server)
         return {**reader.ask("remote-batches", {"limit": limit}), "sandbox": sandbox}
 
 
-def unready(ask: Ask, server: Server) -> str | None:
+def unready(options: GlobalOptions, server: Server) -> str | None:
     """Why *server* is not ready; None if it is."""
     try:
-        with reader_at(ask, server) as reader:
+        with reader_at(options, server) as reader:
             reader.fetch("readyz", {})
     except OrchestratorError as exc:
         return exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
     return None
 
 
-def findings(ask: Ask, server: Server) -> tuple[list[Finding], bool]:
+def findings(options: GlobalOptions, server: Server) -> tuple[list[Finding], bool]:
     """What `doctor` finds: the way to *server*, and how it fares; and whether it is a sandbox."""
     token = Finding(check="token", verdict=OK, fact=f"from {server.token_from}")
     began = time.monotonic()
     try:
-        with reader_at(ask, server) as reader, reader.snapshot() as reads:
+        with reader_at(options, server) as reader, reader.snapshot() as reads:
             identity, took_s = reader.ask("version", {}), time.monotonic() - began
             health, unfinished = reader.ask("health", {}), len(reads.unfinished())
             found = [_identity(server, identity, took_s), token, _api(health)]
     except OrchestratorError as exc:
         remedy, code = exc.hint, exc.exit_code
         told = exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
-        return [Finding(check="server", verdict=FAIL, fact=told, remedy=remedy, exit_code=code), token], ask.sandbox
+        return [Finding(check="server", verdict=FAIL, fact=told, remedy=remedy, exit_code=code), token], options.sandbox
     found.append(Finding(check="jobs", verdict=OK, fact=f"{count(unfinished, 'job')} not over"))
     return found, bool(identity.get("sandbox"))
 

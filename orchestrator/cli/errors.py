@@ -15,7 +15,7 @@ from orchestrator.domain.errors import OrchestratorError, shortage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
 
 INTERNAL: Final = 70
 
@@ -44,20 +44,20 @@ class Stopped(KeyboardInterrupt):
             yield f"{'to start again' if self.fact == UNTOUCHED else 'to go on'}: {self.hint}"
 
 
-def reported(error: BaseException, *, tracebacks: bool, ask: Ask | None = None) -> int:
+def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptions | None = None) -> int:
     """Say on stderr what *error* means for a person, and return the exit code.
 
     ask: what the command line said, for the commands that hints name.
     """
     match error:
         case OrchestratorError():
-            _say(error.message, error.cause, _pasteable(error.hint, ask))
+            _say(error.message, error.cause, _pasteable(error.hint, options))
             code = error.exit_code
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message(), err=True)
             code = error.exit_code
         case click.ClickException():
-            _say(_lower(_bare_message(error)), None, _pasteable(_hint_of(error), ask))
+            _say(_lower(_bare_message(error)), None, _pasteable(_hint_of(error), options))
             code = 2
         case Stopped():
             for line in error.lines():
@@ -66,9 +66,9 @@ def reported(error: BaseException, *, tracebacks: bool, ask: Ask | None = None) 
         case KeyboardInterrupt() | click.Abort():
             code = 130
         case BaseExceptionGroup() if (inner := _the_one_of_ours(error)) is not None:
-            return reported(inner, tracebacks=tracebacks, ask=ask)
+            return report_error(inner, tracebacks=tracebacks, options=options)
         case _ if (lacking := shortage(error)) is not None:
-            return reported(lacking, tracebacks=tracebacks, ask=ask)
+            return report_error(lacking, tracebacks=tracebacks, options=options)
         case _:
             code = _internal(error)
     if tracebacks and isinstance(error, Exception) and not isinstance(error, click.ClickException | Stopped):
@@ -92,10 +92,10 @@ def _say(message: str, cause: str | None, hint: str | None) -> None:
         click.echo(line, err=True)
 
 
-def _pasteable(hint: str | None, ask: Ask | None) -> str | None:
+def _pasteable(hint: str | None, options: GlobalOptions | None) -> str | None:
     from orchestrator.cli.hints import completed
 
-    return hint if hint is None or ask is None else completed(ask, hint)
+    return hint if hint is None or options is None else completed(options, hint)
 
 
 def _internal(error: BaseException) -> int:

@@ -13,7 +13,7 @@ from orchestrator.domain.states import OVER
 from orchestrator.views.status_text import Ages, Pulse, read_ages
 
 if TYPE_CHECKING:
-    from orchestrator.cli.progress import Progress
+    from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.cli.reading import NowReader
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
@@ -28,13 +28,13 @@ AGES_EVERY: Final = timedelta(seconds=2)
 _REMEDY: Final = "resume the job to go on"
 
 
-class TimedOut(OrchestratorError):
+class WaitTimeout(OrchestratorError):
     """`--timeout` is over; the job goes on."""
 
     exit_code = 7
 
 
-def pulse_of(settings: Settings, *, sandbox: bool) -> Pulse:
+def api_clock_of(settings: Settings, *, sandbox: bool) -> Pulse:
     """How the API's time runs beside ours."""
     return Pulse(now=datetime.now(UTC), speed=settings.sandbox.speed if sandbox else 1.0)
 
@@ -44,7 +44,7 @@ def look_pause(stayed_s: float, *, sandbox: bool) -> float:
     return _SHORT_LOOK_S if sandbox else min(_LOOK_S, max(_SHORT_LOOK_S, stayed_s / 20))
 
 
-class Looker:
+class StatusSampler:
     """Looks at one job again and again: its status each time, the ages of its batches now and then."""
 
     def __init__(self, job: JobId, settings: Settings) -> None:
@@ -56,7 +56,7 @@ class Looker:
     def look(self, reads: RemoteReads) -> tuple[JobStatus, Ages, Pulse]:
         """One look, from the snapshot of *reads*."""
         status = reads.status(reads.get(self._job))
-        pulse = pulse_of(self._settings, sandbox=status.sandbox)
+        pulse = api_clock_of(self._settings, sandbox=status.sandbox)
         if pulse.now >= self._next_ages:
             self._ages = read_ages(reads, self._job)
             self._next_ages = pulse.now + AGES_EVERY
@@ -64,7 +64,12 @@ class Looker:
 
 
 def follow(
-    looker: Looker, reader: NowReader, progress: Progress, *, timeout: timedelta | None, is_over: Callable[[Job], bool]
+    looker: StatusSampler,
+    reader: NowReader,
+    progress: ProgressDisplay,
+    *,
+    timeout: timedelta | None,
+    is_over: Callable[[Job], bool],
 ) -> JobStatus:
     """Show the job until *is_over* of it. Raises TimedOut."""
     began = time.monotonic()
@@ -79,7 +84,7 @@ def follow(
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise timed_out(status)
+                    raise timeout_error(status)
                 pause = min(pause, left)
             time.sleep(pause)
 
@@ -89,10 +94,10 @@ def is_over(job: Job) -> bool:
     return job.state in OVER
 
 
-def timed_out(status: JobStatus) -> TimedOut:
+def timeout_error(status: JobStatus) -> WaitTimeout:
     """`--timeout` came before the end of the job."""
     ref = status.job.public_id
-    return TimedOut(
+    return WaitTimeout(
         f"job {ref} is not over yet; it goes on as long as an engine runs",
         cause="--timeout is over",
         hint=f"`orchestrator resume {ref}{' --sandbox' if status.sandbox else ''}` goes on here, "
@@ -100,23 +105,23 @@ def timed_out(status: JobStatus) -> TimedOut:
     )
 
 
-def needs_person(status: JobStatus) -> NeedsPerson:
+def paused_error(status: JobStatus) -> NeedsPerson:
     """The job is paused: what for, and what to do."""
     job = status.job
     remedy = REMEDIES.get(str(job.reason_code), _REMEDY)
     again = f"`orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}`"
     return NeedsPerson(
         f"job {job.public_id} is paused ({job.reason_code}); nothing is lost",
-        cause=None if job.reason is None else without_remedy(job),  # the hint says it
+        cause=None if job.reason is None else reason_without_remedy(job),  # the hint says it
         hint=f"{remedy}: {again}",
     )
 
 
-def in_brief(job: Job) -> str:
+def short_reason(job: Job) -> str:
     """Why *job* is paused, in its first words: to recall it, not to act on it."""
-    return without_remedy(job).removeprefix("paused ").partition(" (")[0].partition("; ")[0]
+    return reason_without_remedy(job).removeprefix("paused ").partition(" (")[0].partition("; ")[0]
 
 
-def without_remedy(job: Job) -> str:
+def reason_without_remedy(job: Job) -> str:
     """Why *job* is paused, without what to do."""
     return str(job.reason).removesuffix(f" — {REMEDIES.get(str(job.reason_code), _REMEDY)}")

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.options import Ask, CommonOption
+from orchestrator.cli.options import GlobalOption, GlobalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CommandEntry:
     """A command that is not loaded yet: its module, its name in there, its line in the help, and under which title."""
 
     module: str
@@ -22,7 +22,7 @@ class Entry:
     title: str = "Commands"
 
 
-class Mistake(click.UsageError):
+class HintedUsageError(click.UsageError):
     """A usage error that comes with its own remedy."""
 
     def __init__(self, message: str, *, hint: str, ctx: click.Context | None = None) -> None:
@@ -30,7 +30,7 @@ class Mistake(click.UsageError):
         self.hint = hint
 
 
-class TeachingCommand(click.Command):
+class CliCommand(click.Command):
     """A command whose help ends with examples, and lists the options that all commands have apart from its own.
 
     here: why it cannot be for a server elsewhere; None: it can, or it asks nobody.
@@ -43,10 +43,14 @@ class TeachingCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run it. Raises Mistake for one that works only here, where a server is meant."""
-        ask = ctx.find_root().ensure_object(Ask)
-        if self.here is not None and ask.server is not None and (ask.db is None or ask.server_from == "--server"):
-            remedy = "leave --server out" if ask.server_from == "--server" else f"unset {ask.server_from}"
-            raise Mistake(f"{ctx.command_path} does not work with a server: {self.here}", hint=remedy, ctx=ctx)
+        options = ctx.find_root().ensure_object(GlobalOptions)
+        if (
+            self.here is not None
+            and options.server is not None
+            and (options.db is None or options.server_from == "--server")
+        ):
+            remedy = "leave --server out" if options.server_from == "--server" else f"unset {options.server_from}"
+            raise HintedUsageError(f"{ctx.command_path} does not work with a server: {self.here}", hint=remedy, ctx=ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,7 +68,7 @@ class LazyGroup(click.Group):
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - click's own, passed on
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, CommandEntry],
         examples: str = "",
         **kwargs: Any,  # noqa: ANN401 - click's own, passed on
     ) -> None:
@@ -90,7 +94,7 @@ class LazyGroup(click.Group):
         """The command that *args* begin with. Raises Mistake with the nearest name."""
         name = args[0]
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
-            raise Mistake(f"there is no command {name!r}", hint=self._nearest(ctx, name), ctx=ctx)
+            raise HintedUsageError(f"there is no command {name!r}", hint=self._nearest(ctx, name), ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def _nearest(self, ctx: click.Context, name: str) -> str:
@@ -120,12 +124,12 @@ class LazyGroup(click.Group):
 def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     """Two lists: what only this command has, and what every command has."""
     own: list[tuple[str, str]] = []
-    common: list[tuple[str, str]] = []
+    shared: list[tuple[str, str]] = []
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
         if record is not None and isinstance(param, click.Option):
-            (common if isinstance(param, CommonOption) or "--help" in param.opts else own).append(record)
-    for title, rows in (("Options", own), ("Options of every command", common)):
+            (shared if isinstance(param, GlobalOption) or "--help" in param.opts else own).append(record)
+    for title, rows in (("Options", own), ("Options of every command", shared)):
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)

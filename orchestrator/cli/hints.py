@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.humanize import readable
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
 
 #: How the hints of every layer name a command of ours.
 _QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
@@ -19,23 +19,27 @@ _QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
 _HERE: Final = tuple([name] for name in ("serve", "sandbox", "service", "config", "completion"))
 
 
-def pasteable(ask: Ask, line: str, *, sandbox: bool = False) -> str:
+def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> str:
     """*line*, such as "orchestrator serve", with the flags that lead to the same store, where it lacks them.
 
     sandbox: the store holds sandbox work, which the line must say even if the command that was given did not.
     """
     have = line.split()
     flags = []
-    if ask.server is not None and ask.db is None:
-        if "--server" in have or have[1:2] in _HERE or ask.server_from != "--server":
+    if options.server is not None and options.db is None:
+        if "--server" in have or have[1:2] in _HERE or options.server_from != "--server":
             return line  # what leads there stands in the environment
-        flags = ["--server", ask.server, *([] if ask.token_file is None else ["--token-file", str(ask.token_file)])]
+        flags = [
+            "--server",
+            options.server,
+            *([] if options.token_file is None else ["--token-file", str(options.token_file)]),
+        ]
         return f"{line} {joined(flags)}"
-    if ask.db is not None and "--db" not in have:
-        flags += ["--db", ask.db]
-    if ask.config is not None and "--config" not in have:
-        flags += ["--config", str(ask.config)]
-    if (ask.sandbox or sandbox) and "--sandbox" not in have:
+    if options.db is not None and "--db" not in have:
+        flags += ["--db", options.db]
+    if options.config is not None and "--config" not in have:
+        flags += ["--config", str(options.config)]
+    if (options.sandbox or sandbox) and "--sandbox" not in have:
         flags.append("--sandbox")
     return f"{line} {joined(flags)}" if flags else line
 
@@ -52,6 +56,6 @@ def _word(word: str) -> str:
     return f"$'{escaped.decode('utf-8', 'backslashreplace')}'"
 
 
-def completed(ask: Ask, text: str) -> str:
+def completed(options: GlobalOptions, text: str) -> str:
     """*text* with every command in backticks made pasteable."""
-    return _QUOTED.sub(lambda found: f"`{pasteable(ask, found[1])}`", text)
+    return _QUOTED.sub(lambda found: f"`{pasteable(options, found[1])}`", text)

@@ -17,7 +17,7 @@ from orchestrator.domain.humanize import readable
 from orchestrator.domain.naming import is_key, name_of
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
     from orchestrator.domain.model import NewJob
     from orchestrator.inputs import JsonLinesSource
@@ -35,7 +35,7 @@ _BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class InputOptions:
     """INPUT as it was given, and the options that say what becomes of it. path: "-" is standard input."""
 
     path: str
@@ -123,13 +123,13 @@ def _key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
     return value
 
 
-def job_input(function: Callable[..., R]) -> Callable[..., R]:
+def job_input_options(function: Callable[..., R]) -> Callable[..., R]:
     """INPUT and what `run` and `submit` may say of a new job; *function* gets them as `chosen`, an `Input`."""
 
     @functools.wraps(function)
-    def with_input(ask: Ask, /, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
-        named = {field.name: given.pop(field.name) for field in fields(Input)}
-        return function(ask, chosen=Input(**named), **given)
+    def with_input(options: GlobalOptions, /, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
+        named = {field.name: given.pop(field.name) for field in fields(InputOptions)}
+        return function(options, chosen=InputOptions(**named), **given)
 
     wrapped: Callable[..., R] = with_input
     for option in reversed(_JOB_OPTIONS):
@@ -152,7 +152,7 @@ _JOB_OPTIONS: Final = (
 )
 
 
-def refuse(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputError:
+def refused_input(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputError:
     """An input that was refused as a whole: every problem up to the cap has been said, this is the last word.
 
     may_skip: the command takes --skip-bad, and it was not given.
@@ -161,17 +161,17 @@ def refuse(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputErr
     return InputError(
         f"{shown} has {words.count(taken.problem_count, 'problem')}; nothing was stored or sent",
         hint="fix them, or leave the bad lines out with --skip-bad"
-        if may_skip and not is_of_the_file(taken.problems)
+        if may_skip and not concerns_whole_file(taken.problems)
         else None,
     )
 
 
-def is_of_the_file(problems: Iterable[InputProblem]) -> bool:
+def concerns_whole_file(problems: Iterable[InputProblem]) -> bool:
     """True if one of *problems* is with the file as a whole: leaving lines out does not help."""
     return any(problem.line == 0 for problem in problems)
 
 
-def problem_text(source_name: str, problems: Sequence[InputProblem], total: int) -> Iterator[str]:
+def problems_as_text(source_name: str, problems: Sequence[InputProblem], total: int) -> Iterator[str]:
     """The problems as a person reads them: `file:line: field: what (remedy)`."""
     from orchestrator.inputs import problem_lines
 

@@ -13,10 +13,10 @@ from typing import Final, NoReturn
 
 import click
 
-from orchestrator.cli.errors import Stopped, reported
-from orchestrator.cli.group import Entry, LazyGroup
-from orchestrator.cli.options import Ask, common
-from orchestrator.cli.stdio import prepare, silence
+from orchestrator.cli.errors import Stopped, report_error
+from orchestrator.cli.group import CommandEntry, LazyGroup
+from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.stdio import prepare_stdio, redirect_to_null
 from orchestrator.domain.errors import OutputNotWritten
 
 PROGRAM: Final = "orchestrator"
@@ -24,39 +24,39 @@ COMPLETE_VARIABLE: Final = "_ORCHESTRATOR_COMPLETE"
 _WORK, _LOOK, _STEER, _TOOLS = "Work", "Look", "Steer", "Tools"
 
 
-def _entry(name: str, title: str, help_line: str, *, module: str | None = None) -> Entry:
+def _command(name: str, title: str, help_line: str, *, module: str | None = None) -> CommandEntry:
     where = name if module is None else module
-    return Entry(module=f"orchestrator.cli.commands.{where}", attribute=name, help=help_line, title=title)
+    return CommandEntry(module=f"orchestrator.cli.commands.{where}", attribute=name, help=help_line, title=title)
 
 
 #: Every command, in the order of the help. The lines are repeated in the commands themselves; a test compares them.
 COMMANDS: Final = {
-    "run": _entry("run", _WORK, "Submit, wait and write the results; run it again to go on."),
-    "submit": _entry("submit", _WORK, "Store a job, print its id and return."),
-    "serve": _entry("serve", _WORK, "Run the engine for every job until it is stopped."),
-    "check": _entry("check", _WORK, "Validate an input and show the plan; sends and stores nothing."),
-    "ls": _entry("ls", _LOOK, "List the jobs, the newest first.", module="jobs"),
-    "status": _entry("status", _LOOK, "Show one job.", module="jobs"),
-    "watch": _entry("watch", _LOOK, "Show one job live until it is over.", module="jobs"),
-    "wait": _entry("wait", _LOOK, "Wait until a job is over; the exit code says how it ended.", module="jobs"),
-    "results": _entry("results", _LOOK, "Write a job's results, in input order."),
-    "errors": _entry("errors", _LOOK, "Show a job's failures, grouped by cause.", module="results"),
-    "pause": _entry(
+    "run": _command("run", _WORK, "Submit, wait and write the results; run it again to go on."),
+    "submit": _command("submit", _WORK, "Store a job, print its id and return."),
+    "serve": _command("serve", _WORK, "Run the engine for every job until it is stopped."),
+    "check": _command("check", _WORK, "Validate an input and show the plan; sends and stores nothing."),
+    "ls": _command("ls", _LOOK, "List the jobs, the newest first.", module="jobs"),
+    "status": _command("status", _LOOK, "Show one job.", module="jobs"),
+    "watch": _command("watch", _LOOK, "Show one job live until it is over.", module="jobs"),
+    "wait": _command("wait", _LOOK, "Wait until a job is over; the exit code says how it ended.", module="jobs"),
+    "results": _command("results", _LOOK, "Write a job's results, in input order."),
+    "errors": _command("errors", _LOOK, "Show a job's failures, grouped by cause.", module="results"),
+    "pause": _command(
         "pause", _STEER, "Send nothing new for a job; what is in flight is still collected.", module="steer"
     ),
-    "resume": _entry("resume", _STEER, "Go on with a job.", module="run"),
-    "cancel": _entry("cancel", _STEER, "Stop a job for good; what has succeeded is kept.", module="steer"),
-    "retry": _entry("retry", _STEER, "Queue failed and canceled requests again.", module="steer"),
-    "batches": _entry("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
-    "webhooks": _entry("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
-    "doctor": _entry("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
-    "login": _entry("login", _TOOLS, "Print a link that opens the dashboard of the daemon, once."),
-    "health": _entry("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
-    "config": _entry("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
-    "service": _entry("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
-    "db": _entry("db", _TOOLS, "Back up, check, prune, compact, adopt or migrate the store's file."),
-    "sandbox": _entry("sandbox", _TOOLS, "Serve the local API on a port, for any client."),
-    "completion": _entry("completion", _TOOLS, "Print the completion script for a shell."),
+    "resume": _command("resume", _STEER, "Go on with a job.", module="run"),
+    "cancel": _command("cancel", _STEER, "Stop a job for good; what has succeeded is kept.", module="steer"),
+    "retry": _command("retry", _STEER, "Queue failed and canceled requests again.", module="steer"),
+    "batches": _command("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
+    "webhooks": _command("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
+    "doctor": _command("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
+    "login": _command("login", _TOOLS, "Print a link that opens the dashboard of the daemon, once."),
+    "health": _command("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
+    "config": _command("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
+    "service": _command("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
+    "db": _command("db", _TOOLS, "Back up, check, prune, compact, adopt or migrate the store's file."),
+    "sandbox": _command("sandbox", _TOOLS, "Serve the local API on a port, for any client."),
+    "completion": _command("completion", _TOOLS, "Print the completion script for a shell."),
 }
 
 EXAMPLES: Final = """
@@ -95,7 +95,7 @@ Exit codes:
     examples=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@common
+@global_options
 def cli() -> None:
     """Run any number of requests through the Message Batches API.
 
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     The interpreter is not taken apart: with the SDK's three thousand modules that takes 0.2 s of every run (measured),
     and whatever had to be closed is closed by now.
     """
-    prepare()
+    prepare_stdio()
     code = run(sys.argv[1:] if argv is None else argv)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -123,39 +123,39 @@ def run(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background job keeps ignoring Ctrl-C
             signal.signal(number, _stop)
-    ask = Ask(argv=tuple(argv))
+    options = GlobalOptions(argv=tuple(argv))
     try:
-        code = _invoke(list(argv), ask)
+        code = _invoke(list(argv), options)
         sys.stdout.flush()
     except BrokenPipeError:
         return _quiet_pipe()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last word on every error
-        return _reported(error, ask)
+        return _reported(error, options)
     return code
 
 
-def _invoke(argv: list[str], ask: Ask) -> int:
+def _invoke(argv: list[str], options: GlobalOptions) -> int:
     """Click's own `main` would turn a broken pipe into exit code 1 before we see it, so it only completes words."""
     if COMPLETE_VARIABLE in os.environ:
-        cli.main(args=argv, prog_name=PROGRAM, obj=ask)
+        cli.main(args=argv, prog_name=PROGRAM, obj=options)
     try:
-        with cli.make_context(PROGRAM, argv, obj=ask) as ctx:
+        with cli.make_context(PROGRAM, argv, obj=options) as ctx:
             code = cli.invoke(ctx)
     except click.exceptions.Exit as end:
         return end.exit_code
     return 0 if code is None else int(code)
 
 
-def _reported(error: BaseException, ask: Ask) -> int:
+def _reported(error: BaseException, options: GlobalOptions) -> int:
     try:
-        return reported(error, tracebacks=ask.verbose >= 2, ask=ask)
+        return report_error(error, tracebacks=options.verbose >= 2, options=options)
     except BrokenPipeError:
         return _quiet_pipe()
 
 
 def _quiet_pipe() -> int:
     """Whoever read our output went away, as `head` does; that is no error, and nobody is left to tell."""
-    silence(sys.stdout.fileno())  # else the interpreter complains when it flushes at the end
+    redirect_to_null(sys.stdout.fileno())  # else the interpreter complains when it flushes at the end
     return 0
 
 

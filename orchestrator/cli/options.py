@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
-class Ask:
+class GlobalOptions:
     """What the common options say, filled in while the command line is read.
 
     server: the address of a daemon elsewhere; server_from: the flag or variable that says so; token_file: what opens
@@ -82,16 +82,16 @@ class Ask:
         return server_at(self.server, token_file=self.token_file)
 
 
-class CommonOption(click.Option):
+class GlobalOption(click.Option):
     """An option of every command; the help lists it apart."""
 
 
-def common(function: F) -> F:
+def global_options(function: F) -> F:
     """Give *function* the common options; they go into the `Ask` at the root, not into its arguments."""
-    return common_but()(function)
+    return global_options_except()(function)
 
 
-def common_but(*names: str) -> Callable[[F], F]:
+def global_options_except(*names: str) -> Callable[[F], F]:
     """The same without those *names* that the command has options of its own for."""
 
     def add(function: F) -> F:
@@ -109,14 +109,14 @@ def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # no
         return
     if ctx.parent is not None and ctx.get_parameter_source(str(param.name)) is ParameterSource.ENVIRONMENT:
         return  # the root has read it already, and a flag before the command's name is stronger
-    ask = ctx.find_root().ensure_object(Ask)
+    options = ctx.find_root().ensure_object(GlobalOptions)
     if param.name == "verbose":
-        ask.verbose += value
+        options.verbose += value
     elif param.name == "server":
         is_flag = ctx.get_parameter_source("server") is ParameterSource.COMMANDLINE
-        ask.server, ask.server_from = value, "--server" if is_flag else str(param.envvar)
+        options.server, options.server_from = value, "--server" if is_flag else str(param.envvar)
     else:
-        setattr(ask, str(param.name), value)
+        setattr(options, str(param.name), value)
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
@@ -129,7 +129,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> No
 
 def _flag(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002, ANN401 - click's words, passed on
     more = {"expose_value": False, "callback": _note, **more}
-    return click.option(*names, cls=CommonOption, help=help, **more)
+    return click.option(*names, cls=GlobalOption, help=help, **more)
 
 
 _OPTIONS: Final = {
@@ -192,10 +192,10 @@ class JobRef(_TextParam):
         from orchestrator.domain.errors import OrchestratorError
         from orchestrator.store.read import StoreReader
 
-        if ctx.find_root().ensure_object(Ask).server is not None:
+        if ctx.find_root().ensure_object(GlobalOptions).server is not None:
             return []  # nobody waits for a network at the Tab key
         try:
-            path = ctx.find_root().ensure_object(Ask).settings().database.path
+            path = ctx.find_root().ensure_object(GlobalOptions).settings().database.path
             with StoreReader.open(path) as reads:
                 jobs = reads.jobs(limit=200)
         except OrchestratorError:

@@ -12,7 +12,7 @@ from orchestrator.cli.words import BANNER, coloured
 from orchestrator.domain.humanize import readable
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
 
 
 def show(text: str) -> None:
@@ -39,22 +39,22 @@ def _readable(facts: object) -> object:
     return readable(facts) if isinstance(facts, str) else facts
 
 
-def say(ask: Ask, text: str) -> None:
+def say(options: GlobalOptions, text: str) -> None:
     """Talk, on stderr; nothing with `-q`."""
-    if not ask.quiet:
+    if not options.quiet:
         click.echo(readable(text), err=True)
 
 
-def show_banner(ask: Ask, *, sandbox: bool) -> None:
+def show_banner(options: GlobalOptions, *, sandbox: bool) -> None:
     """On every screen of a sandbox store: that nothing of it is real. In JSON it is `sandbox: true`."""
-    if sandbox and not ask.as_json:
+    if sandbox and not options.as_json:
         show(coloured(BANNER, "yellow"))
 
 
-def say_banner(ask: Ask, *, sandbox: bool) -> None:
+def say_banner(options: GlobalOptions, *, sandbox: bool) -> None:
     """The same for commands whose stdout is data."""
     if sandbox:
-        say(ask, coloured(BANNER, "yellow"))
+        say(options, coloured(BANNER, "yellow"))
 
 
 @contextmanager

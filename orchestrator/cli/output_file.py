@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from orchestrator.cli.group import Mistake
+from orchestrator.cli.group import HintedUsageError
 from orchestrator.domain.states import JobState
 from orchestrator.ports.streams import InputLine, InputProblem, is_stdout
 
 if TYPE_CHECKING:
-    from orchestrator.cli.input_options import Input
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.input_options import InputOptions
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.client.results_file import Output
     from orchestrator.domain.model import Job, NewJob
     from orchestrator.ports.engine import IngestOptions
@@ -30,34 +30,34 @@ overwrite_option = click.option(
 )
 
 
-def output_at(ask: Ask, path: str, *, overwrite: bool) -> Output:
+def checked_output(options: GlobalOptions, path: str, *, overwrite: bool) -> Output:
     """The place that *path* names, checked: Raises UsageError or OutputError if nothing could go there later."""
     from orchestrator.client.results_file import Output
 
-    if is_stdout(path) and ask.as_json:
-        raise Mistake("--json and the results cannot both go to stdout", hint="name a file: -o FILE")
+    if is_stdout(path) and options.as_json:
+        raise HintedUsageError("--json and the results cannot both go to stdout", hint="name a file: -o FILE")
     output = Output("-" if is_stdout(path) else path, overwrite=overwrite)
-    if not is_stdout(path) and ask.server is None:
-        _refuse_the_store(ask, path)
+    if not is_stdout(path) and options.server is None:
+        _refuse_the_store(options, path)
     output.check()
     return output
 
 
-def default_path(job: Job) -> str:
+def default_output_path(job: Job) -> str:
     """What the results of *job* are called unless somebody says: no other job, of any store, has its id."""
     return f"{job.public_id}.results.jsonl"
 
 
-def refuse_the_input(chosen: Input, path: str) -> None:
+def refuse_the_input(chosen: InputOptions, path: str) -> None:
     """Raise UsageError for results that would replace what they were asked of."""
     if chosen.path != "-" and not is_stdout(path) and _is_same(path, chosen.path):
-        raise Mistake("the results would replace the input", hint="choose another -o FILE")
+        raise HintedUsageError("the results would replace the input", hint="choose another -o FILE")
 
 
-def _refuse_the_store(ask: Ask, path: str) -> None:
-    database = ask.settings().database.path
+def _refuse_the_store(options: GlobalOptions, path: str) -> None:
+    database = options.settings().database.path
     if any(_is_same(path, f"{database}{ending}") for ending in ("", "-wal", "-shm", ".lock")):
-        raise Mistake("the results would replace the store", hint="choose another -o FILE")
+        raise HintedUsageError("the results would replace the store", hint="choose another -o FILE")
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -67,7 +67,7 @@ def _is_same(one: str, other: str) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-class Guarded:
+class GuardedSource:
     """A `Source` that is refused at its end, before it becomes a job, if the output is another job's file.
 
     Only then is it known which job it is: by its content. Raises OutputError out of `chunks`; nothing is stored then.
@@ -104,7 +104,7 @@ class Guarded:
             await self._refuse(self._source.content_hash)
 
 
-def guarded(source: Source, output: Output, new: NewJob, terms: IngestOptions, reader: RemoteReader) -> Source:
+def guard_output(source: Source, output: Output, new: NewJob, terms: IngestOptions, reader: RemoteReader) -> Source:
     """*source*, which becomes no job if a file lies at *output* that is not an earlier output of that job."""
     from orchestrator.client.results_file import foreign
 
@@ -117,7 +117,7 @@ def guarded(source: Source, output: Output, new: NewJob, terms: IngestOptions, r
         elif terms.force_new or not _has_changed(living, new):
             raise foreign(output.path)
 
-    return Guarded(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
+    return GuardedSource(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
 
 
 def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: IngestOptions) -> Job | None:

@@ -17,14 +17,14 @@ from orchestrator.views.status_text import Ages, Pulse
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.domain.model import JobStatus
 
 #: Between two lines that differ only in counts.
 _QUIET: Final = timedelta(seconds=1)
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """Shows looks at one job; a context that leaves a clean screen."""
 
     def __enter__(self) -> Self:
@@ -40,11 +40,11 @@ class Progress(Protocol):
         ...
 
 
-def progress_for(ask: Ask) -> Progress:
+def progress_for(options: GlobalOptions) -> ProgressDisplay:
     """Nothing with `-q`; live on a terminal that can do it (unless the log is shown there); else lines."""
-    if ask.quiet:
+    if options.quiet:
         return NoProgress()
-    if sys.stderr.isatty() and ask.verbose == 0 and os.environ.get("TERM") not in {None, "dumb"}:
+    if sys.stderr.isatty() and options.verbose == 0 and os.environ.get("TERM") not in {None, "dumb"}:
         return LiveProgress()
     return LineProgress()
 

@@ -15,7 +15,7 @@ from orchestrator.store.opening import speaking_our_errors
 from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.reads import Reads, RemoteReads
@@ -37,45 +37,45 @@ class NowReader(Protocol):
 
 
 @contextmanager
-def reading(ask: Ask, settings: Settings | None = None) -> Iterator[RemoteReads]:
+def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iterator[RemoteReads]:
     """What this command is about: a store, in one snapshot, or a server. Raises NoSuchThing if there is none."""
-    server = ask.remote()
+    server = options.remote()
     if server is not None:
         from orchestrator.cli.elsewhere import looking_at
 
-        with looking_at(ask, server) as reads:
+        with looking_at(options, server) as reads:
             yield reads
         return
-    path = (ask.settings() if settings is None else settings).database.path
-    if not path.exists() and not ask.sandbox and (other := _sandbox_store(ask)) is not None:
+    path = (options.settings() if settings is None else settings).database.path
+    if not path.exists() and not options.sandbox and (other := _sandbox_store(options)) is not None:
         raise NoSuchThing(f"there is no store at {path}", hint=f"your sandbox jobs are in {other}: add --sandbox")
     with speaking_our_errors(), StoreReader.open(path) as reads:
         yield reads
 
 
-def reader_of(ask: Ask, settings: Settings) -> NowReader:
+def reader_for(options: GlobalOptions, settings: Settings) -> NowReader:
     """For a command that has looked, and looks again."""
-    server = ask.remote()
+    server = options.remote()
     if server is None:
         return FileReader(settings.database.path)
     from orchestrator.cli.elsewhere import reader_at
 
-    return reader_at(ask, server, has_answered=True)
+    return reader_at(options, server, has_answered=True)
 
 
-def is_sandbox(ask: Ask) -> bool:
+def is_sandbox_store(options: GlobalOptions) -> bool:
     """Whether what this command does is play: what --sandbox says, or the server. Raises UsageError if they differ."""
-    if ask.remote() is None:
-        return ask.sandbox
-    with reading(ask) as reads:
+    if options.remote() is None:
+        return options.sandbox
+    with open_reads(options) as reads:
         return reads.meta().sandbox
 
 
-def _sandbox_store(ask: Ask) -> Path | None:
+def _sandbox_store(options: GlobalOptions) -> Path | None:
     from dataclasses import replace
 
-    path = replace(ask, sandbox=True).settings().database.path
-    return path if ask.db is None and path.exists() else None
+    path = replace(options, sandbox=True).settings().database.path
+    return path if options.db is None and path.exists() else None
 
 
 class FileReader:
@@ -96,7 +96,7 @@ class FileReader:
             return look(reads)
 
 
-def chosen_job(reads: RemoteReads, ref: str | None) -> Job:
+def job_or_newest(reads: RemoteReads, ref: str | None) -> Job:
     """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
     if ref is not None:
         return reads.find(ref)
@@ -104,12 +104,12 @@ def chosen_job(reads: RemoteReads, ref: str | None) -> Job:
     return unfinished[-1] if unfinished else reads.find("@last")
 
 
-def engine_runs(ask: Ask, settings: Settings) -> bool:
+def engine_is_running(options: GlobalOptions, settings: Settings) -> bool:
     """True if an engine listens on the socket of this store, or a server is meant."""
-    return True if ask.remote() is not None else socket_answers(settings)
+    return True if options.remote() is not None else engine_socket_answers(settings)
 
 
-def socket_answers(settings: Settings) -> bool:
+def engine_socket_answers(settings: Settings) -> bool:
     """True if an engine listens on the socket of the store of these settings. Sends nothing."""
     knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     knocking.settimeout(_KNOCK_S)

@@ -12,27 +12,27 @@ from typing import Any, Final, NoReturn, TypeVar
 from orchestrator.cli.errors import UNTOUCHED, Stopped
 
 T = TypeVar("T")
-Part = Callable[[Stopped], None]
+DescribeStop = Callable[[Stopped], None]
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def drive(work: Callable[[], Coroutine[Any, Any, T]], part: Part | None = None) -> T:
+def run_async(work: Callable[[], Coroutine[Any, Any, T]], describe_stop: DescribeStop | None = None) -> T:
     """Run *work* to its end. SIGINT or SIGTERM cancels it, and rises as Stopped once it has cleaned up.
 
     A second signal ends the process on the spot: everything that matters is in the store at any instant. *part* says in
     the Stopped of either signal what is true by then, and how to go on.
     """
-    parting = (lambda _: None) if part is None else part
+    describe = (lambda _: None) if describe_stop is None else describe_stop
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in heeded}
     received: list[int] = []
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_heeding(work, heeded, received, parting))
+            return runner.run(_heeding(work, heeded, received, describe))
     except asyncio.CancelledError:
         if received:
             stopped = Stopped(received[0])
-            parting(stopped)
+            describe(stopped)
             raise stopped from None
         raise
     finally:
@@ -41,7 +41,10 @@ def drive(work: Callable[[], Coroutine[Any, Any, T]], part: Part | None = None) 
 
 
 async def _heeding(
-    work: Callable[[], Coroutine[Any, Any, T]], heeded: list[signal.Signals], received: list[int], parting: Part
+    work: Callable[[], Coroutine[Any, Any, T]],
+    heeded: list[signal.Signals],
+    received: list[int],
+    describe: DescribeStop,
 ) -> T:
     """*work*, cancelled by the first signal of *heeded*, which is put into *received*."""
     loop = asyncio.get_running_loop()
@@ -49,7 +52,7 @@ async def _heeding(
 
     def stop(number: int) -> None:
         if received:
-            _end_now(number, parting)
+            _end_now(number, describe)
         received.append(number)
         if task is not None:
             task.cancel()
@@ -59,15 +62,15 @@ async def _heeding(
     return await work()
 
 
-def _end_now(number: int, parting: Part) -> NoReturn:
+def _end_now(number: int, describe: DescribeStop) -> NoReturn:
     """The last words, past every buffer, and the end of the process."""
     stopped = Stopped(number)
-    parting(stopped)
+    describe(stopped)
     with contextlib.suppress(OSError):
         os.write(2, "".join(f"{line}\n" for line in stopped.lines()).encode())
     os._exit(stopped.exit_code)
 
 
-def read_only(stopped: Stopped) -> None:
+def nothing_changed(stopped: Stopped) -> None:
     """The last words of a command that changes nothing."""
     stopped.fact = UNTOUCHED

@@ -1,6 +1,6 @@
 """Standard output and error as a command needs them: talk may be lost, data may not, and neither stops the work.
 
-Only for a process of our own: `orchestrator.cli.main.main` calls `prepare` before anything else.
+Only for a process of our own: `orchestrator.cli.main.main` calls `prepare_stdio` before anything else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def prepare() -> None:
+def prepare_stdio() -> None:
     """Open what was closed, so that no file of ours gets its number; and decide what a failed write means.
 
     What was closed cannot be used by mistake: reading from standard input, or writing to standard output, fails.
@@ -63,15 +63,15 @@ class _Data(io.FileIO):
 
 
 @contextlib.contextmanager
-def announcing() -> Iterator[None]:
+def ignoring_closed_stdout() -> Iterator[None]:
     """While a server says on standard output where it is: it runs, whoever hears of it."""
     try:
         yield
     except OutputNotWritten:
-        silence(1)
+        redirect_to_null(1)
 
 
-def silence(number: int) -> None:
+def redirect_to_null(number: int) -> None:
     """Let what is written to *number* from now on, and what waits to be, go nowhere."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)

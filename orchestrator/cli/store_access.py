@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.cli.reading import engine_runs
-from orchestrator.cli.run_async import Part, drive
+from orchestrator.cli.reading import engine_is_running
+from orchestrator.cli.run_async import DescribeStop, run_async
 from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.client import Orchestrator
     from orchestrator.client.session import EngineHandle
     from orchestrator.config import Settings
@@ -21,55 +21,61 @@ T = TypeVar("T")
 Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
 
 
-def show_log(ask: Ask, settings: Settings) -> None:
+def configure_log(options: GlobalOptions, settings: Settings) -> None:
     """The log of a command that is not a daemon: only errors, unless `-v` or the settings ask for more."""
     from orchestrator.observability.logs import configure_logging
 
-    chosen = settings.log.level if settings.is_set("log.level") and not ask.quiet else "error"
-    level = {0: chosen, 1: "info"}.get(ask.verbose, "debug")
+    chosen = settings.log.level if settings.is_set("log.level") and not options.quiet else "error"
+    level = {0: chosen, 1: "info"}.get(options.verbose, "debug")
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
-def orchestrator_for(ask: Ask) -> Orchestrator:
+def orchestrator_for(options: GlobalOptions) -> Orchestrator:
     """The engine of this command: in this process, the one that owns the store, or a server's."""
     from orchestrator.client import Orchestrator
 
-    server = ask.remote()
+    server = options.remote()
     if server is None:
-        return Orchestrator(ask.db, sandbox=ask.sandbox, config=ask.config)
+        return Orchestrator(options.db, sandbox=options.sandbox, config=options.config)
     from orchestrator.cli.out import say
     from orchestrator.cli.words import plain
 
-    orc = Orchestrator(sandbox=ask.sandbox, config=ask.config, server=server)
-    orc.say = lambda words: say(ask, plain(words))
+    orc = Orchestrator(sandbox=options.sandbox, config=options.config, server=server)
+    orc.say = lambda words: say(options, plain(words))
     return orc
 
 
-def steer(ask: Ask, settings: Settings, act: Act[T], part: Part | None = None) -> tuple[T, bool]:
+def run_command(
+    options: GlobalOptions, settings: Settings, act: Act[T], describe_stop: DescribeStop | None = None
+) -> tuple[T, bool]:
     """What *act* gives, and whether an engine runs, so that it has an effect at once.
 
     Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
     process owns the store and does not answer. part: see `drive`.
     """
-    show_log(ask, settings)
-    return drive(lambda: _steer(ask, settings, lambda link: act(link.commands, link.reader)), part)
+    configure_log(options, settings)
+    return run_async(lambda: _steer(options, settings, lambda link: act(link.commands, link.reader)), describe_stop)
 
 
-def steer_notices(ask: Ask, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
+def run_notice_command(
+    options: GlobalOptions, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]
+) -> tuple[T, bool]:
     """The same for what is asked of notices."""
-    show_log(ask, settings)
-    return drive(lambda: _steer(ask, settings, lambda link: act(link.noticing)))
+    configure_log(options, settings)
+    return run_async(lambda: _steer(options, settings, lambda link: act(link.noticing)))
 
 
-async def _steer(ask: Ask, settings: Settings, act: Callable[[EngineHandle], Awaitable[T]]) -> tuple[T, bool]:
+async def _steer(
+    options: GlobalOptions, settings: Settings, act: Callable[[EngineHandle], Awaitable[T]]
+) -> tuple[T, bool]:
     from orchestrator.client.session import local_handle
     from orchestrator.daemon import open_commands
 
-    if not engine_runs(ask, settings):
+    if not engine_is_running(options, settings):
         try:
-            async with open_commands(settings, sandbox=ask.sandbox) as engine:
+            async with open_commands(settings, sandbox=options.sandbox) as engine:
                 return await act(local_handle(engine)), False
         except StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
-    async with orchestrator_for(ask) as orc:
+    async with orchestrator_for(options) as orc:
         return await act(orc.handle), True

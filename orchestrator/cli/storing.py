@@ -10,17 +10,17 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
-from orchestrator.cli.input_options import STDIN, Input, problem_text, refuse
+from orchestrator.cli.input_options import STDIN, InputOptions, problems_as_text, refused_input
 from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.reading import is_sandbox, reader_of
-from orchestrator.cli.store_access import steer
+from orchestrator.cli.reading import is_sandbox_store, reader_for
+from orchestrator.cli.store_access import run_command
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_refused_lines, say_taken_in
 from orchestrator.domain.errors import OutputNotWritten
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views.job_views import job_view
 
 if TYPE_CHECKING:
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job
     from orchestrator.ports.engine import Commands, IngestResult
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-def store_job(ask: Ask, chosen: Input) -> None:
+def submit_job(options: GlobalOptions, chosen: InputOptions) -> None:
     """Store *chosen*, print the job's id on stdout, and say who will work on it."""
-    settings = ask.settings()
-    say_banner(ask, sandbox=is_sandbox(ask))
+    settings = options.settings()
+    say_banner(options, sandbox=is_sandbox_store(options))
     source = chosen.source(settings)
 
     known: list[str] = []
@@ -41,36 +41,38 @@ def store_job(ask: Ask, chosen: Input) -> None:
     async def act(commands: Commands, reader: RemoteReader) -> IngestResult:
         taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
         if taken.job is not None:
-            known.append(resume_line(ask, taken.job.public_id, None))
+            known.append(resume_line(options, taken.job.public_id, None))
             if taken.refused:
-                await write_refused(ask, reader, taken.job, refused_path(chosen, None))
+                await write_refused(options, reader, taken.job, refused_path(chosen, None))
         return taken
 
-    taken, has_engine = steer(ask, settings, act, lambda stopped: part(ask, stopped, known[0] if known else None))
-    job = stored(taken, source.name, chosen)
-    say_taken_in(ask, source.name, source.size_bytes, taken)
-    if ask.as_json:
-        status = reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
+    taken, has_engine = run_command(
+        options, settings, act, lambda stopped: describe_stop(options, stopped, known[0] if known else None)
+    )
+    job = job_of_ingest(taken, source.name, chosen)
+    say_taken_in(options, source.name, source.size_bytes, taken)
+    if options.as_json:
+        status = reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
         told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
         show_json({**job_view(status), **told})
     else:
         show(public_id(taken))
-    _say_who_works(ask, taken, has_engine=has_engine)
+    _say_who_works(options, taken, has_engine=has_engine)
 
 
-def part(ask: Ask, stopped: Stopped, go_on: str | None) -> None:
+def describe_stop(options: GlobalOptions, stopped: Stopped, go_on: str | None) -> None:
     """The last words of a command that takes an input in. go_on: the command for the job, once there is one."""
     stopped.fact = UNTOUCHED if go_on is None else STORED
-    stopped.hint = same_line(ask) if go_on is None else go_on
+    stopped.hint = same_line(options) if go_on is None else go_on
 
 
-def stored(taken: IngestResult, source_name: str, chosen: Input) -> Job:
+def job_of_ingest(taken: IngestResult, source_name: str, chosen: InputOptions) -> Job:
     """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
     if taken.job is not None:
         return taken.job
-    for line in problem_text(source_name, taken.problems, taken.problem_count):
+    for line in problems_as_text(source_name, taken.problems, taken.problem_count):
         click.echo(line, err=True)
-    raise refuse(source_name, taken, may_skip=not chosen.skip_bad)
+    raise refused_input(source_name, taken, may_skip=not chosen.skip_bad)
 
 
 def public_id(taken: IngestResult) -> str:
@@ -78,7 +80,7 @@ def public_id(taken: IngestResult) -> str:
     return "" if taken.job is None else taken.job.public_id
 
 
-def refused_path(chosen: Input, output: str | None) -> Path | None:
+def refused_path(chosen: InputOptions, output: str | None) -> Path | None:
     """Where lines that were left out go: beside the output, `<its stem>.refused.jsonl`, else into this folder.
 
     None: there is no name to go by, so the job's id is it.
@@ -95,7 +97,7 @@ def refused_path(chosen: Input, output: str | None) -> Path | None:
 
 
 async def write_refused(
-    ask: Ask, reader: RemoteReader, job: Job, path: Path | None, *, overwrite: bool = False
+    options: GlobalOptions, reader: RemoteReader, job: Job, path: Path | None, *, overwrite: bool = False
 ) -> None:
     """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
@@ -112,7 +114,7 @@ async def write_refused(
                 hint="move it away, and give the same command again",
             )
     lines = await _write(place, reader, job)
-    say_refused_lines(ask, lines, words.plain(str(place)))
+    say_refused_lines(options, lines, words.plain(str(place)))
 
 
 async def _may_write(path: Path, reader: RemoteReader, job: Job) -> bool:
@@ -177,13 +179,13 @@ def _whole_lines(job: JobId, after: int) -> Callable[[RemoteReads], list[InputPr
     return look
 
 
-def _say_who_works(ask: Ask, taken: IngestResult, *, has_engine: bool) -> None:
+def _say_who_works(options: GlobalOptions, taken: IngestResult, *, has_engine: bool) -> None:
     job = taken.job
     if job is None or job.state in OVER:
         return
     if job.state is JobState.PAUSED:
-        say(ask, f"it is paused ({job.reason_code}); to go on: {resume_line(ask, job.public_id, None)}")
+        say(options, f"it is paused ({job.reason_code}); to go on: {resume_line(options, job.public_id, None)}")
     elif has_engine:
-        say(ask, "the engine that is running works on it")
+        say(options, "the engine that is running works on it")
     else:
-        say(ask, f"no engine is running: {engine_lines(ask, job.public_id)} works on it")
+        say(options, f"no engine is running: {engine_lines(options, job.public_id)} works on it")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import Program, program_in, request, write_lines
 
-from orchestrator.cli.errors import reported
+from orchestrator.cli.errors import report_error
 from orchestrator.domain.errors import StoreFull
 from orchestrator.store.ownership import Lock
 
@@ -157,24 +157,24 @@ def test_8_is_sandbox_work_mixed_with_real_work(program: Program) -> None:
 
 def test_8_is_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
     """The store's own errors keep their code and their three lines."""
-    assert reported(StoreFull("the disk is full", cause="no space", hint="make some"), tracebacks=False) == 8
+    assert report_error(StoreFull("the disk is full", cause="no space", hint="make some"), tracebacks=False) == 8
     assert capsys.readouterr().err == "error: the disk is full\ncause: no space\nhint: make some\n"
 
 
 def test_70_is_a_bug_of_ours_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """What nobody foresaw has a message, too, and says how to see more."""
-    assert reported(ZeroDivisionError("oops"), tracebacks=False) == 70
+    assert report_error(ZeroDivisionError("oops"), tracebacks=False) == 70
     told = capsys.readouterr().err
     assert told.startswith("error: internal error: ZeroDivisionError: oops\n")
     assert "-v -v" in told
     assert "Traceback" not in told
-    assert reported(ZeroDivisionError("oops"), tracebacks=True) == 70
+    assert report_error(ZeroDivisionError("oops"), tracebacks=True) == 70
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_what_others_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Escape sequences in a file name or an API message are shown, not obeyed."""
-    reported(StoreFull("a \x1b[31mred\x1b[0m\nname"), tracebacks=False)
+    report_error(StoreFull("a \x1b[31mred\x1b[0m\nname"), tracebacks=False)
     assert capsys.readouterr().err == "error: a \\x1b[31mred\\x1b[0m name\n"
 
 
@@ -191,7 +191,7 @@ def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
     """Whatever hangs: the work is in the store at any instant, so ending at once is safe, too."""
     stubborn = (
         "import asyncio\n"
-        "from orchestrator.cli.run_async import drive\n"
+        "from orchestrator.cli.run_async import run_async\n"
         "async def work():\n"
         "    print('begun', flush=True)\n"
         "    while True:\n"
@@ -201,7 +201,7 @@ def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
         "            print('not yet', flush=True)\n"
         "def part(stopped):\n"
         "    stopped.hint = 'orchestrator resume x'\n"
-        "drive(work, part)\n"
+        "run_async(work, part)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", stubborn], env=program.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -15,7 +15,7 @@ import pytest
 from faces.cli_world import Program, program_in, request, select_a_moment, write_lines
 
 from orchestrator.cli.hints import completed, pasteable
-from orchestrator.cli.options import Ask
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain.errors import StoreOwned
 
 OTHER_STORE = ("--sandbox", "--db", "my store.db")
@@ -35,12 +35,15 @@ def _commands(text: str) -> list[list[str]]:
 
 def test_a_printed_command_has_the_flags_that_lead_to_the_store() -> None:
     """Exactly those that were given, and none twice."""
-    ask = Ask(db="my store.db", config=Path("x.toml"))
-    assert pasteable(ask, "orchestrator serve") == "orchestrator serve --db 'my store.db' --config x.toml"
-    assert pasteable(Ask(), "orchestrator serve") == "orchestrator serve"
-    assert pasteable(Ask(sandbox=True), "orchestrator serve --sandbox") == "orchestrator serve --sandbox"
-    assert pasteable(Ask(), "orchestrator serve", sandbox=True) == "orchestrator serve --sandbox"
-    assert completed(Ask(db="a"), "try `orchestrator doctor`, or not") == "try `orchestrator doctor --db a`, or not"
+    options = GlobalOptions(db="my store.db", config=Path("x.toml"))
+    assert pasteable(options, "orchestrator serve") == "orchestrator serve --db 'my store.db' --config x.toml"
+    assert pasteable(GlobalOptions(), "orchestrator serve") == "orchestrator serve"
+    assert pasteable(GlobalOptions(sandbox=True), "orchestrator serve --sandbox") == "orchestrator serve --sandbox"
+    assert pasteable(GlobalOptions(), "orchestrator serve", sandbox=True) == "orchestrator serve --sandbox"
+    assert (
+        completed(GlobalOptions(db="a"), "try `orchestrator doctor`, or not")
+        == "try `orchestrator doctor --db a`, or not"
+    )
 
 
 def test_the_commands_of_hints_lead_to_the_same_store(program: Program) -> None:
@@ -95,12 +98,12 @@ def test_a_signal_while_the_input_is_read_says_that_nothing_was_stored(
     command = [sys.executable, "-m", "orchestrator", *words, "--sandbox"]
     with subprocess.Popen(
         command, cwd=program.folder, env=program.env(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as reading:
-        while not program.db.exists() and reading.poll() is None:
+    ) as reader:
+        while not program.db.exists() and reader.poll() is None:
             select_a_moment()
-        reading.send_signal(signal.SIGINT)
-        _, told = reading.communicate(timeout=30)
-    assert reading.returncode == 130
+        reader.send_signal(signal.SIGINT)
+        _, told = reader.communicate(timeout=30)
+    assert reader.returncode == 130
     assert b"interrupted: nothing was stored or sent\n" in told
     assert f"to start again: orchestrator {' '.join(words)} --sandbox\n".encode() in told
     assert program("ls", "--json").facts["jobs"] == []

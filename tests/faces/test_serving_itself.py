@@ -15,7 +15,7 @@ from faces.client_world import SLOW, settings, short_runtime_folder
 from faces.client_world import requests as plain_requests
 from faces.messages_world import served
 
-from orchestrator.cli.api_errors import refuse_itself
+from orchestrator.cli.api_errors import refuse_own_address
 from orchestrator.config import Settings, load_settings
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.account import ENDPOINT
@@ -78,10 +78,10 @@ def test_a_daemon_that_would_ask_itself_is_refused_by_what_names_it(tmp_path: Pa
         url = f"http://localhost:{port}"
         address = find_address(url, {}) if source.startswith("[") else find_address(None, {source: url})
         with pytest.raises(UsageError, match="this very daemon") as caught:
-            refuse_itself(address, at)
+            refuse_own_address(address, at)
         assert caught.value.message.startswith(source)
         assert caught.value.hint is not None
-        refuse_itself(find_address(f"http://localhost:{port - 1}", {}), at)
+        refuse_own_address(find_address(f"http://localhost:{port - 1}", {}), at)
 
 
 def test_serve_does_not_start_as_its_own_api(tmp_path: Path) -> None:

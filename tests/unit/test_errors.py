@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from orchestrator.cli.errors import reported
+from orchestrator.cli.errors import report_error
 from orchestrator.daemon import first_error
 from orchestrator.domain.errors import OutOfMemory, StoreFull, shortage
 
@@ -26,7 +26,7 @@ def test_a_lack_of_memory_is_no_bug_of_ours(lack: Exception, capsys: pytest.Capt
     behind.__context__ = lack
     group = BaseExceptionGroup("tasks", [ValueError("other"), BaseExceptionGroup("inner", [lack])])
     for error in (lack, behind, group):
-        assert reported(error, tracebacks=False) == 71
+        assert report_error(error, tracebacks=False) == 71
         told = capsys.readouterr().err
         assert told.startswith("error: out of memory\n")
         assert "bug" not in told
@@ -38,7 +38,7 @@ def test_a_full_disk_is_no_bug_of_ours_wherever_it_is_met(number: int, capsys: p
     """M8. What no place of its own translates is still told as that; a used-up quota is the same."""
     raised = OSError(number, os.strerror(number), "/somewhere/file")
     assert isinstance(first_error(BaseExceptionGroup("tasks", [KeyError("x"), raised])), StoreFull)
-    assert reported(raised, tracebacks=False) == 8
+    assert report_error(raised, tracebacks=False) == 8
     told = capsys.readouterr().err
     assert told.startswith("error: the disk is full\n")
     assert "/somewhere/file" in told

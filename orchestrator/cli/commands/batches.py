@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.api_errors import for_a_person, say_address, with_a_key
+from orchestrator.cli.api_errors import explaining_api_errors, find_credentials, say_api_address
 from orchestrator.cli.batches_text import batch_lines, remote_table
-from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_banner, show_json
-from orchestrator.cli.reading import reading
-from orchestrator.cli.run_async import drive
+from orchestrator.cli.reading import open_reads
+from orchestrator.cli.run_async import run_async
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
@@ -48,74 +48,79 @@ _HERE = "orchestrator.cli.commands.batches"
     "batches",
     cls=LazyGroup,
     entries={
-        "ls": Entry(module=_HERE, attribute="ls", help="List the batches at the API, and whose they are."),
-        "show": Entry(module=_HERE, attribute="show_batch", help="Show one batch of ours with its history."),
-        "adopt": Entry(module="orchestrator.cli.commands.steer", attribute="adopt", help="Take a batch for ours."),
-        "disown": Entry(
+        "ls": CommandEntry(module=_HERE, attribute="ls", help="List the batches at the API, and whose they are."),
+        "show": CommandEntry(module=_HERE, attribute="show_batch", help="Show one batch of ours with its history."),
+        "adopt": CommandEntry(
+            module="orchestrator.cli.commands.steer", attribute="adopt", help="Take a batch for ours."
+        ),
+        "disown": CommandEntry(
             module="orchestrator.cli.commands.steer", attribute="disown", help="Say that a batch is not ours."
         ),
     },
     examples=EXAMPLES,
 )
-@common
+@global_options
 def batches() -> None:
     """Compare the batches at the API with ours; adopt or disown one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownBatches:
     """What our store knows of the batches at the API: ours by remote id, and those that wait for a proof."""
 
     ours: dict[str, tuple[Batch, Job]]
     in_doubt: list[tuple[Batch, Job]]
 
 
-@click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("ls", cls=CliCommand, examples=EXAMPLES)
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N batches.")
-@common
+@global_options
 @click.pass_obj
-def ls(ask: Ask, limit: int) -> None:
+def ls(options: GlobalOptions, limit: int) -> None:
     """List the batches at the API, and whose they are.
 
     "elsewhere" is a batch that this store did not make, or cannot prove to have made.
     """
-    server = ask.remote()
-    listed = _here(ask, limit) if server is None else _there(ask, server, limit)
-    if ask.as_json:
+    server = options.remote()
+    listed = _here(options, limit) if server is None else _there(options, server, limit)
+    if options.as_json:
         show_json(listed)
         return
-    show_banner(ask, sandbox=listed["sandbox"])
+    show_banner(options, sandbox=listed["sandbox"])
     show(remote_table(listed["batches"]) if listed["batches"] else "the API has no batches")
     for doubt in listed["in_doubt"]:
         show(f"in doubt: batch {doubt['batch']} of {doubt['job']}, {words.count(doubt['requests'], 'request')}")
     if listed["has_more"]:
-        say(ask, f"there are more: --limit {limit * 4} shows them")
+        say(options, f"there are more: --limit {limit * 4} shows them")
 
 
-def _there(ask: Ask, server: Server, limit: int) -> dict[str, Any]:
+def _there(options: GlobalOptions, server: Server, limit: int) -> dict[str, Any]:
     """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
     from orchestrator.cli.elsewhere import MOST, remote_batches
 
     if limit > MOST:
-        raise Mistake(f"a server lists at most {MOST:,} batches", hint=f"--limit {MOST}")
-    with for_a_person():
-        return remote_batches(ask, server, limit)
+        raise HintedUsageError(f"a server lists at most {MOST:,} batches", hint=f"--limit {MOST}")
+    with explaining_api_errors():
+        return remote_batches(options, server, limit)
 
 
-def _here(ask: Ask, limit: int) -> dict[str, Any]:
+def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
     """The newest batches at the API as views, what is in doubt, and whether there are more."""
-    settings = ask.settings()
-    api = say_address(ask, settings, sandbox=ask.sandbox)
+    settings = options.settings()
+    api = say_api_address(options, settings, sandbox=options.sandbox)
     odd: list[MalformedEntry] = []
-    with for_a_person():
-        found = drive(lambda: _listed(settings, limit + 1, odd, sandbox=ask.sandbox))
+    with explaining_api_errors():
+        found = run_async(lambda: _listed(settings, limit + 1, odd, sandbox=options.sandbox))
     if odd:
-        say(ask, f"{words.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}")
+        say(
+            options,
+            f"{words.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}",
+        )
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
     rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
     doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
-    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": ask.sandbox}
+    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": options.sandbox}
 
 
 async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, sandbox: bool) -> list[RemoteBatch]:
@@ -125,7 +130,7 @@ async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, 
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
-            await with_a_key(provider)
+            await find_credentials(provider)
             return await _first(limit, listed(provider, min(limit, LARGEST), odd))
     if not settings.database.path.exists():
         return []
@@ -150,17 +155,17 @@ async def _first(limit: int, batches: AsyncGenerator[RemoteBatch, None]) -> list
     return found
 
 
-def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> Known:
+def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
     try:
         with StoreReader.open(settings.database.path) as reads:
             ours = reads.batches_by_remote([remote.id for remote in remotes])
             jobs = {batch.job_id: reads.get(batch.job_id) for batch in ours.values()}
-            return Known(
+            return KnownBatches(
                 ours={remote_id: (batch, jobs[batch.job_id]) for remote_id, batch in ours.items()},
                 in_doubt=_in_doubt(reads),
             )
     except NoSuchThing:
-        return Known(ours={}, in_doubt=[])
+        return KnownBatches(ours={}, in_doubt=[])
 
 
 def _in_doubt(reads: StoreReader) -> list[tuple[Batch, Job]]:
@@ -168,27 +173,27 @@ def _in_doubt(reads: StoreReader) -> list[tuple[Batch, Job]]:
     return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
 
 
-@click.command("show", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("show", cls=CliCommand, examples=EXAMPLES)
 @click.argument("batch", metavar="BATCH")
-@common
+@global_options
 @click.pass_obj
-def show_batch(ask: Ask, batch: str) -> None:
+def show_batch(options: GlobalOptions, batch: str) -> None:
     """Show one batch of ours with its history.
 
     BATCH is the API's id (msgbatch_...) or our number. The API is not asked.
     """
-    with reading(ask) as reads:
+    with open_reads(options) as reads:
         found = reads.batch(batch)
         job = reads.get(found.job_id)
         events = _history(reads, found)
         sandbox = reads.meta().sandbox
-    if ask.as_json:
+    if options.as_json:
         history = [
             {"at": time_text(event.at), "kind": event.kind, "state": event.new, "why": event.why} for event in events
         ]
         show_json({**batch_view(found, job), "events": history, "sandbox": sandbox})
         return
-    show_banner(ask, sandbox=sandbox)
+    show_banner(options, sandbox=sandbox)
     show("\n".join(batch_lines(found, job, events, now=datetime.now(UTC))))
 
 

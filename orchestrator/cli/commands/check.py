@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.api_errors import say_address
-from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.api_errors import say_api_address
+from orchestrator.cli.group import CliCommand
 from orchestrator.cli.input_options import (
     STDIN,
     STDIN_NAME,
-    Input,
+    InputOptions,
+    concerns_whole_file,
     header_options,
     input_argument,
-    is_of_the_file,
-    problem_text,
+    problems_as_text,
 )
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import show, show_banner, show_json
-from orchestrator.cli.run_async import drive, read_only
+from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
 from orchestrator.views.batch_views import check_view
@@ -40,31 +40,31 @@ The batches are counted as if every line were sent; how many go at a time is up 
 """
 
 
-@click.command("check", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("check", cls=CliCommand, examples=EXAMPLES)
 @input_argument
 @header_options
 @click.option(
     "--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Show at most N problems."
 )
-@common
+@global_options
 @click.pass_obj
-def check(ask: Ask, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
+def check(options: GlobalOptions, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
     """Validate an input and show the plan; sends and stores nothing."""
     from orchestrator.domain.packing import Caps
     from orchestrator.views.check_report import plan_of
 
-    settings = ask.settings()
-    api = say_address(ask, settings, sandbox=ask.sandbox)
-    chosen = Input(path=path, api_version=api_version, beta=beta)
+    settings = options.settings()
+    api = say_api_address(options, settings, sandbox=options.sandbox)
+    chosen = InputOptions(path=path, api_version=api_version, beta=beta)
     most, is_exact = _max_requests(settings)
     caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
-    plan = drive(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), read_only)
+    plan = run_async(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
     name = STDIN_NAME if path == STDIN else path
-    if ask.as_json:
-        view = check_view(name, plan, chosen.version(settings), beta, sandbox=ask.sandbox)
+    if options.as_json:
+        view = check_view(name, plan, chosen.version(settings), beta, sandbox=options.sandbox)
         show_json({**view, "api": api})
     else:
-        show_banner(ask, sandbox=ask.sandbox)
+        show_banner(options, sandbox=options.sandbox)
         _show(name, plan, most, is_exact=is_exact)
     return 2 if plan.problem_count else 0
 
@@ -86,10 +86,10 @@ def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
     bad = f", {words.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
     shown = words.plain(words.near_path(name))
     show(f"read     {shown}: {words.count(plan.requests, 'request')}, {words.size(plan.size_bytes)}{bad}")
-    for line in problem_text(name, plan.problems, plan.problem_count):
+    for line in problems_as_text(name, plan.problems, plan.problem_count):
         show(f"  {line}")
     if plan.problem_count:
-        can_skip = plan.requests and not is_of_the_file(plan.problems)
+        can_skip = plan.requests and not concerns_whole_file(plan.problems)
         show("nothing of it would be sent" + ("; with --skip-bad `run` leaves these lines out" if can_skip else ""))
         return
     total = sum(size for _, size in plan.batches)

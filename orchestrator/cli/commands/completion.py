@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.options import common
+from orchestrator.cli.group import CliCommand
+from orchestrator.cli.options import global_options
 from orchestrator.cli.out import show
 
 EXAMPLES = """
@@ -18,9 +18,9 @@ It completes commands, options, and the ids and names of your jobs.
 """
 
 
-@click.command("completion", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("completion", cls=CliCommand, examples=EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@common
+@global_options
 def completion(shell: str) -> None:
     """Print the completion script for a shell."""
     from click.shell_completion import get_completion_class

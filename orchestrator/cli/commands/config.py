@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_banner, show_json
 from orchestrator.config import PROJECT_FILE, render_example, shown
 from orchestrator.domain.errors import GuardRefused, OutputError
@@ -30,27 +30,29 @@ _HERE = "orchestrator.cli.commands.config"
     "config",
     cls=LazyGroup,
     entries={
-        "show": Entry(module=_HERE, attribute="show_settings", help="Show every setting and where it comes from."),
-        "init": Entry(module=_HERE, attribute="init", help="Write ./orchestrator.toml to start from."),
+        "show": CommandEntry(
+            module=_HERE, attribute="show_settings", help="Show every setting and where it comes from."
+        ),
+        "init": CommandEntry(module=_HERE, attribute="init", help="Write ./orchestrator.toml to start from."),
     },
     examples=EXAMPLES,
 )
-@common
+@global_options
 def config() -> None:
     """Show the settings that hold, or write a file to start from."""
 
 
-@click.command("show", cls=TeachingCommand, examples=EXAMPLES)
-@common
+@click.command("show", cls=CliCommand, examples=EXAMPLES)
+@global_options
 @click.pass_obj
-def show_settings(ask: Ask) -> None:
+def show_settings(options: GlobalOptions) -> None:
     """Show every setting and where it comes from."""
-    rows = list(shown(ask.settings()))
-    if ask.as_json:
+    rows = list(shown(options.settings()))
+    if options.as_json:
         settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
-        show_json({"settings": settings, "sandbox": ask.sandbox})
+        show_json({"settings": settings, "sandbox": options.sandbox})
         return
-    show_banner(ask, sandbox=ask.sandbox)
+    show_banner(options, sandbox=options.sandbox)
     cells = [("SETTING", "VALUE", "FROM")]
     for row in rows:
         value = f"not set: {row.unset}" if row.text is None else row.text
@@ -58,10 +60,10 @@ def show_settings(ask: Ask) -> None:
     show(words.table(cells))
 
 
-@click.command("init", cls=TeachingCommand, examples=EXAMPLES)
-@common
+@click.command("init", cls=CliCommand, examples=EXAMPLES)
+@global_options
 @click.pass_obj
-def init(ask: Ask) -> None:
+def init(options: GlobalOptions) -> None:
     """Write ./orchestrator.toml to start from.
 
     Every setting is in it with its meaning and its default, commented out. A file that is there is left alone.
@@ -81,4 +83,4 @@ def init(ask: Ask) -> None:
     except OSError as exc:
         path.unlink()  # half of it would be "there already" for the next try
         raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="make space, then again") from exc
-    say(ask, f"wrote {PROJECT_FILE}: take the # away before what you want to change")
+    say(options, f"wrote {PROJECT_FILE}: take the # away before what you want to change")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
-from orchestrator.cli.options import Ask, Duration, common
+from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
+from orchestrator.cli.options import Duration, GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_banner, show_json
-from orchestrator.cli.reading import reading
-from orchestrator.cli.store_access import steer
+from orchestrator.cli.reading import open_reads
+from orchestrator.cli.store_access import run_command
 from orchestrator.config import format_duration
 
 if TYPE_CHECKING:
@@ -53,46 +53,52 @@ _HERE = "orchestrator.cli.commands.db"
     "db",
     cls=LazyGroup,
     entries={
-        "backup": Entry(module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."),
-        "check": Entry(module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."),
-        "prune": Entry(module=_HERE, attribute="prune", help="Delete requests and results of jobs that are long over."),
-        "compact": Entry(
+        "backup": CommandEntry(
+            module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."
+        ),
+        "check": CommandEntry(
+            module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."
+        ),
+        "prune": CommandEntry(
+            module=_HERE, attribute="prune", help="Delete requests and results of jobs that are long over."
+        ),
+        "compact": CommandEntry(
             module=_HERE, attribute="compact", help="Give space that is free in the file back to the disk."
         ),
-        "adopt-store": Entry(
+        "adopt-store": CommandEntry(
             module=_HERE, attribute="adopt_store", help="Take a copy of a store, or one that was moved, into use."
         ),
-        "migrate": Entry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
+        "migrate": CommandEntry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
     },
     examples=EXAMPLES,
 )
-@common
+@global_options
 def db() -> None:
     """Back up, check, prune, compact, adopt or migrate the store's file."""
 
 
-@click.command("backup", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
+@click.command("backup", cls=CliCommand, examples=EXAMPLES, here=_FILE)
 @click.argument("target", type=click.Path(path_type=Path))
-@common
+@global_options
 @click.pass_obj
-def backup(ask: Ask, target: Path) -> None:
+def backup(options: GlobalOptions, target: Path) -> None:
     """Copy the store as it is now, also while it is in use.
 
     TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is there.
     """
     from orchestrator.store.backup import back_up
 
-    size_bytes = back_up(_existing(ask), target)
-    if ask.as_json:
+    size_bytes = back_up(_existing(options), target)
+    if options.as_json:
         show_json({"backup": str(target.absolute()), "bytes": size_bytes})
         return
-    say(ask, f"wrote {target}: {size_bytes:,} bytes")
+    say(options, f"wrote {target}: {size_bytes:,} bytes")
 
 
-@click.command("check", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
-@common
+@click.command("check", cls=CliCommand, examples=EXAMPLES, here=_FILE)
+@global_options
 @click.pass_obj
-def check(ask: Ask) -> int:
+def check(options: GlobalOptions) -> int:
     """Read all of the store and say what is wrong with it.
 
     Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not.
@@ -100,27 +106,27 @@ def check(ask: Ask) -> int:
     from orchestrator.store.audit import audit
     from orchestrator.store.read import StoreReader
 
-    path = _existing(ask)
+    path = _existing(options)
     with StoreReader.open(path) as reads:
         sandbox = reads.meta().sandbox
     found = audit(path)
-    if ask.as_json:
+    if options.as_json:
         show_json({"database": str(path), "sound": not found, "findings": found, "sandbox": sandbox})
         return 8 if found else 0
-    show_banner(ask, sandbox=sandbox)
+    show_banner(options, sandbox=sandbox)
     for finding in found:
         show(finding)
     if not found:
         show(f"{path} is sound")
         return 0
-    say(ask, "restore a backup, or report this with the findings above")
+    say(options, "restore a backup, or report this with the findings above")
     return 8
 
 
-@click.command("migrate", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
-@common
+@click.command("migrate", cls=CliCommand, examples=EXAMPLES, here=_FILE)
+@global_options
 @click.pass_obj
-def migrate(ask: Ask) -> None:
+def migrate(options: GlobalOptions) -> None:
     """Bring the store's schema forward.
 
     Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
@@ -129,21 +135,21 @@ def migrate(ask: Ask) -> None:
     from orchestrator.store.migrate import prepare
     from orchestrator.store.ownership import Lock
 
-    path = _existing(ask)
+    path = _existing(options)
     with Lock.take(path):
         before = check_up(path, thoroughly=False).schema
-        prepare(path, now=datetime.now(UTC), sandbox=ask.sandbox)
+        prepare(path, now=datetime.now(UTC), sandbox=options.sandbox)
     after = check_up(path, thoroughly=False).schema
-    if ask.as_json:
+    if options.as_json:
         show_json({"database": str(path), "schema_before": before, "schema": after})
         return
-    say(ask, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
+    say(options, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
 
 
-@click.command("adopt-store", cls=TeachingCommand, examples=ADOPT_EXAMPLES, here=_FILE)
-@common
+@click.command("adopt-store", cls=CliCommand, examples=ADOPT_EXAMPLES, here=_FILE)
+@global_options
 @click.pass_obj
-def adopt_store(ask: Ask) -> None:
+def adopt_store(options: GlobalOptions) -> None:
     """Take a copy of a store, or one that was moved, into use.
 
     The next engine first asks the API what was sent after the copy was made, and buys nothing again. Where only the
@@ -153,16 +159,16 @@ def adopt_store(ask: Ask) -> None:
 
     from orchestrator.store.mark import mark_path
 
-    path = ask.settings().database.path
+    path = options.settings().database.path
     if not mark_path(path).exists():
-        _existing(ask)
-    searching = asyncio.run(_adopt(path, sandbox=ask.sandbox))
-    if ask.as_json:
+        _existing(options)
+    searching = asyncio.run(_adopt(path, sandbox=options.sandbox))
+    if options.as_json:
         show_json({"database": str(path), "searching": searching})
     elif searching:
-        say(ask, f"{path} is the store now; before the next engine sends anything it asks the API what was sent")
+        say(options, f"{path} is the store now; before the next engine sends anything it asks the API what was sent")
     else:
-        say(ask, f"{path} lacks nothing: nothing to do")
+        say(options, f"{path} lacks nothing: nothing to do")
 
 
 async def _adopt(path: Path, *, sandbox: bool) -> bool:
@@ -179,50 +185,52 @@ async def _adopt(path: Path, *, sandbox: bool) -> bool:
             await store.aclose()
 
 
-@click.command("prune", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("prune", cls=CliCommand, examples=EXAMPLES)
 @click.option(
     "--older-than", type=Duration(), metavar="DURATION", help="Over for so long.  [default: [database] keep_bodies]"
 )
 @click.option("--dry-run", is_flag=True, help="Only say which jobs they are.")
-@common
+@global_options
 @click.pass_obj
-def prune(ask: Ask, older_than: timedelta | None, *, dry_run: bool) -> None:
+def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool) -> None:
     """Delete requests and results of jobs that are long over.
 
     Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space stays in the
     file and is used again (`db compact` gives it back). The same input becomes a new job afterwards.
     """
-    settings = ask.settings()
-    if ask.remote() is None:
-        _existing(ask)
+    settings = options.settings()
+    if options.remote() is None:
+        _existing(options)
     age = settings.database.keep_bodies if older_than is None else older_than
     if age is None:
-        raise Mistake("--older-than is missing", hint="give it, or set [database] keep_bodies")
-    with reading(ask, settings) as reads:
-        show_banner(ask, sandbox=reads.meta().sandbox)
+        raise HintedUsageError("--older-than is missing", hint="give it, or set [database] keep_bodies")
+    with open_reads(options, settings) as reads:
+        show_banner(options, sandbox=reads.meta().sandbox)
         would = reads.over_since(datetime.now(UTC) - age)
     if dry_run:
         jobs = would
     else:
-        jobs, _ = steer(ask, settings, lambda commands, _: commands.purge_older(age))
-    room = None if dry_run or ask.remote() is not None else _room(ask)
-    if ask.as_json:
+        jobs, _ = run_command(options, settings, lambda commands, _: commands.purge_older(age))
+    room = None if dry_run or options.remote() is not None else _room(options)
+    if options.as_json:
         facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}
         show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
         return
     for job in jobs:
         show(f"{job.public_id}: {words.count(job.requests.total, 'request')}")
     does = "would lose" if dry_run else "lost"
-    say(ask, f"{words.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results")
+    say(options, f"{words.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results")
     if room is not None and room.free_bytes:
         size = words.size(room.free_bytes)
-        say(ask, f"{size} are free inside the file for what comes; `orchestrator db compact` gives them to the disk")
+        say(
+            options, f"{size} are free inside the file for what comes; `orchestrator db compact` gives them to the disk"
+        )
 
 
-@click.command("compact", cls=TeachingCommand, examples=EXAMPLES, here=_FILE)
-@common
+@click.command("compact", cls=CliCommand, examples=EXAMPLES, here=_FILE)
+@global_options
 @click.pass_obj
-def compact(ask: Ask) -> None:
+def compact(options: GlobalOptions) -> None:
     """Give space that is free in the file back to the disk.
 
     For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
@@ -231,22 +239,22 @@ def compact(ask: Ask) -> None:
     from orchestrator.store.compact import compact as give_back
     from orchestrator.store.ownership import Lock
 
-    path = _existing(ask)
-    with reading(ask) as reads:
+    path = _existing(options)
+    with open_reads(options) as reads:
         sandbox = reads.meta().sandbox
     with Lock.take(path):
-        before = _room(ask)
-        if not ask.as_json:
-            show_banner(ask, sandbox=sandbox)
-            say(ask, _plan_of(before))
+        before = _room(options)
+        if not options.as_json:
+            show_banner(options, sandbox=sandbox)
+            say(options, _plan_of(before))
         if before.free_bytes:
             give_back(path)
-    after = _room(ask)
+    after = _room(options)
     given = before.used_bytes + before.free_bytes - after.used_bytes - after.free_bytes
-    if ask.as_json:
+    if options.as_json:
         show_json({"database": str(path), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
         return
-    say(ask, f"{words.size(given)} given back; the file has {words.size(after.used_bytes + after.free_bytes)}")
+    say(options, f"{words.size(given)} given back; the file has {words.size(after.used_bytes + after.free_bytes)}")
 
 
 def _plan_of(room: Room) -> str:
@@ -256,15 +264,15 @@ def _plan_of(room: Room) -> str:
     )
 
 
-def _room(ask: Ask) -> Room:
+def _room(options: GlobalOptions) -> Room:
     from orchestrator.store.compact import room_of
 
-    return room_of(ask.settings().database.path)
+    return room_of(options.settings().database.path)
 
 
-def _existing(ask: Ask) -> Path:
+def _existing(options: GlobalOptions) -> Path:
     """The store that the settings name. Raises NoSuchThing."""
-    path = ask.settings().database.path
+    path = options.settings().database.path
     if not path.exists():
         from orchestrator.store.mark import no_store
 

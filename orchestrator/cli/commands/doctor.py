@@ -8,12 +8,12 @@ import click
 
 from orchestrator.cli import words
 from orchestrator.cli.doctor_checks import api_findings, exit_code_of, local_findings
-from orchestrator.cli.group import Mistake, TeachingCommand
+from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.hints import completed
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import show, show_banner, show_json
-from orchestrator.cli.run_async import drive
-from orchestrator.cli.store_access import show_log
+from orchestrator.cli.run_async import run_async
+from orchestrator.cli.store_access import configure_log
 from orchestrator.views.health_checks import FAIL, Finding
 
 EXAMPLES = """
@@ -31,19 +31,19 @@ credentials, 6 the API is out of reach, 8 the store or its disk.
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("doctor", cls=CliCommand, examples=EXAMPLES)
 @click.option("--thorough", is_flag=True, help="Read all of the database file.")
-@common
+@global_options
 @click.pass_obj
-def doctor(ask: Ask, thorough: bool) -> int:
+def doctor(options: GlobalOptions, thorough: bool) -> int:
     """Check key, API, clock, store, disk and limits, each with a remedy."""
-    findings, sandbox = _findings(ask, thorough=thorough)
-    findings = [_pasteable(ask, finding) for finding in findings]
-    if ask.as_json:
+    findings, sandbox = _findings(options, thorough=thorough)
+    findings = [_pasteable(options, finding) for finding in findings]
+    if options.as_json:
         facts = [asdict(finding) for finding in findings]
         show_json({"checks": facts, "healthy": all(f.verdict != FAIL for f in findings), "sandbox": sandbox})
         return exit_code_of(findings)
-    show_banner(ask, sandbox=sandbox)
+    show_banner(options, sandbox=sandbox)
     for finding in findings:
         verdict = words.coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
         show(f"{verdict} {finding.check:<12} {words.plain(finding.fact)}")
@@ -52,19 +52,19 @@ def doctor(ask: Ask, thorough: bool) -> int:
     return exit_code_of(findings)
 
 
-def _findings(ask: Ask, *, thorough: bool) -> tuple[list[Finding], bool]:
-    server = ask.remote()
+def _findings(options: GlobalOptions, *, thorough: bool) -> tuple[list[Finding], bool]:
+    server = options.remote()
     if server is not None:
         if thorough:
-            raise Mistake("--thorough reads the database file", hint="run it on the machine of the server")
+            raise HintedUsageError("--thorough reads the database file", hint="run it on the machine of the server")
         from orchestrator.cli.elsewhere import findings
 
-        return findings(ask, server)
-    settings = ask.settings()
-    show_log(ask, settings)
-    found = drive(lambda: api_findings(settings, sandbox=ask.sandbox))
-    return [*found, *local_findings(settings, thorough=thorough)], ask.sandbox
+        return findings(options, server)
+    settings = options.settings()
+    configure_log(options, settings)
+    found = run_async(lambda: api_findings(settings, sandbox=options.sandbox))
+    return [*found, *local_findings(settings, thorough=thorough)], options.sandbox
 
 
-def _pasteable(ask: Ask, finding: Finding) -> Finding:
-    return finding if finding.remedy is None else replace(finding, remedy=completed(ask, finding.remedy))
+def _pasteable(options: GlobalOptions, finding: Finding) -> Finding:
+    return finding if finding.remedy is None else replace(finding, remedy=completed(options, finding.remedy))

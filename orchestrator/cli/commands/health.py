@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_json
 
 EXAMPLES = """
@@ -28,25 +28,25 @@ _READY: Final = "/readyz"
 _ALIVE: Final = "/api/v1/version"
 
 
-@click.command("health", cls=TeachingCommand, examples=EXAMPLES)
-@common
+@click.command("health", cls=CliCommand, examples=EXAMPLES)
+@global_options
 @click.pass_obj
-def health(ask: Ask) -> int:
+def health(options: GlobalOptions) -> int:
     """Ask the engine of this store, or of a server, whether it is ready."""
-    server = ask.remote()
+    server = options.remote()
     if server is None:
         from orchestrator.config import default_socket_path
 
-        fact = _asked(default_socket_path(ask.settings().database.path, os.environ))
+        fact = _asked(default_socket_path(options.settings().database.path, os.environ))
     else:
         from orchestrator.cli.elsewhere import unready
 
-        fact = unready(ask, server)
+        fact = unready(options, server)
     ready = fact is None
-    if ask.as_json:
+    if options.as_json:
         show_json({"ready": ready, "why": fact})
     elif ready:
-        say(ask, "ready")
+        say(options, "ready")
     else:
         show(f"not ready: {fact}")
     return 0 if ready else 1

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_json
-from orchestrator.cli.run_async import drive
+from orchestrator.cli.run_async import run_async
 
 if TYPE_CHECKING:
     from orchestrator.client.transport import Transport
@@ -26,36 +26,36 @@ Examples:
 """
 
 
-@click.command("login", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("login", cls=CliCommand, examples=EXAMPLES)
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
-@common
+@global_options
 @click.pass_obj
-def login(ask: Ask, *, opens: bool) -> None:
+def login(options: GlobalOptions, *, opens: bool) -> None:
     """Print a link that opens the dashboard of the daemon, once."""
-    url, expires_in_s = _asked(ask)
-    if ask.as_json:
+    url, expires_in_s = _asked(options)
+    if options.as_json:
         show_json({"url": url, "expires_in_s": expires_in_s})
     else:
         show(url)
         if expires_in_s is not None:
-            say(ask, f"good once, for {expires_in_s // 60} minutes")
+            say(options, f"good once, for {expires_in_s // 60} minutes")
     if opens:
         from orchestrator.cli.opening import open_in_browser
 
         open_in_browser(url, is_secret=expires_in_s is not None)
 
 
-def _asked(ask: Ask) -> tuple[str, int | None]:
+def _asked(options: GlobalOptions) -> tuple[str, int | None]:
     """A link, and for how many seconds it is good. By --server it leads to the address that was given."""
-    server = ask.remote()
+    server = options.remote()
     if server is None:
-        from orchestrator.cli.reading import socket_answers
+        from orchestrator.cli.reading import engine_socket_answers
         from orchestrator.client.transport import SocketTransport
         from orchestrator.config import default_socket_path
         from orchestrator.domain.errors import GuardRefused
 
-        settings = ask.settings()
-        if not socket_answers(settings):
+        settings = options.settings()
+        if not engine_socket_answers(settings):
             hint = "`orchestrator serve` starts one"
             raise GuardRefused(f"no engine runs on {settings.database.path}", hint=hint)
         url, path, expires_in_s = _way_in(SocketTransport(default_socket_path(settings.database.path, os.environ)))
@@ -69,4 +69,4 @@ def _asked(ask: Ask) -> tuple[str, int | None]:
 def _way_in(way: Transport) -> tuple[str, str, int | None]:
     from orchestrator.client.remote_commands import login_link
 
-    return drive(lambda: login_link(way))
+    return run_async(lambda: login_link(way))

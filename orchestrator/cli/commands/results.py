@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.group import TeachingCommand
+from orchestrator.cli.group import CliCommand
 from orchestrator.cli.hints import pasteable
-from orchestrator.cli.options import Ask, common, job_argument
+from orchestrator.cli.options import GlobalOptions, global_options, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
-from orchestrator.cli.output_file import output_at, overwrite_option
-from orchestrator.cli.reading import reader_of, reading
-from orchestrator.cli.run_async import drive, read_only
+from orchestrator.cli.output_file import checked_output, overwrite_option
+from orchestrator.cli.reading import open_reads, reader_for
+from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.cli.summary import results_line
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
@@ -41,38 +41,38 @@ Examples:
 """
 
 
-@click.command("results", cls=TeachingCommand, examples=RESULTS_EXAMPLES)
+@click.command("results", cls=CliCommand, examples=RESULTS_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is standard output, the default.")
 @overwrite_option
 @click.option("--settled-only", "wanted", flag_value="settled", help="What is settled by now, silently.")
 @click.option("--complete", "wanted", flag_value="complete", help="Only if every request is settled.")
-@common
+@global_options
 @click.pass_obj
-def results(ask: Ask, job: str, output: str, *, overwrite: bool, wanted: str | None) -> None:
+def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, wanted: str | None) -> None:
     """Write a job's results, in input order.
 
     Works at any time, whoever owns the store. A file that is not this job's earlier output is never replaced, unless by
     --overwrite.
     """
-    settings = ask.settings()
-    place = output_at(ask, output, overwrite=overwrite)
-    with reading(ask, settings) as reads:
+    settings = options.settings()
+    place = checked_output(options, output, overwrite=overwrite)
+    with open_reads(options, settings) as reads:
         status = reads.status(reads.find(job))
     missing = status.job.requests.queued + status.job.requests.batched
     if wanted == "complete" and (missing or status.job.state not in OVER):
         raise _incomplete(status, missing)
-    say_banner(ask, sandbox=status.sandbox)
-    reader = reader_of(ask, settings)
-    drive(lambda: place.refuse_foreign(reader, status.job.id), read_only)
-    with writing_to(place.path, results_line(ask, status)):
-        written = drive(lambda: place.write(reader, status.job.id))
+    say_banner(options, sandbox=status.sandbox)
+    reader = reader_for(options, settings)
+    run_async(lambda: place.refuse_foreign(reader, status.job.id), nothing_changed)
+    with writing_to(place.path, results_line(options, status)):
+        written = run_async(lambda: place.write(reader, status.job.id))
     missing = max(0, status.job.requests.total - written)
     if place.path != "-":
-        say(ask, f"{words.count(written, 'result')} -> {words.plain(place.path)}")
+        say(options, f"{words.count(written, 'result')} -> {words.plain(place.path)}")
     if missing and wanted is None:
-        say(ask, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
-    if ask.as_json:
+        say(options, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
+    if options.as_json:
         facts = {"job": status.job.public_id, "written": written, "missing": missing, "output": place.path}
         show_json({**facts, "sandbox": status.sandbox})
 
@@ -84,21 +84,21 @@ def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
     )
 
 
-@click.command("errors", cls=TeachingCommand, examples=ERRORS_EXAMPLES)
+@click.command("errors", cls=CliCommand, examples=ERRORS_EXAMPLES)
 @job_argument()
 @click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Examples per cause.")
 @click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most N causes.")
-@common
+@global_options
 @click.pass_obj
-def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
+def errors(options: GlobalOptions, job: str, examples: int, groups: int) -> None:
     """Show a job's failures, grouped by cause."""
-    with reading(ask) as reads:
+    with open_reads(options) as reads:
         status = reads.status(reads.find(job))
         found = reads.errors(status.job.id, groups=groups, examples=examples)
-    if ask.as_json:
+    if options.as_json:
         show_json(errors_view(status, found))
         return
-    show_banner(ask, sandbox=status.sandbox)
+    show_banner(options, sandbox=status.sandbox)
     failed, canceled = status.job.requests.failed, status.job.requests.canceled
     if not found:
         show(f"{status.job.public_id}: no request has failed" + (f"; {canceled:,} are canceled" if canceled else ""))
@@ -112,6 +112,6 @@ def errors(ask: Ask, job: str, examples: int, groups: int) -> None:
         for custom_id, line in group.examples:
             show(f"         {source}:{line}  {words.plain(custom_id)}")
     if sum(group.count for group in found) < failed:
-        say(ask, f"there are more causes: --groups {groups * 4} shows them")
-    again = pasteable(ask, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
-    say(ask, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")
+        say(options, f"there are more causes: --groups {groups * 4} shows them")
+    again = pasteable(options, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
+    say(options, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")

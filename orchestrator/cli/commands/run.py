@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.api_errors import say_address
-from orchestrator.cli.attending import Patience, attend
+from orchestrator.cli.api_errors import say_api_address
+from orchestrator.cli.attending import WaitLimits, attend
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.follow import Looker, in_brief
-from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.input_options import STDIN, Input, job_input
-from orchestrator.cli.options import Ask, Duration, common, job_argument
+from orchestrator.cli.follow import StatusSampler, short_reason
+from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
+from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
-from orchestrator.cli.output_file import default_path, guarded, output_at, overwrite_option, refuse_the_input
+from orchestrator.cli.output_file import (
+    checked_output,
+    default_output_path,
+    guard_output,
+    overwrite_option,
+    refuse_the_input,
+)
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
-from orchestrator.cli.run_async import drive, read_only
-from orchestrator.cli.store_access import orchestrator_for, show_log, steer
-from orchestrator.cli.storing import part, refused_path, store_job, stored, write_refused
+from orchestrator.cli.reading import engine_is_running, is_sandbox_store, open_reads, reader_for
+from orchestrator.cli.run_async import nothing_changed, run_async
+from orchestrator.cli.store_access import configure_log, orchestrator_for, run_command
+from orchestrator.cli.storing import describe_stop, job_of_ingest, refused_path, submit_job, write_refused
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
@@ -82,7 +88,7 @@ _NOT_IN_A_CRASH_TEST = {
 }
 
 
-class Wish(NamedTuple):
+class OutputChoice(NamedTuple):
     """Where the results should go, as far as it was said; overwrite: whatever lies there."""
 
     output: str | None
@@ -102,19 +108,19 @@ silence_option = click.option(
 )
 
 
-@click.command("run", cls=TeachingCommand, examples=RUN_EXAMPLES)
+@click.command("run", cls=CliCommand, examples=RUN_EXAMPLES)
 @click.option("-o", "--output", metavar="FILE", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
 @click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
 @timeout_option
 @silence_option
-@common
+@global_options
 @click.pass_obj
-@job_input
+@job_input_options
 def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
-    ask: Ask,
-    chosen: Input,
+    options: GlobalOptions,
+    chosen: InputOptions,
     output: str | None,
     overwrite: bool,
     detach: bool,
@@ -127,47 +133,53 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is the
     same job. A file that is not this job's earlier output is never replaced, unless by --overwrite.
     """
-    wish = Wish(output, overwrite)
+    wish = OutputChoice(output, overwrite)
     if crash_test:
-        refused = {"--detach": detach, "--timeout": timeout is not None, "--db": ask.db is not None}
-        refused["--server"] = ask.server is not None
-        return _crash_test(ask, chosen, wish, silence, refused=[name for name, is_there in refused.items() if is_there])
+        refused = {"--detach": detach, "--timeout": timeout is not None, "--db": options.db is not None}
+        refused["--server"] = options.server is not None
+        return _crash_test(
+            options, chosen, wish, silence, refused=[name for name, is_there in refused.items() if is_there]
+        )
     if detach:
         if output is not None or overwrite:
-            raise Mistake("--detach writes no results", hint="`orchestrator results JOB -o FILE` writes them, later")
-        store_job(ask, chosen)
+            raise HintedUsageError(
+                "--detach writes no results", hint="`orchestrator results JOB -o FILE` writes them, later"
+            )
+        submit_job(options, chosen)
         return 0
-    return _run(ask, chosen, wish, Patience(timeout=timeout, silence=silence))
+    return _run(options, chosen, wish, WaitLimits(timeout=timeout, silence=silence))
 
 
-def _run(ask: Ask, chosen: Input, wish: Wish, patience: Patience) -> int:
-    settings = ask.settings()
-    place = _output(ask, chosen, wish)
-    show_log(ask, settings)
-    say_banner(ask, sandbox=is_sandbox(ask))
-    api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=ask.sandbox)
-    _say_reading(ask, chosen.path)
-    running = _Running(ask, settings, patience, place, overwrite=wish.overwrite)
+def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, patience: WaitLimits) -> int:
+    settings = options.settings()
+    place = _output(options, chosen, wish)
+    configure_log(options, settings)
+    say_banner(options, sandbox=is_sandbox_store(options))
+    api = None if engine_is_running(options, settings) else say_api_address(options, settings, sandbox=options.sandbox)
+    _say_reading(options, chosen.path)
+    running = _Running(options, settings, patience, place, overwrite=wish.overwrite)
 
     def words_at_the_end(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != STDIN
-        part(ask, stopped, same_line(ask) if running.resume_line and is_repeatable else running.resume_line)
+        describe_stop(
+            options, stopped, same_line(options) if running.resume_line and is_repeatable else running.resume_line
+        )
 
-    status = drive(lambda: running.run_input(chosen), words_at_the_end)
-    return _finish(ask, status, running.path, api)
+    status = run_async(lambda: running.run_input(chosen), words_at_the_end)
+    return _finish(options, status, running.path, api)
 
 
-@click.command("resume", cls=TeachingCommand, examples=RESUME_EXAMPLES)
+@click.command("resume", cls=CliCommand, examples=RESUME_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", help="Write the results there at the end; - is stdout.")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Only un-pause it.")
 @timeout_option
 @silence_option
-@common
+@global_options
 @click.pass_obj
 def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
-    ask: Ask,
+    options: GlobalOptions,
     job: str,
     output: str | None,
     overwrite: bool,
@@ -179,55 +191,67 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
 
     A paused job is un-paused. If no engine runs, this command works on it until it is over, like run.
     """
-    settings = ask.settings()
-    with reading(ask, settings) as reads:
+    settings = options.settings()
+    with open_reads(options, settings) as reads:
         found = reads.sole(job)
         sandbox = reads.meta().sandbox
-    say_banner(ask, sandbox=sandbox)
-    place = None if output is None else output_at(ask, output, overwrite=overwrite)
+    say_banner(options, sandbox=sandbox)
+    place = None if output is None else checked_output(options, output, overwrite=overwrite)
     if place is not None:
-        drive(lambda: place.refuse_foreign(reader_of(ask, settings), found.id), read_only)
-    if detach or (output is None and engine_runs(ask, settings)):
-        return _unpause(ask, settings, found)
-    show_log(ask, settings)
-    api = None if engine_runs(ask, settings) else say_address(ask, settings, sandbox=sandbox)
-    running = _Running(ask, settings, Patience(timeout=timeout, silence=silence), place, overwrite=overwrite)
-    again = resume_line(ask, found.public_id, output, sandbox=sandbox)
-    status = drive(lambda: running.resume_job(found), lambda stopped: part(ask, stopped, again))
-    return _finish(ask, status, running.path, api)
+        run_async(lambda: place.refuse_foreign(reader_for(options, settings), found.id), nothing_changed)
+    if detach or (output is None and engine_is_running(options, settings)):
+        return _unpause(options, settings, found)
+    configure_log(options, settings)
+    api = None if engine_is_running(options, settings) else say_api_address(options, settings, sandbox=sandbox)
+    running = _Running(options, settings, WaitLimits(timeout=timeout, silence=silence), place, overwrite=overwrite)
+    again = resume_line(options, found.public_id, output, sandbox=sandbox)
+    status = run_async(lambda: running.resume_job(found), lambda stopped: describe_stop(options, stopped, again))
+    return _finish(options, status, running.path, api)
 
 
-def _crash_test(ask: Ask, chosen: Input, wish: Wish, silence: timedelta, *, refused: Sequence[str]) -> int:
+def _crash_test(
+    options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, silence: timedelta, *, refused: Sequence[str]
+) -> int:
     """The demonstration in `cli/crash_test/processes.py`. refused: options that were given and do not go with it."""
-    if not ask.sandbox:
-        raise Mistake("--crash-test works with the local API only", hint="add --sandbox")
+    if not options.sandbox:
+        raise HintedUsageError("--crash-test works with the local API only", hint="add --sandbox")
     if refused:
         hint = f"leave {refused[0]} out: {_NOT_IN_A_CRASH_TEST[refused[0]]}"
-        raise Mistake(f"--crash-test takes no {refused[0]}", hint=hint)
+        raise HintedUsageError(f"--crash-test takes no {refused[0]}", hint=hint)
     if chosen.path == STDIN or Path(chosen.path).is_fifo():
-        raise Mistake("--crash-test reads its input again in every life", hint="write it to a file, and name that")
+        raise HintedUsageError(
+            "--crash-test reads its input again in every life", hint="write it to a file, and name that"
+        )
     from orchestrator.cli.crash_test.processes import (
         CrashTest,  # brings asyncio and the sandbox, which --help must not load
     )
     from orchestrator.client.results_file import foreign, is_device
 
     named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output
-    place = output_at(ask, named, overwrite=wish.overwrite)
+    place = checked_output(options, named, overwrite=wish.overwrite)
     refuse_the_input(chosen, place.path)
     if place.path == STDIN or is_device(place.path):
-        raise Mistake("--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o FILE")
+        raise HintedUsageError(
+            "--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o FILE"
+        )
     if place.is_taken:
         raise foreign(place.path)  # its store is new, so whatever lies there is another job's
-    return CrashTest(ask=ask, chosen=chosen, output=place.path, overwrite=wish.overwrite, silence=silence).run()
+    return CrashTest(options=options, chosen=chosen, output=place.path, overwrite=wish.overwrite, silence=silence).run()
 
 
 class _Running:
     """One stay with a job. output: where its results go; None: nowhere, or for an input by the job's own name."""
 
     def __init__(
-        self, ask: Ask, settings: Settings, patience: Patience, output: Output | None, *, overwrite: bool
+        self,
+        options: GlobalOptions,
+        settings: Settings,
+        patience: WaitLimits,
+        output: Output | None,
+        *,
+        overwrite: bool,
     ) -> None:
-        self._ask = ask
+        self._options = options
         self._settings = settings
         self._patience = patience
         self._output = output
@@ -240,9 +264,9 @@ class _Running:
         """Where the results go, as far as it is known."""
         return None if self._output is None else self._output.path
 
-    async def run_input(self, chosen: Input) -> JobStatus:
+    async def run_input(self, chosen: InputOptions) -> JobStatus:
         """Take the input in, or find the job that it is, and stay until it is over and its results are written."""
-        async with orchestrator_for(self._ask) as orc:
+        async with orchestrator_for(self._options) as orc:
             job = await self._take_in(orc, chosen)
             unwritten = await self._write_refused(orc, chosen, job)
             status = await self._stay(orc, job.id)
@@ -252,29 +276,29 @@ class _Running:
 
     async def resume_job(self, job: Job) -> JobStatus:
         """Go on with *job* and stay."""
-        async with orchestrator_for(self._ask) as orc:
+        async with orchestrator_for(self._options) as orc:
             return await self._stay(orc, job.id)
 
-    async def _take_in(self, orc: Orchestrator, chosen: Input) -> Job:
+    async def _take_in(self, orc: Orchestrator, chosen: InputOptions) -> Job:
         """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
-        checked = source if self._output is None else guarded(source, self._output, new, terms, orc.handle.bulk)
+        checked = source if self._output is None else guard_output(source, self._output, new, terms, orc.handle.bulk)
         taken = await orc.submit_source(checked, new, terms)
-        job, self._refused = stored(taken, source.name, chosen), taken.refused
+        job, self._refused = job_of_ingest(taken, source.name, chosen), taken.refused
         if self._output is None:
-            self._output = output_at(self._ask, default_path(job), overwrite=self._overwrite)
-        self.resume_line = resume_line(self._ask, job.public_id, self.path)
+            self._output = checked_output(self._options, default_output_path(job), overwrite=self._overwrite)
+        self.resume_line = resume_line(self._options, job.public_id, self.path)
         await self._output.refuse_foreign(orc.handle.bulk, job.id)
-        say_taken_in(self._ask, source.name, source.size_bytes, taken)
+        say_taken_in(self._options, source.name, source.size_bytes, taken)
         return job
 
-    async def _write_refused(self, orc: Orchestrator, chosen: Input, job: Job) -> OutputError | None:
+    async def _write_refused(self, orc: Orchestrator, chosen: InputOptions, job: Job) -> OutputError | None:
         """Write what was left out. Why that was not possible waits until the work is done."""
         if not self._refused:
             return None
         place = refused_path(chosen, self.path)
         try:
-            await write_refused(self._ask, orc.handle.reader, job, place, overwrite=self._overwrite)
+            await write_refused(self._options, orc.handle.reader, job, place, overwrite=self._overwrite)
         except OutputError as exc:
             return exc
         return None
@@ -283,50 +307,52 @@ class _Running:
         job = await orc.handle.reader.read(lambda reads: reads.get(key))
         if not orc.embedded:
             owner = (
-                "another process runs the engine on this store" if self._ask.server is None else "the server runs it"
+                "another process runs the engine on this store"
+                if self._options.server is None
+                else "the server runs it"
             )
-            say(self._ask, f"{owner}: it does the work, this one watches")
+            say(self._options, f"{owner}: it does the work, this one watches")
         if job.state is JobState.PAUSED and await orc.handle.commands.resume(key):
-            say(self._ask, f"it was paused ({words.plain(in_brief(job))}); resuming it")
-        looker = Looker(key, self._settings)
-        status = await attend(orc, looker, progress_for(self._ask), self._patience)
+            say(self._options, f"it was paused ({words.plain(short_reason(job))}); resuming it")
+        looker = StatusSampler(key, self._settings)
+        status = await attend(orc, looker, progress_for(self._options), self._patience)
         if self._output is not None:
-            with writing_to(self._output.path, results_line(self._ask, status)):
+            with writing_to(self._output.path, results_line(self._options, status)):
                 await self._output.write(orc.handle.bulk, key)
         return status
 
 
-def _output(ask: Ask, chosen: Input, wish: Wish) -> Output | None:
+def _output(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice) -> Output | None:
     """Where the results of *chosen* go, refused now if they could not be written there; None: by the job's own name."""
     if wish.output is None and chosen.path != STDIN:
-        output_at(ask, f"{chosen.stem}.results.jsonl", overwrite=True)  # is this a folder to write to?
+        checked_output(options, f"{chosen.stem}.results.jsonl", overwrite=True)  # is this a folder to write to?
         return None
-    output = output_at(ask, STDIN if wish.output is None else wish.output, overwrite=wish.overwrite)
+    output = checked_output(options, STDIN if wish.output is None else wish.output, overwrite=wish.overwrite)
     refuse_the_input(chosen, output.path)
     return output
 
 
-def _say_reading(ask: Ask, path: str) -> None:
+def _say_reading(options: GlobalOptions, path: str) -> None:
     """Reading a large file takes a while; say so before, not after."""
     file = Path(path)
     if path != STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
-        say(ask, f"reading {words.plain(path)}, {words.size(file.stat().st_size)} ...")
+        say(options, f"reading {words.plain(path)}, {words.size(file.stat().st_size)} ...")
 
 
-def _finish(ask: Ask, status: JobStatus, output: str | None, api: str | None) -> int:
-    say_end(ask, status, output)
-    if ask.as_json:
+def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: str | None) -> int:
+    say_end(options, status, output)
+    if options.as_json:
         show_json({**job_view(status), "output": output, "api": api})
     return status_text.exit_code_of(status)
 
 
-def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
+def _unpause(options: GlobalOptions, settings: Settings, job: Job) -> int:
     async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
         did_apply = await commands.resume(job.id)
         return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))
 
-    (did_apply, status), has_engine = steer(ask, settings, act)
-    if ask.as_json:
+    (did_apply, status), has_engine = run_command(options, settings, act)
+    if options.as_json:
         show_json(job_view(status))
     elif did_apply:
         show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
@@ -335,6 +361,6 @@ def _unpause(ask: Ask, settings: Settings, job: Job) -> int:
     else:
         show(f"{job.public_id} is not paused: {status_text.sentence(status)}")
     if not has_engine and status.job.state not in OVER:
-        works = engine_lines(ask, job.public_id, sandbox=status.sandbox)
-        say(ask, f"no engine is running: {works} works on it")
+        works = engine_lines(options, job.public_id, sandbox=status.sandbox)
+        say(options, f"no engine is running: {works} works on it")
     return 0

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.options import Ask, Duration, common
+from orchestrator.cli.group import CliCommand
+from orchestrator.cli.options import Duration, GlobalOptions, global_options
 from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.run_async import drive
-from orchestrator.cli.stdio import announcing
+from orchestrator.cli.run_async import run_async
+from orchestrator.cli.stdio import ignoring_closed_stdout
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 from orchestrator.sandbox import MachineSettings, Sandbox, SandboxSettings, build_sandbox
@@ -31,7 +31,7 @@ It listens on 127.0.0.1 only, takes any key, and answers nothing real. Ctrl-C en
 """
 
 
-@click.command("sandbox", cls=TeachingCommand, examples=EXAMPLES, here="it serves a local API")
+@click.command("sandbox", cls=CliCommand, examples=EXAMPLES, here="it serves a local API")
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, show_default=True, help="0: any free port.")
 @click.option("--speed", metavar="N", help="Seconds of its time per second.  [env: ORCHESTRATOR_SANDBOX__SPEED]")
 @click.option("--seed", metavar="N", help="Of everything random in it.  [env: ORCHESTRATOR_SANDBOX__SEED]")
@@ -48,10 +48,10 @@ It listens on 127.0.0.1 only, takes any key, and answers nothing real. Ctrl-C en
     help="How long batches take, in its own time.  [default: 30s 5m]",
 )
 @click.option("--journal", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Keep batches there.")
-@common
+@global_options
 @click.pass_obj
 def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
-    ask: Ask,
+    options: GlobalOptions,
     port: int,
     speed: str | None,
     seed: str | None,
@@ -64,20 +64,20 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands
     The same API that --sandbox uses, for the SDK, curl or another program.
     """
     if faults == "help":
-        _list_faults(ask)
+        _list_faults(options)
         return
-    settings = ask.settings({"sandbox.speed": speed, "sandbox.seed": seed, "sandbox.faults": faults})
+    settings = options.settings({"sandbox.speed": speed, "sandbox.seed": seed, "sandbox.faults": faults})
     built = _build(settings, batch_time, journal)
     try:
-        drive(lambda: _serve(ask, built, port))
+        run_async(lambda: _serve(options, built, port))
     except Stopped:
-        say(ask, "the sandbox has ended")
+        say(options, "the sandbox has ended")
     finally:
         built.close()
 
 
-def _list_faults(ask: Ask) -> None:
-    if ask.as_json:
+def _list_faults(options: GlobalOptions) -> None:
+    if options.as_json:
         show_json({name: meaning for _, group in meanings() for name, meaning in group.items()})
         return
     for title, group in meanings():
@@ -107,10 +107,10 @@ def _build(settings: Settings, batch_time: tuple[timedelta, timedelta] | None, j
         raise StoreError(f"the journal {journal} cannot be opened", cause=exc.strerror) from exc
 
 
-async def _serve(ask: Ask, built: Sandbox, port: int) -> None:
+async def _serve(options: GlobalOptions, built: Sandbox, port: int) -> None:
     try:
         async with built.serving(port) as chosen:
-            _announce(ask, chosen)
+            _announce(options, chosen)
             await asyncio.Event().wait()
     except OSError as exc:
         raise GuardRefused(
@@ -118,12 +118,12 @@ async def _serve(ask: Ask, built: Sandbox, port: int) -> None:
         ) from exc
 
 
-def _announce(ask: Ask, port: int) -> None:
-    say_banner(ask, sandbox=True)
+def _announce(options: GlobalOptions, port: int) -> None:
+    say_banner(options, sandbox=True)
     url = f"http://127.0.0.1:{port}"
-    with announcing():
-        if ask.as_json:
+    with ignoring_closed_stdout():
+        if options.as_json:
             show_json({"base_url": url, "api_key": "sandbox", "sandbox": True})
         else:
             show(f"export ANTHROPIC_BASE_URL={url}\nexport ANTHROPIC_API_KEY=sandbox")
-    say(ask, "Ctrl-C ends it")
+    say(options, "Ctrl-C ends it")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.api_errors import refuse_itself, say_address
+from orchestrator.cli.api_errors import refuse_own_address, say_api_address
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.options import Ask, common_but
+from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.options import GlobalOptions, global_options_except
 from orchestrator.cli.out import say, say_banner, show_json
-from orchestrator.cli.run_async import drive
+from orchestrator.cli.run_async import run_async
 from orchestrator.cli.sd_notify import READY, STOPPING, notifier
-from orchestrator.cli.stdio import announcing
+from orchestrator.cli.stdio import ignoring_closed_stdout
 from orchestrator.config import Settings
 from orchestrator.domain.errors import StoreOwned
 
@@ -51,39 +51,45 @@ Examples:
 _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestrator ls` shows them; or stop it first"
 
 
-@click.command("serve", cls=TeachingCommand, examples=EXAMPLES, here="it runs an engine on this machine")
+@click.command("serve", cls=CliCommand, examples=EXAMPLES, here="it runs an engine on this machine")
 @click.option("--listen", metavar="HOST:PORT", help="Listen there.  [env: ORCHESTRATOR_SERVER__LISTEN]")
 @click.option("--token-file", metavar="FILE", help="Ask for the token in FILE.  [env: ORCHESTRATOR_SERVER__TOKEN_FILE]")
 @click.option("--no-token", is_flag=True, help="Ask nobody for a token: every user of this machine is let in.")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboard in the browser.")
-@common_but("--token-file")
+@global_options_except("--token-file")
 @click.pass_obj
-def serve(ask: Ask, listen: str | None, token_file: str | None, *, no_token: bool, opens: bool) -> None:
+def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *, no_token: bool, opens: bool) -> None:
     """Run the engine for every job until it is stopped."""
     if no_token and token_file is not None:
-        raise Mistake("--token-file and --no-token exclude each other", hint="leave one of them out")
-    load = partial(_settings, ask, {"server.listen": listen, "server.token_file": token_file}, no_token=no_token)
+        raise HintedUsageError("--token-file and --no-token exclude each other", hint="leave one of them out")
+    load = partial(_settings, options, {"server.listen": listen, "server.token_file": token_file}, no_token=no_token)
     settings = load()
-    asks = not (no_token or ask.sandbox)
-    _log_as(ask, settings)
-    say_banner(ask, sandbox=ask.sandbox)
-    api = say_address(ask, settings, sandbox=ask.sandbox)
+    asks = not (no_token or options.sandbox)
+    _log_as(options, settings)
+    say_banner(options, sandbox=options.sandbox)
+    api = say_api_address(options, settings, sandbox=options.sandbox)
     try:
-        drive(lambda: _serve(ask, settings, load, api=api, asks_anyway=asks, opens=opens))
+        run_async(lambda: _serve(options, settings, load, api=api, asks_anyway=asks, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
     except Stopped:
-        say(ask, "the engine has stopped; everything is stored")
+        say(options, "the engine has stopped; everything is stored")
 
 
-def _settings(ask: Ask, flags: Mapping[str, object], *, no_token: bool) -> Settings:
+def _settings(options: GlobalOptions, flags: Mapping[str, object], *, no_token: bool) -> Settings:
     """The settings that hold; --no-token is stronger than a token_file of a file or a variable."""
-    settings = ask.settings(flags)
+    settings = options.settings(flags)
     return replace(settings, server=replace(settings.server, token_file=None)) if no_token else settings
 
 
 async def _serve(
-    ask: Ask, settings: Settings, load: Callable[[], Settings], *, api: str | None, asks_anyway: bool, opens: bool
+    options: GlobalOptions,
+    settings: Settings,
+    load: Callable[[], Settings],
+    *,
+    api: str | None,
+    asks_anyway: bool,
+    opens: bool,
 ) -> None:
     """The engine until this is cancelled; the error of a core task that fails rises out of here.
 
@@ -98,13 +104,13 @@ async def _serve(
     raise_limit()
     systemd = notifier()
     tcp = _bound(settings, asks_anyway=asks_anyway)
-    if tcp is not None and not ask.sandbox:
-        refuse_itself(api_address(settings, with_profile=True), tcp)
-    async with running_engine(settings, sandbox=ask.sandbox, keep_probing=True, tcp=tcp) as engine:
-        reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, ask), systemd=systemd)
+    if tcp is not None and not options.sandbox:
+        refuse_own_address(api_address(settings, with_profile=True), tcp)
+    async with running_engine(settings, sandbox=options.sandbox, keep_probing=True, tcp=tcp) as engine:
+        reloader = Reloader(engine, tcp, load=load, logging=partial(_log_as, options), systemd=systemd)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it is meant to be left alone
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload)
-        _greet(ask, engine, tcp, api)
+        _greet(options, engine, tcp, api)
         systemd.tell(READY)
         if opens and tcp is not None:
             await asyncio.to_thread(_open, tcp)
@@ -127,28 +133,28 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> Listening | None:
     return listen(settings.server, is_chosen=settings.is_set("server.listen"), own_token=own)
 
 
-def _greet(ask: Ask, engine: Engine, tcp: Listening | None, api: str | None) -> None:
+def _greet(options: GlobalOptions, engine: Engine, tcp: Listening | None, api: str | None) -> None:
     """Say what runs, and where one reaches it."""
     from orchestrator.cli.greeting import lines
 
-    say(ask, f"the engine runs on {engine.path}; Ctrl-C stops it")
+    say(options, f"the engine runs on {engine.path}; Ctrl-C stops it")
     token_file = None
     if tcp is not None:
         token_file = tcp.own_token if engine.settings.server.token_file is None else engine.settings.server.token_file
-        for line in () if ask.quiet else lines(tcp, token_file, sandbox=ask.sandbox):
-            say(ask, line)
-    if ask.as_json:
+        for line in () if options.quiet else lines(tcp, token_file, sandbox=options.sandbox):
+            say(options, line)
+    if options.as_json:
         url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
-        facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": ask.sandbox}
-        with announcing():
+        facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": options.sandbox}
+        with ignoring_closed_stdout():
             show_json(facts)
 
 
-def _log_as(ask: Ask, settings: Settings) -> None:
+def _log_as(options: GlobalOptions, settings: Settings) -> None:
     """Log as the settings say, unless the command line says otherwise."""
     from orchestrator.observability.logs import configure_logging
 
-    level = "debug" if ask.verbose else "error" if ask.quiet else settings.log.level
+    level = "debug" if options.verbose else "error" if options.quiet else settings.log.level
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 

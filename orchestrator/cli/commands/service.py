@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.group import Entry, LazyGroup, Mistake, TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_json
 
 EXAMPLES = """
@@ -27,22 +27,24 @@ _HERE = "orchestrator.cli.commands.service"
     "service",
     cls=LazyGroup,
     entries={
-        "print": Entry(module=_HERE, attribute="print_unit", help="Print a unit file for systemd or podman."),
-        "token": Entry(module=_HERE, attribute="token", help="Write a new random token for the HTTP API into FILE."),
+        "print": CommandEntry(module=_HERE, attribute="print_unit", help="Print a unit file for systemd or podman."),
+        "token": CommandEntry(
+            module=_HERE, attribute="token", help="Write a new random token for the HTTP API into FILE."
+        ),
     },
     examples=EXAMPLES,
 )
-@common
+@global_options
 def service() -> None:
     """Print a unit file, or make a token for the HTTP API."""
 
 
-@click.command("print", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("print", cls=CliCommand, examples=EXAMPLES)
 @click.option("--user", "for_user", is_flag=True, help="A service of your own, for systemctl --user.")
 @click.option("--container", "for_container", is_flag=True, help="A Quadlet file: podman runs the image.")
-@common
+@global_options
 @click.pass_obj
-def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
+def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -> None:
     """Print a unit file for systemd or podman.
 
     It starts this very installation of the program, waits until it is ready, watches that it is alive, hands it the
@@ -50,30 +52,30 @@ def print_unit(ask: Ask, *, for_user: bool, for_container: bool) -> None:
     """
     from orchestrator.cli.systemd import quadlet, system_unit, this_installation, user_unit
 
-    if ask.db is not None:
+    if options.db is not None:
         hint = (
             "leave it out: each kind of unit has a place for its store; [database] path in its settings names another"
         )
-        raise Mistake("a unit does not take --db from here", hint=hint)
+        raise HintedUsageError("a unit does not take --db from here", hint=hint)
     if for_user and for_container:
-        raise Mistake("--user and --container do not go together", hint="a Quadlet file is the same for both")
+        raise HintedUsageError("--user and --container do not go together", hint="a Quadlet file is the same for both")
     if for_container:
-        text = quadlet(this_installation(), sandbox=ask.sandbox)
+        text = quadlet(this_installation(), sandbox=options.sandbox)
     elif for_user:
-        text = user_unit(this_installation(), sandbox=ask.sandbox)
+        text = user_unit(this_installation(), sandbox=options.sandbox)
     else:
-        text = system_unit(this_installation(), sandbox=ask.sandbox)
-    if ask.as_json:
+        text = system_unit(this_installation(), sandbox=options.sandbox)
+    if options.as_json:
         show_json({"unit": text})
         return
     show(text.removesuffix("\n"))
 
 
-@click.command("token", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("token", cls=CliCommand, examples=EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
-@common
+@global_options
 @click.pass_obj
-def token(ask: Ask, file: Path) -> None:
+def token(options: GlobalOptions, file: Path) -> None:
     """Write a new random token for the HTTP API into FILE.
 
     256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is left
@@ -94,10 +96,10 @@ def token(ask: Ask, file: Path) -> None:
         cause = exc.strerror if isinstance(exc, OSError) else f"{exc.message}: {exc.cause}"
         hint = "make space, or choose another disk" if shortage(exc) is not None else "choose another path"
         raise OutputError(f"{file} cannot be written", cause=cause, hint=hint) from exc
-    if ask.as_json:
+    if options.as_json:
         show_json({"token_file": str(file.absolute())})
         return
-    say(ask, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")
+    say(options, f"wrote {file}; the daemon reads it with [server] token_file, a client shows it as a bearer token")
 
 
 def _write_token(fd: int, file: Path) -> None:

@@ -6,13 +6,13 @@ import click
 
 from orchestrator.api_side import check_network
 from orchestrator.cli import words
-from orchestrator.cli.api_errors import for_a_person, say_address
-from orchestrator.cli.group import Mistake, TeachingCommand
-from orchestrator.cli.input_options import Input, header_options, problem_text, refuse
-from orchestrator.cli.options import Ask, JobRef, common, job_argument
+from orchestrator.cli.api_errors import explaining_api_errors, say_api_address
+from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
+from orchestrator.cli.options import GlobalOptions, JobRef, global_options, job_argument
 from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.reading import engine_runs, is_sandbox, reader_of, reading
-from orchestrator.cli.store_access import steer
+from orchestrator.cli.reading import engine_is_running, is_sandbox_store, open_reads, reader_for
+from orchestrator.cli.store_access import run_command
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused
@@ -64,103 +64,110 @@ Examples:
 """
 
 
-@click.command("pause", cls=TeachingCommand, examples=PAUSE_EXAMPLES)
+@click.command("pause", cls=CliCommand, examples=PAUSE_EXAMPLES)
 @job_argument()
-@common
+@global_options
 @click.pass_obj
-def pause(ask: Ask, job: str) -> None:
+def pause(options: GlobalOptions, job: str) -> None:
     """Send nothing new for a job; what is in flight is still collected."""
-    settings, found = _find(ask, job)
+    settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> bool:
         return await commands.pause(found.id)
 
-    did_apply, _ = steer(ask, settings, act)
-    now = _now(ask, settings, found)
+    did_apply, _ = run_command(options, settings, act)
+    now = _now(options, settings, found)
     if not did_apply and now.job.state is not JobState.PAUSED:
         raise does_not_apply("pause", now.job)
-    again = resume_line(ask, found.public_id, None, sandbox=now.sandbox)
-    _tell(ask, now, f"{found.public_id} is paused{'' if did_apply else ' already'}; `{again}` goes on")
+    again = resume_line(options, found.public_id, None, sandbox=now.sandbox)
+    _tell(options, now, f"{found.public_id} is paused{'' if did_apply else ' already'}; `{again}` goes on")
 
 
-@click.command("cancel", cls=TeachingCommand, examples=CANCEL_EXAMPLES)
+@click.command("cancel", cls=CliCommand, examples=CANCEL_EXAMPLES)
 @job_argument()
-@common
+@global_options
 @click.pass_obj
-def cancel(ask: Ask, job: str) -> None:
+def cancel(options: GlobalOptions, job: str) -> None:
     """Stop a job for good; what has succeeded is kept."""
-    settings, found = _find(ask, job)
+    settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> bool:
         return await commands.cancel(found.id)
 
-    did_apply, has_engine = steer(ask, settings, act)
-    now = _now(ask, settings, found)
+    did_apply, has_engine = run_command(options, settings, act)
+    now = _now(options, settings, found)
     if not did_apply and now.job.state not in _STOPPED:
         raise does_not_apply("cancel", now.job)
     state = "canceled" if now.job.state is JobState.CANCELED else "being canceled"
-    _tell(ask, now, f"{found.public_id} is {state}{'' if did_apply else ' already'}; what has succeeded is kept")
+    _tell(options, now, f"{found.public_id} is {state}{'' if did_apply else ' already'}; what has succeeded is kept")
     if not has_engine and now.job.state is JobState.CANCELING:
-        say(ask, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
+        say(options, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
 
 
-@click.command("retry", cls=TeachingCommand, examples=RETRY_EXAMPLES)
+@click.command("retry", cls=CliCommand, examples=RETRY_EXAMPLES)
 @job_argument()
 @click.option("--only", metavar="TYPE", help="Only requests that failed with this error type.")
-@common
+@global_options
 @click.pass_obj
-def retry(ask: Ask, job: str, only: str | None) -> None:
+def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     """Queue failed and canceled requests again."""
-    settings, found = _find(ask, job)
+    settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> int:
         return await commands.retry(found.id, only)
 
-    kept = [matter for matter in _now(ask, settings, found).attention if matter.kind in MAY_BE_PAID_FOR]
-    queued, has_engine = steer(ask, settings, act)
+    kept = [matter for matter in _now(options, settings, found).attention if matter.kind in MAY_BE_PAID_FOR]
+    queued, has_engine = run_command(options, settings, act)
     if queued and kept:
-        say(ask, "some of these may have been paid for once: their results came, in a form that could not be used")
-    if ask.as_json:
-        show_json({"queued": queued, "job": job_view(_now(ask, settings, found))})
+        say(options, "some of these may have been paid for once: their results came, in a form that could not be used")
+    if options.as_json:
+        show_json({"queued": queued, "job": job_view(_now(options, settings, found))})
     else:
         show(f"{found.public_id}: {words.count(queued, 'request')} queued again")
     if not queued and only is not None:
-        say(ask, _types(ask, settings, found))
+        say(options, _types(options, settings, found))
     if queued and not has_engine:
-        say(ask, f"no engine is running; to go on: {resume_line(ask, found.public_id, None)}")
+        say(options, f"no engine is running; to go on: {resume_line(options, found.public_id, None)}")
 
 
-@click.command("adopt", cls=TeachingCommand, examples=ADOPT_EXAMPLES)
+@click.command("adopt", cls=CliCommand, examples=ADOPT_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 @click.argument("path", metavar="[INPUT]", required=False, type=click.Path(allow_dash=True))
 @click.option("--job", type=JobRef(), metavar="JOB", help="The job whose requests it was made of.")
 @header_options
-@common
+@global_options
 @click.pass_obj
 def adopt(
-    ask: Ask, remote_id: str, path: str | None, job: str | None, api_version: str | None, beta: tuple[str, ...]
+    options: GlobalOptions,
+    remote_id: str,
+    path: str | None,
+    job: str | None,
+    api_version: str | None,
+    beta: tuple[str, ...],
 ) -> None:
     """Take a batch for ours: ID is the API's (msgbatch_...)."""
-    settings = ask.settings()
+    settings = options.settings()
     if path is not None and job is not None:
-        raise Mistake("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
-    sandbox = is_sandbox(ask)
-    say_banner(ask, sandbox=sandbox)
-    if not sandbox and not engine_runs(ask, settings):
-        say_address(ask, settings, sandbox=False)
+        raise HintedUsageError("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
+    sandbox = is_sandbox_store(options)
+    say_banner(options, sandbox=sandbox)
+    if not sandbox and not engine_is_running(options, settings):
+        say_api_address(options, settings, sandbox=False)
         check_network(settings)
     if path is not None:
-        sentence = _adopt_file(ask, settings, remote_id, Input(path=path, api_version=api_version, beta=beta))
+        sentence = _adopt_file(
+            options, settings, remote_id, InputOptions(path=path, api_version=api_version, beta=beta)
+        )
     else:
-        found = None if job is None else _find(ask, job)[1].id
-        with for_a_person():
-            sentence, _ = steer(ask, settings, lambda commands, _: commands.adopt(remote_id, found))
-    _say_done(ask, sentence, sandbox=sandbox)
+        found = None if job is None else _find(options, job)[1].id
+        with explaining_api_errors():
+            sentence, _ = run_command(options, settings, lambda commands, _: commands.adopt(remote_id, found))
+    _say_done(options, sentence, sandbox=sandbox)
 
 
-def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> str:
+def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chosen: InputOptions) -> str:
     """Make a job of the file and give it the batch, while no engine could plan the job first."""
-    if engine_runs(ask, settings):
+    if engine_is_running(options, settings):
         raise GuardRefused(
             "a file can be adopted for only while no engine runs: it would send the requests again at once",
             hint="stop the engine, adopt, and start it again",
@@ -170,9 +177,9 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
     async def act(commands: Commands, _reader: RemoteReader) -> str:
         taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
-            for line in problem_text(source.name, taken.problems, taken.problem_count):
+            for line in problems_as_text(source.name, taken.problems, taken.problem_count):
                 click.echo(line, err=True)
-            raise refuse(source.name, taken, may_skip=False)
+            raise refused_input(source.name, taken, may_skip=False)
         try:
             return await commands.adopt(remote_id, taken.job.id)
         except BaseException:
@@ -180,58 +187,56 @@ def _adopt_file(ask: Ask, settings: Settings, remote_id: str, chosen: Input) -> 
                 await commands.cancel(taken.job.id)
             raise
 
-    with for_a_person():
-        return steer(ask, settings, act)[0]
+    with explaining_api_errors():
+        return run_command(options, settings, act)[0]
 
 
-@click.command(
-    "disown", cls=TeachingCommand, examples=ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0]
-)
+@click.command("disown", cls=CliCommand, examples=ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0])
 @click.argument("remote_id", metavar="ID")
-@common
+@global_options
 @click.pass_obj
-def disown(ask: Ask, remote_id: str) -> None:
+def disown(options: GlobalOptions, remote_id: str) -> None:
     """Say that a batch is not ours: ID is the API's (msgbatch_...)."""
-    sandbox = is_sandbox(ask)
-    say_banner(ask, sandbox=sandbox)
-    sentence, _ = steer(ask, ask.settings(), lambda commands, _: commands.disown(remote_id))
-    _say_done(ask, sentence, sandbox=sandbox)
+    sandbox = is_sandbox_store(options)
+    say_banner(options, sandbox=sandbox)
+    sentence, _ = run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))
+    _say_done(options, sentence, sandbox=sandbox)
 
 
-def _find(ask: Ask, ref: str) -> tuple[Settings, Job]:
-    settings = ask.settings()
-    with reading(ask, settings) as reads:
+def _find(options: GlobalOptions, ref: str) -> tuple[Settings, Job]:
+    settings = options.settings()
+    with open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
         found = reads.sole(ref)
-    say_banner(ask, sandbox=sandbox)
+    say_banner(options, sandbox=sandbox)
     if found.state is JobState.IMPORTING:
         raise GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")
     return settings, found
 
 
-def _now(ask: Ask, settings: Settings, job: Job) -> JobStatus:
+def _now(options: GlobalOptions, settings: Settings, job: Job) -> JobStatus:
     """What has become of *job*."""
-    return reader_of(ask, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
+    return reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
 
 
-def _types(ask: Ask, settings: Settings, job: Job) -> str:
+def _types(options: GlobalOptions, settings: Settings, job: Job) -> str:
     """Which error types `--only` could name."""
-    groups = reader_of(ask, settings).read_now(lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0))
+    groups = reader_for(options, settings).read_now(lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0))
     if not groups:
         return "no request of it has failed"
     types = dict.fromkeys(group.error_type for group in groups)
     return f"its failures are of {'this type' if len(types) == 1 else 'these types'}: {words.plain(', '.join(types))}"
 
 
-def _tell(ask: Ask, status: JobStatus, sentence: str) -> None:
-    if ask.as_json:
+def _tell(options: GlobalOptions, status: JobStatus, sentence: str) -> None:
+    if options.as_json:
         show_json(job_view(status))
     else:
         show(sentence)
 
 
-def _say_done(ask: Ask, sentence: str, *, sandbox: bool) -> None:
-    if ask.as_json:
+def _say_done(options: GlobalOptions, sentence: str, *, sandbox: bool) -> None:
+    if options.as_json:
         show_json({"done": sentence, "sandbox": sandbox})
     else:
         show(sentence)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.group import TeachingCommand
-from orchestrator.cli.input_options import Input, job_input
-from orchestrator.cli.options import Ask, common
-from orchestrator.cli.storing import store_job
+from orchestrator.cli.group import CliCommand
+from orchestrator.cli.input_options import InputOptions, job_input_options
+from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.storing import submit_job
 
 EXAMPLES = """
 Examples:
@@ -19,13 +19,13 @@ The same input is the same job: submitting it again prints the same id and store
 """
 
 
-@click.command("submit", cls=TeachingCommand, examples=EXAMPLES)
-@common
+@click.command("submit", cls=CliCommand, examples=EXAMPLES)
+@global_options
 @click.pass_obj
-@job_input
-def submit(ask: Ask, chosen: Input) -> None:
+@job_input_options
+def submit(options: GlobalOptions, chosen: InputOptions) -> None:
     """Store a job, print its id and return.
 
     If no engine runs, nothing is sent until one does: orchestrator serve, run or resume.
     """
-    store_job(ask, chosen)
+    submit_job(options, chosen)

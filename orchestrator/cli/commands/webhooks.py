@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from orchestrator.cli import words
-from orchestrator.cli.group import Entry, LazyGroup, TeachingCommand
-from orchestrator.cli.options import Ask, common
+from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
+from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.out import say, show, show_banner, show_json
 
 if TYPE_CHECKING:
@@ -38,40 +38,40 @@ _LONGEST_WORDS: Final = 60
     "webhooks",
     cls=LazyGroup,
     entries={
-        "ls": Entry(module=_HERE, attribute="list_notices", help="Show the endpoints and the newest notices."),
-        "test": Entry(module=_HERE, attribute="test", help="Send a test notice to every endpoint, or to URL."),
-        "replay": Entry(module=_HERE, attribute="replay", help="Send a notice again, as it was."),
+        "ls": CommandEntry(module=_HERE, attribute="list_notices", help="Show the endpoints and the newest notices."),
+        "test": CommandEntry(module=_HERE, attribute="test", help="Send a test notice to every endpoint, or to URL."),
+        "replay": CommandEntry(module=_HERE, attribute="replay", help="Send a notice again, as it was."),
     },
     examples=EXAMPLES,
 )
-@common
+@global_options
 def webhooks() -> None:
     """Show, test and repeat the notices to other programs."""
 
 
-@click.command("ls", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("ls", cls=CliCommand, examples=EXAMPLES)
 @click.option("--state", type=click.Choice(_STATES), help="Only notices that are so.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most N notices.")
-@common
+@global_options
 @click.pass_obj
-def list_notices(ask: Ask, *, state: str | None, limit: int) -> None:
+def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> None:
     """Show the endpoints and the newest notices."""
-    from orchestrator.cli.reading import reading
+    from orchestrator.cli.reading import open_reads
     from orchestrator.domain.notices import DeliveryState
     from orchestrator.views.job_views import delivery_view, endpoint_view
 
-    with reading(ask) as reads:
+    with open_reads(options) as reads:
         endpoints = reads.endpoints()
         found = reads.deliveries(limit=limit, state=None if state is None else DeliveryState(state))
         sandbox = reads.meta().sandbox
-    if ask.as_json:
+    if options.as_json:
         told = [delivery_view(delivery) for delivery in found]
         show_json({"endpoints": [endpoint_view(each) for each in endpoints], "deliveries": told, "sandbox": sandbox})
         return
-    show_banner(ask, sandbox=sandbox)
+    show_banner(options, sandbox=sandbox)
     if not endpoints:
         say(
-            ask,
+            options,
             "there are no endpoints; [[webhooks]] in the settings adds one, and the engine reads it at its start",
         )
         return
@@ -83,43 +83,43 @@ def list_notices(ask: Ask, *, state: str | None, limit: int) -> None:
         show(words.table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
 
 
-@click.command("test", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("test", cls=CliCommand, examples=EXAMPLES)
 @click.argument("url", required=False)
-@common
+@global_options
 @click.pass_obj
-def test(ask: Ask, url: str | None) -> None:
+def test(options: GlobalOptions, url: str | None) -> None:
     """Send a test notice to every endpoint, or to URL.
 
     `webhooks ls` shows what became of it.
     """
-    sent, running = _asked(ask, lambda noticing: noticing.test_notice(url))
-    if ask.as_json:
+    sent, running = _asked(options, lambda noticing: noticing.test_notice(url))
+    if options.as_json:
         show_json({"sent": sent})
         return
     numbers = ", ".join(map(str, sent))
-    say(ask, f"notice {numbers}: {'on its way' if running else 'stored; the next engine sends it'}")
+    say(options, f"notice {numbers}: {'on its way' if running else 'stored; the next engine sends it'}")
 
 
-@click.command("replay", cls=TeachingCommand, examples=EXAMPLES)
+@click.command("replay", cls=CliCommand, examples=EXAMPLES)
 @click.argument("notice", type=click.IntRange(min=1))
-@common
+@global_options
 @click.pass_obj
-def replay(ask: Ask, notice: int) -> None:
+def replay(options: GlobalOptions, notice: int) -> None:
     """Send a notice again, as it was.
 
     It has the same id as before, so an endpoint that has it already can tell.
     """
-    _, running = _asked(ask, lambda noticing: noticing.replay_notice(notice))
-    if ask.as_json:
+    _, running = _asked(options, lambda noticing: noticing.replay_notice(notice))
+    if options.as_json:
         show_json({"replayed": notice})
         return
-    say(ask, f"notice {notice}: {'on its way again' if running else 'stored; the next engine sends it'}")
+    say(options, f"notice {notice}: {'on its way again' if running else 'stored; the next engine sends it'}")
 
 
-def _asked(ask: Ask, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
-    from orchestrator.cli.store_access import steer_notices
+def _asked(options: GlobalOptions, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
+    from orchestrator.cli.store_access import run_notice_command
 
-    return steer_notices(ask, ask.settings(), act)
+    return run_notice_command(options, options.settings(), act)
 
 
 def _row(delivery: Delivery) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import zstandard
 from orchestrator.ports.streams import InputLine
 
 if TYPE_CHECKING:
-    from orchestrator.cli.input_options import Input
+    from orchestrator.cli.input_options import InputOptions
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.reads import Reads
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MANY: Final = 100
 
 
-class _Answer(msgspec.Struct):
+class _ResultId(msgspec.Struct):
     custom_id: str
 
 
@@ -45,7 +45,7 @@ def lines_left_out(reads: Reads) -> set[int]:
     return lines
 
 
-async def count(chosen: Input, settings: Settings) -> int:
+async def count(chosen: InputOptions, settings: Settings) -> int:
     """How many requests there are. What is wrong with them is for the first life to say."""
     async with aclosing(_requests(chosen, settings)) as requests:
         total = 0
@@ -54,7 +54,7 @@ async def count(chosen: Input, settings: Settings) -> int:
         return total
 
 
-async def _requests(chosen: Input, settings: Settings) -> AsyncGenerator[InputLine, None]:
+async def _requests(chosen: InputOptions, settings: Settings) -> AsyncGenerator[InputLine, None]:
     chunks = cast("AsyncGenerator[list[object], None]", chosen.source(settings).chunks())
     async with aclosing(chunks):
         async for chunk in chunks:
@@ -63,7 +63,7 @@ async def _requests(chosen: Input, settings: Settings) -> AsyncGenerator[InputLi
                     yield item
 
 
-async def books_of(audit: Audit, chosen: Input, settings: Settings, output: str, left_out: set[int]) -> Books:
+async def books_of(audit: Audit, chosen: InputOptions, settings: Settings, output: str, left_out: set[int]) -> Books:
     """Hold the input, request by request, against the API's books, and its ids against those of the results."""
     answers = _ids_in(output)
     async with aclosing(_requests(chosen, settings)) as requests:
@@ -76,7 +76,7 @@ async def books_of(audit: Audit, chosen: Input, settings: Settings, output: str,
 
 def _ids_in(output: str) -> Iterator[str]:
     """The custom_ids of a result file, line by line; it may be compressed."""
-    decode = msgspec.json.Decoder(_Answer).decode
+    decode = msgspec.json.Decoder(_ResultId).decode
     with _opened(output) as file:
         for line in file:
             yield decode(line).custom_id

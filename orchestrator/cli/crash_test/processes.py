@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.api_side import CRASH_VARIABLE, journal_of
-from orchestrator.cli.api_errors import ApiSilent
+from orchestrator.cli.api_errors import ApiUnreachable
 from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum_line, table, view
 from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
-from orchestrator.cli.follow import without_remedy
+from orchestrator.cli.follow import reason_without_remedy
 from orchestrator.cli.out import say, say_banner, show, show_json
 from orchestrator.cli.reading import FileReader
-from orchestrator.cli.run_async import drive, read_only
+from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.cli.storing import refused_path, write_refused
 from orchestrator.cli.summary import same_line, say_outcome
 from orchestrator.config import default_socket_path
@@ -41,8 +41,8 @@ from orchestrator.sandbox.audit import Audit, witness
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from orchestrator.cli.input_options import Input
-    from orchestrator.cli.options import Ask
+    from orchestrator.cli.input_options import InputOptions
+    from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch
@@ -64,23 +64,23 @@ class CrashTestFailed(OrchestratorError):
 class CrashTest:
     """What is run, where, and how patiently. output: a file, which is read again for the audit; overwrite: see run."""
 
-    ask: Ask
-    chosen: Input
+    options: GlobalOptions
+    chosen: InputOptions
     output: str
     overwrite: bool
     silence: timedelta
 
     def run(self) -> int:
         """Kill, resume, finish, audit, report. The exit code is `run`'s own. Raises CrashTestFailed."""
-        say_banner(self.ask, sandbox=True)
+        say_banner(self.options, sandbox=True)
         try:
-            return self._run(self.ask.settings())
+            return self._run(self.options.settings())
         except Stopped as stopped:
-            stopped.fact, stopped.hint = UNTOUCHED, same_line(self.ask)
+            stopped.fact, stopped.hint = UNTOUCHED, same_line(self.options)
             raise
 
     def _run(self, settings: Settings) -> int:
-        total = drive(lambda: count(self.chosen, settings), read_only)
+        total = run_async(lambda: count(self.chosen, settings), nothing_changed)
         with _folder() as folder:
             lives = _Lives(self, folder, _environment(folder / "store.db", total, settings))
             code = lives.live_all(_points(total))
@@ -93,8 +93,8 @@ class CrashTest:
             self._say_left_out(lives.store)
         seen = witness(journal_of(lives.db))
         audit = Audit(seen.rows)
-        books = drive(lambda: books_of(audit, self.chosen, settings, self.output, left_out), read_only)
-        if self.ask.as_json:
+        books = run_async(lambda: books_of(audit, self.chosen, settings, self.output, left_out), nothing_changed)
+        if self.options.as_json:
             show_json(view(lives.lives, batches, books, self.output))
         else:
             show(table(lives.lives, batches))
@@ -103,16 +103,18 @@ class CrashTest:
         if seen.kills != killed:
             raise _failed("the lives did not end where they should have", lives.db, f"{seen.kills} instead of {killed}")
         if unmet := [WHERE[point] for point in CrashPoint if point not in killed]:
-            say(self.ask, f"not met, the job was over before: {'; '.join(unmet)}")
+            say(self.options, f"not met, the job was over before: {'; '.join(unmet)}")
         if not books.are_right:
             raise _failed(f"a promise is broken: {sum_line(books)}", lives.db)
-        say_outcome(self.ask, lives.lives[-1].status, self.output)
+        say_outcome(self.options, lives.lives[-1].status, self.output)
         return code
 
     def _say_left_out(self, store: FileReader) -> None:
         """Say it as `run` does; the lives were quiet. It writes the file that they wrote once more."""
         job = store.read_now(the_job)
-        drive(lambda: write_refused(self.ask, store, job, refused_path(self.chosen, self.output)), read_only)
+        run_async(
+            lambda: write_refused(self.options, store, job, refused_path(self.chosen, self.output)), nothing_changed
+        )
 
 
 class _Lives:
@@ -153,7 +155,7 @@ class _Lives:
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=None if self._test.ask.verbose else log,
+                stderr=None if self._test.options.verbose else log,
             ) as process,
         ):
             try:
@@ -166,7 +168,7 @@ class _Lives:
         status, batches = self.store.read_now(lambda reads: (reads.status(the_job(reads)), _batches(reads)))
         unclear = tuple(key for key, batch in batches.items() if batch.state is BatchState.SUBMITTING)
         self.lives.append(Life(number=number, point=point, status=status, unclear=unclear))
-        say(self._test.ask, life_line(self.lives[-1]))
+        say(self._test.options, life_line(self.lives[-1]))
 
     def _gone(self, number: int, code: int) -> int:
         """A life that ended by itself: its own words. Raises CrashTestFailed for one that did not end so.
@@ -175,9 +177,9 @@ class _Lives:
         """
         if code == NeedsPerson.exit_code:
             raise _unfit(NeedsPerson, self._reason())
-        if code == ApiSilent.exit_code:
-            raise _unfit(ApiSilent, "no call was answered within --give-up-after")
-        if not self._test.ask.verbose:
+        if code == ApiUnreachable.exit_code:
+            raise _unfit(ApiUnreachable, "no call was answered within --give-up-after")
+        if not self._test.options.verbose:
             click.echo(self._log(number).read_bytes(), err=True, nl=False)
         if code < 0 or code == INTERNAL:
             raise _failed(f"life {number} ended with {code}, not at its crash point", self.db)
@@ -186,7 +188,7 @@ class _Lives:
     def _reason(self) -> str:
         """Why the job is paused."""
         job = self.store.read_now(the_job)
-        return f"the job was paused ({job.reason_code}): {without_remedy(job)}"
+        return f"the job was paused ({job.reason_code}): {reason_without_remedy(job)}"
 
     def _log(self, number: int) -> Path:
         return self._folder / f"life-{number}.log"
@@ -199,11 +201,11 @@ def _points(total: int) -> list[CrashPoint]:
 
 def _command(test: CrashTest) -> list[str]:
     """`run` as it was given, without what belongs to the crash test; the same for every life."""
-    ask, chosen = test.ask, test.chosen
+    options, chosen = test.options, test.chosen
     args = ["run", "--sandbox", "-o", test.output, f"--priority={chosen.priority}"]
     args += [f"--give-up-after={test.silence.total_seconds()}"]
-    args += ["-q"] if ask.verbose == 0 else ["-v"] * ask.verbose
-    args += [] if ask.config is None else [f"--config={ask.config}"]
+    args += ["-q"] if options.verbose == 0 else ["-v"] * options.verbose
+    args += [] if options.config is None else [f"--config={options.config}"]
     args += [] if chosen.api_version is None else [f"--api-version={chosen.api_version}"]
     args += [] if chosen.name is None else [f"--name={chosen.name}"]
     args += [f"--beta={beta}" for beta in chosen.beta]
