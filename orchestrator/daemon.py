@@ -34,9 +34,9 @@ from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.batch_list import listed
 from orchestrator.engine.commands import EngineCommands
-from orchestrator.engine.context import ApiHealth, Context
+from orchestrator.engine.context import Context
 from orchestrator.engine.export import export
-from orchestrator.engine.liveness import Pulse
+from orchestrator.engine.liveness import ApiHealth, Pulse
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import engine_settings
 from orchestrator.engine.wakeup import Bell, Moves

@@ -1,17 +1,18 @@
-"""The API's list, page by page: as large as it allows, whole or not at all, and never without an end."""
+"""Walks the API's list of batches: pages as large as it allows, whole or not at all, and never without an end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import Final
 
 from orchestrator.domain.api_answers import BatchPage, MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
+from orchestrator.observability.logs import get_logger
 from orchestrator.ports.provider import Provider
 
 #: Source: the list takes limits from 1 to 1000, and gives 20 where none is named (Message Batches API reference).
@@ -24,10 +25,11 @@ _AT_ONCE: Final = 20
 _PAUSE: Final = timedelta(seconds=0.5)
 _MOST_PAGES: Final = 100
 _MOST_ENTRIES: Final = 20_000
-
 Ask = Callable[[str | None, int], Awaitable[BatchPage]]
 Below = Callable[[str | None], Awaitable[BatchPage]]
 Sleep = Callable[[timedelta], Awaitable[None]]
+log = get_logger(__name__)
+_QUIET_FOR: Final = timedelta(minutes=1)
 
 
 class EndlessList(ProviderUnreachable):
@@ -101,3 +103,22 @@ async def listed(
 
 async def _sleep(pause: timedelta) -> None:
     await asyncio.sleep(pause.total_seconds())
+
+
+class Oddities:
+    """`entries`: how many were met, each time that a page showed one."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self._told_at: datetime | None = None
+        self._told = 0
+
+    def note(self, odd: Sequence[MalformedEntry], now: datetime) -> None:
+        """A page had *odd* entries. A clock that was set back does not silence us."""
+        if not odd:
+            return
+        self.entries += len(odd)
+        if self._told_at is not None and self._told_at <= now < self._told_at + _QUIET_FOR:
+            return
+        log.warning("list.unreadable", entries=self.entries - self._told, example=odd[0].mark, why=odd[0].why)
+        self._told_at, self._told = now, self.entries

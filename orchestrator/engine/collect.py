@@ -23,10 +23,16 @@ from orchestrator.domain.waiting import (
 )
 from orchestrator.engine.api_calls import asked, note_failure
 from orchestrator.engine.context import Context
-from orchestrator.engine.download_failures import RETENTION_NEAR, Retention
+from orchestrator.engine.download_failures import (
+    RETENTION_NEAR,
+    Retention,
+    take_back_failure,
+    tell_of_barren,
+    tell_of_failure,
+    tell_of_odd_results,
+)
 from orchestrator.engine.line_matcher import Barren, Reading, Sieve
 from orchestrator.engine.slots import Tick, side_by_side, ticks
-from orchestrator.engine.telling import take_back_failure, tell_of_barren, tell_of_failure, tell_of_odd_results
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -4,54 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.engine.batch_list import PageSize
-from orchestrator.engine.liveness import Pulse
-from orchestrator.engine.oddities import Oddities
+from orchestrator.engine.batch_list import Oddities, PageSize
+from orchestrator.engine.liveness import ApiHealth, Pulse
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.engine.wakeup import Bell
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.runtime import Clock, Entropy, Meter, NullMeter
 from orchestrator.ports.store import EngineStore
-
-
-@dataclass(slots=True)
-class ApiHealth:
-    """Whether the API answers; for faces only, no stage decides by it."""
-
-    worked: bool = False
-    trouble: str | None = None
-    blocked: bool = False
-
-    @property
-    def api_worked(self) -> bool:
-        """Some call got an answer since the start."""
-        return self.worked
-
-    @property
-    def last_trouble(self) -> str | None:
-        """Why the last call failed; None if it worked."""
-        return self.trouble
-
-    @property
-    def reads_blocked(self) -> bool:
-        """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
-        return self.blocked
-
-    def note_answer(self) -> None:
-        """A call worked."""
-        self.worked = True
-        self.trouble = None
-        self.blocked = False
-
-    def note_trouble(self, why: str) -> None:
-        """A call failed."""
-        self.trouble = why
-
-    def note_refusal(self, why: str, *, blocked: bool) -> None:
-        """A read got an answer, and it was a refusal; *blocked*: until a person acts."""
-        self.worked = True
-        self.trouble = why
-        self.blocked = blocked
 
 
 @dataclass(slots=True)

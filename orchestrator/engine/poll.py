@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
@@ -22,11 +23,10 @@ from orchestrator.engine.api_calls import (
 )
 from orchestrator.engine.batch_list import EndlessList
 from orchestrator.engine.context import Context
-from orchestrator.engine.list_lag import ListLag
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.runtime import Meter
 
 log = get_logger(__name__)
-
 STUCK = "stuck"
 MISSING = "missing"
 #: Source: the API's error for what cannot be done to a batch as it is (Message Batches API reference, errors).
@@ -185,3 +185,35 @@ class PollStage:
             log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
             self._next_look = now
         return int(await self._context.store.poll.asked_to_cancel(batch, now))
+
+
+class ListLag:
+    """Told of every look. What an earlier process sent is not measured: it may have been listed long ago.
+
+    The lag is by the API's clock and up to one poll interval too long. `doubt_wait` must be far above it.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._listed: set[int] = set()
+        self._begun: datetime | None = None
+
+    def begin(self, now: datetime) -> None:
+        """The process looks from now on; only the first call counts."""
+        if self._begun is None:
+            self._begun = now
+
+    def saw(self, batch: Batch, remote: RemoteBatch, date: datetime | None) -> None:
+        """A page of the list, answered at *date*, shows a batch of ours."""
+        if batch.id in self._listed:
+            return
+        self._listed.add(batch.id)
+        if self._is_of_this_process(batch) and date is not None:
+            self._meter.listed(date - remote.created_at)
+
+    def looked(self, watched: Iterable[int]) -> None:
+        """The look is over; it was for *watched*, and no other batch need be remembered."""
+        self._listed.intersection_update(watched)
+
+    def _is_of_this_process(self, batch: Batch) -> bool:
+        return batch.sent_at is not None and self._begun is not None and batch.sent_at >= self._begun

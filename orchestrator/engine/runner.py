@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from orchestrator.domain.errors import StoreFull
@@ -17,7 +17,6 @@ from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import DoubtStage
 from orchestrator.engine.notify import NotifyStage
-from orchestrator.engine.place import PlaceStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
@@ -59,7 +58,7 @@ class Runner:
         self.sweep = SweepStage(context)
         self.recover = RecoverStage(context, lambda: self.submit.active)
         self.stages: dict[str, Tick] = {
-            "place": PlaceStage(context).tick,
+            "place": self._check_place,
             "recover": self.recover.tick,
             "reconcile": ReconcileStage(context).tick,
             "plan": self.plan.tick,
@@ -76,6 +75,11 @@ class Runner:
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
             self.stages["sample"] = SampleStage(context).tick
+
+    async def _check_place(self, _now: datetime) -> int:
+        """Stage place. Raises StoreLost, and so ends the engine, where the store's file was removed or replaced."""
+        await self._context.store.check_place()
+        return 0
 
     def tasks(self) -> dict[str, Tick]:
         """What runs side by side: every stage, but submit and collect slot by slot, so that none waits for another."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from orchestrator.domain.urls import is_loopback
-from orchestrator.provider.credentials import BASE_URL, Credentials, checked_base_url
+from orchestrator.domain.errors import UsageError
+from orchestrator.domain.urls import is_loopback, split_address
+from orchestrator.provider.credentials import BASE_URL, Credentials
 
 #: Where the SDK asks when nobody says otherwise. Source: SDK 2.12, `anthropic/_client.py`; a test compares the two.
 SDK_BASE_URL: Final = "https://api.anthropic.com"
 SETTING: Final = "[api] base_url"
+ADDRESS_HINT: Final = "use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +69,32 @@ def find_address(
             told = source if source in {SETTING, BASE_URL} else f"the base URL of {source}"
             return ApiAddress(url=checked_base_url(url, told, plain_http_hosts), source=source)
     return ApiAddress(url=SDK_BASE_URL, source="the SDK's own")
+
+
+def checked_base_url(url: str, source: str, plain_http_hosts: Iterable[str] = ()) -> str:
+    """*url*, if a key may be sent there: https, or http to this machine or to one of *plain_http_hosts*.
+
+    *source*: the variable or setting that names it, for the message. Raises UsageError; the message never shows the
+    URL, which may hold a password.
+    """
+    try:
+        complaint, hint = _complaint(split_address(url.strip()), plain_http_hosts)
+    except ValueError as exc:
+        complaint, hint = str(exc), ADDRESS_HINT
+    if complaint is not None:
+        raise UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
+    return url.strip()
+
+
+def _complaint(parts: SplitResult, plain_http_hosts: Iterable[str]) -> tuple[str | None, str]:
+    """Why the key may not be sent there, and the remedy."""
+    host = str(parts.hostname)
+    if parts.scheme == "https" or is_loopback(host) or _names(plain_http_hosts, host):
+        return None, ADDRESS_HINT
+    hint = f"{ADDRESS_HINT}. For a gateway in your own private network name its host in [api] plain_http_hosts"
+    return "over plain http the key could be read on the way", hint
+
+
+def _names(hosts: Iterable[str], host: str) -> bool:
+    """True if *host* is one of them, in any case and with or without the dot of a whole name."""
+    return host.lower().rstrip(".") in {each.lower().rstrip(".").strip("[]") for each in hosts}

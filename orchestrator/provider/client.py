@@ -25,20 +25,18 @@ from orchestrator.ports.provider import CreateBody, Download, Headers
 from orchestrator.ports.runtime import Meter, NullMeter
 from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.connection import Clients, load_sdk, open_clients
-from orchestrator.provider.create_call import Upload
+from orchestrator.provider.create_call import Upload, exchange_of
 from orchestrator.provider.credentials import Credentials, from_file
-from orchestrator.provider.deadline import Deadline
 from orchestrator.provider.errors import BadAnswer, Silence, no_answer, refusal, silence
-from orchestrator.provider.exchange import exchange_of
 from orchestrator.provider.parsing import (
     Unreadable,
     read_batch,
     read_deleted,
     read_meta,
+    read_page,
 )
-from orchestrator.provider.retry import Sleep, patiently
+from orchestrator.provider.retry import Deadline, Sleep, patiently
 from orchestrator.provider.settings import ProviderSettings
-from orchestrator.provider.wire_list import read_page
 
 if TYPE_CHECKING:
     import httpx2

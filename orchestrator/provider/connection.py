@@ -1,28 +1,32 @@
-"""The SDK's clients, made once: one for creates, one for everything else."""
+"""The SDK's clients, made once: one for creates, one for everything else; and the SDK's loggers, silenced."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.observability.heavy import loading
 from orchestrator.provider import credentials as keys
-from orchestrator.provider.address import ApiAddress, find_address
-from orchestrator.provider.credentials import ADDRESS_HINT, Credentials
-from orchestrator.provider.quiet import silence_libraries
+from orchestrator.provider.address import ADDRESS_HINT, ApiAddress, find_address
+from orchestrator.provider.credentials import Credentials
 from orchestrator.provider.settings import ProviderSettings
 
 if TYPE_CHECKING:
     import httpx2
     from anthropic import AsyncAnthropic
+
+#: At DEBUG the SDK logs whole request bodies (prompts) and httpcore2 every header, the key among them (measured with
+#: SDK 2.12). `ANTHROPIC_LOG=debug` switches that on when the SDK is imported: they are silenced after the import.
+LOGGERS: Final = ("anthropic", "httpx2", "httpcore2", "httpx", "httpcore", "h11", "hpack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +123,9 @@ def _http_client(
         return httpx2.AsyncClient(transport=transport, timeout=timeout, limits=limits, follow_redirects=False)
     with making_a_client():
         return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)
+
+
+def silence_libraries() -> None:
+    """Let the HTTP libraries and the SDK say warnings and errors, nothing below."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)

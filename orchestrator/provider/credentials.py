@@ -9,16 +9,14 @@ own key may come in `ANTHROPIC_CUSTOM_HEADERS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import SplitResult
 
 from orchestrator.config.files import read_secret
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, UsageError
-from orchestrator.domain.urls import is_loopback, split_address
 
 API_KEY: Final = "ANTHROPIC_API_KEY"
 AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
@@ -29,7 +27,6 @@ PROFILE: Final = "ANTHROPIC_PROFILE"
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
-ADDRESS_HINT: Final = "use https://HOST, or http:// with localhost, 127.0.0.1 or [::1]"
 _AUTH_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 
 
@@ -183,32 +180,3 @@ def _discovered(environ: Mapping[str, str]) -> Credentials:
 def _looked_at(environ: Mapping[str, str]) -> str:
     states = [f"{name} is {'empty' if name in environ else 'not set'}" for name in (API_KEY, AUTH_TOKEN)]
     return f"{', '.join(states)}, and there is no profile or federation that the SDK can use"
-
-
-def checked_base_url(url: str, source: str, plain_http_hosts: Iterable[str] = ()) -> str:
-    """*url*, if a key may be sent there: https, or http to this machine or to one of *plain_http_hosts*.
-
-    *source*: the variable or setting that names it, for the message. Raises UsageError; the message never shows the
-    URL, which may hold a password.
-    """
-    try:
-        complaint, hint = _complaint(split_address(url.strip()), plain_http_hosts)
-    except ValueError as exc:
-        complaint, hint = str(exc), ADDRESS_HINT
-    if complaint is not None:
-        raise UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
-    return url.strip()
-
-
-def _complaint(parts: SplitResult, plain_http_hosts: Iterable[str]) -> tuple[str | None, str]:
-    """Why the key may not be sent there, and the remedy."""
-    host = str(parts.hostname)
-    if parts.scheme == "https" or is_loopback(host) or _names(plain_http_hosts, host):
-        return None, ADDRESS_HINT
-    hint = f"{ADDRESS_HINT}. For a gateway in your own private network name its host in [api] plain_http_hosts"
-    return "over plain http the key could be read on the way", hint
-
-
-def _names(hosts: Iterable[str], host: str) -> bool:
-    """True if *host* is one of them, in any case and with or without the dot of a whole name."""
-    return host.lower().rstrip(".") in {each.lower().rstrip(".").strip("[]") for each in hosts}

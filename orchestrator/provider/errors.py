@@ -21,8 +21,7 @@ from orchestrator.domain.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from orchestrator.provider.parsing import read_retry_after
-from orchestrator.provider.wire_errors import read_trouble
+from orchestrator.provider.parsing import read_retry_after, read_trouble
 
 if TYPE_CHECKING:
     import httpx2

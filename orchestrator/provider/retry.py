@@ -1,19 +1,24 @@
-"""The one retry policy, for reads, cancel and delete: at most three tries within five seconds. Never for a create."""
+"""The time limit of one call, and the one retry policy: at most three tries within five seconds. Never for a create.
+
+The SDK's own timeouts count single socket operations, not the whole call.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from orchestrator.provider.errors import Again
+from orchestrator.provider.errors import Again, Silence, outcome_of
+
+if TYPE_CHECKING:
+    import httpx2
 
 TRIES: Final = 3
 WITHIN_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.5
-
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -52,3 +57,24 @@ def _pause_s(state: RetryCallState) -> float:
     if isinstance(outcome, Again) and outcome.after_s is not None:
         return outcome.after_s
     return _FIRST_PAUSE_S * 2.0 ** (state.attempt_number - 1)
+
+
+class Deadline:
+    """Ends one call that has stood still for *seconds*; `restart` says that it moved. The time is the event loop's."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(None)
+
+    def restart(self) -> None:
+        """Count from now again. Only while the call runs."""
+        self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    async def outcome_of(self, call: Awaitable[httpx2.Response]) -> httpx2.Response | Silence:
+        """The answer to *call* whatever its status, or why there is none. Lets only cancellation through."""
+        try:
+            async with self._timeout:
+                self.restart()
+                return await outcome_of(call)
+        except TimeoutError:
+            return Silence(why=f"no answer within {self._seconds:g} s")

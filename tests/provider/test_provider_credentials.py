@@ -16,8 +16,9 @@ from provider.provider_world import CANARY, HEADERS, REMOTE_ID, SizedBody, error
 
 from orchestrator.domain.api_answers import Blocked
 from orchestrator.domain.errors import NeedsPerson, ProviderRefused, ProviderUnreachable, UsageError
+from orchestrator.provider.address import checked_base_url
 from orchestrator.provider.client import AnthropicProvider
-from orchestrator.provider.credentials import Secret, checked_base_url, custom_headers, find
+from orchestrator.provider.credentials import Secret, custom_headers, find
 from orchestrator.provider.settings import ProviderSettings
 
 pytestmark = pytest.mark.anyio

@@ -20,9 +20,8 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
 from orchestrator.observability.metrics import Meters
 from orchestrator.observability.telemetry import open_tracing
-from orchestrator.provider.address import SDK_BASE_URL, find_address
+from orchestrator.provider.address import SDK_BASE_URL, checked_base_url, find_address
 from orchestrator.provider.client import AnthropicProvider
-from orchestrator.provider.credentials import checked_base_url
 from orchestrator.provider.settings import ProviderSettings
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,7 @@ import pytest
 from provider.provider_world import batch_json
 
 from orchestrator.domain.api_answers import ResponseMeta
-from orchestrator.provider.parsing import Unreadable
-from orchestrator.provider.wire_list import read_page
+from orchestrator.provider.parsing import Unreadable, read_page
 
 GOOD = batch_json(count=3, remote_id="msgbatch_good")
 LAST = batch_json(count=4, remote_id="msgbatch_last")
