@@ -23,7 +23,7 @@ from typing import Final
 from benchmarks import store_calls
 from orchestrator.domain.result_lines import output_lines
 from orchestrator.ports.streams import InputLine
-from orchestrator.store.opening import connect_writer
+from orchestrator.store.connect import connect_writer
 
 _CHUNK: Final = 2000
 _BARE: Final = """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.api_answers import ResponseMeta
     from orchestrator.provider.address import ApiAddress
-    from orchestrator.store.checkup import StoreFacts
+    from orchestrator.store.checks import StoreFacts
 
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
 _SOUND_SQLITE: Final = (3, 51, 3)
@@ -144,7 +144,7 @@ def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
 
 
 def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
-    from orchestrator.store.checkup import check_up
+    from orchestrator.store.checks import check_up
     from orchestrator.store.mark import read_mark
     from orchestrator.store.read import StoreReader
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.store.opening import speaking_our_errors
+from orchestrator.store.connect import speaking_our_errors
 from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:

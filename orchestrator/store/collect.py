@@ -16,11 +16,19 @@ from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outc
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import find_many
-from orchestrator.store.queries import load
-from orchestrator.store.results import store_result, store_results
-from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.rows import (
+    moved,
+    named,
+    record,
+    store_result,
+    store_results,
+    to_batch,
+    to_job,
+    to_text,
+    to_text_or_none,
+)
+from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
-from orchestrator.store.times import to_text, to_text_or_none
 
 SQL: Final = load("collect")
 _SETTLE_SLICE: Final = 5000

@@ -19,9 +19,9 @@ from typing import Protocol, TypeVar
 
 import aiosqlite
 
+from orchestrator.store.connect import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.file_watch import Place
 from orchestrator.store.mark import Mark
-from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 
 T = TypeVar("T")
 Step = Callable[[sqlite3.Connection], T]

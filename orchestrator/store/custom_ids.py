@@ -17,8 +17,7 @@ from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
 from orchestrator.domain.model import DuplicatesCursor
-from orchestrator.store.bulk import insert_rows
-from orchestrator.store.queries import load
+from orchestrator.store.sql_text import insert_rows, load
 
 SQL: Final = load("custom_ids")
 

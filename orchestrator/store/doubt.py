@@ -13,10 +13,9 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import Batch, Candidate
 from orchestrator.store.connection import Database
-from orchestrator.store.queries import load
-from orchestrator.store.rows import moved, named, record, to_batch, to_remote
+from orchestrator.store.rows import moved, named, record, to_batch, to_remote, to_text
+from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
-from orchestrator.store.times import to_text
 
 SQL: Final = load("doubt")
 

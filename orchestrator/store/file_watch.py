@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError, StoreLost
-from orchestrator.store.opening import connect_reader, speaking_our_errors
+from orchestrator.store.connect import connect_reader, speaking_our_errors
 from orchestrator.store.ownership import beside, sync
-from orchestrator.store.queries import load
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("identity")
 _WHAT: Final = ("meta", "newest")

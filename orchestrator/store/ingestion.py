@@ -14,15 +14,13 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, req
 from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, Job, NewJob
 from orchestrator.domain.states import JobState
 from orchestrator.ports.streams import InputLine, InputProblem
-from orchestrator.store.bulk import insert_rows
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
-from orchestrator.store.nonces import give_strays
+from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.queries import load
-from orchestrator.store.rows import join_betas, moved, named, record, to_job
+from orchestrator.store.rows import join_betas, moved, named, record, to_job, to_text
+from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
-from orchestrator.store.times import to_text
 
 SQL: Final = load("ingestion")
 #: How many repeats are told, or left out, in one step, and how much of each is shown.

@@ -14,14 +14,13 @@ from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.plan import count_taken
-from orchestrator.store.queries import load
-from orchestrator.store.rows import moved, named, record, to_batch, to_job
+from orchestrator.store.rows import moved, named, record, to_batch, to_job, to_text
+from orchestrator.store.sql_text import load
 from orchestrator.store.submit import CANCELED, drop
 from orchestrator.store.submit import SQL as SUBMIT_SQL
-from orchestrator.store.times import to_text
 
 SQL: Final = load("job_control")
-STRAYS_SQL: Final = load("strays")
+SEARCH_SQL: Final = load("reconciliation")
 
 
 class SqliteControl:
@@ -125,7 +124,7 @@ def _cancel(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
 
 def _disown(remote_id: str, c: sqlite3.Connection) -> bool:
     candidate = moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
-    return moved(c, STRAYS_SQL["drop"], {"remote_id": remote_id}) or candidate
+    return moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate
 
 
 def _cancel_slice(job: JobId, c: sqlite3.Connection) -> int:

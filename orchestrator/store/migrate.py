@@ -23,12 +23,11 @@ from typing import Final
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.result_outcome import KNOWN_STOPS, OTHER_STOP
+from orchestrator.store.connect import connect_reader, connect_writer, has_log, speaking_our_errors
 from orchestrator.store.mark import MARKED_SINCE, Mark, Marked, read_mark
-from orchestrator.store.opening import connect_reader, connect_writer, speaking_our_errors
 from orchestrator.store.ownership import make_private_folder, sync
-from orchestrator.store.queries import load
-from orchestrator.store.surroundings import has_log
-from orchestrator.store.times import to_text
+from orchestrator.store.rows import to_text
+from orchestrator.store.sql_text import load
 
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, StoreOwned, is_no_space
-from orchestrator.store.opening import refuse_what_is_no_file
+from orchestrator.store.connect import refuse_what_is_no_file
 
 #: A killed process's lock was seen to stay for 33 ms; two seconds is plenty.
 PATIENCE_S: Final = 2.0

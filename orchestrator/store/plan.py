@@ -13,11 +13,9 @@ from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import Job, Plannable, QueueLoad
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
-from orchestrator.store.nonces import sign
-from orchestrator.store.queries import load
-from orchestrator.store.results import store_result
-from orchestrator.store.rows import failure, join_betas, moved, named, record, to_job
-from orchestrator.store.times import to_text
+from orchestrator.store.identity import sign
+from orchestrator.store.rows import failure, join_betas, moved, named, record, store_result, to_job, to_text
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("plan")
 T = TypeVar("T")

@@ -12,10 +12,9 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch, Gate
 from orchestrator.store.connection import Database
-from orchestrator.store.queries import load
-from orchestrator.store.rows import named, record, to_batch, to_gate
+from orchestrator.store.rows import named, record, to_batch, to_gate, to_text
+from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
-from orchestrator.store.times import to_text
 
 SQL: Final = load("polling")
 

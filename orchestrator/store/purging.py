@@ -19,10 +19,9 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.store.connection import Database
-from orchestrator.store.queries import load
 from orchestrator.store.read import JobReader
-from orchestrator.store.rows import moved, named, record, to_job
-from orchestrator.store.times import to_text
+from orchestrator.store.rows import moved, named, record, to_job, to_text
+from orchestrator.store.sql_text import load
 
 T = TypeVar("T")
 

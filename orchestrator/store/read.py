@@ -18,16 +18,15 @@ from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_seve
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.streams import InputProblem
+from orchestrator.store.connect import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
+from orchestrator.store.deliveries import NoticeReader
+from orchestrator.store.history import HistoryReader
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
-from orchestrator.store.opening import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
-from orchestrator.store.queries import load
 from orchestrator.store.read_batches import BatchReader
-from orchestrator.store.read_history import HistoryReader
-from orchestrator.store.read_notices import NoticeReader
 from orchestrator.store.read_requests import RequestReader
-from orchestrator.store.rows import named, to_gate, to_job
-from orchestrator.store.times import from_text, from_text_or_none, to_text
+from orchestrator.store.rows import from_text, from_text_or_none, named, to_gate, to_job, to_text
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("read")
 #: Above every row id.

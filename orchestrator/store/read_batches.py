@@ -16,9 +16,8 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch, Candidate
 from orchestrator.domain.states import BatchState
-from orchestrator.store.queries import load
-from orchestrator.store.rows import named, to_batch, to_remote
-from orchestrator.store.times import from_text
+from orchestrator.store.rows import from_text, named, to_batch, to_remote
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("batches")
 #: Above every row id.

@@ -21,9 +21,8 @@ from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
 from orchestrator.store.custom_ids import find
 from orchestrator.store.payload import Block
-from orchestrator.store.queries import load
-from orchestrator.store.rows import named
-from orchestrator.store.times import from_text
+from orchestrator.store.rows import from_text, named
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("requests")
 _SUBMIT_SQL: Final = load("submit")

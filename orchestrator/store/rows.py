@@ -1,9 +1,10 @@
-"""From rows to values. One SELECT list per table, so that a value is always read whole."""
+"""From rows to values and back. One SELECT list per table, so that a value is always read whole."""
 
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from orchestrator.domain.api_answers import ApiCounts
@@ -11,8 +12,28 @@ from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import Batch, Candidate, Event, Gate, Job, RequestCounts, Stray
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.store.queries import load
-from orchestrator.store.times import from_text, from_text_or_none, to_text
+from orchestrator.store.sql_text import insert_rows, load
+
+
+def to_text(at: datetime) -> str:
+    """`2026-11-23T06:18:52.000000Z`; *at* must be aware."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def to_text_or_none(at: datetime | None) -> str | None:
+    """The same, for a column that may be empty."""
+    return None if at is None else to_text(at)
+
+
+def from_text(text: str) -> datetime:
+    """The instant that `to_text` wrote."""
+    return datetime.fromisoformat(text)
+
+
+def from_text_or_none(text: str | None) -> datetime | None:
+    """The same, for a column that may be empty."""
+    return None if text is None else datetime.fromisoformat(text)
+
 
 SQL: Final = load("rows")
 
@@ -191,3 +212,23 @@ def failure(error_type: str, message: str) -> dict[str, str]:
 def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:
     """Run a guarded UPDATE; False means that somebody else moved the row: stop, do not force."""
     return connection.execute(sql, values).rowcount == 1
+
+
+#: A result before it has a number: the request's key; tokens of input, output, cache read, cache write 5m and 1h; body.
+NewResult = tuple[int, int | None, int | None, int | None, int | None, int | None, bytes]
+
+
+def store_results(rows: Iterable[NewResult], c: sqlite3.Connection) -> tuple[int, int]:
+    """Store *rows*. Returns the first and the last number.
+
+    The requests' rows must show these numbers in the same transaction.
+    """
+    first: int = c.execute(SQL["next_result"]).fetchone()[0]
+    numbered = [(number, *row) for number, row in enumerate(rows, first)]
+    insert_rows(c, SQL["add_result"], numbered)
+    return first, first + len(numbered) - 1
+
+
+def store_result(key: int, body: bytes, c: sqlite3.Connection) -> int:
+    """Store one result; its number."""
+    return store_results([(key, None, None, None, None, None, body)], c)[0]

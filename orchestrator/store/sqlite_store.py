@@ -11,6 +11,7 @@ from orchestrator.store.collect import SqliteCollect, SqliteSettle
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.deliveries import SqliteNotices
 from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
+from orchestrator.store.history import SqliteSamples
 from orchestrator.store.identity import Trust, identify, refuse_strange
 from orchestrator.store.ingestion import SqliteIntake, discard_leftovers
 from orchestrator.store.job_control import SqliteControl
@@ -21,9 +22,7 @@ from orchestrator.store.plan import SqlitePlan
 from orchestrator.store.polling import SqliteAttention, SqliteGates, SqlitePoll
 from orchestrator.store.purging import SqliteBodies
 from orchestrator.store.read import Reads
-from orchestrator.store.samples import SqliteSamples
-from orchestrator.store.search import SqliteSearch
-from orchestrator.store.strays import SqliteStrays
+from orchestrator.store.reconciliation import SqliteSearch, SqliteStrays
 from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
 
 T = TypeVar("T")

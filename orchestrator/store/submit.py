@@ -18,10 +18,18 @@ from orchestrator.store.connection import Database
 from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
-from orchestrator.store.queries import load
-from orchestrator.store.results import store_result
-from orchestrator.store.rows import failure, moved, named, record, to_batch, to_job
-from orchestrator.store.times import to_text, to_text_or_none
+from orchestrator.store.rows import (
+    failure,
+    moved,
+    named,
+    record,
+    store_result,
+    to_batch,
+    to_job,
+    to_text,
+    to_text_or_none,
+)
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("submit")
 IDENTITY_SQL: Final = load("identity")

@@ -23,7 +23,7 @@ from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
-from orchestrator.store.backup import back_up
+from orchestrator.store.maintenance import back_up
 
 MINUTE = timedelta(minutes=1)
 DB = "store.db"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from orchestrator.sandbox import Machine
 from orchestrator.sandbox.answers import ANSWERED, BAD_BYTES, ODD_KIND, RESULT
-from orchestrator.store.opening import connect_reader
+from orchestrator.store.connect import connect_reader
 from proof.ledger import Ledger
 
 _RAW: Final = re.compile(rb'"raw_base64":"([^"]*)"')

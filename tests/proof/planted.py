@@ -916,7 +916,7 @@ PLANTED: Final = (
     Planted(
         name="synchronous-normal",
         why="a power cut forgets an intent that was acknowledged: the batch is bought twice",
-        edits=(("orchestrator/store/opening.py", '"PRAGMA synchronous = FULL"', '"PRAGMA synchronous = NORMAL"'),),
+        edits=(("orchestrator/store/connect.py", '"PRAGMA synchronous = FULL"', '"PRAGMA synchronous = NORMAL"'),),
         test=f"{CONNECTION}::test_the_settings_of_both_kinds_of_connection",
     ),
     Planted(
@@ -1019,7 +1019,7 @@ PLANTED: Final = (
         why="what a copy lacks cannot be told from a neighbour's: it is sent again",
         edits=(
             (
-                "orchestrator/store/nonces.py",
+                "orchestrator/store/identity.py",
                 "    return signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
                 "    return chance if row else signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
             ),
@@ -1060,7 +1060,7 @@ PLANTED: Final = (
                 "look.open_ones == 0 and",
             ),
             (
-                "orchestrator/store/sql/search.sql",
+                "orchestrator/store/sql/reconciliation.sql",
                 " AND until IS NOT NULL AND looks >= 1\n",
                 " AND until IS NOT NULL\n",
             ),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from support.inline import Inline
 
+from orchestrator.store.connect import connect_writer
 from orchestrator.store.connection import Database, Thread
-from orchestrator.store.opening import connect_writer
 
 PAIRS = 3  #: rows that one step writes: a step that is cut leaves a number that this does not divide
 

@@ -21,7 +21,7 @@ from orchestrator.domain.model import Content, DuplicatesCursor, IngestOutcome
 from orchestrator.domain.queries import SettledCursor
 from orchestrator.ports.streams import InputProblem
 from orchestrator.store import purging
-from orchestrator.store.audit import audit
+from orchestrator.store.checks import audit
 from orchestrator.store.sqlite_store import Store
 
 COUNTS = {

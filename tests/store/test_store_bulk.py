@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from orchestrator.store.bulk import insert_rows
+from orchestrator.store.sql_text import insert_rows
 
 SQL = "-- A comment with VALUES (in it).\nINSERT INTO pair (a, b, state) VALUES (?, ?, 'queued')"
 

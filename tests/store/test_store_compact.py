@@ -13,8 +13,8 @@ import pytest
 from store.store_world import NOW, collected, lines, new_job, open_store, running_job, settle_all, won
 
 from orchestrator.ports.job_store import BY_PERSON
-from orchestrator.store.audit import audit
-from orchestrator.store.compact import compact, room_of
+from orchestrator.store.checks import audit
+from orchestrator.store.maintenance import compact, room_of
 from orchestrator.store.read import StoreReader
 
 ROOT = Path(__file__).parents[2]
@@ -72,8 +72,8 @@ def test_compacting_may_be_killed_at_any_moment(tmp_path: Path, steps: int) -> N
     """F16. The old state or the new one, never half of it; the next try goes through."""
     path = purged(tmp_path / "store.db")
     program = (
-        "import os, sys; from pathlib import Path; from orchestrator.store.compact import vacuum\n"
-        "from orchestrator.store.opening import connect_writer\n"
+        "import os, sys; from pathlib import Path; from orchestrator.store.maintenance import vacuum\n"
+        "from orchestrator.store.connect import connect_writer\n"
         "connection = connect_writer(Path(sys.argv[1]))\n"
         f"connection.set_progress_handler(lambda: os.kill(os.getpid(), 9), {steps})\n"
         "vacuum(connection)\n"

@@ -19,8 +19,8 @@ import pytest
 from store.small_db import PAIRS, count, database, make, write_pair
 
 from orchestrator.domain.errors import StoreError
+from orchestrator.store.connect import connect_reader, connect_writer
 from orchestrator.store.connection import in_transaction
-from orchestrator.store.opening import connect_reader, connect_writer
 
 
 def halves(path: Path) -> list[int]:

@@ -14,8 +14,8 @@ import pytest
 from store.small_db import PAIRS, count, database, make, write_pair
 
 from orchestrator.domain.errors import StoreError, StoreFull
+from orchestrator.store.connect import connect_writer
 from orchestrator.store.connection import in_transaction
-from orchestrator.store.opening import connect_writer
 
 
 @pytest.mark.parametrize("inline", [False, True])

@@ -21,8 +21,8 @@ from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, Migration, prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import StoreReader
+from orchestrator.store.rows import to_text
 from orchestrator.store.sqlite_store import Store
-from orchestrator.store.times import to_text
 
 ROOT = Path(__file__).resolve().parents[2]
 NEXT = Migration(version=SCHEMA_VERSION + 1, name="next", sql="CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;\n")

@@ -11,7 +11,7 @@ import pytest
 from store.store_world import META, NOW, open_store, planned, raw, running_job
 
 from orchestrator.domain.errors import GuardRefused, StoreError
-from orchestrator.store.checkup import check_up
+from orchestrator.store.checks import check_up
 from orchestrator.store.identity import Standing, Trust, refuse_strange
 from orchestrator.store.mark import Mark, Marked, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations

@@ -30,7 +30,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import DuplicatesCursor, JudgedLine, RequestDetails
 from orchestrator.domain.queries import RequestFilter, SettledCursor
 from orchestrator.domain.states import RequestState
-from orchestrator.store.opening import connect_reader
+from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import Reads
 from orchestrator.store.sqlite_store import Store
 

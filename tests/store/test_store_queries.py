@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from store.store_world import NOW, raw
 
-from orchestrator.store import queries
+from orchestrator.store import sql_text
 from orchestrator.store.migrate import prepare
 
-PACKAGE = Path(queries.__file__).parent
+PACKAGE = Path(sql_text.__file__).parent
 FILES = sorted(path.stem for path in (PACKAGE / "sql").glob("*.sql"))
-NAMED = [(name, query) for name in FILES for query in queries.load(name)]
+NAMED = [(name, query) for name in FILES for query in sql_text.load(name)]
 LARGE = {"request", "payload", "result", "attempt", "event", "spare", "candidate", "refused_line", "batch", "known_id"}
 
 
@@ -39,7 +39,7 @@ def explained(db: sqlite3.Connection, sql: str, how: str) -> list[tuple[object, 
 @pytest.mark.parametrize(("name", "query"), NAMED)
 def test_every_query_fits_the_schema(db: sqlite3.Connection, name: str, query: str) -> None:
     """A column that was renamed is found here, not at night."""
-    sql = queries.load(name)[query]
+    sql = sql_text.load(name)[query]
     if not sql.startswith("-- Before everything else"):  # EXPLAIN would refuse a table that is there
         assert explained(db, sql, "EXPLAIN") if "VACUUM" not in sql else sqlite3.complete_statement(sql + ";")
 
@@ -47,8 +47,8 @@ def test_every_query_fits_the_schema(db: sqlite3.Connection, name: str, query: s
 @pytest.mark.parametrize(("name", "query"), NAMED)
 def test_no_query_walks_a_large_table(db: sqlite3.Connection, name: str, query: str) -> None:
     """Ten million requests: whatever runs per tick or per chunk finds its rows by a key or an index."""
-    sql = queries.load(name)[query]
-    if "CREATE TABLE" in sql or "VACUUM" in sql or name == "audit":  # (that one is meant to read everything)
+    sql = sql_text.load(name)[query]
+    if "CREATE TABLE" in sql or "VACUUM" in sql or name == "checks":  # (that one is meant to read everything)
         return
     for row in explained(db, sql, "EXPLAIN QUERY PLAN"):
         found = re.match(r"SCAN (\w+)", str(row[3]))
@@ -58,7 +58,7 @@ def test_no_query_walks_a_large_table(db: sqlite3.Connection, name: str, query: 
 @pytest.mark.parametrize("name", ["waiting", "undecided", "outcomes"])
 def test_a_chunk_of_results_never_walks_its_batch(db: sqlite3.Connection, name: str) -> None:
     """Left alone, the planner takes the batch's index for the outer loop: 100,000 rows for a chunk of 2,000."""
-    plan = [str(row[3]) for row in explained(db, queries.load("collect")[name], "EXPLAIN QUERY PLAN")]
+    plan = [str(row[3]) for row in explained(db, sql_text.load("collect")[name], "EXPLAIN QUERY PLAN")]
     assert any("SEARCH request USING INTEGER PRIMARY KEY" in line for line in plan), plan
     assert not any("request_batch" in line for line in plan), plan
 
@@ -70,7 +70,7 @@ def test_every_query_is_used_and_named_once_per_file() -> None:
     assert [pair for pair in NAMED if pair[1] not in used] == []
     for name in FILES:
         text = (PACKAGE / "sql" / f"{name}.sql").read_text("utf-8")
-        assert len(re.findall(r"^-- name: ", text, re.MULTILINE)) == len(queries.load(name)), name
+        assert len(re.findall(r"^-- name: ", text, re.MULTILINE)) == len(sql_text.load(name)), name
 
 
 def test_no_statement_hides_in_the_code() -> None:
@@ -83,6 +83,6 @@ def test_no_statement_hides_in_the_code() -> None:
 
 def test_a_request_is_born_in_one_place_and_queued() -> None:
     """The schema cannot say it without a trigger on every insert, so the text of the only insert is looked at."""
-    births = [(name, query) for name, query in NAMED if "INSERT INTO request " in queries.load(name)[query]]
+    births = [(name, query) for name, query in NAMED if "INSERT INTO request " in sql_text.load(name)[query]]
     assert births == [("ingestion", "add_request")]
-    assert queries.load("ingestion")["add_request"].endswith("VALUES (?, ?, ?, ?, 'queued')")
+    assert sql_text.load("ingestion")["add_request"].endswith("VALUES (?, ?, ?, ?, 'queued')")

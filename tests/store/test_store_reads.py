@@ -32,7 +32,7 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, ResultRow
 from orchestrator.domain.states import BatchState
-from orchestrator.store.opening import connect_reader
+from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import Reads, StoreReader
 from orchestrator.store.sqlite_store import Store
 

@@ -17,7 +17,7 @@ from orchestrator.cli.store_access import run_command
 from orchestrator.config import format_duration
 
 if TYPE_CHECKING:
-    from orchestrator.store.compact import Room
+    from orchestrator.store.maintenance import Room
 
 EXAMPLES = """
 Examples:
@@ -86,7 +86,7 @@ def backup(options: GlobalOptions, target: Path) -> None:
 
     TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is there.
     """
-    from orchestrator.store.backup import back_up
+    from orchestrator.store.maintenance import back_up
 
     size_bytes = back_up(_existing(options), target)
     if options.as_json:
@@ -103,7 +103,7 @@ def check(options: GlobalOptions) -> int:
 
     Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not.
     """
-    from orchestrator.store.audit import audit
+    from orchestrator.store.checks import audit
     from orchestrator.store.read import StoreReader
 
     path = _existing(options)
@@ -131,7 +131,7 @@ def migrate(options: GlobalOptions) -> None:
 
     Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
     """
-    from orchestrator.store.checkup import check_up
+    from orchestrator.store.checks import check_up
     from orchestrator.store.migrate import prepare
     from orchestrator.store.ownership import Lock
 
@@ -236,7 +236,7 @@ def compact(options: GlobalOptions) -> None:
     For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
     while, and says so first; killed at any moment, the store is as it was, or compacted.
     """
-    from orchestrator.store.compact import compact as give_back
+    from orchestrator.store.maintenance import compact as give_back
     from orchestrator.store.ownership import Lock
 
     path = _existing(options)
@@ -265,7 +265,7 @@ def _plan_of(room: Room) -> str:
 
 
 def _room(options: GlobalOptions) -> Room:
-    from orchestrator.store.compact import room_of
+    from orchestrator.store.maintenance import room_of
 
     return room_of(options.settings().database.path)
 

@@ -36,3 +36,20 @@ SELECT :cause, :missing, :now, :now,
 -- It fell behind again while it was searching: what it knew of the wait does not hold for the newer batches.
 UPDATE reconciliation SET missing = missing + :missing, wait_since = :now, first_date = NULL, until = NULL, looks = 0
  WHERE closed_at IS NULL
+
+-- name: secret
+SELECT secret FROM meta
+
+-- name: job
+SELECT * FROM job WHERE id = :id
+
+-- name: earlier
+-- How many jobs of the same content came before this one.
+SELECT count(*) FROM job
+ WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND id < :id
+
+-- name: ownerless
+SELECT remote_id, nonce FROM stray WHERE job_id IS NULL
+
+-- name: give
+UPDATE stray SET job_id = :job_id WHERE remote_id = :remote_id AND job_id IS NULL

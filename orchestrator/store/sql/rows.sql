@@ -1,3 +1,11 @@
 -- name: record
 -- The event log; always in the transaction that makes it true.
 INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: next_result
+SELECT coalesce(max(id), 0) + 1 FROM result
+
+-- name: add_result
+INSERT INTO result (id, request_id, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
+                    cache_write_1h_tokens, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)

@@ -1,16 +1,26 @@
 """Opening SQLite: how a connection is set up, and its exceptions in our words. No event loop: `status` starts here.
 
-Only SQLite opens these files: opening them ourselves would drop its locks when we close them (POSIX; measured).
+Only SQLite opens these files: opening them ourselves would drop its locks when we close them (POSIX; measured). SQLite
+does not say why a file cannot be written: its log, its folder and its disk are looked at here.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import MAKE_SPACE, OrchestratorError, OutOfMemory, StoreError, StoreFull, UsageError
-from orchestrator.store.surroundings import has_log, is_full, unwritable
+from orchestrator.domain.errors import (
+    MAKE_SPACE,
+    OrchestratorError,
+    OutOfMemory,
+    StoreError,
+    StoreFull,
+    UsageError,
+    is_no_space,
+)
 
 #: The log's index is made when the store is opened; that there is no room for it has an error of its own.
 _FULL: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
@@ -180,3 +190,39 @@ def _path_of(where: Path | sqlite3.Connection | None) -> Path | None:
         return Path(where.execute("PRAGMA database_list").fetchone()[2])
     except sqlite3.Error:
         return None
+
+
+#: As much as SQLite wants for the smallest thing it makes: the index of a log.
+_LITTLE_BYTES: Final = 32 * 1024
+
+
+def has_log(path: Path) -> bool:
+    """True if a log with work in it lies beside the store at *path*; else the file alone is the whole store."""
+    real = path.resolve()
+    log = real.with_name(f"{real.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def is_full(folder: Path) -> bool:
+    """True if not even a little can be written in *folder*: its disk is full, or a quota is used up."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(_LITTLE_BYTES))
+    except OSError as exc:
+        return is_no_space(exc)
+    return False
+
+
+def unwritable(path: Path) -> str | None:
+    """Why nothing can be written at *path*, for people; None if it can."""
+    folder = path.resolve().parent
+    if not _may(folder, os.W_OK | os.X_OK):
+        return f"nothing can be written in {folder}"
+    if path.exists() and not _may(path, os.W_OK):
+        return f"{path} is read-only"
+    return None
+
+
+def _may(path: Path, mode: int) -> bool:
+    """As this process is now, where the system can be asked that."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

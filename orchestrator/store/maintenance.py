@@ -1,12 +1,9 @@
-"""Gives free pages of the file back to the disk: what a purge deletes leaves its space inside, for what comes next.
-
-SQLite's own VACUUM, in place: one transaction, so a kill leaves the old state or the new one, and the file stays the
-same file (its lock, and whoever remembers it, go by that).
-"""
+"""Copying a store that may be in use (`db backup`), and giving its free pages back to the disk (`db compact`)."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -15,12 +12,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import MAKE_SPACE, StoreFull
+from orchestrator.domain.errors import MAKE_SPACE, GuardRefused, OutputError, StoreError, StoreFull, is_no_space
 from orchestrator.domain.humanize import size
-from orchestrator.store.opening import connect_onlooker, connect_writer, speaking_our_errors
-from orchestrator.store.queries import load
+from orchestrator.store.connect import connect_onlooker, connect_writer, speaking_our_errors
+from orchestrator.store.ownership import sync
+from orchestrator.store.sql_text import load
 
-SQL: Final = load("compact")
+_MAKE_SPACE: Final = "make space, or choose another disk"
+
+
+def back_up(path: Path, target: Path) -> int:
+    """Copy the store at *path*, as it is now, to *target*; its size in bytes. An engine may run meanwhile.
+
+    In one step, inside one snapshot: a copy in several would start again at every write of the engine. The copy is made
+    under another name (0600), read through, synced and renamed. Raises GuardRefused if *target* is there, OutputError.
+    """
+    if os.path.lexists(target):
+        raise GuardRefused(f"{target} is there already", hint="nothing was written; choose another name")
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        with closing(connect_onlooker(path)) as source:
+            _copy(source, draft)
+        sync(draft)
+        draft.rename(target)
+        sync(target.parent)
+    except StoreFull as exc:
+        raise OutputError(f"cannot write {target}", cause=exc.cause, hint=_MAKE_SPACE) from exc
+    except OSError as exc:
+        hint = _MAKE_SPACE if is_no_space(exc) else "choose another path"
+        raise OutputError(f"cannot write {target}", cause=exc.strerror, hint=hint) from exc
+    finally:
+        for leftover in ("", "-wal", "-shm", "-journal"):
+            draft.with_name(draft.name + leftover).unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def _copy(source: sqlite3.Connection, draft: Path) -> None:
+    """Raises StoreError where the copy does not hold what it should."""
+    with speaking_our_errors(), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        source.backup(copy)
+        # A store that lies beside its log has two files; the copy is to be one.
+        copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+        found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StoreError("the copy is damaged", cause=str(found), hint="look at the store: orchestrator db check")
+
+
+SQL: Final = load("maintenance")
 #: Where SQLite makes its temporary files; it asks each time. Source: sqlite.org/tempfiles.html, §5.
 _TEMPORARY: Final = "SQLITE_TMPDIR"
 _COUNTS: Final = ("page_size", "page_count", "freelist_count")

@@ -1,5 +1,32 @@
--- name: secret
-SELECT secret FROM meta
+-- name: open
+SELECT * FROM reconciliation WHERE closed_at IS NULL
+
+-- name: restart_wait
+-- A new process cannot know how long the old one waited by its own clock; what the API's Date proved stays.
+UPDATE reconciliation SET wait_since = :now WHERE closed_at IS NULL
+
+-- name: note_date
+UPDATE reconciliation SET first_date = :date WHERE closed_at IS NULL AND first_date IS NULL
+
+-- name: end_wait
+UPDATE reconciliation SET until = :until, looks = 0 WHERE closed_at IS NULL AND until IS NULL
+
+-- name: looked
+UPDATE reconciliation SET looks = CASE WHEN :open THEN 0 ELSE looks + 1 END WHERE closed_at IS NULL
+
+-- name: close
+UPDATE reconciliation SET closed_at = :now WHERE closed_at IS NULL AND until IS NOT NULL AND looks >= 1
+
+-- name: account
+-- Whose account the batches of this store were sent with, as far as it knows.
+SELECT organization, workspace FROM batch WHERE state IN ('in_progress', 'canceling', 'ended', 'settled')
+ ORDER BY id DESC LIMIT 1
+
+-- name: unfinished
+SELECT id FROM job WHERE state IN ('running', 'paused', 'canceling')
+
+-- name: told
+SELECT job_id FROM attention WHERE kind = :kind
 
 -- name: jobs
 -- Who each job is. earlier: how many of the same content came before it.
@@ -8,14 +35,6 @@ SELECT * FROM (
          row_number() OVER (PARTITION BY content_hash, api_version, betas ORDER BY id) - 1 AS earlier
     FROM job WHERE state <> 'importing')
  WHERE purged_at IS NULL
-
--- name: job
-SELECT * FROM job WHERE id = :id
-
--- name: earlier
--- How many jobs of the same content came before this one.
-SELECT count(*) FROM job
- WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND id < :id
 
 -- name: up_to
 -- The last number of a job that could be given more, when the search began.
@@ -28,12 +47,6 @@ VALUES (:remote_id, :nonce, :count, :created_at, :expires_at, :job_id, :numbers,
 ON CONFLICT (remote_id) DO UPDATE SET job_id = coalesce(stray.job_id, excluded.job_id),
                                       numbers = coalesce(stray.numbers, excluded.numbers),
                                       up_to = coalesce(stray.up_to, excluded.up_to)
-
--- name: ownerless
-SELECT remote_id, nonce FROM stray WHERE job_id IS NULL
-
--- name: give
-UPDATE stray SET job_id = :job_id WHERE remote_id = :remote_id AND job_id IS NULL
 
 -- name: waiting
 -- For each job first what was made first: what a later one holds may be what an earlier one left. A job that is over is

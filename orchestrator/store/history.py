@@ -1,4 +1,4 @@
-"""The reading side of what happened: the event log, and how busy the engine was."""
+"""What happened: the event log, and samples of how busy all jobs together were."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
-from orchestrator.store.queries import load
-from orchestrator.store.rows import named, to_event
-from orchestrator.store.times import from_text, to_text
+from orchestrator.store.connection import Database
+from orchestrator.store.rows import from_text, named, to_event, to_text
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("history")
 _NEWEST: Final = (1 << 63) - 1
@@ -70,3 +71,28 @@ class HistoryReader:
 
 def _sample(row: dict[str, Any]) -> Sample:
     return Sample(**{**row, "at": from_text(row["at"]), "watched": bool(row["watched"])})
+
+
+class SqliteSamples:
+    """See `ports.job_store.SampleStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
+        """Write down how busy all jobs are; False: just as at the last time. Older ones than *keep_from* go."""
+        busy = await self._db.read(_changed)
+        if busy is not None:
+            await self._db.write(partial(_add, (to_text(now), *busy, int(watched)), keep_from))
+        return busy is not None
+
+
+def _changed(c: sqlite3.Connection) -> tuple[int, ...] | None:
+    """How busy all jobs are; None: as at the last sample. Read first: a quiet daemon writes nothing."""
+    busy: tuple[int, ...] = c.execute(SQL["busy"]).fetchone()
+    return None if busy == c.execute(SQL["last"]).fetchone() else busy
+
+
+def _add(row: tuple[str | int, ...], keep_from: datetime, c: sqlite3.Connection) -> None:
+    c.execute(SQL["forget_old"], {"before": to_text(keep_from)})
+    c.execute(SQL["add"], row)
