@@ -55,9 +55,9 @@ from orchestrator.webhooks.setup import courier_for, specs_of
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.http_api.feed import Feed
+    from orchestrator.http_api.change_feed import Feed
+    from orchestrator.http_api.listen import Listening
     from orchestrator.http_api.services import Services, SourceOpener
-    from orchestrator.http_api.tcp import Listening
 
 T = TypeVar("T")
 
@@ -308,8 +308,8 @@ def _stream_opener(settings: Settings) -> SourceOpener:
 
 async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | None, stop: asyncio.Event) -> None:
     """Serve the socket, and *tcp* if there is one, as core tasks; returns when they accept connections."""
-    from orchestrator.http_api.lazy import LazyApp
-    from orchestrator.http_api.unix_socket import serve_socket
+    from orchestrator.http_api.listen import serve_socket
+    from orchestrator.http_api.uvicorn_server import LazyApp
 
     services = await _services(engine, stop, tcp)
     feed = group.create_task(services.feed.run(), name="feed")
@@ -317,7 +317,7 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | Non
     app, path = LazyApp(services), default_socket_path(engine.path, os.environ)
     await _until_ready(group, "socket", lambda ready: serve_socket(app, path, ready=ready, stop=stop))
     if tcp is not None:
-        from orchestrator.http_api.tcp import serve_tcp
+        from orchestrator.http_api.listen import serve_tcp
 
         server = engine.settings.server
         tcp.access.sessions.over.keep_at(logged_out_path(engine.path))
@@ -351,10 +351,10 @@ async def _end_feed(feed: Feed, task: asyncio.Task[None], stop: asyncio.Event) -
 
 async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None = None) -> Services:
     """What the faces over HTTP are handed."""
-    from orchestrator.http_api.feed import Feed
-    from orchestrator.http_api.glances import Glances
-    from orchestrator.http_api.memory import LargeLines
+    from orchestrator.http_api.change_feed import Feed
+    from orchestrator.http_api.job_cache import Glances
     from orchestrator.http_api.services import Identity, Services
+    from orchestrator.http_api.upload_memory import LargeLines
 
     meta = await engine.read(lambda reads: reads.meta())
     batching = engine.settings.batching

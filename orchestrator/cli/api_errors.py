@@ -15,7 +15,7 @@ from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderE
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.http_api.tcp import Listening
+    from orchestrator.http_api.listen import Listening
     from orchestrator.ports.provider import Provider
     from orchestrator.provider.address import ApiAddress
 
@@ -74,7 +74,7 @@ def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool
 
 def refuse_own_address(api: ApiAddress, at: Listening) -> None:
     """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
-    from orchestrator.http_api.itself import leads_to
+    from orchestrator.http_api.listen import leads_to
     from orchestrator.provider.address import SETTING
 
     if not leads_to(at, api.url):

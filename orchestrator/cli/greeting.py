@@ -14,7 +14,7 @@ from orchestrator.http_api.guard.sessions import CODE_S
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.http_api.tcp import Listening
+    from orchestrator.http_api.listen import Listening
 
 
 def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:

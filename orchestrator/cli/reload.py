@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.daemon import Engine
-    from orchestrator.http_api.tcp import Listening
+    from orchestrator.http_api.listen import Listening
 
 log = get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Reloader:
     def _renewed(self, found: Settings) -> bool:
         if self._tcp is None:
             return False
-        from orchestrator.http_api.tcp import renew
+        from orchestrator.http_api.listen import renew
 
         return renew(self._tcp, found.server)
 

@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
-from orchestrator.http_api import dashboard, messages, metrics
-from orchestrator.http_api.answers import allowed, problem, problem_response
+from orchestrator.http_api import dashboard, messages, metrics_route
 from orchestrator.http_api.api.openapi import routes
 from orchestrator.http_api.api.routing import PREFIX
-from orchestrator.http_api.glances import ForgettingGlances
-from orchestrator.http_api.memory import Claims
-from orchestrator.http_api.paths import Paths
+from orchestrator.http_api.job_cache import ForgettingGlances
+from orchestrator.http_api.request_scope import Paths
+from orchestrator.http_api.responses import allowed, problem, problem_response
+from orchestrator.http_api.upload_memory import Claims
 from orchestrator.version import VERSION
 from orchestrator.views import problem_details
 
@@ -65,7 +65,7 @@ def build_app(services: Services) -> FastAPI:
     app.add_middleware(Claims, shared=services.memory)
     app.add_middleware(Paths)
     app.router.routes.extend(routes())
-    app.router.routes.extend(metrics.routes(services))
+    app.router.routes.extend(metrics_route.routes(services))
     app.router.routes.extend(messages.routes(services))
     app.router.routes.extend(dashboard.routes(services))
     return app

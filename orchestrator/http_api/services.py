@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.config import Settings
 from orchestrator.domain.packing import Caps
-from orchestrator.http_api.feed import Feed
-from orchestrator.http_api.glances import Glances
-from orchestrator.http_api.memory import LargeLines
+from orchestrator.http_api.change_feed import Feed
+from orchestrator.http_api.job_cache import Glances
+from orchestrator.http_api.upload_memory import LargeLines
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
 from orchestrator.ports.reads import Reader

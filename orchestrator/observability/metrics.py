@@ -1,7 +1,7 @@
 """What this process has counted since its start: API calls, waits, tokens, and how late the event loop is.
 
-Plain numbers; `http_api/metrics.py` puts them into Prometheus's form when somebody asks. What the store knows is not
-counted here: it is read from there, so that it survives a restart.
+Plain numbers; `http_api/metrics_route.py` puts them into Prometheus's form when somebody asks. What the store knows is
+not counted here: it is read from there, so that it survives a restart.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from orchestrator.http_api.guard.access import Access
-from orchestrator.http_api.guard.bodies import BodyLimits
+from orchestrator.http_api.guard.access_rules import Access
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.server import serve_on
+from orchestrator.http_api.guard.request_limits import BodyLimits
+from orchestrator.http_api.uvicorn_server import serve_on
 
 #: As the real ones, only that a test need not wait.
 HASTY: Final = Patience(header_s=0.2, stall_s=0.3, connections=20)

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from orchestrator.daemon import Engine, _services, running_engine
 from orchestrator.domain.model import Job
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.tcp import listen
+from orchestrator.http_api.listen import listen
 from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from faces.client_world import SLOW
 from orchestrator.domain.errors import OutOfMemory
 from orchestrator.engine.liveness import Pulse
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.messages import answers
+from orchestrator.http_api.messages import api_responses
 from orchestrator.views import problem_details
 
 LIVE = "/api/v1/events/stream?after=0"
@@ -243,7 +243,7 @@ def test_a_lack_of_memory_is_told_as_that(tmp_path: Path) -> None:
             facts = answer.json()
             assert (answer.status_code, facts["type"], facts["exit_code"]) == (503, "out-of-memory", 71)
             assert isinstance(problem_details.error_of(facts), OutOfMemory)
-        assert answers._nearest(OutOfMemory()).status == 529
+        assert api_responses._nearest(OutOfMemory()).status == 529
 
     asyncio.run(check())
 

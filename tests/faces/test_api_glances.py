@@ -13,7 +13,7 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder, t
 
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.http_api.glances import Glances
+from orchestrator.http_api.job_cache import Glances
 from orchestrator.ports.reads import Reads
 
 T = TypeVar("T")

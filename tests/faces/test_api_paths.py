@@ -18,7 +18,7 @@ from faces.client_world import requests, settings, short_runtime_folder
 from orchestrator import Orchestrator
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.tcp import listen
+from orchestrator.http_api.listen import listen
 
 ODD: Final = (
     "a\nb", "a\r\nb", "\n", "a\n", "\na", "a/b", "/", "a//b", "/a", "a/", "a/b/requests", "../x", ".", "..", "a%2Fb",

@@ -15,7 +15,7 @@ from starlette.datastructures import QueryParams
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.queries import ALL_JOBS
-from orchestrator.http_api.dashboard import batches, events, job, jobs, overview, request
+from orchestrator.http_api.dashboard import batches_page, events_page, job_page, jobs_page, overview_page, request_page
 from orchestrator.http_api.dashboard.page import Ask
 from orchestrator.ports.reads import Reads
 from orchestrator.store.read import StoreReader
@@ -30,20 +30,20 @@ GRAIN: Final = 100
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
     ask = Ask(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
-    return lambda reads: job._look(ask, tab, status_text.Pulse(now=datetime.now(UTC)), reads)
+    return lambda reads: job_page._look(ask, tab, status_text.Pulse(now=datetime.now(UTC)), reads)
 
 
 LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
-    "overview": lambda reads: overview._look(status_text.Pulse(now=datetime.now(UTC)), reads),
-    "jobs": lambda reads: jobs._look(ALL_JOBS, None, reads),
-    "batches": lambda reads: batches._look(None, None, reads),
-    "events": lambda reads: events._look(None, reads),
+    "overview": lambda reads: overview_page._look(status_text.Pulse(now=datetime.now(UTC)), reads),
+    "jobs": lambda reads: jobs_page._look(ALL_JOBS, None, reads),
+    "batches": lambda reads: batches_page._look(None, None, reads),
+    "events": lambda reads: events_page._look(None, reads),
     "requests": inside("requests"),
     "succeeded requests": inside("requests", "state=succeeded"),
     "requests of a batch": inside("requests", "batch=1"),
     "job's batches": inside("batches"),
     "job's events": inside("events"),
-    "one request": lambda reads: request._look("@last", 150, reads),
+    "one request": lambda reads: request_page._look("@last", 150, reads),
 }
 
 

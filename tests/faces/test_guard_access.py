@@ -17,9 +17,9 @@ from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.guard.access import Access
-from orchestrator.http_api.guard.token import read_token
-from orchestrator.http_api.tcp import listen
+from orchestrator.http_api.guard.access_rules import Access
+from orchestrator.http_api.guard.token_file import read_token
+from orchestrator.http_api.listen import listen
 
 TOKEN = "t0k3n-" + "x" * 40
 _NOT_THE_TOKEN = ("", "authorization: Bearer wrong", f"authorization: Bearer {TOKEN[:-1]}", "x-api-key: no")

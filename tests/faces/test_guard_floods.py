@@ -19,10 +19,10 @@ from faces.guard_world import guarded, head, said_to, statuses
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import ServerBusy
-from orchestrator.http_api.guard.files import raise_limit, share_of
-from orchestrator.http_api.guard.places import Places, lasting
+from orchestrator.http_api.guard.connection_limits import raise_limit, share_of
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.tcp import listen
+from orchestrator.http_api.guard.request_limits import Places, lasting
+from orchestrator.http_api.listen import listen
 from orchestrator.observability.floods import Floods
 from orchestrator.observability.logs import configure_logging, get_logger
 

@@ -17,8 +17,8 @@ from faces.client_world import requests
 from orchestrator.domain.errors import ServerBusy
 from orchestrator.domain.limits import LARGE_LINE_BYTES, LARGE_LINES_BYTES, MAX_INPUT_LINE_BYTES
 from orchestrator.http_api.app import build_app
-from orchestrator.http_api.memory import LargeLines, LineClaim
 from orchestrator.http_api.services import Services
+from orchestrator.http_api.upload_memory import LargeLines, LineClaim
 from orchestrator.ports.streams import InputLine
 from orchestrator.views.source_codec import CONTENT_TYPE, encoded_items
 

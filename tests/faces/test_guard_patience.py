@@ -16,7 +16,7 @@ from faces.guard_world import guarded, head, said_to, statuses, to_the_end
 
 from orchestrator.daemon import running_engine
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.tcp import listen
+from orchestrator.http_api.listen import listen
 
 UPLOAD: Final = "/api/v1/jobs"
 

@@ -17,7 +17,7 @@ from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.model import Event, NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.wakeup import Moves
-from orchestrator.http_api.feed import Feed
+from orchestrator.http_api.change_feed import Feed
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
 

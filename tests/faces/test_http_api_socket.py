@@ -19,7 +19,7 @@ from faces.client_world import QUICK, SLOW, requests, settings, short_runtime_fo
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.errors import StoreError, UsageError
-from orchestrator.http_api.unix_socket import listen
+from orchestrator.http_api.listen import bind_unix_socket
 
 LINES = "".join(json.dumps(request) + "\n" for request in requests(5)).encode()
 
@@ -262,10 +262,10 @@ def test_a_socket_that_cannot_be_made_is_told_and_takes_nothing_away(tmp_path: P
     taken = tmp_path / "taken"
     taken.write_text("precious")
     with pytest.raises(StoreError, match="cannot be made"):
-        listen(taken)
+        bind_unix_socket(taken)
     assert taken.read_text() == "precious"
     with pytest.raises(UsageError, match="too long"):
-        listen(tmp_path / ("x" * 108))
+        bind_unix_socket(tmp_path / ("x" * 108))
 
 
 def test_a_large_file_is_streamed_not_collected(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from orchestrator.client.transport import ServerTransport, SocketTransport
 from orchestrator.config import announced, default_socket_path, logged_out_path, own_token_path, socket_at
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
-from orchestrator.http_api.guard.access import digest_of
+from orchestrator.http_api.browser_login import place_or_home
+from orchestrator.http_api.guard.access_rules import digest_of
 from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
-from orchestrator.http_api.login_page import place_or_home
-from orchestrator.http_api.tcp import Listening, listen, renew
+from orchestrator.http_api.listen import Listening, listen, renew
 
 PAGE = {"accept": "text/html,application/xhtml+xml"}
 VISIT = {**PAGE, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}

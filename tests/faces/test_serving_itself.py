@@ -23,8 +23,7 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.itself import leads_to
-from orchestrator.http_api.tcp import Listening, listen
+from orchestrator.http_api.listen import Listening, leads_to, listen
 from orchestrator.provider.address import find_address
 
 PUBLIC = "https://batches.example.com"

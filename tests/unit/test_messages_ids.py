@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.ids import JobId
-from orchestrator.http_api.messages.ids import BatchIds
+from orchestrator.http_api.messages.batch_objects import BatchIds
 
 IDS, OTHERS = BatchIds("one lineage"), BatchIds("another")
 

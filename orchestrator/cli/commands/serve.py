@@ -24,7 +24,7 @@ from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:
     from orchestrator.daemon import Engine
-    from orchestrator.http_api.tcp import Listening
+    from orchestrator.http_api.listen import Listening
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -99,7 +99,7 @@ async def _serve(
     from orchestrator.api_side import api_address
     from orchestrator.cli.reload import Reloader
     from orchestrator.daemon import running_engine
-    from orchestrator.http_api.guard.files import raise_limit
+    from orchestrator.http_api.guard.connection_limits import raise_limit
 
     raise_limit()
     systemd = notifier()
@@ -124,7 +124,7 @@ async def _serve(
 def _bound(settings: Settings, *, asks_anyway: bool) -> Listening | None:
     """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
     from orchestrator.config import own_token_path
-    from orchestrator.http_api.tcp import listen
+    from orchestrator.http_api.listen import listen
     from orchestrator.store.ownership import make_private_folder
 
     own = own_token_path(settings.database.path) if asks_anyway else None

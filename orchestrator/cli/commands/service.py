@@ -104,7 +104,7 @@ def token(options: GlobalOptions, file: Path) -> None:
 
 def _write_token(fd: int, file: Path) -> None:
     """A new token; nothing is left of *file* where it cannot be written whole: the next try would find it there."""
-    from orchestrator.http_api.guard.token import new_token
+    from orchestrator.http_api.guard.token_file import new_token
 
     try:
         with open(fd, "w", encoding="ascii") as out:

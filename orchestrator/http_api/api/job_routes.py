@@ -19,7 +19,6 @@ from orchestrator.domain.limits import API_MAX_BYTES
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import job_upload, shapes
 from orchestrator.http_api.api.routing import (
     PREFIX,
@@ -36,8 +35,9 @@ from orchestrator.http_api.api.routing import (
     parse_wait,
     router,
 )
-from orchestrator.http_api.memory import claim_of
+from orchestrator.http_api.responses import problem
 from orchestrator.http_api.services import Services
+from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestResult
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import MemoryReservation
@@ -50,7 +50,7 @@ from orchestrator.views.job_views import does_not_apply, job_view, jobs_view, pr
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from orchestrator.http_api.glances import Glance
+    from orchestrator.http_api.job_cache import Glance
     from orchestrator.http_api.services import Services
 
 api = router("jobs")

@@ -17,7 +17,7 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.routing import UploadOptions
-from orchestrator.http_api.memory import claim_of
+from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.views import source_codec
 

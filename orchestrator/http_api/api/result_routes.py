@@ -23,7 +23,7 @@ from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api import page_shapes as shapes
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.routing import Limit, ServicesDep, error_responses, json_response, router
-from orchestrator.http_api.gzipped import gzipped, takes_gzip
+from orchestrator.http_api.responses import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.reads import Reads

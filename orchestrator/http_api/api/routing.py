@@ -19,7 +19,7 @@ from starlette.responses import Response
 from orchestrator.config import parse_duration
 from orchestrator.domain.errors import BadCursor, UsageError
 from orchestrator.domain.ids import MAX_NUMBER
-from orchestrator.http_api.paths import teach_routes
+from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
 from orchestrator.views import problem_details
 

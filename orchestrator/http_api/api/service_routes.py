@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from orchestrator.config import shown
 from orchestrator.domain.errors import GuardRefused, UsageError
-from orchestrator.http_api.answers import problem
 from orchestrator.http_api.api import shapes
 from orchestrator.http_api.api.routing import ServicesDep, error_responses, json_response, parse_wait, router
 from orchestrator.http_api.guard.sessions import CODE_S
+from orchestrator.http_api.responses import problem
 from orchestrator.http_api.self_checks import findings_of
 from orchestrator.version import VERSION
 from orchestrator.views import problem_details

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from orchestrator.http_api.dashboard import acts, assets, batches, events, health, job, jobs, new, overview, request
-from orchestrator.http_api.dashboard.live import Live
+from orchestrator.http_api.dashboard import (
+    actions,
+    batches_page,
+    events_page,
+    health_page,
+    job_page,
+    jobs_page,
+    new_job_page,
+    overview_page,
+    rendering,
+    request_page,
+)
+from orchestrator.http_api.dashboard.live_updates import Live
 from orchestrator.http_api.dashboard.page import answer, endpoint, frame
 
 if TYPE_CHECKING:
@@ -30,24 +41,24 @@ _HINT: Final = "the screens are in the list at the side"
 def routes(services: Services) -> list[BaseRoute]:
     """Every page, its static files, its acts, and the stream that keeps it true."""
     pages = {
-        "/": overview.PAGE,
-        "/jobs": jobs.PAGE,
-        "/jobs/{ref}": job.PAGE,
-        "/jobs/{ref}/requests/{number}": request.PAGE,
-        "/batches": batches.PAGE,
-        "/events": events.PAGE,
-        "/health": health.PAGE,
-        "/new": new.PAGE,
-        "/confirm": acts.PAGE,
+        "/": overview_page.PAGE,
+        "/jobs": jobs_page.PAGE,
+        "/jobs/{ref}": job_page.PAGE,
+        "/jobs/{ref}/requests/{number}": request_page.PAGE,
+        "/batches": batches_page.PAGE,
+        "/events": events_page.PAGE,
+        "/health": health_page.PAGE,
+        "/new": new_job_page.PAGE,
+        "/confirm": actions.PAGE,
     }
     screens = [(Route(path, endpoint(page, services), methods=["GET"]), page) for path, page in pages.items()]
     return [
         *(route for route, _ in screens),
         Route("/live", Live(services, screens).stream, methods=["GET"]),
-        Route("/chart.json", overview.chart_data(services), methods=["GET"]),
-        Route("/act", acts.act(services), methods=["POST"]),
-        Route("/new", new.take(services), methods=["POST"]),
-        Route("/static/{name:path}", assets.serve, methods=["GET"]),
+        Route("/chart.json", overview_page.chart_data(services), methods=["GET"]),
+        Route("/act", actions.act(services), methods=["POST"]),
+        Route("/new", new_job_page.take(services), methods=["POST"]),
+        Route("/static/{name:path}", rendering.serve_asset, methods=["GET"]),
     ]
 
 

@@ -1,17 +1,23 @@
-"""What a screen is: one template, the parts of it that live, and one function that reads what they show."""
+"""A dashboard page: its template, its live parts, the function that loads its data; and flash messages.
+
+A flash message tells once, on the next page, what an action did. It travels in a cookie, because a link could make a
+page say anything. A page on another port of this host may set cookies here too, so the message carries a MAC of this
+process over the text and the browser's session.
+"""
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.responses import HTMLResponse
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.caller import session_of
-from orchestrator.http_api.dashboard.noted import forget, noted
+from orchestrator.http_api.request_scope import session_of
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
@@ -132,3 +138,32 @@ def error_answer(request: Request, services: Services, exc: OrchestratorError) -
     title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
     told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
     return answer("error.html", {**frame(request, services), **told}, status=status)
+
+
+_COOKIE: Final = "said"
+_FOR_S: Final = 30
+_KEY: Final = secrets.token_bytes(32)
+
+
+def note(answer: Response, request: Request, text: str) -> None:
+    """Have the next page that this browser opens say *text*, within half a minute."""
+    value = f"{_seal(request, text)}.{quote(text)}"
+    secure = request.url.scheme == "https"
+    answer.set_cookie(_COOKIE, value, max_age=_FOR_S, httponly=True, samesite="strict", secure=secure)
+
+
+def noted(request: Request) -> str:
+    """What is to be said on this page; "" for nothing, and for what is not from us."""
+    seal, _, quoted = request.cookies.get(_COOKIE, "").partition(".")
+    text = unquote(quoted)
+    return text if hmac.compare_digest(seal.encode(), _seal(request, text).encode()) else ""
+
+
+def forget(answer: Response) -> None:
+    """It was said."""
+    answer.delete_cookie(_COOKIE)
+
+
+def _seal(request: Request, text: str) -> str:
+    session = session_of(request) or ""
+    return hmac.digest(_KEY, f"{session}\n{text}".encode(), "sha256").hex()

@@ -1,19 +1,28 @@
-"""Templates, and how values are said in them. Everything that a template prints is escaped; no filter undoes that."""
+"""Renders templates and serves static files. Everything a template prints is escaped; no filter undoes that.
+
+The address of a static file has a hash of its content: a browser may keep it for good, and never shows a stale one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from minijinja import Environment
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from orchestrator.domain import humanize
-from orchestrator.http_api.dashboard import assets
-from orchestrator.http_api.dashboard.shown import standing_of
+from orchestrator.http_api.dashboard.components import standing_of
 from orchestrator.version import VERSION
 from orchestrator.views.job_views import time_text
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 
@@ -37,7 +46,7 @@ def _environment() -> Environment:
             "iso": time_text,
             "ago": _ago,
             "exact": _exact,
-            "asset": assets.url,
+            "asset": asset_url,
             "standing": standing_of,
         },
         globals={"version": VERSION},
@@ -63,3 +72,46 @@ def _ago(at: datetime) -> str:
 
 def _exact(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+#: Only these are served: the path of a request never reaches the file system.
+NAMES: Final = (
+    "app.css",
+    "app.js",
+    "charts.js",
+    "upload.js",
+    "icon.svg",
+    "vendor/htmx.js",
+    "vendor/hx-sse.js",
+    "vendor/uplot.js",
+    "vendor/uplot.css",
+)
+_TYPES: Final = MappingProxyType({"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"})
+_FOREVER: Final = "public, max-age=31536000, immutable"
+_FILES: Final = resources.files(__package__) / "static"
+
+
+def asset_url(name: str) -> str:
+    """Where *name* is served."""
+    return f"/static/{name}?v={_tag(name)}"
+
+
+async def serve_asset(request: Request) -> Response:
+    """One static file. Raises HTTPException for any other name."""
+    name = request.path_params["name"]
+    if name not in NAMES:
+        raise HTTPException(404)
+    named = request.query_params.get("v") == _tag(name)
+    headers = {"cache-control": _FOREVER if named else "no-cache", "x-content-type-options": "nosniff"}
+    return Response(asset_body(name), media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+
+@cache
+def asset_body(name: str) -> bytes:
+    """The bytes of one of `NAMES`."""
+    return (_FILES / name).read_bytes()
+
+
+@cache
+def _tag(name: str) -> str:
+    return hashlib.sha256(asset_body(name)).hexdigest()[:12]

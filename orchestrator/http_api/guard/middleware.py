@@ -10,13 +10,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
-from orchestrator.http_api.answers import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
-from orchestrator.http_api.caller import note_base_url, note_session
-from orchestrator.http_api.guard.access import Access, Headers, Refusal
-from orchestrator.http_api.guard.bodies import Body, BodyLimits
-from orchestrator.http_api.guard.places import Places
-from orchestrator.http_api.login_page import CHALLENGE, page_before
-from orchestrator.http_api.paths import keep_slashes
+from orchestrator.http_api.browser_login import CHALLENGE, page_before
+from orchestrator.http_api.guard.access_rules import Access, Headers, Refusal
+from orchestrator.http_api.guard.request_limits import Body, BodyLimits, Places
+from orchestrator.http_api.request_scope import keep_slashes, note_base_url, note_session
+from orchestrator.http_api.responses import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:

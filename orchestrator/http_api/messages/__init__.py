@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from orchestrator.http_api.messages.answers import NamedRequests, handlers
-from orchestrator.http_api.messages.endpoints import Endpoints
+from orchestrator.http_api.messages.api_responses import NamedRequests, handlers
+from orchestrator.http_api.messages.batch_endpoints import Endpoints
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services

@@ -1,12 +1,14 @@
-"""The six endpoints of the Message Batches API, each over one question to the engine."""
+"""The six endpoints of the Message Batches API; results are streamed page by page, in input order."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from starlette.responses import StreamingResponse
 
 from orchestrator.domain.batches_api import (
     BatchListObject,
@@ -21,22 +23,23 @@ from orchestrator.domain.batches_api import (
     page_limit,
 )
 from orchestrator.domain.ids import JobId
-from orchestrator.http_api.caller import base_url_of
-from orchestrator.http_api.messages.answers import said
-from orchestrator.http_api.messages.creating import Creates
-from orchestrator.http_api.messages.ids import BatchIds
-from orchestrator.http_api.messages.results import results_answer
-from orchestrator.http_api.messages.views import Frame, batch_view, has_results, is_over, is_shown
+from orchestrator.domain.result_lines import settled_lines
+from orchestrator.http_api.messages.api_responses import said
+from orchestrator.http_api.messages.batch_objects import BatchIds, Frame, batch_view, has_results, is_over, is_shown
+from orchestrator.http_api.messages.create_batch import Creates
+from orchestrator.http_api.request_scope import base_url_of
+from orchestrator.http_api.responses import gzipped, takes_gzip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import Job, ResultRow
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.reads import Reads
+    from orchestrator.ports.reads import Reader, Reads
 
 #: What live captures (2026-09) show on a batch that still runs.
 _PAUSE: Final = {"retry-after": "10"}
@@ -175,3 +178,35 @@ def _page(cut: tuple[list[Job], bool], reads: Reads, frame: Callable[[JobId], Fr
     views = [batch_view(job, reads, frame(job.id)) for job in jobs]
     first, last = (views[0].id, views[-1].id) if views else (None, None)
     return BatchListObject(data=views, has_more=more, first_id=first, last_id=last)
+
+
+#: How many results are held at once: an answer may be hundreds of kilobytes long.
+_PAGE: Final = 200
+
+
+async def results_answer(request: Request, reader: Reader, job: JobId) -> Response:
+    """Every result of *job*, which is over. Raises Purged if they went meanwhile."""
+    first = await reader.read(partial(_results_page, job, 0))
+    lines = _lines(reader, job, first)
+    headers = {"vary": "accept-encoding"}
+    if takes_gzip(request.headers.get("accept-encoding", "")):
+        lines = gzipped(lines)
+        headers["content-encoding"] = "gzip"
+    return StreamingResponse(_closed_at_the_end(lines), media_type="application/x-jsonl", headers=headers)
+
+
+async def _lines(reader: Reader, job: JobId, page: list[ResultRow]) -> AsyncGenerator[bytes, None]:
+    """The next page is read when the one before is sent: a slow client holds one of them."""
+    while page:
+        yield settled_lines(page)
+        page = await reader.read(partial(_results_page, job, page[-1].number))
+
+
+async def _closed_at_the_end(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
+
+
+def _results_page(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
+    return reads.results(job, above=above, limit=_PAGE)

@@ -17,9 +17,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.caller import is_still_let_in
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, frame
 from orchestrator.http_api.dashboard.rendering import render
+from orchestrator.http_api.request_scope import is_still_let_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

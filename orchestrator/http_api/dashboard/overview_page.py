@@ -1,7 +1,11 @@
-"""The first screen: what needs a person, how busy it is, what expires next, the newest jobs."""
+"""The overview: what needs a person, throughput, the next expiry, the newest jobs, and the data of the charts.
+
+Throughput counts over real time: a sample holds until the next one, so silence counts as nothing.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,18 +16,18 @@ from orchestrator.domain.account import BY_USER
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
-from orchestrator.http_api.dashboard.live import point_of
+from orchestrator.http_api.dashboard.components import job_row, speed_of
+from orchestrator.http_api.dashboard.live_updates import point_of
 from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row, speed_of
-from orchestrator.http_api.dashboard.throughput import samples_since, settled_since
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from orchestrator.domain.queries import Sample, Totals
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reads
 
@@ -92,3 +96,34 @@ PAGE: Final = Page(
     title="Overview",
     parts=("parts/attention.html", "parts/tiles.html", "parts/newest.html"),
 )
+
+
+_STEP: Final = timedelta(seconds=10)
+
+
+def settled_since(since: datetime, totals: Totals, reads: Reads) -> int | None:
+    """How many requests an engine saw settled since *since*; None where no engine has looked before now."""
+    samples = samples_since(since, reads)
+    return max(point_of(totals)[2] - samples[0].settled, 0) if samples else None
+
+
+def samples_since(since: datetime, reads: Reads) -> list[Sample]:
+    """How busy it was from *since* on: the first as it was at that time, if that is known.
+
+    Sums are levelled: what was settled while nobody looked is in all of them, and so in no difference between two.
+    """
+    before = reads.sample_at(since)
+    first = [] if before is None else [replace(before, at=since)]
+    return _levelled([*first, *reads.samples(since=since, step=_STEP)])
+
+
+def _levelled(samples: Sequence[Sample]) -> list[Sample]:
+    found: list[Sample] = []
+    settled = failed = 0
+    for index in range(len(samples) - 1, -1, -1):
+        this, before = samples[index], samples[max(index - 1, 0)]
+        found.append(replace(this, settled=this.settled + settled, failed=this.failed + failed))
+        if not this.watched:
+            settled += this.settled - before.settled
+            failed += this.failed - before.failed
+    return found[::-1]

@@ -23,8 +23,8 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import is_key
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.job_upload import body_blocks
-from orchestrator.http_api.memory import claim_of
-from orchestrator.http_api.messages.source import BodySource, repeated_id
+from orchestrator.http_api.messages.body_source import BodySource, repeated_id
+from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import msgspec
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.states import RequestState
+from orchestrator.http_api.dashboard.markdown import Piece, pieces
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.prose import Piece, pieces
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import RequestDetails

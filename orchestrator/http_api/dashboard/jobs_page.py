@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
+from orchestrator.http_api.dashboard.components import job_row, state_chips
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row, state_chips
 
 if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads

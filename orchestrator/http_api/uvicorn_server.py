@@ -1,4 +1,7 @@
-"""uvicorn inside the caller's loop, behind the guard; signals stay the caller's. On sockets that others have bound."""
+"""Runs uvicorn inside the caller's event loop, behind the guard, on sockets that the caller has bound.
+
+Signals stay with the caller. `LazyApp` builds the application at the first request.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.answers import api_error_response, problem, speaks_as_the_api
 from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
+from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
+from orchestrator.observability.heavy import loading
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from orchestrator.http_api.services import Services
 
 #: Connections that wait to be accepted.
 QUEUE: Final = 128
@@ -141,3 +147,27 @@ def _stopping(scope: Scope) -> Response:
         return api_error_response(503, "api_error", "The server is stopping; try again.")
     _, document = problem_details.problem_of(GuardRefused("the engine is stopping", hint="try again"))
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, {**document, "type": problem_details.STOPPING})
+
+
+class LazyApp:
+    """`app.build_app`, once it is needed."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            built = await asyncio.to_thread(self._build)
+            if self._app is None:  # two may have asked at once
+                self._app = built
+        await self._app(scope, receive, send)
+
+    def _build(self) -> ASGIApp:
+        """It takes half a second of a processor, in which the engine goes on."""
+        with loading():
+            from orchestrator.http_api.app import build_app
+            from orchestrator.http_api.job_cache import QuickGlances
+
+            return QuickGlances(build_app(self._services), self._services.glances)

@@ -10,9 +10,9 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.job_upload import body_blocks
-from orchestrator.http_api.dashboard.acts import check_origin, see_other
+from orchestrator.http_api.dashboard.actions import check_origin, see_other
 from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
-from orchestrator.http_api.memory import claim_of
+from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:

@@ -1,32 +1,43 @@
-"""The application on a TCP address: bound, guarded, served."""
+"""Binds the HTTP API to a TCP address and to the unix socket beside the store, with the guard in front of each.
+
+The unix socket is for commands of the same user. `leads_to` tells whether an address is our own: a daemon that asked
+itself would buy from itself without end.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 from orchestrator.domain.urls import is_loopback
-from orchestrator.http_api.caller import LOGIN
-from orchestrator.http_api.guard.access import Access, digest_of
-from orchestrator.http_api.guard.bodies import BodyLimits
-from orchestrator.http_api.guard.files import Share, limit, share_of
+from orchestrator.http_api.browser_login import Login
+from orchestrator.http_api.guard.access_rules import Access, digest_of
+from orchestrator.http_api.guard.connection_limits import Share, limit, share_of
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.guard.token import read_or_make_token, read_token
-from orchestrator.http_api.login import Login
-from orchestrator.http_api.server import QUEUE, serve_on
+from orchestrator.http_api.guard.request_limits import BodyLimits
+from orchestrator.http_api.guard.token_file import read_or_make_token, read_token
+from orchestrator.http_api.request_scope import LOGIN
+from orchestrator.http_api.uvicorn_server import QUEUE, serve_on
 from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp
+
 
 log = get_logger(__name__)
 
@@ -185,3 +196,118 @@ def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - looked at, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
+
+
+#: A longer path does not fit `sockaddr_un`. Source: unix(7): 108 bytes with the NUL at the end.
+MAX_PATH_BYTES: Final = 107
+
+
+async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Serve *app* on the socket *path* until *stop*; see `server.serve_on`.
+
+    The caller holds the store's lock, so a socket that is there already is a dead owner's, and is replaced. Who may
+    open it may ask: its mode is the proof. Raises UsageError for a path that is too long, StoreError where the socket
+    cannot be made.
+    """
+    listener = bind_unix_socket(path)
+    share = share_of(limit(), Patience().connections)
+    try:
+        guarded = Guard(app, access=None, limits=BodyLimits(), connections=share.connections)
+        patience = Patience(connections=share.connections, accepted=share.accepted)
+        await serve_on(listener, guarded, patience, ready=ready, stop=stop)
+    finally:
+        _unlisten(listener, path)
+
+
+def bind_unix_socket(path: Path) -> socket.socket:
+    """A listening socket at *path*, mode 0600. Raises UsageError, StoreError."""
+    length = len(os.fsencode(path))
+    if length > MAX_PATH_BYTES:
+        raise UsageError(
+            f"the path of the socket is too long: {path}",
+            cause=f"{length} bytes, and the system takes {MAX_PATH_BYTES}",
+            hint="set XDG_RUNTIME_DIR to a folder with a shorter path, for every command alike",
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        # Linux gives the file the mode of the socket, so it is never open to others; elsewhere the chmod follows. The
+        # umask would do it too, but it belongs to the whole process.
+        with suppress(OSError):
+            os.fchmod(listener.fileno(), 0o600)
+        listener.bind(os.fspath(path))
+        path.chmod(0o600)
+        listener.listen(QUEUE)
+        listener.setblocking(False)
+    except OSError as exc:
+        listener.close()
+        if is_no_space(exc):
+            raise StoreFull(f"there is no space for the socket {path}", cause=exc.strerror, hint=MAKE_SPACE) from exc
+        hint = "check the folder's permissions, or set XDG_RUNTIME_DIR for every command alike"
+        raise StoreError(f"the socket {path} cannot be made", cause=exc.strerror, hint=hint) from exc
+    return listener
+
+
+def _unlisten(listener: socket.socket, path: Path) -> None:
+    listener.close()
+    path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FileExistsError(17, "something else has that name")
+        path.unlink()
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def leads_to(at: Listening, url: str) -> bool:
+    """True if *url* is an address of *at*, or its `public_url`. Its host is looked up where the port is the same."""
+    host, port = _place(url)
+    public = at.access.public_url
+    if public is not None and _place(public) == (host, port):
+        return True
+    own, own_port = at.listener.getsockname()[:2]
+    return port == own_port and any(_reaches(each, _address(own)) for each in _addresses(host))
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    return str(parts.hostname).rstrip("."), port
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    found = ip_address(text.partition("%")[0])
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+
+
+def _addresses(host: str) -> Iterator[IPv4Address | IPv6Address]:
+    """What *host* stands for, also "127.1" and the like; nothing for a name that is not known."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return
+    for entry in found:
+        address = _address(str(entry[4][0]))
+        # A client that connects to 0.0.0.0 or [::] gets to this machine.
+        yield ip_address("127.0.0.1" if address.version == 4 else "::1") if address.is_unspecified else address
+
+
+def _reaches(address: IPv4Address | IPv6Address, own: IPv4Address | IPv6Address) -> bool:
+    if not own.is_unspecified:
+        return address == own
+    return (own.version == 6 or address.version == 4) and _is_of_this_machine(address)
+
+
+def _is_of_this_machine(address: IPv4Address | IPv6Address) -> bool:
+    """Nothing is sent: only an address of this machine can be bound."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trying:
+            trying.bind((str(address), 0))
+    except OSError:
+        return False
+    return True

@@ -22,7 +22,7 @@ from orchestrator.domain.errors import (
     UsageError,
     shortage,
 )
-from orchestrator.http_api.answers import RETRY_SOON, allowed
+from orchestrator.http_api.responses import RETRY_SOON, allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

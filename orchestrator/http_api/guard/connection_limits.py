@@ -1,6 +1,6 @@
-"""How many files this process may have open, and which share of them a listener's connections get.
+"""How many files this process may have open, and which share of them the connections of a listener get.
 
-The store, the API and files that are read or written keep theirs: a flood of connections leaves them alone.
+The rest is kept for the store, the API and data files, so that a flood of connections cannot take it.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.states import BatchState
+from orchestrator.http_api.dashboard.components import state_chips
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.shown import state_chips
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch

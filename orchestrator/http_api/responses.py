@@ -1,8 +1,11 @@
-"""Answers that every face over HTTP gives alike: problem documents, and which methods a path knows."""
+"""Responses that every HTTP face gives alike: problem documents, the methods of a path, gzip for long bodies."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import zlib
+from contextlib import aclosing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +17,7 @@ from orchestrator.domain.errors import ServerBusy
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from starlette.requests import Request
     from starlette.types import Scope
@@ -59,3 +62,30 @@ def allowed(request: Request) -> list[str]:
         if route.matches(request.scope)[0] is not Match.NONE:
             allowed |= getattr(route, "methods", None) or set()
     return sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))
+
+
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+#: How much is packed between two turns of the event loop: some milliseconds at level 1.
+_SLICE_BYTES: Final = 256 * 1024
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """What the header `Accept-Encoding` says about gzip; a weight of 0 refuses it."""
+    for part in accept_encoding.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() in {"gzip", "*"}:
+            return weight.replace(" ", "").rstrip("0.") != "q="
+    return False
+
+
+async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """*pieces* as one gzip stream, in which each can be read when it was sent; closes them at its end."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP_WINDOW)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            for start in range(0, len(piece), _SLICE_BYTES):
+                if packed := packer.compress(piece[start : start + _SLICE_BYTES]):
+                    yield packed
+                await asyncio.sleep(0)
+            yield packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.flush()

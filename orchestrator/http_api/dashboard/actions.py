@@ -18,8 +18,7 @@ from starlette.responses import RedirectResponse
 
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.noted import note
-from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer
+from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, note
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData

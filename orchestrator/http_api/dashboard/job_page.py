@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
+from orchestrator.http_api.dashboard.components import job_row, speed_of, state_chips, stop_chips
 from orchestrator.http_api.dashboard.page import Ask, Page
-from orchestrator.http_api.dashboard.shown import job_row, speed_of, state_chips, stop_chips
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
 

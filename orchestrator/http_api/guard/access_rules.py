@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Final
 
 from orchestrator.domain.urls import is_loopback
-from orchestrator.http_api.caller import LOGIN, LOGOUT
 from orchestrator.http_api.guard.sessions import Sessions
+from orchestrator.http_api.request_scope import LOGIN, LOGOUT
 
 Headers = Sequence[tuple[bytes, bytes]]
 
