@@ -21,8 +21,8 @@ from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.store.ownership import Lock
-from orchestrator.store.read import Reads
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.read import SqliteReads
+from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
 
 NOW: Final = datetime(2026, 11, 23, tzinfo=UTC)
@@ -31,9 +31,9 @@ NONCE: Final = "a" * 20
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
     """A store, owned by this process."""
-    store = await Store.open(path, lock=Lock.take(path), now=NOW, sandbox=False)
+    store = await SqliteStore.open(path, lock=Lock.take(path), now=NOW, sandbox=False)
     try:
         yield store
     finally:
@@ -45,7 +45,7 @@ def lines_of(source: Path) -> JsonLinesSource:
     return open_source(str(source), rules=ParamRules(api_version="2023-06-01"), max_line_bytes=1_000_000)
 
 
-async def intake(store: Store, source: Path) -> JobId:
+async def intake(store: SqliteStore, source: Path) -> JobId:
     """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
     intake = Intake(store.ingest, SystemClock(), SystemEntropy(), Imports())
@@ -54,7 +54,7 @@ async def intake(store: Store, source: Path) -> JobId:
     return taken.job.id
 
 
-async def sent_batch(store: Store, job: JobId) -> Batch:
+async def sent_batch(store: SqliteStore, job: JobId) -> Batch:
     """All of *job* in one batch whose intent to send is stored."""
     caps = Caps(requests=100_000, size_bytes=256_000_000)
     found = await store.plan.queued(job, 100_000, lambda rows: pack(rows, caps))
@@ -65,7 +65,7 @@ async def sent_batch(store: Store, job: JobId) -> Batch:
     return sent
 
 
-async def ended_batch(store: Store, job: JobId) -> Batch:
+async def ended_batch(store: SqliteStore, job: JobId) -> Batch:
     """All of *job* in one batch that the API says has ended; every fiftieth request has expired."""
     sent = await sent_batch(store, job)
     expired = sent.count // 50
@@ -80,7 +80,7 @@ async def ended_batch(store: Store, job: JobId) -> Batch:
     return batch
 
 
-async def collect(store: Store, batch: Batch, pieces: Iterable[bytes]) -> None:
+async def collect(store: SqliteStore, batch: Batch, pieces: Iterable[bytes]) -> None:
     """Store every line, check that all came, settle."""
     for piece in pieces:
         await store.collect.store_lines(batch, [settled(line) for line in decoded(piece)], NOW)
@@ -109,7 +109,7 @@ def settled(line: ResultLine) -> JudgedLine:
     )
 
 
-async def export(store: Store, job: JobId, target: Path) -> None:
+async def export(store: SqliteStore, job: JobId, target: Path) -> None:
     """Write the output file in the order of the input, page by page."""
     above = 0
     with target.open("wb") as out:
@@ -118,10 +118,10 @@ async def export(store: Store, job: JobId, target: Path) -> None:
             out.write(output_lines((row.custom_id, row.body if row.body is not None else b"{}") for row in rows))
 
 
-def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
+def _page(job: JobId, above: int) -> Callable[[SqliteReads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=1000)
 
 
-def body_of(store: Store, batch: Batch) -> BatchBody:
+def body_of(store: SqliteStore, batch: Batch) -> BatchBody:
     """The bytes of its create, out of the store."""
     return BatchBody(store.params, batch)

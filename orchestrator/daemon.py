@@ -48,7 +48,7 @@ from orchestrator.ports.streams import Sink, Source
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
 from orchestrator.webhooks.setup import courier_for, specs_of
 
@@ -89,7 +89,7 @@ class Engine:
     settings: Settings
     commands: EngineCommands
     health: ApiHealth
-    store: Store
+    store: SqliteStore
     provider: Provider
     bell: Bell
     pulse: Pulse
@@ -120,7 +120,7 @@ class Engine:
 class BulkReader:
     """Reads of many rows, on the connection that never delays a look."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
     async def read(self, look: Callable[[Reads], T]) -> T:
@@ -215,7 +215,7 @@ async def _open(
     stack.callback(lock.release)
     now = around.clock.now()
     trust = Trust.PLANTED if settings.origins.get("database.path") == PROJECT_FILE else Trust.OWN
-    store = await Store.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start, trust=trust)
+    store = await SqliteStore.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start, trust=trust)
     stack.push_async_callback(store.aclose)
     local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()
@@ -248,7 +248,7 @@ async def _open(
     return engine, context
 
 
-async def _meter(stack: AsyncExitStack, settings: Settings, store: Store, meters: Meters) -> Meter:
+async def _meter(stack: AsyncExitStack, settings: Settings, store: SqliteStore, meters: Meters) -> Meter:
     """*meters*, and traces beside them where the settings ask for them; their packages are loaded only then."""
     if not settings.telemetry.otel:
         return meters
@@ -358,7 +358,7 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
 
     meta = await engine.read(lambda reads: reads.meta())
     batching = engine.settings.batching
-    most = API_MAX_REQUESTS - meta.spread if batching.max_requests is None else batching.max_requests
+    most = API_MAX_REQUESTS - meta.size_jitter if batching.max_requests is None else batching.max_requests
     return Services(
         commands=engine.commands,
         reader=engine,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.store.connect import speaking_our_errors
+from orchestrator.store.connect import translating_errors
 from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
     path = (options.settings() if settings is None else settings).database.path
     if not path.exists() and not options.sandbox and (other := _sandbox_store(options)) is not None:
         raise NoSuchThing(f"there is no store at {path}", hint=f"your sandbox jobs are in {other}: add --sandbox")
-    with speaking_our_errors(), StoreReader.open(path) as reads:
+    with translating_errors(), StoreReader.open(path) as reads:
         yield reads
 
 
@@ -92,7 +92,7 @@ class FileReader:
 
     def read_now(self, look: Callable[[Reads], T]) -> T:
         """The same, here and now."""
-        with speaking_our_errors(), StoreReader.open(self._path) as reads:
+        with translating_errors(), StoreReader.open(self._path) as reads:
             return look(reads)
 
 

@@ -391,10 +391,10 @@ class StrayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreMeta:
-    """Who a store is. `lineage` is random and made once; `spread` makes its full batches differ from others'."""
+    """Who a store is. `lineage` is random and made once; `size_jitter` makes its full batches differ from others'."""
 
     lineage: str
     created_at: datetime
     sandbox: bool
-    spread: int
+    size_jitter: int
     duplicates_total: int

@@ -100,7 +100,7 @@ class PlanStage:
             settings = self._context.settings
             most = settings.max_requests
             if most is None:
-                most = API_MAX_REQUESTS - await self._context.store.plan.spread()
+                most = API_MAX_REQUESTS - await self._context.store.plan.size_jitter()
             self._max_requests = min(most, settings.max_in_flight_requests)
         return self._max_requests
 

@@ -78,7 +78,7 @@ class Runner:
 
     async def _check_place(self, _now: datetime) -> int:
         """Stage place. Raises StoreLost, and so ends the engine, where the store's file was removed or replaced."""
-        await self._context.store.check_place()
+        await self._context.store.check_files()
         return 0
 
     def tasks(self) -> dict[str, Tick]:

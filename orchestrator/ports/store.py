@@ -60,7 +60,7 @@ class PlanStore(Protocol):
         """Settle a queued request as failed with *error* (type, message) and its result *body*."""
         ...
 
-    async def spread(self) -> int:
+    async def size_jitter(self) -> int:
         """The store's own random number (1–999) that makes its full batches differ from everybody else's."""
         ...
 
@@ -355,7 +355,7 @@ class EngineStore(Protocol):
         """See StrayStore."""
         ...
 
-    async def check_place(self) -> None:
+    async def check_files(self) -> None:
         """Raise StoreLost if the store's file was removed or replaced since it was opened."""
         ...
 

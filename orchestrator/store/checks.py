@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError
-from orchestrator.store.connect import connect_onlooker, speaking_our_errors
+from orchestrator.store.connect import connect_onlooker, translating_errors
 from orchestrator.store.identity import Standing, read_meta, standing
 from orchestrator.store.mark import MARKED_SINCE, read_mark
 from orchestrator.store.migrate import shipped_migrations
@@ -43,7 +43,7 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
     """
     connection = connect_onlooker(path)
     try:
-        with speaking_our_errors():
+        with translating_errors():
             sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
             stands = standing(read_meta(connection), read_mark(path)) if schema >= MARKED_SINCE else None
@@ -68,7 +68,7 @@ def audit(path: Path) -> list[str]:
     """
     connection = connect_onlooker(path)
     try:
-        with speaking_our_errors():
+        with translating_errors():
             connection.execute("BEGIN")
             return list(_findings(connection))
     finally:

@@ -17,8 +17,8 @@ from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.rows import (
+    dict_rows,
     moved,
-    named,
     record,
     store_result,
     store_results,
@@ -34,7 +34,7 @@ SQL: Final = load("collect")
 _SETTLE_SLICE: Final = 5000
 
 
-class SqliteCollect:
+class SqliteCollectStore:
     """See `ports.store.CollectStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -43,7 +43,7 @@ class SqliteCollect:
     async def to_collect(self, now: datetime, limit: int) -> list[Batch]:
         """Ended batches whose download is due, the oldest first."""
         values = {"now": to_text(now), "limit": limit}
-        rows = await self._db.read(lambda c: named(c.execute(SQL["to_collect"], values)))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_collect"], values)))
         return [to_batch(row) for row in rows]
 
     async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
@@ -83,7 +83,7 @@ class SqliteCollect:
         return await self._db.write(partial(_give_up, batch, error, body, now))
 
 
-class SqliteSettle:
+class SqliteSettleStore:
     """See `ports.store.SettleStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -91,7 +91,7 @@ class SqliteSettle:
 
     async def to_settle(self) -> list[Batch]:
         """Collected batches."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["to_settle"])))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_settle"])))
         return [to_batch(row) for row in rows]
 
     async def outcomes(self, batch: Batch) -> dict[str, int]:
@@ -112,7 +112,7 @@ class SqliteSettle:
 
     async def to_delete(self, limit: int) -> list[Batch]:
         """Settled batches that still exist at the API, as far as we know."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["to_delete"], {"limit": limit})))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_delete"], {"limit": limit})))
         return [to_batch(row) for row in rows]
 
     async def deleted(self, batch: Batch, now: datetime) -> None:
@@ -237,7 +237,7 @@ def _give_up(batch: Batch, error: tuple[str, str], body: bytes, now: datetime, c
 
 
 def _settle(batch: Batch, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[str, int] | None:
-    rows = named(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
+    rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
     if not rows:
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
         move(batch, SQL["settle"], values, "settled", None, now, c)
@@ -270,7 +270,7 @@ def _decide(row: dict[str, Any], batch: Batch, state: JobState, max_attempts: in
 
 
 def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[Job]:
-    jobs = [to_job(row) for row in named(c.execute(SQL["done_jobs"]))]
+    jobs = [to_job(row) for row in dict_rows(c.execute(SQL["done_jobs"]))]
     for job in jobs:
         new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
         values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": to_text(now)}

@@ -71,7 +71,7 @@ def refuse_what_is_no_file(path: Path) -> None:
 
 def connect_writer(path: Path) -> sqlite3.Connection:
     """The read-write connection; there is one per store, held by the owner of the lock file."""
-    with speaking_our_errors(path):
+    with translating_errors(path):
         connection = _open(path, "mode=rw", _WRITER_PRAGMAS)
     page = connection.execute("PRAGMA page_size").fetchone()[0]  # an older store keeps its own
     connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // int(page)}").fetchall()
@@ -83,7 +83,7 @@ def connect_reader(path: Path, *, untouched: bool = False) -> sqlite3.Connection
 
     untouched: not even a -shm file is made; only for a file that nobody has open and that has no -wal.
     """
-    with speaking_our_errors(path):
+    with translating_errors(path):
         return _open(path, _UNTOUCHED if untouched else "mode=ro", _READER_PRAGMAS)
 
 
@@ -94,7 +94,7 @@ def connect_onlooker(path: Path) -> sqlite3.Connection:
     log holds work the file alone is the whole store, nobody is writing to it, and it is read as it is.
     Raises StoreError, StoreFull.
     """
-    with speaking_our_errors(path):
+    with translating_errors(path):
         try:
             return _open(path, "mode=ro", (*_READER_PRAGMAS, _FIRST_LOOK))
         except sqlite3.OperationalError as exc:
@@ -120,7 +120,7 @@ def _open(path: Path, how: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
     return connection
 
 
-class speaking_our_errors:  # noqa: N801 - reads as a phrase in `with speaking_our_errors():`
+class translating_errors:  # noqa: N801 - reads as a phrase in `with translating_errors():`
     """Turns sqlite3's exceptions into ours; a constraint that fires or a misuse is a bug and passes as it is.
 
     where: the store's file, or a connection to it, for who can say; SQLite does not tell a full disk from others.

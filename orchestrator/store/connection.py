@@ -19,28 +19,28 @@ from typing import Protocol, TypeVar
 
 import aiosqlite
 
-from orchestrator.store.connect import connect_reader, connect_writer, speaking_our_errors
-from orchestrator.store.file_watch import Place
+from orchestrator.store.connect import connect_reader, connect_writer, translating_errors
+from orchestrator.store.file_watch import FileWatch
 from orchestrator.store.mark import Mark
 
 T = TypeVar("T")
 Step = Callable[[sqlite3.Connection], T]
 
 
-def in_transaction(step: Step[T], connection: sqlite3.Connection, *, place: Place | None = None) -> T:
+def in_transaction(step: Step[T], connection: sqlite3.Connection, *, files: FileWatch | None = None) -> T:
     """Run *step* under BEGIN IMMEDIATE; commit, or roll back whatever happens.
 
-    Nothing is begun where the file is not at its *place* any more (and it is copied aside: not inside a transaction).
+    Nothing is begun where the file is not at its place any more (and it is copied aside: not inside a transaction).
     """
-    if place is not None:
-        place.check(connection)
-    with speaking_our_errors(connection):
+    if files is not None:
+        files.check(connection)
+    with translating_errors(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = step(connection)
             connection.execute("COMMIT")
-            if place is not None:
-                place.wrote()
+            if files is not None:
+                files.wrote()
         except BaseException:
             if connection.in_transaction:  # SQLITE_FULL rolls back by itself
                 connection.execute("ROLLBACK")
@@ -50,7 +50,7 @@ def in_transaction(step: Step[T], connection: sqlite3.Connection, *, place: Plac
 
 def in_snapshot(step: Step[T], connection: sqlite3.Connection) -> T:
     """Run *step* inside one read transaction: everything it reads is one committed state."""
-    with speaking_our_errors(connection):
+    with translating_errors(connection):
         connection.execute("BEGIN")
         try:
             return step(connection)
@@ -110,8 +110,8 @@ class Database:
     reader: the stages'. bulk: payloads and results. looks: the faces'.
     """
 
-    def __init__(self, place: Place, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
-        self.place = place
+    def __init__(self, files: FileWatch, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
+        self.files = files
         self._writer = writer
         self._reader = reader
         self._bulk = bulk
@@ -128,18 +128,18 @@ class Database:
             for connection in opened:
                 await connection.aclose()
             raise
-        return cls(Place(path), *opened)
+        return cls(FileWatch(path), *opened)
 
     async def write(self, step: Step[T]) -> T:
         """Run *step* as one durable transaction: when this returns, it survives a power cut.
 
         Raises StoreLost, and changes nothing, where the file is not at its place any more.
         """
-        return await self._writer.run(partial(in_transaction, step, place=self.place))
+        return await self._writer.run(partial(in_transaction, step, files=self.files))
 
-    async def check_place(self) -> None:
+    async def check_files(self) -> None:
         """Raise StoreLost if the file was removed or replaced; what is committed is copied aside before."""
-        await self._writer.run(self.place.check)
+        await self._writer.run(self.files.check)
 
     async def reach(self, mark: Mark, intents: int) -> None:
         """Make the mark say that *intents* were committed: in their order, which is the writer's."""

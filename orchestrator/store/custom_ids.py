@@ -32,7 +32,7 @@ Known = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
+class RepeatedId:
     """A request whose custom id an earlier request of the job has."""
 
     custom_id: str
@@ -82,17 +82,19 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> d
 
 def repeats(
     job: JobId, after: DuplicatesCursor, most: int, c: sqlite3.Connection
-) -> tuple[list[Repeat], DuplicatesCursor | None]:
+) -> tuple[list[RepeatedId], DuplicatesCursor | None]:
     """Repeated ids above *after* in their order, at most *most*; and where to go on, None at the end."""
     runs = [c.execute(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
-    found: list[Repeat] = []
+    found: list[RepeatedId] = []
     at, last, first = after.custom_id, after.request, after.first
     try:
         for merged, (custom_id, request, run) in enumerate(heapq.merge(*runs)):
             if len(found) >= most or merged >= _MERGED_AT_ONCE:
                 return found, DuplicatesCursor(custom_id=at, request=last, first=first)
             if custom_id == at:
-                found.append(Repeat(custom_id=custom_id, request=RequestId(request), first=RequestId(first), run=run))
+                found.append(
+                    RepeatedId(custom_id=custom_id, request=RequestId(request), first=RequestId(first), run=run)
+                )
             else:
                 at, first = custom_id, request
             last = request
@@ -102,7 +104,7 @@ def repeats(
     return found, None
 
 
-def forget(job: JobId, repeated: Iterable[Repeat], c: sqlite3.Connection) -> None:
+def forget(job: JobId, repeated: Iterable[RepeatedId], c: sqlite3.Connection) -> None:
     """Take repeated ids away; those they repeat stay."""
     c.executemany(SQL["forget"], [(job, one.run, one.custom_id, one.request) for one in repeated])
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.store.connection import Database
-from orchestrator.store.rows import from_text, from_text_or_none, moved, named, to_text, to_text_or_none
+from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
 
 
-class SqliteNotices:
+class SqliteNoticeStore:
     """See `ports.job_store.NoticeStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -31,7 +31,7 @@ class SqliteNotices:
     async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
         """The notices to send now, the longest due first, at most *each* of an endpoint."""
         values = {"now": to_text(now), "limit": limit, "each": each}
-        return [_notice(row) for row in await self._db.read(lambda c: named(c.execute(SQL["due"], values)))]
+        return [_notice(row) for row in await self._db.read(lambda c: dict_rows(c.execute(SQL["due"], values)))]
 
     async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
         """The endpoint took it. False: somebody else moved it."""
@@ -100,7 +100,7 @@ class NoticeReader:
         """Every endpoint that was ever set, those of today first."""
         return [
             Endpoint(id=row["id"], url=row["url"], events=tuple(row["events"].split()), active=bool(row["active"]))
-            for row in named(self._c.execute(SQL["endpoints"]))
+            for row in dict_rows(self._c.execute(SQL["endpoints"]))
         ]
 
     def deliveries(
@@ -109,11 +109,11 @@ class NoticeReader:
         """Notices, the newest first, older than *before* if given."""
         values = {"limit": limit, "before": _NEWEST if before is None else before, "state": state}
         query = SQL["deliveries"] if state is None else SQL["deliveries_in"]
-        return [_delivery(row) for row in named(self._c.execute(query, values))]
+        return [_delivery(row) for row in dict_rows(self._c.execute(query, values))]
 
     def delivery(self, number: int) -> Delivery:
         """One of them. Raises NoSuchThing."""
-        rows = named(self._c.execute(SQL["delivery"], {"id": number}))
+        rows = dict_rows(self._c.execute(SQL["delivery"], {"id": number}))
         if not rows:
             raise NoSuchThing(f"there is no delivery {number}", hint="orchestrator webhooks ls shows them")
         return _delivery(rows[0])

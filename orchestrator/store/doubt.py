@@ -13,14 +13,14 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import Batch, Candidate
 from orchestrator.store.connection import Database
-from orchestrator.store.rows import moved, named, record, to_batch, to_remote, to_text
+from orchestrator.store.rows import dict_rows, moved, record, to_batch, to_remote, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
 
 SQL: Final = load("doubt")
 
 
-class SqliteDoubt:
+class SqliteDoubtStore:
     """See `ports.doubts.DoubtStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -28,7 +28,7 @@ class SqliteDoubt:
 
     async def in_doubt(self) -> list[Batch]:
         """Batches whose POST got no clear answer."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["in_doubt"])))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["in_doubt"])))
         return [to_batch(row) for row in rows]
 
     async def restart_waits(self, now: datetime) -> int:
@@ -59,7 +59,7 @@ class SqliteDoubt:
         return await self._db.write(partial(_claim, batch, remote, now))
 
 
-class SqliteEvidence:
+class SqliteEvidenceStore:
     """See `ports.doubts.EvidenceStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -75,7 +75,7 @@ class SqliteEvidence:
 
     async def candidates(self, batch: Batch) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["candidates"], {"batch_id": batch.id})))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["candidates"], {"batch_id": batch.id})))
         return [to_remote(row) for row in rows]
 
     async def judge(self, remote_id: str, verdict: str, owner: Batch | None) -> bool:
@@ -93,11 +93,11 @@ class SqliteEvidence:
 
     async def by_nonce(self, nonce: Nonce) -> Batch | None:
         """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["by_nonce"], {"nonce": nonce})))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["by_nonce"], {"nonce": nonce})))
         return to_batch(rows[0]) if rows else None
 
 
-class SqliteSweep:
+class SqliteSweepStore:
     """See `ports.doubts.SweepStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -105,7 +105,7 @@ class SqliteSweep:
 
     async def to_sweep(self) -> list[Batch]:
         """Void and abandoned batches that are still looked for."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["to_sweep"])))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_sweep"])))
         return [to_batch(row) for row in rows]
 
     async def swept(self, batch: Batch) -> None:
@@ -157,7 +157,9 @@ def _unclaimed(remotes: Sequence[RemoteBatch], c: sqlite3.Connection) -> list[Re
     values = {"remote_ids": _ids(remotes)}
     taken = {row[0] for row in c.execute(SQL["known"], values)}
     taken |= {
-        row["remote_id"] for row in named(c.execute(SQL["remotes"], values)) if row["verdict"] in ("ours", "foreign")
+        row["remote_id"]
+        for row in dict_rows(c.execute(SQL["remotes"], values))
+        if row["verdict"] in ("ours", "foreign")
     }
     return [remote for remote in remotes if remote.id not in taken]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import StoreError, StoreLost
-from orchestrator.store.connect import connect_reader, speaking_our_errors
+from orchestrator.store.connect import connect_reader, translating_errors
 from orchestrator.store.ownership import beside, sync
 from orchestrator.store.sql_text import load
 
@@ -22,7 +22,7 @@ _WHAT: Final = ("meta", "newest")
 _FILES: Final = ("", "-wal", "-shm")
 
 
-class Place:
+class FileWatch:
     """The files of one open store, as they were when it was opened. `trouble`: why it is lost; None while it is not."""
 
     def __init__(self, database: Path) -> None:
@@ -71,7 +71,7 @@ class Place:
         target = _free_name(self._database)
         try:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            with speaking_our_errors(), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            with translating_errors(), closing(sqlite3.connect(target, isolation_level=None)) as copy:
                 connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             sync(target)

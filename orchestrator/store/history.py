@@ -14,7 +14,7 @@ from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.store.connection import Database
-from orchestrator.store.rows import from_text, named, to_event, to_text
+from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("history")
@@ -48,14 +48,14 @@ class HistoryReader:
         """The last sample of each *step* since *since*, oldest first; steps without one are left out."""
         found: list[Sample] = []
         values = {"since": to_text(since), "before": _LATEST}
-        while rows := named(self._c.execute(SQL["last_sample"], values)):
+        while rows := dict_rows(self._c.execute(SQL["last_sample"], values)):
             found.append(_sample(rows[0]))
             values["before"] = to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
         return found[::-1]
 
     def sample_at(self, at: datetime) -> Sample | None:
         """The last sample at *at* or before; None where there is none so old."""
-        rows = named(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
+        rows = dict_rows(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
         return _sample(rows[0]) if rows else None
 
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
@@ -66,14 +66,14 @@ class HistoryReader:
         return found
 
     def _events(self, query: str, values: dict[str, Any]) -> list[Event]:
-        return [to_event(row) for row in named(self._c.execute(query, values))]
+        return [to_event(row) for row in dict_rows(self._c.execute(query, values))]
 
 
 def _sample(row: dict[str, Any]) -> Sample:
     return Sample(**{**row, "at": from_text(row["at"]), "watched": bool(row["watched"])})
 
 
-class SqliteSamples:
+class SqliteSampleStore:
     """See `ports.job_store.SampleStore`."""
 
     def __init__(self, database: Database) -> None:

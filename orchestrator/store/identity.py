@@ -18,8 +18,8 @@ from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId, Nonce, is_signed, job_identity, signed
 from orchestrator.domain.model import Job
 from orchestrator.store.connection import Database
-from orchestrator.store.mark import Mark, Marked, mark_path
-from orchestrator.store.rows import join_betas, named, record, to_job, to_text
+from orchestrator.store.mark import Mark, MarkRecord, mark_path
+from orchestrator.store.rows import dict_rows, join_betas, record, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("identity")
@@ -41,7 +41,7 @@ class Trust(StrEnum):
     ADOPTED = "adopted"  #: a person takes it into use, whatever it is
 
 
-def refuse_strange(path: Path, marked: Marked | None, *, sandbox: bool, trust: Trust) -> None:
+def refuse_strange(path: Path, marked: MarkRecord | None, *, sandbox: bool, trust: Trust) -> None:
     """Before anything is opened. Raises StoreError, or GuardRefused for what a person may adopt.
 
     What an engine copied aside must be seen to first; a store of real work never takes the place of a sandbox's, nor
@@ -75,7 +75,7 @@ def refuse_strange(path: Path, marked: Marked | None, *, sandbox: bool, trust: T
 
 
 async def identify(
-    database: Database, path: Path, marked: Marked | None, now: datetime, *, adopt: bool = False
+    database: Database, path: Path, marked: MarkRecord | None, now: datetime, *, adopt: bool = False
 ) -> Mark:
     """Compare the store with its mark, and open the mark. *marked*: what it said before the store was opened.
 
@@ -92,7 +92,7 @@ async def identify(
         meta = await database.read(read_meta)
     mark = Mark.open(
         path,
-        Marked(
+        MarkRecord(
             lineage=meta["lineage"],
             secret=meta["secret"],
             sandbox=bool(meta["sandbox"]),
@@ -105,7 +105,7 @@ async def identify(
     return mark
 
 
-def standing(meta: dict[str, Any], marked: Marked | None) -> Standing:
+def standing(meta: dict[str, Any], marked: MarkRecord | None) -> Standing:
     """How a store, by its `meta` row, stands to its mark.
 
     One without a mark is its own only while it is new; an upgrade from before there were marks makes one.
@@ -120,7 +120,7 @@ def standing(meta: dict[str, Any], marked: Marked | None) -> Standing:
 
 def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
     """What the store says of itself, for `standing`."""
-    return named(c.execute(SQL["meta"]))[0]
+    return dict_rows(c.execute(SQL["meta"]))[0]
 
 
 def copied(path: Path) -> GuardRefused:
@@ -138,7 +138,9 @@ def copied(path: Path) -> GuardRefused:
     )
 
 
-def _settle(meta: dict[str, Any], marked: Marked | None, cause: Standing, now: datetime, c: sqlite3.Connection) -> None:
+def _settle(
+    meta: dict[str, Any], marked: MarkRecord | None, cause: Standing, now: datetime, c: sqlite3.Connection
+) -> None:
     secret = secrets.token_hex(32) if marked is None or not marked.secret else marked.secret
     c.execute(SQL["keep_secret"], {"secret": secret})
     if cause is Standing.OWN:
@@ -154,7 +156,7 @@ def _settle(meta: dict[str, Any], marked: Marked | None, cause: Standing, now: d
 
 def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:
     """The nonce that *chance* gives, with the store's MAC for *job*."""
-    row = named(c.execute(SQL["job"], {"id": job}))[0]
+    row = dict_rows(c.execute(SQL["job"], {"id": job}))[0]
     return signed(chance, secret_of(c), identity_of(to_job(row), c))
 
 

@@ -15,10 +15,10 @@ from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, Inge
 from orchestrator.domain.states import JobState
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.connection import Database
-from orchestrator.store.custom_ids import RUN, Known, Repeat, append_run, finder, forget, forget_run, grow, repeats
+from orchestrator.store.custom_ids import RUN, Known, RepeatedId, append_run, finder, forget, forget_run, grow, repeats
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.rows import join_betas, moved, named, record, to_job, to_text
+from orchestrator.store.rows import dict_rows, join_betas, moved, record, to_job, to_text
 from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 
@@ -28,7 +28,7 @@ _REPEATS_AT_ONCE: Final = 500
 _SHOWN_BYTES: Final = 64 * 1024
 
 
-class SqliteIntake:
+class SqliteIngestStore:
     """See `ports.job_store.IngestStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -97,7 +97,7 @@ class SqliteIntake:
 
     async def importing(self) -> list[Job]:
         """Jobs that are importing, once everything that was asked for before is written: hence the writer."""
-        return await self._db.write(lambda c: [to_job(row) for row in named(c.execute(SQL["importing"]))])
+        return await self._db.write(lambda c: [to_job(row) for row in dict_rows(c.execute(SQL["importing"]))])
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
@@ -108,7 +108,7 @@ class SqliteIntake:
 
 async def discard_leftovers(database: Database) -> int:
     """Take away what killed imports left; returns how many. For the start, before any import begins."""
-    intake = SqliteIntake(database)
+    intake = SqliteIngestStore(database)
     jobs = await intake.importing()
     for job in jobs:
         await intake.discard(job.id)
@@ -116,7 +116,7 @@ async def discard_leftovers(database: Database) -> int:
 
 
 def _one_job(query: str, values: dict[str, Any], c: sqlite3.Connection) -> Job | None:
-    rows = named(c.execute(SQL[query], values))
+    rows = dict_rows(c.execute(SQL[query], values))
     return to_job(rows[0]) if rows else None
 
 
@@ -131,7 +131,7 @@ def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) ->
         "still_open": int(new.still_open),
         "now": to_text(now),
     }
-    job = to_job(named(c.execute(SQL["begin"], values))[0])
+    job = to_job(dict_rows(c.execute(SQL["begin"], values))[0])
     record(c, now, "job.created", job=job.id, new=job.state, why=new.source)
     return job
 
@@ -183,7 +183,7 @@ def _leave_out(
     return duplicates, go_on
 
 
-def _duplicates(found: Iterable[Repeat], c: sqlite3.Connection) -> list[Duplicate]:
+def _duplicates(found: Iterable[RepeatedId], c: sqlite3.Connection) -> list[Duplicate]:
     """*found* as it is shown, in the order of the requests: a block that holds several is opened once."""
     duplicates: list[Duplicate] = []
     block: Block | None = None
@@ -260,7 +260,7 @@ def _call(job: Job, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
 
 def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:
     """The job that the key of *new* stands for; None if it stands for none yet."""
-    rows = named(c.execute(SQL["job_with_key"], {"key": new.key}))
+    rows = dict_rows(c.execute(SQL["job_with_key"], {"key": new.key}))
     if not rows:
         return None
     job = to_job(rows[0])
@@ -288,7 +288,7 @@ def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[Ingest
 
 
 def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Job:
-    row = to_job(named(c.execute(SQL["finish"], {"id": job, **values}))[0])
+    row = to_job(dict_rows(c.execute(SQL["finish"], {"id": job, **values}))[0])
     give_strays(row, c)
     record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")
     return row

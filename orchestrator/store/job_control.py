@@ -14,7 +14,7 @@ from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.plan import count_taken
-from orchestrator.store.rows import moved, named, record, to_batch, to_job, to_text
+from orchestrator.store.rows import dict_rows, moved, record, to_batch, to_job, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import CANCELED, drop
 from orchestrator.store.submit import SQL as SUBMIT_SQL
@@ -23,7 +23,7 @@ SQL: Final = load("job_control")
 SEARCH_SQL: Final = load("reconciliation")
 
 
-class SqliteControl:
+class SqliteCommandStore:
     """See `ports.store.CommandStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -81,7 +81,7 @@ class SqliteControl:
 
     async def doubts_about(self, remote_id: str) -> list[Batch]:
         """Batches in doubt that *remote_id* is a candidate for."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["candidates_for"], {"remote_id": remote_id})))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["candidates_for"], {"remote_id": remote_id})))
         return [to_batch(row) for row in rows]
 
     async def adopt(self, job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
@@ -89,7 +89,7 @@ class SqliteControl:
         return await self._db.write(partial(_adopt, job, remote, meta, nonce, now))
 
     async def _jobs(self, query: str, values: dict[str, Any]) -> list[Job]:
-        rows = await self._db.read(lambda c: named(c.execute(SQL[query], values)))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query], values)))
         return [to_job(row) for row in rows]
 
 

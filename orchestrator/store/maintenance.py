@@ -14,7 +14,7 @@ from typing import Final
 
 from orchestrator.domain.errors import MAKE_SPACE, GuardRefused, OutputError, StoreError, StoreFull, is_no_space
 from orchestrator.domain.humanize import size
-from orchestrator.store.connect import connect_onlooker, connect_writer, speaking_our_errors
+from orchestrator.store.connect import connect_onlooker, connect_writer, translating_errors
 from orchestrator.store.ownership import sync
 from orchestrator.store.sql_text import load
 
@@ -50,7 +50,7 @@ def back_up(path: Path, target: Path) -> int:
 
 def _copy(source: sqlite3.Connection, draft: Path) -> None:
     """Raises StoreError where the copy does not hold what it should."""
-    with speaking_our_errors(), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+    with translating_errors(), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
         source.backup(copy)
         # A store that lies beside its log has two files; the copy is to be one.
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
@@ -66,7 +66,7 @@ _COUNTS: Final = ("page_size", "page_count", "freelist_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class SpaceUsage:
     """Bytes: what the file holds, what of it is free inside, and what is free on its disk."""
 
     used_bytes: int
@@ -79,12 +79,12 @@ class Room:
         return 2 * self.used_bytes
 
 
-def room_of(path: Path) -> Room:
+def room_of(path: Path) -> SpaceUsage:
     """How much room there is in the store at *path* and beside it. An engine may run. Raises StoreError."""
-    with closing(connect_onlooker(path)) as c, speaking_our_errors(c):
+    with closing(connect_onlooker(path)) as c, translating_errors(c):
         page, pages, free = (int(c.execute(f"PRAGMA {name}").fetchone()[0]) for name in _COUNTS)
     disk = shutil.disk_usage(path.resolve().parent).free
-    return Room(used_bytes=(pages - free) * page, free_bytes=free * page, disk_bytes=disk)
+    return SpaceUsage(used_bytes=(pages - free) * page, free_bytes=free * page, disk_bytes=disk)
 
 
 def compact(path: Path) -> None:
@@ -97,7 +97,7 @@ def compact(path: Path) -> None:
         needs = f"it needs {size(room.needed_bytes)} beside the store for a while, and {size(room.disk_bytes)} are free"
         raise StoreFull("there is too little space to compact the store", cause=needs, hint=MAKE_SPACE)
     folder = path.resolve().parent
-    with _temporary_files_in(folder), closing(connect_writer(path)) as connection, speaking_our_errors(connection):
+    with _temporary_files_in(folder), closing(connect_writer(path)) as connection, translating_errors(connection):
         vacuum(connection)
 
 

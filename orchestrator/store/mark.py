@@ -28,7 +28,7 @@ _TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
+class MarkRecord:
     """What a mark says.
 
     intents: committed intents to POST, at least; secret: the store's, for its nonces. line: changes whenever a copy is
@@ -47,14 +47,14 @@ class Marked:
 class Mark:
     """The mark of one store, open for writing. Calls block for an fsync; one at a time."""
 
-    def __init__(self, path: Path, fd: int, marked: Marked) -> None:
+    def __init__(self, path: Path, fd: int, marked: MarkRecord) -> None:
         self._path = path
         self._fd = fd
         self._turn = 0
         self.marked = marked
 
     @classmethod
-    def open(cls, database: Path, marked: Marked) -> Mark:
+    def open(cls, database: Path, marked: MarkRecord) -> Mark:
         """Write *marked* as the mark of *database*, whatever is there, and keep it open. Raises StoreError."""
         path = mark_path(database)
         try:
@@ -97,7 +97,7 @@ class Mark:
             os.close(self._fd)
             self._fd = -1
 
-    def _write(self, marked: Marked) -> None:
+    def _write(self, marked: MarkRecord) -> None:
         """Until the time inside is that of the change; where the file system's times are of no use, that is written."""
         self._turn = (self._turn + 1) % _SLOTS
         for attempt in range(_TRIES):
@@ -110,7 +110,7 @@ class Mark:
         self.marked = marked
 
 
-def read_mark(database: Path) -> Marked | None:
+def read_mark(database: Path) -> MarkRecord | None:
     """What the mark of *database* says; None: there is none of ours, or a copy, or nothing to read."""
     try:
         with mark_path(database).open("rb") as file:
@@ -125,7 +125,7 @@ def read_mark(database: Path) -> Marked | None:
         return None
     newest = max(own, key=lambda slot: (slot["intents"], slot["at"] or 0))
     at = newest.pop("at")
-    return replace(Marked(**newest), touched=at is not None and not _is_of(at, status.st_ctime_ns))
+    return replace(MarkRecord(**newest), touched=at is not None and not _is_of(at, status.st_ctime_ns))
 
 
 def no_store(database: Path) -> NoSuchThing:

@@ -23,8 +23,8 @@ from typing import Final
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.result_outcome import KNOWN_STOPS, OTHER_STOP
-from orchestrator.store.connect import connect_reader, connect_writer, has_log, speaking_our_errors
-from orchestrator.store.mark import MARKED_SINCE, Mark, Marked, read_mark
+from orchestrator.store.connect import connect_reader, connect_writer, has_log, translating_errors
+from orchestrator.store.mark import MARKED_SINCE, Mark, MarkRecord, read_mark
 from orchestrator.store.ownership import make_private_folder, sync
 from orchestrator.store.rows import to_text
 from orchestrator.store.sql_text import load
@@ -104,7 +104,7 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
 
 def _fill(draft: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
     """Make *draft* a whole store in one file. Closing writes its log back as well, but says nothing if it cannot."""
-    with closing(connect_writer(draft)) as connection, speaking_our_errors(draft):
+    with closing(connect_writer(draft)) as connection, translating_errors(draft):
         _teach(connection)
         for migration in wanted:
             _apply(connection, migration, now)
@@ -123,7 +123,7 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
     """Copy the store, then bring it forward, each migration in one transaction."""
     connection = connect_writer(path)
     try:
-        with speaking_our_errors():
+        with translating_errors():
             _teach(connection)
             if version < MARKED_SINCE:
                 _mark_first(connection, path)
@@ -138,7 +138,7 @@ def _mark_first(connection: sqlite3.Connection, path: Path) -> None:
     """Before it has the column for it: a store that is killed in this upgrade must not be taken for a copy."""
     if read_mark(path) is None:
         lineage, sandbox = connection.execute(SQL["who"]).fetchone()
-        marked = Marked(lineage=lineage, secret=secrets.token_hex(32), sandbox=bool(sandbox), intents=0)
+        marked = MarkRecord(lineage=lineage, secret=secrets.token_hex(32), sandbox=bool(sandbox), intents=0)
         Mark.open(path, marked).close()
 
 
@@ -162,7 +162,7 @@ def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
         raise StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
     connection = connect_reader(path, untouched=not has_log(path))
     try:
-        with speaking_our_errors():
+        with translating_errors():
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 empty = connection.execute(SQL["tables"]).fetchone()[0] == 0
                 raise StoreError(
@@ -258,8 +258,8 @@ def _statements(script: str) -> list[str]:
 def _introduce(connection: sqlite3.Connection, now: datetime, *, sandbox: bool) -> None:
     """Write the store's identity, once."""
     # Chance without a seed on purpose: this number makes our full batches differ from everybody else's.
-    spread = random.SystemRandom().randint(1, 999)
-    connection.execute(SQL["introduce"], (uuid.uuid4().hex, to_text(now), int(sandbox), spread))
+    size_jitter = random.SystemRandom().randint(1, 999)
+    connection.execute(SQL["introduce"], (uuid.uuid4().hex, to_text(now), int(sandbox), size_jitter))
 
 
 def _beside(path: Path, suffix: str) -> Path:

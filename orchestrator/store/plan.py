@@ -14,14 +14,14 @@ from orchestrator.domain.model import Job, Plannable, QueueLoad
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.identity import sign
-from orchestrator.store.rows import failure, join_betas, moved, named, record, store_result, to_job, to_text
+from orchestrator.store.rows import dict_rows, failure, join_betas, moved, record, store_result, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("plan")
 T = TypeVar("T")
 
 
-class SqlitePlan:
+class SqlitePlanStore:
     """See `ports.store.PlanStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -35,7 +35,7 @@ class SqlitePlan:
     async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
         """Running jobs with queued requests, the fairest first: up to *limit* behind the first *skip*."""
         values = {"limit": limit, "skip": skip}
-        rows = await self._db.read(lambda c: named(c.execute(SQL["plannable"], values)))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["plannable"], values)))
         return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
 
     async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
@@ -63,9 +63,9 @@ class SqlitePlan:
         """Settle a queued request as failed with *error* (type, message) and its result *body*."""
         return await self._db.write(partial(_fail_queued, job, number, error, body, now))
 
-    async def spread(self) -> int:
+    async def size_jitter(self) -> int:
         """The store's own random number (1–999) that makes its full batches differ from everybody else's."""
-        value: int = await self._db.read(lambda c: c.execute(SQL["spread"]).fetchone()[0])
+        value: int = await self._db.read(lambda c: c.execute(SQL["size_jitter"]).fetchone()[0])
         return value
 
 

@@ -12,14 +12,14 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch, Gate
 from orchestrator.store.connection import Database
-from orchestrator.store.rows import named, record, to_batch, to_gate, to_text
+from orchestrator.store.rows import dict_rows, record, to_batch, to_gate, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
 
 SQL: Final = load("polling")
 
 
-class SqlitePoll:
+class SqlitePollStore:
     """See `ports.store.PollStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -68,11 +68,11 @@ class SqlitePoll:
         return await self._db.write(partial(move, batch, SQL["ended"], values, "ended", None, now))
 
     async def _batches(self, query: str) -> list[Batch]:
-        rows = await self._db.read(lambda c: named(c.execute(SQL[query])))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query])))
         return [to_batch(row) for row in rows]
 
 
-class SqliteGates:
+class SqliteGateStore:
     """See `ports.store.GateStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -80,13 +80,13 @@ class SqliteGates:
 
     async def get(self, name: str) -> Gate | None:
         """The gate, if it is shut or was shut without a success since."""
-        rows = await self._db.read(lambda c: named(c.execute(SQL["gate"], {"name": name})))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["gate"], {"name": name})))
         return to_gate(rows[0]) if rows else None
 
     async def among(self, names: Sequence[str]) -> list[Gate]:
         """Those of *names* that are shut, or were shut without a success since."""
         values = {"names": json.dumps(list(names))}
-        return [to_gate(row) for row in await self._db.read(lambda c: named(c.execute(SQL["gates_among"], values)))]
+        return [to_gate(row) for row in await self._db.read(lambda c: dict_rows(c.execute(SQL["gates_among"], values)))]
 
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
         """No call of this kind before *until*; counts the refusals in a row."""
@@ -98,7 +98,7 @@ class SqliteGates:
         await self._db.write(lambda c: c.execute(SQL["open"], {"name": name}).rowcount)
 
 
-class SqliteAttention:
+class SqliteAttentionStore:
     """See `ports.store.AttentionStore`."""
 
     def __init__(self, database: Database) -> None:

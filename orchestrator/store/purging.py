@@ -20,7 +20,7 @@ from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.read import JobReader
-from orchestrator.store.rows import moved, named, record, to_job, to_text
+from orchestrator.store.rows import dict_rows, moved, record, to_job, to_text
 from orchestrator.store.sql_text import load
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class _Window:
     is_last: bool
 
 
-class SqliteBodies:
+class SqlitePurgeStore:
     """See `ports.job_store.PurgeStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -91,7 +91,7 @@ class SqliteBodies:
 
 
 def _mark(job: JobId, by: str, now: datetime, c: sqlite3.Connection) -> bool:
-    found = to_job(named(c.execute(SQL["job"], {"id": job}))[0])
+    found = to_job(dict_rows(c.execute(SQL["job"], {"id": job}))[0])
     if found.purged_at is not None:
         return False
     if found.state not in OVER:

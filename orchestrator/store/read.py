@@ -18,14 +18,14 @@ from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_seve
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.streams import InputProblem
-from orchestrator.store.connect import connect_onlooker, refuse_what_is_no_file, speaking_our_errors
+from orchestrator.store.connect import connect_onlooker, refuse_what_is_no_file, translating_errors
 from orchestrator.store.deliveries import NoticeReader
 from orchestrator.store.history import HistoryReader
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_requests import RequestReader
-from orchestrator.store.rows import from_text, from_text_or_none, named, to_gate, to_job, to_text
+from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, to_gate, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("read")
@@ -41,12 +41,12 @@ class JobReader:
 
     def meta(self) -> StoreMeta:
         """Who this store is."""
-        row = named(self._c.execute(SQL["meta"]))[0]
+        row = dict_rows(self._c.execute(SQL["meta"]))[0]
         return StoreMeta(
             lineage=row["lineage"],
             created_at=from_text(row["created_at"]),
             sandbox=bool(row["sandbox"]),
-            spread=row["spread"],
+            size_jitter=row["spread"],
             duplicates_total=row["duplicates_total"],
         )
 
@@ -56,11 +56,11 @@ class JobReader:
         Raises NoSuchThing with near names as the hint.
         """
         if ref == "@last":
-            rows = named(self._c.execute(SQL["last"]))
+            rows = dict_rows(self._c.execute(SQL["last"]))
             if not rows:
                 raise NoSuchThing("there is no job yet", hint="orchestrator run INPUT makes one")
             return to_job(rows[0])
-        rows = named(self._c.execute(SQL["by_ref"], {"ref": ref})) if ref else []
+        rows = dict_rows(self._c.execute(SQL["by_ref"], {"ref": ref})) if ref else []
         if rows and (rows[0]["rank"] < 2 or len(rows) == 1):
             return to_job(rows[0])
         if rows:
@@ -84,7 +84,7 @@ class JobReader:
 
     def get(self, job: JobId) -> Job:
         """The job as it is in this snapshot."""
-        return to_job(named(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
+        return to_job(dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
     def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[Job]:
         """The newest *limit* jobs that *where* lets through, older than *before* if given."""
@@ -94,28 +94,28 @@ class JobReader:
             "states": json.dumps(sorted(where.states)),
             "text": where.text,
         }
-        return [to_job(row) for row in named(self._c.execute(SQL["jobs"], values))]
+        return [to_job(row) for row in dict_rows(self._c.execute(SQL["jobs"], values))]
 
     def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
         """The next *limit* jobs after *job*, in the order they were made."""
-        return [to_job(row) for row in named(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
+        return [to_job(row) for row in dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
 
     def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
         """Those of *ids* that are there: an import that was discarded left only its events."""
-        rows = named(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
+        rows = dict_rows(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
         return {job.id: job for job in map(to_job, rows)}
 
     def unfinished(self) -> list[Job]:
         """Jobs that are not over."""
-        return [to_job(row) for row in named(self._c.execute(SQL["unfinished"]))]
+        return [to_job(row) for row in dict_rows(self._c.execute(SQL["unfinished"]))]
 
     def gates(self) -> list[Gate]:
         """The waits that no success has ended."""
-        return [to_gate(row) for row in named(self._c.execute(SQL["gates"]))]
+        return [to_gate(row) for row in dict_rows(self._c.execute(SQL["gates"]))]
 
     def totals(self) -> Totals:
         """Sums over all jobs."""
-        sums = named(self._c.execute(SQL["sums"]))[0]
+        sums = dict_rows(self._c.execute(SQL["sums"]))[0]
         jobs: dict[str, int] = dict(self._c.execute(SQL["job_states"]).fetchall())
         return Totals(
             requests=RequestCounts(**{field.name: sums[field.name] for field in fields(RequestCounts)}),
@@ -135,13 +135,13 @@ class JobReader:
 
     def attentions(self) -> list[tuple[Job, Attention]]:
         """Everything that a person should look at, of all jobs, the oldest first."""
-        rows = named(self._c.execute(SQL["attentions"]))
+        rows = dict_rows(self._c.execute(SQL["attentions"]))
         jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
         return [(jobs[row["job_id"]], _attention(row)) for row in rows]
 
     def over_since(self, until: datetime) -> list[Job]:
         """Jobs that were over at *until* and have their requests and results still, the oldest first."""
-        return [to_job(row) for row in named(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
+        return [to_job(row) for row in dict_rows(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
 
     def status(self, job: Job) -> JobStatus:
         """Everything that `status` shows; constant time, however large the job."""
@@ -152,7 +152,7 @@ class JobReader:
             job=job,
             batches={state.value: found.get(state.value, 0) for state in BatchState},
             stop_reasons=dict(self._c.execute(SQL["stops"], {"id": job.id}).fetchall()),
-            attention=tuple(_attention(row) for row in named(self._c.execute(SQL["attention"], {"id": job.id}))),
+            attention=tuple(_attention(row) for row in dict_rows(self._c.execute(SQL["attention"], {"id": job.id}))),
             next_expiry=from_text_or_none(expiry),
             sweep_until=None if closed is None else closed + SWEEP_FOR,
             sandbox=self.meta().sandbox,
@@ -175,11 +175,11 @@ class JobReader:
         ]
 
 
-class Reads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader):
+class SqliteReads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader):
     """Every reading method, inside one snapshot: see `ports.reads.Reads`."""
 
 
-class StoreReader(Reads):
+class StoreReader(SqliteReads):
     """A read-only connection of its own, for one command: `with StoreReader.open(path) as reads: …`."""
 
     @classmethod
@@ -190,7 +190,7 @@ class StoreReader(Reads):
         refuse_what_is_no_file(path)
         connection = connect_onlooker(path)
         try:
-            with speaking_our_errors():
+            with translating_errors():
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
             if application != APPLICATION_ID:
@@ -209,7 +209,7 @@ class StoreReader(Reads):
 
     def __enter__(self) -> Self:
         """One snapshot for the whole block."""
-        with speaking_our_errors():
+        with translating_errors():
             self._c.execute("BEGIN")
         return self
 

@@ -16,7 +16,7 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch, Candidate
 from orchestrator.domain.states import BatchState
-from orchestrator.store.rows import from_text, named, to_batch, to_remote
+from orchestrator.store.rows import dict_rows, from_text, to_batch, to_remote
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("batches")
@@ -32,7 +32,7 @@ class BatchReader:
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
-        return [to_batch(row) for row in named(self._c.execute(SQL["batches"], {"id": job}))]
+        return [to_batch(row) for row in dict_rows(self._c.execute(SQL["batches"], {"id": job}))]
 
     def batches_page(
         self,
@@ -49,21 +49,21 @@ class BatchReader:
 
     def batch(self, ref: str) -> Batch:
         """A batch by its remote id or its own number. Raises NoSuchThing."""
-        rows = named(self._c.execute(SQL["batch_by_remote"], {"remote_id": ref}))
+        rows = dict_rows(self._c.execute(SQL["batch_by_remote"], {"remote_id": ref}))
         if not rows and ref.isascii() and ref.isdigit() and len(ref) < len(str(_NEWEST)):
-            rows = named(self._c.execute(SQL["batch"], {"id": int(ref)}))
+            rows = dict_rows(self._c.execute(SQL["batch"], {"id": int(ref)}))
         if not rows:
             raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
         return to_batch(rows[0])
 
     def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
         """Our batches among these remote ids."""
-        rows = named(self._c.execute(SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
+        rows = dict_rows(self._c.execute(SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
         return {RemoteId(row["remote_id"]): to_batch(row) for row in rows}
 
     def candidates(self, batch: BatchId) -> list[Candidate]:
         """The remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
-        return [to_remote(row) for row in named(self._c.execute(SQL["candidates"], {"id": batch}))]
+        return [to_remote(row) for row in dict_rows(self._c.execute(SQL["candidates"], {"id": batch}))]
 
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
         """(created, ended) of the job's last ended batches, by the API's clock."""

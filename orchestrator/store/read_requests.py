@@ -21,7 +21,7 @@ from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
 from orchestrator.store.custom_ids import find
 from orchestrator.store.payload import Block
-from orchestrator.store.rows import from_text, named
+from orchestrator.store.rows import dict_rows, from_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("requests")
@@ -60,11 +60,11 @@ class RequestReader:
         return None if before is None else number_of(before), None if after is None else number_of(after)
 
     def _view(self, key: RequestId | None, missing: str, hint: str) -> RequestDetails:
-        rows = [] if key is None else named(self._c.execute(SQL["request"], {"id": key}))
+        rows = [] if key is None else dict_rows(self._c.execute(SQL["request"], {"id": key}))
         if not rows:
             raise NoSuchThing(missing, hint=hint)
         row = rows[0]
-        failed_attempts = named(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
+        failed_attempts = dict_rows(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
         params = None
         if self._purged(JobId(row["job_id"])) is None:
             block = Block.of(row["id"], self._c.execute(_SUBMIT_SQL["block_of"], {"id": row["id"]}).fetchone())
@@ -113,7 +113,7 @@ class RequestReader:
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
-        rows = named(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
+        rows = dict_rows(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
         return [self._group(job, row, examples) for row in rows]
 
     def _group(self, job: JobId, row: dict[str, Any], examples: int) -> ErrorGroup:

@@ -22,10 +22,10 @@ from orchestrator.store.connection import Database
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (
+    dict_rows,
     from_text,
     from_text_or_none,
     moved,
-    named,
     record,
     split_betas,
     to_batch,
@@ -40,7 +40,7 @@ from orchestrator.store.submit import close, move
 SQL: Final = load("reconciliation")
 
 
-class SqliteSearch:
+class SqliteReconcileStore:
     """See `ports.doubts.ReconcileStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -85,7 +85,7 @@ class SqliteSearch:
 
 
 def _open(c: sqlite3.Connection) -> Reconciliation | None:
-    rows = named(c.execute(SQL["open"]))
+    rows = dict_rows(c.execute(SQL["open"]))
     if not rows:
         return None
     row = rows[0]
@@ -105,7 +105,7 @@ def _open(c: sqlite3.Connection) -> Reconciliation | None:
 
 
 def _pending(c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
-    return _open(c), [to_stray(row) for row in named(c.execute(SQL["waiting"]))]
+    return _open(c), [to_stray(row) for row in dict_rows(c.execute(SQL["waiting"]))]
 
 
 def _close(now: datetime, c: sqlite3.Connection) -> bool:
@@ -119,7 +119,7 @@ CONTROL_SQL: Final = load("job_control")
 _SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
 
 
-class SqliteStrays:
+class SqliteStrayStore:
     """See `ports.doubts.StrayStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -148,7 +148,7 @@ class SqliteStrays:
 
 def _owner(nonce: Nonce, c: sqlite3.Connection) -> JobId | None:
     secret = secret_of(c)
-    for row in named(c.execute(SQL["jobs"])):
+    for row in dict_rows(c.execute(SQL["jobs"])):
         identity = job_identity(
             public_id=row["public_id"],
             content_hash=row["content_hash"],
@@ -188,7 +188,7 @@ def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> StrayOutcome
     if not free:
         c.execute(SQL["drop"], {"remote_id": stray.remote_id})
         return StrayOutcome.DROPPED
-    job = to_job(named(c.execute(SUBMIT_SQL["get_job"], {"id": stray.job_id}))[0])
+    job = to_job(dict_rows(c.execute(SUBMIT_SQL["get_job"], {"id": stray.job_id}))[0])
     _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
     _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
     batch = _as_batch(stray, job, free, now, c)
@@ -203,12 +203,12 @@ def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
     numbers = array("I", stray.numbers or b"")
     most = stray.up_to
     keys = [request_id(stray.job_id, number) for number in numbers if most is None or number <= most]
-    return named(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
+    return dict_rows(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
 
 
 def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> None:
     for key in sorted(batches):
-        for row in named(c.execute(SQL["planned"], {"id": key})):
+        for row in dict_rows(c.execute(SQL["planned"], {"id": key})):
             if close(to_batch(row), _SENT_SINCE, now, c):
                 c.execute(SUBMIT_SQL["release"], {"id": key})
 
@@ -226,7 +226,7 @@ def _as_batch(stray: Stray, job: Job, free: list[dict[str, Any]], now: datetime,
     numbers = array("I", (number_of(RequestId(row["id"])) for row in free))
     items = sum(item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
     pack = Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
-    batch = to_batch(named(c.execute(SQL["planned"], {"id": add_batch(c, job, pack, stray.nonce, now)}))[0])
+    batch = to_batch(dict_rows(c.execute(SQL["planned"], {"id": add_batch(c, job, pack, stray.nonce, now)}))[0])
     values = {"created_at": to_text(stray.created_at), "expires_at": to_text(stray.expires_at)}
     _claim(batch, stray.remote_id, values, now, c)
     return batch

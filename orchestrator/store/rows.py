@@ -56,7 +56,7 @@ _BATCH_TIMES: Final = (
 )
 
 
-def named(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def dict_rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     """Every row of *cursor* as column → value."""
     columns = [column[0] for column in cursor.description]
     return [dict(zip(columns, row, strict=True)) for row in cursor]

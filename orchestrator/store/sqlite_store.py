@@ -7,28 +7,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.store.collect import SqliteCollect, SqliteSettle
+from orchestrator.store.collect import SqliteCollectStore, SqliteSettleStore
 from orchestrator.store.connection import Database, Start, Thread
-from orchestrator.store.deliveries import SqliteNotices
-from orchestrator.store.doubt import SqliteDoubt, SqliteEvidence, SqliteSweep
-from orchestrator.store.history import SqliteSamples
+from orchestrator.store.deliveries import SqliteNoticeStore
+from orchestrator.store.doubt import SqliteDoubtStore, SqliteEvidenceStore, SqliteSweepStore
+from orchestrator.store.history import SqliteSampleStore
 from orchestrator.store.identity import Trust, identify, refuse_strange
-from orchestrator.store.ingestion import SqliteIntake, discard_leftovers
-from orchestrator.store.job_control import SqliteControl
+from orchestrator.store.ingestion import SqliteIngestStore, discard_leftovers
+from orchestrator.store.job_control import SqliteCommandStore
 from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
 from orchestrator.store.ownership import Lock
-from orchestrator.store.plan import SqlitePlan
-from orchestrator.store.polling import SqliteAttention, SqliteGates, SqlitePoll
-from orchestrator.store.purging import SqliteBodies
-from orchestrator.store.read import Reads
-from orchestrator.store.reconciliation import SqliteSearch, SqliteStrays
-from orchestrator.store.submit import SqliteBody, SqliteNarrow, SqliteSubmit
+from orchestrator.store.plan import SqlitePlanStore
+from orchestrator.store.polling import SqliteAttentionStore, SqliteGateStore, SqlitePollStore
+from orchestrator.store.purging import SqlitePurgeStore
+from orchestrator.store.read import SqliteReads
+from orchestrator.store.reconciliation import SqliteReconcileStore, SqliteStrayStore
+from orchestrator.store.submit import SqliteBisectStore, SqliteParamsStore, SqliteSubmitStore
 
 T = TypeVar("T")
 
 
-class Store:
+class SqliteStore:
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
     def __init__(self, path: Path, database: Database, lock: Lock, mark: Mark) -> None:
@@ -36,25 +36,25 @@ class Store:
         self._database = database
         self._lock = lock
         self._mark = mark
-        self.ingest = SqliteIntake(database)
-        self.plan = SqlitePlan(database)
-        self.submit = SqliteSubmit(database, mark)
-        self.bisect = SqliteNarrow(database)
-        self.params = SqliteBody(database)
-        self.gates = SqliteGates(database)
-        self.doubt = SqliteDoubt(database)
-        self.evidence = SqliteEvidence(database)
-        self.sweep = SqliteSweep(database)
-        self.poll = SqlitePoll(database)
-        self.collect = SqliteCollect(database)
-        self.settle = SqliteSettle(database)
-        self.commands = SqliteControl(database)
-        self.attention = SqliteAttention(database)
-        self.notices = SqliteNotices(database)
-        self.purge = SqliteBodies(database)
-        self.samples = SqliteSamples(database)
-        self.reconcile = SqliteSearch(database)
-        self.strays = SqliteStrays(database)
+        self.ingest = SqliteIngestStore(database)
+        self.plan = SqlitePlanStore(database)
+        self.submit = SqliteSubmitStore(database, mark)
+        self.bisect = SqliteBisectStore(database)
+        self.params = SqliteParamsStore(database)
+        self.gates = SqliteGateStore(database)
+        self.doubt = SqliteDoubtStore(database)
+        self.evidence = SqliteEvidenceStore(database)
+        self.sweep = SqliteSweepStore(database)
+        self.poll = SqlitePollStore(database)
+        self.collect = SqliteCollectStore(database)
+        self.settle = SqliteSettleStore(database)
+        self.commands = SqliteCommandStore(database)
+        self.attention = SqliteAttentionStore(database)
+        self.notices = SqliteNoticeStore(database)
+        self.purge = SqlitePurgeStore(database)
+        self.samples = SqliteSampleStore(database)
+        self.reconcile = SqliteReconcileStore(database)
+        self.strays = SqliteStrayStore(database)
 
     @classmethod
     async def open(
@@ -66,7 +66,7 @@ class Store:
         sandbox: bool,
         start: Start = Thread.start,
         trust: Trust = Trust.OWN,
-    ) -> Store:
+    ) -> SqliteStore:
         """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
 
         Raises StoreError; GuardRefused for a copy of a store, unless *trust* says that a person wants it. start: where
@@ -87,24 +87,24 @@ class Store:
     @property
     def lost(self) -> str | None:
         """Why nothing can be stored any more, for a person: its file is gone. None: it is there."""
-        trouble = self._database.place.trouble
+        trouble = self._database.files.trouble
         return None if trouble is None else trouble.message
 
-    async def check_place(self) -> None:
+    async def check_files(self) -> None:
         """Raise StoreLost if the file was removed or replaced since it was opened."""
-        await self._database.check_place()
+        await self._database.check_files()
 
     async def discard_leftovers(self) -> int:
         """Take away what killed imports left; for the start, before any import begins."""
         return await discard_leftovers(self._database)
 
-    async def read(self, look: Callable[[Reads], T]) -> T:
+    async def read(self, look: Callable[[SqliteReads], T]) -> T:
         """Run *look* on one snapshot, on a thread that no stage uses."""
-        return await self._database.look(lambda c: look(Reads(c)))
+        return await self._database.look(lambda c: look(SqliteReads(c)))
 
-    async def read_bulk(self, look: Callable[[Reads], T]) -> T:
+    async def read_bulk(self, look: Callable[[SqliteReads], T]) -> T:
         """The same, for results: never delays a `read`."""
-        return await self._database.read_bulk(lambda c: look(Reads(c)))
+        return await self._database.read_bulk(lambda c: look(SqliteReads(c)))
 
     async def aclose(self) -> None:
         """Close the connections, then give the locks back."""

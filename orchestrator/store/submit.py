@@ -19,9 +19,9 @@ from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (
+    dict_rows,
     failure,
     moved,
-    named,
     record,
     store_result,
     to_batch,
@@ -38,7 +38,7 @@ _SLICE_REQUESTS: Final = 4096
 CANCELED: Final = "its job was canceled"
 
 
-class SqliteSubmit:
+class SqliteSubmitStore:
     """See `ports.store.SubmitStore`."""
 
     def __init__(self, database: Database, mark: Mark) -> None:
@@ -99,14 +99,14 @@ class SqliteSubmit:
         return await self._batches("stranded", {})
 
     async def _batches(self, query: str, values: dict[str, Any]) -> list[Batch]:
-        rows = await self._db.read(lambda c: named(c.execute(SQL[query], values)))
+        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query], values)))
         return [to_batch(row) for row in rows]
 
     async def _move(self, batch: Batch, query: str, values: dict[str, Any], new: str, why: str, now: datetime) -> bool:
         return await self._db.write(partial(move, batch, SQL[query], values, new, why, now))
 
 
-class SqliteNarrow:
+class SqliteBisectStore:
     """See `ports.store.BisectStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -135,7 +135,7 @@ class SqliteNarrow:
         return await self._db.read(_parked)
 
 
-class SqliteBody:
+class SqliteParamsStore:
     """See `ports.store.ParamsStore`."""
 
     def __init__(self, database: Database) -> None:
@@ -166,7 +166,7 @@ def _intend(
         return None
     intents: int = c.execute(IDENTITY_SQL["intended"]).fetchone()[0]
     mark.refuse_older(intents)
-    return to_batch(named(c.execute(SQL["get_batch"], {"id": batch.id}))[0]), intents
+    return to_batch(dict_rows(c.execute(SQL["get_batch"], {"id": batch.id}))[0]), intents
 
 
 def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
@@ -177,7 +177,7 @@ def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal:
 
 def drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection) -> None:
     """Abandon the planned batches that *query* gives for *job*; their requests are queued again."""
-    for row in named(c.execute(query, {"id": job})):
+    for row in dict_rows(c.execute(query, {"id": job})):
         batch = to_batch(row)
         if close(batch, why, now, c):
             c.execute(SQL["release"], {"id": batch.id})
@@ -213,7 +213,7 @@ def _halve(batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c
     if not close(batch, why, now, c):
         return False
     c.execute(SQL["release"], {"id": batch.id})
-    job = to_job(named(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
+    job = to_job(dict_rows(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
     middle = len(members) // 2
     for nonce, half in zip(nonces, (members[:middle], members[middle:]), strict=True):
         add_batch(c, job, _pack_of(half), nonce, now, parent=(batch.id, batch.depth + 1))
@@ -229,9 +229,9 @@ def _pack_of(members: Sequence[tuple[int, int]]) -> Pack:
 
 def _parked(c: sqlite3.Connection) -> list[tuple[Batch, Batch | None]]:
     pairs: list[tuple[Batch, Batch | None]] = []
-    for row in named(c.execute(SQL["parked"])):
+    for row in dict_rows(c.execute(SQL["parked"])):
         batch = to_batch(row)
-        siblings = named(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))
+        siblings = dict_rows(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))
         pairs.append((batch, to_batch(siblings[0]) if siblings else None))
     return pairs
 

@@ -22,9 +22,9 @@ from orchestrator.config import Settings
 from orchestrator.daemon import Surroundings, running_engine
 from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
 from orchestrator.store.identity import Trust
-from orchestrator.store.mark import Mark, Marked, mark_path
+from orchestrator.store.mark import Mark, MarkRecord, mark_path
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 from proof.chronicle import Chronicle
 from proof.deaths import NEVER, Death
 from proof.loop import SimLoop
@@ -132,7 +132,9 @@ class Lives:
         for trust in (Trust.OWN, Trust.ADOPTED):
             with Lock.take(path, patience_s=0) as lock:
                 try:
-                    store = await Store.open(path, lock=lock, now=START, sandbox=False, start=Inline.start, trust=trust)
+                    store = await SqliteStore.open(
+                        path, lock=lock, now=START, sandbox=False, start=Inline.start, trust=trust
+                    )
                 except GuardRefused:
                     continue
                 await store.aclose()
@@ -222,7 +224,7 @@ class Lives:
         self._lock = Lock.take(path, patience_s=0)
         self._tried_by_another()
         if not path.exists() and not mark_path(path).exists():  # one seed, one secret: the API draws by wire ids
-            Mark.open(path, Marked(lineage="", secret=self.secret, sandbox=False, intents=0)).close()
+            Mark.open(path, MarkRecord(lineage="", secret=self.secret, sandbox=False, intents=0)).close()
         return self._lock
 
     def _tried_by_another(self) -> None:

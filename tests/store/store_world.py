@@ -17,7 +17,7 @@ from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -28,12 +28,12 @@ BODY = b'{"type":"succeeded","message":{}}'
 
 
 @asynccontextmanager
-async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[Store]:
+async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[SqliteStore]:
     """The store at *path*, locked and open for the block."""
     start = Inline.start if inline else Thread.start
     lock = Lock.take(path, patience_s=0)
     try:
-        store = await Store.open(path, lock=lock, now=NOW, sandbox=False, start=start)
+        store = await SqliteStore.open(path, lock=lock, now=NOW, sandbox=False, start=start)
     except BaseException:
         lock.release()
         raise
@@ -55,7 +55,7 @@ def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) 
     )
 
 
-async def running_job(store: Store, count: int = 4, name: str = "job", **more: bool) -> Job:
+async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **more: bool) -> Job:
     """A job of *count* requests r1…, taken in."""
     job = await store.ingest.begin(new_job(name, **more), f"{name}-id", NOW)
     if count:
@@ -63,7 +63,7 @@ async def running_job(store: Store, count: int = 4, name: str = "job", **more: b
     return await store.ingest.finish(job.id, f"hash of {name}", 10, NOW)
 
 
-async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A planned batch of the next queued requests of *job*."""
     found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
     made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), NOW)
@@ -71,21 +71,21 @@ async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a")
     return await batch_of(store, made)
 
 
-async def submitting(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def submitting(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A batch whose intent is stored."""
     sent = await store.submit.intend(await planned(store, job, limit, nonce), None, META, NOW)
     assert sent is not None
     return sent
 
 
-async def in_progress(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def in_progress(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A batch that the API took."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.accept(sent, remote(nonce, sent.count), META, NOW)
     return await batch_of(store, sent.id)
 
 
-async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A batch whose results can be fetched."""
     watched = await in_progress(store, job, limit, nonce)
     assert await store.poll.ended(watched, remote(nonce, watched.count), NOW)
@@ -93,7 +93,7 @@ async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -
 
 
 async def collected(
-    store: Store, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
+    store: SqliteStore, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
 ) -> Batch:
     """A batch whose *rows* are stored."""
     batch = await ended(store, job, limit, nonce=nonce)
@@ -102,13 +102,13 @@ async def collected(
     return await batch_of(store, batch.id)
 
 
-async def settle_all(store: Store, batch: Batch, max_attempts: int = 3) -> None:
+async def settle_all(store: SqliteStore, batch: Batch, max_attempts: int = 3) -> None:
     """Settle until nothing is left."""
     while await store.settle.settle(batch, max_attempts, NOW) is not None:
         pass
 
 
-async def batch_of(store: Store, batch: int) -> Batch:
+async def batch_of(store: SqliteStore, batch: int) -> Batch:
     """The batch as it is now."""
     return await store.read(lambda reads: reads.batch(str(batch)))
 
@@ -142,7 +142,7 @@ def raw(path: Path) -> sqlite3.Connection:
     return connection
 
 
-async def in_doubt(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def in_doubt(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
     """A batch without a clear answer."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.doubt(sent, "reset", NOW)

@@ -22,7 +22,7 @@ from orchestrator.domain.queries import SettledCursor
 from orchestrator.ports.streams import InputProblem
 from orchestrator.store import purging
 from orchestrator.store.checks import audit
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 COUNTS = {
     "payload": "SELECT count(*) FROM payload WHERE first_id >> 32 = ?",
@@ -32,7 +32,7 @@ COUNTS = {
 }
 
 
-async def over(store: Store, name: str = "job", nonce: str = "a") -> JobId:
+async def over(store: SqliteStore, name: str = "job", nonce: str = "a") -> JobId:
     """A finished job with something of everything: 1–3 succeeded, 4, 5 failed, two lines were left out."""
     job = (await store.ingest.begin(new_job(name), f"{name}-id", NOW)).id
     await store.ingest.add(job, lines(["a", "b", "c", "d", "e", "a"]), NOW)
@@ -45,7 +45,7 @@ async def over(store: Store, name: str = "job", nonce: str = "a") -> JobId:
     return job
 
 
-async def clear(store: Store) -> int:
+async def clear(store: SqliteStore) -> int:
     """Clear what is marked; in how many steps."""
     steps = 0
     while await store.purge.purge_some():

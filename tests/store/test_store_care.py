@@ -15,13 +15,13 @@ from orchestrator.store.checks import audit
 from orchestrator.store.maintenance import back_up
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 #: Three jobs: one over (a success and a failure), one that runs, one whose import is not complete.
 NAMES = ["over", "runs", "imports"]
 
 
-async def fill(store: Store) -> None:
+async def fill(store: SqliteStore) -> None:
     """Put the three jobs there."""
     over = await running_job(store, 2, name="over")
     await settle_all(store, await collected(store, over.id, [won(1), lost(2)]), max_attempts=1)

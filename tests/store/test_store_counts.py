@@ -18,7 +18,7 @@ from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, 
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch, JudgedLine
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 STATES = ("queued", "batched", "succeeded", "failed", "canceled")
 
@@ -26,7 +26,7 @@ STATES = ("queued", "batched", "succeeded", "failed", "canceled")
 class Walk:
     """One job of an open store, pushed about by chance; every step is one facet call on whatever row it finds."""
 
-    def __init__(self, store: Store, job: JobId, chance: random.Random) -> None:
+    def __init__(self, store: SqliteStore, job: JobId, chance: random.Random) -> None:
         self.store, self.job, self.chance = store, job, chance
         self.added = self.nonces = 0
 

@@ -22,7 +22,7 @@ from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, Migration
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import StoreReader
 from orchestrator.store.rows import to_text
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[2]
 NEXT = Migration(version=SCHEMA_VERSION + 1, name="next", sql="CREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;\n")
@@ -370,16 +370,16 @@ def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new(tmp_path: Pa
 
 
 def test_a_store_knows_who_it_is(tmp_path: Path) -> None:
-    """The lineage and the spread are made once; another store has others."""
+    """The lineage and the size jitter are made once; another store has others."""
 
     async def met(path: Path) -> tuple[str, int]:
         async with open_store(path) as store:
             meta = await store.read(lambda reads: reads.meta())
-            assert 1 <= meta.spread <= 999
-            assert await store.plan.spread() == meta.spread
+            assert 1 <= meta.size_jitter <= 999
+            assert await store.plan.size_jitter() == meta.size_jitter
             assert meta.duplicates_total == 0
             assert not meta.sandbox
-            return meta.lineage, meta.spread
+            return meta.lineage, meta.size_jitter
 
     first = asyncio.run(met(tmp_path / "a.db"))
     assert asyncio.run(met(tmp_path / "a.db")) == first
@@ -395,7 +395,7 @@ def test_the_lock_is_given_back_when_a_store_closes(tmp_path: Path) -> None:
         pass
 
     async def again() -> None:
-        store = await Store.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False)
+        store = await SqliteStore.open(path, lock=Lock.take(path, patience_s=0), now=NOW, sandbox=False)
         await store.aclose()
 
     asyncio.run(again())

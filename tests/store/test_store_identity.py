@@ -13,10 +13,10 @@ from store.store_world import META, NOW, open_store, planned, raw, running_job
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.store.checks import check_up
 from orchestrator.store.identity import Standing, Trust, refuse_strange
-from orchestrator.store.mark import Mark, Marked, mark_path, read_mark
+from orchestrator.store.mark import Mark, MarkRecord, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 #: The last schema without a mark.
 UNMARKED = 5
@@ -108,7 +108,7 @@ def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path, spoil: bytes) -> Non
 def test_a_write_that_was_torn_leaves_the_number_before(tmp_path: Path) -> None:
     """H3: a power cut in the middle of a write of the mark."""
     path = tmp_path / "store.db"
-    marked = Marked(lineage="l", secret="s", sandbox=False, intents=6)  # noqa: S106 - nobody's
+    marked = MarkRecord(lineage="l", secret="s", sandbox=False, intents=6)  # noqa: S106 - nobody's
     mark = Mark.open(path, marked)
     mark.reach(7)
     mark.close()
@@ -164,7 +164,7 @@ def test_a_store_that_came_with_a_folder_is_not_begun_on_its_own_word(tmp_path: 
 
     async def start(trust: Trust) -> None:
         with Lock.take(path, patience_s=0) as lock:
-            store = await Store.open(path, lock=lock, now=NOW, sandbox=False, trust=trust)
+            store = await SqliteStore.open(path, lock=lock, now=NOW, sandbox=False, trust=trust)
             await store.aclose()
 
     for trust in (Trust.PLANTED, Trust.OWN):
@@ -186,7 +186,7 @@ def test_a_store_of_an_earlier_schema_that_came_with_a_folder_asks_as_well(tmp_p
 def test_a_new_store_takes_no_place_of_one_of_the_other_kind(tmp_path: Path) -> None:
     """H3: what a sandbox's store sent says nothing to one of real work, adopted or not."""
     path = tmp_path / "store.db"
-    marked = Marked(lineage="l", secret="s", sandbox=True, intents=1)  # noqa: S106 - nobody's
+    marked = MarkRecord(lineage="l", secret="s", sandbox=True, intents=1)  # noqa: S106 - nobody's
     for trust in Trust:
         with pytest.raises(StoreError, match="is of sandbox work"):
             refuse_strange(path, marked, sandbox=False, trust=trust)

@@ -37,8 +37,8 @@ from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, Inge
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block
-from orchestrator.store.read import Reads
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.read import SqliteReads
+from orchestrator.store.sqlite_store import SqliteStore
 
 BULKY = ("request", "known_id", "payload", "refused_line", "job")
 
@@ -55,7 +55,7 @@ def duplicate(line: int, custom_id: str, first_line: int) -> Duplicate:
     return Duplicate(line=line, custom_id=custom_id, first_line=first_line, params=PARAMS)
 
 
-async def repeats_of(store: Store, job: JobId, *, leave_out: bool) -> list[Duplicate]:
+async def repeats_of(store: SqliteStore, job: JobId, *, leave_out: bool) -> list[Duplicate]:
     """Every repeat of an import, by line."""
     found: list[Duplicate] = []
     after: DuplicatesCursor | None = DuplicatesCursor()
@@ -288,7 +288,7 @@ def test_an_open_job_grows_all_or_none_and_then_closes(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-async def settle_all_of(store: Store, job: JobId) -> None:
+async def settle_all_of(store: SqliteStore, job: JobId) -> None:
     """Everything of the job succeeds."""
     batch = await ended(store, job)
     await store.collect.store_lines(batch, [won(1), won(2)], NOW)
@@ -321,7 +321,7 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def two_refused(job: JobId, after: int) -> Callable[[Reads], list[InputProblem]]:
+def two_refused(job: JobId, after: int) -> Callable[[SqliteReads], list[InputProblem]]:
     """A page of at least two."""
     return lambda reads: reads.refused(job, after=after, limit=2)
 

@@ -31,16 +31,16 @@ from orchestrator.domain.model import DuplicatesCursor, JudgedLine, RequestDetai
 from orchestrator.domain.queries import RequestFilter, SettledCursor
 from orchestrator.domain.states import RequestState
 from orchestrator.store.connect import connect_reader
-from orchestrator.store.read import Reads
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.read import SqliteReads
+from orchestrator.store.sqlite_store import SqliteStore
 
 
-async def settled_batch(store: Store, job: JobId, rows: list[JudgedLine], nonce: str, limit: int) -> None:
+async def settled_batch(store: SqliteStore, job: JobId, rows: list[JudgedLine], nonce: str, limit: int) -> None:
     """A batch of the next *limit* queued requests, settled with *rows*."""
     await settle_all(store, await collected(store, job, rows, nonce, limit=limit), max_attempts=1)
 
 
-async def mixed_job(store: Store) -> JobId:
+async def mixed_job(store: SqliteStore) -> JobId:
     """Ten requests: 1, 3 succeeded, 2 failed, 4 refused before it was sent, 5, 6 at the API, 7–10 queued."""
     job = (await running_job(store, 10)).id
     await settled_batch(store, job, [won(3), won(1), lost(2)], "a", limit=3)
@@ -49,12 +49,12 @@ async def mixed_job(store: Store) -> JobId:
     return job
 
 
-def numbered(job: JobId, number: int) -> Callable[[Reads], RequestDetails]:
+def numbered(job: JobId, number: int) -> Callable[[SqliteReads], RequestDetails]:
     """A request by its number."""
     return lambda reads: reads.request_at(job, number)
 
 
-def numbers(job: JobId, above: int = 0, limit: int = 100, **where: object) -> Callable[[Reads], list[int]]:
+def numbers(job: JobId, above: int = 0, limit: int = 100, **where: object) -> Callable[[SqliteReads], list[int]]:
     """The numbers of a list of requests."""
     wanted = RequestFilter(**where)  # type: ignore[arg-type]  # fields by name, of the types that it takes
     return lambda reads: [row.number for row in reads.requests(job, above=above, limit=limit, where=wanted)]
@@ -131,10 +131,10 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
     asyncio.run(run())
 
 
-def read_all(job: JobId, limit: int, start: SettledCursor) -> Callable[[Reads], tuple[list[int], SettledCursor]]:
+def read_all(job: JobId, limit: int, start: SettledCursor) -> Callable[[SqliteReads], tuple[list[int], SettledCursor]]:
     """Everything there is, in pages of *limit*, each place through its text."""
 
-    def look(reads: Reads) -> tuple[list[int], SettledCursor]:
+    def look(reads: SqliteReads) -> tuple[list[int], SettledCursor]:
         found: list[int] = []
         place = start
         while True:
@@ -198,7 +198,7 @@ def test_failures_of_one_type_are_counted(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def instructions(path: Path, look: Callable[[Reads], object]) -> int:
+def instructions(path: Path, look: Callable[[SqliteReads], object]) -> int:
     """How many virtual-machine instructions of SQLite *look* takes."""
     steps = 0
 
@@ -208,14 +208,14 @@ def instructions(path: Path, look: Callable[[Reads], object]) -> int:
         return 0
 
     with closing(connect_reader(path)) as c:
-        look(Reads(c))  # reads the schema
+        look(SqliteReads(c))  # reads the schema
         c.set_progress_handler(count, 1)
-        look(Reads(c))
+        look(SqliteReads(c))
         c.set_progress_handler(None, 0)
     return steps
 
 
-async def rare_job(store: Store, count: int) -> JobId:
+async def rare_job(store: SqliteStore, count: int) -> JobId:
     """*count* requests: the last two failed and succeeded, two before them are at the API, the others wait."""
     name = f"job{count}"
     job = (await store.ingest.begin(new_job(name), name, NOW)).id
@@ -255,9 +255,9 @@ def test_a_list_costs_the_same_for_a_thousand_requests_and_for_a_hundred_thousan
     asyncio.run(run())
 
 
-def _neighbours(job: JobId) -> Callable[[Reads], object]:
+def _neighbours(job: JobId) -> Callable[[SqliteReads], object]:
     return lambda reads: reads.neighbours(job, 500)
 
 
-def _failures(job: JobId) -> Callable[[Reads], object]:
+def _failures(job: JobId) -> Callable[[SqliteReads], object]:
     return lambda reads: reads.failed_of_type(job, "e")

@@ -27,7 +27,7 @@ from store.store_world import (
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import JobFilter, Sample
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.store.read import Reads
+from orchestrator.store.read import SqliteReads
 
 
 def test_jobs_are_listed_by_state_and_text(tmp_path: Path) -> None:
@@ -39,16 +39,16 @@ def test_jobs_are_listed_by_state_and_text(tmp_path: Path) -> None:
                 await running_job(store, 1, name=name)
             await store.commands.pause((await store.read(lambda reads: reads.find("beta"))).id, "c", "r", NOW)
 
-            async def named(limit: int = 9, **where: object) -> list[str]:
+            async def dict_rows(limit: int = 9, **where: object) -> list[str]:
                 wanted = JobFilter(**where)  # type: ignore[arg-type]  # fields by name, of the types that it takes
                 return [job.name for job in await store.read(lambda reads: reads.jobs(limit=limit, where=wanted))]
 
-            assert await named(text="ALPHA") == ["Alpha"]
-            assert await named(text="%") == ["al%pha"]
-            assert await named(text="-ID") == ["al%pha", "beta", "Alpha"]
-            assert await named(text="_") == []
-            assert await named(states=frozenset({JobState.PAUSED})) == ["beta"]
-            assert await named(states=frozenset({JobState.PAUSED, JobState.RUNNING}), text="a", limit=2) == [
+            assert await dict_rows(text="ALPHA") == ["Alpha"]
+            assert await dict_rows(text="%") == ["al%pha"]
+            assert await dict_rows(text="-ID") == ["al%pha", "beta", "Alpha"]
+            assert await dict_rows(text="_") == []
+            assert await dict_rows(states=frozenset({JobState.PAUSED})) == ["beta"]
+            assert await dict_rows(states=frozenset({JobState.PAUSED, JobState.RUNNING}), text="a", limit=2) == [
                 "al%pha", "beta",
             ]  # fmt: skip
 
@@ -171,7 +171,7 @@ def test_samples_are_thinned_to_the_last_of_each_step(tmp_path: Path) -> None:
                     at = (NOW + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                     c.execute("INSERT INTO sample VALUES (?, ?, 0, 0, 0, 0, 0, 1)", (at, second))
 
-            def seen(since: int, step: int) -> Callable[[Reads], list[Sample]]:
+            def seen(since: int, step: int) -> Callable[[SqliteReads], list[Sample]]:
                 return lambda reads: reads.samples(since=NOW + timedelta(seconds=since), step=timedelta(seconds=step))
 
             assert [s.queued for s in await store.read(seen(0, 60))] == [20, 60, 200]

@@ -71,7 +71,7 @@ def test_a_file_that_is_lost_takes_nothing_more_and_its_content_is_copied_aside(
             assert lost.value.exit_code == 8
             assert store.lost is not None
             with pytest.raises(StoreLost):
-                await store.check_place()
+                await store.check_files()
             with pytest.raises(StoreLost):
                 await running_job(store, 1, "late")
             copy = path.with_name("store.db.rescued-1")
@@ -94,7 +94,7 @@ def test_a_copy_that_is_written_over_the_file_is_noticed_before_anything_is_sent
     async def over(spoil: Callable[[], object], name: str) -> None:
         async with open_store(path) as store:
             await running_job(store, 2000, name)
-            await store.check_place()
+            await store.check_files()
             spoil()
             with pytest.raises(StoreLost, match="was written over"):
                 await running_job(store, 1, "late")
@@ -141,7 +141,7 @@ def test_what_was_copied_aside_is_put_back_and_goes_on(tmp_path: Path) -> None:
             await store.submit.intend(await planned(store, job.id, 10), None, META, NOW)
             _remove(path)
             with pytest.raises(StoreLost):
-                await store.check_place()
+                await store.check_files()
 
     async def go_on() -> None:
         async with open_store(path) as store:
@@ -199,7 +199,7 @@ def test_no_engine_starts_before_what_was_copied_aside_is_seen_to(tmp_path: Path
             await running_job(store, 20)
             _move_over(path)
             with pytest.raises(StoreLost):
-                await store.check_place()
+                await store.check_files()
 
     async def start() -> None:
         async with open_store(path):
@@ -247,7 +247,7 @@ def test_a_folder_that_cannot_take_the_copy_is_said(tmp_path: Path) -> None:
             await running_job(store, 20)
             shutil.rmtree(path.parent)
             with pytest.raises(StoreLost) as lost:
-                await store.check_place()
+                await store.check_files()
             assert "could not be copied" in str(lost.value.cause)
             assert "restore a backup" in str(lost.value.hint)
 

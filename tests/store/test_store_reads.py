@@ -33,11 +33,11 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch, ResultRow
 from orchestrator.domain.states import BatchState
 from orchestrator.store.connect import connect_reader
-from orchestrator.store.read import Reads, StoreReader
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.read import SqliteReads, StoreReader
+from orchestrator.store.sqlite_store import SqliteStore
 
 
-async def big_job(store: Store, count: int, name: str) -> JobId:
+async def big_job(store: SqliteStore, count: int, name: str) -> JobId:
     """A job of *count* requests, half of them in a batch at the API."""
     job = await store.ingest.begin(new_job(name), f"{name}-id", NOW)
     for start in range(0, count, 5000):
@@ -57,7 +57,7 @@ def steps_of(path: Path, job: JobId) -> int:
         return 0
 
     with closing(connect_reader(path)) as c:
-        reads = Reads(c)
+        reads = SqliteReads(c)
         reads.status(reads.get(job))  # reads the schema
         c.set_progress_handler(count, 1)
         status = reads.status(reads.get(job))
@@ -80,12 +80,12 @@ def test_status_costs_the_same_for_a_thousand_requests_and_for_two_hundred_thous
     asyncio.run(run())
 
 
-def two_results(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
+def two_results(job: JobId, above: int) -> Callable[[SqliteReads], list[ResultRow]]:
     """A page of two."""
     return lambda reads: reads.results(job, above=above, limit=2)
 
 
-def batch_named(ref: str) -> Callable[[Reads], Batch]:
+def batch_named(ref: str) -> Callable[[SqliteReads], Batch]:
     """A batch by what a person types."""
     return lambda reads: reads.batch(ref)
 

@@ -33,14 +33,14 @@ from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import Batch
 from orchestrator.domain.packing import Pack
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
-Reach = Callable[[Store, JobId], Awaitable[Batch]]
-Step = Callable[[Store, Batch], Awaitable[object]]
+Reach = Callable[[SqliteStore, JobId], Awaitable[Batch]]
+Step = Callable[[SqliteStore, Batch], Awaitable[object]]
 NONCES = (Nonce("x" * 20), Nonce("y" * 20))
 
 
-async def complete(store: Store, job: JobId) -> Batch:
+async def complete(store: SqliteStore, job: JobId) -> Batch:
     """A collected batch."""
     return await collected(store, job, [won(n) for n in range(1, 5)])
 

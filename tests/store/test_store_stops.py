@@ -34,7 +34,7 @@ from orchestrator.domain.states import RequestState
 from orchestrator.store.checks import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 
 
 def stopped(number: int, stop_reason: str | None) -> JudgedLine:
@@ -51,7 +51,7 @@ def failed(number: int, message: str, error_type: str = "invalid_request_error")
 MIXED = ["end_turn", "refusal", "max_tokens", "end_turn", None, "pause_turn", "brand_new", "refusal"]
 
 
-async def mixed(store: Store) -> JobId:
+async def mixed(store: SqliteStore) -> JobId:
     """A job of ten whose eight answers ended as `MIXED`, and two failures."""
     job = await running_job(store, 10)
     rows = [stopped(number, reason) for number, reason in enumerate(MIXED, 1)]

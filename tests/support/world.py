@@ -37,7 +37,7 @@ from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSetti
 from orchestrator.store.connection import Start
 from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import Store
+from orchestrator.store.sqlite_store import SqliteStore
 from support.inline import Inline
 
 P = ParamSpec("P")
@@ -121,7 +121,7 @@ class World:
     path: Path
     sandbox: Sandbox
     clock: HandClock
-    store: Store
+    store: SqliteStore
     provider: AnthropicProvider
     context: Context
     runner: Runner
@@ -308,7 +308,7 @@ async def new_world(
         clock = HandClock(sandbox.clock)
     lock = Lock.take(path, patience_s=0)
     try:
-        store = await Store.open(
+        store = await SqliteStore.open(
             path, lock=lock, now=clock.now(), sandbox=True, start=start, trust=Trust.ADOPTED if adopt else Trust.OWN
         )
     except BaseException:

@@ -77,7 +77,7 @@ def _max_requests(settings: Settings) -> tuple[int, bool]:
         return settings.batching.max_requests, True
     try:
         with StoreReader.open(settings.database.path) as reads:
-            return API_MAX_REQUESTS - reads.meta().spread, True
+            return API_MAX_REQUESTS - reads.meta().size_jitter, True
     except NoSuchThing:
         return API_MAX_REQUESTS - 999, False
 

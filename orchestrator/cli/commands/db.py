@@ -17,7 +17,7 @@ from orchestrator.cli.store_access import run_command
 from orchestrator.config import format_duration
 
 if TYPE_CHECKING:
-    from orchestrator.store.maintenance import Room
+    from orchestrator.store.maintenance import SpaceUsage
 
 EXAMPLES = """
 Examples:
@@ -175,10 +175,10 @@ async def _adopt(path: Path, *, sandbox: bool) -> bool:
     """Whether the store has a search before it."""
     from orchestrator.store.identity import Trust
     from orchestrator.store.ownership import Lock
-    from orchestrator.store.sqlite_store import Store
+    from orchestrator.store.sqlite_store import SqliteStore
 
     with Lock.take(path) as lock:
-        store = await Store.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)
+        store = await SqliteStore.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)
         try:
             return await store.reconcile.open() is not None
         finally:
@@ -257,14 +257,14 @@ def compact(options: GlobalOptions) -> None:
     say(options, f"{words.size(given)} given back; the file has {words.size(after.used_bytes + after.free_bytes)}")
 
 
-def _plan_of(room: Room) -> str:
+def _plan_of(room: SpaceUsage) -> str:
     return (
         f"{words.size(room.free_bytes)} are free inside the file; compacting needs {words.size(room.needed_bytes)} on "
         f"its disk for a while, where {words.size(room.disk_bytes)} are free"
     )
 
 
-def _room(options: GlobalOptions) -> Room:
+def _room(options: GlobalOptions) -> SpaceUsage:
     from orchestrator.store.maintenance import room_of
 
     return room_of(options.settings().database.path)

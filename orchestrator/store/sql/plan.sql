@@ -41,7 +41,7 @@ UPDATE request SET state = 'failed', error_type = :error_type, error_message = :
        result_id = :result_id
  WHERE id = :id AND state = 'queued'
 
--- name: spread
+-- name: size_jitter
 SELECT spread FROM meta
 
 -- name: job_is_running
