@@ -1099,7 +1099,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/connection.py",
-                "    if place is not None:\n        place.check(connection)\n",
+                "    if files is not None:\n        files.check(connection)\n",
                 "",
             ),
         ),
