@@ -1,6 +1,7 @@
 """A durable job orchestrator for the Message Batches API: kill it anywhere, lose nothing, pay once.
 
-The library's names are loaded when they are first used: importing this package costs nothing.
+The public surface is `__all__`: these names with their public attributes. Every module below this package may change.
+The names are loaded when they are first used: importing this package costs nothing.
 """
 
 from __future__ import annotations
@@ -10,43 +11,33 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
-    from orchestrator.client import (
-        BadCursor,
-        BodyTooLarge,
-        BodyTooSlow,
-        EngineSilent,
-        GuardRefused,
-        InputError,
-        InputRefused,
-        Job,
-        JobTimeout,
-        KeyReused,
-        NeedsPerson,
-        NoSuchThing,
-        OpenJob,
-        Orchestrator,
-        OrchestratorError,
-        OutOfMemory,
-        OutputError,
-        OutputNotWritten,
-        Purged,
-        Result,
-        ServerBusy,
-        ServerSilent,
-        ServerUnreadable,
-        StoreError,
-        StoreFull,
-        StoreLost,
-        StoreOwned,
-        Submission,
-        SyncJob,
-        SyncOpenJob,
-        SyncOrchestrator,
-        UsageError,
-    )
+    from orchestrator.client import *
 
 __version__ = VERSION
 __all__ = [
+    "__version__",
+    # Where work is handed in
+    "Orchestrator",
+    "SyncOrchestrator",
+    "Submission",
+    # Jobs
+    "Job",
+    "SyncJob",
+    "OpenJob",
+    "SyncOpenJob",
+    # What they tell
+    "Attempt",
+    "EngineHealth",
+    "ErrorGroup",
+    "InputProblem",
+    "JobState",
+    "JobStatus",
+    "RequestCounts",
+    "RequestDetails",
+    "RequestState",
+    "Result",
+    # Errors
+    "OrchestratorError",
     "BadCursor",
     "BodyTooLarge",
     "BodyTooSlow",
@@ -54,19 +45,14 @@ __all__ = [
     "GuardRefused",
     "InputError",
     "InputRefused",
-    "Job",
     "JobTimeout",
     "KeyReused",
     "NeedsPerson",
     "NoSuchThing",
-    "OpenJob",
-    "Orchestrator",
-    "OrchestratorError",
     "OutOfMemory",
     "OutputError",
     "OutputNotWritten",
     "Purged",
-    "Result",
     "ServerBusy",
     "ServerSilent",
     "ServerUnreadable",
@@ -74,12 +60,7 @@ __all__ = [
     "StoreFull",
     "StoreLost",
     "StoreOwned",
-    "Submission",
-    "SyncJob",
-    "SyncOpenJob",
-    "SyncOrchestrator",
     "UsageError",
-    "__version__",
 ]
 
 

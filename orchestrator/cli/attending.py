@@ -14,7 +14,7 @@ from orchestrator.domain.states import OVER, BatchState, JobState
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import ProgressDisplay
-    from orchestrator.client import Orchestrator
+    from orchestrator.client.session import Session
     from orchestrator.domain.model import JobStatus
 
 _TO_COLLECT: Final = (BatchState.SUBMITTING, BatchState.IN_PROGRESS, BatchState.CANCELING, BatchState.ENDED)
@@ -28,9 +28,7 @@ class WaitLimits:
     silence: timedelta = timedelta(seconds=60)
 
 
-async def attend(
-    orc: Orchestrator, looker: StatusSampler, progress: ProgressDisplay, patience: WaitLimits
-) -> JobStatus:
+async def attend(session: Session, looker: StatusSampler, progress: ProgressDisplay, patience: WaitLimits) -> JobStatus:
     """Show the job until it is over; gives its last status.
 
     Raises NeedsPerson when it is paused and nothing is left to collect, ApiSilent when no call ever worked, TimedOut.
@@ -40,16 +38,17 @@ async def attend(
     was_silent = False
     with progress:
         while True:
-            status, ages, pulse = await orc.handle.reader.read(looker.look)
-            trouble = orc.health.last_trouble
-            if _waits_for_a_person(status, reads_blocked=orc.health.reads_blocked):
+            status, ages, pulse = await session.handle.reader.read(looker.look)
+            health = session.handle.health
+            trouble = health.last_trouble
+            if _waits_for_a_person(status, reads_blocked=health.reads_blocked):
                 raise paused_error(status)
             progress.show(status, ages, pulse, trouble if was_silent else None)
             was_silent = trouble is not None  # a call that was refused pauses the job before the next look
             if status.job.state in OVER:
                 return status
             _give_up(status, timedelta(seconds=loop.time() - began), patience)
-            if trouble is not None and not orc.health.api_worked and loop.time() - began >= _seconds(patience.silence):
+            if trouble is not None and not health.api_worked and loop.time() - began >= _seconds(patience.silence):
                 raise _silent(status, trouble)
             await asyncio.sleep(look_pause(loop.time() - began, sandbox=status.sandbox))
 

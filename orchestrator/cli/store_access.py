@@ -10,9 +10,10 @@ from orchestrator.cli.run_async import DescribeStop, run_async
 from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from orchestrator.cli.options import GlobalOptions
-    from orchestrator.client import Orchestrator
-    from orchestrator.client.session import EngineHandle
+    from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
     from orchestrator.ports.engine import Commands, NoticeCommands
     from orchestrator.ports.reads import RemoteReader
@@ -30,19 +31,17 @@ def configure_log(options: GlobalOptions, settings: Settings) -> None:
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
-def orchestrator_for(options: GlobalOptions) -> Orchestrator:
-    """The engine of this command: in this process, the one that owns the store, or a server's."""
-    from orchestrator.client import Orchestrator
+def open_session(options: GlobalOptions, settings: Settings) -> AbstractAsyncContextManager[Session]:
+    """The engine that this command works through: in this process, that of the store's owner, or a server's."""
+    from orchestrator.client.session import local_session, remote_session
 
     server = options.remote()
     if server is None:
-        return Orchestrator(options.db, sandbox=options.sandbox, config=options.config)
+        return local_session(settings, sandbox=options.sandbox)
     from orchestrator.cli.out import say
     from orchestrator.cli.words import plain
 
-    orc = Orchestrator(sandbox=options.sandbox, config=options.config, server=server)
-    orc.say = lambda words: say(options, plain(words))
-    return orc
+    return remote_session(server, sandbox=options.sandbox, say=lambda words: say(options, plain(words)))
 
 
 def run_command(
@@ -77,5 +76,5 @@ async def _steer(
                 return await act(local_handle(engine)), False
         except StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
-    async with orchestrator_for(options) as orc:
-        return await act(orc.handle), True
+    async with open_session(options, settings) as session:
+        return await act(session.handle), True

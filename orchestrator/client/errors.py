@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.errors import InputError, OrchestratorError, UsageError
+from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.streams import InputProblem
 
 
@@ -35,3 +36,31 @@ class InputRefused(InputError):
         super().__init__(message, cause=cause, hint=hint)
         self.problems = tuple(problems)
         self.count = count
+
+
+class EngineSilent(GuardRefused):
+    """The engine behind the socket did not answer."""
+
+
+class ServerSilent(OrchestratorError):
+    """The server did not answer; what it has stored is safe."""
+
+    exit_code = 6
+
+
+class ServerUnreadable(OrchestratorError):
+    """Something answered that this version cannot make sense of."""
+
+    exit_code = 8
+
+
+class DoesNotApplyError(GuardRefused):
+    """The job is in no state for it."""
+
+
+class RefusedError(OrchestratorError):
+    """The input was read and refused."""
+
+    def __init__(self, taken: IngestResult) -> None:
+        super().__init__("the input was refused")
+        self.taken = taken

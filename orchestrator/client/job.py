@@ -175,9 +175,37 @@ _SHOWN: Final = 20
 
 
 class OpenJob:
-    """Made by `Orchestrator.open_job`. The job itself comes into being with the first request; until then it is None.
+    """A job that still grows: requests are added until `close` says that no more will come.
 
-    What `add` has returned from is stored, and is worked on while the job still grows (`[batching] linger`).
+    Made by `Orchestrator.open_job`. What `add` has returned from is stored, and is worked on while the job still grows
+    (`[batching] linger`).
+    """
+
+    def __init__(self, appender: JobAppender) -> None:
+        self._appender = appender
+
+    @property
+    def job(self) -> Job | None:
+        """The job; None before its first request."""
+        return self._appender.job
+
+    async def add(self, requests: Iterable[object] | AsyncIterable[object]) -> int:
+        """Add SDK `Request` dicts; returns how many. Stored chunk by chunk, up to 2,000 requests or 4 MiB at a time.
+
+        Raises InputRefused for requests that may not be sent, InputError for a custom_id that the job has already:
+        nothing of that chunk is stored then, and what came before it stays.
+        """
+        return await self._appender.append(self._appender.source(requests))
+
+    async def close(self) -> Job:
+        """No more will come: the job may finish. Raises UsageError if it never got a request."""
+        return await self._appender.close()
+
+
+class JobAppender:
+    """Adds sources to an open job; `OpenJob` and its blocking twin stand on it.
+
+    job: what *new* has become, with the first request; None until then.
     """
 
     def __init__(
@@ -190,22 +218,14 @@ class OpenJob:
         self._count = 0 if job is None else job.requests.total
         self.job = None if job is None else Job(handle, job, attached=True)
 
-    async def add(self, requests: Iterable[object] | AsyncIterable[object]) -> int:
-        """Add SDK `Request` dicts; returns how many. Stored chunk by chunk, up to 2,000 requests or 4 MiB at a time.
-
-        Raises InputRefused for requests that may not be sent, InputError for a custom_id that the job has already:
-        nothing of that chunk is stored then, and what came before it stays.
-        """
-        return await self.add_source(self.source(requests))
-
     def source(self, requests: Iterable[object] | AsyncIterable[object]) -> Source:
-        """What `add` hands to `add_source`; nothing is read yet."""
+        """The requests for `append`, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
         return source_from_objects(requests, name="requests", rules=self._rules)
 
-    async def add_source(self, source: Source) -> int:
-        """The same for requests that were read already."""
+    async def append(self, source: Source) -> int:
+        """Store the requests of *source* chunk by chunk; returns how many. Raises what `OpenJob.add` raises."""
         added = 0
         async with aclosing(cast("Any", source.chunks())) as chunks:
             async for chunk in chunks:
@@ -218,7 +238,7 @@ class OpenJob:
         return added
 
     async def close(self) -> Job:
-        """No more will come: the job may finish. Raises UsageError if it never got a request."""
+        """Tell the engine that the job is whole. Raises UsageError if it never got a request."""
         if self._key is None or self.job is None:
             raise UsageError("the job has no requests", hint="add at least one before closing it")
         await self._handle().growing.close(self._key)

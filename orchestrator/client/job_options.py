@@ -83,7 +83,7 @@ class JobOptions:
             is_named=name is not None,
         )
 
-    def terms(self) -> IngestOptions:
+    def ingest_options(self) -> IngestOptions:
         """How the input is to be taken in."""
         return IngestOptions(force_new=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from orchestrator.client.errors import not_open, used_once
-from orchestrator.client.job import Job, OpenJob
+from orchestrator.client.job import Job, JobAppender, OpenJob
 from orchestrator.client.job_options import JobOptions, Submission, as_flags, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.humanize import readable
@@ -23,13 +23,11 @@ from orchestrator.domain.states import OVER, JobState
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from orchestrator.client.server_address import Server
-    from orchestrator.client.session import EngineHandle, LocalSession, RemoteSession
+    from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.daemon import Engine
     from orchestrator.domain import model
     from orchestrator.domain.model import JobStatus, NewJob
-    from orchestrator.ports.engine import EngineHealth, IngestOptions, IngestResult
+    from orchestrator.ports.engine import EngineHealth
     from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import Source
 
@@ -60,7 +58,7 @@ class Orchestrator:
         *,
         sandbox: bool = False,
         config: str | os.PathLike[str] | None = None,
-        server: str | Server | None = None,
+        server: str | None = None,
         token: str | None = None,
         **overrides: object,
     ) -> None:
@@ -75,15 +73,14 @@ class Orchestrator:
         self._config = config
         self._flags = as_flags(overrides)
         self._stack = AsyncExitStack()
-        self._session: LocalSession | RemoteSession | None = None
-        self.say: Callable[[str], None] | None = None  #: is told when a server falls silent while we wait for it
+        self._session: Session | None = None
         self._settings: Settings | None = None
 
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise used_once()
         self._settings = self._load()
-        self._session = await self._stack.enter_async_context(self._way_to_an_engine(self._settings))
+        self._session = await self._stack.enter_async_context(self._open_session(self._settings))
         return self
 
     async def __aexit__(
@@ -92,33 +89,14 @@ class Orchestrator:
         return await self._stack.__aexit__(kind, exc, trace)
 
     @property
-    def settings(self) -> Settings:
-        """The settings that hold."""
-        if self._settings is None:
-            raise not_open()
-        return self._settings
-
-    @property
-    def handle(self) -> EngineHandle:
-        """The way to the engine at this moment."""
-        if self._session is None:
-            raise not_open()
-        return self._session.handle
-
-    @property
-    def engine(self) -> Engine | None:
-        """The engine, if it runs in this process."""
-        return self.handle.engine
-
-    @property
     def embedded(self) -> bool:
         """True if the engine runs in this process; may become true when the process that ran it ends."""
-        return self.handle.engine is not None
+        return self._handle().is_local
 
     @property
     def health(self) -> EngineHealth:
         """Whether the API answers."""
-        return self.handle.health
+        return self._handle().health
 
     async def submit(
         self,
@@ -133,8 +111,8 @@ class Orchestrator:
         and resumes it if it was paused. Raises InputRefused.
         """
         options = JobOptions.of(how)
-        new, source = self.prepared(requests, name, options)
-        return await self.submit_prepared(source, new, options)
+        new, source = self._prepare(requests, name, options)
+        return await self._submit(source, new, options)
 
     async def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
@@ -144,64 +122,63 @@ class Orchestrator:
 
         options = JobOptions.of(how)
         place, default_name = _place(path)
-        new = self.new_job(name, place, options, default_name=default_name)
-        source = open_source(path, rules=self.rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
-        return await self.submit_prepared(source, new, options)
-
-    async def submit_source(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
-        """Take in *source* as *new*: what the other ways to submit stand on. Refused input is told, not raised."""
-        return await self.handle.commands.ingest(source, new, terms)
-
-    async def submit_prepared(self, source: Source, new: NewJob, options: JobOptions) -> Job:
-        """The same, with the job's handle, or InputRefused. A job that is there and paused goes on."""
-        taken = await self.submit_source(source, new, options.terms())
-        if taken.job is None:
-            raise refusal(source.name, taken)
-        if taken.attached and taken.job.state is JobState.PAUSED:
-            await self.handle.commands.resume(taken.job.id)
-        return Job(self._handle, taken.job, attached=taken.attached, refused_count=taken.refused)
-
-    def prepared(
-        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, options: JobOptions
-    ) -> tuple[NewJob, Source]:
-        """What `submit` hands to `submit_wish`; nothing is read yet."""
-        from orchestrator.inputs import source_from_objects
-
-        new = self.new_job(name, _OBJECTS, options)
-        return new, source_from_objects(requests, name=_UNNAMED, rules=self.rules(new.api_version))
+        new = self._new_job(name, place, options, default_name=default_name)
+        source = open_source(path, rules=self._rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
+        return await self._submit(source, new, options)
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
         """A job that still grows; one of this name that was left open (by a crash, say) goes on.
 
         Of the options, `new` starts another one instead; `skip_bad` and `key` do not apply.
         """
-        options = replace(JobOptions.of(how), key=None)
-        new = self.new_job(name, _OBJECTS, options, still_open=True)
-        unfinished = [] if options.new else await self.handle.reader.read(lambda reads: reads.unfinished())
-        there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
-        job = there[-1] if there else None
-        version = new.api_version if job is None else job.api_version
-        return OpenJob(self._handle, new, self.rules(version), job)
+        return OpenJob(await self._appender(name, how))
 
     async def job(self, ref: str) -> Job:
         """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing.
 
         Of several jobs of one name it is the newest, and only for looking: what would change it raises GuardRefused.
         """
-        found, unclear = await self.handle.reader.read(lambda reads: _found(reads, ref))
+        found, unclear = await self._handle().reader.read(lambda reads: _found(reads, ref))
         return Job(self._handle, found, unclear=unclear)
 
     async def jobs(self, *, limit: int = 100) -> list[JobStatus]:
         """The newest jobs."""
-        return await self.handle.reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
+        return await self._handle().reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
 
-    def rules(self, api_version: str) -> ParamRules:
-        """What requests for *api_version* are checked against."""
+    def _prepare(
+        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, options: JobOptions
+    ) -> tuple[NewJob, Source]:
+        """The job and its requests, of which nothing is read yet."""
+        from orchestrator.inputs import source_from_objects
+
+        new = self._new_job(name, _OBJECTS, options)
+        return new, source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.api_version))
+
+    async def _submit(self, source: Source, new: NewJob, options: JobOptions) -> Job:
+        """Ingest *source*. A job that is there already and paused goes on. Raises InputRefused."""
+        handle = self._handle()
+        result = await handle.commands.ingest(source, new, options.ingest_options())
+        if result.job is None:
+            raise refusal(source.name, result)
+        if result.attached and result.job.state is JobState.PAUSED:
+            await handle.commands.resume(result.job.id)
+        return Job(self._handle, result.job, attached=result.attached, refused_count=result.refused)
+
+    async def _appender(self, name: str, how: Submission) -> JobAppender:
+        options = replace(JobOptions.of(how), key=None)
+        new = self._new_job(name, _OBJECTS, options, still_open=True)
+        unfinished = [] if options.new else await self._handle().reader.read(lambda reads: reads.unfinished())
+        there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
+        job = there[-1] if there else None
+        version = new.api_version if job is None else job.api_version
+        return JobAppender(self._handle, new, self._rules(version), job)
+
+    def _rules(self, api_version: str) -> ParamRules:
         from orchestrator.domain.limits import largest_params
 
-        return ParamRules(api_version=api_version, max_request_bytes=largest_params(self.settings.batching.max_bytes))
+        return ParamRules(api_version=api_version, max_request_bytes=largest_params(self._loaded().batching.max_bytes))
 
-    def new_job(
+    def _new_job(
         self,
         name: str | None,
         source: str,
@@ -210,13 +187,13 @@ class Orchestrator:
         default_name: str = _UNNAMED,
         still_open: bool = False,
     ) -> NewJob:
-        """The job that *wish* describes; *default_name* is its name where none was chosen. Raises UsageError."""
+        """The job that *options* describe; *default_name* is its name where none was chosen. Raises UsageError."""
         from orchestrator.daemon import api_version
 
-        version = api_version(self.settings)
+        version = api_version(self._loaded())
         return options.new_job(name, source, default_name=default_name, api_version=version, still_open=still_open)
 
-    def _way_to_an_engine(self, settings: Settings) -> AbstractAsyncContextManager[LocalSession | RemoteSession]:
+    def _open_session(self, settings: Settings) -> AbstractAsyncContextManager[Session]:
         if self._server is None:
             from orchestrator.client.session import local_session
 
@@ -224,11 +201,18 @@ class Orchestrator:
         from orchestrator.client.server_address import server_at
         from orchestrator.client.session import remote_session
 
-        server = server_at(self._server, token=self._token) if isinstance(self._server, str) else self._server
-        return remote_session(server, sandbox=self._sandbox, say=self.say)
+        return remote_session(server_at(self._server, token=self._token), sandbox=self._sandbox)
 
     def _handle(self) -> EngineHandle:
-        return self.handle
+        """What leads to the engine at this moment."""
+        if self._session is None:
+            raise not_open()
+        return self._session.handle
+
+    def _loaded(self) -> Settings:
+        if self._settings is None:
+            raise not_open()
+        return self._settings
 
     def _load(self) -> Settings:
         from orchestrator.client.server_address import homeless

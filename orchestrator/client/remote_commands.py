@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
-from orchestrator.client.transport import CONNECT_TIMEOUT_S, DoesNotApplyError, RefusedError, cause_of
+from orchestrator.client.errors import DoesNotApplyError, RefusedError
+from orchestrator.client.transport import CONNECT_TIMEOUT_S, cause_of
 from orchestrator.config import format_duration
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, Source

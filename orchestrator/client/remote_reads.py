@@ -14,7 +14,8 @@ from urllib.parse import quote
 import msgspec
 
 from orchestrator.client import seen
-from orchestrator.client.transport import ServerSilent, ServerTransport, cause_of
+from orchestrator.client.errors import ServerSilent
+from orchestrator.client.transport import ServerTransport, cause_of
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.queries import refuse_several

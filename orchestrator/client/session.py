@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from orchestrator.client.errors import not_open
+from orchestrator.client.errors import EngineSilent, not_open
 from orchestrator.client.remote_commands import RemoteEngine
 from orchestrator.client.remote_reads import HttpReader
-from orchestrator.client.transport import CONNECT_TIMEOUT_S, EngineSilent, ServerTransport, SocketTransport
+from orchestrator.client.transport import CONNECT_TIMEOUT_S, ServerTransport, SocketTransport
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import first_error, running_engine
 from orchestrator.domain.errors import GuardRefused, OrchestratorError, StoreError, StoreOwned, UsageError
@@ -136,7 +136,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHandle:
-    """What handles work through. `bulk` reads many rows without delaying a look; `engine`: None if it is elsewhere."""
+    """The ports of an engine. bulk: reads many rows without delaying `reader`. is_local: it runs in this process."""
 
     commands: Commands
     growing: OpenJobs
@@ -144,7 +144,7 @@ class EngineHandle:
     health: EngineHealth
     reader: RemoteReader
     bulk: RemoteReader
-    engine: Engine | None
+    is_local: bool
 
 
 class StoreFileReader:
@@ -173,7 +173,7 @@ def local_handle(engine: Engine) -> EngineHandle:
         health=engine.health,
         reader=engine,
         bulk=engine.bulk,
-        engine=engine,
+        is_local=True,
     )
 
 
@@ -186,7 +186,7 @@ def remote_handle(engine: RemoteEngine) -> EngineHandle:
         health=engine.health,
         reader=engine.reader,
         bulk=engine.reader,
-        engine=None,
+        is_local=False,
     )
 
 
@@ -199,6 +199,9 @@ class RemoteSession:
 
     def __init__(self, handle: EngineHandle) -> None:
         self.handle = handle
+
+
+Session = LocalSession | RemoteSession
 
 
 @asynccontextmanager

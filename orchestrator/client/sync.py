@@ -10,20 +10,34 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.client.bridge import Bridge
-from orchestrator.client.job import Job
+from orchestrator.client.job import Job, JobAppender
 from orchestrator.client.job_options import JobOptions, Submission, as_flags
 from orchestrator.client.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from orchestrator.client.job import OpenJob
     from orchestrator.client.result import Result
-    from orchestrator.client.server_address import Server
     from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source
 
 Requests = Iterable[object] | AsyncIterable[object]
+
+
+class _BridgedOrchestrator(Orchestrator):
+    """What the blocking twin needs of its orchestrator beside the public methods."""
+
+    async def is_embedded(self) -> bool:
+        return self.embedded
+
+    async def prepare(self, requests: Iterable[object], name: str | None, options: JobOptions) -> tuple[NewJob, Source]:
+        return self._prepare(requests, name, options)
+
+    async def submit_source(self, source: Source, new: NewJob, options: JobOptions) -> Job:
+        return await self._submit(source, new, options)
+
+    async def appender(self, name: str, how: Submission) -> JobAppender:
+        return await self._appender(name, how)
 
 
 class SyncOrchestrator:
@@ -39,12 +53,12 @@ class SyncOrchestrator:
         *,
         sandbox: bool = False,
         config: str | os.PathLike[str] | None = None,
-        server: str | Server | None = None,
+        server: str | None = None,
         token: str | None = None,
         **overrides: object,
     ) -> None:
         as_flags(overrides)  # a name that nobody knows is refused here, where it stands
-        here = partial(Orchestrator, db, sandbox=sandbox, config=config)
+        here = partial(_BridgedOrchestrator, db, sandbox=sandbox, config=config)
         self._bridge = Bridge(partial(here, server=server, token=token, **overrides))
 
     def open(self) -> Self:
@@ -71,15 +85,15 @@ class SyncOrchestrator:
     @property
     def embedded(self) -> bool:
         """True if the engine runs in this process."""
-        return self._bridge.call(_embedded)
+        return self._bridge.call(_BridgedOrchestrator.is_embedded)
 
     def submit(self, requests: Requests, *, name: str | None = None, **how: Unpack[Submission]) -> SyncJob:
         """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
         options = JobOptions.of(how)
-        new, source = self._bridge.call(lambda orc: _prepared(orc, requests, name, options))
-        handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_prepared(queued, new, options))
+        new, source = self._bridge.call(lambda orc: orc.prepare(requests, name, options))
+        handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_source(queued, new, options))
         return SyncJob(self._bridge, handed)
 
     def submit_file(
@@ -90,7 +104,7 @@ class SyncOrchestrator:
 
     def open_job(self, name: str, **how: Unpack[Submission]) -> SyncOpenJob:
         """A job that still grows."""
-        return SyncOpenJob(self._bridge, self._bridge.call(lambda orc: orc.open_job(name, **how)))
+        return SyncOpenJob(self._bridge, self._bridge.call(lambda orc: orc.appender(name, how)))
 
     def job(self, ref: str) -> SyncJob:
         """The job that *ref* means."""
@@ -107,7 +121,7 @@ class SyncOrchestrator:
 class SyncJob:
     """`Job`, blocking."""
 
-    def __init__(self, bridge: Bridge, job: Job) -> None:
+    def __init__(self, bridge: Bridge[_BridgedOrchestrator], job: Job) -> None:
         self._bridge = bridge
         self._job = job
         self.id = job.id
@@ -174,32 +188,22 @@ class SyncJob:
 class SyncOpenJob:
     """`OpenJob`, blocking."""
 
-    def __init__(self, bridge: Bridge, growing: OpenJob) -> None:
+    def __init__(self, bridge: Bridge[_BridgedOrchestrator], appender: JobAppender) -> None:
         self._bridge = bridge
-        self._growing = growing
+        self._appender = appender
 
     @property
     def job(self) -> SyncJob | None:
         """The job; None before its first request."""
-        return None if self._growing.job is None else SyncJob(self._bridge, self._growing.job)
+        return None if self._appender.job is None else SyncJob(self._bridge, self._appender.job)
 
     def add(self, requests: Requests) -> int:
         """Add requests. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
-            return self._bridge.call(lambda _: self._growing.add(requests))
-        source = self._growing.source(requests)
-        return self._bridge.hand_over(source, lambda _, queued: self._growing.add_source(queued))
+            return self._bridge.call(lambda _: self._appender.append(self._appender.source(requests)))
+        source = self._appender.source(requests)
+        return self._bridge.hand_over(source, lambda _, queued: self._appender.append(queued))
 
     def close(self) -> SyncJob:
         """No more will come: the job may finish."""
-        return SyncJob(self._bridge, self._bridge.call(lambda _: self._growing.close()))
-
-
-async def _embedded(orchestrator: Orchestrator) -> bool:
-    return orchestrator.embedded
-
-
-async def _prepared(
-    orchestrator: Orchestrator, requests: Iterable[object], name: str | None, options: JobOptions
-) -> tuple[NewJob, Source]:
-    return orchestrator.prepared(requests, name, options)
+        return SyncJob(self._bridge, self._bridge.call(lambda _: self._appender.close()))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from orchestrator.client.errors import DoesNotApplyError, EngineSilent, RefusedError, ServerSilent, ServerUnreadable
 from orchestrator.client.server_address import check_listener
 from orchestrator.config.network import client_options, making_a_client
-from orchestrator.domain.errors import GuardRefused, NeedsPerson, OrchestratorError, UsageError
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.ports.engine import IngestResult
 from orchestrator.ports.streams import InputProblem
 from orchestrator.views import problem_details
@@ -34,34 +35,6 @@ _PREFIX: Final = "/api/v1/"
 _GONE: Final = frozenset({502, 503, 504})
 #: How the daemon's framework says that it has no such route.
 _NO_ROUTE: Final = frozenset({"not-found", "method-not-allowed"})
-
-
-class EngineSilent(GuardRefused):
-    """The engine behind the socket did not answer."""
-
-
-class ServerSilent(OrchestratorError):
-    """The server did not answer; what it has stored is safe."""
-
-    exit_code = 6
-
-
-class ServerUnreadable(OrchestratorError):
-    """Something answered that this version cannot make sense of."""
-
-    exit_code = 8
-
-
-class DoesNotApplyError(GuardRefused):
-    """The job is in no state for it."""
-
-
-class RefusedError(OrchestratorError):
-    """The input was read and refused."""
-
-    def __init__(self, taken: IngestResult) -> None:
-        super().__init__("the input was refused")
-        self.taken = taken
 
 
 class Transport(Protocol):

@@ -79,7 +79,7 @@ async def until(holds: Callable[[], Any], *, within_s: float = 20) -> None:
 #: A process that owns a store until it is killed: database, speed, and whether it leaves an open job behind.
 OWNER: Final = """
 import asyncio, sys
-from orchestrator.client import Orchestrator
+from orchestrator import Orchestrator
 
 async def main():
     database, speed = sys.argv[1:]

@@ -13,7 +13,7 @@ import pytest
 from faces.client_world import QUICK, SLOW, requests, short_runtime_folder, until
 from support.world import in_a_loop
 
-from orchestrator.client import InputRefused, Job, JobTimeout, Orchestrator
+from orchestrator import InputRefused, Job, JobTimeout, Orchestrator
 from orchestrator.domain.errors import (
     GuardRefused,
     InputError,

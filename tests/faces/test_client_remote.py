@@ -26,7 +26,7 @@ from faces.client_world import (
 )
 from support.world import in_a_loop
 
-from orchestrator.client import InputRefused, Job, Orchestrator
+from orchestrator import InputRefused, Job, Orchestrator
 from orchestrator.client.remote_commands import RemoteEngine
 from orchestrator.client.session import StoreFileReader
 from orchestrator.client.transport import SocketTransport
@@ -62,7 +62,7 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
         assert line_of(owner) == "open"
         async with beside(tmp_path) as orc:
             assert not orc.embedded
-            assert orc.engine is None
+            assert not orc.embedded
             job = await orc.submit(requests(2500), name="far", betas=["b"], priority=3)
             status = await job.wait(60)
             assert (status.job.requests.succeeded, status.job.betas, status.job.priority) == (2500, ("b",), 3)
@@ -80,14 +80,14 @@ async def test_a_second_process_hands_its_job_over_and_watches_it(tmp_path: Path
             assert orc.health.api_worked in {True, False}
             with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):
                 await filed.cancel()
-            assert await orc.handle.commands.purge_older(timedelta(hours=1)) == []
+            assert await orc._handle().commands.purge_older(timedelta(hours=1)) == []
             filed_key = (await filed.status()).job.id
-            assert await orc.handle.commands.purge(filed_key)
-            assert not await orc.handle.commands.purge(filed_key)
+            assert await orc._handle().commands.purge(filed_key)
+            assert not await orc._handle().commands.purge(filed_key)
             with pytest.raises(Purged):
                 await ids(filed)
             await keyed.wait(60)
-            assert keyed.id in {pruned.public_id for pruned in await orc.handle.commands.purge_older(timedelta(0))}
+            assert keyed.id in {pruned.public_id for pruned in await orc._handle().commands.purge_older(timedelta(0))}
         async with beside(tmp_path) as orc:
             assert orc.health.api_worked
 
@@ -131,9 +131,9 @@ async def test_what_the_engine_refuses_is_refused_here_in_the_same_words(tmp_pat
         left = await guest.submit(bad, skip_bad=True)
         assert left.refused_count == 2
         with pytest.raises(NoSuchThing):
-            await guest.handle.commands.adopt("msgbatch_nobody", None)
+            await guest._handle().commands.adopt("msgbatch_nobody", None)
         with pytest.raises(NoSuchThing):
-            await guest.handle.commands.disown("msgbatch_nobody")
+            await guest._handle().commands.disown("msgbatch_nobody")
 
 
 @in_a_loop

@@ -8,7 +8,7 @@ import pytest
 from anthropic.types import Message
 from anthropic.types.messages import MessageBatchIndividualResponse
 
-from orchestrator.client import Result
+from orchestrator import Result
 from orchestrator.client.seen import to_results
 from orchestrator.domain.model import ResultRow
 from orchestrator.domain.result_lines import errored_result

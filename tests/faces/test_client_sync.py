@@ -14,12 +14,12 @@ import pytest
 from faces.client_world import QUICK, SLOW, line_of, requests, running, short_runtime_folder
 from support.world import in_a_loop
 
-from orchestrator.client import InputRefused, JobTimeout, SyncOrchestrator
+from orchestrator import InputRefused, JobTimeout, SyncOrchestrator
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
 
 BEGIN = """
 import sys
-from orchestrator.client import SyncOrchestrator
+from orchestrator import SyncOrchestrator
 
 def requests():
     for number in range(5):

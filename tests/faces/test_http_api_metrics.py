@@ -12,7 +12,7 @@ import pytest
 from faces.client_world import QUICK, SLOW, requests, settings, short_runtime_folder, until
 from prometheus_client.parser import text_string_to_metric_families
 
-from orchestrator.client import Orchestrator
+from orchestrator import Orchestrator
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
 

@@ -139,7 +139,7 @@ def test_a_file_that_comes_while_the_job_runs_is_refused_at_the_end(tmp_path: Pa
         async with Orchestrator(tmp_path / "db", sandbox=True, **QUICK) as orc:
             job = await orc.submit(requests(3))
             await job.wait()
-            key, reader = (await job.status()).job.id, orc.handle.bulk
+            key, reader = (await job.status()).job.id, orc._handle().bulk
             output = Output(tmp_path / "out")
             await output.refuse_foreign(reader, key)
             (tmp_path / "out").write_bytes(b"somebody else's\n")
@@ -209,7 +209,7 @@ def test_a_purged_job_replaces_nothing(tmp_path: Path) -> None:
             job = await orc.submit(requests(3))
             await job.export(tmp_path / "out")
             before = (tmp_path / "out").read_bytes()
-            await orc.handle.commands.purge((await job.status()).job.id)
+            await orc._handle().commands.purge((await job.status()).job.id)
             for overwrite in (False, True):
                 with pytest.raises(Purged):
                     await job.export(tmp_path / "out", overwrite=overwrite)

@@ -15,8 +15,9 @@ import pytest
 from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
 
+from orchestrator.client.errors import ServerSilent
 from orchestrator.client.server_address import Server
-from orchestrator.client.transport import ServerSilent, ServerTransport
+from orchestrator.client.transport import ServerTransport
 
 BRISK = {"ORCHESTRATOR_SANDBOX__SPEED": "30", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.05s"}
 

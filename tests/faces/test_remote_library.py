@@ -12,10 +12,11 @@ from faces.client_world import requests
 from faces.remote_world import Cutting, Daemon, daemon_in
 from support.world import in_a_loop
 
-from orchestrator.client import InputRefused, JobTimeout, Orchestrator, SyncOrchestrator
+from orchestrator import InputRefused, JobTimeout, Orchestrator, SyncOrchestrator
+from orchestrator.client.errors import ServerSilent
 from orchestrator.client.remote_reads import HttpReader, number_of, public_id_of
 from orchestrator.client.server_address import Server, server_at
-from orchestrator.client.transport import ServerSilent, ServerTransport
+from orchestrator.client.transport import ServerTransport
 from orchestrator.domain.errors import GuardRefused, InputError, NeedsPerson, NoSuchThing, UsageError
 from orchestrator.domain.ids import JobId
 from orchestrator.store.read import StoreReader
@@ -60,7 +61,7 @@ async def test_a_program_hands_its_requests_to_a_daemon_elsewhere(daemon: Daemon
     """`Orchestrator(server=…)` gives the same handles; nothing is stored on this side."""
     bad = {"custom_id": "bad", "params": {**requests(1)[0]["params"], "model": "no-such-model"}}
     async with at(daemon) as orc:
-        assert (orc.embedded, orc.engine) == (False, None)
+        assert not orc.embedded
         job = await orc.submit([*requests(450), bad], name="far", betas=["b"], priority=3)
         status = await job.wait(timedelta(seconds=60))
         assert (status.job.requests.succeeded, status.job.requests.failed, status.sandbox) == (450, 1, True)
@@ -86,13 +87,13 @@ async def test_what_is_read_from_afar_is_what_the_store_has(daemon: Daemon) -> N
     async with at(daemon) as orc:
         job = await orc.submit(requests(3, said="same"), name="same")
         await job.wait(60)
-        far = await orc.handle.reader.read(lambda reads: reads.status(reads.find("same")))
+        far = await orc._handle().reader.read(lambda reads: reads.status(reads.find("same")))
         key = far.job.id
-        rows = await orc.handle.bulk.read(lambda reads: reads.results(key, above=0, limit=10))
+        rows = await orc._handle().bulk.read(lambda reads: reads.results(key, above=0, limit=10))
         one = await job.request("r1")
-        batches = await orc.handle.reader.read(lambda reads: reads.batches(key))
-        spans = await orc.handle.reader.read(lambda reads: reads.spans(key))
-        kinds = await orc.handle.reader.read(lambda reads: [event.kind for event in reads.events(key)])
+        batches = await orc._handle().reader.read(lambda reads: reads.batches(key))
+        spans = await orc._handle().reader.read(lambda reads: reads.spans(key))
+        kinds = await orc._handle().reader.read(lambda reads: [event.kind for event in reads.events(key)])
     with StoreReader.open(daemon.host.db) as reads:
         near = reads.status(reads.find("same"))
         own = near.job.id
@@ -188,7 +189,7 @@ async def test_what_cannot_be_is_said_before_anything_is_asked(daemon: Daemon) -
     with pytest.raises(ServerSilent):
         async with Orchestrator(server=NOBODY):
             pass
-    async with Orchestrator(server=Server(url=daemon.url, token=token(daemon)), sandbox=True) as orc:
+    async with Orchestrator(server=daemon.url, token=token(daemon), sandbox=True) as orc:
         assert await orc.jobs(limit=1) is not None
 
 

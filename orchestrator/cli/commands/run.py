@@ -28,7 +28,7 @@ from orchestrator.cli.output_file import (
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.reading import engine_is_running, is_sandbox_store, open_reads, reader_for
 from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.store_access import configure_log, orchestrator_for, run_command
+from orchestrator.cli.store_access import configure_log, open_session, run_command
 from orchestrator.cli.storing import describe_stop, job_of_ingest, refused_path, submit_job, write_refused
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain.errors import OutputError
@@ -39,8 +39,8 @@ from orchestrator.views.job_views import job_view
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.client import Orchestrator
     from orchestrator.client.results_file import Output
+    from orchestrator.client.session import Session
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus
@@ -266,59 +266,60 @@ class _Running:
 
     async def run_input(self, chosen: InputOptions) -> JobStatus:
         """Take the input in, or find the job that it is, and stay until it is over and its results are written."""
-        async with orchestrator_for(self._options) as orc:
-            job = await self._take_in(orc, chosen)
-            unwritten = await self._write_refused(orc, chosen, job)
-            status = await self._stay(orc, job.id)
+        async with open_session(self._options, self._settings) as session:
+            job = await self._take_in(session, chosen)
+            unwritten = await self._write_refused(session, chosen, job)
+            status = await self._stay(session, job.id)
             if unwritten is not None:
                 raise unwritten
             return status
 
     async def resume_job(self, job: Job) -> JobStatus:
         """Go on with *job* and stay."""
-        async with orchestrator_for(self._options) as orc:
-            return await self._stay(orc, job.id)
+        async with open_session(self._options, self._settings) as session:
+            return await self._stay(session, job.id)
 
-    async def _take_in(self, orc: Orchestrator, chosen: InputOptions) -> Job:
+    async def _take_in(self, session: Session, chosen: InputOptions) -> Job:
         """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
-        checked = source if self._output is None else guard_output(source, self._output, new, terms, orc.handle.bulk)
-        taken = await orc.submit_source(checked, new, terms)
+        engine = session.handle
+        checked = source if self._output is None else guard_output(source, self._output, new, terms, engine.bulk)
+        taken = await engine.commands.ingest(checked, new, terms)
         job, self._refused = job_of_ingest(taken, source.name, chosen), taken.refused
         if self._output is None:
             self._output = checked_output(self._options, default_output_path(job), overwrite=self._overwrite)
         self.resume_line = resume_line(self._options, job.public_id, self.path)
-        await self._output.refuse_foreign(orc.handle.bulk, job.id)
+        await self._output.refuse_foreign(engine.bulk, job.id)
         say_taken_in(self._options, source.name, source.size_bytes, taken)
         return job
 
-    async def _write_refused(self, orc: Orchestrator, chosen: InputOptions, job: Job) -> OutputError | None:
+    async def _write_refused(self, session: Session, chosen: InputOptions, job: Job) -> OutputError | None:
         """Write what was left out. Why that was not possible waits until the work is done."""
         if not self._refused:
             return None
         place = refused_path(chosen, self.path)
         try:
-            await write_refused(self._options, orc.handle.reader, job, place, overwrite=self._overwrite)
+            await write_refused(self._options, session.handle.reader, job, place, overwrite=self._overwrite)
         except OutputError as exc:
             return exc
         return None
 
-    async def _stay(self, orc: Orchestrator, key: JobId) -> JobStatus:
-        job = await orc.handle.reader.read(lambda reads: reads.get(key))
-        if not orc.embedded:
+    async def _stay(self, session: Session, key: JobId) -> JobStatus:
+        job = await session.handle.reader.read(lambda reads: reads.get(key))
+        if not session.handle.is_local:
             owner = (
                 "another process runs the engine on this store"
                 if self._options.server is None
                 else "the server runs it"
             )
             say(self._options, f"{owner}: it does the work, this one watches")
-        if job.state is JobState.PAUSED and await orc.handle.commands.resume(key):
+        if job.state is JobState.PAUSED and await session.handle.commands.resume(key):
             say(self._options, f"it was paused ({words.plain(short_reason(job))}); resuming it")
         looker = StatusSampler(key, self._settings)
-        status = await attend(orc, looker, progress_for(self._options), self._patience)
+        status = await attend(session, looker, progress_for(self._options), self._patience)
         if self._output is not None:
             with writing_to(self._output.path, results_line(self._options, status)):
-                await self._output.write(orc.handle.bulk, key)
+                await self._output.write(session.handle.bulk, key)
         return status
 
 
