@@ -55,8 +55,8 @@ from orchestrator.webhooks.setup import courier_for, specs_of
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.http_api.change_feed import Feed
-    from orchestrator.http_api.listen import Listening
+    from orchestrator.http_api.change_feed import ChangeFeed
+    from orchestrator.http_api.listen import TcpListener
     from orchestrator.http_api.services import Services, SourceOpener
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ async def running_engine(
     *,
     sandbox: bool,
     keep_probing: bool = False,
-    tcp: Listening | None = None,
+    tcp: TcpListener | None = None,
     around: Surroundings | None = None,
 ) -> AsyncIterator[Engine]:
     """Own the store, recover, and run every stage and the socket until the block ends.
@@ -306,7 +306,7 @@ def _stream_opener(settings: Settings) -> SourceOpener:
     return opener
 
 
-async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | None, stop: asyncio.Event) -> None:
+async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | None, stop: asyncio.Event) -> None:
     """Serve the socket, and *tcp* if there is one, as core tasks; returns when they accept connections."""
     from orchestrator.http_api.listen import serve_socket
     from orchestrator.http_api.uvicorn_server import LazyApp
@@ -325,7 +325,7 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: Listening | Non
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
 
 
-async def _announce(tcp: Listening, socket: Path, stop: asyncio.Event) -> None:
+async def _announce(tcp: TcpListener, socket: Path, stop: asyncio.Event) -> None:
     """Commands of the same user that are given the address find the socket instead, and need no token."""
     with announced(socket, *tcp.own_addresses):
         await stop.wait()
@@ -342,19 +342,19 @@ async def _until_ready(
     waiting.cancel()
 
 
-async def _end_feed(feed: Feed, task: asyncio.Task[None], stop: asyncio.Event) -> None:
+async def _end_feed(feed: ChangeFeed, task: asyncio.Task[None], stop: asyncio.Event) -> None:
     """At the end everybody who watches is let go first, so that no answer holds the stop up."""
     await stop.wait()
     feed.close()
     task.cancel()
 
 
-async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None = None) -> Services:
+async def _services(engine: Engine, stop: asyncio.Event, tcp: TcpListener | None = None) -> Services:
     """What the faces over HTTP are handed."""
-    from orchestrator.http_api.change_feed import Feed
-    from orchestrator.http_api.job_cache import Glances
-    from orchestrator.http_api.services import Identity, Services
-    from orchestrator.http_api.upload_memory import LargeLines
+    from orchestrator.http_api.change_feed import ChangeFeed
+    from orchestrator.http_api.job_cache import JobCache
+    from orchestrator.http_api.services import EngineIdentity, Services
+    from orchestrator.http_api.upload_memory import LargeLineMemory
 
     meta = await engine.read(lambda reads: reads.meta())
     batching = engine.settings.batching
@@ -364,7 +364,7 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
         reader=engine,
         bulk=engine.bulk,
         health=engine.health,
-        identity=Identity(
+        identity=EngineIdentity(
             db=str(engine.path),
             sandbox=engine.sandbox,
             lineage=meta.lineage,
@@ -373,13 +373,13 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: Listening | None =
         ),
         opener=_stream_opener(engine.settings),
         remote_batches=engine.remote_batches,
-        glances=Glances(engine),
-        feed=Feed(engine, Moves(engine.bell, engine.clock), stop),
+        job_cache=JobCache(engine),
+        feed=ChangeFeed(engine, Moves(engine.bell, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
         unready=lambda: engine.store.lost or engine.pulse.trouble(engine.clock.now()),
         way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
-        memory=LargeLines(),
+        memory=LargeLineMemory(),
         passed=engine.passed,
     )

@@ -15,7 +15,7 @@ from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderE
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.http_api.listen import Listening
+    from orchestrator.http_api.listen import TcpListener
     from orchestrator.ports.provider import Provider
     from orchestrator.provider.address import ApiAddress
 
@@ -72,12 +72,12 @@ def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool
     return address.shown
 
 
-def refuse_own_address(api: ApiAddress, at: Listening) -> None:
+def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
     """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
-    from orchestrator.http_api.listen import leads_to
+    from orchestrator.http_api.listen import is_own_address
     from orchestrator.provider.address import SETTING
 
-    if not leads_to(at, api.url):
+    if not is_own_address(at, api.url):
         return
     remedy = "set it to where the API is" if api.source == SETTING else "unset it where the daemon is started"
     raise UsageError(

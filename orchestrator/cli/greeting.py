@@ -14,10 +14,10 @@ from orchestrator.http_api.guard.sessions import CODE_S
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.http_api.listen import Listening
+    from orchestrator.http_api.listen import TcpListener
 
 
-def lines(tcp: Listening, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
+def lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
     """Line by line. No secret is in them but a code that is good once, and not even that in a log that others read."""
     if tcp.taken_port is not None:
         yield f"port {tcp.taken_port} is taken by another program, so a free one stands in for it"

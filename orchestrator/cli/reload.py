@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.daemon import Engine
-    from orchestrator.http_api.listen import Listening
+    from orchestrator.http_api.listen import TcpListener
 
 log = get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Reloader:
     def __init__(
         self,
         engine: Engine,
-        tcp: Listening | None,
+        tcp: TcpListener | None,
         *,
         load: Callable[[], Settings],
         logging: Callable[[Settings], None],

@@ -16,10 +16,10 @@ from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageEr
 from orchestrator.http_api import dashboard, messages, metrics_route
 from orchestrator.http_api.api.openapi import routes
 from orchestrator.http_api.api.routing import PREFIX
-from orchestrator.http_api.job_cache import ForgettingGlances
-from orchestrator.http_api.request_scope import Paths
+from orchestrator.http_api.job_cache import InvalidateOnWrite
+from orchestrator.http_api.request_scope import PathMiddleware
 from orchestrator.http_api.responses import allowed, problem, problem_response
-from orchestrator.http_api.upload_memory import Claims
+from orchestrator.http_api.upload_memory import ReleaseClaims
 from orchestrator.version import VERSION
 from orchestrator.views import problem_details
 
@@ -61,9 +61,9 @@ def build_app(services: Services) -> FastAPI:
     )
     app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_without_slash` does it
     app.state.services = services
-    app.add_middleware(ForgettingGlances, glances=services.glances)
-    app.add_middleware(Claims, shared=services.memory)
-    app.add_middleware(Paths)
+    app.add_middleware(InvalidateOnWrite, job_cache=services.job_cache)
+    app.add_middleware(ReleaseClaims, shared=services.memory)
+    app.add_middleware(PathMiddleware)
     app.router.routes.extend(routes())
     app.router.routes.extend(metrics_route.routes(services))
     app.router.routes.extend(messages.routes(services))
@@ -97,7 +97,7 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
     if (answer := _without_slash(request, wrong)) is not None:
         return answer
-    if (page := dashboard.wrong_page(request.app.state.services, request, wrong)) is not None:
+    if (page := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
         return page
     slug = _SLUGS.get(wrong.status_code, "bad-request")
     hint = _HINTS.get(wrong.status_code)

@@ -30,7 +30,7 @@ from orchestrator.observability.logs import get_logger
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from orchestrator.http_api.guard.access_rules import Access
+    from orchestrator.http_api.guard.access_rules import AccessRules
 
 log = get_logger(__name__)
 
@@ -45,10 +45,10 @@ _TOO_OFTEN: Final = {
 }
 
 
-class Login:
+class LoginMiddleware:
     """*app*, with `/login` and `/logout` before it, for the address of *access*."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: AccessRules) -> None:
         self._app = app
         self._access = access
 

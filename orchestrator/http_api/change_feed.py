@@ -24,7 +24,7 @@ _SILENCE_S: Final = 15.0
 _PAGE: Final = 500
 
 
-class Feed:
+class ChangeFeed:
     """The engine's moves and events for those who watch. `run` is one core task; every wait ends with *stop*."""
 
     def __init__(self, reader: Reader, moves: ChangeSignal, stop: asyncio.Event) -> None:

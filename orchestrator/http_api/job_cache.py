@@ -1,6 +1,6 @@
 """The status of a job, read once for all who ask at the same time: two hundred clients that poll are one reader.
 
-A glance is at most a tenth of a second old, and never older than the last change that was asked for over HTTP.
+A cached job is at most a tenth of a second old, and never older than the last change made over HTTP.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADERS: Final = ((b"cache-control", b"no-cache"), (b"content-type", b"applicat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class CachedJob:
     """A job as it is shown: in JSON, with a strong ETag, which is the same while all that is shown is the same."""
 
     public_id: str
@@ -39,52 +39,52 @@ class Glance:
     tag: str
 
 
-class Glances:
+class JobCache:
     """Looks at jobs through *reader*."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._held: dict[str, tuple[float, asyncio.Future[Glance]]] = {}
+        self._held: dict[str, tuple[float, asyncio.Future[CachedJob]]] = {}
 
-    async def at(self, ref: str, *, since: float = 0.0) -> Glance:
+    async def get(self, ref: str, *, since: float = 0.0) -> CachedJob:
         """The job that *ref* means, as it was at *since* (the loop's time) or later. Raises NoSuchThing."""
         now = asyncio.get_running_loop().time()
         held = self._held.get(ref)
         if held is None or now - held[0] >= _HELD_S or held[0] < since:
             if len(self._held) >= _MOST:
                 self._held.clear()
-            held = self._held[ref] = (now, asyncio.ensure_future(self._reader.read(partial(_look, ref))))
-            held[1].add_done_callback(_seen)
+            held = self._held[ref] = (now, asyncio.ensure_future(self._reader.read(partial(_read, ref))))
+            held[1].add_done_callback(_retrieve_error)
         return await asyncio.shield(held[1])
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Something was changed: whoever asks from now on sees it."""
         self._held.clear()
 
 
-def _look(ref: str, reads: Reads) -> Glance:
-    return glance(reads.status(reads.find(ref)))
+def _read(ref: str, reads: Reads) -> CachedJob:
+    return cached_job(reads.status(reads.find(ref)))
 
 
-def glance(status: JobStatus) -> Glance:
+def cached_job(status: JobStatus) -> CachedJob:
     """How *status* is shown."""
     body = msgspec.json.encode(job_view(status))
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    return Glance(public_id=status.job.public_id, body=body, tag=tag)
+    return CachedJob(public_id=status.job.public_id, body=body, tag=tag)
 
 
-def _seen(look: asyncio.Future[Glance]) -> None:
+def _retrieve_error(reading: asyncio.Future[CachedJob]) -> None:
     """Everybody who asked may be gone; an error that nobody waits for any more is no error."""
-    if not look.cancelled():
-        look.exception()
+    if not reading.cancelled():
+        reading.exception()
 
 
-class ForgettingGlances:
+class InvalidateOnWrite:
     """*app*, whose every answer to a change makes what was seen before it old."""
 
-    def __init__(self, app: ASGIApp, glances: Glances) -> None:
+    def __init__(self, app: ASGIApp, job_cache: JobCache) -> None:
         self._app = app
-        self._glances = glances
+        self._cache = job_cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -93,28 +93,28 @@ class ForgettingGlances:
             return
 
         async def told(message: Message) -> None:
-            self._glances.forget()
+            self._cache.invalidate()
             await send(message)
 
         await self._app(scope, receive, told)
 
 
-class QuickGlances:
+class FastJobRoute:
     """*app*, that answers the plain question for one job itself: the same answer for a third of the work.
 
     It is the one question that hundreds of clients ask every second; whatever is out of the ordinary about it (a query,
     a tag, a job that is not there) is for *app*.
     """
 
-    def __init__(self, app: ASGIApp, glances: Glances) -> None:
+    def __init__(self, app: ASGIApp, job_cache: JobCache) -> None:
         self._app = app
-        self._glances = glances
+        self._cache = job_cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        ref = _plainly_asked(scope)
+        ref = _plain_job_ref(scope)
         try:
-            found = None if ref is None else await self._glances.at(ref)
+            found = None if ref is None else await self._cache.get(ref)
         except NoSuchThing:
             found = None
         if found is None:
@@ -125,7 +125,7 @@ class QuickGlances:
         await send({"type": "http.response.body", "body": found.body})
 
 
-def _plainly_asked(scope: Scope) -> str | None:
+def _plain_job_ref(scope: Scope) -> str | None:
     """The job that `GET /api/v1/jobs/{ref}` asks for, without anything else in the question."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
         return None

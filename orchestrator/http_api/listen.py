@@ -1,7 +1,7 @@
 """Binds the HTTP API to a TCP address and to the unix socket beside the store, with the guard in front of each.
 
-The unix socket is for commands of the same user. `leads_to` tells whether an address is our own: a daemon that asked
-itself would buy from itself without end.
+The unix socket is for commands of the same user. `is_own_address` tells whether an address is our own: a daemon that
+asked itself would buy from itself without end.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 from orchestrator.domain.urls import is_loopback
-from orchestrator.http_api.browser_login import Login
-from orchestrator.http_api.guard.access_rules import Access, digest_of
-from orchestrator.http_api.guard.connection_limits import Share, limit, share_of
+from orchestrator.http_api.browser_login import LoginMiddleware
+from orchestrator.http_api.guard.access_rules import AccessRules, digest_of
+from orchestrator.http_api.guard.connection_limits import ConnectionShare, connection_share, limit
 from orchestrator.http_api.guard.middleware import Guard
-from orchestrator.http_api.guard.protocol import Patience
+from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.guard.request_limits import BodyLimits
 from orchestrator.http_api.guard.token_file import read_or_make_token, read_token
 from orchestrator.http_api.request_scope import LOGIN
@@ -47,7 +47,7 @@ _OTHER: Final = "choose another with --listen, such as 127.0.0.1:0 for any that 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
+class TcpListener:
     """An address that is bound, and who may ask there. url: for people, and for clients on this machine.
 
     host, url: numeric, whatever name the settings have. taken_port: the default port, where another program has it and
@@ -57,7 +57,7 @@ class Listening:
 
     host: str
     listener: socket.socket
-    access: Access
+    access: AccessRules
     url: str
     taken_port: int | None
     own_token: Path | None
@@ -79,7 +79,7 @@ class Listening:
         return tuple((each, port) for each in hosts if is_loopback(each))
 
 
-def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> Listening | None:
+def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> TcpListener | None:
     """Bind the address of the settings; None if it is empty. is_chosen: somebody named it, if only as the default is.
 
     own_token: the file of a token for callers on this machine, made if need be, where the settings name none.
@@ -95,10 +95,10 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     token = _token(server, host, own_token)
     listener = _bound(family, address, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
-    access = Access(
+    access = AccessRules(
         host, port, name=name, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url
     )
-    return Listening(
+    return TcpListener(
         host=host,
         listener=listener,
         access=access,
@@ -108,7 +108,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     )
 
 
-def renew(at: Listening, server: ServerSection) -> bool:
+def renew(at: TcpListener, server: ServerSection) -> bool:
     """Hold every request from now on to the token and the names of *server*; True if the token is another one.
 
     The address stays. Raises UsageError as `listen` does; then nothing changes.
@@ -119,23 +119,23 @@ def renew(at: Listening, server: ServerSection) -> bool:
 
 
 async def serve_tcp(
-    app: ASGIApp, at: Listening, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
+    app: ASGIApp, at: TcpListener, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Serve *app* there until *stop*; see `server.serve_on`."""
     share = _share(server.max_connections)
-    limits = BodyLimits(upload_bytes=server.max_body)
-    guarded = Guard(Login(app, at.access), access=at.access, limits=limits, connections=share.connections)
-    patience = Patience(connections=share.connections, accepted=share.accepted)
+    bodies = BodyLimits(upload_bytes=server.max_body)
+    guarded = Guard(LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=share.connections)
+    limits = ConnectionLimits(connections=share.connections, accepted=share.accepted)
     try:
-        await serve_on(at.listener, guarded, patience, ready=ready, stop=stop)
+        await serve_on(at.listener, guarded, limits, ready=ready, stop=stop)
     finally:
         at.listener.close()
 
 
-def _share(wanted: int) -> Share:
+def _share(wanted: int) -> ConnectionShare:
     """What the limit of open files leaves of *wanted* connections; where that is less, the log says so."""
     open_files = limit()
-    share = share_of(open_files, wanted)
+    share = connection_share(open_files, wanted)
     if share.connections < wanted:
         hint = "raise the hard limit of open files (`ulimit -Hn`, LimitNOFILE= in a unit)"
         log.warning("connections.lowered", wanted=wanted, taken=share.connections, open_files=open_files, hint=hint)
@@ -210,11 +210,11 @@ async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], s
     cannot be made.
     """
     listener = bind_unix_socket(path)
-    share = share_of(limit(), Patience().connections)
+    share = connection_share(limit(), ConnectionLimits().connections)
     try:
         guarded = Guard(app, access=None, limits=BodyLimits(), connections=share.connections)
-        patience = Patience(connections=share.connections, accepted=share.accepted)
-        await serve_on(listener, guarded, patience, ready=ready, stop=stop)
+        limits = ConnectionLimits(connections=share.connections, accepted=share.accepted)
+        await serve_on(listener, guarded, limits, ready=ready, stop=stop)
     finally:
         _unlisten(listener, path)
 
@@ -263,7 +263,7 @@ def _remove_stale(path: Path) -> None:
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-def leads_to(at: Listening, url: str) -> bool:
+def is_own_address(at: TcpListener, url: str) -> bool:
     """True if *url* is an address of *at*, or its `public_url`. Its host is looked up where the port is the same."""
     host, port = _place(url)
     public = at.access.public_url

@@ -47,7 +47,7 @@ def routes(services: Services) -> list[BaseRoute]:
         facts = await _read(services)
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_Given([*from_store(facts), *from_process(services.meters)]))
+        registry.register(_FixedCollector([*from_store(facts), *from_process(services.meters)]))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
@@ -55,7 +55,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ScrapeFacts:
     """What is read for one scrape. attentions: how many matters a person should look at."""
 
     totals: Totals
@@ -66,11 +66,11 @@ class Facts:
     wal_bytes: int
 
 
-async def _read(services: Services) -> Facts:
+async def _read(services: Services) -> ScrapeFacts:
     totals, attentions, deliveries = await services.reader.read(
         lambda reads: (reads.totals(), len(reads.attentions()), reads.delivery_counts())
     )
-    return Facts(
+    return ScrapeFacts(
         totals=totals,
         attentions=attentions,
         deliveries=deliveries,
@@ -80,7 +80,7 @@ async def _read(services: Services) -> Facts:
     )
 
 
-class _Given(Collector):
+class _FixedCollector(Collector):
     """Metrics that are there already."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
@@ -90,7 +90,7 @@ class _Given(Collector):
         return self._metrics
 
 
-def from_store(facts: Facts) -> Iterator[Metric]:
+def from_store(facts: ScrapeFacts) -> Iterator[Metric]:
     """What survives a restart. A time that there is none of is left out: 0 would be a lie."""
     totals = facts.totals
     requests = {state.value: getattr(totals.requests, state.value) for state in RequestState}

@@ -26,7 +26,7 @@ _LOOK: Final = "orchestrator.session.look"
 _BASE: Final = "orchestrator.base_url"
 
 
-def note_session(scope: Scope, look: Callable[[], str | None]) -> None:
+def set_session(scope: Scope, look: Callable[[], str | None]) -> None:
     """Hand on which login a browser shows; *look* gives None for everybody who is let in by other means, or no more."""
     scope[_SESSION] = look()
     scope[_LOOK] = look
@@ -38,13 +38,13 @@ def session_of(request: Request) -> str | None:
     return found
 
 
-def is_still_let_in(request: Request) -> bool:
+def is_session_valid(request: Request) -> bool:
     """False once the login that a long answer began under is over: it was logged out, or the token is another one."""
     session = session_of(request)
     return session is None or request.scope[_LOOK]() == session
 
 
-def note_base_url(scope: Scope, base_url: str) -> None:
+def set_base_url(scope: Scope, base_url: str) -> None:
     """Hand on where the caller sees this server, its scheme included."""
     scope["scheme"] = base_url.partition("://")[0]
     scope[_BASE] = base_url
@@ -93,7 +93,7 @@ def teach_routes() -> None:
     register_url_convertor("path", _Rest())
 
 
-class Paths:
+class PathMiddleware:
     """*app*, which answers HEAD wherever it answers GET (RFC 9110, 9.3.2), and whose paths keep their slashes."""
 
     def __init__(self, app: ASGIApp) -> None:

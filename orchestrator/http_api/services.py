@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.config import Settings
 from orchestrator.domain.packing import Caps
-from orchestrator.http_api.change_feed import Feed
-from orchestrator.http_api.job_cache import Glances
-from orchestrator.http_api.upload_memory import LargeLines
+from orchestrator.http_api.change_feed import ChangeFeed
+from orchestrator.http_api.job_cache import JobCache
+from orchestrator.http_api.upload_memory import LargeLineMemory
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
 from orchestrator.ports.reads import Reader
@@ -38,7 +38,7 @@ class SourceOpener(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class EngineIdentity:
     """Which engine this is. db: the database's absolute path. api_version: for jobs that name none."""
 
     db: str
@@ -53,7 +53,7 @@ class Services:
     """Handed to every route.
 
     reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
-    glances: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
+    job_cache: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
     unready: why the engine does not work as it should; None: it does. way_in: the dashboard's address and a path that
     opens it, with a code where one has to log in; None: there is no dashboard.
     memory: what uploads share for large lines. passed: the stores that creates came through.
@@ -63,15 +63,15 @@ class Services:
     reader: Reader
     bulk: Reader
     health: EngineHealth
-    identity: Identity
+    identity: EngineIdentity
     opener: SourceOpener
     remote_batches: Callable[[], AsyncIterator[RemoteBatch]]
-    feed: Feed
-    glances: Glances
+    feed: ChangeFeed
+    job_cache: JobCache
     settings: Settings
     caps: Caps
     meters: Meters
-    memory: LargeLines
+    memory: LargeLineMemory
     passed: LoopGuard
     unready: Callable[[], str | None]
     way_in: Callable[[], tuple[str, str] | None]

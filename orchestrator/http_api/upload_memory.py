@@ -17,7 +17,7 @@ PATIENCE_S: Final = 10.0
 _CLAIMS: Final = "orchestrator.claims"
 
 
-class LargeLines:
+class LargeLineMemory:
     """The memory that is shared. held: how much of it is taken now."""
 
     def __init__(self, total: int = LARGE_LINES_BYTES, *, patience_s: float = PATIENCE_S) -> None:
@@ -50,10 +50,10 @@ class LargeLines:
             ) from None
 
 
-class LineClaim:
+class UploadClaim:
     """See `ports.runtime.MemoryReservation`; the first `LARGE_LINE_BYTES` of every upload are free."""
 
-    def __init__(self, shared: LargeLines) -> None:
+    def __init__(self, shared: LargeLineMemory) -> None:
         self._shared = shared
         self._held = 0
 
@@ -62,40 +62,40 @@ class LineClaim:
         self._held = await self._shared.exchange(self._held, size_bytes if size_bytes > LARGE_LINE_BYTES else 0)
 
 
-class Claims:
+class ReleaseClaims:
     """*app*, each of whose requests lets go in the end of what it claimed."""
 
-    def __init__(self, app: ASGIApp, shared: LargeLines) -> None:
+    def __init__(self, app: ASGIApp, shared: LargeLineMemory) -> None:
         self._app = app
         self._shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        held = scope[_CLAIMS] = _OfOne(self._shared)
+        held = scope[_CLAIMS] = _RequestClaims(self._shared)
         try:
             await self._app(scope, receive, send)
         finally:
-            await held.let_go()
+            await held.release_all()
 
 
-class _OfOne:
+class _RequestClaims:
     """The claims of one request."""
 
-    def __init__(self, shared: LargeLines) -> None:
+    def __init__(self, shared: LargeLineMemory) -> None:
         self._shared = shared
-        self._claims: list[LineClaim] = []
+        self._claims: list[UploadClaim] = []
 
-    def another(self) -> LineClaim:
-        claim = LineClaim(self._shared)
+    def new_claim(self) -> UploadClaim:
+        claim = UploadClaim(self._shared)
         self._claims.append(claim)
         return claim
 
-    async def let_go(self) -> None:
+    async def release_all(self) -> None:
         for claim in self._claims:
             await claim.hold(0)
 
 
-def claim_of(request: Request) -> LineClaim:
+def claim_of(request: Request) -> UploadClaim:
     """A claim for one thing that is held for *request*; it ends with the request."""
-    claims: _OfOne = request.scope[_CLAIMS]
-    return claims.another()
+    claims: _RequestClaims = request.scope[_CLAIMS]
+    return claims.new_claim()

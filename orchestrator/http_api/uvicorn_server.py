@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.guard.protocol import GuardedProtocol, Patience
+from orchestrator.http_api.guard.protocol import ConnectionLimits, GuardedProtocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
 from orchestrator.observability.heavy import loading
 from orchestrator.views import problem_details
@@ -34,34 +34,34 @@ GRACE_S: Final = 2
 
 
 async def serve_on(
-    listener: socket.socket, app: ASGIApp, patience: Patience, *, ready: Callable[[], None], stop: asyncio.Event
+    listener: socket.socket, app: ASGIApp, limits: ConnectionLimits, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Serve *app* on *listener* until *stop*; *ready* is called once connections are taken.
 
     At the end requests get `GRACE_S` to finish, then they are cancelled; none runs any more when this returns.
     """
-    server = _Server(_quiet(app), patience, ready)
+    server = _EmbeddedServer(_quiet(app), limits, ready)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]), name="http.serve")
             await stop.wait()
             server.should_exit = True
     finally:
-        await server.break_off()
+        await server.close_all()
 
 
-class _Server(uvicorn.Server):
+class _EmbeddedServer(uvicorn.Server):
     """uvicorn without its signal handlers, that says when it is ready and leaves no request running."""
 
-    def __init__(self, app: ASGIApp, patience: Patience, ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, limits: ConnectionLimits, ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("Any", partial(GuardedProtocol, patience)),  # called as the class would be
+                http=cast("Any", partial(GuardedProtocol, limits)),  # called as the class would be
                 loop="none",
                 lifespan="off",
                 ws="none",
-                backlog=patience.accepted,  # asyncio accepts so many in a turn, whether or not there is room
+                backlog=limits.accepted,  # asyncio accepts so many in a turn, whether or not there is room
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def break_off(self) -> None:
+    async def close_all(self) -> None:
         """Close what is still open, and wait for the requests that were cancelled: they tidy up behind themselves."""
         for listening in getattr(self, "servers", []):
             listening.close()
@@ -109,12 +109,12 @@ def _quiet(app: ASGIApp) -> ASGIApp:
     """*app*, whose requests say why they end when the server cancels them; uvicorn would log each as a failure."""
 
     async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Begun(send)
+        answer = _ResponseState(send)
         try:
             await app(scope, receive, answer.send)
         except asyncio.CancelledError:  # this is the whole of its task: nothing is left that could go on
             if not answer.has_begun:
-                await _stopping(scope)(scope, receive, send)
+                await _stopping_response(scope)(scope, receive, send)
             elif answer.is_events and not answer.has_ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             # Anything else that was cut must look cut: uvicorn closes the connection without the last chunk.
@@ -122,7 +122,7 @@ def _quiet(app: ASGIApp) -> ASGIApp:
     return quiet
 
 
-class _Begun:
+class _ResponseState:
     """Whether an answer has begun, and ended; is_events: it has no end of its own, so that it may end anywhere."""
 
     def __init__(self, send: Send) -> None:
@@ -142,7 +142,7 @@ class _Begun:
         await self._send(message)
 
 
-def _stopping(scope: Scope) -> Response:
+def _stopping_response(scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         return api_error_response(503, "api_error", "The server is stopping; try again.")
     _, document = problem_details.problem_of(GuardRefused("the engine is stopping", hint="try again"))
@@ -168,6 +168,6 @@ class LazyApp:
         """It takes half a second of a processor, in which the engine goes on."""
         with loading():
             from orchestrator.http_api.app import build_app
-            from orchestrator.http_api.job_cache import QuickGlances
+            from orchestrator.http_api.job_cache import FastJobRoute
 
-            return QuickGlances(build_app(self._services), self._services.glances)
+            return FastJobRoute(build_app(self._services), self._services.job_cache)

@@ -12,31 +12,31 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from orchestrator.http_api.guard.access_rules import Access
+from orchestrator.http_api.guard.access_rules import AccessRules
 from orchestrator.http_api.guard.middleware import Guard
-from orchestrator.http_api.guard.protocol import Patience
+from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.guard.request_limits import BodyLimits
 from orchestrator.http_api.uvicorn_server import serve_on
 
 #: As the real ones, only that a test need not wait.
-HASTY: Final = Patience(header_s=0.2, stall_s=0.3, connections=20)
+HASTY: Final = ConnectionLimits(header_s=0.2, stall_s=0.3, connections=20)
 LIMITS: Final = BodyLimits(small_s=0.3, pace_s=0.3)
 #: A request for it lasts until its client goes.
 LASTING: Final = frozenset({b"/live", b"/api/v1/events/stream", b"/api/v1/jobs/x/events/stream"})
 
 
 @asynccontextmanager
-async def guarded(patience: Patience = HASTY) -> AsyncIterator[tuple[int, list[str]]]:
+async def guarded(limits: ConnectionLimits = HASTY) -> AsyncIterator[tuple[int, list[str]]]:
     """A small application behind the guard: its port, and what became of each request."""
     seen: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    access = Access("127.0.0.1", port, allowed_hosts=(), token=None)
-    app = Guard(_small(seen), access=access, limits=LIMITS, connections=patience.connections)
+    access = AccessRules("127.0.0.1", port, allowed_hosts=(), token=None)
+    app = Guard(_small(seen), access=access, limits=LIMITS, connections=limits.connections)
     ready, stop = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve_on(listener, app, patience, ready=ready.set, stop=stop))
+        group.create_task(serve_on(listener, app, limits, ready=ready.set, stop=stop))
         await ready.wait()
         try:
             yield port, seen

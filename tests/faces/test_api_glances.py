@@ -13,7 +13,7 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder, t
 
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.http_api.job_cache import Glances
+from orchestrator.http_api.job_cache import JobCache
 from orchestrator.ports.reads import Reads
 
 T = TypeVar("T")
@@ -49,17 +49,17 @@ def test_two_hundred_who_ask_at_once_cost_one_read(tmp_path: Path) -> None:
         ):
             await client.post("jobs?name=three", content=LINES, headers=NDJSON)
             counted = Counted(engine)
-            glances = Glances(counted)
-            seen = await asyncio.gather(*(glances.at("three") for _ in range(200)))
+            job_cache = JobCache(counted)
+            seen = await asyncio.gather(*(job_cache.get("three") for _ in range(200)))
             assert counted.reads == 1
             assert len({glance.tag for glance in seen}) == 1
-            glances.forget()
-            await glances.at("three")
-            await glances.at("three", since=asyncio.get_running_loop().time() + 1)
+            job_cache.invalidate()
+            await job_cache.get("three")
+            await job_cache.get("three", since=asyncio.get_running_loop().time() + 1)
             assert counted.reads == 3
             for _ in range(2):
                 with pytest.raises(NoSuchThing):
-                    await glances.at("four")
+                    await job_cache.get("four")
 
     asyncio.run(check())
 

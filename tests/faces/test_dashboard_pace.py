@@ -16,7 +16,7 @@ from starlette.datastructures import QueryParams
 from orchestrator.daemon import running_engine
 from orchestrator.domain.queries import ALL_JOBS
 from orchestrator.http_api.dashboard import batches_page, events_page, job_page, jobs_page, overview_page, request_page
-from orchestrator.http_api.dashboard.page import Ask
+from orchestrator.http_api.dashboard.page import PageRequest
 from orchestrator.ports.reads import Reads
 from orchestrator.store.read import StoreReader
 from orchestrator.views import status_text
@@ -29,7 +29,7 @@ GRAIN: Final = 100
 
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
-    ask = Ask(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
+    ask = PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
     return lambda reads: job_page._look(ask, tab, status_text.Pulse(now=datetime.now(UTC)), reads)
 
 

@@ -19,14 +19,14 @@ from faces.guard_world import guarded, head, said_to, statuses
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import ServerBusy
-from orchestrator.http_api.guard.connection_limits import raise_limit, share_of
-from orchestrator.http_api.guard.protocol import Patience
-from orchestrator.http_api.guard.request_limits import Places, lasting
+from orchestrator.http_api.guard.connection_limits import connection_share, raise_open_files_limit
+from orchestrator.http_api.guard.protocol import ConnectionLimits
+from orchestrator.http_api.guard.request_limits import LongRequestSlots, long_request
 from orchestrator.http_api.listen import listen
 from orchestrator.observability.floods import Floods
 from orchestrator.observability.logs import configure_logging, get_logger
 
-PATIENT: Final = Patience(header_s=20, stall_s=20, connections=16, accepted=4)
+PATIENT: Final = ConnectionLimits(header_s=20, stall_s=20, connections=16, accepted=4)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_flood_of_connections_opens_no_more_files_than_the_cap() -> None:
                 clients += await asyncio.gather(*[asyncio.open_connection("127.0.0.1", port) for _ in range(10)])
                 ours = len(clients)
                 most = max(most, open_files() - before - ours)
-            share = share_of(1024, 512)
+            share = connection_share(1024, 512)
             assert most <= PATIENT.connections + 4 * PATIENT.accepted
             assert share.connections + 4 * share.accepted <= (1024 - 192) // 2
             assert statuses(await said_to(port, head("/", "connection: close"))) == [200]
@@ -75,7 +75,7 @@ def test_a_flood_of_connections_opens_no_more_files_than_the_cap() -> None:
 @pytest.mark.parametrize("open_files", [64, 256, 1024, 4096, 65_536, 1 << 20])
 def test_all_listeners_together_leave_files_for_the_store(open_files: int) -> None:
     """M1: two listeners, each at its cap and in the middle of a flood, leave the reserve alone."""
-    share = share_of(open_files, 512)
+    share = connection_share(open_files, 512)
     assert 1 <= share.accepted <= 16
     assert 1 <= share.connections <= 512
     assert 2 * (share.connections + 4 * share.accepted) <= open_files - min(192, open_files // 2)
@@ -87,8 +87,8 @@ def test_the_soft_limit_of_open_files_is_raised() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
     try:
-        assert raise_limit() == min(65_536, before[1]) == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        assert raise_limit() == min(65_536, before[1])
+        assert raise_open_files_limit() == min(65_536, before[1]) == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert raise_open_files_limit() == min(65_536, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -150,7 +150,7 @@ def test_streams_and_long_polls_take_half_of_the_connections(target: str) -> Non
 
 def test_uploads_and_downloads_leave_places_too() -> None:
     """L2: whoever sends or reads slowly holds a place as well; what lasts never takes every connection."""
-    places = Places(512)
+    places = LongRequestSlots(512)
 
     def asked(method: str, path: str, query: bytes = b"") -> dict[str, object]:
         return {"method": method, "path": path, "query_string": query}
@@ -172,7 +172,7 @@ def test_uploads_and_downloads_leave_places_too() -> None:
             held.append(place)
     assert len(held) == 256 + 192
     for short in ("/livez", "/api/v1/jobs", "/api/v1/jobs/x", "/api/v1/jobs/x/results/page", "/metrics"):
-        assert lasting(asked("GET", short)) is None
+        assert long_request(asked("GET", short)) is None
     for place in held:
         place.__exit__(None, None, None)
     with places.taken(asked("GET", "/live")):

@@ -18,7 +18,7 @@ from orchestrator.domain.errors import ServerBusy
 from orchestrator.domain.limits import LARGE_LINE_BYTES, LARGE_LINES_BYTES, MAX_INPUT_LINE_BYTES
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.services import Services
-from orchestrator.http_api.upload_memory import LargeLines, LineClaim
+from orchestrator.http_api.upload_memory import LargeLineMemory, UploadClaim
 from orchestrator.ports.streams import InputLine
 from orchestrator.views.source_codec import CONTENT_TYPE, encoded_items
 
@@ -73,7 +73,7 @@ def test_large_lines_of_all_uploads_share_a_bound(tmp_path: Path, form: str) -> 
         async with engine_with_services(tmp_path / "x.db") as (engine, services):
             shared = services.memory
             shared._total, shared._patience_s = SHARED, 0.05  # what it is like when they are full
-            other = LineClaim(shared)
+            other = UploadClaim(shared)
             await other.hold(5 * MIB)
             async with client_of(services) as client:
                 answer = await client.post(path, content=body(1, 6 * MIB), headers=headers)
@@ -102,7 +102,7 @@ def test_what_is_added_to_an_open_job_is_held_whole_and_counted(tmp_path: Path) 
             async with client_of(services) as client:
                 opened = await client.post("jobs?open=1&name=grows", content=line("a", 10), headers=OCTETS)
                 assert opened.status_code == 201
-                other = LineClaim(shared)
+                other = UploadClaim(shared)
                 await other.hold(5 * MIB)
                 many = b"".join(line(f"b{n}", 200_000) for n in range(30))
                 answer = await client.post("jobs/grows/requests", content=many, headers=OCTETS)
@@ -128,7 +128,7 @@ def test_an_upload_never_holds_more_than_it_claimed_but_for_a_piece(tmp_path: Pa
         async with engine_with_services(tmp_path / "x.db") as (_, services):
             shared = services.memory
             shared._total, shared._patience_s = SHARED, 0.05
-            other = LineClaim(shared)
+            other = UploadClaim(shared)
             await other.hold(2 * MIB)
             seen: list[int] = []
             claim = Watched(shared, seen)
@@ -142,10 +142,10 @@ def test_an_upload_never_holds_more_than_it_claimed_but_for_a_piece(tmp_path: Pa
     asyncio.run(check())
 
 
-class Watched(LineClaim):
+class Watched(UploadClaim):
     """A claim whose wishes are noted."""
 
-    def __init__(self, shared: LargeLines, seen: list[int]) -> None:
+    def __init__(self, shared: LargeLineMemory, seen: list[int]) -> None:
         super().__init__(shared)
         self._seen = seen
 
@@ -158,8 +158,8 @@ def test_room_is_waited_for_and_given_back() -> None:
     """M2: who waits goes on as soon as another lets go; the largest line there may be finds room alone."""
 
     async def check() -> None:
-        shared = LargeLines(10 * MIB, patience_s=60)
-        first, second = LineClaim(shared), LineClaim(shared)
+        shared = LargeLineMemory(10 * MIB, patience_s=60)
+        first, second = UploadClaim(shared), UploadClaim(shared)
         await first.hold(8 * MIB)
         waiting = asyncio.ensure_future(second.hold(4 * MIB))
         await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder
 from faces.guard_world import guarded, head, said_to, statuses, to_the_end
 
 from orchestrator.daemon import running_engine
-from orchestrator.http_api.guard.protocol import Patience
+from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.listen import listen
 
 UPLOAD: Final = "/api/v1/jobs"
@@ -88,7 +88,7 @@ def test_many_silent_clients_do_not_keep_others_out() -> None:
     """T84: past the cap the connection that waits longest makes way, and a request is always answered."""
 
     async def check() -> None:
-        async with guarded(Patience(header_s=20, stall_s=20, connections=20)) as (port, seen):
+        async with guarded(ConnectionLimits(header_s=20, stall_s=20, connections=20)) as (port, seen):
             silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
             for _ in range(5):
                 assert statuses(await said_to(port, head("/", "connection: close"))) == [200]
@@ -105,7 +105,7 @@ def test_where_all_are_at_work_a_new_client_is_told_so() -> None:
     """T84: a request that is worked on is never dropped for a new one."""
 
     async def check() -> None:
-        async with guarded(Patience(header_s=20, stall_s=20, connections=2)) as (port, seen):
+        async with guarded(ConnectionLimits(header_s=20, stall_s=20, connections=2)) as (port, seen):
             busy = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
             for reader, writer in busy:
                 writer.write(head("/endless"))
@@ -171,7 +171,7 @@ def test_ten_thousand_requests_on_one_connection_cost_no_memory() -> None:
     """T85: they are answered in turn, each before the next is looked at."""
 
     async def check() -> None:
-        async with guarded(Patience(stall_s=20)) as (port, seen):
+        async with guarded(ConnectionLimits(stall_s=20)) as (port, seen):
             sent = head("/") * 9_999 + head("/", "connection: close")
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             answers = await said_to(port, sent)

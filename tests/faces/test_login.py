@@ -25,7 +25,7 @@ from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
 from orchestrator.http_api.guard.access_rules import digest_of
 from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
-from orchestrator.http_api.listen import Listening, listen, renew
+from orchestrator.http_api.listen import TcpListener, listen, renew
 
 PAGE = {"accept": "text/html,application/xhtml+xml"}
 VISIT = {**PAGE, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}
@@ -39,7 +39,7 @@ def _runtime() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def served(folder: Path, **more: str) -> AsyncIterator[tuple[Listening, httpx2.AsyncClient]]:
+async def served(folder: Path, **more: str) -> AsyncIterator[tuple[TcpListener, httpx2.AsyncClient]]:
     """A daemon that asks for a token of its own making, and a client that follows no redirect."""
     database = folder / "x.db"
     chosen = settings(database, **{"server__listen": "127.0.0.1:0", **more})
@@ -56,7 +56,7 @@ def token_in(folder: Path) -> str:
     return (folder / "x.db.token").read_text().strip()
 
 
-async def logged_in(at: Listening, client: httpx2.AsyncClient) -> str:
+async def logged_in(at: TcpListener, client: httpx2.AsyncClient) -> str:
     """Follow a link; the value of the cookie, which the client has from now on."""
     answer = await client.get(at.way_in()[1])
     assert (answer.status_code, answer.headers["location"]) == (303, "/")

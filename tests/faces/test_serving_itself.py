@@ -23,7 +23,7 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.listen import Listening, leads_to, listen
+from orchestrator.http_api.listen import TcpListener, is_own_address, listen
 from orchestrator.provider.address import find_address
 
 PUBLIC = "https://batches.example.com"
@@ -32,7 +32,7 @@ HERE = ["127.0.0.1", "localhost", "LOCALHOST.", "127.1", "0.0.0.0", "[::ffff:127
 
 
 @contextmanager
-def listening(folder: Path, host: str) -> Iterator[tuple[Listening, int]]:
+def listening(folder: Path, host: str) -> Iterator[tuple[TcpListener, int]]:
     token = folder / "token"
     token.write_text("t" * 40)
     token.chmod(0o600)
@@ -48,26 +48,26 @@ def listening(folder: Path, host: str) -> Iterator[tuple[Listening, int]]:
 def test_an_address_of_the_daemon_leads_to_it(tmp_path: Path, host: str, path: str) -> None:
     """F4: by whatever name this machine goes."""
     with listening(tmp_path, "127.0.0.1") as (at, port):
-        assert leads_to(at, f"http://{host}:{port}{path}")
-        assert not leads_to(at, f"http://{host}:{port - 1}{path}")
-        assert not leads_to(at, f"http://{host}{path}")
+        assert is_own_address(at, f"http://{host}:{port}{path}")
+        assert not is_own_address(at, f"http://{host}:{port - 1}{path}")
+        assert not is_own_address(at, f"http://{host}{path}")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost"])
 def test_every_address_of_this_machine_leads_to_a_daemon_that_listens_on_all(tmp_path: Path, host: str) -> None:
     """F4: but none of another machine."""
     with listening(tmp_path, "0.0.0.0") as (at, port):  # noqa: S104 - a test
-        assert leads_to(at, f"http://{host}:{port}")
-        assert not leads_to(at, f"http://192.0.2.1:{port}")
-        assert not leads_to(at, f"http://no..host:{port}")
+        assert is_own_address(at, f"http://{host}:{port}")
+        assert not is_own_address(at, f"http://192.0.2.1:{port}")
+        assert not is_own_address(at, f"http://no..host:{port}")
 
 
 @pytest.mark.parametrize("url", [PUBLIC, f"{PUBLIC}/", f"{PUBLIC}:443", "https://BATCHES.example.com./x"])
 def test_the_public_address_leads_to_the_daemon(tmp_path: Path, url: str) -> None:
     """F4: a proxy brings it back."""
     with listening(tmp_path, "127.0.0.1") as (at, _):
-        assert leads_to(at, url)
-        assert not leads_to(at, url.replace("https", "http").replace(f":{SECURE_PORT}", ""))
+        assert is_own_address(at, url)
+        assert not is_own_address(at, url.replace("https", "http").replace(f":{SECURE_PORT}", ""))
 
 
 @pytest.mark.parametrize("source", ["[api] base_url", "ANTHROPIC_BASE_URL"])

@@ -24,7 +24,7 @@ from orchestrator.domain.errors import StoreOwned
 
 if TYPE_CHECKING:
     from orchestrator.daemon import Engine
-    from orchestrator.http_api.listen import Listening
+    from orchestrator.http_api.listen import TcpListener
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -99,9 +99,9 @@ async def _serve(
     from orchestrator.api_side import api_address
     from orchestrator.cli.reload import Reloader
     from orchestrator.daemon import running_engine
-    from orchestrator.http_api.guard.connection_limits import raise_limit
+    from orchestrator.http_api.guard.connection_limits import raise_open_files_limit
 
-    raise_limit()
+    raise_open_files_limit()
     systemd = notifier()
     tcp = _bound(settings, asks_anyway=asks_anyway)
     if tcp is not None and not options.sandbox:
@@ -121,7 +121,7 @@ async def _serve(
             systemd.tell(STOPPING)
 
 
-def _bound(settings: Settings, *, asks_anyway: bool) -> Listening | None:
+def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
     """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
     from orchestrator.config import own_token_path
     from orchestrator.http_api.listen import listen
@@ -133,7 +133,7 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> Listening | None:
     return listen(settings.server, is_chosen=settings.is_set("server.listen"), own_token=own)
 
 
-def _greet(options: GlobalOptions, engine: Engine, tcp: Listening | None, api: str | None) -> None:
+def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api: str | None) -> None:
     """Say what runs, and where one reaches it."""
     from orchestrator.cli.greeting import lines
 
@@ -158,7 +158,7 @@ def _log_as(options: GlobalOptions, settings: Settings) -> None:
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
-def _open(tcp: Listening) -> None:
+def _open(tcp: TcpListener) -> None:
     """Show the dashboard in the browser, logged in."""
     from orchestrator.cli.opening import open_in_browser
 

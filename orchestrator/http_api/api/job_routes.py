@@ -50,7 +50,7 @@ from orchestrator.views.job_views import does_not_apply, job_view, jobs_view, pr
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from orchestrator.http_api.job_cache import Glance
+    from orchestrator.http_api.job_cache import CachedJob
     from orchestrator.http_api.services import Services
 
 api = router("jobs")
@@ -149,7 +149,7 @@ async def job(
 ) -> Response:
     """One job. With `wait`, the answer comes when the job is another than `If-None-Match` says, or than it is now."""
     longest = parse_wait(wait, longest=LONGEST_WAIT)
-    found = await services.glances.at(ref)
+    found = await services.job_cache.get(ref)
     had = {found.tag} if if_none_match is None else parse_etags(if_none_match)
     if longest and found.tag in had:
         found = await wait_for_change(request, services, found.public_id, had, longest)
@@ -291,15 +291,17 @@ def parse_etags(header: str) -> set[str]:
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
-async def wait_for_change(request: Request, services: Services, ref: str, had: set[str], longest: timedelta) -> Glance:
+async def wait_for_change(
+    request: Request, services: Services, ref: str, had: set[str], longest: timedelta
+) -> CachedJob:
     """The job when its tag is none of *had*, or as it is after *longest*, or when the engine stops or nobody waits."""
     loop = asyncio.get_running_loop()
     now = loop.time()
     ends_at = now + longest.total_seconds()
     while True:
-        glance = await services.glances.at(ref, since=now)
+        cached = await services.job_cache.get(ref, since=now)
         left_s = ends_at - loop.time()
-        if glance.tag not in had or left_s <= 0 or services.feed.is_over or await request.is_disconnected():
-            return glance
+        if cached.tag not in had or left_s <= 0 or services.feed.is_over or await request.is_disconnected():
+            return cached
         await services.feed.change(timedelta(seconds=left_s))
         now = loop.time()

@@ -23,8 +23,8 @@ from orchestrator.http_api.dashboard import (
     rendering,
     request_page,
 )
-from orchestrator.http_api.dashboard.live_updates import Live
-from orchestrator.http_api.dashboard.page import answer, endpoint, frame
+from orchestrator.http_api.dashboard.live_updates import LiveUpdates
+from orchestrator.http_api.dashboard.page import base_context, page_response, page_route
 
 if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
@@ -51,10 +51,10 @@ def routes(services: Services) -> list[BaseRoute]:
         "/new": new_job_page.PAGE,
         "/confirm": actions.PAGE,
     }
-    screens = [(Route(path, endpoint(page, services), methods=["GET"]), page) for path, page in pages.items()]
+    screens = [(Route(path, page_route(page, services), methods=["GET"]), page) for path, page in pages.items()]
     return [
         *(route for route, _ in screens),
-        Route("/live", Live(services, screens).stream, methods=["GET"]),
+        Route("/live", LiveUpdates(services, screens).stream, methods=["GET"]),
         Route("/chart.json", overview_page.chart_data(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
         Route("/new", new_job_page.take(services), methods=["POST"]),
@@ -62,7 +62,7 @@ def routes(services: Services) -> list[BaseRoute]:
     ]
 
 
-def wrong_page(services: Services, request: Request, wrong: HTTPException) -> Response | None:
+def http_error_page(services: Services, request: Request, wrong: HTTPException) -> Response | None:
     """An address that leads nowhere, told as a page to a browser; None for everybody else, who gets a document."""
     if request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get("accept", ""):
         return None
@@ -70,4 +70,4 @@ def wrong_page(services: Services, request: Request, wrong: HTTPException) -> Re
     title = "Not here" if missing else "That did not work"
     message = "there is no page at this address" if missing else wrong.detail
     told = {"title": title, "status": wrong.status_code, "message": message, "cause": None, "hint": _HINT}
-    return answer("error.html", {**frame(request, services), **told}, status=wrong.status_code)
+    return page_response("error.html", {**base_context(request, services), **told}, status=wrong.status_code)

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse
 
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, note
+from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, error_page, set_flash
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -34,8 +34,8 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
-class _Verb:
-    """How a verb is asked about, what it means, what is said when it was done."""
+class _Action:
+    """How a verb is asked about, what it means, the confirmation when it was done."""
 
     question: str
     meaning: str
@@ -45,31 +45,31 @@ class _Verb:
 
 _VERBS: Final = MappingProxyType(
     {
-        "pause": _Verb(
+        "pause": _Action(
             "Pause {}?", "Nothing new is sent; what is at the API goes on and is collected.", "Pause", "paused"
         ),
-        "resume": _Verb("Resume {}?", "What waits is sent again.", "Resume", "resumed"),
-        "cancel": _Verb(
+        "resume": _Action("Resume {}?", "What waits is sent again.", "Resume", "resumed"),
+        "cancel": _Action(
             "Cancel {}?",
             "Nothing new is sent, and the API is asked to stop what it has. Whatever had succeeded is kept. "
             "This cannot be taken back; a retry sends the canceled requests again.",
             "Yes, cancel",
             "canceled",
         ),
-        "retry": _Verb(
+        "retry": _Action(
             "Retry what failed in {}?", "Failed and canceled requests are queued again and paid for again.", "Retry", ""
         ),
-        "adopt": _Verb(
+        "adopt": _Action(
             "Is this batch ours?", "Its results are taken for those of the batch in doubt.", "Yes, ours", ""
         ),
-        "disown": _Verb(
+        "disown": _Action(
             "Is this batch not ours?", "The batch in doubt is looked for elsewhere, or sent again.", "Not ours", ""
         ),
     }
 )
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """The question before an act. Raises UsageError, NoSuchThing."""
     verb = ask.one_of("verb", frozenset(_VERBS))
     if verb is None:
@@ -107,18 +107,18 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
         try:
             check_origin(request)
             form = await _form(request)
-            where, said = await _do(services, form)
+            where, flash = await _do(services, form)
         except OrchestratorError as exc:
-            return error_answer(request, services, exc)
-        return see_other(request, where, said)
+            return error_page(request, services, exc)
+        return redirect_with_flash(request, where, flash)
 
     return done
 
 
-def see_other(request: Request, where: str, said: str) -> Response:
+def redirect_with_flash(request: Request, where: str, flash: str) -> Response:
     """Back to a page that says what was done: a reload then does not do it again."""
     answer = RedirectResponse(where, status_code=303, headers=HEADERS)
-    note(answer, request, said)
+    set_flash(answer, request, flash)
     return answer
 
 

@@ -10,7 +10,7 @@ from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.dashboard.components import state_chips
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
@@ -23,7 +23,7 @@ _REMOTE: Final = 200
 _STATES: Final = frozenset(state.value for state in BatchState)
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """What the page of batches shows."""
     state = ask.one_of("state", _STATES)
     before = ask.number("before")
@@ -60,7 +60,7 @@ def _with_jobs(batches: list[Batch], reads: Reads) -> list[tuple[Batch, Job]]:
     return [(batch, jobs[batch.job_id]) for batch in batches]
 
 
-async def _remote(ask: Ask, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
+async def _remote(ask: PageRequest, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
     """The newest batches at the API, and whose each is."""
     found: list[RemoteBatch] = []
     try:

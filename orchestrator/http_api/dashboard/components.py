@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
     from orchestrator.domain.model import Job, JobStatus, RequestCounts
-    from orchestrator.http_api.dashboard.page import Ask
+    from orchestrator.http_api.dashboard.page import PageRequest
 
 #: The segments of a job's bar, in their order: the count's name, what it is called, its class.
 _SEGMENTS: Final = (
@@ -35,7 +35,7 @@ _SIGNS: Final = {
 _FINISHED_SIGNS: Final = {status_text.Tone.OK: "check", status_text.Tone.WARN: "alert", status_text.Tone.BAD: "cross"}
 
 
-def speed_of(ask: Ask) -> float:
+def speed_of(ask: PageRequest) -> float:
     """How many seconds of the API pass in one of ours."""
     return ask.services.settings.sandbox.speed if ask.services.identity.sandbox else 1.0
 
@@ -79,7 +79,7 @@ def segments(counts: RequestCounts) -> list[dict[str, object]]:
 
 
 def state_chips(
-    ask: Ask, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
+    ask: PageRequest, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
 ) -> list[dict[str, object]]:
     """The filter by state, as links; states that nothing is in are left out, unless it is the one that is *on*."""
     shown = [each for each in states if counts[each] or each == on]
@@ -94,7 +94,7 @@ def state_chips(
     ]
 
 
-def stop_chips(ask: Ask, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
+def stop_chips(ask: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
     """The filter by how answers ended, as links; none where every answer ended by itself."""
     shown = [name for name in counts if name == on or stop_words({name: counts[name]})]
     anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Event, Job
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PAGE: Final = 100
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """A page of the event log of all jobs."""
     before = ask.number("before")
     rows = await ask.services.reader.read(partial(_look, before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import shown
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 from orchestrator.http_api.self_checks import findings_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """What the health page shows."""
     services = ask.services
     rows = [row for row in shown(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]

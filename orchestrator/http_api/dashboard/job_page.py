@@ -10,7 +10,7 @@ from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
 from orchestrator.http_api.dashboard.components import job_row, speed_of, state_chips, stop_chips
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
 
@@ -27,7 +27,7 @@ _FLYING: Final = 500
 _ORDER: Final = ("requests", "failures", "batches", "events")
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """What the page of one job shows. Raises NoSuchThing."""
     tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
     pulse = status_text.Pulse(now=datetime.now(UTC), speed=speed_of(ask))
@@ -38,7 +38,7 @@ async def load(ask: Ask) -> dict[str, object]:
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _look(ask: Ask, tab: str, pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
+def _look(ask: PageRequest, tab: str, pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
     job = reads.find(ask.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
@@ -70,7 +70,7 @@ def _acts(job: Job) -> list[str]:
     return [*acts, "retry"] if again else list(acts)
 
 
-def _requests(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _requests(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     job = status.job
     state = ask.one_of("state", _STATES)
     batch, above = ask.number("batch"), ask.number("above")
@@ -96,18 +96,18 @@ def _requests(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
     }
 
 
-def _failures(_: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _failures(_: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _acts(status.job)}
 
 
-def _batches(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _batches(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     before = ask.number("before")
     rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=status.job.id)
     more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
     return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
 
 
-def _events(ask: Ask, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _events(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     before = ask.number("before")
     rows = reads.newest_events(status.job.id, limit=_PAGE + 1, before=before)
     more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None

@@ -9,7 +9,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.dashboard.components import job_row, state_chips
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads
@@ -18,7 +18,7 @@ _PAGE: Final = 50
 _STATES: Final = frozenset(state.value for state in JobState)
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """A page of jobs."""
     state = ask.one_of("state", _STATES)
     text = ask.query.get("q", "").strip()

@@ -17,9 +17,9 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page, error_answer, frame
+from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page
 from orchestrator.http_api.dashboard.rendering import render
-from orchestrator.http_api.request_scope import is_still_let_in
+from orchestrator.http_api.request_scope import is_session_valid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ _LINES: Final = re.compile(r"\r\n|\r|\n")
 _TIMES: Final = re.compile(r"(<time [^>]*>)[^<]*")
 
 
-class Live:
+class LiveUpdates:
     """The streams of all pages."""
 
     def __init__(self, services: Services, pages: Sequence[tuple[Route, Page]]) -> None:
@@ -50,29 +50,29 @@ class Live:
         try:
             page, ask = self._find(request.query_params.get("at", ""))
         except OrchestratorError as exc:
-            return error_answer(request, self._services, exc)
+            return error_page(request, self._services, exc)
         messages = self._messages(page, ask, request)
         return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
 
-    def _find(self, at: str) -> tuple[Page, Ask]:
+    def _find(self, at: str) -> tuple[Page, PageRequest]:
         path, _, query = at.partition("?")
         scope = {"type": "http", "method": "GET", "path": path, "root_path": ""}
         for route, page in self._pages:
             match, child = route.matches(scope)
             if match is Match.FULL and page.parts:
-                ask = Ask(
+                ask = PageRequest(
                     services=self._services, path=path, params=child["path_params"], query=QueryParams(query), live=True
                 )
                 return page, ask
         raise NoSuchThing("no such page lives", hint="open it again")
 
-    async def _messages(self, page: Page, ask: Ask, request: Request) -> AsyncIterator[bytes]:
+    async def _messages(self, page: Page, ask: PageRequest, request: Request) -> AsyncIterator[bytes]:
         """Until the engine stops, or the browser is logged out: the page then asks again, and is told."""
-        feed, around = self._services.feed, frame(request, self._services)
+        feed, around = self._services.feed, base_context(request, self._services)
         loop = asyncio.get_running_loop()
         shown: dict[str, str] = {}
         spoke_at = loop.time()
-        while not feed.is_over and is_still_let_in(request):
+        while not feed.is_over and is_session_valid(request):
             try:
                 facts = {**around, "live": True, **(await page.load(ask))}
             except (

@@ -19,22 +19,22 @@ _SPAN: Final = re.compile(r"`([^`\n]{1,2000})`|\*\*([^*\n]{1,2000})\*\*")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MarkdownBlock:
     """kind: "text", "heading", "item" or "code". spans: (kind, text), kind "plain", "code" or "strong"."""
 
     kind: str
     spans: tuple[tuple[str, str], ...]
 
 
-def pieces(text: str) -> list[Piece]:
+def pieces(text: str) -> list[MarkdownBlock]:
     """*text* cut into pieces; a fence that is never closed reaches to the end."""
-    found: list[Piece] = []
+    found: list[MarkdownBlock] = []
     held: list[str] = []
     code: list[str] | None = None
     for line in [*text.split("\n"), None]:
         if code is not None:
             if line is None or _FENCE.match(line):
-                found.append(Piece("code", (("plain", "\n".join(code)),)))
+                found.append(MarkdownBlock("code", (("plain", "\n".join(code)),)))
                 code = None
             else:
                 code.append(line)
@@ -51,15 +51,15 @@ def pieces(text: str) -> list[Piece]:
     return found
 
 
-def _paragraph(lines: list[str]) -> list[Piece]:
-    return [Piece("text", tuple(_spans("\n".join(lines))))] if lines else []
+def _paragraph(lines: list[str]) -> list[MarkdownBlock]:
+    return [MarkdownBlock("text", tuple(_spans("\n".join(lines))))] if lines else []
 
 
-def _special(line: str) -> list[Piece]:
+def _special(line: str) -> list[MarkdownBlock]:
     if heading := _HEADING.match(line):
-        return [Piece("heading", tuple(_spans(heading[2])))]
+        return [MarkdownBlock("heading", tuple(_spans(heading[2])))]
     if item := _ITEM.match(line):
-        return [Piece("item", tuple(_spans(item[1])))]
+        return [MarkdownBlock("item", tuple(_spans(item[1])))]
     return []
 
 

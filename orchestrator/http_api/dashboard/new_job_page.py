@@ -10,8 +10,8 @@ from orchestrator.domain.model import NewJob
 from orchestrator.domain.naming import name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.job_upload import body_blocks
-from orchestrator.http_api.dashboard.actions import check_origin, see_other
-from orchestrator.http_api.dashboard.page import Ask, Page, answer, error_answer, frame
+from orchestrator.http_api.dashboard.actions import check_origin, redirect_with_flash
+from orchestrator.http_api.dashboard.page import Page, PageRequest, base_context, error_page, page_response
 from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
 
 
-async def load(_: Ask) -> dict[str, object]:
+async def load(_: PageRequest) -> dict[str, object]:
     """The empty form."""
     return _NOTHING
 
@@ -38,14 +38,16 @@ def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
             check_origin(request)
             taken = await _take(request, services)
         except OrchestratorError as exc:
-            return error_answer(request, services, exc)
+            return error_page(request, services, exc)
         if taken.job is None:
             problems = {"problems": taken.problems, "problem_count": taken.problem_count}
-            return answer("new.html", {**frame(request, services), "title": PAGE.title, **problems}, status=422)
-        said = "the same content is this job already" if taken.attached else "submitted"
+            return page_response(
+                "new.html", {**base_context(request, services), "title": PAGE.title, **problems}, status=422
+            )
+        flash = "the same content is this job already" if taken.attached else "submitted"
         if taken.renamed_from is not None:
-            said += f"; it was called {taken.renamed_from}"
-        return see_other(request, f"/jobs/{taken.job.public_id}", said)
+            flash += f"; it was called {taken.renamed_from}"
+        return redirect_with_flash(request, f"/jobs/{taken.job.public_id}", flash)
 
     return taken_in
 

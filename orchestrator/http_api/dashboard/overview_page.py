@@ -18,7 +18,7 @@ from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
 from orchestrator.http_api.dashboard.components import job_row, speed_of
 from orchestrator.http_api.dashboard.live_updates import point_of
-from orchestrator.http_api.dashboard.page import HEADERS, Ask, Page
+from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """What the overview shows."""
     now = datetime.now(UTC)
     health = ask.services.health

@@ -45,7 +45,7 @@ _THEMES: Final = frozenset({"light", "dark"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class PageRequest:
     """What a page is asked for: the engine, and where on the page one is. live: for a stream, again and again."""
 
     services: Services
@@ -79,7 +79,7 @@ class Ask:
         return f"{self.path}?{query}" if query else self.path
 
 
-Load = Callable[[Ask], Awaitable[dict[str, object]]]
+Load = Callable[[PageRequest], Awaitable[dict[str, object]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Page:
     parts: tuple[str, ...] = ()
 
 
-def frame(request: Request, services: Services) -> dict[str, object]:
+def base_context(request: Request, services: Services) -> dict[str, object]:
     """What every screen needs beside its own facts."""
     theme = request.cookies.get("theme")
     path = request.url.path
@@ -102,42 +102,44 @@ def frame(request: Request, services: Services) -> dict[str, object]:
         "path": path,
         "at": f"{path}?{request.url.query}" if request.url.query else path,
         "live": False,
-        "said": noted(request),
+        "flash": get_flash(request),
         "logged_in": session_of(request) is not None,
     }
 
 
-def answer(template: str, context: dict[str, object], *, status: int = 200) -> Response:
+def page_response(template: str, context: dict[str, object], *, status: int = 200) -> Response:
     """A rendered page, with the headers that every page has."""
     from orchestrator.http_api.dashboard.rendering import render
 
     return HTMLResponse(render(template, context), status_code=status, headers=HEADERS)
 
 
-def endpoint(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
+def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The route's function of *page*; an error of ours becomes a page that says it."""
 
     async def shown_page(request: Request) -> Response:
-        ask = Ask(services=services, path=request.url.path, params=request.path_params, query=request.query_params)
+        ask = PageRequest(
+            services=services, path=request.url.path, params=request.path_params, query=request.query_params
+        )
         try:
             facts = await page.load(ask)
         except OrchestratorError as exc:
-            return error_answer(request, services, exc)
-        context = {**frame(request, services), "title": page.title, "live": bool(page.parts), **facts}
-        shown = answer(page.template, context)
-        if context["said"]:
-            forget(shown)
+            return error_page(request, services, exc)
+        context = {**base_context(request, services), "title": page.title, "live": bool(page.parts), **facts}
+        shown = page_response(page.template, context)
+        if context["flash"]:
+            clear_flash(shown)
         return shown
 
     return shown_page
 
 
-def error_answer(request: Request, services: Services, exc: OrchestratorError) -> Response:
+def error_page(request: Request, services: Services, exc: OrchestratorError) -> Response:
     """*exc* as a page: what happened, and what to do."""
     status, _ = problem_details.problem_of(exc)
     title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
     told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
-    return answer("error.html", {**frame(request, services), **told}, status=status)
+    return page_response("error.html", {**base_context(request, services), **told}, status=status)
 
 
 _COOKIE: Final = "said"
@@ -145,21 +147,21 @@ _FOR_S: Final = 30
 _KEY: Final = secrets.token_bytes(32)
 
 
-def note(answer: Response, request: Request, text: str) -> None:
+def set_flash(answer: Response, request: Request, text: str) -> None:
     """Have the next page that this browser opens say *text*, within half a minute."""
     value = f"{_seal(request, text)}.{quote(text)}"
     secure = request.url.scheme == "https"
     answer.set_cookie(_COOKIE, value, max_age=_FOR_S, httponly=True, samesite="strict", secure=secure)
 
 
-def noted(request: Request) -> str:
+def get_flash(request: Request) -> str:
     """What is to be said on this page; "" for nothing, and for what is not from us."""
     seal, _, quoted = request.cookies.get(_COOKIE, "").partition(".")
     text = unquote(quoted)
     return text if hmac.compare_digest(seal.encode(), _seal(request, text).encode()) else ""
 
 
-def forget(answer: Response) -> None:
+def clear_flash(answer: Response) -> None:
     """It was said."""
     answer.delete_cookie(_COOKIE)
 

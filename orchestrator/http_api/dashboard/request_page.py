@@ -11,8 +11,8 @@ import msgspec
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.states import RequestState
-from orchestrator.http_api.dashboard.markdown import Piece, pieces
-from orchestrator.http_api.dashboard.page import Ask, Page
+from orchestrator.http_api.dashboard.markdown import MarkdownBlock, pieces
+from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import RequestDetails
@@ -23,7 +23,7 @@ _SHOWN: Final = 100_000
 _DECODE: Final = msgspec.json.Decoder()
 
 
-async def load(ask: Ask) -> dict[str, object]:
+async def load(ask: PageRequest) -> dict[str, object]:
     """What the page of one request shows. Raises NoSuchThing."""
     text: str = ask.params["number"]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -102,7 +102,7 @@ def _other_block(kind: str, block: object) -> dict[str, object]:
 
 
 def _text_block(text: str) -> dict[str, object]:
-    found: list[Piece] = pieces(text[:_SHOWN])
+    found: list[MarkdownBlock] = pieces(text[:_SHOWN])
     return {"kind": "text", "text": None, "pieces": found, "left_out": max(len(text) - _SHOWN, 0)}
 
 

@@ -55,7 +55,7 @@ _THINNEST: Final = 0.3
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Segment:
     """A part of a bar."""
 
     kind: str
@@ -68,7 +68,7 @@ class _Bar:
     """One batch by our clock. mark: how it ended, if it did. expiry: when its 24 hours end, if that is known."""
 
     batch: Batch
-    pieces: list[_Piece]
+    pieces: list[_Segment]
     mark: str | None
     expiry: datetime | None
 
@@ -114,7 +114,7 @@ def timeline(
 def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], pulse: Pulse) -> _Bar:
     steps = list(history) if history else [(batch.planned_at, batch.state)]
     is_over = batch.state in _OVER
-    pieces: list[_Piece] = []
+    pieces: list[_Segment] = []
     at = steps[0][0]
     for index, (came, state) in enumerate(steps):
         at = max(at, came)  # our clock may have been put back
@@ -123,21 +123,21 @@ def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], pulse: Pu
         left = steps[index + 1][0] if index + 1 < len(steps) else pulse.now
         _add(pieces, KIND_OF[state], at, max(left, at))
     if not pieces:
-        pieces.append(_Piece(KIND_OF[steps[0][1]], at, at))
+        pieces.append(_Segment(KIND_OF[steps[0][1]], at, at))
     _end_at_the_api(pieces, batch, pulse)
     return _Bar(batch, pieces, _mark(batch) if is_over else None, _expiry(batch, pulse))
 
 
-def _add(pieces: list[_Piece], kind: str, start: datetime, end: datetime) -> None:
+def _add(pieces: list[_Segment], kind: str, start: datetime, end: datetime) -> None:
     if start == end:
         return
     if pieces and pieces[-1].kind == kind:
         pieces[-1].end = end
     else:
-        pieces.append(_Piece(kind, start, end))
+        pieces.append(_Segment(kind, start, end))
 
 
-def _end_at_the_api(pieces: list[_Piece], batch: Batch, pulse: Pulse) -> None:
+def _end_at_the_api(pieces: list[_Segment], batch: Batch, pulse: Pulse) -> None:
     """The API may have been done with the batch before we saw it: then its results waited for us."""
     if batch.created_at is None or batch.ended_at is None:
         return

@@ -68,7 +68,7 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-class Access:
+class AccessRules:
     """The rules for one TCP address. name: what the settings call *host*, where that is not the same.
 
     `token` (a digest), `allowed_hosts` and `public_url` may be replaced while it serves.

@@ -21,14 +21,14 @@ _TURNS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class ConnectionShare:
     """What one listener may take. connections: open at once. accepted: taken in one turn of the event loop."""
 
     connections: int
     accepted: int
 
 
-def raise_limit() -> int:
+def raise_open_files_limit() -> int:
     """Raise this process's soft limit of open files as far as the hard one lets it; returns what holds now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
@@ -47,11 +47,11 @@ def limit() -> int:
     return _ENOUGH if soft == resource.RLIM_INFINITY else soft
 
 
-def share_of(open_files: int, wanted: int) -> Share:
+def connection_share(open_files: int, wanted: int) -> ConnectionShare:
     """What one listener may take where *open_files* may be open, if it would like *wanted* connections.
 
     Even while a flood comes in, all listeners together leave the reserve alone.
     """
     free = (open_files - min(_RESERVED, open_files // 2)) // _LISTENERS
     accepted = max(1, min(_ACCEPTED_AT_ONCE, free // (2 * _TURNS)))
-    return Share(connections=max(1, min(wanted, free - _TURNS * accepted)), accepted=accepted)
+    return ConnectionShare(connections=max(1, min(wanted, free - _TURNS * accepted)), accepted=accepted)

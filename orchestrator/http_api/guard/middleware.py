@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
 from orchestrator.http_api.browser_login import CHALLENGE, page_before
-from orchestrator.http_api.guard.access_rules import Access, Headers, Refusal
-from orchestrator.http_api.guard.request_limits import Body, BodyLimits, Places
-from orchestrator.http_api.request_scope import keep_slashes, note_base_url, note_session
+from orchestrator.http_api.guard.access_rules import AccessRules, Headers, Refusal
+from orchestrator.http_api.guard.request_limits import BodyLimits, LimitedBody, LongRequestSlots
+from orchestrator.http_api.request_scope import keep_slashes, set_base_url, set_session
 from orchestrator.http_api.responses import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
 from orchestrator.views import problem_details
 
@@ -47,19 +47,19 @@ class Guard:
     connections: how many of them the listener takes; requests that last get a part of them.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access | None, limits: BodyLimits, connections: int = 512) -> None:
+    def __init__(self, app: ASGIApp, *, access: AccessRules | None, limits: BodyLimits, connections: int = 512) -> None:
         self._app = app
         self._access = access
         self._limits = limits
-        self._places = Places(connections)
+        self._places = LongRequestSlots(connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
         keep_slashes(scope)
-        body = Body(scope, receive, self._limits)
-        answer = _Answer(send, body, has_body=_announces_body(scope["headers"]))
+        body = LimitedBody(scope, receive, self._limits)
+        answer = _GuardedResponse(send, body, has_body=_announces_body(scope["headers"]))
         early = self._refused(scope) or _checked_length(body, scope)
         if early is not None:
             await early(scope, body.receive, answer.send)
@@ -81,15 +81,15 @@ class Guard:
             return None
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         peer = scope.get("client")
-        note_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
-        note_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
+        set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
+        set_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
         return None if refusal is None else _refusal_answer(refusal, scope)
 
 
-class _Answer:
+class _GuardedResponse:
     """What goes out: the common headers are added, and a client whose body we did not read to its end is let go."""
 
-    def __init__(self, send: Send, body: Body, *, has_body: bool) -> None:
+    def __init__(self, send: Send, body: LimitedBody, *, has_body: bool) -> None:
         self._send = send
         self._body = body
         self._has_body = has_body
@@ -128,7 +128,7 @@ def _wrong_framing(scope: Scope, headers: Headers) -> Response | None:
     return None
 
 
-def _checked_length(body: Body, scope: Scope) -> Response | None:
+def _checked_length(body: LimitedBody, scope: Scope) -> Response | None:
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
     try:
         body.check_length(declared)

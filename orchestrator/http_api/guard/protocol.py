@@ -32,7 +32,7 @@ _MALFORMED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class ConnectionLimits:
     """header_s: for a whole header, from the connection or from the first byte of a later request.
 
     stall_s: for a client that takes nothing of its answer. connections: how many may be open at once. accepted: how
@@ -48,10 +48,10 @@ class Patience:
 class GuardedProtocol(H11Protocol):
     """One connection."""
 
-    def __init__(self, patience: Patience, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed through
+    def __init__(self, limits: ConnectionLimits, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed through
         super().__init__(**kwargs)
         self.conn._receive_buffer = StrictBuffer()  # noqa: SLF001 - there is no other way to tell h11
-        self._patience = patience
+        self._limits = limits
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -63,7 +63,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take the connection, or make room for it, or say that there is none."""
-        if len(self.connections) >= self._patience.connections and not self._make_room():
+        if len(self.connections) >= self._limits.connections and not self._make_room():
             transport.write(_FULL)
             transport.close()
         super().connection_made(transport)
@@ -116,10 +116,10 @@ class GuardedProtocol(H11Protocol):
         return False
 
     def _await_header(self) -> None:
-        self._header_timer = self.loop.call_later(self._patience.header_s, self._no_header)
+        self._header_timer = self.loop.call_later(self._limits.header_s, self._no_header)
 
     def _await_reader(self) -> None:
-        self._stall_timer = self.loop.call_later(self._patience.stall_s, self._no_reader)
+        self._stall_timer = self.loop.call_later(self._limits.stall_s, self._no_reader)
 
     def _no_reader(self) -> None:
         self._stall_timer = None

@@ -43,7 +43,7 @@ def is_upload(method: str, path: str) -> bool:
     return method == "POST" and _UPLOADS.fullmatch(path) is not None
 
 
-class Body:
+class LimitedBody:
     """The body of one request, as its application receives it."""
 
     def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits) -> None:
@@ -100,40 +100,40 @@ _LOOKS: Final = frozenset({"GET", "HEAD"})
 _REMOTE: Final = frozenset({"/api/v1/remote-batches"})
 
 
-class Lasting(Enum):
+class LongRequest(Enum):
     """Why a request may last."""
 
     WAITING = "stream or wait"  #: until something happens
     MOVING = "upload or download"  #: as long as the client takes to send or to read
 
 
-def lasting(scope: Scope) -> Lasting | None:
+def long_request(scope: Scope) -> LongRequest | None:
     """Why this request may last; None: it is short."""
     method, path = scope["method"], scope["path"]
     if is_upload(method, path):
-        return Lasting.MOVING
+        return LongRequest.MOVING
     if method not in _LOOKS:
         return None
     if _STREAMS.fullmatch(path) or path in _REMOTE or (_JOB.fullmatch(path) and _asks(scope, "wait")):
-        return Lasting.WAITING
+        return LongRequest.WAITING
     if _RESULTS.fullmatch(path):
-        return Lasting.WAITING if _asks(scope, "follow") else Lasting.MOVING
+        return LongRequest.WAITING if _asks(scope, "follow") else LongRequest.MOVING
     return None
 
 
-class Places:
+class LongRequestSlots:
     """The places of one listener: half of its *connections* for who waits, three eighths for who sends or reads much.
 
     An eighth is left for short requests, whatever the others do.
     """
 
     def __init__(self, connections: int) -> None:
-        self._free = {Lasting.WAITING: max(1, connections // 2), Lasting.MOVING: max(1, connections * 3 // 8)}
+        self._free = {LongRequest.WAITING: max(1, connections // 2), LongRequest.MOVING: max(1, connections * 3 // 8)}
 
     @contextmanager
     def taken(self, scope: Scope) -> Iterator[None]:
         """A place for the time of this request. Raises ServerBusy."""
-        kind = lasting(scope)
+        kind = long_request(scope)
         if kind is None:
             yield
             return

@@ -44,7 +44,7 @@ class _Code:
     until: float
 
 
-class Failures:
+class FailureThrottle:
     """How often somebody was wrong lately."""
 
     def __init__(self, ticks: Callable[[], float]) -> None:
@@ -77,8 +77,8 @@ class Sessions:
         self._now = now
         self._ticks = ticks
         self._codes: deque[_Code] = deque(maxlen=_MOST_CODES)
-        self.wrong_tokens, self.wrong_codes = Failures(ticks), Failures(ticks)
-        self.over = LoggedOut()
+        self.wrong_tokens, self.wrong_codes = FailureThrottle(ticks), FailureThrottle(ticks)
+        self.over = RevokedSessions()
 
     def new_code(self, key: bytes) -> str:
         """A code that lets one browser in, once, within `CODE_S`."""
@@ -128,7 +128,7 @@ _LINE: Final = re.compile(r"(\d{1,12}) ([A-Za-z0-9_-]{43})", re.ASCII)
 _MOST: Final = 10_000
 
 
-class LoggedOut:
+class RevokedSessions:
     """Sessions by their number, each until its cookie would have ended by itself."""
 
     def __init__(self) -> None:

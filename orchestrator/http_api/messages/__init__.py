@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from orchestrator.http_api.messages.api_responses import NamedRequests, handlers
-from orchestrator.http_api.messages.batch_endpoints import Endpoints
+from orchestrator.http_api.messages.api_responses import RequestIdMiddleware, handlers
+from orchestrator.http_api.messages.batch_endpoints import BatchEndpoints
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def routes(services: Services) -> list[BaseRoute]:
     """Everything below `/v1`; what is not the API's answers 404 in its form."""
-    ask = Endpoints(services)
+    ask = BatchEndpoints(services)
     one = "/messages/batches/{batch_id}"
     inner = Starlette(
         routes=[
@@ -34,4 +34,4 @@ def routes(services: Services) -> list[BaseRoute]:
         exception_handlers=handlers(),
     )
     inner.router.redirect_slashes = False
-    return [Mount("/v1", app=NamedRequests(inner))]
+    return [Mount("/v1", app=RequestIdMiddleware(inner))]

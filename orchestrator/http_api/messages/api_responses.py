@@ -36,7 +36,7 @@ _BATCHES: Final = "/v1/messages/batches"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class NamedRequests:
+class RequestIdMiddleware:
     """*app*, whose requests have an id that each of its answers shows."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,7 +55,7 @@ class NamedRequests:
         await self._app(scope, receive, named)
 
 
-def said(content: object, *, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(content: object, *, headers: Mapping[str, str] | None = None) -> Response:
     """A success: *content* as JSON."""
     return Response(_encode(content), media_type="application/json", headers=headers)
 
@@ -83,7 +83,7 @@ async def wrong_route(request: Request, exc: Exception) -> Response:
 
 
 def _not_served(request: Request) -> str:
-    """What is said to a program that asks for another part of the API, or for a path that the API has not either."""
+    """The message for a path that is not served here, whether or not the API itself has it."""
     path = humanize.plain(str(request.scope["path"]))[:200]
     if path.startswith(f"{_BATCHES}/"):
         return "Not found"
@@ -129,7 +129,7 @@ def _internal() -> ApiError:
 
 
 def handlers() -> dict[Any, Any]:
-    """What is said to each kind of error."""
+    """The handler of each kind of error."""
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
 

@@ -24,9 +24,16 @@ from orchestrator.domain.batches_api import (
 )
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.result_lines import settled_lines
-from orchestrator.http_api.messages.api_responses import said
-from orchestrator.http_api.messages.batch_objects import BatchIds, Frame, batch_view, has_results, is_over, is_shown
-from orchestrator.http_api.messages.create_batch import Creates
+from orchestrator.http_api.messages.api_responses import json_response
+from orchestrator.http_api.messages.batch_objects import (
+    BatchContext,
+    BatchIds,
+    batch_view,
+    has_results,
+    is_over,
+    is_shown,
+)
+from orchestrator.http_api.messages.create_batch import BatchCreator
 from orchestrator.http_api.request_scope import base_url_of
 from orchestrator.http_api.responses import gzipped, takes_gzip
 
@@ -47,7 +54,7 @@ _PAUSE: Final = {"retry-after": "10"}
 _QUICK: Final = 100
 
 
-class Endpoints:
+class BatchEndpoints:
     """One method per endpoint; each raises ApiError for what the API refuses."""
 
     def __init__(self, services: Services) -> None:
@@ -55,17 +62,17 @@ class Endpoints:
         self._commands = services.commands
         self._reader = services.reader
         self._ids = BatchIds(services.identity.lineage)
-        self._creates = Creates(services)
+        self._creates = BatchCreator(services)
 
     async def create(self, request: Request) -> Response:
         """`POST /v1/messages/batches`."""
         job = await self._creates.create(request)
-        return said(await self._view(request, job.id))
+        return json_response(await self._view(request, job.id))
 
     async def retrieve(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}`."""
         view = await self._view(request, (await self._asked_for(request)).id)
-        return said(view, headers=None if view.processing_status == "ended" else _PAUSE)
+        return json_response(view, headers=None if view.processing_status == "ended" else _PAUSE)
 
     async def list(self, request: Request) -> Response:
         """`GET /v1/messages/batches`."""
@@ -76,9 +83,9 @@ class Endpoints:
         cut = _older if before is None else _newer
         cursor = after if before is None else before
         start = None if cursor is None else (self._job_of(cursor), cursor)
-        frame = partial(self._frame, request)
+        context = partial(self._context, request)
         reader = self._reader if limit <= _QUICK else self._services.bulk
-        return said(await reader.read(lambda reads: _page(cut(start, limit, reads), reads, frame)))
+        return json_response(await reader.read(lambda reads: _page(cut(start, limit, reads), reads, context)))
 
     async def cancel(self, request: Request) -> Response:
         """`POST /v1/messages/batches/{id}/cancel`. Of a batch that has ended: the batch.
@@ -88,12 +95,12 @@ class Endpoints:
         job = await self._asked_for(request)
         before = await self._view(request, job.id)
         if not await self._commands.cancel(job.id):
-            return said(await self._view(request, job.id))
+            return json_response(await self._view(request, job.id))
         after = await self._view(request, job.id)
         canceling = msgspec.structs.replace(
             before, processing_status="canceling", cancel_initiated_at=after.cancel_initiated_at
         )
-        return said(canceling)
+        return json_response(canceling)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/messages/batches/{id}`: what was handed in and answered is gone."""
@@ -103,7 +110,7 @@ class Endpoints:
         batch_id = self._ids.of(job.id)
         if not await self._commands.purge(job.id):
             raise invalid_request(f"Message Batch {batch_id} is archived: there is nothing left of it to delete.")
-        return said(DeletedBatch(batch_id))
+        return json_response(DeletedBatch(batch_id))
 
     async def results(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}/results`."""
@@ -125,11 +132,11 @@ class Endpoints:
         return job
 
     async def _view(self, request: Request, job: JobId) -> MessageBatchObject:
-        frame = self._frame(request, job)
-        return await self._reader.read(lambda reads: batch_view(reads.get(job), reads, frame))
+        context = self._context(request, job)
+        return await self._reader.read(lambda reads: batch_view(reads.get(job), reads, context))
 
-    def _frame(self, request: Request, job: JobId) -> Frame:
-        return Frame(
+    def _context(self, request: Request, job: JobId) -> BatchContext:
+        return BatchContext(
             batch_id=self._ids.of(job),
             base_url=base_url_of(request),
             max_attempts=self._services.settings.retry.max_attempts,
@@ -173,9 +180,9 @@ def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], 
     return found[:limit][::-1], len(found) > limit
 
 
-def _page(cut: tuple[list[Job], bool], reads: Reads, frame: Callable[[JobId], Frame]) -> BatchListObject:
+def _page(cut: tuple[list[Job], bool], reads: Reads, context: Callable[[JobId], BatchContext]) -> BatchListObject:
     jobs, more = cut
-    views = [batch_view(job, reads, frame(job.id)) for job in jobs]
+    views = [batch_view(job, reads, context(job.id)) for job in jobs]
     first, last = (views[0].id, views[-1].id) if views else (None, None)
     return BatchListObject(data=views, has_more=more, first_id=first, last_id=last)
 

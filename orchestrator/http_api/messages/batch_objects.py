@@ -28,7 +28,7 @@ _EVENTS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class BatchContext:
     """What a view needs beside the job. max_attempts: trips of a request at most. base_url: as the client knows us."""
 
     batch_id: str
@@ -52,18 +52,18 @@ def has_results(job: Job) -> bool:
     return is_over(job) and job.purged_at is None
 
 
-def batch_view(job: Job, reads: Reads, frame: Frame) -> MessageBatchObject:
+def batch_view(job: Job, reads: Reads, context: BatchContext) -> MessageBatchObject:
     """*job* as it is in the snapshot of *reads*."""
     return MessageBatchObject(
-        id=frame.batch_id,
+        id=context.batch_id,
         processing_status=_status(job.state),
         request_counts=_counts(job, reads),
         created_at=job.created_at,
-        expires_at=_expires_at(job, frame),
+        expires_at=_expires_at(job, context),
         ended_at=job.finished_at if is_over(job) else None,
         cancel_initiated_at=_canceled_at(job, reads),
         archived_at=job.purged_at,
-        results_url=f"{frame.base_url}/v1/messages/batches/{frame.batch_id}/results" if has_results(job) else None,
+        results_url=f"{context.base_url}/v1/messages/batches/{context.batch_id}/results" if has_results(job) else None,
     )
 
 
@@ -92,13 +92,13 @@ def _counts(job: Job, reads: Reads) -> RequestCountsObject:
     )
 
 
-def _expires_at(job: Job, frame: Frame) -> datetime:
+def _expires_at(job: Job, context: BatchContext) -> datetime:
     """When the last attempt of a request that expires every time has expired, if it were sent at once each time.
 
     A job that outlives it (it was paused, or the account's queue was full) may take another attempt from now on.
     """
-    planned = job.created_at + frame.max_attempts * _ATTEMPT
-    return planned if is_over(job) or planned > frame.now else frame.now + _ATTEMPT
+    planned = job.created_at + context.max_attempts * _ATTEMPT
+    return planned if is_over(job) or planned > context.now else context.now + _ATTEMPT
 
 
 def _canceled_at(job: Job, reads: Reads) -> datetime | None:

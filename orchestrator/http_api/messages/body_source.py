@@ -129,5 +129,5 @@ def repeated_id(problem: InputProblem) -> str | None:
 
 
 def _problem(line: int) -> InputProblem:
-    """Nothing of the body may be taken. What is said about it is `refusal`: the words are the API's."""
+    """Nothing of the body may be taken. What the client is told is `refusal`: the words are the API's."""
     return InputProblem(line=line, field="", message="the create is refused", remedy="", raw=b"")

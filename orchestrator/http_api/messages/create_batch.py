@@ -49,7 +49,7 @@ _COMES_BACK: Final = (
 )
 
 
-class Creates:
+class BatchCreator:
     """Takes creates in. Their ends come one after the other: a retry sees what the try before it has made."""
 
     def __init__(self, services: Services) -> None:
@@ -67,7 +67,7 @@ class Creates:
             async for _ in body_blocks(request):  # a sender that finds the connection closed cannot read why
                 pass
             raise
-        attempt = _Attempt(request, new, self._reader, self._ending)
+        attempt = _CreateAttempt(request, new, self._reader, self._ending)
         source = BodySource(
             body_blocks(request),
             name=SOURCE,
@@ -91,7 +91,7 @@ class Creates:
         return _new_job(request)
 
 
-class _Attempt:
+class _CreateAttempt:
     """One try of a create, from its first byte to its answer."""
 
     def __init__(self, request: Request, new: NewJob, reader: Reader, ending: asyncio.Lock) -> None:
