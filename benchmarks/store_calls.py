@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, JudgedLine, NewJob, ResultRow
+from orchestrator.domain.model import BatchRow, JudgedLine, NewJob, ResultRow
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
@@ -54,7 +54,7 @@ async def intake(store: SqliteStore, source: Path) -> JobId:
     return taken.job.id
 
 
-async def sent_batch(store: SqliteStore, job: JobId) -> Batch:
+async def sent_batch(store: SqliteStore, job: JobId) -> BatchRow:
     """All of *job* in one batch whose intent to send is stored."""
     caps = Caps(requests=100_000, size_bytes=256_000_000)
     found = await store.plan.queued(job, 100_000, lambda rows: pack(rows, caps))
@@ -65,7 +65,7 @@ async def sent_batch(store: SqliteStore, job: JobId) -> Batch:
     return sent
 
 
-async def ended_batch(store: SqliteStore, job: JobId) -> Batch:
+async def ended_batch(store: SqliteStore, job: JobId) -> BatchRow:
     """All of *job* in one batch that the API says has ended; every fiftieth request has expired."""
     sent = await sent_batch(store, job)
     expired = sent.count // 50
@@ -80,7 +80,7 @@ async def ended_batch(store: SqliteStore, job: JobId) -> Batch:
     return batch
 
 
-async def collect(store: SqliteStore, batch: Batch, pieces: Iterable[bytes]) -> None:
+async def collect(store: SqliteStore, batch: BatchRow, pieces: Iterable[bytes]) -> None:
     """Store every line, check that all came, settle."""
     for piece in pieces:
         await store.collect.store_lines(batch, [settled(line) for line in decoded(piece)], NOW)
@@ -122,6 +122,6 @@ def _page(job: JobId, above: int) -> Callable[[SqliteReads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=1000)
 
 
-def body_of(store: SqliteStore, batch: Batch) -> BatchBody:
+def body_of(store: SqliteStore, batch: BatchRow) -> BatchBody:
     """The bytes of its create, out of the store."""
     return BatchBody(store.params, batch)

@@ -1,7 +1,6 @@
 """From a server's JSON back to values: the other way of `http_api.views` and `http_api.details`.
 
-What only an engine needs (fences, cursors, the proofs of a doubt) is not sent: it stays empty here, and no face shows
-it.
+What only an engine needs (fences, cursors, the proofs of a doubt) is not sent: `Job` and `Batch` do not have it.
 A key that is missing raises KeyError, one of a wrong kind TypeError or ValueError: the server is of another version.
 """
 
@@ -15,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.domain.api_answers import ApiCounts
-from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.json_text import mask_lone_surrogates
 from orchestrator.domain.model import (
     Attempt,
@@ -58,7 +57,6 @@ def to_status(view: View, number: JobId) -> JobStatus:
 
 def _job(view: View, number: JobId) -> Job:
     counts: dict[str, int] = view["requests"]
-    created_at = _at(view["created_at"])
     return Job(
         id=number,
         public_id=str(view["id"]),
@@ -66,15 +64,10 @@ def _job(view: View, number: JobId) -> Job:
         state=JobState(view["state"]),
         betas=tuple(view["betas"]),
         content_hash=view.get("content_hash"),
-        source_bytes=view.get("source_bytes"),
-        key=view.get("key"),
+        key=None,
         purged_at=instant(view["purged_at"]),
-        purged_by=view.get("purged_by"),
-        added_at=created_at,
-        resumes=0,
-        created_at=created_at,
+        created_at=_at(view["created_at"]),
         finished_at=instant(view["finished_at"]),
-        fence=0,
         requests=RequestCounts(**{name: int(counts[name]) for name in RequestCounts.__dataclass_fields__}),
         **{name: view[name] for name in _ALIKE},
     )
@@ -99,41 +92,10 @@ def to_batch(view: View, job: JobId) -> Batch:
         api_counts=None if results is None else ApiCounts(**results),
         downloads=int(view["downloads"]),
         **times,
-        **_ENGINES_OWN,
     )
 
 
 _BATCH_TIMES: Final = ("sent_at", "created_at", "expires_at", "ended_at", "settled_at")
-_ENGINES_OWN: Final[dict[str, Any]] = {
-    "nonce": Nonce(""),
-    "digest": "",
-    "depth": 0,
-    "cuts": 0,
-    "doubt_looks": 0,
-    "download_tries": 0,
-    "collected": False,
-    "adopted": False,
-    "partial": False,
-    "fence": 0,
-    **dict.fromkeys(
-        (
-            "resumes",
-            "parent_id",
-            "refusal",
-            "cursor_id",
-            "cursor_created_at",
-            "cursor_date",
-            "doubt_since",
-            "doubt_date",
-            "doubt_until",
-            "closed_date",
-            "cancel_asked_at",
-            "first_download_date",
-            "download_due_at",
-            "deleted_at",
-        )
-    ),
-}
 
 
 def to_group(view: View) -> ErrorGroup:

@@ -18,96 +18,111 @@ class RequestCounts:
     """How many requests of a job are in each state; kept by the schema, they always add up."""
 
     total: int
-    queued: int
-    batched: int
+    queued: int  #: wait to be planned into a batch
+    batched: int  #: belong to a batch that has not settled
     succeeded: int
     failed: int
     canceled: int
 
+    @property
+    def settled(self) -> int:
+        """How many have their final outcome."""
+        return self.succeeded + self.failed + self.canceled
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A workload. `reason_code`/`reason` are set exactly while it is paused.
+    """A job as every face shows it, from a store of this machine or from a server. All times are our clock's."""
 
-    key: the caller's own name of the hand-over. purged_at: since when what was handed in and answered is gone;
-    purged_by: 'person' or 'retention'.
-    """
-
-    id: JobId
-    public_id: str
-    name: str
+    id: JobId  #: the store's row id; of a job on a server, made from `public_id`
+    public_id: str  #: the id that people use
+    name: str  #: not empty, not unique
     state: JobState
-    reason_code: str | None
-    reason: str | None
-    source: str
-    content_hash: str | None
-    source_bytes: int | None
-    key: str | None
-    api_version: str
-    betas: tuple[str, ...]
-    priority: int
-    still_open: bool
-    added_at: datetime
-    resumes: int
+    reason_code: str | None  #: why it is paused, for programs (`domain.account`); None while it is not paused
+    reason: str | None  #: the same for people, with what to do
+    source: str  #: absolute path of the input, or "<stdin>", "<library>", …
+    content_hash: str | None  #: SHA-256 (hex) of the decompressed input; None or "" while or after it was open
+    key: str | None  #: the caller's idempotency key; None: it has none, or is a job of a server, which does not tell
+    api_version: str  #: header `anthropic-version` of its batches
+    betas: tuple[str, ...]  #: header `anthropic-beta` of its batches, sorted
+    priority: int  #: 1 to 100; larger goes first
+    still_open: bool  #: more requests may be added (library)
     created_at: datetime
-    finished_at: datetime | None
-    fence: int
-    resubmitted: int
-    purged_at: datetime | None
-    purged_by: str | None
+    finished_at: datetime | None  #: when it finished or was canceled; None until then
+    resubmitted: int  #: attempts that failed and were repeated at the cost of one
+    purged_at: datetime | None  #: since when its params and results are deleted; None: they are there
     requests: RequestCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What is sent in one POST.
+class JobRow(Job):
+    """A job as its own store has it, with what only the engine needs."""
 
-    Whose clock: `created_at`, `expires_at`, `ended_at` and everything named `…_date` or `cursor_…` are the API's;
-    the other times are ours. partial: at the API it has more requests than `count`, which are not of this batch here.
+    source_bytes: int | None  #: size of the decompressed input; None until it was read whole
+    added_at: datetime  #: when requests last came in
+    resumes: int  #: how often it was resumed; a batch remembers the number that it was sent under
+    fence: int  #: counts the writes; a guarded write names the one that it read
+    purged_by: str | None  #: "person" or "retention"; None until it is purged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch as every face shows it: what is sent in one POST.
+
+    `created_at`, `expires_at` and `ended_at` are by the API's clock, the other times by ours.
     """
 
     id: BatchId
     job_id: JobId
-    nonce: Nonce
     state: BatchState
-    count: int
-    size_bytes: int
-    digest: str
+    count: int  #: requests in it, 1 to 100,000
+    size_bytes: int  #: of the exact body
     api_version: str
     betas: tuple[str, ...]
-    planned_at: datetime
-    resumes: int | None
-    parent_id: BatchId | None
-    depth: int
-    cuts: int
-    refusal: str | None
-    cursor_id: str | None
-    cursor_created_at: datetime | None
-    cursor_date: datetime | None
-    organization: str | None
+    organization: str | None  #: whose account the API's answers named; None until it is sent, or if none was named
     workspace: str | None
-    sent_at: datetime | None
-    doubt_since: datetime | None
-    doubt_date: datetime | None
-    doubt_until: datetime | None
-    doubt_looks: int
-    closed_date: datetime | None
-    remote_id: str | None
+    planned_at: datetime
+    sent_at: datetime | None  #: when the intent to POST was committed; None: never sent
+    remote_id: str | None  #: the API's `msgbatch_…`; None until it is known
     created_at: datetime | None
     expires_at: datetime | None
-    cancel_asked_at: datetime | None
     ended_at: datetime | None
-    api_counts: ApiCounts | None
-    downloads: int
-    download_tries: int
-    first_download_date: datetime | None
-    download_due_at: datetime | None
-    collected: bool
     settled_at: datetime | None
-    deleted_at: datetime | None
-    adopted: bool
-    partial: bool
-    fence: int
+    api_counts: ApiCounts | None  #: the API's last count of its results; None until it ended
+    downloads: int  #: complete downloads of its results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow(Batch):
+    """A batch as its own store has it, with what only the engine needs.
+
+    Everything named `…_date` or `cursor_…`, and `doubt_until`, is by the API's clock; the other times are by ours.
+    """
+
+    nonce: Nonce  #: begins every `custom_id` on the wire, and proves whose a remote batch is
+    digest: str  #: SHA-256 of the ranges of its requests' numbers, as planned
+    resumes: int | None  #: `JobRow.resumes` when it was sent; None: never sent
+    parent_id: BatchId | None  #: the refused batch that it is a half of
+    depth: int  #: how often it was halved
+    cuts: int  #: connections in a row that broke inside its body
+    refusal: str | None  #: the text of a 400 that names no request, kept until its sibling's answer is known
+    cursor_id: str | None  #: the newest batch in the API's list before the POST; None: the list was empty
+    cursor_created_at: datetime | None
+    cursor_date: datetime | None  #: the API's Date of that list
+    doubt_since: datetime | None  #: when the doubt was discovered; begins again with each process
+    doubt_date: datetime | None  #: the API's Date at its first answer after that
+    doubt_until: datetime | None  #: the API's Date when the wait ended: what was created later is not this batch
+    doubt_looks: int  #: searches of the list in a row that found no candidate
+    closed_date: datetime | None  #: the API's Date when it became void or abandoned
+    cancel_asked_at: datetime | None  #: when we asked the API to cancel it
+    download_tries: int  #: downloads that did not bring everything, complete or not
+    first_download_date: datetime | None  #: the API's Date of the first complete download
+    download_due_at: datetime | None  #: not before then is it downloaded again; None: at once
+    collected: bool  #: every result is stored
+    deleted_at: datetime | None  #: when it was deleted at the API
+    adopted: bool  #: made elsewhere: the ids on the wire are the users' own
+    partial: bool  #: the remote batch has more requests than `count`; the others are not of this batch
+    fence: int  #: counts the writes; a guarded write names the one that it read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +309,7 @@ class Event:
 class Plannable:
     """A job that has queued requests, and how much of the account's queue it already uses."""
 
-    job: Job
+    job: JobRow
     in_flight: int
 
 

@@ -18,7 +18,7 @@ from orchestrator.domain.errors import (
     ProviderUnreachable,
 )
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import JobState
 from orchestrator.domain.waiting import WALK_MARGIN, Pace, asked_pause, backoff
 from orchestrator.engine.batch_list import pages
@@ -165,7 +165,7 @@ def same_account(meta: ResponseMeta, organization: str | None, workspace: str | 
     return True
 
 
-def search_from(batch: Batch) -> datetime:
+def search_from(batch: BatchRow) -> datetime:
     """Nothing that was created before this (API's clock) can be *batch*: what it listed before the POST, less a margin.
 
     The cursor's own `created_at` or the Date of that answer, whichever is earlier: one odd time must not hide a batch.
@@ -179,7 +179,7 @@ def newest(page: BatchPage) -> RemoteBatch | None:
     return page.batches[0] if page.batches else None
 
 
-async def pause_for_account(context: Context, batch: Batch, meta: ResponseMeta, now: datetime) -> bool:
+async def pause_for_account(context: Context, batch: BatchRow, meta: ResponseMeta, now: datetime) -> bool:
     """Pause the job of *batch*, which another account holds than the one that answers now; say which is needed."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"

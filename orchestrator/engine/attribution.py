@@ -14,7 +14,7 @@ from orchestrator.domain.api_answers import ApiCounts, MalformedEntry, RemoteBat
 from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
 from orchestrator.domain.ids import JobId, Nonce, split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, wire_ids_of
 from orchestrator.domain.waiting import PROOF_LINES
 from orchestrator.engine.api_calls import asked
@@ -30,7 +30,7 @@ _LIFE: Final = timedelta(hours=24)
 class Ours:
     """One line has the nonce of *batch*."""
 
-    batch: Batch
+    batch: BatchRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

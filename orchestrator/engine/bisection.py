@@ -13,7 +13,7 @@ from typing import Final
 
 from orchestrator.domain.account import REFUSED
 from orchestrator.domain.api_answers import Invalid
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.api_calls import pause_for
@@ -37,11 +37,11 @@ class Narrowing:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def too_large(self, batch: Batch, why: str, now: datetime) -> None:
+    async def too_large(self, batch: BatchRow, why: str, now: datetime) -> None:
         """413."""
         await self._split_or_fail(batch, _TOO_LARGE, why, now)
 
-    async def invalid(self, batch: Batch, answer: Invalid, now: datetime) -> None:
+    async def invalid(self, batch: BatchRow, answer: Invalid, now: datetime) -> None:
         """400 or 422, with or without the place of the request at fault."""
         if answer.index is not None and answer.index < batch.count:
             await self._fail(batch, answer.index, _INVALID, answer.why, now)
@@ -62,14 +62,14 @@ class Narrowing:
                 words = "" if batch.refusal is None else batch.refusal
                 await self._split_or_fail(batch, _INVALID, words, now)
 
-    async def _same_words(self, batch: Batch, sibling: Batch, now: datetime) -> None:
+    async def _same_words(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
         words = "" if batch.refusal is None else batch.refusal
         if await pause_for(self._context, batch.job_id, REFUSED, words, now):
             log.error("job.refused", job_id=batch.job_id, why=words)
         for half in (batch, sibling):
             await self._context.store.bisect.abandon(half, words, now)
 
-    async def _split_or_fail(self, batch: Batch, error_type: str, why: str, now: datetime) -> None:
+    async def _split_or_fail(self, batch: BatchRow, error_type: str, why: str, now: datetime) -> None:
         if batch.count == 1:
             await self._fail(batch, 0, error_type, why, now)
             return
@@ -78,12 +78,12 @@ class Narrowing:
         await self._context.store.bisect.halve(batch, nonces, why, now)
         log.warning("batch.halved", batch_id=batch.id, requests=batch.count, why=why)
 
-    async def _fail(self, batch: Batch, index: int, error_type: str, why: str, now: datetime) -> None:
+    async def _fail(self, batch: BatchRow, index: int, error_type: str, why: str, now: datetime) -> None:
         failed = (index, error_type, why, errored_result(error_type, why))
         await self._context.store.bisect.abandon(batch, why, now, failed=failed)
         log.warning("request.refused", batch_id=batch.id, place=index, why=why)
 
 
-def _undecided(sibling: Batch) -> bool:
+def _undecided(sibling: BatchRow) -> bool:
     """True while the sibling's fate is open: not sent yet, or sent without a clear answer."""
     return sibling.state in _PENDING or (sibling.state is BatchState.PLANNED and sibling.refusal is None)

@@ -10,7 +10,7 @@ from typing import Final
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.line_splitter import LineSplitter
-from orchestrator.domain.model import Batch, DownloadProgress, JudgedLine
+from orchestrator.domain.model import BatchRow, DownloadProgress, JudgedLine
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import (
@@ -77,7 +77,7 @@ class CollectStage:
                 self._active.discard(batch.id)
         return done
 
-    async def _next(self) -> Batch | None:
+    async def _next(self) -> BatchRow | None:
         now = self._context.clock.now()
         for batch in await self._context.store.collect.to_collect(now, self._context.settings.max_downloads + 1):
             if batch.id not in self._active:
@@ -93,7 +93,7 @@ class CollectStage:
                 await self._context.store.collect.again(batch, now, None, full=False)
         self._mended = True
 
-    async def advance(self, batch: Batch) -> int:
+    async def advance(self, batch: BatchRow) -> int:
         """One download of one batch, and what follows from it. 1 if the batch is complete now."""
         try:
             meta, sieve = await self._download(batch)
@@ -118,7 +118,7 @@ class CollectStage:
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
 
-    async def _recounted(self, batch: Batch, progress: DownloadProgress) -> bool:
+    async def _recounted(self, batch: BatchRow, progress: DownloadProgress) -> bool:
         """Every id came, but the counts differ: those of the first look at the end may have been stale. Ask again."""
         if progress.seen != progress.count:
             return False
@@ -128,7 +128,7 @@ class CollectStage:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
-    async def _complete(self, batch: Batch, progress: DownloadProgress, sieve: Sieve) -> int:
+    async def _complete(self, batch: BatchRow, progress: DownloadProgress, sieve: Sieve) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
         self._unreadable.pop(batch.id, None)
         for kind in (COUNTS, RETENTION_NEAR):
@@ -138,7 +138,7 @@ class CollectStage:
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
         return int(moved)
 
-    async def _download(self, batch: Batch) -> tuple[ResponseMeta, Sieve]:
+    async def _download(self, batch: BatchRow) -> tuple[ResponseMeta, Sieve]:
         """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
         sieve = Sieve(batch, self._unreadable.get(batch.id, {}))
         splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
@@ -159,14 +159,16 @@ class CollectStage:
             await self._store(batch, sieve.empty())
             return download.meta, sieve
 
-    async def _is_all_here(self, sieve: Sieve, batch: Batch) -> bool:
+    async def _is_all_here(self, sieve: Sieve, batch: BatchRow) -> bool:
         """Whether nothing more need come: the stream may not have an end."""
         if sieve.found < batch.count:
             return False
         await self._store(batch, sieve.empty())
         return complete(await self._context.store.collect.progress(batch), batch)
 
-    async def _take(self, sieve: Sieve, batch: Batch, lines: list[ResultLine | BadLine], *, whole: bool = True) -> None:
+    async def _take(
+        self, sieve: Sieve, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool = True
+    ) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
         numbers: dict[str, int] | None = None
         if batch.adopted:
@@ -174,11 +176,11 @@ class CollectStage:
             numbers = await self._context.store.collect.numbers(batch.job_id, ids)
         sieve.take(lines, numbers, whole=whole)
 
-    async def _store(self, batch: Batch, lines: list[JudgedLine]) -> None:
+    async def _store(self, batch: BatchRow, lines: list[JudgedLine]) -> None:
         if lines:
             await self._context.store.collect.store_lines(batch, lines, self._context.clock.now())
 
-    async def _again(self, batch: Batch, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
+    async def _again(self, batch: BatchRow, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
         """Repeat the download: from `poll_interval`, doubling to 10 minutes; as late as the API asks, if it does."""
         now = self._context.clock.now()
         first = self._context.settings.poll.shortest
@@ -190,7 +192,7 @@ class CollectStage:
         date = None if meta is None else meta.date
         await self._context.store.collect.again(batch, due, date, full=meta is not None)
 
-    async def _incomplete(self, batch: Batch, progress: DownloadProgress, meta: ResponseMeta, now: datetime) -> int:
+    async def _incomplete(self, batch: BatchRow, progress: DownloadProgress, meta: ResponseMeta, now: datetime) -> int:
         if not _patience_is_over(batch, meta):
             await self._retention.watch(batch, meta.date, now)
             await self._again(batch, meta, None)
@@ -209,7 +211,7 @@ class CollectStage:
         return 1
 
 
-def complete(progress: DownloadProgress, batch: Batch) -> bool:
+def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
     """Promise 3: every wire id was seen, and the counts by type are the API's (or within them, where it has more)."""
     counts = batch.api_counts
     if counts is None or progress.seen != progress.count:
@@ -222,7 +224,7 @@ def complete(progress: DownloadProgress, batch: Batch) -> bool:
     return counted <= wanted if batch.partial or counted.total() < progress.seen else +counted == +wanted
 
 
-def _patience_is_over(batch: Batch, meta: ResponseMeta) -> bool:
+def _patience_is_over(batch: BatchRow, meta: ResponseMeta) -> bool:
     """Ten full downloads, this one included, over a day of the API's time."""
     if batch.first_download_date is None or meta.date is None:
         return False

@@ -17,7 +17,7 @@ from orchestrator.domain.errors import (
     ProviderNotFound,
 )
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Batch, Job, NewJob
+from orchestrator.domain.model import BatchRow, Job, NewJob
 from orchestrator.engine import purge
 from orchestrator.engine.api_calls import CREATE_GATE, Gates, asked, take_new_key
 from orchestrator.engine.context import Context
@@ -142,7 +142,7 @@ class EngineCommands:
         """No more will come."""
         await self._context.store.ingest.close_open(job, self._context.clock.now())
 
-    async def _adopt_doubt(self, remote_id: str, batch: Batch) -> str:
+    async def _adopt_doubt(self, remote_id: str, batch: BatchRow) -> str:
         remote = await self._remote(remote_id)
         if not await self._context.store.doubt.claim(batch, remote, self._context.clock.now()):
             raise GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from orchestrator.domain.api_answers import NAMELESS, MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderUnreadable
-from orchestrator.domain.model import Batch, Candidate
+from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
 from orchestrator.engine.api_calls import (
@@ -89,7 +89,7 @@ class DoubtStage:
         await self._gates.open(READ_GATE)
         return moved
 
-    async def _look(self, batches: list[Batch], now: datetime) -> int:
+    async def _look(self, batches: list[BatchRow], now: datetime) -> int:
         top = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
@@ -100,14 +100,14 @@ class DoubtStage:
         look = await self._walk(ready, now)
         return sum([await self._advance(batch, look) for batch in ready])
 
-    async def _is_ready(self, batch: Batch, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
+    async def _is_ready(self, batch: BatchRow, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
         """The wait is over, and it is this batch's account that answers."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
             return False
         return batch.doubt_until is not None or await self._wait_is_over(batch, date, now)
 
-    async def _wait_is_over(self, batch: Batch, date: datetime, now: datetime) -> bool:
+    async def _wait_is_over(self, batch: BatchRow, date: datetime, now: datetime) -> bool:
         """By our own clock, or by the API's: whichever proves it first. Closes the set of candidates at *date*."""
         wait = self._context.settings.doubt_wait
         since = now if batch.doubt_since is None else batch.doubt_since
@@ -116,7 +116,7 @@ class DoubtStage:
             return False
         return await self._context.store.doubt.end_wait(batch, date)
 
-    async def _walk(self, ready: list[Batch], now: datetime) -> _Look:
+    async def _walk(self, ready: list[BatchRow], now: datetime) -> _Look:
         """One walk serves every batch whose wait was over before it began.
 
         An entry that cannot be read and may be one of them is asked for by its own id, if it has one.
@@ -133,7 +133,7 @@ class DoubtStage:
         still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
         return _Look(remotes=remotes, odd=still, date=date, now=now)
 
-    async def _advance(self, was: Batch, look: _Look) -> int:
+    async def _advance(self, was: BatchRow, look: _Look) -> int:
         """What *look* means for one batch, read again: a proof for another one, or a person, may have moved it."""
         batch = await self._still_in_doubt(was)
         if batch is None or batch.doubt_until is None:
@@ -153,10 +153,10 @@ class DoubtStage:
         after = await self._still_in_doubt(batch)
         return 1 if after is None else await self._conclude(after, look, found=open_ones > 0)
 
-    async def _still_in_doubt(self, batch: Batch) -> Batch | None:
+    async def _still_in_doubt(self, batch: BatchRow) -> BatchRow | None:
         return next((b for b in await self._context.store.doubt.in_doubt() if b.id == batch.id), None)
 
-    async def _judge(self, candidate: Candidate, batch: Batch, look: _Look) -> bool:
+    async def _judge(self, candidate: Candidate, batch: BatchRow, look: _Look) -> bool:
         """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
         if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in look.odd:
             await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
@@ -202,7 +202,7 @@ class DoubtStage:
             for batch in await self._context.store.commands.doubts_about(candidate.remote_id):
                 await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
-    async def _ours(self, owner: Batch, remote: RemoteBatch, now: datetime) -> None:
+    async def _ours(self, owner: BatchRow, remote: RemoteBatch, now: datetime) -> None:
         """*remote* carries the nonce of *owner*: claim it, or report a purchase that should not exist."""
         if owner.state is not BatchState.IN_DOUBT:
             await report_duplicate(self._context, owner, remote, now)
@@ -211,14 +211,14 @@ class DoubtStage:
             await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
-    async def _waits_for(self, candidate: Candidate, batch: Batch) -> None:
+    async def _waits_for(self, candidate: Candidate, batch: BatchRow) -> None:
         """It runs: nothing to read yet. A day without it counts anew from the next time that it cannot be seen."""
         if candidate.unreadable_since is not None:
             await self._context.store.evidence.readable(candidate.remote_id, unreadable_at=None)
         if candidate.verdict == "unprovable":
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
-    async def _unreadable(self, candidate: Candidate, batch: Batch, why: str, look: _Look) -> None:
+    async def _unreadable(self, candidate: Candidate, batch: BatchRow, why: str, look: _Look) -> None:
         """Not read this time. After a day of the API's time a person decides; nothing is voided meanwhile."""
         evidence = self._context.store.evidence
         if look.date is None:
@@ -232,7 +232,7 @@ class DoubtStage:
         )
         await evidence.judge(candidate.remote_id, "unprovable", None)
 
-    async def _conclude(self, batch: Batch, look: _Look, *, found: bool) -> int:
+    async def _conclude(self, batch: BatchRow, look: _Look, *, found: bool) -> int:
         """After a whole look: nobody, for the second time in a row, means that it was never created."""
         store = self._context.store.doubt
         if found or batch.doubt_looks == 0 or look.date is None:
@@ -245,7 +245,7 @@ class DoubtStage:
         return int(voided)
 
 
-def _may_be(batch: Batch, entry: MalformedEntry) -> bool:
+def _may_be(batch: BatchRow, entry: MalformedEntry) -> bool:
     """False only where what can be read of *entry* says that it is not *batch*."""
     if entry.total is not None and entry.total != batch.count:
         return False
@@ -267,7 +267,7 @@ def _named(candidate: Candidate) -> RemoteBatch:
     return stand_in(entry, candidate.created_at)
 
 
-def _question(candidate: Candidate, batch: Batch, why: str) -> str:
+def _question(candidate: Candidate, batch: BatchRow, why: str) -> str:
     """What a person is asked about a candidate that nothing is proven of."""
     if candidate.remote_id.startswith(NAMELESS):
         return (

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
-from orchestrator.domain.model import Batch, DownloadProgress
+from orchestrator.domain.model import BatchRow, DownloadProgress
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.result_outcome import KINDS, MISSING_RESULT, UNKNOWN_RESULT, UNREADABLE_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
@@ -36,7 +36,7 @@ class Retention:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def after_failure(self, batch: Batch, exc: ProviderError) -> bool:
+    async def after_failure(self, batch: BatchRow, exc: ProviderError) -> bool:
         """What a failed download means besides trying again. True if the results are gone for good and settled so."""
         now = self._context.clock.now()
         if isinstance(exc, ProviderRefused) and exc.blocked is not None:
@@ -53,7 +53,7 @@ class Retention:
         await self.watch(batch, meta.date, now)
         return False
 
-    async def watch(self, batch: Batch, date: datetime | None, now: datetime) -> None:
+    async def watch(self, batch: BatchRow, date: datetime | None, now: datetime) -> None:
         """Raise attention while there is still time. *date*: the API's."""
         if date is None or batch.created_at is None or date - batch.created_at <= RETENTION_ALARM:
             return
@@ -67,7 +67,7 @@ class Retention:
             return ResponseMeta()  # the download itself is tried again, and tells again
         return page.meta
 
-    async def _lost(self, batch: Batch, now: datetime) -> None:
+    async def _lost(self, batch: BatchRow, now: datetime) -> None:
         """Deleted before they could be read: failed, loudly, and never bought again in silence."""
         words = f"the results of {batch.remote_id} were deleted at the API, 29 days after it was made, before they came"
         await self._context.store.attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
@@ -76,26 +76,26 @@ class Retention:
         log.error("batch.results_lost", batch_id=batch.id, remote_id=batch.remote_id)
 
 
-async def tell_of_failure(context: Context, batch: Batch, exc: ProviderError) -> None:
+async def tell_of_failure(context: Context, batch: BatchRow, exc: ProviderError) -> None:
     """A download failed: the log says so, and from the third time in a row the job, unless it is paused for that."""
     is_told = isinstance(exc, ProviderRefused) and exc.blocked is not None
     await _tell(context, batch, exc.message, at_once=False, shown=not is_told)
 
 
-async def tell_of_barren(context: Context, batch: Batch, sieve: Sieve) -> None:
+async def tell_of_barren(context: Context, batch: BatchRow, sieve: Sieve) -> None:
     """A whole download gave no result: told at once where it has lines, unless they are told as unreadable ones."""
     is_told = bool(sieve.unreadable or sieve.nameless)
     why = f"not one of {sieve.odd} lines is a result of this batch" if sieve.odd else "the answer has no lines"
     await _tell(context, batch, f"{why} ({sieve.why})" if sieve.why else why, at_once=sieve.odd > 0, shown=not is_told)
 
 
-async def take_back_failure(context: Context, batch: Batch) -> None:
+async def take_back_failure(context: Context, batch: BatchRow) -> None:
     """The download works, or is given up."""
     if batch.download_tries:
         await context.store.attention.unattend(batch.job_id, DOWNLOAD_FAILS, batch.id)
 
 
-async def _tell(context: Context, batch: Batch, why: str, *, at_once: bool, shown: bool) -> None:
+async def _tell(context: Context, batch: BatchRow, why: str, *, at_once: bool, shown: bool) -> None:
     failures, why = batch.download_tries + 1, why[:_MOST_WORDS]
     log.warning("batch.download_failed", batch_id=batch.id, failures=failures, why=why)
     if not shown or not (at_once or failures >= _TOLD_FROM):
@@ -107,7 +107,7 @@ async def _tell(context: Context, batch: Batch, why: str, *, at_once: bool, show
     await context.store.attention.attend(batch.job_id, DOWNLOAD_FAILS, batch.id, words, context.clock.now())
 
 
-async def tell_of_odd_results(context: Context, batch: Batch, sieve: Sieve, progress: DownloadProgress) -> None:
+async def tell_of_odd_results(context: Context, batch: BatchRow, sieve: Sieve, progress: DownloadProgress) -> None:
     """After a download: attention for what is odd in it, and none any more for what turned out well."""
     unknown = {kind: number for kind, number in progress.by_kind.items() if kind not in {*KINDS, UNREADABLE_RESULT}}
     if unknown:
@@ -124,7 +124,7 @@ async def tell_of_odd_results(context: Context, batch: Batch, sieve: Sieve, prog
         await context.store.attention.unattend(batch.job_id, UNREADABLE_RESULT, batch.id)
 
 
-def _unreadable(batch: Batch, sieve: Sieve, progress: DownloadProgress) -> str | None:
+def _unreadable(batch: BatchRow, sieve: Sieve, progress: DownloadProgress) -> str | None:
     kept = progress.by_kind.get(UNREADABLE_RESULT, 0)
     if progress.seen < progress.count and (sieve.unreadable or sieve.nameless):
         lines = len(sieve.unreadable) + sieve.nameless - kept

@@ -7,7 +7,7 @@ from datetime import datetime
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import split_wire_id
 from orchestrator.domain.line_splitter import LineSplitter
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.context import Context
@@ -21,7 +21,7 @@ DUPLICATE = "duplicate"
 _OPEN = frozenset({BatchState.PLANNED, BatchState.SUBMITTING, BatchState.IN_DOUBT})
 
 
-async def report_duplicate(context: Context, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
     """*remote* carries the nonce of *batch*, which is closed or is another remote batch. False: it is not, or is known.
 
     The count comes last: what a crash cuts off before it is done again. Raises ProviderError if the results of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
-from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, Job, NewJob
+from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, JobRow, NewJob
 from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
 from orchestrator.engine.prefetch import ahead
@@ -60,7 +60,7 @@ class Intake:
             await self._discard(job)
             raise
 
-    async def _discard(self, job: Job) -> None:
+    async def _discard(self, job: JobRow) -> None:
         """Take the import away, now or later: what became of it is known, and must not depend on that."""
         try:
             await self._store.discard(job.id)
@@ -73,7 +73,7 @@ class Intake:
         kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name).strip("-.")
         return f"{kept[:40] if kept else 'job'}-{self._entropy.nonce()[:6]}"
 
-    async def _read(self, job: Job, source: Source, reading: _Reading) -> None:
+    async def _read(self, job: JobRow, source: Source, reading: _Reading) -> None:
         # Reading and checking the next chunk, and storing this one, take about as long, each in its own thread.
         async with aclosing(ahead(cast("Any", source.chunks()))) as chunks:
             async for chunk in chunks:
@@ -87,7 +87,7 @@ class Intake:
                     if not reading.is_lost:
                         await self._store.add_refused(job.id, problems)
 
-    async def _find_repeats(self, job: Job, source: Source, reading: _Reading) -> None:
+    async def _find_repeats(self, job: JobRow, source: Source, reading: _Reading) -> None:
         """Only the whole import shows which custom ids come twice: the later ones are problems of their lines."""
         after: DuplicatesCursor | None = DuplicatesCursor()
         while after is not None:
@@ -98,7 +98,7 @@ class Intake:
             if problems and not reading.is_lost:
                 await self._store.add_refused(job.id, problems)
 
-    async def _conclude(self, job: Job, source: Source, new: NewJob, reading: _Reading) -> IngestResult:
+    async def _conclude(self, job: JobRow, source: Source, new: NewJob, reading: _Reading) -> IngestResult:
         """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
         if reading.is_lost or reading.taken == 0:
             await self._discard(job)
@@ -112,7 +112,9 @@ class Intake:
         log.info("job.taken_in", job=found.public_id, requests=found.requests.total, refused=reading.refused)
         return reading.outcome(found, attached=False)
 
-    async def _finish(self, job: Job, source: Source, new: NewJob, terms: IngestOptions) -> tuple[IngestOutcome, Job]:
+    async def _finish(
+        self, job: JobRow, source: Source, new: NewJob, terms: IngestOptions
+    ) -> tuple[IngestOutcome, JobRow]:
         content = Content(hash=source.content_hash, size_bytes=source.size_bytes)
         return await self._store.conclude(job.id, new, content, self._clock.now(), force_new=terms.force_new)
 
@@ -164,7 +166,7 @@ class _Reading:
         kept = sorted(self._problems + problems, key=_line_of)[: self.terms.max_problems]
         self._problems = [_shortened(problem) for problem in kept]
 
-    def outcome(self, job: Job | None, *, attached: bool) -> IngestResult:
+    def outcome(self, job: JobRow | None, *, attached: bool) -> IngestResult:
         """What became of it."""
         return IngestResult(
             job=job,
@@ -182,7 +184,7 @@ def _shortened(problem: InputProblem) -> InputProblem:
     return replace(problem, raw=problem.raw[:_TOLD_BYTES])
 
 
-def _attached(reading: _Reading, found: Job, new: NewJob) -> IngestResult:
+def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
     """The job that was there, with the name that was chosen for it now."""
     if not new.is_named or found.name == new.name:
         return reading.outcome(found, attached=True)
@@ -190,7 +192,7 @@ def _attached(reading: _Reading, found: Job, new: NewJob) -> IngestResult:
     return replace(reading.outcome(replace(found, name=new.name), attached=True), renamed_from=found.name)
 
 
-def _changed(source: Source, old: Job) -> InputError:
+def _changed(source: Source, old: JobRow) -> InputError:
     """A file that changed under the same name is told, not mixed. The import is discarded."""
     return InputError(
         f"{source.name} is not the same any more as when job {old.public_id} was made from it",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from orchestrator.domain.ids import number_in
-from orchestrator.domain.model import Batch, JudgedLine
+from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.result_lines import BadLine, ResultLine, unreadable_result, wire_ids_of
 from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge, stop_name
 
@@ -54,7 +54,7 @@ class Sieve:
     nameless: how many lines show no id of ours; why: what is wrong with one of them.
     """
 
-    def __init__(self, batch: Batch, earlier: Mapping[int, Reading]) -> None:
+    def __init__(self, batch: BatchRow, earlier: Mapping[int, Reading]) -> None:
         self._batch = batch
         self._earlier = earlier
         self._rows: list[JudgedLine] = []

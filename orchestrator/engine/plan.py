@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.ids import request_id
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.domain.model import Job, Plannable, QueueLoad
+from orchestrator.domain.model import JobRow, Plannable, QueueLoad
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.engine.context import Context
@@ -90,7 +90,7 @@ class PlanStage:
         )
         return 1
 
-    def _lingers(self, job: Job, now: datetime) -> bool:
+    def _lingers(self, job: JobRow, now: datetime) -> bool:
         """More may come soon. An instant ahead of us means that the clock was set back since: that is no reason."""
         return job.still_open and timedelta(0) <= now - job.added_at < self._context.settings.linger
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.api_answers import BatchPage, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused, ProviderUnreadable
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.api_calls import (
@@ -67,12 +67,12 @@ class PollStage:
         self._next_look = now + self._pause(batches, now)
         return moved
 
-    def _pause(self, batches: list[Batch], now: datetime) -> timedelta:
+    def _pause(self, batches: list[BatchRow], now: datetime) -> timedelta:
         """The youngest batch sets the pace: the others are seen by the same call."""
         youngest = max(batch.sent_at if batch.sent_at is not None else now for batch in batches)
         return poll_pause(now - youngest, self._context.settings.poll, self._context.entropy.jitter())
 
-    async def _look(self, batches: list[Batch], now: datetime) -> int:
+    async def _look(self, batches: list[BatchRow], now: datetime) -> int:
         waiting = {str(batch.remote_id): batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
         moved, meta = 0, ResponseMeta()
@@ -91,7 +91,7 @@ class PollStage:
             moved += await self._unlisted(batch, meta, now)
         return moved
 
-    async def _shown(self, page: BatchPage, waiting: dict[str, Batch], now: datetime) -> int:
+    async def _shown(self, page: BatchPage, waiting: dict[str, BatchRow], now: datetime) -> int:
         """What one page means for those that are waited for; takes them out of *waiting*."""
         moved = 0
         for remote in page.batches:
@@ -101,7 +101,7 @@ class PollStage:
                 moved += await self._seen(batch, remote, page.meta, now)
         return moved
 
-    async def _seen(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
+    async def _seen(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
         """What one batch's line in the list means. An unchanged batch writes nothing."""
         store = self._context.store
         if self._unseen_since.pop(batch.id, None) is not None:
@@ -118,13 +118,13 @@ class PollStage:
             return int(await store.poll.seen_canceling(batch, now))
         return 0
 
-    async def _ended(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def _ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         moved = await self._context.store.poll.ended(batch, remote, now)
         if moved and remote.ended_at is not None:
             self._context.meter.turned_around(remote.ended_at - remote.created_at)
         return moved
 
-    async def _unlisted(self, batch: Batch, meta: ResponseMeta, now: datetime) -> int:
+    async def _unlisted(self, batch: BatchRow, meta: ResponseMeta, now: datetime) -> int:
         """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
@@ -141,7 +141,7 @@ class PollStage:
             return 0
         return await self._seen(batch, remote, meta, now)
 
-    async def _missing(self, batch: Batch, meta: ResponseMeta, why: str, now: datetime) -> None:
+    async def _missing(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
         if meta.date is None:
             return
         since = self._unseen_since.setdefault(batch.id, meta.date)
@@ -149,7 +149,7 @@ class PollStage:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
             await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
-    async def _unreadable(self, batch: Batch, meta: ResponseMeta, why: str, now: datetime) -> None:
+    async def _unreadable(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
         """Whatever state it is in, this program cannot tell: a person is told at once, and it is asked for again."""
         self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
         words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"
@@ -168,7 +168,7 @@ class PollStage:
                 break
         return moved
 
-    async def _cancel_one(self, batch: Batch, now: datetime) -> int:
+    async def _cancel_one(self, batch: BatchRow, now: datetime) -> int:
         """Ask once. A plain 400 means that it ended: it is watched on as `canceling` until the API says so.
 
         A 404 is no answer to rely on (the batch may exist, and run on at our cost): it is asked again at the pace of a
@@ -203,7 +203,7 @@ class ListLag:
         if self._begun is None:
             self._begun = now
 
-    def saw(self, batch: Batch, remote: RemoteBatch, date: datetime | None) -> None:
+    def saw(self, batch: BatchRow, remote: RemoteBatch, date: datetime | None) -> None:
         """A page of the list, answered at *date*, shows a batch of ours."""
         if batch.id in self._listed:
             return
@@ -215,5 +215,5 @@ class ListLag:
         """The look is over; it was for *watched*, and no other batch need be remembered."""
         self._listed.intersection_update(watched)
 
-    def _is_of_this_process(self, batch: Batch) -> bool:
+    def _is_of_this_process(self, batch: BatchRow) -> bool:
         return batch.sent_at is not None and self._begun is not None and batch.sent_at >= self._begun

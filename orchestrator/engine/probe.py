@@ -11,7 +11,7 @@ from typing import Final
 
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, MENDABLE, probe_gate
 from orchestrator.domain.errors import ProviderError
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.engine.api_calls import asked, take_new_key
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
@@ -46,7 +46,7 @@ class ProbeStage:
 
     async def tick(self, now: datetime) -> int:
         """How many jobs go on."""
-        waiting: dict[str, list[Job]] = {}
+        waiting: dict[str, list[JobRow]] = {}
         for job in await self._context.store.commands.paused():
             if job.reason_code in MENDABLE:
                 waiting.setdefault(str(job.reason_code), []).append(job)
@@ -101,7 +101,7 @@ class ProbeStage:
             return False
         return True
 
-    async def _resume(self, jobs: list[Job], now: datetime) -> int:
+    async def _resume(self, jobs: list[JobRow], now: datetime) -> int:
         for job in jobs:
             await self._context.store.commands.resume(job.id, now)
             log.info("job.resumed", job=job.public_id, was=job.reason_code)

@@ -16,7 +16,7 @@ from typing import Final
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderUnreachable
 from orchestrator.domain.ids import Nonce, number_in
-from orchestrator.domain.model import Batch, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow, Reconciliation, Stray, StrayOutcome
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.api_calls import READ_GATE, Gates, asked, same_account, shut_after, walk
@@ -169,7 +169,7 @@ class ReconcileStage:
         by_lines = await prove_by_lines(self._context, entry.id, entry.total)
         return Unsure(why=entry.why) if isinstance(by_lines, Unsure) else by_lines
 
-    async def _known(self, batch: Batch, remote: RemoteBatch, look: _Look) -> int:
+    async def _known(self, batch: BatchRow, remote: RemoteBatch, look: _Look) -> int:
         """It carries the nonce of a batch that is here, which did not know of it."""
         if batch.state in _OWN_ROAD:  # the doubt stage finds it
             look.open_ones += 1

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.ports.store import ParamsStore
 
 _SLICE: Final = 256 * 1024
@@ -19,7 +19,7 @@ class BatchBody:
     A mismatch raises before the last byte is handed over, so that the API cannot have taken the batch.
     """
 
-    def __init__(self, store: ParamsStore, batch: Batch) -> None:
+    def __init__(self, store: ParamsStore, batch: BatchRow) -> None:
         self._store = store
         self._batch = batch
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.engine.api_calls import Gates, asked, pause_for, same_account
 from orchestrator.engine.attribution import look_up
 from orchestrator.engine.context import Context
@@ -39,7 +39,7 @@ class SettleStage:
             await self._delete(now)
         return moved
 
-    async def advance(self, batch: Batch, now: datetime) -> int:
+    async def advance(self, batch: BatchRow, now: datetime) -> int:
         """Settle one collected batch, slice by slice; a pause that its rows ask for comes before the slice is queued.
 
         So a crash in between leaves a paused job, never a job that sends again what a person stopped.
@@ -53,10 +53,10 @@ class SettleStage:
         log.info("batch.settled", batch_id=batch.id, **totals)
         return 1
 
-    async def _slice(self, batch: Batch, now: datetime) -> dict[str, int] | None:
+    async def _slice(self, batch: BatchRow, now: datetime) -> dict[str, int] | None:
         return await self._context.store.settle.settle(batch, self._context.settings.max_attempts, now)
 
-    async def _pause_first(self, batch: Batch, now: datetime) -> None:
+    async def _pause_first(self, batch: BatchRow, now: datetime) -> None:
         outcomes = await self._context.store.settle.outcomes(batch)
         job = await self._context.store.commands.get(batch.job_id)
         if outcomes.get("credit", 0) and batch.resumes == job.resumes:
@@ -82,7 +82,7 @@ class SettleStage:
         retry_after = trouble.retry_after_s if isinstance(trouble, ProviderBusy) else None
         await self._gates.shut(_DELETE_GATE, trouble.message, retry_after)
 
-    async def _delete_one(self, batch: Batch, now: datetime) -> None:
+    async def _delete_one(self, batch: BatchRow, now: datetime) -> None:
         """A 404 means that it is gone (the answer of an earlier try was lost), if the same account says so twice."""
         try:
             await asked(self._context, self._context.provider.delete(str(batch.remote_id)))

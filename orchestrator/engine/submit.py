@@ -18,7 +18,7 @@ from orchestrator.domain.api_answers import (
 )
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
 from orchestrator.domain.ids import BatchId
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.engine.api_calls import (
     CREATE_GATE,
     Gates,
@@ -80,7 +80,7 @@ class SubmitStage:
                 self.active.discard(batch.id)
         return sent
 
-    async def _next(self, number: int) -> Batch | None:
+    async def _next(self, number: int) -> BatchRow | None:
         now = self._context.clock.now()
         waiting = await self._context.store.submit.sendable(self._context.settings.max_uploads + 1)
         if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
@@ -102,7 +102,7 @@ class SubmitStage:
         others = load.batches - load.waiting_batches - len(submitting)
         return others + len(self.active) >= self._context.settings.max_in_flight_batches
 
-    async def advance(self, batch: Batch) -> int:
+    async def advance(self, batch: BatchRow) -> int:
         """Send one batch: cursor, intent, POST, answer. 1 if a POST was made.
 
         If this is cancelled or dies after the intent, the batch stays `submitting`, and recovery calls it in doubt.
@@ -116,7 +116,7 @@ class SubmitStage:
         await self._apply(submitting, answer, self._context.clock.now())
         return 1
 
-    async def _prepare(self, batch: Batch) -> Batch | None:
+    async def _prepare(self, batch: BatchRow) -> BatchRow | None:
         """The cursor, then the intent, committed. None if the API cannot be asked now or the batch moved."""
         try:
             page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
@@ -134,20 +134,20 @@ class SubmitStage:
             return None
         return await self._context.store.submit.intend(batch, newest(page), page.meta, now)
 
-    async def _held_elsewhere(self, batch: Batch, meta: ResponseMeta) -> Batch | None:
+    async def _held_elsewhere(self, batch: BatchRow, meta: ResponseMeta) -> BatchRow | None:
         """A batch of the same job that another account holds than the one that answers now."""
         store = self._context.store
         live = [*await store.poll.watched(), *await store.poll.uncollected(), *await store.doubt.in_doubt()]
         mine = [other for other in live if other.job_id == batch.job_id]
         return next((b for b in mine if not same_account(meta, b.organization, b.workspace)), None)
 
-    async def _refused(self, batch: Batch, exc: ProviderRefused) -> None:
+    async def _refused(self, batch: BatchRow, exc: ProviderRefused) -> None:
         """The list was refused. Trouble of the account pauses the job; anything else waits."""
         if exc.blocked is not None:
             await pause_for(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
         await self._gates.shut(CREATE_GATE, exc.message, None)
 
-    async def _apply(self, batch: Batch, answer: CreateAnswer, now: datetime) -> None:
+    async def _apply(self, batch: BatchRow, answer: CreateAnswer, now: datetime) -> None:
         """Write down what the POST ended in, by the table of `domain.submission`."""
         store, context = self._context.store.submit, self._context
         log.info("batch.answered", batch_id=batch.id, answer=type(answer).__name__)
@@ -176,7 +176,7 @@ class SubmitStage:
             case _:
                 assert_never(answer)
 
-    async def _accepted(self, batch: Batch, answer: Accepted, now: datetime) -> None:
+    async def _accepted(self, batch: BatchRow, answer: Accepted, now: datetime) -> None:
         """A clear yes, unless the id is one that we know as another batch's: then nothing is clear."""
         self._context.health.note_answer()
         store = self._context.store.submit
@@ -185,7 +185,7 @@ class SubmitStage:
         else:
             await store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
 
-    async def _not_sent(self, batch: Batch, answer: NotSent, now: datetime) -> None:
+    async def _not_sent(self, batch: BatchRow, answer: NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
         most = CUTS_OF_A_SMALL_ONE if small else CUTS_ARE_TOO_LARGE
         if answer.cut and batch.cuts + 1 >= most:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
 from orchestrator.engine.api_calls import READ_GATE, Gates, same_account, search_from, shut_after, walk
 from orchestrator.engine.attribution import Foreign, Lost, Ours, SecondReading, Unsure, give_away, look_up_odd, prove
@@ -44,7 +44,7 @@ class SweepStage:
         await self._gates.open(READ_GATE)
         return found
 
-    async def _look(self, closed: list[Batch], now: datetime) -> int:
+    async def _look(self, closed: list[BatchRow], now: datetime) -> int:
         found = 0
         date: datetime | None = None
         undecided: set[int] = set()
@@ -79,7 +79,7 @@ class SweepStage:
                     undecided.add(remote.counts.total)
         return found
 
-    async def _retire(self, closed: list[Batch], undecided: set[int], date: datetime) -> None:
+    async def _retire(self, closed: list[BatchRow], undecided: set[int], date: datetime) -> None:
         """Let go of those whose time is over, unless a suspect of their size is still to be told."""
         for batch in closed:
             age = None if batch.closed_date is None else date - batch.closed_date
@@ -88,7 +88,7 @@ class SweepStage:
             await self._context.store.sweep.swept(batch)
 
 
-def _may_be(batch: Batch, remote: RemoteBatch) -> bool:
+def _may_be(batch: BatchRow, remote: RemoteBatch) -> bool:
     """Its size, and created between its cursor and the end of its sweep."""
     in_time = batch.closed_date is None or remote.created_at <= batch.closed_date + SWEEP_FOR
     return remote.counts.total == batch.count and remote.created_at >= search_from(batch) and in_time

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Batch, Job
+    from orchestrator.domain.model import BatchRow, JobRow
 
 #: Upper bounds in seconds, as Prometheus counts them: a value belongs to the first bound that is not below it.
 CALL_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -80,10 +80,10 @@ class Meters:
     def worked(self, stage: str, moved: int, took: timedelta) -> None:
         """A tick moved something: what, the store knows."""
 
-    def batch_over(self, batch: Batch, at: datetime) -> None:
+    def batch_over(self, batch: BatchRow, at: datetime) -> None:
         """A batch is settled: the store knows."""
 
-    def job_over(self, job: Job, at: datetime) -> None:
+    def job_over(self, job: JobRow, at: datetime) -> None:
         """A job is over: the store knows."""
 
     @property

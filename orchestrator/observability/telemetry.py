@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from orchestrator.domain.model import Batch, Job
+    from orchestrator.domain.model import BatchRow, JobRow
 
 SERVICE: Final = "orchestrator"
 CALL: Final = "orchestrator.api.{}"
@@ -114,7 +114,7 @@ class Tracing:
         span = self._tracer.start_span(STAGE.format(stage), start_time=end - _ns(took), attributes={MOVED: moved})
         span.end(end)
 
-    def batch_over(self, batch: Batch, at: datetime) -> None:
+    def batch_over(self, batch: BatchRow, at: datetime) -> None:
         """A batch is settled: its span, inside that of its job."""
         self._inner.batch_over(batch, at)
         attributes: dict[str, int | str] = {BATCH_NUMBER: batch.id, REQUESTS.format("total"): batch.count}
@@ -128,7 +128,7 @@ class Tracing:
                 span.add_event(event, timestamp=_instant(happened))
         span.end(_instant(at))
 
-    def job_over(self, job: Job, at: datetime) -> None:
+    def job_over(self, job: JobRow, at: datetime) -> None:
         """A job is over: the span that holds all of its batches'."""
         self._inner.job_over(job, at)
         counts = {"total": job.requests.total, "succeeded": job.requests.succeeded, "failed": job.requests.failed}

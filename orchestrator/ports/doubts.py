@@ -9,13 +9,13 @@ from typing import Protocol
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, Candidate, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow, Candidate, Reconciliation, Stray, StrayOutcome
 
 
 class DoubtStore(Protocol):
     """Batches in doubt (promise 2)."""
 
-    async def in_doubt(self) -> list[Batch]:
+    async def in_doubt(self) -> list[BatchRow]:
         """Batches whose POST got no clear answer."""
         ...
 
@@ -23,23 +23,23 @@ class DoubtStore(Protocol):
         """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
         ...
 
-    async def note_date(self, batches: Iterable[Batch], date: datetime) -> None:
+    async def note_date(self, batches: Iterable[BatchRow], date: datetime) -> None:
         """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
         ...
 
-    async def end_wait(self, batch: Batch, until: datetime) -> bool:
+    async def end_wait(self, batch: BatchRow, until: datetime) -> bool:
         """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
         ...
 
-    async def looked(self, batch: Batch, *, found: bool) -> bool:
+    async def looked(self, batch: BatchRow, *, found: bool) -> bool:
         """One whole look at the list is done; `found`: some candidate is not proven foreign."""
         ...
 
-    async def void(self, batch: Batch, date: datetime, why: str, now: datetime) -> bool:
+    async def void(self, batch: BatchRow, date: datetime, why: str, now: datetime) -> bool:
         """It never appeared: its requests are queued again, with no attempt burnt."""
         ...
 
-    async def claim(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*: it is in progress."""
         ...
 
@@ -51,15 +51,15 @@ class EvidenceStore(Protocol):
         """Of *remotes*, those that are not ours already and not proven foreign."""
         ...
 
-    async def add_candidates(self, batch: Batch, remotes: Sequence[RemoteBatch]) -> None:
+    async def add_candidates(self, batch: BatchRow, remotes: Sequence[RemoteBatch]) -> None:
         """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
         ...
 
-    async def candidates(self, batch: Batch) -> list[Candidate]:
+    async def candidates(self, batch: BatchRow) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
         ...
 
-    async def judge(self, remote_id: str, verdict: str, owner: Batch | None) -> bool:
+    async def judge(self, remote_id: str, verdict: str, owner: BatchRow | None) -> bool:
         """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
         ...
 
@@ -67,7 +67,7 @@ class EvidenceStore(Protocol):
         """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
         ...
 
-    async def by_nonce(self, nonce: Nonce) -> Batch | None:
+    async def by_nonce(self, nonce: Nonce) -> BatchRow | None:
         """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
         ...
 
@@ -75,11 +75,11 @@ class EvidenceStore(Protocol):
 class SweepStore(Protocol):
     """Closed batches that are still looked for (promise 2, late sweep)."""
 
-    async def to_sweep(self) -> list[Batch]:
+    async def to_sweep(self) -> list[BatchRow]:
         """Void and abandoned batches that are still looked for."""
         ...
 
-    async def swept(self, batch: Batch) -> None:
+    async def swept(self, batch: BatchRow) -> None:
         """Its time is over."""
         ...
 
@@ -87,7 +87,7 @@ class SweepStore(Protocol):
         """Remember remote batches that are watched."""
         ...
 
-    async def duplicate(self, batch: Batch, remote_id: str, now: datetime) -> bool:
+    async def duplicate(self, batch: BatchRow, remote_id: str, now: datetime) -> bool:
         """A batch that was closed turned out to exist: count it, once, and log it."""
         ...
 
@@ -151,6 +151,6 @@ class StrayStore(Protocol):
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
         ...
 
-    async def claim_planned(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim_planned(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
         ...

@@ -13,6 +13,7 @@ from orchestrator.domain.model import (
     DuplicatesCursor,
     IngestOutcome,
     Job,
+    JobRow,
     NewJob,
 )
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
@@ -22,7 +23,7 @@ from orchestrator.ports.streams import InputLine, InputProblem
 class IngestStore(Protocol):
     """A job and its requests come in, whole or not at all."""
 
-    async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
+    async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
         """A new job, importing; nothing of it is planned before `finish`."""
         ...
 
@@ -51,13 +52,13 @@ class IngestStore(Protocol):
         """Keep refused lines with their reasons."""
         ...
 
-    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
+    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> JobRow:
         """The whole input is in: the job runs from here on."""
         ...
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
-    ) -> tuple[IngestOutcome, Job]:
+    ) -> tuple[IngestOutcome, JobRow]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
@@ -67,7 +68,7 @@ class IngestStore(Protocol):
         """
         ...
 
-    async def importing(self) -> list[Job]:
+    async def importing(self) -> list[JobRow]:
         """Jobs that are importing, once everything that was asked for before is written."""
         ...
 
@@ -76,7 +77,7 @@ class IngestStore(Protocol):
         ...
 
 
-#: Who purges: `Job.purged_by`.
+#: Who purges: `JobRow.purged_by`.
 BY_PERSON: Final = "person"
 BY_RETENTION: Final = "retention"
 

@@ -13,11 +13,13 @@ from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import (
     Attention,
     Batch,
+    BatchRow,
     Candidate,
     ErrorGroup,
     Event,
     Gate,
     Job,
+    JobRow,
     JobStatus,
     RequestDetails,
     ResultRow,
@@ -73,7 +75,7 @@ class RemoteJobReads(Protocol):
         """The job as it is now."""
         ...
 
-    def jobs(self, *, limit: int) -> list[Job]:
+    def jobs(self, *, limit: int) -> Sequence[Job]:
         """The newest *limit* jobs."""
         ...
 
@@ -203,11 +205,11 @@ class JobReads(Protocol):
         """The job as it is in this snapshot."""
         ...
 
-    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[Job]:
+    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
         """The newest *limit* jobs that *where* lets through, older than *before* if given."""
         ...
 
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
         """The next *limit* jobs after *job*, in the order they were made."""
         ...
 
@@ -288,7 +290,7 @@ class BatchReads(Protocol):
         before: BatchId | None = None,
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
-    ) -> list[Batch]:
+    ) -> list[BatchRow]:
         """The newest *limit* batches, older than *before* if given; in *states*, if any are given, and of *job*."""
         ...
 

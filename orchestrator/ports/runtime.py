@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.domain.ids import Nonce
-from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.model import BatchRow, JobRow
 
 
 class Clock(Protocol):
@@ -63,11 +63,11 @@ class Meter(Protocol):
         """A tick of *stage* moved something."""
         ...
 
-    def batch_over(self, batch: Batch, at: datetime) -> None:
+    def batch_over(self, batch: BatchRow, at: datetime) -> None:
         """A batch is settled."""
         ...
 
-    def job_over(self, job: Job, at: datetime) -> None:
+    def job_over(self, job: JobRow, at: datetime) -> None:
         """A job is over; *job* is as it was just before."""
         ...
 
@@ -90,10 +90,10 @@ class NullMeter:
     def worked(self, stage: str, moved: int, took: timedelta) -> None:
         """Nothing."""
 
-    def batch_over(self, batch: Batch, at: datetime) -> None:
+    def batch_over(self, batch: BatchRow, at: datetime) -> None:
         """Nothing."""
 
-    def job_over(self, job: Job, at: datetime) -> None:
+    def job_over(self, job: JobRow, at: datetime) -> None:
         """Nothing."""
 
 

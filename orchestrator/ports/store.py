@@ -12,10 +12,10 @@ from typing import Protocol, TypeVar
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import (
-    Batch,
+    BatchRow,
     DownloadProgress,
     Gate,
-    Job,
+    JobRow,
     JudgedLine,
     Plannable,
     QueueLoad,
@@ -52,7 +52,7 @@ class PlanStore(Protocol):
         """The nonce of a new batch of *job*: of *chance*, with the store's MAC, which proves later whose it is."""
         ...
 
-    async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
+    async def plan(self, job: JobRow, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
         """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
         ...
 
@@ -68,27 +68,29 @@ class PlanStore(Protocol):
 class SubmitStore(Protocol):
     """Intent, clear yes, clear no, doubt. Each step is guarded: False or None means that the row moved meanwhile."""
 
-    async def sendable(self, limit: int) -> list[Batch]:
+    async def sendable(self, limit: int) -> list[BatchRow]:
         """Planned batches of running jobs, the most urgent first."""
         ...
 
-    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime) -> Batch | None:
+    async def intend(
+        self, batch: BatchRow, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime
+    ) -> BatchRow | None:
         """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile."""
         ...
 
-    async def accept(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
+    async def accept(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
         """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         ...
 
-    async def give_back(self, batch: Batch, why: str, now: datetime, *, cut: bool) -> bool:
+    async def give_back(self, batch: BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
         """A clear no: it waits to be sent again, under its nonce. `cut`: the connection broke inside the body."""
         ...
 
-    async def doubt(self, batch: Batch, why: str, now: datetime) -> bool:
+    async def doubt(self, batch: BatchRow, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
         ...
 
-    async def stranded(self) -> list[Batch]:
+    async def stranded(self) -> list[BatchRow]:
         """Batches in `submitting`; at the start all of them, later those whose task was cancelled."""
         ...
 
@@ -97,7 +99,7 @@ class BisectStore(Protocol):
     """A refused batch is narrowed down until the request at fault is found (promise 4)."""
 
     async def abandon(
-        self, batch: Batch, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
+        self, batch: BatchRow, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
     ) -> bool:
         """Never sent: its requests are queued again, but the one in *failed*, which is settled.
 
@@ -105,15 +107,15 @@ class BisectStore(Protocol):
         """
         ...
 
-    async def halve(self, batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
+    async def halve(self, batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
         """Abandon *batch* and plan its two halves. It has at least two requests."""
         ...
 
-    async def park(self, batch: Batch, words: str, now: datetime) -> bool:
+    async def park(self, batch: BatchRow, words: str, now: datetime) -> bool:
         """Keep the unnamed refusal of a half until its sibling's word is known."""
         ...
 
-    async def parked(self) -> list[tuple[Batch, Batch | None]]:
+    async def parked(self) -> list[tuple[BatchRow, BatchRow | None]]:
         """Parked halves, each with its sibling."""
         ...
 
@@ -152,7 +154,7 @@ class GateStore(Protocol):
 class PollStore(Protocol):
     """Batches that the API works on."""
 
-    async def watched(self) -> list[Batch]:
+    async def watched(self) -> list[BatchRow]:
         """Batches the API works on, newest first."""
         ...
 
@@ -160,23 +162,23 @@ class PollStore(Protocol):
         """Whether there is any such batch."""
         ...
 
-    async def to_cancel(self) -> list[Batch]:
+    async def to_cancel(self) -> list[BatchRow]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
         ...
 
-    async def uncollected(self) -> list[Batch]:
+    async def uncollected(self) -> list[BatchRow]:
         """Ended batches whose results are not all stored."""
         ...
 
-    async def asked_to_cancel(self, batch: Batch, now: datetime) -> bool:
+    async def asked_to_cancel(self, batch: BatchRow, now: datetime) -> bool:
         """The API was asked, by us."""
         ...
 
-    async def seen_canceling(self, batch: Batch, now: datetime) -> bool:
+    async def seen_canceling(self, batch: BatchRow, now: datetime) -> bool:
         """The API says it is canceling the batch, and not because we asked."""
         ...
 
-    async def ended(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """The API stopped: its results can be collected. The counts are the API's last word."""
         ...
 
@@ -200,27 +202,27 @@ class CollectStore(Protocol):
         """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
         ...
 
-    async def to_collect(self, now: datetime, limit: int) -> list[Batch]:
+    async def to_collect(self, now: datetime, limit: int) -> list[BatchRow]:
         """Ended batches whose download is due, the oldest first."""
         ...
 
-    async def store_lines(self, batch: Batch, lines: Sequence[JudgedLine], now: datetime) -> int:
+    async def store_lines(self, batch: BatchRow, lines: Sequence[JudgedLine], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
         ...
 
-    async def progress(self, batch: Batch) -> DownloadProgress:
+    async def progress(self, batch: BatchRow) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
         ...
 
-    async def again(self, batch: Batch, due: datetime, date: datetime | None, *, full: bool) -> bool:
+    async def again(self, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
         """Repeat the download at *due*. full: it came to a clean end; *date*: the API's Date of it."""
         ...
 
-    async def collected(self, batch: Batch, now: datetime) -> bool:
+    async def collected(self, batch: BatchRow, now: datetime) -> bool:
         """Every wire id was seen and the counts agree."""
         ...
 
-    async def give_up(self, batch: Batch, error: tuple[str, str], body: bytes, now: datetime) -> int:
+    async def give_up(self, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
         """Settle the members that never came as failed with *error* (type, message), and call the batch collected."""
         ...
 
@@ -228,30 +230,30 @@ class CollectStore(Protocol):
 class SettleStore(Protocol):
     """The requests' last word, and the jobs'."""
 
-    async def to_settle(self) -> list[Batch]:
+    async def to_settle(self) -> list[BatchRow]:
         """Collected batches."""
         ...
 
-    async def outcomes(self, batch: Batch) -> dict[str, int]:
+    async def outcomes(self, batch: BatchRow) -> dict[str, int]:
         """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
         ...
 
-    async def settle(self, batch: Batch, max_attempts: int, now: datetime) -> dict[str, int] | None:
+    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[str, int] | None:
         """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
 
         Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
         """
         ...
 
-    async def finish_jobs(self, now: datetime) -> list[Job]:
+    async def finish_jobs(self, now: datetime) -> list[JobRow]:
         """Jobs with nothing left to do end: `finished`, or `canceled` after a cancel. Returns them as they were."""
         ...
 
-    async def to_delete(self, limit: int) -> list[Batch]:
+    async def to_delete(self, limit: int) -> list[BatchRow]:
         """Settled batches that still exist at the API, as far as we know."""
         ...
 
-    async def deleted(self, batch: Batch, now: datetime) -> None:
+    async def deleted(self, batch: BatchRow, now: datetime) -> None:
         """It is gone at the API."""
         ...
 
@@ -278,7 +280,7 @@ class CommandStore(Protocol):
         """Settle the queued requests of a canceled job, slice by slice; returns how many."""
         ...
 
-    async def canceling(self) -> list[Job]:
+    async def canceling(self) -> list[JobRow]:
         """Jobs being canceled that have queued requests left (a batch was given up meanwhile, or a crash came)."""
         ...
 
@@ -286,11 +288,11 @@ class CommandStore(Protocol):
         """Queue failed and canceled requests again (of one error type, or all); returns how many."""
         ...
 
-    async def paused(self) -> list[Job]:
+    async def paused(self) -> list[JobRow]:
         """Jobs that wait for a person."""
         ...
 
-    async def get(self, job: JobId) -> Job:
+    async def get(self, job: JobId) -> JobRow:
         """The job as it is now."""
         ...
 
@@ -298,11 +300,11 @@ class CommandStore(Protocol):
         """A person says that a remote batch is not ours; False: it is not a candidate, or proven already."""
         ...
 
-    async def adopt(self, job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
+    async def adopt(self, job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
         """Take *remote*, made elsewhere, for all of *job*. False: the numbers differ, or some are planned."""
         ...
 
-    async def doubts_about(self, remote_id: str) -> list[Batch]:
+    async def doubts_about(self, remote_id: str) -> list[BatchRow]:
         """Batches in doubt that *remote_id* is a candidate for."""
         ...
 

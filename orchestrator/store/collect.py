@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Batch, DownloadProgress, Job, JudgedLine
+from orchestrator.domain.model import BatchRow, DownloadProgress, JobRow, JudgedLine
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
@@ -40,7 +40,7 @@ class SqliteCollectStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def to_collect(self, now: datetime, limit: int) -> list[Batch]:
+    async def to_collect(self, now: datetime, limit: int) -> list[BatchRow]:
         """Ended batches whose download is due, the oldest first."""
         values = {"now": to_text(now), "limit": limit}
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_collect"], values)))
@@ -51,7 +51,7 @@ class SqliteCollectStore:
         found = await self._db.read(partial(find_many, job, custom_ids))
         return {custom_id: number_of(request) for custom_id, request in found.items()}
 
-    async def store_lines(self, batch: Batch, lines: Sequence[JudgedLine], now: datetime) -> int:
+    async def store_lines(self, batch: BatchRow, lines: Sequence[JudgedLine], now: datetime) -> int:
         """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
         by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
         try:
@@ -59,11 +59,11 @@ class SqliteCollectStore:
         except _SettledAlready:
             return await self._db.write(partial(_store_waited, batch, by_key, now))
 
-    async def progress(self, batch: Batch) -> DownloadProgress:
+    async def progress(self, batch: BatchRow) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
         return await self._db.read(partial(_progress, batch))
 
-    async def again(self, batch: Batch, due: datetime, date: datetime | None, *, full: bool) -> bool:
+    async def again(self, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
         """Repeat the download at *due*. full: it came to a clean end; *date*: the API's Date of it."""
         values = {
             "id": batch.id,
@@ -74,11 +74,11 @@ class SqliteCollectStore:
         }
         return await self._db.write(lambda c: moved(c, SQL["again"], values))
 
-    async def collected(self, batch: Batch, now: datetime) -> bool:
+    async def collected(self, batch: BatchRow, now: datetime) -> bool:
         """Every wire id was seen and the counts agree."""
         return await self._db.write(partial(_collected, batch, "all results are stored", now))
 
-    async def give_up(self, batch: Batch, error: tuple[str, str], body: bytes, now: datetime) -> int:
+    async def give_up(self, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
         """Settle the members that never came as failed with *error* (type, message), and call the batch collected."""
         return await self._db.write(partial(_give_up, batch, error, body, now))
 
@@ -89,33 +89,33 @@ class SqliteSettleStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def to_settle(self) -> list[Batch]:
+    async def to_settle(self) -> list[BatchRow]:
         """Collected batches."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_settle"])))
         return [to_batch(row) for row in rows]
 
-    async def outcomes(self, batch: Batch) -> dict[str, int]:
+    async def outcomes(self, batch: BatchRow) -> dict[str, int]:
         """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
         rows = await self._db.read(lambda c: c.execute(SQL["outcomes"], {"id": batch.id}).fetchall())
         return dict(rows)
 
-    async def settle(self, batch: Batch, max_attempts: int, now: datetime) -> dict[str, int] | None:
+    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[str, int] | None:
         """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
 
         Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
         """
         return await self._db.write(partial(_settle, batch, max_attempts, now))
 
-    async def finish_jobs(self, now: datetime) -> list[Job]:
+    async def finish_jobs(self, now: datetime) -> list[JobRow]:
         """Jobs with nothing left to do end: `finished`, or `canceled` after a cancel. Returns them as they were."""
         return await self._db.write(partial(_finish_jobs, now))
 
-    async def to_delete(self, limit: int) -> list[Batch]:
+    async def to_delete(self, limit: int) -> list[BatchRow]:
         """Settled batches that still exist at the API, as far as we know."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_delete"], {"limit": limit})))
         return [to_batch(row) for row in rows]
 
-    async def deleted(self, batch: Batch, now: datetime) -> None:
+    async def deleted(self, batch: BatchRow, now: datetime) -> None:
         """It is gone at the API."""
         await self._db.write(partial(_deleted, batch, now))
 
@@ -124,7 +124,7 @@ class _SettledAlready(Exception):
     """Rolls back a chunk in which some requests do not wait for a line any more: a repeated download."""
 
 
-def _store_lines(batch: Batch, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
+def _store_lines(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
     """Store *lines* (by request key), which must all be waited for, or raise `_SettledAlready`.
 
     No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
@@ -140,12 +140,12 @@ def _store_lines(batch: Batch, lines: Mapping[RequestId, JudgedLine], now: datet
     return len(lines)
 
 
-def _store_waited(batch: Batch, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
+def _store_waited(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
     """The same for lines of which some requests may be settled, or decided: only the others are stored."""
     return _store_lines(batch, {key: lines[key] for key in _waiting(batch, list(lines), c)}, now, c)
 
 
-def _waiting(batch: Batch, keys: Sequence[RequestId], c: sqlite3.Connection) -> list[RequestId]:
+def _waiting(batch: BatchRow, keys: Sequence[RequestId], c: sqlite3.Connection) -> list[RequestId]:
     """Those of *keys* that still wait for a line of this batch, in order."""
     if not keys:
         return []
@@ -154,7 +154,7 @@ def _waiting(batch: Batch, keys: Sequence[RequestId], c: sqlite3.Connection) -> 
 
 
 def _succeed(
-    batch: Batch, keys: Sequence[RequestId], lines: Mapping[RequestId, JudgedLine], c: sqlite3.Connection
+    batch: BatchRow, keys: Sequence[RequestId], lines: Mapping[RequestId, JudgedLine], c: sqlite3.Connection
 ) -> int:
     """Settle *keys* with their answers; how many of them still waited. If not all did, the caller must roll back."""
     if not keys:
@@ -198,7 +198,7 @@ def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Co
 
 
 def _store_attempts(
-    batch: Batch, lost: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
+    batch: BatchRow, lost: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
 ) -> None:
     at = to_text(now)
     rows = [
@@ -215,20 +215,20 @@ def _error(line: JudgedLine) -> tuple[str, str]:
     return kind, line.error_message if line.error_message is not None else kind
 
 
-def _progress(batch: Batch, c: sqlite3.Connection) -> DownloadProgress:
+def _progress(batch: BatchRow, c: sqlite3.Connection) -> DownloadProgress:
     by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
     by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
     return DownloadProgress(count=batch.count, by_kind=by_kind)
 
 
-def _collected(batch: Batch, why: str, now: datetime, c: sqlite3.Connection) -> bool:
+def _collected(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection) -> bool:
     if not moved(c, SQL["collected"], {"id": batch.id, "fence": batch.fence}):
         return False
     record(c, now, "batch.collected", job=batch.job_id, batch=batch.id, why=why)
     return True
 
 
-def _give_up(batch: Batch, error: tuple[str, str], body: bytes, now: datetime, c: sqlite3.Connection) -> int:
+def _give_up(batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime, c: sqlite3.Connection) -> int:
     keys = [row[0] for row in c.execute(SQL["unseen"], {"id": batch.id})]
     if not _collected(batch, f"{len(keys)} results never came", now, c):
         return 0
@@ -236,7 +236,7 @@ def _give_up(batch: Batch, error: tuple[str, str], body: bytes, now: datetime, c
     return len(keys)
 
 
-def _settle(batch: Batch, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[str, int] | None:
+def _settle(batch: BatchRow, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[str, int] | None:
     rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
     if not rows:
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
@@ -250,7 +250,7 @@ def _settle(batch: Batch, max_attempts: int, now: datetime, c: sqlite3.Connectio
     return counts
 
 
-def _decide(row: dict[str, Any], batch: Batch, state: JobState, max_attempts: int, c: sqlite3.Connection) -> str:
+def _decide(row: dict[str, Any], batch: BatchRow, state: JobState, max_attempts: int, c: sqlite3.Connection) -> str:
     """The last word on one request of a collected batch: queued again, failed, or canceled with its job."""
     key, burnt = row["request_id"], int(row["outcome"] == "again")
     error = (row["error_type"] if row["error_type"] is not None else row["kind"], row["error_message"])
@@ -269,7 +269,7 @@ def _decide(row: dict[str, Any], batch: Batch, state: JobState, max_attempts: in
     return str(row["outcome"])
 
 
-def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[Job]:
+def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[JobRow]:
     jobs = [to_job(row) for row in dict_rows(c.execute(SQL["done_jobs"]))]
     for job in jobs:
         new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
@@ -279,6 +279,6 @@ def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[Job]:
     return jobs
 
 
-def _deleted(batch: Batch, now: datetime, c: sqlite3.Connection) -> None:
+def _deleted(batch: BatchRow, now: datetime, c: sqlite3.Connection) -> None:
     if moved(c, SQL["deleted"], {"id": batch.id, "now": to_text(now)}):
         record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)

@@ -11,7 +11,7 @@ from typing import Final
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import Nonce
-from orchestrator.domain.model import Batch, Candidate
+from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.store.connection import Database
 from orchestrator.store.rows import dict_rows, moved, record, to_batch, to_remote, to_text
 from orchestrator.store.sql_text import load
@@ -26,7 +26,7 @@ class SqliteDoubtStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def in_doubt(self) -> list[Batch]:
+    async def in_doubt(self) -> list[BatchRow]:
         """Batches whose POST got no clear answer."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["in_doubt"])))
         return [to_batch(row) for row in rows]
@@ -35,26 +35,26 @@ class SqliteDoubtStore:
         """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
         return await self._db.write(lambda c: c.execute(SQL["restart_wait"], {"now": to_text(now)}).rowcount)
 
-    async def note_date(self, batches: Iterable[Batch], date: datetime) -> None:
+    async def note_date(self, batches: Iterable[BatchRow], date: datetime) -> None:
         """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
         rows = [{"id": batch.id, "date": to_text(date)} for batch in batches]
         await self._db.write(lambda c: c.executemany(SQL["note_date"], rows).rowcount)
 
-    async def end_wait(self, batch: Batch, until: datetime) -> bool:
+    async def end_wait(self, batch: BatchRow, until: datetime) -> bool:
         """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
         values = {"id": batch.id, "fence": batch.fence, "until": to_text(until)}
         return await self._db.write(lambda c: moved(c, SQL["end_wait"], values))
 
-    async def looked(self, batch: Batch, *, found: bool) -> bool:
+    async def looked(self, batch: BatchRow, *, found: bool) -> bool:
         """One whole look at the list is done; `found`: some candidate is not proven foreign."""
         values = {"id": batch.id, "fence": batch.fence, "found": found}
         return await self._db.write(lambda c: moved(c, SQL["looked"], values))
 
-    async def void(self, batch: Batch, date: datetime, why: str, now: datetime) -> bool:
+    async def void(self, batch: BatchRow, date: datetime, why: str, now: datetime) -> bool:
         """It never appeared: its requests are queued again, with no attempt burnt."""
         return await self._db.write(partial(_void, batch, date, why, now))
 
-    async def claim(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*: it is in progress."""
         return await self._db.write(partial(_claim, batch, remote, now))
 
@@ -69,16 +69,16 @@ class SqliteEvidenceStore:
         """Of *remotes*, those that are not ours already and not proven foreign."""
         return await self._db.read(partial(_unclaimed, remotes))
 
-    async def add_candidates(self, batch: Batch, remotes: Sequence[RemoteBatch]) -> None:
+    async def add_candidates(self, batch: BatchRow, remotes: Sequence[RemoteBatch]) -> None:
         """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
         await self._db.write(partial(_add_candidates, batch, remotes))
 
-    async def candidates(self, batch: Batch) -> list[Candidate]:
+    async def candidates(self, batch: BatchRow) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["candidates"], {"batch_id": batch.id})))
         return [to_remote(row) for row in rows]
 
-    async def judge(self, remote_id: str, verdict: str, owner: Batch | None) -> bool:
+    async def judge(self, remote_id: str, verdict: str, owner: BatchRow | None) -> bool:
         """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
         values = {"remote_id": remote_id, "verdict": verdict, "batch_id": None if owner is None else owner.id}
         return await self._db.write(lambda c: moved(c, SQL["judge"], values))
@@ -91,7 +91,7 @@ class SqliteEvidenceStore:
         values = {"remote_id": remote_id, "date": to_text(unreadable_at)}
         await self._db.write(lambda c: c.execute(SQL["unreadable"], values).rowcount)
 
-    async def by_nonce(self, nonce: Nonce) -> Batch | None:
+    async def by_nonce(self, nonce: Nonce) -> BatchRow | None:
         """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["by_nonce"], {"nonce": nonce})))
         return to_batch(rows[0]) if rows else None
@@ -103,12 +103,12 @@ class SqliteSweepStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def to_sweep(self) -> list[Batch]:
+    async def to_sweep(self) -> list[BatchRow]:
         """Void and abandoned batches that are still looked for."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_sweep"])))
         return [to_batch(row) for row in rows]
 
-    async def swept(self, batch: Batch) -> None:
+    async def swept(self, batch: BatchRow) -> None:
         """Its time is over."""
         await self._db.write(lambda c: c.execute(SQL["swept"], {"id": batch.id}).rowcount)
 
@@ -116,7 +116,7 @@ class SqliteSweepStore:
         """Remember remote batches that are watched."""
         await self._db.write(partial(_see, remotes))
 
-    async def duplicate(self, batch: Batch, remote_id: str, now: datetime) -> bool:
+    async def duplicate(self, batch: BatchRow, remote_id: str, now: datetime) -> bool:
         """A batch that was closed turned out to exist: count it, once, and log it."""
         return await self._db.write(partial(_duplicate, batch, remote_id, now))
 
@@ -126,7 +126,7 @@ class SqliteSweepStore:
         await self._db.write(lambda c: c.executemany(SQL["keep_spare"], values).rowcount)
 
 
-def _void(batch: Batch, date: datetime, why: str, now: datetime, c: sqlite3.Connection) -> bool:
+def _void(batch: BatchRow, date: datetime, why: str, now: datetime, c: sqlite3.Connection) -> bool:
     values = {"id": batch.id, "fence": batch.fence, "date": to_text(date)}
     if not move(batch, SQL["void"], values, "void", why, now, c):
         return False
@@ -134,7 +134,7 @@ def _void(batch: Batch, date: datetime, why: str, now: datetime, c: sqlite3.Conn
     return True
 
 
-def _claim(batch: Batch, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
+def _claim(batch: BatchRow, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
     values = {
         "id": batch.id,
         "fence": batch.fence,
@@ -169,12 +169,12 @@ def _see(remotes: Sequence[RemoteBatch], c: sqlite3.Connection) -> None:
     c.executemany(SQL["seen"], rows)
 
 
-def _add_candidates(batch: Batch, remotes: Sequence[RemoteBatch], c: sqlite3.Connection) -> None:
+def _add_candidates(batch: BatchRow, remotes: Sequence[RemoteBatch], c: sqlite3.Connection) -> None:
     _see(remotes, c)
     c.executemany(SQL["candidate"], [{"batch_id": batch.id, "remote_id": remote.id} for remote in remotes])
 
 
-def _duplicate(batch: Batch, remote_id: str, now: datetime, c: sqlite3.Connection) -> bool:
+def _duplicate(batch: BatchRow, remote_id: str, now: datetime, c: sqlite3.Connection) -> bool:
     if not moved(c, SQL["judge"], {"remote_id": remote_id, "verdict": "ours", "batch_id": batch.id}):
         return False
     c.execute(SQL["count_duplicate"])

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, Job, NewJob
+from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, JobRow, NewJob
 from orchestrator.domain.states import JobState
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.connection import Database
@@ -35,7 +35,7 @@ class SqliteIngestStore:
         self._db = database
         self._unsorted: dict[JobId, list[Known]] = {}  # custom ids of imports that do not fill a run yet
 
-    async def begin(self, new: NewJob, public_id: str, now: datetime) -> Job:
+    async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
         """A new job, importing; nothing of it is planned before `finish`."""
         return await self._db.write(partial(_begin, new, public_id, now))
 
@@ -77,7 +77,7 @@ class SqliteIngestStore:
         rows = [(job, p.line, p.field, p.message, p.remedy, p.raw) for p in problems]
         await self._db.write(lambda c: c.executemany(SQL["add_refused"], rows).rowcount)
 
-    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> Job:
+    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> JobRow:
         """The whole input is in: the job runs from here on."""
         await self._sort(job)
         values = {"content_hash": content_hash, "size_bytes": size_bytes, "key": None, "key_content": None}
@@ -85,7 +85,7 @@ class SqliteIngestStore:
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
-    ) -> tuple[IngestOutcome, Job]:
+    ) -> tuple[IngestOutcome, JobRow]:
         """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
@@ -95,7 +95,7 @@ class SqliteIngestStore:
         await self._sort(job)
         return await self._db.write(partial(_conclude, job, new, content, now, force_new=force_new))
 
-    async def importing(self) -> list[Job]:
+    async def importing(self) -> list[JobRow]:
         """Jobs that are importing, once everything that was asked for before is written: hence the writer."""
         return await self._db.write(lambda c: [to_job(row) for row in dict_rows(c.execute(SQL["importing"]))])
 
@@ -115,12 +115,12 @@ async def discard_leftovers(database: Database) -> int:
     return len(jobs)
 
 
-def _one_job(query: str, values: dict[str, Any], c: sqlite3.Connection) -> Job | None:
+def _one_job(query: str, values: dict[str, Any], c: sqlite3.Connection) -> JobRow | None:
     rows = dict_rows(c.execute(SQL[query], values))
     return to_job(rows[0]) if rows else None
 
 
-def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) -> Job:
+def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) -> JobRow:
     values = {
         "public_id": public_id,
         "name": new.name,
@@ -225,7 +225,7 @@ def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Co
 
 def _conclude(
     job: JobId, new: NewJob, content: Content, now: datetime, c: sqlite3.Connection, *, force_new: bool
-) -> tuple[IngestOutcome, Job]:
+) -> tuple[IngestOutcome, JobRow]:
     keyed = None if new.key is None else _keyed(new, content, c)
     # What is still to come is not in the content of an open job.
     there = None if force_new or new.still_open or keyed is not None else _there(new, content, c)
@@ -243,7 +243,7 @@ def _conclude(
     return IngestOutcome.MADE, _finish(job, values, now, c)
 
 
-def _call(job: Job, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
+def _call(job: JobRow, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
     """Give *job*, which is there already, the name that was chosen for it. Raises GuardRefused if it is another's."""
     if not new.is_named or job.name == new.name:
         return
@@ -258,7 +258,7 @@ def _call(job: Job, new: NewJob, now: datetime, c: sqlite3.Connection) -> None:
     record(c, now, "job.renamed", job=job.id, old=job.name, new=new.name)
 
 
-def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:
+def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> JobRow | None:
     """The job that the key of *new* stands for; None if it stands for none yet."""
     rows = dict_rows(c.execute(SQL["job_with_key"], {"key": new.key}))
     if not rows:
@@ -275,7 +275,7 @@ def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> Job | None:
     )
 
 
-def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[IngestOutcome, Job] | None:
+def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[IngestOutcome, JobRow] | None:
     """The job that is there already, by its content or its file. One without a key gets that of *new*."""
     headers = {"api_version": new.api_version, "betas": join_betas(new.betas)}
     same = _one_job("job_with_content", {"content_hash": content.hash, **headers}, c)
@@ -287,7 +287,7 @@ def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[Ingest
     return None if old is None else (IngestOutcome.CHANGED, old)
 
 
-def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> Job:
+def _finish(job: JobId, values: dict[str, Any], now: datetime, c: sqlite3.Connection) -> JobRow:
     row = to_job(dict_rows(c.execute(SQL["finish"], {"id": job, **values}))[0])
     give_strays(row, c)
     record(c, now, "job.moved", job=job, old="importing", new=row.state, why=f"{row.requests.total} requests")

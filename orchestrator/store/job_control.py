@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
-from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
 from orchestrator.store.plan import count_taken
@@ -55,7 +55,7 @@ class SqliteCommandStore:
             if count == 0:
                 return done
 
-    async def canceling(self) -> list[Job]:
+    async def canceling(self) -> list[JobRow]:
         """Jobs being canceled that have queued requests left (a batch was given up meanwhile, or a crash came)."""
         return await self._jobs("canceling", {})
 
@@ -67,11 +67,11 @@ class SqliteCommandStore:
             done += count
         return done
 
-    async def paused(self) -> list[Job]:
+    async def paused(self) -> list[JobRow]:
         """Jobs that wait for a person."""
         return await self._jobs("paused_by", {})
 
-    async def get(self, job: JobId) -> Job:
+    async def get(self, job: JobId) -> JobRow:
         """The job as it is now."""
         return (await self._jobs("by_id", {"id": job}))[0]
 
@@ -79,16 +79,16 @@ class SqliteCommandStore:
         """A person says that a remote batch is not ours; False: it is not a candidate, or proven already."""
         return await self._db.write(partial(_disown, remote_id))
 
-    async def doubts_about(self, remote_id: str) -> list[Batch]:
+    async def doubts_about(self, remote_id: str) -> list[BatchRow]:
         """Batches in doubt that *remote_id* is a candidate for."""
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["candidates_for"], {"remote_id": remote_id})))
         return [to_batch(row) for row in rows]
 
-    async def adopt(self, job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
+    async def adopt(self, job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
         """Take *remote*, made elsewhere, for all of *job*. False: the numbers differ, or some are planned."""
         return await self._db.write(partial(_adopt, job, remote, meta, nonce, now))
 
-    async def _jobs(self, query: str, values: dict[str, Any]) -> list[Job]:
+    async def _jobs(self, query: str, values: dict[str, Any]) -> list[JobRow]:
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query], values)))
         return [to_job(row) for row in rows]
 
@@ -153,7 +153,7 @@ def _retry_slice(
 
 
 def _adopt(
-    job: Job, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime, c: sqlite3.Connection
+    job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime, c: sqlite3.Connection
 ) -> bool:
     values = {
         "id": job.id,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
-from orchestrator.domain.model import Job, Plannable, QueueLoad
+from orchestrator.domain.model import JobRow, Plannable, QueueLoad
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.identity import sign
@@ -52,7 +52,7 @@ class SqlitePlanStore:
         """The nonce of a new batch of *job*: of *chance*, with the store's MAC."""
         return await self._db.read(lambda c: sign(chance, job, c))
 
-    async def plan(self, job: Job, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
+    async def plan(self, job: JobRow, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
         """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
         try:
             return await self._db.write(partial(_plan, job, pack, nonce, now))
@@ -90,7 +90,7 @@ def digest_of(members: Iterable[tuple[int, int]]) -> str:
 
 
 def add_batch(
-    c: sqlite3.Connection, job: Job, pack: Pack, nonce: Nonce, now: datetime, parent: tuple[int, int] | None = None
+    c: sqlite3.Connection, job: JobRow, pack: Pack, nonce: Nonce, now: datetime, parent: tuple[int, int] | None = None
 ) -> BatchId:
     """Insert a planned batch and move its queued requests into it; raises if one is not queued any more.
 
@@ -134,7 +134,7 @@ def count_taken(job: JobId, count: int, c: sqlite3.Connection) -> None:
     c.execute(SQL["count_taken"], {"id": job, "count": count})
 
 
-def _plan(job: Job, pack: Pack, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> BatchId:
+def _plan(job: JobRow, pack: Pack, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> BatchId:
     if c.execute(SQL["job_is_running"], {"id": job.id}).fetchone() is None:
         raise _Moved
     return add_batch(c, job, pack, nonce, now)

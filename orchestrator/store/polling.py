@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Batch, Gate
+from orchestrator.domain.model import BatchRow, Gate
 from orchestrator.store.connection import Database
 from orchestrator.store.rows import dict_rows, record, to_batch, to_gate, to_text
 from orchestrator.store.sql_text import load
@@ -25,7 +25,7 @@ class SqlitePollStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def watched(self) -> list[Batch]:
+    async def watched(self) -> list[BatchRow]:
         """Batches the API works on, newest first."""
         return await self._batches("watched")
 
@@ -33,26 +33,26 @@ class SqlitePollStore:
         """Whether there is any such batch."""
         return await self._db.read(lambda c: c.execute(SQL["is_watching"]).fetchone() is not None)
 
-    async def to_cancel(self) -> list[Batch]:
+    async def to_cancel(self) -> list[BatchRow]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
         return await self._batches("to_cancel")
 
-    async def uncollected(self) -> list[Batch]:
+    async def uncollected(self) -> list[BatchRow]:
         """Ended batches whose results are not all stored."""
         return await self._batches("uncollected")
 
-    async def asked_to_cancel(self, batch: Batch, now: datetime) -> bool:
+    async def asked_to_cancel(self, batch: BatchRow, now: datetime) -> bool:
         """The API was asked, by us."""
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
         return await self._db.write(partial(move, batch, SQL["asked_to_cancel"], values, "canceling", "asked", now))
 
-    async def seen_canceling(self, batch: Batch, now: datetime) -> bool:
+    async def seen_canceling(self, batch: BatchRow, now: datetime) -> bool:
         """The API says it is canceling the batch, and not because we asked."""
         values = {"id": batch.id, "fence": batch.fence}
         why = "canceled outside of this program"
         return await self._db.write(partial(move, batch, SQL["seen_canceling"], values, "canceling", why, now))
 
-    async def ended(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """The API stopped: its results can be collected. The counts are the API's last word."""
         counts = remote.counts
         ended_at = remote.ended_at if remote.ended_at is not None else remote.created_at
@@ -67,7 +67,7 @@ class SqlitePollStore:
         }
         return await self._db.write(partial(move, batch, SQL["ended"], values, "ended", None, now))
 
-    async def _batches(self, query: str) -> list[Batch]:
+    async def _batches(self, query: str) -> list[BatchRow]:
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query])))
         return [to_batch(row) for row in rows]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Attention, Gate, Job, JobStatus, RequestCounts, StoreMeta
+from orchestrator.domain.model import Attention, Gate, Job, JobRow, JobStatus, RequestCounts, StoreMeta
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
@@ -86,7 +86,7 @@ class JobReader:
         """The job as it is in this snapshot."""
         return to_job(dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
-    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[Job]:
+    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
         """The newest *limit* jobs that *where* lets through, older than *before* if given."""
         values = {
             "limit": limit,
@@ -96,7 +96,7 @@ class JobReader:
         }
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["jobs"], values))]
 
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[Job]:
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
         """The next *limit* jobs after *job*, in the order they were made."""
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
 

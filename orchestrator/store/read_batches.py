@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.model import Batch, Candidate
+from orchestrator.domain.model import Batch, BatchRow, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.store.rows import dict_rows, from_text, to_batch, to_remote
 from orchestrator.store.sql_text import load
@@ -41,7 +41,7 @@ class BatchReader:
         before: BatchId | None = None,
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
-    ) -> list[Batch]:
+    ) -> list[BatchRow]:
         """The newest *limit* batches, older than *before* if given; in *states*, if any are given, and of *job*."""
         values = {"before": _NEWEST if before is None else before, "job": job}
         with closing(_newest(values, states, self._c)) as rows:

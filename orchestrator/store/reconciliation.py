@@ -15,7 +15,7 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
-from orchestrator.domain.model import Batch, Job, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow, JobRow, Reconciliation, Stray, StrayOutcome
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.store.connection import Database
@@ -141,7 +141,7 @@ class SqliteStrayStore:
         """
         return await self._db.write(partial(_take_in, stray, now))
 
-    async def claim_planned(self, batch: Batch, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim_planned(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
         return await self._db.write(partial(_claim_planned, batch, remote, now))
 
@@ -213,7 +213,7 @@ def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> No
                 c.execute(SUBMIT_SQL["release"], {"id": key})
 
 
-def _retry(job: Job, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> None:
+def _retry(job: JobRow, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> None:
     if not rows:
         return
     if moved(c, CONTROL_SQL["reopen"], {"id": job.id}):
@@ -222,7 +222,7 @@ def _retry(job: Job, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Conne
     c.executemany(CONTROL_SQL["forget_result"], [(row["result_id"],) for row in rows if row["result_id"] is not None])
 
 
-def _as_batch(stray: Stray, job: Job, free: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> Batch:
+def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> BatchRow:
     numbers = array("I", (number_of(RequestId(row["id"])) for row in free))
     items = sum(item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
     pack = Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
@@ -232,12 +232,12 @@ def _as_batch(stray: Stray, job: Job, free: list[dict[str, Any]], now: datetime,
     return batch
 
 
-def _claim_planned(batch: Batch, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
+def _claim_planned(batch: BatchRow, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
     values = {"created_at": to_text(remote.created_at), "expires_at": to_text(remote.expires_at)}
     return _claim(batch, remote.id, values, now, c)
 
 
-def _claim(batch: Batch, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:
+def _claim(batch: BatchRow, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:
     values = {"id": batch.id, "fence": batch.fence, "remote_id": remote_id, "now": to_text(now), **times}
     if not moved(c, SQL["intended"], values):
         return False

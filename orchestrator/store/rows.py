@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import Batch, Candidate, Event, Gate, Job, RequestCounts, Stray
+from orchestrator.domain.model import BatchRow, Candidate, Event, Gate, JobRow, RequestCounts, Stray
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.store.sql_text import insert_rows, load
 
@@ -72,9 +72,9 @@ def join_betas(betas: tuple[str, ...]) -> str:
     return ",".join(sorted(betas))
 
 
-def to_job(row: dict[str, Any]) -> Job:
+def to_job(row: dict[str, Any]) -> JobRow:
     """A `SELECT * FROM job` row."""
-    return Job(
+    return JobRow(
         id=JobId(row["id"]),
         public_id=row["public_id"],
         name=row["name"],
@@ -108,7 +108,7 @@ def to_job(row: dict[str, Any]) -> Job:
     )
 
 
-def to_batch(row: dict[str, Any]) -> Batch:
+def to_batch(row: dict[str, Any]) -> BatchRow:
     """A `SELECT * FROM batch` row."""
     times: dict[str, Any] = {name: from_text_or_none(row[name]) for name in _BATCH_TIMES}
     ended = row["api_succeeded"] is not None
@@ -120,7 +120,7 @@ def to_batch(row: dict[str, Any]) -> Batch:
     )
     plain = ("count", "size_bytes", "digest", "api_version", "resumes", "depth", "cuts", "refusal", "cursor_id")
     more = ("organization", "workspace", "doubt_looks", "remote_id", "downloads", "download_tries", "fence")
-    return Batch(
+    return BatchRow(
         id=BatchId(row["id"]),
         job_id=JobId(row["job_id"]),
         nonce=Nonce(row["nonce"]),

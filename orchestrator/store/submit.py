@@ -12,7 +12,7 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce, RequestId, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.packing import Pack
 from orchestrator.store.connection import Database
 from orchestrator.store.mark import Mark
@@ -45,11 +45,13 @@ class SqliteSubmitStore:
         self._db = database
         self._mark = mark
 
-    async def sendable(self, limit: int) -> list[Batch]:
+    async def sendable(self, limit: int) -> list[BatchRow]:
         """Planned batches of running jobs, the most urgent first."""
         return await self._batches("sendable", {"limit": limit})
 
-    async def intend(self, batch: Batch, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime) -> Batch | None:
+    async def intend(
+        self, batch: BatchRow, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime
+    ) -> BatchRow | None:
         """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile.
 
         The mark beside the store is made to know of it: a copy of before it will be seen to lack it.
@@ -71,7 +73,7 @@ class SqliteSubmitStore:
         await self._db.reach(self._mark, intents)
         return sending
 
-    async def accept(self, batch: Batch, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
+    async def accept(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
         """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
         values = {
             "id": batch.id,
@@ -84,25 +86,27 @@ class SqliteSubmitStore:
         }
         return await self._move(batch, "accept", values, "in_progress", remote.id, now)
 
-    async def give_back(self, batch: Batch, why: str, now: datetime, *, cut: bool) -> bool:
+    async def give_back(self, batch: BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
         """A clear no: it waits to be sent again, under its nonce. `cut`: the connection broke inside the body."""
         values = {"id": batch.id, "fence": batch.fence, "cut": cut}
         return await self._db.write(partial(_back_to_planned, batch, SQL["give_back"], values, why, now))
 
-    async def doubt(self, batch: Batch, why: str, now: datetime) -> bool:
+    async def doubt(self, batch: BatchRow, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
         return await self._move(batch, "doubt", values, "in_doubt", why, now)
 
-    async def stranded(self) -> list[Batch]:
+    async def stranded(self) -> list[BatchRow]:
         """Batches in `submitting`; at the start all of them, later those whose task was cancelled."""
         return await self._batches("stranded", {})
 
-    async def _batches(self, query: str, values: dict[str, Any]) -> list[Batch]:
+    async def _batches(self, query: str, values: dict[str, Any]) -> list[BatchRow]:
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL[query], values)))
         return [to_batch(row) for row in rows]
 
-    async def _move(self, batch: Batch, query: str, values: dict[str, Any], new: str, why: str, now: datetime) -> bool:
+    async def _move(
+        self, batch: BatchRow, query: str, values: dict[str, Any], new: str, why: str, now: datetime
+    ) -> bool:
         return await self._db.write(partial(move, batch, SQL[query], values, new, why, now))
 
 
@@ -113,7 +117,7 @@ class SqliteBisectStore:
         self._db = database
 
     async def abandon(
-        self, batch: Batch, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
+        self, batch: BatchRow, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
     ) -> bool:
         """Never sent: its requests are queued again, but the one in *failed*, which is settled.
 
@@ -121,16 +125,16 @@ class SqliteBisectStore:
         """
         return await self._db.write(partial(_abandon, batch, why, failed, now))
 
-    async def halve(self, batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
+    async def halve(self, batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
         """Abandon *batch* and plan its two halves. It has at least two requests."""
         return await self._db.write(partial(_halve, batch, nonces, why, now))
 
-    async def park(self, batch: Batch, words: str, now: datetime) -> bool:
+    async def park(self, batch: BatchRow, words: str, now: datetime) -> bool:
         """Keep the unnamed refusal of a half until its sibling's word is known."""
         values = {"id": batch.id, "fence": batch.fence, "refusal": words}
         return await self._db.write(partial(_back_to_planned, batch, SQL["park"], values, words, now))
 
-    async def parked(self) -> list[tuple[Batch, Batch | None]]:
+    async def parked(self) -> list[tuple[BatchRow, BatchRow | None]]:
         """Parked halves, each with its sibling."""
         return await self._db.read(_parked)
 
@@ -150,7 +154,7 @@ class SqliteParamsStore:
 
 
 def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why, when
-    batch: Batch, sql: str, values: dict[str, Any], new: str, why: str | None, now: datetime, c: sqlite3.Connection
+    batch: BatchRow, sql: str, values: dict[str, Any], new: str, why: str | None, now: datetime, c: sqlite3.Connection
 ) -> bool:
     """A guarded step of one batch and its event, inside a transaction; False: somebody else moved it."""
     if not moved(c, sql, values):
@@ -160,8 +164,8 @@ def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why,
 
 
 def _intend(
-    batch: Batch, values: dict[str, Any], mark: Mark, now: datetime, c: sqlite3.Connection
-) -> tuple[Batch, int] | None:
+    batch: BatchRow, values: dict[str, Any], mark: Mark, now: datetime, c: sqlite3.Connection
+) -> tuple[BatchRow, int] | None:
     if not move(batch, SQL["intend"], values, "submitting", None, now, c):
         return None
     intents: int = c.execute(IDENTITY_SQL["intended"]).fetchone()[0]
@@ -169,7 +173,7 @@ def _intend(
     return to_batch(dict_rows(c.execute(SQL["get_batch"], {"id": batch.id}))[0]), intents
 
 
-def close(batch: Batch, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
+def close(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
     """Abandon a batch; its requests are the caller's to move, in the same transaction."""
     values = {"id": batch.id, "fence": batch.fence, "closed_date": None, "refusal": refusal}
     return move(batch, SQL["abandon"], values, "abandoned", why, now, c)
@@ -184,7 +188,7 @@ def drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection)
 
 
 def _back_to_planned(
-    batch: Batch, sql: str, values: dict[str, Any], why: str, now: datetime, c: sqlite3.Connection
+    batch: BatchRow, sql: str, values: dict[str, Any], why: str, now: datetime, c: sqlite3.Connection
 ) -> bool:
     """A guarded step to `planned`; if the job was canceled while the POST was under way, the batch is dropped."""
     if not move(batch, sql, values, "planned", why, now, c):
@@ -194,7 +198,7 @@ def _back_to_planned(
 
 
 def _abandon(
-    batch: Batch, why: str, failed: tuple[int, str, str, bytes] | None, now: datetime, c: sqlite3.Connection
+    batch: BatchRow, why: str, failed: tuple[int, str, str, bytes] | None, now: datetime, c: sqlite3.Connection
 ) -> bool:
     if not close(batch, why, now, c):
         return False
@@ -208,7 +212,7 @@ def _abandon(
     return True
 
 
-def _halve(batch: Batch, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c: sqlite3.Connection) -> bool:
+def _halve(batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime, c: sqlite3.Connection) -> bool:
     members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
     if not close(batch, why, now, c):
         return False
@@ -227,8 +231,8 @@ def _pack_of(members: Sequence[tuple[int, int]]) -> Pack:
     return Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
 
 
-def _parked(c: sqlite3.Connection) -> list[tuple[Batch, Batch | None]]:
-    pairs: list[tuple[Batch, Batch | None]] = []
+def _parked(c: sqlite3.Connection) -> list[tuple[BatchRow, BatchRow | None]]:
+    pairs: list[tuple[BatchRow, BatchRow | None]] = []
     for row in dict_rows(c.execute(SQL["parked"])):
         batch = to_batch(row)
         siblings = dict_rows(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))

@@ -9,13 +9,13 @@ import pytest
 from support.world import World, in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, NoSuchThing
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.sandbox import MachineSettings
 
 MINUTE = timedelta(minutes=1)
 
 
-async def canceled(world: World, job: Job) -> tuple[int, int]:
+async def canceled(world: World, job: JobRow) -> tuple[int, int]:
     """(succeeded, canceled) of a job that has ended `canceled`, with a line for every request."""
     await world.settle()
     status = await world.status(job.id)

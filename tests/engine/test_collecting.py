@@ -12,12 +12,12 @@ from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 
 MINUTE = timedelta(minutes=1)
 
 
-async def ended(world: World, count: int = 60) -> Job:
+async def ended(world: World, count: int = 60) -> JobRow:
     """A job whose only batch has ended and is not collected."""
     job = await world.submit(count)
     await world.tick("plan", "submit")
@@ -27,7 +27,7 @@ async def ended(world: World, count: int = 60) -> Job:
     return job
 
 
-async def all_right(world: World, job: Job, count: int = 60) -> None:
+async def all_right(world: World, job: JobRow, count: int = 60) -> None:
     """Every answer is here, in order, and is the answer to its own question; nothing was bought twice."""
     lines = await world.results(job.id)
     assert [line["custom_id"] for line in lines] == [f"r{i}" for i in range(1, count + 1)]

@@ -9,10 +9,10 @@ import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.model import BatchRow, JobRow
 
 
-async def sending(world: World, job: Job) -> Batch:
+async def sending(world: World, job: JobRow) -> BatchRow:
     """The job's only batch, in the middle of its POST."""
     await world.tick("plan")
     (batch,) = await world.store.submit.sendable(1)

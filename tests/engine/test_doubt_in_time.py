@@ -13,7 +13,7 @@ from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.api_answers import BatchPage
 from orchestrator.domain.batches_api import ApiError
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.sandbox import MachineSettings
 from orchestrator.sandbox.machine import Machine
 
@@ -21,7 +21,7 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-async def bought_once(world: World, *jobs: Job) -> None:
+async def bought_once(world: World, *jobs: JobRow) -> None:
     """Every request of *jobs* has its own answer, and one batch each was made for them, by one POST each."""
     await world.settle()
     for job in jobs:

@@ -9,14 +9,14 @@ import pytest
 from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, NoSuchThing
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
 
 
-async def in_doubt(world: World, fault: str, count: int = 30) -> Job:
+async def in_doubt(world: World, fault: str, count: int = 30) -> JobRow:
     """A job whose only batch is in doubt after *fault*."""
     job = await world.submit(count)
     world.script("create", fault)

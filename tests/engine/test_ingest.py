@@ -176,8 +176,8 @@ async def test_an_intake_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
             stored += task.cancelled() and any(job.name == f"job {turns}" for job in jobs)
         assert stored > 0, "none was cancelled while its last write was committed"
         await world.tick("recover")  # M8: what a cancelled first write began is nobody's
-        jobs = await world.store.read(lambda reads: reads.jobs(limit=99))
-        assert {job.state for job in jobs} == {"running"}
+        rows = await world.store.read(lambda reads: reads.jobs(limit=99))
+        assert {job.state for job in rows} == {"running"}
 
 
 class Failing:

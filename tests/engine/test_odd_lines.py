@@ -11,13 +11,13 @@ from typing import Any
 
 from support.world import World, in_a_loop, message, new_world
 
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.ports.provider import Download
 
 MINUTE = timedelta(minutes=1)
 
 
-async def ended(world: World, *jobs: Job) -> None:
+async def ended(world: World, *jobs: JobRow) -> None:
     """Every batch has ended, none is collected."""
     await world.tick("plan", "submit")
     world.advance(20 * MINUTE)
@@ -26,7 +26,7 @@ async def ended(world: World, *jobs: Job) -> None:
         assert set(await world.states(job.id)) == {"ended"}
 
 
-async def echoes(world: World, job: Job) -> dict[object, str]:
+async def echoes(world: World, job: JobRow) -> dict[object, str]:
     """The answers that are here, by custom_id."""
     lines = await world.results(job.id)
     return {line["custom_id"]: line["result"]["message"]["content"][0]["text"] for line in lines}  # type: ignore[index]

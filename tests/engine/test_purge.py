@@ -11,12 +11,12 @@ from engine.test_ingest import take, write
 from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, Purged
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.engine.purge import KeepStage
 from orchestrator.engine.sample import SampleStage
 
 
-async def finished(world: World, folder: Path, name: str) -> Job:
+async def finished(world: World, folder: Path, name: str) -> JobRow:
     """A finished job of two requests."""
     taken = await take(world, write(folder / f"{name}.jsonl", [f"{name}1", f"{name}2"]))
     assert taken.job is not None
@@ -24,7 +24,7 @@ async def finished(world: World, folder: Path, name: str) -> Job:
     return await world.store.commands.get(taken.job.id)
 
 
-async def is_gone(world: World, job: Job) -> bool:
+async def is_gone(world: World, job: JobRow) -> bool:
     """No payload of *job* is left, and its results are told to be gone."""
     query = "SELECT count(*) FROM payload WHERE first_id >> 32 = ?"
     left: int = await world.store._database.read(lambda c: c.execute(query, (job.id,)).fetchone()[0])

@@ -16,7 +16,7 @@ import pytest
 from support.world import API_VERSION, QUICK, World, in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, StoreError
-from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.model import JobRow, NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.reconcile import RECONCILING
 from orchestrator.inputs import source_from_objects
@@ -51,7 +51,7 @@ async def copied(world: World, tmp_path: Path, name: str = "copy.db") -> Path:
     return tmp_path / name
 
 
-async def finished_once(world: World, job: Job, count: int, *, beside: int = 0) -> None:
+async def finished_once(world: World, job: JobRow, count: int, *, beside: int = 0) -> None:
     """The job is over, all is there, and the API's books show every request once (*beside*: so many of other jobs)."""
     await world.settle()
     status = await world.status(job.id)
@@ -67,17 +67,17 @@ async def finished_once(world: World, job: Job, count: int, *, beside: int = 0) 
     assert RECONCILING not in await world.attention(job.id)
 
 
-async def open_job(world: World, prompts: list[str]) -> Job:
+async def open_job(world: World, prompts: list[str]) -> JobRow:
     """A job that takes more requests, with these."""
     requests = [{"custom_id": prompt, "params": message(prompt)} for prompt in prompts]
     source = source_from_objects(requests, name="<open>", rules=ParamRules(api_version=API_VERSION))
     new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
     taken = await world.commands.ingest(source, new, IngestOptions(force_new=True))
     assert taken.job is not None, taken.problems
-    return taken.job
+    return await world.store.commands.get(taken.job.id)
 
 
-async def add(world: World, job: Job, prompts: list[str]) -> None:
+async def add(world: World, job: JobRow, prompts: list[str]) -> None:
     """Give an open job more."""
     lines = [InputLine(n, prompt, json.dumps(message(prompt)).encode()) for n, prompt in enumerate(prompts, 1)]
     await world.commands.add(job.id, lines)

@@ -10,10 +10,10 @@ import pytest
 from support.mortal import Fuse, Killed, on_a_fuse
 from support.world import World, in_a_loop, message, new_world, next_life
 
-from orchestrator.domain.model import Job, RequestDetails
+from orchestrator.domain.model import JobRow, RequestDetails
 
 
-async def requests(world: World, job: Job, count: int) -> list[RequestDetails]:
+async def requests(world: World, job: JobRow, count: int) -> list[RequestDetails]:
     """Every request of *job*."""
     return await world.store.read(lambda reads: [reads.request(job.id, f"r{i}") for i in range(1, count + 1)])
 

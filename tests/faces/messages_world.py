@@ -19,7 +19,7 @@ from faces.client_world import settings, short_runtime_folder
 from starlette.applications import Starlette
 
 from orchestrator.daemon import Engine, _services, running_engine
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobRow
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.listen import listen
 from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
@@ -41,9 +41,9 @@ class Served:
         """What the coroutine that *make* makes gives, in the engine's own loop."""
         return asyncio.run_coroutine_threadsafe(make(), self.loop).result(60)
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[JobRow]:
         """Every job of the store, the newest first."""
-        found: list[Job] = self.wait_for(lambda: self.engine.read(lambda reads: reads.jobs(limit=1000)))
+        found: list[JobRow] = self.wait_for(lambda: self.engine.read(lambda reads: reads.jobs(limit=1000)))
         return found
 
 

@@ -21,7 +21,7 @@ from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.account import ENDPOINT
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import Job, JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.listen import TcpListener, is_own_address, listen
 from orchestrator.provider.address import find_address
@@ -153,7 +153,7 @@ def asking(database: Path, url: str) -> Settings:
     return load_settings(flags=flags, env={}, cwd=database.parent)
 
 
-async def jobs(engine: Engine) -> list[Job]:
+async def jobs(engine: Engine) -> list[JobRow]:
     return await engine.read(lambda reads: reads.jobs(limit=9))
 
 

@@ -762,9 +762,9 @@ PLANTED: Final = (
             ),
             (
                 "orchestrator/engine/settle.py",
-                "    async def _pause_first(self, batch: Batch, now: datetime) -> None:\n"
+                "    async def _pause_first(self, batch: BatchRow, now: datetime) -> None:\n"
                 "        outcomes = await self._context.store.settle.outcomes(batch)\n",
-                "    async def _pause_first(self, batch: Batch, now: datetime, outcomes: dict[str, int]) -> None:\n",
+                "    async def _pause_first(self, batch: BatchRow, now: datetime, outcomes: dict[str, int]) -> None:\n",
             ),
         ),
         test=f"{SETTLING}::test_a_life_that_ends_while_stopped_requests_are_queued_sends_nothing",

@@ -12,7 +12,7 @@ from support.inline import Inline
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, Job, JudgedLine, NewJob
+from orchestrator.domain.model import BatchRow, JobRow, JudgedLine, NewJob
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
@@ -55,7 +55,7 @@ def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) 
     )
 
 
-async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **more: bool) -> Job:
+async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **more: bool) -> JobRow:
     """A job of *count* requests r1…, taken in."""
     job = await store.ingest.begin(new_job(name, **more), f"{name}-id", NOW)
     if count:
@@ -63,7 +63,7 @@ async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **m
     return await store.ingest.finish(job.id, f"hash of {name}", 10, NOW)
 
 
-async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A planned batch of the next queued requests of *job*."""
     found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
     made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), NOW)
@@ -71,21 +71,21 @@ async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str 
     return await batch_of(store, made)
 
 
-async def submitting(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def submitting(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch whose intent is stored."""
     sent = await store.submit.intend(await planned(store, job, limit, nonce), None, META, NOW)
     assert sent is not None
     return sent
 
 
-async def in_progress(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def in_progress(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch that the API took."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.accept(sent, remote(nonce, sent.count), META, NOW)
     return await batch_of(store, sent.id)
 
 
-async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch whose results can be fetched."""
     watched = await in_progress(store, job, limit, nonce)
     assert await store.poll.ended(watched, remote(nonce, watched.count), NOW)
@@ -94,7 +94,7 @@ async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = 
 
 async def collected(
     store: SqliteStore, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
-) -> Batch:
+) -> BatchRow:
     """A batch whose *rows* are stored."""
     batch = await ended(store, job, limit, nonce=nonce)
     await store.collect.store_lines(batch, rows, NOW)
@@ -102,15 +102,17 @@ async def collected(
     return await batch_of(store, batch.id)
 
 
-async def settle_all(store: SqliteStore, batch: Batch, max_attempts: int = 3) -> None:
+async def settle_all(store: SqliteStore, batch: BatchRow, max_attempts: int = 3) -> None:
     """Settle until nothing is left."""
     while await store.settle.settle(batch, max_attempts, NOW) is not None:
         pass
 
 
-async def batch_of(store: SqliteStore, batch: int) -> Batch:
+async def batch_of(store: SqliteStore, batch: int) -> BatchRow:
     """The batch as it is now."""
-    return await store.read(lambda reads: reads.batch(str(batch)))
+    found = await store.read(lambda reads: reads.batch(str(batch)))
+    assert isinstance(found, BatchRow)
+    return found
 
 
 def remote(nonce: str, count: int, *, created_at: datetime = NOW) -> RemoteBatch:
@@ -142,7 +144,7 @@ def raw(path: Path) -> sqlite3.Connection:
     return connection
 
 
-async def in_doubt(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> Batch:
+async def in_doubt(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch without a clear answer."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.doubt(sent, "reset", NOW)

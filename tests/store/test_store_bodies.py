@@ -74,7 +74,7 @@ def test_a_purge_takes_the_bodies_of_one_job_and_leaves_all_else(tmp_path: Path)
             assert not await store.purge.mark(one, "retention", LATER), "once"
             assert bodies_of(path, one) == dict.fromkeys(COUNTS, 0)
             assert bodies_of(path, two) == beside
-            after = await store.read(lambda reads: reads.get(one))
+            after = await store.commands.get(one)
             assert (after.purged_at, after.purged_by, after.requests) == (LATER, "person", before.requests)
             view = await store.read(lambda reads: reads.request(one, "d"))
             assert (view.params, view.result, view.error_type, len(view.failed_attempts)) == (None, None, "expired", 1)
@@ -232,7 +232,7 @@ left = int(sys.argv[2])
 async def run():
     async with open_store(Path(sys.argv[1])) as store:
         job = await over(store)
-        write = store.bodies._db.write
+        write = store.purge._db.write
 
         async def dying(step):
             global left
@@ -241,9 +241,9 @@ async def run():
                 os.kill(os.getpid(), signal.SIGKILL)
             return await write(step)
 
-        store.bodies._db.write = dying
-        await store.bodies.mark(job, "person", NOW)
-        while await store.bodies.clear_some():
+        store.purge._db.write = dying
+        await store.purge.mark(job, "person", NOW)
+        while await store.purge.purge_some():
             pass
 
 asyncio.run(run())

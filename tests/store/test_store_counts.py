@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, remote, settle_all, won
 
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch, JudgedLine
+from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.store.sqlite_store import SqliteStore
 
@@ -104,7 +104,7 @@ class Walk:
         elif self.chance.random() < 0.2:
             await control.cancel(self.job, NOW)
 
-    async def _members(self, batch: Batch) -> list[int]:
+    async def _members(self, batch: BatchRow) -> list[int]:
         taken = await self.store.params.slice(batch.id, 0, 10**9)
         return [number for number, _ in taken]
 

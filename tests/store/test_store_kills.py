@@ -25,17 +25,17 @@ WRITER = """
             print("open", flush=True)
             life = os.getpid()
             for turn in range(10_000):
-                job = await store.intake.begin(new_job(), f"{life}-{turn}-{os.urandom(2).hex()}", NOW)
+                job = await store.ingest.begin(new_job(), f"{life}-{turn}-{os.urandom(2).hex()}", NOW)
                 print("begun", job.id, 0, flush=True)
                 for part in range(3):
                     chunk = lines((f"{part}-{i}" for i in range(50)), first_line=1 + 50 * part)
-                    await store.intake.add(job.id, chunk, NOW)
+                    await store.ingest.add(job.id, chunk, NOW)
                     print("added", job.id, 50 * (part + 1), flush=True)
-                await store.intake.finish(job.id, "h", 1, NOW)
+                await store.ingest.finish(job.id, "h", 1, NOW)
                 print("finished", job.id, 150, flush=True)
                 batch = await store.plan.queued(job.id, 1000, list)
                 nonce = os.urandom(10).hex()
-                made = await store.plan.plan(await store.control.get(job.id),
+                made = await store.plan.plan(await store.commands.get(job.id),
                                              pack(batch, WIDE), Nonce(nonce), NOW)
                 (sendable,) = [b for b in await store.submit.sendable(10_000) if b.id == made]
                 sent = await store.submit.intend(sendable, None, META, NOW)

@@ -31,16 +31,16 @@ from store.store_world import (
 
 from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.packing import Pack
 from orchestrator.store.sqlite_store import SqliteStore
 
-Reach = Callable[[SqliteStore, JobId], Awaitable[Batch]]
-Step = Callable[[SqliteStore, Batch], Awaitable[object]]
+Reach = Callable[[SqliteStore, JobId], Awaitable[BatchRow]]
+Step = Callable[[SqliteStore, BatchRow], Awaitable[object]]
 NONCES = (Nonce("x" * 20), Nonce("y" * 20))
 
 
-async def complete(store: SqliteStore, job: JobId) -> Batch:
+async def complete(store: SqliteStore, job: JobId) -> BatchRow:
     """A collected batch."""
     return await collected(store, job, [won(n) for n in range(1, 5)])
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
-from orchestrator.domain.model import Batch, Job, JobStatus, NewJob
+from orchestrator.domain.model import BatchRow, Job, JobRow, JobStatus, NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands
@@ -155,7 +155,7 @@ class World:
         params: Sequence[dict[str, object]] | None = None,
         priority: int = 10,
         ids: Sequence[str] | None = None,
-    ) -> Job:
+    ) -> JobRow:
         """Take *count* requests in, `r1`…; or one for each of *params*, or of *ids*."""
         many = count if ids is None else len(ids)
         bodies = [message(f"{name} {i}") for i in range(1, many + 1)] if params is None else list(params)
@@ -165,7 +165,7 @@ class World:
         new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
         taken = await self.commands.ingest(source, new, IngestOptions(force_new=True))
         assert taken.job is not None, taken.problems
-        return taken.job
+        return await self.store.commands.get(taken.job.id)
 
     async def tick(self, *stages: str) -> int:
         """Tick these stages in order, now."""
@@ -193,9 +193,9 @@ class World:
         """One look."""
         return await self.store.read(lambda reads: reads.status(reads.get(job)))
 
-    async def batches(self, job: JobId) -> list[Batch]:
-        """Every batch of the job."""
-        return await self.store.read(lambda reads: reads.batches(job))
+    async def batches(self, job: JobId) -> list[BatchRow]:
+        """Every batch of the job, in the order of planning."""
+        return (await self.store.read(lambda reads: reads.batches_page(job=job, limit=10_000)))[::-1]
 
     async def states(self, job: JobId) -> list[str]:
         """The batches' states, in the order of planning."""

@@ -11,7 +11,7 @@ from unit.test_dashboard_colours import CSS
 
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.dashboard.timeline import KIND_OF, KINDS, timeline
 from orchestrator.views.status_text import Pulse
@@ -24,20 +24,20 @@ ZEROS: Final = ("depth", "cuts", "doubt_looks", "downloads", "download_tries", "
 EMPTY: Final = ("digest", "nonce", "api_version")
 
 
-def batch(state: BatchState, **changes: Any) -> Batch:
+def batch(state: BatchState, **changes: Any) -> BatchRow:
     """A batch that was planned at noon and sent an hour later."""
-    whole: dict[str, Any] = {each.name: None for each in fields(Batch)}
+    whole: dict[str, Any] = {each.name: None for each in fields(BatchRow)}
     whole |= dict.fromkeys(ZEROS, 0) | dict.fromkeys(EMPTY, "")
     whole |= {"id": BatchId(1), "job_id": JobId(1), "state": state, "betas": (), "collected": False, "adopted": False}
     whole |= {"planned_at": NOON, "sent_at": NOON + HOUR, "created_at": NOON + HOUR, "expires_at": NOON + 25 * HOUR}
-    return Batch(**whole | changes)
+    return BatchRow(**whole | changes)
 
 
 #: The way of a batch that the API took an hour after it was planned.
 SENT: Final = ((0, BatchState.PLANNED), (1, BatchState.SUBMITTING), (1, BatchState.IN_PROGRESS))
 
 
-def drawn(one: Batch, hours: float, *steps: tuple[float, BatchState], speed: float = 1.0) -> dict[str, Any]:
+def drawn(one: BatchRow, hours: float, *steps: tuple[float, BatchState], speed: float = 1.0) -> dict[str, Any]:
     """The picture of *one*, some *hours* after noon; *steps*: hours after noon at which it came into a state."""
     history = [(NOON + hour * HOUR, state) for hour, state in steps]
     found = timeline([one], {BatchId(1): history}, Pulse(now=NOON + hours * HOUR, speed=speed))

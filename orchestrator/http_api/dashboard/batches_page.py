@@ -13,6 +13,8 @@ from orchestrator.http_api.dashboard.components import state_chips
 from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.domain.api_answers import RemoteBatch
     from orchestrator.domain.model import Batch, Job
     from orchestrator.ports.reads import Reads
@@ -55,7 +57,7 @@ def _look(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, 
     }
 
 
-def _with_jobs(batches: list[Batch], reads: Reads) -> list[tuple[Batch, Job]]:
+def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, Job]]:
     jobs = {batch.job_id: reads.get(batch.job_id) for batch in batches}
     return [(batch, jobs[batch.job_id]) for batch in batches]
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, ResultRow
+    from orchestrator.domain.model import Job, JobRow, ResultRow
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reader, Reads
 
@@ -156,9 +156,9 @@ def _shown(place: _Place, reads: Reads) -> Job:
     return found[0]
 
 
-def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], bool]:
+def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
     """The newest jobs older than *after*, and whether there are more."""
-    found: list[Job] = []
+    found: list[JobRow] = []
     before = None if after is None else _shown(after, reads).id
     while page := reads.jobs(limit=limit + 1, before=before):
         found += filter(is_shown, page)
@@ -168,9 +168,9 @@ def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], b
     return found[:limit], len(found) > limit
 
 
-def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], bool]:
+def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
     """The jobs just newer than *before*, the newest first, and whether there are more in that direction."""
-    found: list[Job] = []
+    found: list[JobRow] = []
     above = JobId(0) if before is None else _shown(before, reads).id
     while page := reads.newer_jobs(above, limit=limit + 1):
         found += filter(is_shown, page)
@@ -180,7 +180,7 @@ def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[Job], 
     return found[:limit][::-1], len(found) > limit
 
 
-def _page(cut: tuple[list[Job], bool], reads: Reads, context: Callable[[JobId], BatchContext]) -> BatchListObject:
+def _page(cut: tuple[list[JobRow], bool], reads: Reads, context: Callable[[JobId], BatchContext]) -> BatchListObject:
     jobs, more = cut
     views = [batch_view(job, reads, context(job.id)) for job in jobs]
     first, last = (views[0].id, views[-1].id) if views else (None, None)

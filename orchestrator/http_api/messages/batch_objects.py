@@ -19,7 +19,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.job_store import BY_PERSON
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import Job, JobRow
     from orchestrator.ports.reads import Reads
 
 #: How long the API works on one attempt of a request. Source: Message Batches API reference.
@@ -37,7 +37,7 @@ class BatchContext:
     now: datetime
 
 
-def is_shown(job: Job) -> bool:
+def is_shown(job: JobRow) -> bool:
     """There is such a batch: its body came whole, and nobody deleted it."""
     return job.state is not JobState.IMPORTING and job.purged_by != BY_PERSON
 
