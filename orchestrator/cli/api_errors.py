@@ -7,17 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.api_side import api_address
-from orchestrator.cli.out import say
-from orchestrator.cli.words import coloured, plain
+from orchestrator.cli.output import coloured, say
 from orchestrator.domain.account import REMEDIES
-from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
+from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
+from orchestrator.domain.humanize import plain
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.http_api.listen import TcpListener
     from orchestrator.ports.provider import Provider
-    from orchestrator.provider.address import ApiAddress
 
 
 class ApiUnreachable(OrchestratorError):
@@ -70,21 +68,6 @@ def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool
     told = plain(address.words)
     say(options, coloured(told, "red") if address.is_readable else told)
     return address.shown
-
-
-def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
-    """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
-    from orchestrator.http_api.listen import is_own_address
-    from orchestrator.provider.address import SETTING
-
-    if not is_own_address(at, api.url):
-        return
-    remedy = "set it to where the API is" if api.source == SETTING else "unset it where the daemon is started"
-    raise UsageError(
-        f"{api.source} is the address of this very daemon: {api.shown}",
-        cause="it would send every batch to itself, without end",
-        hint=f"{remedy}: clients alone use the daemon's address",
-    )
 
 
 async def find_credentials(provider: Provider) -> None:

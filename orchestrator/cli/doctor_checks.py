@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli import words
 from orchestrator.cli.api_errors import without_resume
-from orchestrator.cli.reading import engine_socket_answers
+from orchestrator.cli.store_access import engine_socket_answers, server_reader
 from orchestrator.config.network import check_exporter
+from orchestrator.domain import humanize
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
+from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
+    from orchestrator.cli.options import GlobalOptions
+    from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
     from orchestrator.domain.api_answers import ResponseMeta
     from orchestrator.provider.address import ApiAddress
@@ -130,7 +134,7 @@ def _clock(meta: ResponseMeta, ours: datetime) -> Finding:
     return Finding(
         check="clock",
         verdict=WARN,
-        fact=f"{words.span(abs(skew))} {side} the API's; only times that are shown suffer, no promise does",
+        fact=f"{humanize.span(abs(skew))} {side} the API's; only times that are shown suffer, no promise does",
         remedy="set this machine's clock (timedatectl set-ntp true)",
     )
 
@@ -189,21 +193,21 @@ def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Fi
         remedy = "let an engine run: it takes in what was sent since, before it sends anything; `orchestrator serve`"
         return Finding(check="store", verdict=WARN, fact=fact, remedy=remedy)
     kind, soundness = "sandbox work" if sandbox else "real work", ", sound" if thorough else ""
-    size = words.size(path.stat().st_size)
+    size = humanize.size(path.stat().st_size)
     return Finding(check="store", verdict=OK, fact=f"{path}: {kind}, {size}, schema {facts.schema}{soundness}")
 
 
 def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
     if engine_socket_answers(settings):
         return Finding(
-            check="engine", verdict=OK, fact=f"one runs on this store; {words.count(unfinished, 'job')} not over"
+            check="engine", verdict=OK, fact=f"one runs on this store; {humanize.count(unfinished, 'job')} not over"
         )
     if unfinished:
         flag = " --sandbox" if sandbox else ""
         return Finding(
             check="engine",
             verdict=WARN,
-            fact=f"none runs, and {words.count(unfinished, 'job')} {'is' if unfinished == 1 else 'are'} not over",
+            fact=f"none runs, and {humanize.count(unfinished, 'job')} {'is' if unfinished == 1 else 'are'} not over",
             remedy=f"`orchestrator serve{flag}` works on all of them, `orchestrator resume JOB{flag}` on one",
         )
     return Finding(check="engine", verdict=OK, fact="none runs, and none is needed")
@@ -215,3 +219,42 @@ def _sqlite(version: tuple[int, ...]) -> Finding:
         return Finding(check="sqlite", verdict=OK, fact=text)
     note = "before 3.51.3 no other program may write to the database file; this one has a single writer"
     return Finding(check="sqlite", verdict=OK, fact=f"{text} ({note})")
+
+
+def server_findings(options: GlobalOptions, server: Server) -> tuple[list[Finding], bool]:
+    """What `doctor` finds: the way to *server*, and how it fares; and whether it is a sandbox."""
+    token = Finding(check="token", verdict=OK, fact=f"from {server.token_from}")
+    began = time.monotonic()
+    try:
+        with server_reader(options, server) as reader, reader.snapshot() as reads:
+            identity, took_s = reader.ask("version", {}), time.monotonic() - began
+            health, unfinished = reader.ask("health", {}), len(reads.unfinished())
+            found = [_server_identity(server, identity, took_s), token, _server_api(health)]
+    except OrchestratorError as exc:
+        remedy, code = exc.hint, exc.exit_code
+        told = exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
+        return [Finding(check="server", verdict=FAIL, fact=told, remedy=remedy, exit_code=code), token], options.sandbox
+    found.append(Finding(check="jobs", verdict=OK, fact=f"{humanize.count(unfinished, 'job')} not over"))
+    return found, bool(identity.get("sandbox"))
+
+
+def _server_identity(server: Server, identity: Mapping[str, Any], took_s: float) -> Finding:
+    version = humanize.plain(str(identity.get("version")))
+    kind = "sandbox work" if identity.get("sandbox") else "real work"
+    fact = f"{server.url}: version {version}, {kind}, answers within {took_s * 1000:.0f} ms"
+    if version == VERSION:
+        return Finding(check="server", verdict=OK, fact=fact)
+    remedy = "use the same version of orchestrator here and there"
+    return Finding(check="server", verdict=WARN, fact=f"{fact}; this is version {VERSION}", remedy=remedy)
+
+
+def _server_api(health: Mapping[str, Any]) -> Finding:
+    """What the server knows of the API: it has the key, not this side."""
+    trouble = health.get("last_trouble")
+    if trouble is not None:
+        remedy = "`orchestrator doctor` on that machine looks closer"
+        return Finding(
+            check="api", verdict=WARN, fact=f"its last call failed: {humanize.plain(str(trouble))}", remedy=remedy
+        )
+    worked = "its last call worked" if health.get("api_worked") else "it has not asked yet"
+    return Finding(check="api", verdict=OK, fact=worked)

@@ -80,7 +80,8 @@ def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptio
 
 def error_lines(message: str, cause: str | None, hint: str | None) -> Iterator[str]:
     """`error: …`, `cause: …`, `hint: …`; what is not known is left out."""
-    from orchestrator.cli.words import coloured, plain
+    from orchestrator.cli.output import coloured
+    from orchestrator.domain.humanize import plain
 
     for title, text in (("error", message), ("cause", cause), ("hint", hint)):
         if text is not None:

@@ -14,7 +14,7 @@ from orchestrator.views.status_text import Ages, Pulse, read_ages
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import ProgressDisplay
-    from orchestrator.cli.reading import NowReader
+    from orchestrator.cli.store_access import NowReader
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.model import Job, JobStatus

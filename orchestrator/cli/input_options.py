@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from orchestrator.cli import words
+from orchestrator.cli.output import near_path
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.humanize import readable
 from orchestrator.domain.naming import is_key, name_of
@@ -157,9 +158,9 @@ def refused_input(source_name: str, taken: IngestResult, *, may_skip: bool) -> I
 
     may_skip: the command takes --skip-bad, and it was not given.
     """
-    shown = words.near_path(source_name)
+    shown = near_path(source_name)
     return InputError(
-        f"{shown} has {words.count(taken.problem_count, 'problem')}; nothing was stored or sent",
+        f"{shown} has {humanize.count(taken.problem_count, 'problem')}; nothing was stored or sent",
         hint="fix them, or leave the bad lines out with --skip-bad"
         if may_skip and not concerns_whole_file(taken.problems)
         else None,
@@ -175,8 +176,8 @@ def problems_as_text(source_name: str, problems: Sequence[InputProblem], total: 
     """The problems as a person reads them: `file:line: field: what (remedy)`."""
     from orchestrator.inputs import problem_lines
 
-    for line in problem_lines(words.near_path(source_name), problems, total=total):
-        yield words.plain(line)
+    for line in problem_lines(near_path(source_name), problems, total=total):
+        yield humanize.plain(line)
 
 
 def _version(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

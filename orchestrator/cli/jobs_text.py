@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import words
+from orchestrator.cli.output import as_table, coloured, near_path
+from orchestrator.domain import humanize
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import OVER, JobState
@@ -23,8 +24,8 @@ _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "
 def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     """The screen of `status`."""
     job = status.job
-    state = words.coloured(status_text.sentence(status), _COLOURS.get(status_text.tone_of(job)))
-    yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({words.plain(job.name)})")
+    state = coloured(status_text.sentence(status), _COLOURS.get(status_text.tone_of(job)))
+    yield f"job        {job.public_id}" + ("" if job.name == job.public_id else f"  ({humanize.plain(job.name)})")
     yield f"state      {state}"
     remedy = REMEDIES.get(str(job.reason_code))
     if job.state is JobState.PAUSED and remedy is not None and remedy not in str(job.reason):
@@ -39,10 +40,10 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
         yield f"           {age}"
     if job.state not in OVER and status.next_expiry is not None:
         yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
-    yield f"input      {words.plain(words.near_path(job.source))}, {_headers(status)}"
-    yield f"created    {_instant(job.created_at)}, {words.span(pulse.now - job.created_at)} ago"
+    yield f"input      {humanize.plain(near_path(job.source))}, {_headers(status)}"
+    yield f"created    {_instant(job.created_at)}, {humanize.span(pulse.now - job.created_at)} ago"
     if job.finished_at is not None:
-        yield f"over       {_instant(job.finished_at)}, after {words.span(job.finished_at - job.created_at)}"
+        yield f"over       {_instant(job.finished_at)}, after {humanize.span(job.finished_at - job.created_at)}"
     yield from _notes(status)
 
 
@@ -69,7 +70,7 @@ def _headers(status: JobStatus) -> str:
 
 def _notes(status: JobStatus) -> Iterator[str]:
     for attention in status.attention:
-        yield words.coloured(f"attention  {words.plain(attention.message)}", "red")
+        yield coloured(f"attention  {humanize.plain(attention.message)}", "red")
     if status.sweep_until is not None:
         yield (
             f"sweep      a batch that was given up is still looked for until {_instant(status.sweep_until)} "
@@ -87,7 +88,7 @@ def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
     rows += [_row(status, pulse) for status in statuses]
     if not any(row[6] for row in rows[1:]):  # nothing was refused or cut: no column for it
         rows = [row[:6] + row[7:] for row in rows]
-    return words.table(rows, right=(2, 3, 4, 5))
+    return as_table(rows, right=(2, 3, 4, 5))
 
 
 def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
         f"{found.succeeded:,}/{found.total:,}",
         f"{found.failed + found.canceled:,}",
         f"{ended}/{known}",
-        words.span(pulse.now - job.created_at),
+        humanize.span(pulse.now - job.created_at),
         ", ".join(stop_words(status.stop_reasons)),
-        words.plain(job.name),
+        humanize.plain(job.name),
     )

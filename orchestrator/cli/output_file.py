@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,22 @@ def _is_same(one: str, other: str) -> bool:
         return Path(one).samefile(other)
     except OSError:
         return os.path.realpath(one) == os.path.realpath(other)
+
+
+@contextmanager
+def writing_to(output: str, again: str) -> Iterator[None]:
+    """While results go to *output*: whoever reads our stdout may stop, as `head` does, and that is no error.
+
+    again: the command that writes them later, for the hint of every other failure.
+    """
+    from orchestrator.domain.errors import OutputNotWritten
+
+    try:
+        yield
+    except OutputNotWritten as exc:
+        if output == "-" and isinstance(exc.__cause__, BrokenPipeError):
+            raise exc.__cause__ from None
+        raise OutputNotWritten(exc.message, cause=exc.cause, hint=f"{exc.hint}: `{again}` writes them") from exc
 
 
 class GuardedSource:

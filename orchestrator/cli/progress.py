@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
-from orchestrator.cli import words
+from orchestrator.domain import humanize
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.status_text import Ages, Pulse
@@ -128,7 +128,7 @@ def _one_line(status: JobStatus, trouble: str | None) -> str:
     if status.job.state is not JobState.RUNNING:
         parts.insert(0, status_text.sentence(status))
     if trouble is not None:
-        parts.append(f"the API does not answer, trying again: {words.plain(trouble)}")
+        parts.append(f"the API does not answer, trying again: {humanize.plain(trouble)}")
     parts += _attention(status)
     name = status.job.public_id
     return f"{'SANDBOX ' if status.sandbox else ''}{name}: {'; '.join(parts)}"
@@ -142,10 +142,10 @@ def _screen(status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None) ->
     if status.job.state is not JobState.RUNNING:
         lines.append(status_text.sentence(status))
     if trouble is not None:
-        lines.append(f"the API does not answer, trying again: {words.plain(trouble)}")
+        lines.append(f"the API does not answer, trying again: {humanize.plain(trouble)}")
     return lines + _attention(status)
 
 
 def _attention(status: JobStatus) -> list[str]:
     """What a person should know while they wait."""
-    return [words.plain(item.message) for item in status.attention]
+    return [humanize.plain(item.message) for item in status.attention]

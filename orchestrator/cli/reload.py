@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cli.sd_notify import READY, Notifier
+from orchestrator.cli.systemd import READY, Notifier
 from orchestrator.config import KEYS, Settings
 from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
 from orchestrator.observability.logs import get_logger

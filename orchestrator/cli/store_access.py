@@ -1,25 +1,154 @@
-"""The way to who may change the store: the engine that runs on it, or this process, with or without an engine."""
+"""Access to what a command works on: the store of this machine, whoever owns it, or a server (`--server`).
+
+Anybody may read at any time. A change goes to the process that owns the store: the engine that runs, or this one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
-from orchestrator.cli.reading import engine_is_running
-from orchestrator.cli.run_async import DescribeStop, run_async
-from orchestrator.domain.errors import StoreOwned
+from orchestrator.cli.output import say
+from orchestrator.config import default_socket_path
+from orchestrator.domain.errors import NoSuchThing, StoreOwned
+from orchestrator.domain.humanize import plain
+from orchestrator.store.connect import translating_errors
+from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from orchestrator.cli.options import GlobalOptions
+    from orchestrator.cli.run_async import DescribeStop
+    from orchestrator.client.remote_reads import HttpReader
+    from orchestrator.client.server_address import Server
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
+    from orchestrator.domain.model import Job
     from orchestrator.ports.engine import Commands, NoticeCommands
-    from orchestrator.ports.reads import RemoteReader
+    from orchestrator.ports.reads import Reads, RemoteReader, RemoteReads
 
 T = TypeVar("T")
 Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
+_KNOCK_S: Final = 2.0
+
+
+class NowReader(Protocol):
+    """See `ports.reads.RemoteReader`; it can also be used without a loop."""
+
+    async def read(self, look: Callable[[RemoteReads], T]) -> T:
+        """Run *look* away from the loop."""
+        ...
+
+    def read_now(self, look: Callable[[RemoteReads], T]) -> T:
+        """The same, here and now."""
+        ...
+
+
+@contextmanager
+def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iterator[RemoteReads]:
+    """What this command is about: a store, in one snapshot, or a server. Raises NoSuchThing if there is none."""
+    server = options.remote()
+    if server is not None:
+        with server_reads(options, server) as reads:
+            yield reads
+        return
+    path = (options.settings() if settings is None else settings).database.path
+    if not path.exists() and not options.sandbox and (other := _sandbox_store(options)) is not None:
+        raise NoSuchThing(f"there is no store at {path}", hint=f"your sandbox jobs are in {other}: add --sandbox")
+    with translating_errors(), StoreReader.open(path) as reads:
+        yield reads
+
+
+def reader_for(options: GlobalOptions, settings: Settings) -> NowReader:
+    """For a command that has looked, and looks again."""
+    server = options.remote()
+    if server is None:
+        return FileReader(settings.database.path)
+    return server_reader(options, server, has_answered=True)
+
+
+def server_reader(options: GlobalOptions, server: Server, *, has_answered: bool = False) -> HttpReader:
+    """Looks at *server*; says so when it falls silent after it *has_answered*, and waits for it."""
+    from orchestrator.client.remote_reads import HttpReader  # brings an HTTP client
+    from orchestrator.client.transport import ServerTransport
+
+    return HttpReader(ServerTransport(server), has_answered=has_answered, say=lambda words: say(options, plain(words)))
+
+
+@contextmanager
+def server_reads(options: GlobalOptions, server: Server) -> Iterator[RemoteReads]:
+    """A few looks at *server*. Raises UsageError for --sandbox where real work is done."""
+    from orchestrator.client.session import not_a_sandbox
+
+    with server_reader(options, server) as reader, reader.snapshot() as reads:
+        if options.sandbox and not reads.meta().sandbox:
+            raise not_a_sandbox(server)
+        yield reads
+
+
+def is_sandbox_store(options: GlobalOptions) -> bool:
+    """Whether what this command does is play: what --sandbox says, or the server. Raises UsageError if they differ."""
+    if options.remote() is None:
+        return options.sandbox
+    with open_reads(options) as reads:
+        return reads.meta().sandbox
+
+
+def _sandbox_store(options: GlobalOptions) -> Path | None:
+    from dataclasses import replace
+
+    path = replace(options, sandbox=True).settings().database.path
+    return path if options.db is None and path.exists() else None
+
+
+class FileReader:
+    """See `NowReader`: each look opens the file, in a thread, so that an engine beside it is not kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """Run *look* on one committed snapshot."""
+        import asyncio
+
+        return await asyncio.to_thread(self.read_now, look)
+
+    def read_now(self, look: Callable[[Reads], T]) -> T:
+        """The same, here and now."""
+        with translating_errors(), StoreReader.open(self._path) as reads:
+            return look(reads)
+
+
+def job_or_newest(reads: RemoteReads, ref: str | None) -> Job:
+    """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
+    if ref is not None:
+        return reads.find(ref)
+    unfinished = reads.unfinished()
+    return unfinished[-1] if unfinished else reads.find("@last")
+
+
+def engine_is_running(options: GlobalOptions, settings: Settings) -> bool:
+    """True if an engine listens on the socket of this store, or a server is meant."""
+    return True if options.remote() is not None else engine_socket_answers(settings)
+
+
+def engine_socket_answers(settings: Settings) -> bool:
+    """True if an engine listens on the socket of the store of these settings. Sends nothing."""
+    knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    knocking.settimeout(_KNOCK_S)
+    try:
+        knocking.connect(os.fspath(default_socket_path(settings.database.path, os.environ)))
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        knocking.close()
 
 
 def configure_log(options: GlobalOptions, settings: Settings) -> None:
@@ -38,8 +167,6 @@ def open_session(options: GlobalOptions, settings: Settings) -> AbstractAsyncCon
     server = options.remote()
     if server is None:
         return local_session(settings, sandbox=options.sandbox)
-    from orchestrator.cli.out import say
-    from orchestrator.cli.words import plain
 
     return remote_session(server, sandbox=options.sandbox, say=lambda words: say(options, plain(words)))
 
@@ -50,8 +177,10 @@ def run_command(
     """What *act* gives, and whether an engine runs, so that it has an effect at once.
 
     Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
-    process owns the store and does not answer. part: see `drive`.
+    process owns the store and does not answer. describe_stop: see `run_async`.
     """
+    from orchestrator.cli.run_async import run_async
+
     configure_log(options, settings)
     return run_async(lambda: _steer(options, settings, lambda link: act(link.commands, link.reader)), describe_stop)
 
@@ -60,6 +189,8 @@ def run_notice_command(
     options: GlobalOptions, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]
 ) -> tuple[T, bool]:
     """The same for what is asked of notices."""
+    from orchestrator.cli.run_async import run_async
+
     configure_log(options, settings)
     return run_async(lambda: _steer(options, settings, lambda link: act(link.noticing)))
 

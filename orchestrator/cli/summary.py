@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import words
 from orchestrator.cli.hints import joined, pasteable
-from orchestrator.cli.out import say
+from orchestrator.cli.output import coloured, near_path, say
+from orchestrator.domain import humanize
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.status_text import Tone
@@ -23,10 +23,10 @@ def say_taken_in(options: GlobalOptions, source_name: str, size_bytes: int, take
     job = taken.job
     if job is None:
         return
-    bad = "all valid" if taken.refused == 0 else f"{words.count(taken.refused, 'bad line')} left out"
-    shown = words.plain(words.near_path(source_name))
-    total = words.count(job.requests.total, "request")
-    say(options, _line("done", "read", f"{shown}: {total}, {words.size(size_bytes)}, {bad}"))
+    bad = "all valid" if taken.refused == 0 else f"{humanize.count(taken.refused, 'bad line')} left out"
+    shown = humanize.plain(near_path(source_name))
+    total = humanize.count(job.requests.total, "request")
+    say(options, _line("done", "read", f"{shown}: {total}, {humanize.size(size_bytes)}, {bad}"))
     if not taken.attached:
         say(options, _line("done", "job", job.public_id))
         return
@@ -35,13 +35,13 @@ def say_taken_in(options: GlobalOptions, source_name: str, size_bytes: int, take
     where = job.state.value if job.state in OVER else f"{job.state.value}, {settled:,}/{found.total:,} settled"
     say(options, _line("done", "job", f"{job.public_id} is there already: {where} (--new would start another one)"))
     if taken.renamed_from is not None:
-        now, before = words.plain(job.name), words.plain(taken.renamed_from)
+        now, before = humanize.plain(job.name), humanize.plain(taken.renamed_from)
         say(options, _line("done", "name", f"it is called {now} now; it was {before}"))
 
 
 def say_refused_lines(options: GlobalOptions, count: int, path: str) -> None:
     """Where the lines that were left out are."""
-    say(options, _line("next", "refused", f"{path}  {words.count(count, 'line')}, with what is wrong"))
+    say(options, _line("next", "refused", f"{path}  {humanize.count(count, 'line')}, with what is wrong"))
 
 
 def say_end(options: GlobalOptions, status: JobStatus, output: str | None) -> None:
@@ -61,7 +61,7 @@ def say_outcome(options: GlobalOptions, status: JobStatus, output: str | None) -
     mark = {Tone.OK: "done", Tone.WARN: "part"}.get(status_text.tone_of(status.job), "poor")
     say(options, _line(mark, what, status_text.outcome_words(status)))
     if output is not None and output != "-":
-        say(options, _line("next", "results", words.plain(output)))
+        say(options, _line("next", "results", humanize.plain(output)))
 
 
 def resume_line(options: GlobalOptions, job: str, output: str | None, *, sandbox: bool = False) -> str:
@@ -100,4 +100,4 @@ def _mark(kind: str) -> str:
     }
     sign, ascii_sign, colour = signs[kind]
     is_wide = (sys.stderr.encoding or "ascii").lower().replace("-", "") == "utf8"
-    return words.coloured(sign if is_wide else ascii_sign, colour)
+    return coloured(sign if is_wide else ascii_sign, colour)

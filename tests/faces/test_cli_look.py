@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from faces.cli_world import SLOW, Program, program_in, request, write_lines
 
-from orchestrator.cli import words
 from orchestrator.cli.progress import LineProgress
+from orchestrator.domain import humanize
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, JobStatus, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
@@ -168,7 +168,7 @@ def test_trouble_with_the_api_is_said(capsys: pytest.CaptureFixture[str]) -> Non
 )
 def test_durations_are_told_in_at_most_two_units(duration: timedelta, text: str) -> None:
     """A person wants the order of magnitude."""
-    assert words.span(duration) == text
+    assert humanize.span(duration) == text
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_durations_are_told_in_at_most_two_units(duration: timedelta, text: str)
 )
 def test_sizes_are_decimal(size_bytes: int, text: str) -> None:
     """As the API's own limits are."""
-    assert words.size(size_bytes) == text
+    assert humanize.size(size_bytes) == text

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from faces.cli_world import FAST, SLOW, Program, ids_in, program_in, request, results_in, write_lines
 
-from orchestrator.cli.sd_notify import ALIVE, READY, Notifier
+from orchestrator.cli.systemd import ALIVE, READY, Notifier
 from orchestrator.domain.errors import StoreOwned
 
 RUNS = "the engine runs on"

@@ -15,7 +15,7 @@ from faces.client_world import SLOW, settings, short_runtime_folder
 from faces.client_world import requests as plain_requests
 from faces.messages_world import served
 
-from orchestrator.cli.api_errors import refuse_own_address
+from orchestrator.cli.commands.serve import refuse_own_address
 from orchestrator.config import Settings, load_settings
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.account import ENDPOINT

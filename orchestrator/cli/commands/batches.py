@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.api_errors import explaining_api_errors, find_credentials, say_api_address
-from orchestrator.cli.batches_text import batch_lines, remote_table
 from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_banner, show_json
-from orchestrator.cli.reading import open_reads
+from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.cli.run_async import run_async
+from orchestrator.cli.store_access import open_reads, server_reader
+from orchestrator.domain import humanize
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
@@ -41,6 +40,8 @@ Examples:
   orchestrator batches disown msgbatch_013Zva2CMHLNnXjNJJ  it is not ours
 """
 
+#: The most that a page of the API holds.
+_SERVER_LIMIT: Final = 1000
 _HERE = "orchestrator.cli.commands.batches"
 
 
@@ -87,21 +88,24 @@ def ls(options: GlobalOptions, limit: int) -> None:
         show_json(listed)
         return
     show_banner(options, sandbox=listed["sandbox"])
-    show(remote_table(listed["batches"]) if listed["batches"] else "the API has no batches")
+    show(_remote_table(listed["batches"]) if listed["batches"] else "the API has no batches")
     for doubt in listed["in_doubt"]:
-        show(f"in doubt: batch {doubt['batch']} of {doubt['job']}, {words.count(doubt['requests'], 'request')}")
+        show(f"in doubt: batch {doubt['batch']} of {doubt['job']}, {humanize.count(doubt['requests'], 'request')}")
     if listed["has_more"]:
         say(options, f"there are more: --limit {limit * 4} shows them")
 
 
 def _there(options: GlobalOptions, server: Server, limit: int) -> dict[str, Any]:
     """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
-    from orchestrator.cli.elsewhere import MOST, remote_batches
+    from orchestrator.client.session import not_a_sandbox
 
-    if limit > MOST:
-        raise HintedUsageError(f"a server lists at most {MOST:,} batches", hint=f"--limit {MOST}")
-    with explaining_api_errors():
-        return remote_batches(options, server, limit)
+    if limit > _SERVER_LIMIT:
+        raise HintedUsageError(f"a server lists at most {_SERVER_LIMIT:,} batches", hint=f"--limit {_SERVER_LIMIT}")
+    with explaining_api_errors(), server_reader(options, server) as reader, reader.snapshot() as reads:
+        sandbox = reads.meta().sandbox
+        if options.sandbox and not sandbox:
+            raise not_a_sandbox(server)
+        return {**reader.ask("remote-batches", {"limit": limit}), "sandbox": sandbox}
 
 
 def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
@@ -114,7 +118,7 @@ def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
     if odd:
         say(
             options,
-            f"{words.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}",
+            f"{humanize.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}",
         )
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
@@ -194,7 +198,7 @@ def show_batch(options: GlobalOptions, batch: str) -> None:
         show_json({**batch_view(found, job), "events": history, "sandbox": sandbox})
         return
     show_banner(options, sandbox=sandbox)
-    show("\n".join(batch_lines(found, job, events, now=datetime.now(UTC))))
+    show("\n".join(_batch_lines(found, job, events, now=datetime.now(UTC))))
 
 
 def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
@@ -205,3 +209,41 @@ def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
         found += [event for event in page if event.batch_id == batch.id]
         after = page[-1].id
     return found
+
+
+def _remote_table(remotes: Sequence[Mapping[str, Any]]) -> str:
+    """The table of `batches ls`, of `details.remote_view`s."""
+    rows: list[tuple[str, ...]] = [("BATCH", "STATUS", "REQUESTS", "CREATED", "WHOSE")]
+    for remote in remotes:
+        owner = str(remote["owner"])
+        if remote["batch"] is not None:
+            owner = f"ours: batch {remote['batch']} of {remote['job']}, {remote['state']}"
+        elif remote["may_be"]:
+            owner = f"may be ours: batch {', '.join(map(str, remote['may_be']))} in doubt"
+        created = str(remote["created_at"])[:19].replace("T", " ")
+        row = (remote["id"], remote["status"], f"{remote['requests']['total']:,}", created, owner)
+        rows.append(tuple(humanize.plain(str(cell)) for cell in row))
+    return as_table(rows, right=(2,))
+
+
+def _batch_lines(batch: Batch, job: Job, events: Sequence[Event], *, now: datetime) -> Iterator[str]:
+    """The screen of `batches show`."""
+    yield f"batch      {batch.id}" + ("" if batch.remote_id is None else f"  {humanize.plain(batch.remote_id)}")
+    yield f"job        {job.public_id}"
+    yield f"state      {batch.state.value}"
+    yield f"size       {humanize.count(batch.count, 'request')}, {batch.size_bytes:,} bytes"
+    betas = f", betas {', '.join(batch.betas)}" if batch.betas else ""
+    yield f"sent with  API version {batch.api_version}{betas}"
+    if batch.organization is not None or batch.workspace is not None:
+        yield f"account    organization {batch.organization}, workspace {batch.workspace}"
+    if batch.sent_at is not None:
+        yield f"sent       {humanize.span(now - batch.sent_at)} ago"
+    if batch.api_counts is not None:
+        found = batch.api_counts
+        parts = (f"{found.succeeded:,} succeeded, {found.errored:,} errored", f"{found.expired:,} expired")
+        yield f"results    {', '.join(parts)}, {found.canceled:,} canceled"
+    yield "history"
+    for event in events:
+        step = event.kind if event.new is None else f"{event.kind} -> {event.new}"
+        why = "" if event.why is None else f"  {humanize.plain(event.why)}"
+        yield f"  {event.at.strftime('%Y-%m-%d %H:%M:%S')}  {step}{why}"

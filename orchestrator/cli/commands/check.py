@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.api_errors import say_api_address
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.input_options import (
@@ -19,8 +18,9 @@ from orchestrator.cli.input_options import (
     problems_as_text,
 )
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import show, show_banner, show_json
+from orchestrator.cli.output import near_path, show, show_banner, show_json
 from orchestrator.cli.run_async import nothing_changed, run_async
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
 from orchestrator.views.batch_views import check_view
@@ -83,9 +83,9 @@ def _max_requests(settings: Settings) -> tuple[int, bool]:
 
 
 def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
-    bad = f", {words.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
-    shown = words.plain(words.near_path(name))
-    show(f"read     {shown}: {words.count(plan.requests, 'request')}, {words.size(plan.size_bytes)}{bad}")
+    bad = f", {humanize.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
+    shown = humanize.plain(near_path(name))
+    show(f"read     {shown}: {humanize.count(plan.requests, 'request')}, {humanize.size(plan.size_bytes)}{bad}")
     for line in problems_as_text(name, plan.problems, plan.problem_count):
         show(f"  {line}")
     if plan.problem_count:
@@ -94,9 +94,9 @@ def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
         return
     total = sum(size for _, size in plan.batches)
     most_text = f"at most {most:,} requests each" if is_exact else "just under 100,000 requests each"
-    show(f"plan     {words.batches(len(plan.batches))}, {words.size(total)} to send; {most_text}")
+    show(f"plan     {humanize.batches(len(plan.batches))}, {humanize.size(total)} to send; {most_text}")
     for number, (requests, size_bytes) in enumerate(plan.batches[:_SHOWN], start=1):
-        show(f"  batch {number}: {words.count(requests, 'request')}, {size_bytes:,} bytes")
+        show(f"  batch {number}: {humanize.count(requests, 'request')}, {size_bytes:,} bytes")
     if len(plan.batches) > _SHOWN:
         show(f"  … and {len(plan.batches) - _SHOWN:,} more")
 

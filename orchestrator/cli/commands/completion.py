@@ -6,7 +6,7 @@ import click
 
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.options import global_options
-from orchestrator.cli.out import show
+from orchestrator.cli.output import show
 
 EXAMPLES = """
 Examples:

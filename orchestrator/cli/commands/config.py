@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.config import PROJECT_FILE, render_example, shown
 from orchestrator.domain.errors import GuardRefused, OutputError
 
@@ -57,7 +56,7 @@ def show_settings(options: GlobalOptions) -> None:
     for row in rows:
         value = f"not set: {row.unset}" if row.text is None else row.text
         cells.append((row.name, value, row.origin))
-    show(words.table(cells))
+    show(as_table(cells))
 
 
 @click.command("init", cls=CliCommand, examples=EXAMPLES)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
 from orchestrator.cli.options import Duration, GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_banner, show_json
-from orchestrator.cli.reading import open_reads
-from orchestrator.cli.store_access import run_command
+from orchestrator.cli.output import say, show, show_banner, show_json
+from orchestrator.cli.store_access import open_reads, run_command
 from orchestrator.config import format_duration
+from orchestrator.domain import humanize
 
 if TYPE_CHECKING:
     from orchestrator.store.maintenance import SpaceUsage
@@ -217,11 +216,14 @@ def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool
         show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
         return
     for job in jobs:
-        show(f"{job.public_id}: {words.count(job.requests.total, 'request')}")
+        show(f"{job.public_id}: {humanize.count(job.requests.total, 'request')}")
     does = "would lose" if dry_run else "lost"
-    say(options, f"{words.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results")
+    say(
+        options,
+        f"{humanize.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results",
+    )
     if room is not None and room.free_bytes:
-        size = words.size(room.free_bytes)
+        size = humanize.size(room.free_bytes)
         say(
             options, f"{size} are free inside the file for what comes; `orchestrator db compact` gives them to the disk"
         )
@@ -254,13 +256,15 @@ def compact(options: GlobalOptions) -> None:
     if options.as_json:
         show_json({"database": str(path), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
         return
-    say(options, f"{words.size(given)} given back; the file has {words.size(after.used_bytes + after.free_bytes)}")
+    say(
+        options, f"{humanize.size(given)} given back; the file has {humanize.size(after.used_bytes + after.free_bytes)}"
+    )
 
 
 def _plan_of(room: SpaceUsage) -> str:
     return (
-        f"{words.size(room.free_bytes)} are free inside the file; compacting needs {words.size(room.needed_bytes)} on "
-        f"its disk for a while, where {words.size(room.disk_bytes)} are free"
+        f"{humanize.size(room.free_bytes)} are free inside the file; compacting needs "
+        f"{humanize.size(room.needed_bytes)} on its disk for a while, where {humanize.size(room.disk_bytes)} are free"
     )
 
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 
 import click
 
-from orchestrator.cli import words
-from orchestrator.cli.doctor_checks import api_findings, exit_code_of, local_findings
+from orchestrator.cli.doctor_checks import api_findings, exit_code_of, local_findings, server_findings
 from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.hints import completed
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import show, show_banner, show_json
+from orchestrator.cli.output import coloured, show, show_banner, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.store_access import configure_log
+from orchestrator.domain import humanize
 from orchestrator.views.health_checks import FAIL, Finding
 
 EXAMPLES = """
@@ -45,10 +45,10 @@ def doctor(options: GlobalOptions, thorough: bool) -> int:
         return exit_code_of(findings)
     show_banner(options, sandbox=sandbox)
     for finding in findings:
-        verdict = words.coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
-        show(f"{verdict} {finding.check:<12} {words.plain(finding.fact)}")
+        verdict = coloured(f"{finding.verdict:<5}", _COLOURS[finding.verdict])
+        show(f"{verdict} {finding.check:<12} {humanize.plain(finding.fact)}")
         if finding.remedy is not None:
-            show(f"{'':<18} -> {words.plain(finding.remedy)}")
+            show(f"{'':<18} -> {humanize.plain(finding.remedy)}")
     return exit_code_of(findings)
 
 
@@ -57,9 +57,7 @@ def _findings(options: GlobalOptions, *, thorough: bool) -> tuple[list[Finding],
     if server is not None:
         if thorough:
             raise HintedUsageError("--thorough reads the database file", hint="run it on the machine of the server")
-        from orchestrator.cli.elsewhere import findings
-
-        return findings(options, server)
+        return server_findings(options, server)
     settings = options.settings()
     configure_log(options, settings)
     found = run_async(lambda: api_findings(settings, sandbox=options.sandbox))

@@ -6,13 +6,16 @@ import http.client
 import os
 import socket
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_json
+from orchestrator.cli.output import say, show, show_json
+
+if TYPE_CHECKING:
+    from orchestrator.client.server_address import Server
 
 EXAMPLES = """
 Examples:
@@ -39,9 +42,7 @@ def health(options: GlobalOptions) -> int:
 
         fact = _asked(default_socket_path(options.settings().database.path, os.environ))
     else:
-        from orchestrator.cli.elsewhere import unready
-
-        fact = unready(options, server)
+        fact = _server_unready(options, server)
     ready = fact is None
     if options.as_json:
         show_json({"ready": ready, "why": fact})
@@ -50,6 +51,19 @@ def health(options: GlobalOptions) -> int:
     else:
         show(f"not ready: {fact}")
     return 0 if ready else 1
+
+
+def _server_unready(options: GlobalOptions, server: Server) -> str | None:
+    """Why *server* is not ready; None if it is."""
+    from orchestrator.cli.store_access import server_reader
+    from orchestrator.domain.errors import OrchestratorError
+
+    try:
+        with server_reader(options, server) as reader:
+            reader.fetch("readyz", {})
+    except OrchestratorError as exc:
+        return exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
+    return None
 
 
 def _asked(path: Path) -> str | None:

@@ -11,9 +11,9 @@ from orchestrator.cli.group import CliCommand
 from orchestrator.cli.hints import pasteable
 from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
-from orchestrator.cli.out import say, say_banner, show, show_banner, show_json
+from orchestrator.cli.output import say, say_banner, show, show_banner, show_json
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import engine_is_running, job_or_newest, open_reads, reader_for
+from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
 from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState

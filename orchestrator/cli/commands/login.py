@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_json
+from orchestrator.cli.output import say, show, show_json
 from orchestrator.cli.run_async import run_async
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ Examples:
   orchestrator login --open           open it in the browser
   orchestrator login --server https://jobs.example.com --token-file FILE
 """
+
+_LINK_FILE: Final = "orchestrator-open.html"
 
 
 @click.command("login", cls=CliCommand, examples=EXAMPLES)
@@ -40,8 +44,6 @@ def login(options: GlobalOptions, *, opens: bool) -> None:
         if expires_in_s is not None:
             say(options, f"good once, for {expires_in_s // 60} minutes")
     if opens:
-        from orchestrator.cli.opening import open_in_browser
-
         open_in_browser(url, is_secret=expires_in_s is not None)
 
 
@@ -49,7 +51,7 @@ def _asked(options: GlobalOptions) -> tuple[str, int | None]:
     """A link, and for how many seconds it is good. By --server it leads to the address that was given."""
     server = options.remote()
     if server is None:
-        from orchestrator.cli.reading import engine_socket_answers
+        from orchestrator.cli.store_access import engine_socket_answers
         from orchestrator.client.transport import SocketTransport
         from orchestrator.config import default_socket_path
         from orchestrator.domain.errors import GuardRefused
@@ -70,3 +72,27 @@ def _way_in(way: Transport) -> tuple[str, str, int | None]:
     from orchestrator.client.remote_commands import login_link
 
     return run_async(lambda: login_link(way))
+
+
+def open_in_browser(url: str, *, is_secret: bool) -> None:
+    """Show *url*, which was printed as well. One that is secret does not stand on a command line, which all can read.
+
+    The browser is given a file in a folder of ours instead, which leads there.
+    """
+    import webbrowser
+
+    webbrowser.open(_leading_to(url).as_uri() if is_secret else url)
+
+
+def _leading_to(url: str) -> Path:
+    """A page that leads to *url*, readable by this user alone."""
+    from orchestrator.config import socket_folder
+
+    path = socket_folder(os.environ) / _LINK_FILE
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(fd, "w", encoding="utf-8") as page:  # noqa: PTH123 - an open descriptor, made exclusively
+        page.write(
+            f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(url)}"><title>orchestrator</title>'
+        )
+    return path

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.hints import pasteable
 from orchestrator.cli.options import GlobalOptions, global_options, job_argument
-from orchestrator.cli.out import say, say_banner, show, show_banner, show_json, writing_to
-from orchestrator.cli.output_file import checked_output, overwrite_option
-from orchestrator.cli.reading import open_reads, reader_for
+from orchestrator.cli.output import near_path, say, say_banner, show, show_banner, show_json
+from orchestrator.cli.output_file import checked_output, overwrite_option, writing_to
 from orchestrator.cli.run_async import nothing_changed, run_async
+from orchestrator.cli.store_access import open_reads, reader_for
 from orchestrator.cli.summary import results_line
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
@@ -69,7 +69,7 @@ def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, w
         written = run_async(lambda: place.write(reader, status.job.id))
     missing = max(0, status.job.requests.total - written)
     if place.path != "-":
-        say(options, f"{words.count(written, 'result')} -> {words.plain(place.path)}")
+        say(options, f"{humanize.count(written, 'result')} -> {humanize.plain(place.path)}")
     if missing and wanted is None:
         say(options, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
     if options.as_json:
@@ -78,8 +78,9 @@ def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, w
 
 
 def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
+    total = humanize.count(status.job.requests.total, "request")
     return GuardRefused(
-        f"{missing:,} of {words.count(status.job.requests.total, 'request')} are not settled yet; nothing was written",
+        f"{missing:,} of {total} are not settled yet; nothing was written",
         hint=f"`orchestrator wait {status.job.public_id}` first, or take what is there with --settled-only",
     )
 
@@ -103,15 +104,15 @@ def errors(options: GlobalOptions, job: str, examples: int, groups: int) -> None
     if not found:
         show(f"{status.job.public_id}: no request has failed" + (f"; {canceled:,} are canceled" if canceled else ""))
         return
-    show(f"{status.job.public_id}: {failed:,} of {words.count(status.job.requests.total, 'request')} failed")
-    source = words.plain(words.near_path(status.job.source))
+    show(f"{status.job.public_id}: {failed:,} of {humanize.count(status.job.requests.total, 'request')} failed")
+    source = humanize.plain(near_path(status.job.source))
     for group in found:
-        show(f"\n{group.count:>7,}  {words.plain(group.error_type)}: {words.plain(group.cause)}")
+        show(f"\n{group.count:>7,}  {humanize.plain(group.error_type)}: {humanize.plain(group.cause)}")
         if group.error_message != group.cause:
-            show(f"         such as: {words.plain(group.error_message)}")
+            show(f"         such as: {humanize.plain(group.error_message)}")
         for custom_id, line in group.examples:
-            show(f"         {source}:{line}  {words.plain(custom_id)}")
+            show(f"         {source}:{line}  {humanize.plain(custom_id)}")
     if sum(group.count for group in found) < failed:
         say(options, f"there are more causes: --groups {groups * 4} shows them")
     again = pasteable(options, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
-    say(options, f"\nto try them again: {again}   (one cause: --only {words.plain(found[0].error_type)})")
+    say(options, f"\nto try them again: {again}   (one cause: --only {humanize.plain(found[0].error_type)})")

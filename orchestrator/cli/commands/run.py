@@ -9,28 +9,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.api_errors import say_api_address
 from orchestrator.cli.attending import WaitLimits, attend
+from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submit_job
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.follow import StatusSampler, short_reason
 from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
 from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
-from orchestrator.cli.out import say, say_banner, show, show_json, writing_to
+from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.output_file import (
     checked_output,
     default_output_path,
     guard_output,
     overwrite_option,
     refuse_the_input,
+    writing_to,
 )
 from orchestrator.cli.progress import progress_for
-from orchestrator.cli.reading import engine_is_running, is_sandbox_store, open_reads, reader_for
+from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.store_access import configure_log, open_session, run_command
-from orchestrator.cli.storing import describe_stop, job_of_ingest, refused_path, submit_job, write_refused
+from orchestrator.cli.store_access import (
+    configure_log,
+    engine_is_running,
+    is_sandbox_store,
+    open_reads,
+    open_session,
+    reader_for,
+    run_command,
+)
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
@@ -314,7 +323,7 @@ class _Running:
             )
             say(self._options, f"{owner}: it does the work, this one watches")
         if job.state is JobState.PAUSED and await session.handle.commands.resume(key):
-            say(self._options, f"it was paused ({words.plain(short_reason(job))}); resuming it")
+            say(self._options, f"it was paused ({humanize.plain(short_reason(job))}); resuming it")
         looker = StatusSampler(key, self._settings)
         status = await attend(session, looker, progress_for(self._options), self._patience)
         if self._output is not None:
@@ -337,7 +346,7 @@ def _say_reading(options: GlobalOptions, path: str) -> None:
     """Reading a large file takes a while; say so before, not after."""
     file = Path(path)
     if path != STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
-        say(options, f"reading {words.plain(path)}, {words.size(file.stat().st_size)} ...")
+        say(options, f"reading {humanize.plain(path)}, {humanize.size(file.stat().st_size)} ...")
 
 
 def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: str | None) -> int:

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.options import Duration, GlobalOptions, global_options
-from orchestrator.cli.out import say, say_banner, show, show_json
+from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.stdio import ignoring_closed_stdout
 from orchestrator.config import Settings

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.api_errors import refuse_own_address, say_api_address
+from orchestrator.cli.api_errors import say_api_address
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.options import GlobalOptions, global_options_except
-from orchestrator.cli.out import say, say_banner, show_json
+from orchestrator.cli.output import coloured, say, say_banner, show_json
 from orchestrator.cli.run_async import run_async
-from orchestrator.cli.sd_notify import READY, STOPPING, notifier
 from orchestrator.cli.stdio import ignoring_closed_stdout
+from orchestrator.cli.systemd import READY, STOPPING, notifier
 from orchestrator.config import Settings
-from orchestrator.domain.errors import StoreOwned
+from orchestrator.domain.errors import StoreOwned, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orchestrator.daemon import Engine
     from orchestrator.http_api.listen import TcpListener
+    from orchestrator.provider.address import ApiAddress
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -121,6 +127,21 @@ async def _serve(
             systemd.tell(STOPPING)
 
 
+def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
+    """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
+    from orchestrator.http_api.listen import is_own_address
+    from orchestrator.provider.address import SETTING
+
+    if not is_own_address(at, api.url):
+        return
+    remedy = "set it to where the API is" if api.source == SETTING else "unset it where the daemon is started"
+    raise UsageError(
+        f"{api.source} is the address of this very daemon: {api.shown}",
+        cause="it would send every batch to itself, without end",
+        hint=f"{remedy}: clients alone use the daemon's address",
+    )
+
+
 def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
     """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
     from orchestrator.config import own_token_path
@@ -135,19 +156,56 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
 
 def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api: str | None) -> None:
     """Say what runs, and where one reaches it."""
-    from orchestrator.cli.greeting import lines
-
     say(options, f"the engine runs on {engine.path}; Ctrl-C stops it")
     token_file = None
     if tcp is not None:
         token_file = tcp.own_token if engine.settings.server.token_file is None else engine.settings.server.token_file
-        for line in () if options.quiet else lines(tcp, token_file, sandbox=options.sandbox):
+        for line in () if options.quiet else _address_lines(tcp, token_file, sandbox=options.sandbox):
             say(options, line)
     if options.as_json:
         url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
         facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": options.sandbox}
         with ignoring_closed_stdout():
             show_json(facts)
+
+
+def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
+    """Line by line. No secret is in them but a code that is good once, and not even that in a log that others read."""
+    from orchestrator.http_api.guard.sessions import CODE_S
+
+    if tcp.taken_port is not None:
+        yield f"port {tcp.taken_port} is taken by another program, so a free one stands in for it"
+    yield f"dashboard and API: {tcp.url}"
+    if token_file is None:
+        if not sandbox:
+            told = "NO TOKEN is asked for: everybody with a login on this machine can read and spend here"
+            yield coloured(told, "red", bold=True)
+        yield from _for_the_sdk(tcp.url, "sandbox" if sandbox else "none")
+        return
+    minutes = CODE_S // 60
+    if _goes_to_a_journal(os.environ):
+        yield f"log in: `orchestrator login` prints a link that is good once, for {minutes} minutes"
+    else:
+        base, path = tcp.way_in()
+        yield f"log in: {base}{path}"
+        yield f"  (good once, for {minutes} minutes; `orchestrator login` prints another)"
+    yield from _for_the_sdk(tcp.url, f'"$(cat {shlex.quote(str(token_file))})"')
+
+
+def _for_the_sdk(url: str, key: str) -> Iterator[str]:
+    yield "for the SDK, in the shell of the program that uses it:"
+    yield f"  export ANTHROPIC_BASE_URL={url}"
+    yield f"  export ANTHROPIC_API_KEY={key}"
+
+
+def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
+    """True under systemd: people who may read its journal may not be meant to log in.
+
+    A terminal may have the variables from the service that it is.
+    """
+    if sys.stderr.isatty():
+        return False
+    return environ.get("JOURNAL_STREAM", "") != "" or environ.get("NOTIFY_SOCKET", "") != ""
 
 
 def _log_as(options: GlobalOptions, settings: Settings) -> None:
@@ -160,7 +218,7 @@ def _log_as(options: GlobalOptions, settings: Settings) -> None:
 
 def _open(tcp: TcpListener) -> None:
     """Show the dashboard in the browser, logged in."""
-    from orchestrator.cli.opening import open_in_browser
+    from orchestrator.cli.commands.login import open_in_browser
 
     url, path = tcp.way_in()
     open_in_browser(f"{url}{path}", is_secret=tcp.access.token is not None)

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_json
+from orchestrator.cli.output import say, show, show_json
 
 EXAMPLES = """
 Examples:

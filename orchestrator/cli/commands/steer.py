@@ -5,16 +5,15 @@ from __future__ import annotations
 import click
 
 from orchestrator.api_side import check_network
-from orchestrator.cli import words
 from orchestrator.cli.api_errors import explaining_api_errors, say_api_address
 from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
 from orchestrator.cli.options import GlobalOptions, JobRef, global_options, job_argument
-from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.reading import engine_is_running, is_sandbox_store, open_reads, reader_for
-from orchestrator.cli.store_access import run_command
+from orchestrator.cli.output import say, say_banner, show, show_json
+from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, reader_for, run_command
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
@@ -123,7 +122,7 @@ def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     if options.as_json:
         show_json({"queued": queued, "job": job_view(_now(options, settings, found))})
     else:
-        show(f"{found.public_id}: {words.count(queued, 'request')} queued again")
+        show(f"{found.public_id}: {humanize.count(queued, 'request')} queued again")
     if not queued and only is not None:
         say(options, _types(options, settings, found))
     if queued and not has_engine:
@@ -225,7 +224,9 @@ def _types(options: GlobalOptions, settings: Settings, job: Job) -> str:
     if not groups:
         return "no request of it has failed"
     types = dict.fromkeys(group.error_type for group in groups)
-    return f"its failures are of {'this type' if len(types) == 1 else 'these types'}: {words.plain(', '.join(types))}"
+    return (
+        f"its failures are of {'this type' if len(types) == 1 else 'these types'}: {humanize.plain(', '.join(types))}"
+    )
 
 
 def _tell(options: GlobalOptions, status: JobStatus, sentence: str) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from orchestrator.cli import words
 from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
 from orchestrator.cli.options import GlobalOptions, global_options
-from orchestrator.cli.out import say, show, show_banner, show_json
+from orchestrator.cli.output import as_table, say, show, show_banner, show_json
+from orchestrator.domain import humanize
 
 if TYPE_CHECKING:
     from orchestrator.domain.notices import Delivery
@@ -56,7 +56,7 @@ def webhooks() -> None:
 @click.pass_obj
 def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> None:
     """Show the endpoints and the newest notices."""
-    from orchestrator.cli.reading import open_reads
+    from orchestrator.cli.store_access import open_reads
     from orchestrator.domain.notices import DeliveryState
     from orchestrator.views.job_views import delivery_view, endpoint_view
 
@@ -77,10 +77,10 @@ def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> No
         return
     for endpoint in endpoints:
         events = ", ".join(endpoint.events) if endpoint.events else "everything"
-        show(words.plain(f"{endpoint.url}: {events if endpoint.active else 'not in the settings any more'}"))
+        show(humanize.plain(f"{endpoint.url}: {events if endpoint.active else 'not in the settings any more'}"))
     if found:
         show("")
-        show(words.table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
+        show(as_table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
 
 
 @click.command("test", cls=CliCommand, examples=EXAMPLES)
@@ -129,7 +129,7 @@ def _row(delivery: Delivery) -> tuple[str, ...]:
         delivery.type,
         delivery.state.value,
         str(delivery.tries),
-        words.span(datetime.now(UTC) - delivery.created_at),
+        humanize.span(datetime.now(UTC) - delivery.created_at),
         delivery.url,
-        words.plain(last.split("\n")[0][:_LONGEST_WORDS]),
+        humanize.plain(last.split("\n")[0][:_LONGEST_WORDS]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli import words
+from orchestrator.cli.output import as_table
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
 
@@ -61,7 +61,7 @@ def table(lives: Sequence[Life], batches: Mapping[BatchId, Batch]) -> str:
     for life in lives:
         where = "none: it lived to the end" if life.point is None else WHERE[life.point]
         rows.append((str(life.number), where, _became(life, batches)))
-    return f"{words.table(rows)}\n{_NUMBERS}"
+    return f"{as_table(rows)}\n{_NUMBERS}"
 
 
 def _became(life: Life, batches: Mapping[BatchId, Batch]) -> str:

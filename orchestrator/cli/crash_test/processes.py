@@ -27,10 +27,10 @@ from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum
 from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
 from orchestrator.cli.follow import reason_without_remedy
-from orchestrator.cli.out import say, say_banner, show, show_json
-from orchestrator.cli.reading import FileReader
+from orchestrator.cli.output import say, say_banner, show, show_json
+from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.storing import refused_path, write_refused
+from orchestrator.cli.store_access import FileReader
 from orchestrator.cli.summary import same_line, say_outcome
 from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
