@@ -10,9 +10,10 @@ from typing import Final
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import BatchRow, JudgedLine, NewJob, ResultRow
+from orchestrator.domain.model import BatchRow, JudgedLine, NewJob
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import ParamRules
+from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
 from orchestrator.domain.result_outcome import stop_name
 from orchestrator.engine.context import Imports

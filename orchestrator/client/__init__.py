@@ -37,11 +37,11 @@ from orchestrator.domain.errors import StoreFull as StoreFull
 from orchestrator.domain.errors import StoreLost as StoreLost
 from orchestrator.domain.errors import StoreOwned as StoreOwned
 from orchestrator.domain.errors import UsageError as UsageError
-from orchestrator.domain.model import Attempt as Attempt
-from orchestrator.domain.model import ErrorGroup as ErrorGroup
 from orchestrator.domain.model import JobStatus as JobStatus
 from orchestrator.domain.model import RequestCounts as RequestCounts
-from orchestrator.domain.model import RequestDetails as RequestDetails
+from orchestrator.domain.queries import Attempt as Attempt
+from orchestrator.domain.queries import ErrorGroup as ErrorGroup
+from orchestrator.domain.queries import RequestDetails as RequestDetails
 from orchestrator.domain.states import JobState as JobState
 from orchestrator.domain.states import RequestState as RequestState
 from orchestrator.ports.engine import EngineHealth as EngineHealth

@@ -25,8 +25,9 @@ from orchestrator.views.source_codec import numbered_on
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
     from orchestrator.domain import model
-    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
+    from orchestrator.domain.model import JobStatus, NewJob
     from orchestrator.domain.params import ParamRules
+    from orchestrator.domain.queries import ErrorGroup, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.

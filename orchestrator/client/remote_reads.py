@@ -24,8 +24,9 @@ from orchestrator.domain.states import OVER, JobState
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.domain.model import Batch, ErrorGroup, Event, Job, JobStatus, RequestDetails, ResultRow
+    from orchestrator.domain.model import Batch, Event, Job, JobStatus
     from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
+    from orchestrator.domain.queries import ErrorGroup, RequestDetails, ResultRow
     from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import InputProblem
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anthropic.types import Message
     from anthropic.types.messages import MessageBatchIndividualResponse
 
-    from orchestrator.domain.model import ResultRow
+    from orchestrator.domain.queries import ResultRow
 
 
 class _TextBlock(msgspec.Struct, gc=False):

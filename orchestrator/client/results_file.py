@@ -26,7 +26,7 @@ from orchestrator.ports.streams import is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import RequestDetails, ResultRow
+    from orchestrator.domain.queries import RequestDetails, ResultRow
     from orchestrator.ports.reads import RemoteReader
 
 _PAGE: Final = 1000

@@ -16,20 +16,9 @@ import msgspec
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.json_text import mask_lone_surrogates
-from orchestrator.domain.model import (
-    Attempt,
-    Attention,
-    Batch,
-    ErrorGroup,
-    Event,
-    Job,
-    JobStatus,
-    RequestCounts,
-    RequestDetails,
-    ResultRow,
-)
+from orchestrator.domain.model import Attention, Batch, Event, Job, JobStatus, RequestCounts
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-from orchestrator.domain.queries import TOKENS
+from orchestrator.domain.queries import TOKENS, Attempt, ErrorGroup, RequestDetails, ResultRow
 from orchestrator.domain.states import BatchState, JobState, RequestState
 from orchestrator.ports.streams import InputProblem
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from orchestrator.client.result import Result
-    from orchestrator.domain.model import ErrorGroup, JobStatus, NewJob, RequestDetails
+    from orchestrator.domain.model import JobStatus, NewJob
+    from orchestrator.domain.queries import ErrorGroup, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source
 
 Requests = Iterable[object] | AsyncIterable[object]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.states import BatchState, JobState, RequestState
+from orchestrator.domain.states import BatchState, JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,41 +147,6 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """What a whole source was: its sha256, and how much of it there was."""
-
-    hash: str
-    size_bytes: int
-
-
-class IngestOutcome(StrEnum):
-    """What a whole import came to."""
-
-    MADE = "made"  #: a new job runs
-    SAME = "same"  #: its content is a job already, or its key stands for this content
-    CHANGED = "changed"  #: the file was another when a job was made from it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuplicatesCursor:
-    """Where a look for repeated custom ids goes on: above this id and request; `first` has the same id first."""
-
-    custom_id: str = ""
-    request: int = 0
-    first: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duplicate:
-    """A line whose custom_id the job has already, at `first_line`. params: the beginning of its own, to show it."""
-
-    line: int
-    custom_id: str
-    first_line: int
-    params: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """Something a person should look at; gone when its cause is gone."""
 
@@ -208,59 +172,6 @@ class JobStatus:
     sweep_until: datetime | None
     sandbox: bool
     asked_again_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorGroup:
-    """Failed requests of one cause: how many, and the first few as examples (custom_id, line).
-
-    cause: what their messages have in common. error_message: that of the first of them, word for word.
-    """
-
-    error_type: str
-    cause: str
-    error_message: str
-    count: int
-    examples: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """An attempt that did not succeed, and why."""
-
-    batch_id: BatchId
-    kind: str
-    error_type: str | None
-    error_message: str | None
-    api_request_id: str | None
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestDetails:
-    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result.
-
-    Tokens are as the API counted them, None where it is not known; those of the cache are not among the input's.
-    """
-
-    number: int
-    custom_id: str
-    line: int
-    state: RequestState
-    attempts: int
-    error_type: str | None
-    error_message: str | None
-    api_request_id: str | None
-    stop_reason: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_5m_tokens: int | None
-    cache_write_1h_tokens: int | None
-    batch_id: BatchId | None
-    params: bytes | None
-    result: bytes | None
-    failed_attempts: tuple[Attempt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,23 +216,6 @@ class Event:
     why: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plannable:
-    """A job that has queued requests, and how much of the account's queue it already uses."""
-
-    job: JobRow
-    in_flight: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueLoad:
-    """What all jobs together have at the API or about to be: batches and requests that have not ended."""
-
-    batches: int
-    requests: int
-    waiting_batches: int
-
-
 class JudgedLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a download, judged. A msgspec struct: hot path, one per request."""
 
@@ -338,70 +232,6 @@ class JudgedLine(msgspec.Struct, frozen=True, gc=False):
     cache_write_5m_tokens: int | None = None
     cache_write_1h_tokens: int | None = None
     stop_reason: str | None = None
-
-
-class ResultRow(msgspec.Struct, frozen=True, gc=False):
-    """One settled request, for the output: `body` is the API's result object; None for one that was never sent."""
-
-    number: int
-    custom_id: str
-    state: RequestState
-    body: bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadProgress:
-    """How much of an ended batch the store has: requests by the API's result type."""
-
-    count: int
-    by_kind: dict[str, int]
-
-    @property
-    def seen(self) -> int:
-        """How many of the batch's requests were seen in its results."""
-        return sum(self.by_kind.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciliation:
-    """The search at the API for what a store lacks, because it was put back from a copy.
-
-    cause: 'behind' (its mark knows of more intents) or 'copied' (a person took a copy into use). missing: how many
-    intents it lacks, as far as is known. Whose clock: `wait_since` is ours, the others are the API's. looks: whole
-    looks in a row that left nothing open. organization, workspace: of the account that its batches were sent with.
-    """
-
-    cause: str
-    missing: int
-    since: datetime | None
-    wait_since: datetime
-    first_date: datetime | None
-    until: datetime | None
-    looks: int
-    organization: str | None
-    workspace: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
-    """A remote batch with a nonce of ours that no batch of the store has. numbers: of its requests, once read."""
-
-    remote_id: str
-    nonce: Nonce
-    count: int
-    created_at: datetime
-    expires_at: datetime
-    job_id: JobId
-    numbers: bytes | None
-    up_to: int | None
-
-
-class StrayOutcome(StrEnum):
-    """What became of a stray."""
-
-    TAKEN = "taken"  #: it is a batch of the store, with the requests that wait for a result
-    WAITS = "waits"  #: some of its requests are in a batch that is not settled yet
-    DROPPED = "dropped"  #: none of its requests waits for a result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

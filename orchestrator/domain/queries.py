@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
+import msgspec
+
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, BatchId
 from orchestrator.domain.model import RequestCounts
@@ -24,6 +26,68 @@ TOKENS: Final = (
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDetails:
+    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result.
+
+    Tokens are as the API counted them, None where it is not known; those of the cache are not among the input's.
+    """
+
+    number: int
+    custom_id: str
+    line: int
+    state: RequestState
+    attempts: int
+    error_type: str | None
+    error_message: str | None
+    api_request_id: str | None
+    stop_reason: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_5m_tokens: int | None
+    cache_write_1h_tokens: int | None
+    batch_id: BatchId | None
+    params: bytes | None
+    result: bytes | None
+    failed_attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt that did not succeed, and why."""
+
+    batch_id: BatchId
+    kind: str
+    error_type: str | None
+    error_message: str | None
+    api_request_id: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """Failed requests of one cause: how many, and the first few as examples (custom_id, line).
+
+    cause: what their messages have in common. error_message: that of the first of them, word for word.
+    """
+
+    error_type: str
+    cause: str
+    error_message: str
+    count: int
+    examples: tuple[tuple[str, int], ...]
+
+
+class ResultRow(msgspec.Struct, frozen=True, gc=False):
+    """One settled request, for the output: `body` is the API's result object; None for one that was never sent."""
+
+    number: int
+    custom_id: str
+    state: RequestState
+    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from orchestrator.domain.line_splitter import LongLine
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.domain.model import ResultRow
+    from orchestrator.domain.queries import ResultRow
 
 #: A result line over this is not kept in memory: it is counted, skipped and reported.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024

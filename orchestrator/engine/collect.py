@@ -10,7 +10,7 @@ from typing import Final
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderBusy, ProviderError
 from orchestrator.domain.line_splitter import LineSplitter
-from orchestrator.domain.model import BatchRow, DownloadProgress, JudgedLine
+from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import (
@@ -34,6 +34,7 @@ from orchestrator.engine.download_failures import (
 from orchestrator.engine.line_matcher import Barren, Reading, Sieve
 from orchestrator.engine.slots import Tick, side_by_side, ticks
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.store import DownloadProgress
 
 log = get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from orchestrator.domain.api_answers import ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
-from orchestrator.domain.model import BatchRow, DownloadProgress
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.result_outcome import KINDS, MISSING_RESULT, UNKNOWN_RESULT, UNREADABLE_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
@@ -15,6 +15,7 @@ from orchestrator.engine.api_calls import asked, pause_for, pause_for_account, s
 from orchestrator.engine.context import Context
 from orchestrator.engine.line_matcher import Sieve
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.store import DownloadProgress
 
 log = get_logger(__name__)
 RETENTION_NEAR: Final = "retention"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import ResultRow
+from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import settled_lines
 from orchestrator.ports.reads import RemoteReader, RemoteReads
 from orchestrator.ports.streams import Sink

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
-from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, JobRow, NewJob
+from orchestrator.domain.model import JobRow, NewJob
 from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
 from orchestrator.engine.prefetch import ahead
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.engine import IngestOptions, IngestResult
-from orchestrator.ports.job_store import IngestStore
+from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.runtime import Clock, Entropy
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 

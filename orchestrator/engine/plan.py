@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from orchestrator.domain.ids import request_id
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.domain.model import JobRow, Plannable, QueueLoad
+from orchestrator.domain.model import JobRow
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.store import Plannable, QueueLoad
 
 log = get_logger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Final
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderError, ProviderUnreachable
 from orchestrator.domain.ids import Nonce, number_in
-from orchestrator.domain.model import BatchRow, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
 from orchestrator.engine.api_calls import READ_GATE, Gates, asked, same_account, shut_after, walk
@@ -38,6 +38,7 @@ from orchestrator.engine.attribution import (
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.doubts import Reconciliation, Stray, StrayOutcome
 
 log = get_logger(__name__)
 

@@ -4,12 +4,56 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import BatchRow, Candidate, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow, Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """The search at the API for what a store lacks, because it was put back from a copy.
+
+    cause: 'behind' (its mark knows of more intents) or 'copied' (a person took a copy into use). missing: how many
+    intents it lacks, as far as is known. Whose clock: `wait_since` is ours, the others are the API's. looks: whole
+    looks in a row that left nothing open. organization, workspace: of the account that its batches were sent with.
+    """
+
+    cause: str
+    missing: int
+    since: datetime | None
+    wait_since: datetime
+    first_date: datetime | None
+    until: datetime | None
+    looks: int
+    organization: str | None
+    workspace: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A remote batch with a nonce of ours that no batch of the store has. numbers: of its requests, once read."""
+
+    remote_id: str
+    nonce: Nonce
+    count: int
+    created_at: datetime
+    expires_at: datetime
+    job_id: JobId
+    numbers: bytes | None
+    up_to: int | None
+
+
+class StrayOutcome(StrEnum):
+    """What became of a stray."""
+
+    TAKEN = "taken"  #: it is a batch of the store, with the requests that wait for a result
+    WAITS = "waits"  #: some of its requests are in a batch that is not settled yet
+    DROPPED = "dropped"  #: none of its requests waits for a result
 
 
 class DoubtStore(Protocol):

@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final, Protocol
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import (
-    Content,
-    Duplicate,
-    DuplicatesCursor,
-    IngestOutcome,
-    Job,
-    JobRow,
-    NewJob,
-)
+from orchestrator.domain.model import Job, JobRow, NewJob
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
 from orchestrator.ports.streams import InputLine, InputProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a whole source was: its sha256, and how much of it there was."""
+
+    hash: str
+    size_bytes: int
+
+
+class IngestOutcome(StrEnum):
+    """What a whole import came to."""
+
+    MADE = "made"  #: a new job runs
+    SAME = "same"  #: its content is a job already, or its key stands for this content
+    CHANGED = "changed"  #: the file was another when a job was made from it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesCursor:
+    """Where a look for repeated custom ids goes on: above this id and request; `first` has the same id first."""
+
+    custom_id: str = ""
+    request: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A line whose custom_id the job has already, at `first_line`. params: the beginning of its own, to show it."""
+
+    line: int
+    custom_id: str
+    first_line: int
+    params: bytes
 
 
 class IngestStore(Protocol):

@@ -6,25 +6,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import (
-    BatchRow,
-    DownloadProgress,
-    Gate,
-    JobRow,
-    JudgedLine,
-    Plannable,
-    QueueLoad,
-)
+from orchestrator.domain.model import BatchRow, Gate, JobRow, JudgedLine
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
 from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plannable:
+    """A job that has queued requests, and how much of the account's queue it already uses."""
+
+    job: JobRow
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLoad:
+    """What all jobs together have at the API or about to be: batches and requests that have not ended."""
+
+    batches: int
+    requests: int
+    waiting_batches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadProgress:
+    """How much of an ended batch the store has: requests by the API's result type."""
+
+    count: int
+    by_kind: dict[str, int]
+
+    @property
+    def seen(self) -> int:
+        """How many of the batch's requests were seen in its results."""
+        return sum(self.by_kind.values())
 
 
 class PlanStore(Protocol):

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import BatchRow, DownloadProgress, JobRow, JudgedLine
+from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome
 from orchestrator.domain.states import JobState
+from orchestrator.ports.store import DownloadProgress
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.rows import (

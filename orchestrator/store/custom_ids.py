@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
-from orchestrator.domain.model import DuplicatesCursor
+from orchestrator.ports.job_store import DuplicatesCursor
 from orchestrator.store.sql_text import insert_rows, load
 
 SQL: Final = load("custom_ids")

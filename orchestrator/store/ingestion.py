@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome, JobRow, NewJob
+from orchestrator.domain.model import JobRow, NewJob
 from orchestrator.domain.states import JobState
+from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, RepeatedId, append_run, finder, forget, forget_run, grow, repeats

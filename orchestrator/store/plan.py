@@ -10,8 +10,9 @@ from functools import partial
 from typing import Final, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
-from orchestrator.domain.model import JobRow, Plannable, QueueLoad
+from orchestrator.domain.model import JobRow
 from orchestrator.domain.packing import Pack
+from orchestrator.ports.store import Plannable, QueueLoad
 from orchestrator.store.connection import Database
 from orchestrator.store.identity import sign
 from orchestrator.store.rows import dict_rows, failure, join_betas, moved, record, store_result, to_job, to_text

@@ -15,8 +15,17 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import Attempt, ErrorGroup, RequestDetails, ResultRow
-from orchestrator.domain.queries import ALL_REQUESTS, TOKENS, RequestFilter, RequestRow, SettledCursor
+from orchestrator.domain.queries import (
+    ALL_REQUESTS,
+    TOKENS,
+    Attempt,
+    ErrorGroup,
+    RequestDetails,
+    RequestFilter,
+    RequestRow,
+    ResultRow,
+    SettledCursor,
+)
 from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
 from orchestrator.store.custom_ids import find

@@ -15,9 +15,10 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
 from orchestrator.domain.limits import body_bytes, item_bytes
-from orchestrator.domain.model import BatchRow, JobRow, Reconciliation, Stray, StrayOutcome
+from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
+from orchestrator.ports.doubts import Reconciliation, Stray, StrayOutcome
 from orchestrator.store.connection import Database
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch

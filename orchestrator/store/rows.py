@@ -10,8 +10,9 @@ from typing import Any, Final
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import BatchRow, Candidate, Event, Gate, JobRow, RequestCounts, Stray
+from orchestrator.domain.model import BatchRow, Candidate, Event, Gate, JobRow, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.ports.doubts import Stray
 from orchestrator.store.sql_text import insert_rows, load
 
 

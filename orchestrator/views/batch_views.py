@@ -13,18 +13,8 @@ from orchestrator.views.job_views import problem_view, time_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.model import (
-        Attempt,
-        Batch,
-        Candidate,
-        ErrorGroup,
-        Event,
-        Gate,
-        Job,
-        JobStatus,
-        RequestDetails,
-    )
-    from orchestrator.domain.queries import RequestRow, Sample, Totals
+    from orchestrator.domain.model import Batch, Candidate, Event, Gate, Job, JobStatus
+    from orchestrator.domain.queries import Attempt, ErrorGroup, RequestDetails, RequestRow, Sample, Totals
     from orchestrator.views.check_report import Plan
 
 Owned = tuple["Batch", "Job"]

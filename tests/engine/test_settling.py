@@ -10,7 +10,8 @@ import pytest
 from support.mortal import Fuse, Killed, on_a_fuse
 from support.world import World, in_a_loop, message, new_world, next_life
 
-from orchestrator.domain.model import JobRow, RequestDetails
+from orchestrator.domain.model import JobRow
+from orchestrator.domain.queries import RequestDetails
 
 
 async def requests(world: World, job: JobRow, count: int) -> list[RequestDetails]:

@@ -10,7 +10,7 @@ from anthropic.types.messages import MessageBatchIndividualResponse
 
 from orchestrator import Result
 from orchestrator.client.seen import to_results
-from orchestrator.domain.model import ResultRow
+from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import RequestState
 

@@ -17,8 +17,8 @@ from store.store_world import LATER, NOW, collected, lines, lost, new_job, open_
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Content, DuplicatesCursor, IngestOutcome
 from orchestrator.domain.queries import SettledCursor
+from orchestrator.ports.job_store import Content, DuplicatesCursor, IngestOutcome
 from orchestrator.ports.streams import InputProblem
 from orchestrator.store import purging
 from orchestrator.store.checks import audit

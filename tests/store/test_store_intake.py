@@ -33,7 +33,7 @@ from store.store_world import (
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Content, Duplicate, DuplicatesCursor, IngestOutcome
+from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block

@@ -27,9 +27,10 @@ from store.store_world import (
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import DuplicatesCursor, JudgedLine, RequestDetails
-from orchestrator.domain.queries import RequestFilter, SettledCursor
+from orchestrator.domain.model import JudgedLine
+from orchestrator.domain.queries import RequestDetails, RequestFilter, SettledCursor
 from orchestrator.domain.states import RequestState
+from orchestrator.ports.job_store import DuplicatesCursor
 from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import SqliteReads
 from orchestrator.store.sqlite_store import SqliteStore

@@ -30,7 +30,8 @@ from store.store_world import (
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Batch, ResultRow
+from orchestrator.domain.model import Batch
+from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.states import BatchState
 from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import SqliteReads, StoreReader

@@ -16,8 +16,8 @@ from starlette.types import Send
 
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.domain.ids import MAX_NUMBER, JobId
-from orchestrator.domain.model import Event, RequestDetails, ResultRow
-from orchestrator.domain.queries import SettledCursor
+from orchestrator.domain.model import Event
+from orchestrator.domain.queries import RequestDetails, ResultRow, SettledCursor
 from orchestrator.domain.result_lines import result_of, settled_lines
 from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api import page_shapes as shapes

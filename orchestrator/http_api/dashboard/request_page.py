@@ -15,7 +15,7 @@ from orchestrator.http_api.dashboard.markdown import MarkdownBlock, pieces
 from orchestrator.http_api.dashboard.page import Page, PageRequest
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import RequestDetails
+    from orchestrator.domain.queries import RequestDetails
     from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.

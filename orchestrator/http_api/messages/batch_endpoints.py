@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, JobRow, ResultRow
+    from orchestrator.domain.model import Job, JobRow
+    from orchestrator.domain.queries import ResultRow
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reader, Reads
 
