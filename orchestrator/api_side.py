@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.provider.credentials import Credentials
     from orchestrator.sandbox import Sandbox
 
-#: Names the crash point (`sandbox/crash.py`) at which the sandbox of this process kills it. Private to
+#: Names the crash point (`sandbox/crash_points.py`) at which the sandbox of this process kills it. Private to
 #: `run --crash-test`, which sets it for its children; without a journal, as for `doctor`, it means nothing.
 CRASH_VARIABLE: Final = "_ORCHESTRATOR_CRASH_POINT"
 

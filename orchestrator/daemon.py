@@ -50,7 +50,7 @@ from orchestrator.store.identity import Trust
 from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
-from orchestrator.webhooks.setup import courier_for, specs_of
+from orchestrator.webhooks.courier import courier_for, specs_of
 
 if TYPE_CHECKING:
     import httpx2

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
-from orchestrator.config.files import read_secret
+from orchestrator.config.safe_files import read_secret
 from orchestrator.domain.errors import NeedsPerson, UsageError
 from orchestrator.domain.urls import is_loopback, split_address
 

@@ -5,14 +5,15 @@ the working directory and the flags are handed in (`files` asks where systemd pu
 neither the SDK, nor SQLite, nor the screen.
 """
 
-from orchestrator.config.daemons import announced, socket_at
 from orchestrator.config.example import render_example
 from orchestrator.config.loading import Settings, Shown, effective, load_settings, shown
 from orchestrator.config.paths import (
     PROJECT_FILE,
+    announced,
     default_socket_path,
     logged_out_path,
     own_token_path,
+    socket_at,
     socket_folder,
     user_config_file,
 )
@@ -31,7 +32,7 @@ from orchestrator.config.sections import (
     TelemetrySection,
 )
 from orchestrator.config.values import format_duration, format_size, parse_address, parse_duration, parse_size
-from orchestrator.config.webhooks import WebhookSection
+from orchestrator.config.webhook_section import WebhookSection
 
 __all__ = [
     "DEFAULT_API_VERSION",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from orchestrator.config.sections import ALLOWED, KEYS, NOT_HERE, REFUSED, SECTIONS, Key
-from orchestrator.config.webhooks import example_lines
+from orchestrator.config.sections import KEYS, SECTIONS
+from orchestrator.config.setting import ALLOWED, NOT_HERE, REFUSED, Key
+from orchestrator.config.webhook_section import example_lines
 
 _HEAD: Final = """\
 # Settings of orchestrator. Every one is optional; the values below are the defaults.

@@ -18,7 +18,6 @@ from orchestrator.config.sections import (
     ApiSection,
     BatchingSection,
     DatabaseSection,
-    Key,
     LimitsSection,
     LogSection,
     RetrySection,
@@ -26,9 +25,10 @@ from orchestrator.config.sections import (
     ServerSection,
     TelemetrySection,
 )
-from orchestrator.config.sources import FLAG, Entry, from_env, from_file, from_flags
+from orchestrator.config.setting import Key
+from orchestrator.config.sources import FLAG, SettingEntry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
-from orchestrator.config.webhooks import WEBHOOKS, WebhookSection, shown_as
+from orchestrator.config.webhook_section import WEBHOOKS, WebhookSection, shown_as
 from orchestrator.domain.errors import UsageError
 
 DEFAULT: Final = "default"
@@ -146,7 +146,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
 
 def _entries(
     flags: Mapping[str, object], env: Mapping[str, str], cwd: Path, config_file: Path | None, called: str
-) -> Iterator[Entry]:
+) -> Iterator[SettingEntry]:
     """All values found, the weakest place first."""
     home = home_of(env)
     if config_file is not None:

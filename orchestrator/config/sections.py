@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from orchestrator.config import values
-from orchestrator.config.values import Kind
+from orchestrator.config.setting import ALLOWED, INSIDE, META, REFUSED, Key, means
 from orchestrator.domain.limits import API_MAX_BYTES, API_MAX_REQUESTS
 
 #: What the SDK sends when nothing else is asked for; it is known here so that nothing has to import the SDK to say so.
@@ -22,46 +21,6 @@ DEFAULT_DATABASE: Final = Path("orchestrator", "orchestrator.db")
 SANDBOX_DATABASE: Final = Path("orchestrator", "sandbox.db")
 #: `[server] listen` when nothing is set.
 DEFAULT_LISTEN: Final = "127.0.0.1:8787"
-
-META: Final = "orchestrator.setting"
-
-
-class FromProject(Enum):
-    """Whether `./orchestrator.toml` may set it: that file comes with a folder, which others may have made.
-
-    Every setting says so, because a new one must be thought about.
-    """
-
-    ALLOWED = "allowed"  #: how the work is done
-    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is deleted or paid twice
-    INSIDE = "inside"  #: a path: only one in the folder of that file, or below
-
-
-ALLOWED: Final = FromProject.ALLOWED
-REFUSED: Final = FromProject.REFUSED
-INSIDE: Final = FromProject.INSIDE
-#: What the example file says of the last two.
-NOT_HERE: Final = "Not in ./orchestrator.toml"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meaning:
-    """What is known of a setting beside its default.
-
-    unset: what holds while a setting without a default is not set, for people. example: a value, as TOML, to show
-    where the default shows nothing.
-    """
-
-    kind: Kind
-    means: str
-    project: FromProject
-    unset: str = ""
-    example: str = ""
-
-
-def means(kind: Kind, means: str, *, project: FromProject, unset: str = "", example: str = "") -> Mapping[str, Meaning]:
-    """The `Meaning` of a setting, as metadata of its field."""
-    return {META: Meaning(kind=kind, means=means, project=project, unset=unset, example=example)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,21 +360,6 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "telemetry": TelemetrySection,
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """One setting: `name` is "limits.poll_interval"."""
-
-    section: str
-    key: str
-    default: object
-    meaning: Meaning
-
-    @property
-    def name(self) -> str:
-        """Section and key, with a dot between them; the section alone where it is one setting."""
-        return f"{self.section}.{self.key}" if self.key else self.section
 
 
 def _keys() -> Mapping[str, Key]:

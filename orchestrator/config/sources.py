@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from orchestrator.config.files import UnfitFileError, read_sane, why_not_ours
-from orchestrator.config.sections import INSIDE, KEYS, REFUSED, SECTIONS, Key
-from orchestrator.config.values import Source
-from orchestrator.config.webhooks import WEBHOOKS, webhooks_key
+from orchestrator.config.safe_files import UnfitFileError, read_sane, why_not_ours
+from orchestrator.config.sections import KEYS, SECTIONS
+from orchestrator.config.setting import INSIDE, REFUSED, Key
+from orchestrator.config.values import SettingOrigin
+from orchestrator.config.webhook_section import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.humanize import nearest
 
@@ -42,12 +43,12 @@ _KEY_REMEDY: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SettingEntry:
     """One value as it was found, before it is read."""
 
     key: Key
     value: object
-    source: Source
+    source: SettingOrigin
 
     def read(self) -> object:
         """The value in its own type. Raises UsageError: where it stands, which one, what is expected, the remedy."""
@@ -102,7 +103,7 @@ class Entry:
 
 def from_file(
     file: Path, label: str, *, home: Path | None, is_named: bool = False, is_project: bool = False
-) -> Iterator[Entry]:
+) -> Iterator[SettingEntry]:
     """The settings in the TOML file at *file* (absolute). Raises UsageError.
 
     is_named: somebody asked for this very file, so that it must exist, and is trusted. Any other may be missing, and
@@ -110,19 +111,19 @@ def from_file(
     setting that is `REFUSED` there.
     """
     table = _load(file, label, is_named=is_named)
-    source = Source(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
+    source = SettingOrigin(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
     _refuse_secrets_in(table, "", label)
     for section, content in table.items():
         if section == WEBHOOKS:
-            yield Entry(key=webhooks_key(), value=content, source=source)
+            yield SettingEntry(key=webhooks_key(), value=content, source=source)
             continue
         if not isinstance(content, Mapping) or section not in SECTIONS:
             _refuse_section(section, content, label)
         for key, value in content.items():
-            yield Entry(key=_known(section, key, label), value=value, source=source)
+            yield SettingEntry(key=_known(section, key, label), value=value, source=source)
 
 
-def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[Entry]:
+def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[SettingEntry]:
     """The settings in `ORCHESTRATOR_SECTION__KEY`. Raises UsageError.
 
     Other names that start with `ORCHESTRATOR_` are left alone: the command line has variables of its own.
@@ -137,23 +138,23 @@ def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[E
         if section not in SECTIONS:
             _refuse_section(section, None, variable)
         _refuse_secret_value(value, f"[{section}] {key}", variable)
-        source = Source(label=variable, folder=cwd, home=home, is_text=True)
-        yield Entry(key=_known(section, key, variable), value=value, source=source)
+        source = SettingOrigin(label=variable, folder=cwd, home=home, is_text=True)
+        yield SettingEntry(key=_known(section, key, variable), value=value, source=source)
 
 
-def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None, label: str = FLAG) -> Iterator[Entry]:
+def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None, label: str = FLAG) -> Iterator[SettingEntry]:
     """The settings of the command line or of a program, by name ("limits.poll_interval"); None is not given.
 
     label: `FLAG` or `ARGUMENT`. Raises UsageError.
     """
-    source = Source(label=label, folder=cwd, home=home, is_text=True)
+    source = SettingOrigin(label=label, folder=cwd, home=home, is_text=True)
     for name, value in flags.items():
         section, _, key = name.partition(".")
         if section not in SECTIONS:
             _refuse_section(section, None, label)
         if value is not None:
             _refuse_secret_value(value, f"[{section}] {key}", label)
-            yield Entry(key=_known(section, key, label), value=value, source=source)
+            yield SettingEntry(key=_known(section, key, label), value=value, source=source)
 
 
 def _load(file: Path, label: str, *, is_named: bool) -> Mapping[str, object]:

@@ -33,7 +33,7 @@ LONGEST_DURATION: Final = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SettingOrigin:
     """Where a value stands, as far as reading it needs to know.
 
     label: "orchestrator.toml", "ORCHESTRATOR_LIMITS__POLL_INTERVAL", "flag": what errors and `config show` say.
@@ -49,7 +49,7 @@ class Source:
     is_project: bool = False
 
 
-Reader = Callable[[object, Source], object]
+Reader = Callable[[object, SettingOrigin], object]
 
 
 def toml_text(value: object) -> str:
@@ -70,7 +70,7 @@ def toml_text(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ValueKind:
     """A kind of value: its reader, its TOML form, and what is `expected` of who writes one."""
 
     expected: str
@@ -138,126 +138,126 @@ def format_size(size_bytes: int) -> str:
     return f"{size_bytes}B"
 
 
-def _plain(type_: object, expected: str) -> Kind:
+def _plain(type_: object, expected: str) -> ValueKind:
     """A kind that msgspec converts by itself."""
 
-    def read(value: object, source: Source) -> object:
+    def read(value: object, source: SettingOrigin) -> object:
         return msgspec.convert(value, type_, strict=not source.is_text)
 
-    return Kind(expected=expected, read=read)
+    return ValueKind(expected=expected, read=read)
 
 
-def whole_number(least: int, most: int | None = None) -> Kind:
+def whole_number(least: int, most: int | None = None) -> ValueKind:
     """A whole number from *least* to *most*, both included."""
     expected = f"a whole number, at least {least}" if most is None else f"a whole number from {least} to {most:,}"
     return _plain(Annotated[int, msgspec.Meta(ge=least, le=most)], expected)
 
 
-def positive_number(most: int) -> Kind:
+def positive_number(most: int) -> ValueKind:
     """A number over 0, up to *most*, fractions allowed."""
     return _plain(Annotated[float, msgspec.Meta(gt=0, le=most)], f"a number over 0, at most {most:,}")
 
 
-def yes_or_no() -> Kind:
+def yes_or_no() -> ValueKind:
     """A yes or a no, written true or false."""
     return _plain(bool, "true or false")
 
 
-def text(expected: str) -> Kind:
+def text(expected: str) -> ValueKind:
     """Any text, the empty one included."""
     return _plain(str, expected)
 
 
-def duration(*, zero: bool = False) -> Kind:
+def duration(*, zero: bool = False) -> ValueKind:
     """A duration with its unit; *zero*: whether 0 is one."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         found = value if isinstance(value, timedelta) else parse_duration(msgspec.convert(value, str))
         if found < timedelta(0) or (not found and not zero):
             raise ValueError(value)
         return found
 
     least = "0s or more" if zero else "more than 0s"
-    return Kind(expected=f'a duration with its unit such as "30s", "0.2s", "10m" or "1h30m", {least}', read=read)
+    return ValueKind(expected=f'a duration with its unit such as "30s", "0.2s", "10m" or "1h30m", {least}', read=read)
 
 
-def size(most: int) -> Kind:
+def size(most: int) -> ValueKind:
     """A number of bytes from 1 to *most*."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         found = parse_size(value) if isinstance(value, str) else msgspec.convert(value, int)
         if not 1 <= found <= most:
             raise ValueError(value)
         return found
 
     expected = f'a size such as "250MB" or a whole number of bytes, from 1 to {most:,}'
-    return Kind(expected=expected, read=read, show=lambda value: f'"{format_size(value)}"')
+    return ValueKind(expected=expected, read=read, show=lambda value: f'"{format_size(value)}"')
 
 
-def choice(*names: str) -> Kind:
+def choice(*names: str) -> ValueKind:
     """One of *names*, in upper or lower case."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         name = msgspec.convert(value, str).lower()
         if name not in names:
             raise ValueError(value)
         return name
 
-    return Kind(expected="one of " + ", ".join(f'"{name}"' for name in names), read=read)
+    return ValueKind(expected="one of " + ", ".join(f'"{name}"' for name in names), read=read)
 
 
-def choices(*names: str) -> Kind:
+def choices(*names: str) -> ValueKind:
     """A list of some of *names*, each once."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         found = msgspec.convert(value, tuple[str, ...])
         if not set(found) <= set(names) or len(set(found)) < len(found):
             raise ValueError(value)
         return found
 
-    return Kind(expected="a list of some of " + ", ".join(f'"{name}"' for name in names), read=read)
+    return ValueKind(expected="a list of some of " + ", ".join(f'"{name}"' for name in names), read=read)
 
 
-def texts(expected: str) -> Kind:
+def texts(expected: str) -> ValueKind:
     """A list of non-empty texts; in the environment they are separated by commas."""
 
-    def read(value: object, source: Source) -> object:
+    def read(value: object, source: SettingOrigin) -> object:
         if source.is_text and isinstance(value, str):
             value = [part.strip() for part in value.split(",")]
         return msgspec.convert(value, tuple[Annotated[str, msgspec.Meta(min_length=1)], ...])
 
-    return Kind(expected=expected, read=read)
+    return ValueKind(expected=expected, read=read)
 
 
-def hosts() -> Kind:
+def hosts() -> ValueKind:
     """A list of host names and addresses, without scheme, port or path."""
     inner = texts('a list of hosts, without http:// and port, such as ["gateway", "10.1.2.3"]')
 
-    def read(value: object, source: Source) -> object:
+    def read(value: object, source: SettingOrigin) -> object:
         found = inner.read(value, source)
         if not isinstance(found, tuple) or not all(_HOST.fullmatch(host) for host in found):
             raise ValueError(value)
         return found
 
-    return Kind(expected=inner.expected, read=read)
+    return ValueKind(expected=inner.expected, read=read)
 
 
-def address() -> Kind:
+def address() -> ValueKind:
     """HOST:PORT, or the empty text for none."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         text_ = msgspec.convert(value, str)
         if text_:
             parse_address(text_)
         return text_
 
-    return Kind(expected='an address such as "127.0.0.1:8787", or "" for none', read=read)
+    return ValueKind(expected='an address such as "127.0.0.1:8787", or "" for none', read=read)
 
 
-def url() -> Kind:
+def url() -> ValueKind:
     """An http or https address without user, password, query or fragment: `config show` would print a password."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         found = msgspec.convert(value, str)
         if _URL.fullmatch(found) is None:
             raise ValueError(value)
@@ -265,43 +265,43 @@ def url() -> Kind:
         return found
 
     expected = 'an address such as "https://api.example.com", without a user name, password or query'
-    return Kind(expected=expected, read=read)
+    return ValueKind(expected=expected, read=read)
 
 
-def origin() -> Kind:
+def origin() -> ValueKind:
     """An http or https address of nothing but a host, and a port if need be; without a slash at its end."""
 
-    def read(value: object, _: Source) -> object:
+    def read(value: object, _: SettingOrigin) -> object:
         found = msgspec.convert(value, str)
         if _ORIGIN.fullmatch(found) is None:
             raise ValueError(value)
         split_address(found)
         return found.rstrip("/").lower()
 
-    return Kind(
+    return ValueKind(
         expected='an address such as "https://batches.example.com", without a path: a host of its own', read=read
     )
 
 
-def api_version() -> Kind:
+def api_version() -> ValueKind:
     """The date that names a version of the API."""
     return _matching(_VERSION, 'a version of the API such as "2026-10-21"')
 
 
-def _matching(pattern: re.Pattern[str], expected: str) -> Kind:
-    def read(value: object, _: Source) -> object:
+def _matching(pattern: re.Pattern[str], expected: str) -> ValueKind:
+    def read(value: object, _: SettingOrigin) -> object:
         found = msgspec.convert(value, str)
         if pattern.fullmatch(found) is None:
             raise ValueError(value)
         return found
 
-    return Kind(expected=expected, read=read)
+    return ValueKind(expected=expected, read=read)
 
 
-def path() -> Kind:
+def path() -> ValueKind:
     """A path, made absolute: relative to the folder of the file that names it, or to the working directory."""
 
-    def read(value: object, source: Source) -> object:
+    def read(value: object, source: SettingOrigin) -> object:
         found = value if isinstance(value, Path) else Path(msgspec.convert(value, str))
         if not found.name or "\0" in str(found):
             raise ValueError(value)
@@ -311,4 +311,4 @@ def path() -> Kind:
             found = source.home.joinpath(*found.parts[1:])
         return source.folder / found
 
-    return Kind(expected='the path of a file ("~" needs HOME to be set)', read=read)
+    return ValueKind(expected='the path of a file ("~" needs HOME to be set)', read=read)

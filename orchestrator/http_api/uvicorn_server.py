@@ -18,7 +18,7 @@ import uvicorn
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.http_api.guard.protocol import ConnectionLimits, GuardedProtocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
-from orchestrator.observability.heavy import loading
+from orchestrator.observability.heavy_imports import loading
 from orchestrator.views import problem_details
 
 if TYPE_CHECKING:

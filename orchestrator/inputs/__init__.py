@@ -4,11 +4,11 @@ Owns reading, unpacking, cutting into lines and validation line by line. Must no
 which `custom_id` was there before: uniqueness is the store's, which sees the whole job through an index.
 """
 
-from orchestrator.inputs.archive import text_of
 from orchestrator.inputs.blocks import blocks_of_path
-from orchestrator.inputs.objects import ObjectSource, source_from_objects
-from orchestrator.inputs.report import problem_line, problem_lines, refused_lines
-from orchestrator.inputs.source import JsonLinesSource, StreamSource, open_source, source_from_stream
+from orchestrator.inputs.formats import text_of
+from orchestrator.inputs.object_source import ObjectSource, source_from_objects
+from orchestrator.inputs.problem_report import problem_line, problem_lines, refused_lines
+from orchestrator.inputs.text_sources import JsonLinesSource, StreamSource, open_source, source_from_stream
 
 __all__ = [
     "JsonLinesSource",

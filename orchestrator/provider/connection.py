@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
-from orchestrator.observability.heavy import loading
+from orchestrator.observability.heavy_imports import loading
 from orchestrator.provider import credentials as keys
 from orchestrator.provider.address import ADDRESS_HINT, ApiAddress, find_address
 from orchestrator.provider.credentials import Credentials

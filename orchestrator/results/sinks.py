@@ -21,7 +21,7 @@ import zstandard
 from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space, stdout_not_written
 from orchestrator.domain.humanize import readable
 from orchestrator.ports.streams import is_stdout
-from orchestrator.results import places
+from orchestrator.results import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +39,13 @@ _LOOK_MS: Final = 200
 _KEPT_NAME_BYTES: Final = 200
 
 
-class _Packer(Protocol):
+class _Compressor(Protocol):
     def compress(self, data: bytes, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
 
-class _Plain:
+class _PassThrough:
     def compress(self, data: bytes, /) -> bytes:
         return data
 
@@ -68,7 +68,7 @@ class FileSink:
         if not self._path.name:
             raise OutputError(f"cannot write {os.fspath(path)!r}", cause="it names no file", hint="choose another path")
         self._target = self._temporary = self._path
-        self._packer = _packer_for(self._path.name)
+        self._packer = _compressor_for(self._path.name)
         self._pending = bytearray()
         self._fd: int | None = None
         self._is_made = False  # the temporary file
@@ -200,8 +200,8 @@ class PipeSink:
 
     def _write(self, chunk: bytes) -> None:
         if self._fd is None:
-            places.refuse_foreign_links(self._path)
-            places.refuse_foreign(self._path.resolve())
+            shared_folders.refuse_foreign_links(self._path)
+            shared_folders.refuse_foreign(self._path.resolve())
             # Not blocking: opening a pipe that nobody reads would hang; so it fails with ENXIO.
             self._fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(self._fd, True)
@@ -234,18 +234,18 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise PermissionError(13, "its folder is not writable, and a file is only ever replaced as a whole")
         if os.geteuid() != 0:  # root may replace it
-            places.refuse_foreign(target)
+            shared_folders.refuse_foreign(target)
     except OSError as exc:
         message, cause, hint = _told(Path(path), exc)
         raise OutputError(message, cause=cause, hint=hint) from exc
 
 
-def _packer_for(name: str) -> _Packer:
+def _compressor_for(name: str) -> _Compressor:
     if name.endswith(".gz"):
         return zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
     if name.endswith(".zst"):
         return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
-    return _Plain()
+    return _PassThrough()
 
 
 def _target_of(path: Path) -> Path:
@@ -253,7 +253,7 @@ def _target_of(path: Path) -> Path:
 
     Renaming over a folder fails late; over a device it would succeed, and break the machine.
     """
-    places.refuse_foreign_links(path)
+    shared_folders.refuse_foreign_links(path)
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, "its links lead in a circle")
@@ -273,7 +273,7 @@ def _take_over(fd: int, target: Path) -> None:
         old = target.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(old.st_mode) or places.is_foreign(target, old):
+    if not stat.S_ISREG(old.st_mode) or shared_folders.is_foreign(target, old):
         return
     mode, new = stat.S_IMODE(old.st_mode) & 0o777, os.fstat(fd)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):

@@ -6,19 +6,19 @@
 
 Public names: `Sandbox`, `build_sandbox`, `SandboxSettings`, `MachineSettings`, `ScaledClock`, `Machine`, `Caller`,
 `ApiError`, `LedgerRow`, `FaultPlan`, `parse_faults`, `CrashPoint`. The machine (`machine.py`) is a plain object with an
-injected clock and no I/O; `routes.py` puts HTTP before it, `transport.py` and `server.py` bring the requests. Importing
-this package loads none of httpx2 and uvicorn.
+injected clock and no I/O; `router.py` puts HTTP before it; `in_process.py` and `server.py` bring the requests.
+Importing this package loads neither httpx2 nor uvicorn.
 """
 
 from orchestrator.domain.batches_api import ApiError
-from orchestrator.sandbox.clock import ScaledClock
-from orchestrator.sandbox.crash import CrashPoint
+from orchestrator.sandbox.build import Sandbox, build_sandbox
+from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.crash_points import CrashPoint
 from orchestrator.sandbox.faults import FaultPlan, parse_faults
 from orchestrator.sandbox.ledger import LedgerRow
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.sandbox import Sandbox, build_sandbox
-from orchestrator.sandbox.settings import MachineSettings, SandboxSettings
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.sandbox_settings import MachineSettings, SandboxSettings
+from orchestrator.sandbox.seeded import ScaledClock
 
 __all__ = [
     "ApiError",

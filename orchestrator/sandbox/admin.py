@@ -12,11 +12,11 @@ from datetime import timedelta
 
 import msgspec
 
-from orchestrator.sandbox.clock import ScaledClock
-from orchestrator.sandbox.exchange import SLICE_BYTES, Answer, Ask, one_piece, read_all
+from orchestrator.sandbox.callers import DEFAULT_WORKSPACE
+from orchestrator.sandbox.exchange import SLICE_BYTES, SandboxRequest, SandboxResponse, one_piece, read_all
 from orchestrator.sandbox.faults import parse_faults
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.wire import DEFAULT_WORKSPACE
+from orchestrator.sandbox.seeded import ScaledClock
 
 _MAX_BODY = 1_000_000
 
@@ -62,24 +62,24 @@ class Admin:
         self._machine = machine
         self._clock = clock
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, request: SandboxRequest) -> SandboxResponse:
         """200 with what was asked for, 400 with the reason, 404."""
-        body = await read_all(ask.body, _MAX_BODY)
+        body = await read_all(request.body, _MAX_BODY)
         try:
-            match ask.method, ask.path:
+            match request.method, request.path:
                 case "GET", "/sandbox/ledger":
                     headers = [("content-type", "application/x-ndjson")]
-                    return Answer(status=200, headers=headers, body=self._ledger())
+                    return SandboxResponse(status=200, headers=headers, body=self._ledger())
                 case "GET", "/sandbox/stats":
                     return _say(200, self._machine.stats())
                 case "POST", _:
-                    return self._order(ask.path, body)
+                    return self._order(request.path, body)
                 case _:
                     return _say(404, {"error": "no such route"})
         except (ValueError, msgspec.DecodeError) as exc:
             return _say(400, {"error": str(exc)})
 
-    def _order(self, path: str, body: bytes) -> Answer:
+    def _order(self, path: str, body: bytes) -> SandboxResponse:
         match path:
             case "/sandbox/faults":
                 faults = msgspec.json.decode(body, type=FaultOrder).faults
@@ -117,7 +117,7 @@ class Admin:
         yield b"".join(pieces)
 
 
-def _say(status: int, content: object) -> Answer:
+def _say(status: int, content: object) -> SandboxResponse:
     encoded = msgspec.json.encode(content)
     headers = [("content-type", "application/json"), ("content-length", str(len(encoded)))]
-    return Answer(status=status, headers=headers, body=one_piece(encoded))
+    return SandboxResponse(status=status, headers=headers, body=one_piece(encoded))

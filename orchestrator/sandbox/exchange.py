@@ -12,7 +12,7 @@ SLICE_BYTES: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class SandboxRequest:
     """An HTTP request.
 
     Names of *headers* in lower case, *query* without `?`, *base_url* as the client knows the server.
@@ -27,7 +27,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class SandboxResponse:
     """An HTTP answer; its body may raise ConnectionCut on the way. `close`: the connection ends after it."""
 
     status: int
@@ -36,10 +36,10 @@ class Answer:
     close: bool = False
 
 
-class Answering(Protocol):
+class Responder(Protocol):
     """Whoever answers requests."""
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, request: SandboxRequest) -> SandboxResponse:
         """The answer to *ask*. Raises ConnectionCut when there is to be none."""
         ...
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from orchestrator.sandbox.chance import unit
+from orchestrator.sandbox.seeded import unit
 
 T = TypeVar("T")
 

@@ -9,11 +9,18 @@ which is what it is for (a power cut may cost the last batches of a sandbox).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, is_no_space
+from orchestrator.sandbox.request_rows import Fate
+from orchestrator.sandbox.sandbox_batch import BLOCK_ROWS, SandboxBatch, decode_rows
 
 FILE_MODE: Final = 0o600
 
@@ -71,3 +78,215 @@ class JournalFile:
 def _unwritten(path: Path, exc: OSError) -> JournalError:
     kind, hint = (JournalFull, MAKE_SPACE) if is_no_space(exc) else (JournalError, "check the file and its folder")
     return kind(f"the sandbox cannot write its journal {path}", cause=exc.strerror, hint=hint)
+
+
+AHEAD: Final = timedelta(minutes=1)
+
+
+class _CreatedRecord(msgspec.Struct, tag="created", kw_only=True):
+    at: datetime
+    id: str
+    ordinal: int
+    workspace: str
+    api_version: str
+    total: int
+    expires_at: datetime
+    archives_at: datetime
+    work_ends_at: datetime
+    cancel_s: float
+    overrun_s: float
+    foreign: bool
+
+
+class _CanceledRecord(msgspec.Struct, tag="canceled"):
+    at: datetime
+    id: str
+
+
+class _DeletedRecord(msgspec.Struct, tag="deleted"):
+    at: datetime
+    id: str
+
+
+class _BornRecord(msgspec.Struct, tag="born"):
+    at: datetime
+
+
+class _SeenRecord(msgspec.Struct, tag="seen"):
+    at: datetime
+
+
+class _KilledRecord(msgspec.Struct, tag="killed"):
+    at: datetime
+    point: str
+
+
+_Record = _CreatedRecord | _CanceledRecord | _DeletedRecord | _BornRecord | _SeenRecord | _KilledRecord
+_decoder: Final[msgspec.json.Decoder[_Record]] = msgspec.json.Decoder(_Record)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Recorder:
+    """Writes records through *write*; does nothing without it."""
+
+    def __init__(self, write: Callable[[bytes], None] | None) -> None:
+        self._write = write
+        self._known: datetime | None = None
+
+    def created(self, batch: SandboxBatch) -> None:
+        """An accepted create with its rows, in one write."""
+        if self._write is None:
+            return
+        header = _CreatedRecord(
+            at=batch.created_at,
+            id=batch.id,
+            ordinal=batch.ordinal,
+            workspace=batch.workspace,
+            api_version=batch.api_version,
+            total=batch.total,
+            expires_at=batch.expires_at,
+            archives_at=batch.archives_at,
+            work_ends_at=batch.work_ends_at,
+            cancel_s=batch.cancel_lasts.total_seconds(),
+            overrun_s=batch.overrun.total_seconds(),
+            foreign=batch.foreign,
+        )
+        self._write(b"".join((_encode(header), b"\n", *batch.blocks)))
+
+    def canceled(self, batch_id: str, at: datetime) -> None:
+        """A cancel that took effect."""
+        self._put(_CanceledRecord(at, batch_id))
+
+    def deleted(self, batch_id: str, at: datetime) -> None:
+        """A delete."""
+        self._put(_DeletedRecord(at, batch_id))
+
+    def born(self, at: datetime) -> None:
+        """A process starts with this journal."""
+        self._put(_BornRecord(at))
+
+    def killed(self, point: str, at: datetime) -> None:
+        """The process that the sandbox lives in dies now, by the sandbox's own hand."""
+        self._put(_KilledRecord(at, point))
+
+    def seen(self, at: datetime) -> None:
+        """An instant that was shown to somebody: time must not go back behind it."""
+        if self._known is None or at >= self._known:
+            self._known = at + AHEAD
+            self._put(_SeenRecord(self._known))
+
+    def _put(self, record: _Record) -> None:
+        if self._write is not None:
+            self._write(_encode(record) + b"\n")
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a journal held. `whole_bytes`: how much of it was whole; the rest is a torn end. `lives`: starts so far.
+
+    `kills`: the crash points at which the sandbox killed its process, in order.
+    """
+
+    batches: list[SandboxBatch] = field(default_factory=list)
+    faulted: set[bytes] = field(default_factory=set)
+    whole_bytes: int = 0
+    last_at: datetime | None = None
+    lives: int = 0
+    kills: list[str] = field(default_factory=list)
+
+
+def replay(lines: Iterable[bytes]) -> Replayed:
+    """Read records back; stops at the first that is torn or whose rows are not all there."""
+    held = Replayed()
+    by_id: dict[str, SandboxBatch] = {}
+    source = iter(lines)
+    for line in source:
+        size = len(line)
+        try:
+            record = _decoder.decode(line) if line.endswith(b"\n") else None
+        except msgspec.DecodeError:
+            record = None
+        if record is None:
+            break
+        if isinstance(record, _CreatedRecord):
+            taken = _take_rows(record, source, held.faulted)
+            if taken is None:
+                break
+            batch, more = taken
+            size += more
+            held.batches.append(batch)
+            by_id[batch.id] = batch
+        else:
+            _apply(record, by_id, held)
+        held.whole_bytes += size
+        held.last_at = record.at if held.last_at is None else max(held.last_at, record.at)
+    return held
+
+
+def _apply(
+    record: _CanceledRecord | _DeletedRecord | _BornRecord | _SeenRecord | _KilledRecord,
+    by_id: dict[str, SandboxBatch],
+    held: Replayed,
+) -> None:
+    match record:
+        case _CanceledRecord():
+            by_id[record.id].cancel_at = record.at
+        case _DeletedRecord():
+            by_id[record.id].deleted = True
+        case _BornRecord():
+            held.lives += 1
+        case _KilledRecord():
+            held.kills.append(record.point)
+        case _SeenRecord():
+            pass
+
+
+def _take_rows(record: _CreatedRecord, source: Iterator[bytes], faulted: set[bytes]) -> tuple[SandboxBatch, int] | None:
+    """The batch of a header and the bytes of its rows; None when rows are missing or torn."""
+    batch = _bare(record)
+    if record.foreign:
+        batch.tally[0, Fate.SUCCEEDED] = record.total
+        return batch, 0
+    found: set[bytes] = set()
+    for first in range(0, record.total, BLOCK_ROWS):
+        block = _take_block(source, min(BLOCK_ROWS, record.total - first))
+        if block is None:
+            return None
+        batch.blocks.append(block)
+        for row in decode_rows(block):
+            batch.tally[row.bucket, row.fate] += 1
+            if row.faulted:
+                found.add(row.digest)
+    faulted |= found
+    return batch, sum(map(len, batch.blocks))
+
+
+def _bare(record: _CreatedRecord) -> SandboxBatch:
+    """The batch of a header, without its rows."""
+    return SandboxBatch(
+        id=record.id,
+        ordinal=record.ordinal,
+        workspace=record.workspace,
+        api_version=record.api_version,
+        total=record.total,
+        created_at=record.at,
+        expires_at=record.expires_at,
+        archives_at=record.archives_at,
+        work_ends_at=record.work_ends_at,
+        cancel_lasts=timedelta(seconds=record.cancel_s),
+        overrun=timedelta(seconds=record.overrun_s),
+        tally=Counter(),
+        foreign=record.foreign,
+    )
+
+
+def _take_block(source: Iterator[bytes], wanted: int) -> bytes | None:
+    """The next *wanted* rows as one block; None when they are not all there."""
+    lines = [line for _, line in zip(range(wanted), source, strict=False)]
+    if len(lines) < wanted or not lines[-1].endswith(b"\n"):
+        return None
+    block = b"".join(lines)
+    try:
+        return block if len(decode_rows(block)) == wanted else None
+    except msgspec.DecodeError:
+        return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
-from orchestrator.sandbox.batch import Batch, Outcome
+from orchestrator.sandbox.journal import replay
+from orchestrator.sandbox.sandbox_batch import Outcome, SandboxBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class LedgerRow:
     billed: bool
 
 
-def ledger_rows(batches: Iterable[Batch], now: datetime) -> Iterator[LedgerRow]:
+def ledger_rows(batches: Iterable[SandboxBatch], now: datetime) -> Iterator[LedgerRow]:
     """The rows of all *batches* but the foreign ones, in the order of their bodies, as they stand at *now*."""
     for batch in batches:
         if batch.foreign:
@@ -38,3 +41,72 @@ def ledger_rows(batches: Iterable[Batch], now: datetime) -> Iterator[LedgerRow]:
                 outcome=outcome,
                 billed=outcome == "succeeded",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What an audit found.
+
+    requests: asked for. batches: at the API. lost: asked for, but never executed or without an answer. paid_twice:
+    billed beyond what was asked for.
+    """
+
+    requests: int
+    batches: int
+    lost: int
+    paid_twice: int
+
+    @property
+    def are_right(self) -> bool:
+        """Every request was executed, answered, and billed at most once."""
+        return self.lost == 0 and self.paid_twice == 0
+
+
+class Audit:
+    """Takes the API's *rows*, then each request that was asked for; `books` is the verdict.
+
+    Requests are known by the sha256 of their params; equal ones are counted, so two of them may be billed twice.
+    """
+
+    def __init__(self, rows: Iterable[LedgerRow]) -> None:
+        self._executed: Counter[str] = Counter()
+        self._billed: Counter[str] = Counter()
+        self._batches: set[str] = set()
+        self._requests = 0
+        self._lost = 0
+        for row in rows:
+            self._batches.add(row.batch_id)
+            self._executed[row.params_sha256] += row.outcome is not None
+            self._billed[row.params_sha256] += row.billed
+
+    def ask(self, params_sha256: str, *, is_answered: bool) -> None:
+        """One request that was asked for. is_answered: its own answer was written out."""
+        self._requests += 1
+        self._lost += not is_answered or self._executed[params_sha256] <= 0
+        self._executed[params_sha256] -= 1
+        self._billed[params_sha256] -= 1
+
+    def books(self) -> Books:
+        """The verdict, once every request was asked for."""
+        return Books(
+            requests=self._requests,
+            batches=len(self._batches),
+            lost=self._lost,
+            paid_twice=sum(more for more in self._billed.values() if more > 0),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What a journal tells once nobody writes it: the kills in their order, and the rows of the books."""
+
+    kills: tuple[str, ...]
+    rows: Iterable[LedgerRow]
+
+
+def witness(journal: Path) -> Witness:
+    """Read *journal*. The rows are what they come to when every batch has ended, also one that nobody watches."""
+    with journal.open("rb") as file:
+        held = replay(file)
+    end = max((batch.ends_at() for batch in held.batches), default=None)
+    return Witness(kills=tuple(held.kills), rows=() if end is None else ledger_rows(held.batches, end))

@@ -28,18 +28,18 @@ from orchestrator.domain.batches_api import (
     not_found,
 )
 from orchestrator.domain.create_body import BodyReader
-from orchestrator.sandbox.answers import result_lines
-from orchestrator.sandbox.batch import Batch
-from orchestrator.sandbox.chance import token, unit
+from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.canned_results import result_lines
+from orchestrator.sandbox.create_upload import CreateUpload, UploadedRows
 from orchestrator.sandbox.faults import FaultPlan
-from orchestrator.sandbox.intake import Accepted, Intake
+from orchestrator.sandbox.journal import Recorder, Replayed, replay
 from orchestrator.sandbox.ledger import LedgerRow, ledger_rows
 from orchestrator.sandbox.listing import Listing, place_of
-from orchestrator.sandbox.models import info
-from orchestrator.sandbox.records import Recorder, Replayed, replay
-from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, RowMaker
-from orchestrator.sandbox.settings import MachineSettings
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.model_catalog import info
+from orchestrator.sandbox.request_rows import CHARS_PER_TOKEN, Fate, RowMaker
+from orchestrator.sandbox.sandbox_batch import SandboxBatch
+from orchestrator.sandbox.sandbox_settings import MachineSettings
+from orchestrator.sandbox.seeded import token, unit
 
 ANYBODY: Final = Caller()
 
@@ -69,21 +69,21 @@ class Machine:
         self.bodies_received = 0
         self.batches_created = 0
         self._recorder = Recorder(journal)
-        self._batches: list[Batch] = []
-        self._by_id: dict[str, Batch] = {}
+        self._batches: list[SandboxBatch] = []
+        self._by_id: dict[str, SandboxBatch] = {}
         self._faulted: set[bytes] = set()
         self._looks: Counter[str] = Counter()
         self._downloads: Counter[str] = Counter()
         self._listing = Listing(seed=seed, plan=self.plan)
 
-    def begin_create(self, caller: Caller = ANYBODY) -> Intake:
+    def begin_create(self, caller: Caller = ANYBODY) -> CreateUpload:
         """Start taking the body of a create; the batch exists once `Intake.accept` has returned."""
         self.calls["create"] += 1
         reader = BodyReader(max_requests=self.settings.max_requests, max_bytes=self.settings.max_body_bytes)
         maker = RowMaker(
             models=self.settings.models, caller=caller, seed=self.seed, plan=self.plan, already=self._faulted
         )
-        return Intake(caller=caller, reader=reader, maker=maker, admit=self._admit)
+        return CreateUpload(caller=caller, reader=reader, maker=maker, admit=self._admit)
 
     def create(self, body: bytes | Iterable[bytes], caller: Caller = ANYBODY) -> MessageBatchObject:
         """Create a batch from a whole body.
@@ -264,7 +264,7 @@ class Machine:
         """The journal knows that the process is killed at *point*: the last that it writes in this life."""
         self._recorder.killed(point, self.now())
 
-    def _admit(self, caller: Caller, accept: Callable[[], Accepted]) -> MessageBatchObject:
+    def _admit(self, caller: Caller, accept: Callable[[], UploadedRows]) -> MessageBatchObject:
         """Turn a whole body into a batch. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
         self.bodies_received += 1
         taken = accept()
@@ -280,14 +280,14 @@ class Machine:
         self.add_foreign(total, workspace=caller.workspace, count=neighbours - neighbours // 2)
         return batch.show_new()
 
-    def _new_batch(self, total: int, workspace: str, api_version: str, *, foreign: bool) -> Batch:
+    def _new_batch(self, total: int, workspace: str, api_version: str, *, foreign: bool) -> SandboxBatch:
         ordinal = len(self._batches)
         now = self.now()
         # The instant is part of the id: a sandbox without a journal must not give the ids of its last life again.
         batch_id = f"msgbatch_{token(self.seed, 'batch', ordinal, now.isoformat())}"
         shortest, longest = (0.0, 0.0) if self.settings.instant else self.settings.batch_seconds
         lasts = shortest + (longest - shortest) * unit(self.seed, "lasts", ordinal)
-        return Batch(
+        return SandboxBatch(
             id=batch_id,
             ordinal=ordinal,
             workspace=workspace,
@@ -303,12 +303,12 @@ class Machine:
             foreign=foreign,
         )
 
-    def _keep(self, batch: Batch) -> None:
+    def _keep(self, batch: SandboxBatch) -> None:
         self._recorder.created(batch)
         self._batches.append(batch)
         self._by_id[batch.id] = batch
 
-    def _find(self, batch_id: str, caller: Caller) -> Batch:
+    def _find(self, batch_id: str, caller: Caller) -> SandboxBatch:
         batch = self._by_id.get(batch_id)
         if batch is None or batch.deleted or batch.workspace != caller.workspace or batch.is_hidden(self.now()):
             raise batch_not_found(batch_id)
@@ -317,12 +317,12 @@ class Machine:
             raise batch_not_found(batch_id)
         return batch
 
-    def _listed(self, caller: Caller) -> Sequence[Batch]:
+    def _listed(self, caller: Caller) -> Sequence[SandboxBatch]:
         now = self.now()
         mine = (batch for batch in reversed(self._batches) if batch.workspace == caller.workspace)
         return [batch for batch in mine if self._listing.shows(batch, now)]
 
-    def _show(self, batch: Batch, caller: Caller) -> MessageBatchObject:
+    def _show(self, batch: SandboxBatch, caller: Caller) -> MessageBatchObject:
         return batch.show(self.now(), caller, live_counts=self.settings.live_counts)
 
     def _check_queue(self, workspace: str, total: int) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from orchestrator.sandbox.exchange import Answer, Ask, ConnectionCut
-from orchestrator.sandbox.routes import Router
+from orchestrator.sandbox.exchange import ConnectionCut, SandboxRequest, SandboxResponse
+from orchestrator.sandbox.router import Router
 
 HOST: Final = "127.0.0.1"
 _CONNECTION: Final = "sandbox.connection"
@@ -58,7 +58,7 @@ def asgi_app(router: Router) -> AsgiApp:
             raise ValueError(f"the sandbox speaks HTTP, not {scope['type']}")
         try:
             async with aclosing(_body(receive)) as body:
-                answer = await router.answer(_ask(scope, body))
+                answer = await router.answer(_request_of(scope, body))
             await _send_answer(answer, send)
         except ConnectionCut as cut:
             if cut.how != "hang":
@@ -83,7 +83,7 @@ async def serving(app: AsgiApp, port: int = 0) -> AsyncIterator[int]:
     except OSError:
         sock.close()
         raise
-    server = _Server(_config(app))
+    server = _LoopbackServer(_config(app))
     # Not a TaskGroup: it would wrap whatever the caller's own block raises into an ExceptionGroup.
     task = asyncio.create_task(server.serve(sockets=[sock]), name="sandbox.http")
     task.add_done_callback(lambda _: server.ready.set())
@@ -103,7 +103,7 @@ async def serve(app: AsgiApp, port: int, *, ready: Callable[[int], None] | None 
         await asyncio.Event().wait()
 
 
-class _Server(uvicorn.Server):
+class _LoopbackServer(uvicorn.Server):
     """uvicorn without its signal handlers, that says when it is ready and stops at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -145,9 +145,9 @@ def _connection(scope: Message) -> SandboxProtocol:
     return cast("SandboxProtocol", scope["state"][_CONNECTION])
 
 
-def _ask(scope: Message, body: AsyncIterator[bytes]) -> Ask:
+def _request_of(scope: Message, body: AsyncIterator[bytes]) -> SandboxRequest:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return Ask(
+    return SandboxRequest(
         method=scope["method"],
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
@@ -169,7 +169,7 @@ async def _body(receive: Receive) -> AsyncGenerator[bytes, None]:
             yield message["body"]
 
 
-async def _send_answer(answer: Answer, send: Send) -> None:
+async def _send_answer(answer: SandboxResponse, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     if answer.close:
         headers.append((b"connection", b"close"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.notices import DeliveryResult, Notice
+from orchestrator.config import WebhookSection
+from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
 from orchestrator.version import VERSION
 from orchestrator.webhooks.addresses import AddressRefusedError, Resolve, checked_addresses, resolve
-from orchestrator.webhooks.signing import SigningSecret
+from orchestrator.webhooks.signing import SigningSecret, secret_from
 
 if TYPE_CHECKING:
     import httpx2
@@ -127,3 +129,23 @@ async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> Deli
         error=f"{response.status_code} {words}".strip(),
         is_final=response.status_code == _GONE,
     )
+
+
+def courier_for(webhooks: Sequence[WebhookSection], environ: Mapping[str, str] | None = None) -> HttpCourier | None:
+    """None without webhooks. Raises UsageError if a secret is missing: better now than at the first notice."""
+    if not webhooks:
+        return None
+    env = os.environ if environ is None else environ
+    return HttpCourier(
+        {
+            webhook.url: Target(
+                secret=secret_from(webhook.secret_env, webhook.secret_file, env), allow_private=webhook.allow_private
+            )
+            for webhook in webhooks
+        }
+    )
+
+
+def specs_of(webhooks: Sequence[WebhookSection]) -> list[EndpointSpec]:
+    """The endpoints, as the store keeps them."""
+    return [EndpointSpec(url=webhook.url, events=webhook.events) for webhook in webhooks]

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.files import read_secret
+from orchestrator.config.safe_files import read_secret
 from orchestrator.domain.errors import UsageError
 
 _PREFIX: Final = "whsec_"

@@ -13,7 +13,7 @@ from pathlib import Path
 from proof.scene import Audit, Scene, Size
 from support.processes import Stats, running_api
 
-from orchestrator.sandbox.wire import DEFAULT_WORKSPACE
+from orchestrator.sandbox.callers import DEFAULT_WORKSPACE
 
 #: What becomes of a POST, each with its probability; the rest is accepted and answered.
 MIX = {

@@ -23,8 +23,7 @@ from orchestrator.http_api.guard.connection_limits import connection_share, rais
 from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.guard.request_limits import LongRequestSlots, long_request
 from orchestrator.http_api.listen import listen
-from orchestrator.observability.floods import Floods
-from orchestrator.observability.logs import configure_logging, get_logger
+from orchestrator.observability.logs import Floods, configure_logging, get_logger
 
 PATIENT: Final = ConnectionLimits(header_s=20, stall_s=20, connections=16, accepted=4)
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.sandbox import Machine
-from orchestrator.sandbox.answers import render
+from orchestrator.sandbox.canned_results import render
 
 #: What is tried again: it must have come to that as often as there are attempts before it may be the last word.
 TRIED_AGAIN: Final = frozenset({"expired", "api_error", "overloaded_error", "timeout_error", "novel_error"})

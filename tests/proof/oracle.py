@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.sandbox import Machine
-from orchestrator.sandbox.answers import ANSWERED, BAD_BYTES, ODD_KIND, RESULT
+from orchestrator.sandbox.canned_results import ANSWERED, BAD_BYTES, ODD_KIND, RESULT
 from orchestrator.store.connect import connect_reader
 from proof.ledger import Ledger
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from support.processes import Api, Stats, program, program_env
 
-from orchestrator.sandbox.answers import CANNED
+from orchestrator.sandbox.canned_results import CANNED
 
 MODEL: Final = "claude-haiku-4-5"
 KILLED: Final = -9

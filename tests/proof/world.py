@@ -34,7 +34,7 @@ from orchestrator.config import (
     TelemetrySection,
 )
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, ScaledClock
-from orchestrator.sandbox.routes import Router
+from orchestrator.sandbox.router import Router
 from proof.chronicle import Cell, Chronicle
 from proof.deaths import NEVER, Death, drawn
 from proof.ledger import REFUSALS

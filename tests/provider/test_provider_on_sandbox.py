@@ -24,9 +24,9 @@ from orchestrator.domain.api_answers import Unclear as Doubt
 from orchestrator.domain.errors import ProviderNotFound, ProviderRefused
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import ProviderSettings
+from orchestrator.sandbox.build import Sandbox, build_sandbox
 from orchestrator.sandbox.faults import CALL_FAULTS, applies
-from orchestrator.sandbox.sandbox import Sandbox, build_sandbox
-from orchestrator.sandbox.settings import SandboxSettings
+from orchestrator.sandbox.sandbox_settings import SandboxSettings
 
 pytestmark = pytest.mark.anyio
 FACES = ["in process", "over TCP"]

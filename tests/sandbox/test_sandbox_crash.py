@@ -11,10 +11,9 @@ import pytest
 from sandbox.sandbox_world import BATCHES, HEADERS, HOUR, body, http_client, run, still_sandbox
 
 from orchestrator.sandbox import CrashPoint, Sandbox, SandboxSettings, build_sandbox, parse_faults
-from orchestrator.sandbox.audit import Audit, Books, witness
-from orchestrator.sandbox.crash import Mortal
-from orchestrator.sandbox.ledger import LedgerRow
-from orchestrator.sandbox.transport import SandboxTransport
+from orchestrator.sandbox.crash_points import CrashInjector
+from orchestrator.sandbox.in_process import SandboxTransport
+from orchestrator.sandbox.ledger import Audit, Books, LedgerRow, witness
 
 PIECES = 4
 
@@ -28,7 +27,7 @@ def _die() -> None:
 
 
 def _client(sandbox: Sandbox, point: CrashPoint) -> httpx2.AsyncClient:
-    transport = SandboxTransport(Mortal(sandbox.router, point, _die))
+    transport = SandboxTransport(CrashInjector(sandbox.router, point, _die))
     return httpx2.AsyncClient(transport=transport, base_url="http://inside.test", headers=HEADERS)
 
 

@@ -13,9 +13,9 @@ from support.places import fill_up, small_disk
 
 from orchestrator.domain.errors import MAKE_SPACE, StoreFull
 from orchestrator.sandbox import ApiError, Machine, Sandbox
+from orchestrator.sandbox.in_process import SandboxTransport
 from orchestrator.sandbox.journal import JournalError, JournalFile
-from orchestrator.sandbox.routes import Router
-from orchestrator.sandbox.transport import SandboxTransport
+from orchestrator.sandbox.router import Router
 
 
 def reopened(path: Path, **settings: object) -> Sandbox:

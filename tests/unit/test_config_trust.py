@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config import KEYS, Settings, load_settings
-from orchestrator.config.sections import INSIDE, REFUSED
-from orchestrator.config.webhooks import webhooks_key
+from orchestrator.config.setting import INSIDE, REFUSED
+from orchestrator.config.webhook_section import webhooks_key
 from orchestrator.domain.errors import UsageError
 
 #: A value of each kind, where the default and the example show none.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
 from orchestrator.inputs import source_from_stream
-from orchestrator.inputs.one_line import read_line
+from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:

@@ -34,8 +34,7 @@ from orchestrator.inputs import (
     source_from_objects,
     source_from_stream,
 )
-from orchestrator.inputs.archive import OF_FILES, OF_UPLOADS, Unpacker
-from orchestrator.inputs.zstd_frame import frame_of
+from orchestrator.inputs.formats import OF_FILES, OF_UPLOADS, Unpacker, frame_of
 from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch, JobStatus
-    from orchestrator.sandbox.audit import Books
+    from orchestrator.sandbox.ledger import Books
 
 WHERE: Final = {
     CrashPoint.CURSOR: "before the intent to send was stored",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.reads import Reads
-    from orchestrator.sandbox.audit import Audit, Books
+    from orchestrator.sandbox.ledger import Audit, Books
 
 
 #: More than a crash test has lives.

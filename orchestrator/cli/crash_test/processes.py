@@ -1,8 +1,8 @@
 """`run --crash-test`: kills the same `run` again and again, lets it finish, and audits it by the sandbox's books.
 
 Everything is real: each life is a process of its own on one store, killed by SIGKILL at an instant that the sandbox
-inside it picks (`sandbox/crash.py`); the sandbox's journal outlives them all and is the witness. The store is a fresh
-one in a temporary folder, so nothing of the user's is touched; it is kept only where something went wrong.
+inside it picks (`sandbox/crash_points`); the sandbox's journal outlives them all and is the witness. The store is a
+fresh one in a temporary folder, so nothing of the user's is touched; it is kept only where something went wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
-from orchestrator.sandbox.audit import Audit, witness
+from orchestrator.sandbox.ledger import Audit, witness
 
 if TYPE_CHECKING:
     from datetime import timedelta

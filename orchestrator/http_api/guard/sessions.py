@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.files import UnfitFileError, read_sane
+from orchestrator.config.safe_files import UnfitFileError, read_sane
 from orchestrator.domain.errors import UsageError
 
 CODE_S: Final = 600

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.files import read_secret
+from orchestrator.config.safe_files import read_secret
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 
 #: 32 characters of base64 are 192 bits; `orchestrator service token` writes 43 (256 bits).

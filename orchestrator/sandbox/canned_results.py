@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from orchestrator.sandbox.batch import Batch, Outcome
-from orchestrator.sandbox.chance import word
 from orchestrator.sandbox.faults import FaultPlan
-from orchestrator.sandbox.rows import CHARS_PER_TOKEN, Fate, Row
+from orchestrator.sandbox.request_rows import CHARS_PER_TOKEN, Fate, Row
+from orchestrator.sandbox.sandbox_batch import Outcome, SandboxBatch
+from orchestrator.sandbox.seeded import word
 
 CANNED: Final = "SANDBOX canned answer to: "
 #: What lines are spoilt with for good, and where.
@@ -30,7 +30,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _GARBAGE: Final = b'{"custom_id":"\xff\xfe", "result": {{{\n'
 
 
-def result_lines(batch: Batch, *, seed: int, download: int, plan: FaultPlan) -> Iterator[bytes]:
+def result_lines(batch: SandboxBatch, *, seed: int, download: int, plan: FaultPlan) -> Iterator[bytes]:
     """The lines of a batch's results, each with its newline, in an order that has nothing to do with the body's.
 
     *download* counts from 1; line faults are drawn for each download. Only one block of rows is decoded at a time.
@@ -114,7 +114,7 @@ def _altered(line: bytes, row: Row, alter: Callable[[bytes, Row], Iterator[bytes
 class _Spoiler:
     """Spoils lines of one download by the rates of the plan."""
 
-    def __init__(self, batch: Batch, download: int, plan: FaultPlan) -> None:
+    def __init__(self, batch: SandboxBatch, download: int, plan: FaultPlan) -> None:
         self._about = (plan.life, batch.id, download)
         self._plan = plan
 

@@ -11,9 +11,9 @@ from io import IOBase
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.inputs.intake import Chunker, Item
-from orchestrator.inputs.one_line import read_line
-from orchestrator.inputs.plain import Unwritable, json_of
+from orchestrator.inputs.json_encoding import Unwritable, json_of
+from orchestrator.inputs.line_chunker import Chunker, Item
+from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from orchestrator.domain.batches_api import ApiError, known_version
-from orchestrator.sandbox.settings import MachineSettings
-from orchestrator.sandbox.wire import DEFAULT_WORKSPACE, Caller
+from orchestrator.domain.batches_api import API_VERSIONS, ApiError, known_version
+from orchestrator.sandbox.sandbox_settings import MachineSettings
 
 
 def identify(headers: Mapping[str, str], base_url: str, settings: MachineSettings) -> Caller:
@@ -35,3 +36,16 @@ def _workspace(key: str, settings: MachineSettings) -> str:
     if workspace is None:
         raise ApiError(401, "authentication_error", "API key is invalid.")
     return workspace
+
+
+DEFAULT_WORKSPACE: Final = "wrkspc_sandbox"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks and how: the workspace of the key, the API version and betas of the headers, the URL that was called."""
+
+    workspace: str = DEFAULT_WORKSPACE
+    api_version: str = API_VERSIONS[-1]
+    betas: frozenset[str] = field(default_factory=frozenset)
+    base_url: str = "http://sandbox.localhost"

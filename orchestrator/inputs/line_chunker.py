@@ -7,8 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.line_splitter import LargeLineTally, LineSplitter, LongLine
-from orchestrator.inputs.archive import OF_FILES, Bounds, Unpacker
-from orchestrator.inputs.one_line import KEPT_RAW_BYTES, SHAPE, read_line
+from orchestrator.inputs.formats import OF_FILES, Bounds, Unpacker
+from orchestrator.inputs.line_parser import KEPT_RAW_BYTES, SHAPE, read_line
 from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Chunker:
         return items
 
 
-class Intake:
+class LineChunker:
     """Give it a file's bytes in blocks cut anywhere; it gives chunks of what the lines hold.
 
     Holds at most one line, one chunk and one block. Lines over *max_line_bytes* are counted, skipped and reported.

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.domain.batches_api import ApiError
-from orchestrator.sandbox.exchange import Answer, Break, one_piece
+from orchestrator.sandbox.exchange import Break, SandboxResponse, one_piece
 from orchestrator.sandbox.faults import LOW_CREDIT
 
 CUTS: Final[Mapping[str, Break]] = MappingProxyType(
@@ -61,20 +61,20 @@ def as_error(fault: str, *, retry_after_s: float) -> ApiError | None:
     return ApiError(status, kind, message, headers=headers, details=details)
 
 
-def as_answer(fault: str) -> Answer | None:
+def as_answer(fault: str) -> SandboxResponse | None:
     """The foreign answer that a fault stands for; None for a fault of another kind."""
     if fault in _PAGES:
         status, page = _PAGES[fault]
         content = page.encode()
         headers = [("content-type", "text/html"), ("content-length", str(len(content)))]
-        return Answer(status=status, headers=headers, body=one_piece(content), close=fault == "early_413")
+        return SandboxResponse(status=status, headers=headers, body=one_piece(content), close=fault == "early_413")
     if fault in {"garbled_200", "garbled_after_accept"}:
-        return Answer(
+        return SandboxResponse(
             status=200,
             headers=[("content-type", "application/json")],
             body=one_piece(b'{"id":"msgbatch_01","type":"message_ba'),
         )
     if fault == "redirect":
         headers = [("location", "http://elsewhere.invalid/v1/messages/batches"), ("content-length", "0")]
-        return Answer(status=307, headers=headers, body=one_piece(b""))
+        return SandboxResponse(status=307, headers=headers, body=one_piece(b""))
     return None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import zstandard
 
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.limits import FILE_WINDOW_BYTES, UPLOAD_WINDOW_BYTES
-from orchestrator.inputs.kinds import foreign_kind
-from orchestrator.inputs.zstd_frame import HEADER_BYTES, Frame, frame_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,7 +87,7 @@ class Unpacker:
             return _Gzip(self._name)
         if head.startswith(_ZSTD) or (0x50 <= head[0] <= 0x5F and head[1:4] == _ZSTD_SKIPPABLE):
             return _Zstd(self._name, self._bounds)
-        return _Plain()
+        return _NotCompressed()
 
 
 def text_of(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -100,7 +98,7 @@ def text_of(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield from unpacker.end()
 
 
-class _Plain:
+class _NotCompressed:
     def feed(self, block: bytes) -> Iterator[bytes]:
         if block:
             yield block
@@ -165,7 +163,7 @@ class _Zstd:
             self._is_between = self._frame.eof
             block = self._frame.unused_data if self._frame.eof else b""
 
-    def _refused(self, frame: Frame | None, exc: Exception) -> InputError:
+    def _refused(self, frame: ZstdFrame | None, exc: Exception) -> InputError:
         """What is wrong: sound archives may need more than is taken."""
         if frame is not None and frame.window_bytes > self._max_window_bytes:
             needed, taken = _binary(frame.window_bytes), _binary(self._max_window_bytes)
@@ -199,3 +197,93 @@ def _damaged(name: str, kind: str, exc: Exception) -> InputError:
 
 def _cut_short(name: str) -> InputError:
     return InputError(f"{name} is an archive that ends too early", hint="make or download it again")
+
+
+_UNPACK: Final = "unpack it first; .gz and .zst are read as is"
+_EXPORT: Final = "write its content as JSON Lines: one request per line, as a JSON object"
+_TAR_AT: Final = 257
+#: Where the names of a zip's first members stand; an Office document begins with such ones.
+_FIRST_NAMES: Final = 4096
+_OFFICE_NAMES: Final = (b"[Content_Types].xml", b"_rels/.rels", b"mimetypeapplication/vnd.")
+
+
+class ForeignKind(NamedTuple):
+    """What a file is, with its article, and what to do about it."""
+
+    called: str
+    hint: str
+
+
+_ZIP: Final = ForeignKind("a zip archive", _UNPACK)
+_OFFICE: Final = ForeignKind("an Office document (such as .xlsx)", _EXPORT)
+#: The first bytes of each, at least two. Sources: the formats' own specifications; file(1)'s "magic" lists them too.
+_KINDS: Final = (
+    (b"PK\x03\x04", _ZIP),
+    (b"PK\x05\x06", ForeignKind("a zip archive with nothing in it", _UNPACK)),
+    (b"PK\x07\x08", _ZIP),
+    (b"BZh", ForeignKind("a bzip2 archive", _UNPACK)),
+    (b"\xfd7zXZ\x00", ForeignKind("an xz archive", _UNPACK)),
+    (b"7z\xbc\xaf\x27\x1c", ForeignKind("a 7z archive", _UNPACK)),
+    (b"Rar!\x1a\x07", ForeignKind("a rar archive", _UNPACK)),
+    (b"\x04\x22\x4d\x18", ForeignKind("an lz4 archive", _UNPACK)),
+    (b"\x02\x21\x4c\x18", ForeignKind("an lz4 archive", _UNPACK)),
+    (b"LZIP", ForeignKind("an lzip archive", _UNPACK)),
+    (b"\x5d\x00\x00", ForeignKind("an lzma archive", _UNPACK)),
+    (b"\xff\x06\x00\x00sNaPpY", ForeignKind("a snappy archive", _UNPACK)),
+    (b"\x1f\x9d", ForeignKind("a .Z archive (of compress)", _UNPACK)),
+    (b"\x1f\xa0", ForeignKind("a .Z archive (of compress)", _UNPACK)),
+    (b"PAR1", ForeignKind("a Parquet file", _EXPORT)),
+    (b"PARE", ForeignKind("an encrypted Parquet file", _EXPORT)),
+    (b"ARROW1", ForeignKind("an Arrow file", _EXPORT)),
+    (b"FEA1", ForeignKind("a Feather file", _EXPORT)),
+    (b"Obj\x01", ForeignKind("an Avro file", _EXPORT)),
+    (b"SQLite format 3\x00", ForeignKind("an SQLite database", _EXPORT)),
+    (b"%PDF-", ForeignKind("a PDF document", _EXPORT)),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ForeignKind("an Office document (such as .xls)", _EXPORT)),
+    (b"\x93NUMPY", ForeignKind("a NumPy file", _EXPORT)),
+)
+
+
+def foreign_kind(head: bytes) -> ForeignKind | None:
+    """What a file is that begins with *head* (four bytes or more); None: nothing that is known here."""
+    for magic, kind in _KINDS:
+        if head[: len(magic)] == magic[: len(head)]:
+            is_office = kind is _ZIP and any(name in head[:_FIRST_NAMES] for name in _OFFICE_NAMES)
+            return _OFFICE if is_office else kind
+    return ForeignKind("a tar archive", _UNPACK) if head[_TAR_AT : _TAR_AT + 5] == b"ustar" else None
+
+
+#: The longest header: magic number, descriptor, window, dictionary id, content size.
+HEADER_BYTES: Final = 4 + 1 + 1 + 4 + 8
+_DICTIONARY_BYTES: Final = (0, 1, 2, 4)
+_CONTENT_BYTES: Final = (0, 2, 4, 8)
+_CONTENT_MORE: Final = 256  #: what a size of two bytes leaves out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZstdFrame:
+    """window_bytes: how much of what it unpacked must be kept."""
+
+    window_bytes: int
+    has_dictionary: bool
+
+
+def frame_of(header: bytes) -> ZstdFrame | None:
+    """What the frame that begins with *header* needs; None if that is not all there, or it is no frame."""
+    if len(header) < 6 or header[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    descriptor = header[4]
+    is_single = bool(descriptor & 0x20)  # one segment: the window is the content
+    dictionary_at = 5 if is_single else 6
+    content_at = dictionary_at + _DICTIONARY_BYTES[descriptor & 3]
+    has_dictionary = any(header[dictionary_at:content_at])
+    if not is_single:
+        exponent, mantissa = header[5] >> 3, header[5] & 7
+        base = 1 << (10 + exponent)
+        return ZstdFrame(window_bytes=base + (base >> 3) * mantissa, has_dictionary=has_dictionary)
+    flag = descriptor >> 6
+    size_bytes = 1 if flag == 0 else _CONTENT_BYTES[flag]
+    if len(header) < content_at + size_bytes:
+        return None
+    content = int.from_bytes(header[content_at : content_at + size_bytes], "little")
+    return ZstdFrame(window_bytes=content + (_CONTENT_MORE if flag == 1 else 0), has_dictionary=has_dictionary)

@@ -1,10 +1,40 @@
-"""The sandbox's time: real time, made faster, and pushed forward on request."""
+"""Chance without a generator: every draw is a hash of the seed and of what it is about.
+
+So a draw does not depend on how many came before it, and the same seed gives the same world whatever the order of
+calls.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+_SPAN: Final = 1 << 64
+
+
+def word(seed: int, *about: object) -> int:
+    """A 64-bit number that depends on *seed* and *about* alone."""
+    text = "\x1f".join(str(part) for part in about).encode()
+    return int.from_bytes(blake2b(text, digest_size=8, key=seed_key(seed)).digest(), "big")
+
+
+def unit(seed: int, *about: object) -> float:
+    """A number from 0 (included) to 1 (excluded) that depends on *seed* and *about* alone."""
+    return word(seed, *about) / _SPAN
+
+
+def token(seed: int, *about: object) -> str:
+    """24 characters for an id, from *seed* and *about* alone."""
+    text = "\x1f".join(str(part) for part in about).encode()
+    return blake2b(text, digest_size=12, key=seed_key(seed)).hexdigest()
+
+
+def seed_key(seed: int) -> bytes:
+    """The seed as a key for blake2b; any integer will do."""
+    return (seed % _SPAN).to_bytes(8, "big")
 
 
 class ScaledClock:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import parse_qs
 
-from orchestrator.sandbox.exchange import Answer, Answering, Ask
+from orchestrator.sandbox.exchange import Responder, SandboxRequest, SandboxResponse
 
 Die = Callable[[], None]
 
@@ -36,42 +36,42 @@ def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Mortal:
+class CrashInjector:
     """Answers as *router* does until *point* is met; then it calls *die*, which does not return."""
 
-    def __init__(self, router: Answering, point: CrashPoint, die: Die) -> None:
+    def __init__(self, router: Responder, point: CrashPoint, die: Die) -> None:
         self._router = router
         self._point = point
         self._die = die
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, request: SandboxRequest) -> SandboxResponse:
         """The router's own answer. Raises what it raises."""
-        point, is_create = self._point, _is_create(ask)
+        point, is_create = self._point, _is_create(request)
         if is_create and point is CrashPoint.SENDING:
-            ask = replace(ask, body=_broken_off(ask.body, self._die))
+            request = replace(request, body=_broken_off(request.body, self._die))
         if is_create and point is CrashPoint.RECEIVED:
-            ask = replace(ask, body=_last_words(ask.body, self._die))
-        answer = await self._router.answer(ask)
+            request = replace(request, body=_last_words(request.body, self._die))
+        answer = await self._router.answer(request)
         if answer.status != 200:
             return answer
         if is_create and point is CrashPoint.CREATED:
             self._die()
-        if (is_create and point is CrashPoint.ANSWERED) or point is _look_of(ask):
+        if (is_create and point is CrashPoint.ANSWERED) or point is _look_of(request):
             return replace(answer, body=_last_words(answer.body, self._die))
-        if point is CrashPoint.READING and ask.path.endswith("/results"):
+        if point is CrashPoint.READING and request.path.endswith("/results"):
             return replace(answer, body=_broken_off(answer.body, self._die))
         return answer
 
 
-def _is_create(ask: Ask) -> bool:
-    return ask.method == "POST" and ask.path.rstrip("/").endswith("/batches")
+def _is_create(request: SandboxRequest) -> bool:
+    return request.method == "POST" and request.path.rstrip("/").endswith("/batches")
 
 
-def _look_of(ask: Ask) -> CrashPoint | None:
+def _look_of(request: SandboxRequest) -> CrashPoint | None:
     """Which of the two looks at the list this is, if it is one: for the newest batch alone, or for many."""
-    if ask.method != "GET" or not ask.path.rstrip("/").endswith("/batches"):
+    if request.method != "GET" or not request.path.rstrip("/").endswith("/batches"):
         return None
-    return CrashPoint.CURSOR if parse_qs(ask.query).get("limit") == ["1"] else CrashPoint.WATCHING
+    return CrashPoint.CURSOR if parse_qs(request.query).get("limit") == ["1"] else CrashPoint.WATCHING
 
 
 async def _last_words(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from orchestrator.sandbox.crash import CrashPoint
-from orchestrator.sandbox.models import KNOWN_MODELS, ModelCard
+from orchestrator.sandbox.crash_points import CrashPoint
+from orchestrator.sandbox.model_catalog import KNOWN_MODELS, ModelCard
 
 MAX_REQUESTS: Final = 100_000
 MAX_BODY_BYTES: Final = 256_000_000

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from orchestrator.domain.create_body import Item
-from orchestrator.sandbox.chance import seed_key
+from orchestrator.sandbox.callers import Caller
 from orchestrator.sandbox.faults import FaultPlan, RowFault
-from orchestrator.sandbox.models import ModelCard
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.model_catalog import ModelCard
+from orchestrator.sandbox.seeded import seed_key
 
 BUCKETS: Final = 256
 ECHO_CHARS: Final = 60
@@ -59,15 +59,15 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cache: tuple[int, int, bool] | None = None
 
 
-class _Block(msgspec.Struct, gc=False):
+class _PromptBlock(msgspec.Struct, gc=False):
     type: str = "text"
     text: str = ""
     citations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Turn(msgspec.Struct):
+class _MessageTurn(msgspec.Struct):
     role: str
-    content: str | list[_Block]
+    content: str | list[_PromptBlock]
 
 
 _Any = msgspec.Raw | msgspec.UnsetType
@@ -78,7 +78,7 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True):
 
     model: str
     max_tokens: int
-    messages: list[_Turn]
+    messages: list[_MessageTurn]
     stream: bool | None = None
     system: _Any = msgspec.UNSET
     tools: _Any = msgspec.UNSET
@@ -243,7 +243,7 @@ def _diagnose(raw: msgspec.Raw, reason: str) -> Problem:
     return _invalid(f"{path.rstrip('`') or 'params'}: {what}")
 
 
-def _echo(messages: list[_Turn]) -> str:
+def _echo(messages: list[_MessageTurn]) -> str:
     """The beginning of the last thing the user said."""
     for turn in reversed(messages):
         if turn.role != "user":

@@ -6,18 +6,17 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.sandbox.clock import ScaledClock
-from orchestrator.sandbox.crash import CrashPoint, Mortal, kill_this_process
+from orchestrator.sandbox.crash_points import CrashInjector, CrashPoint, kill_this_process
 from orchestrator.sandbox.faults import FaultPlan, parse_faults
-from orchestrator.sandbox.journal import JournalFile
+from orchestrator.sandbox.journal import JournalFile, Replayed, replay
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.records import Replayed, replay
-from orchestrator.sandbox.settings import SandboxSettings
+from orchestrator.sandbox.sandbox_settings import SandboxSettings
+from orchestrator.sandbox.seeded import ScaledClock
 
 if TYPE_CHECKING:
-    from orchestrator.sandbox.routes import Router
+    from orchestrator.sandbox.in_process import SandboxTransport
+    from orchestrator.sandbox.router import Router
     from orchestrator.sandbox.server import AsgiApp
-    from orchestrator.sandbox.transport import SandboxTransport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +31,10 @@ class Sandbox:
 
     def transport(self) -> SandboxTransport:
         """A transport for `httpx2.AsyncClient`, in this process. All transports share the one machine."""
-        from orchestrator.sandbox.transport import SandboxTransport
+        from orchestrator.sandbox.in_process import SandboxTransport
 
         point = self.crash_at
-        return SandboxTransport(self.router if point is None else Mortal(self.router, point, self._die))
+        return SandboxTransport(self.router if point is None else CrashInjector(self.router, point, self._die))
 
     def app(self) -> AsgiApp:
         """The sandbox as an ASGI application."""
@@ -83,7 +82,7 @@ def build_sandbox(settings: SandboxSettings | None = None, *, clock: ScaledClock
         journal=None if journal is None else journal.append,
     )
     machine.restore(held)
-    from orchestrator.sandbox.routes import Router
+    from orchestrator.sandbox.router import Router
 
     router = Router(machine, running)
     return Sandbox(machine=machine, clock=running, router=router, journal=journal, crash_at=chosen.crash_at)

@@ -16,8 +16,8 @@ from typing import Final, Literal
 import msgspec
 
 from orchestrator.domain.batches_api import MessageBatchObject, RequestCountsObject
-from orchestrator.sandbox.rows import BUCKETS, Fate, Row
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.request_rows import BUCKETS, Fate, Row
 
 BLOCK_ROWS: Final = 512
 
@@ -44,7 +44,7 @@ def decode_rows(block: bytes) -> list[Row]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Batch:
+class SandboxBatch:
     """One batch. `work_ends_at` is when its last request would be done if nobody cancels and nothing expires.
 
     `overrun` is how long after `expires_at` an unfinished batch really ends. `tally` counts its rows by (bucket,

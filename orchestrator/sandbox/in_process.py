@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 import httpx2
 
-from orchestrator.sandbox.exchange import Answer, Answering, Ask, Break, ConnectionCut
+from orchestrator.sandbox.exchange import Break, ConnectionCut, Responder, SandboxRequest, SandboxResponse
 
 _DISCONNECTED: Final = "Server disconnected without sending a response."
 _INCOMPLETE: Final = "peer closed connection without sending complete message body (incomplete chunked read)"
@@ -22,7 +22,7 @@ _INCOMPLETE: Final = "peer closed connection without sending complete message bo
 class SandboxTransport(httpx2.AsyncBaseTransport):
     """Hands requests to a router. Nothing leaves the process; the host of the URL does not matter."""
 
-    def __init__(self, router: Answering) -> None:
+    def __init__(self, router: Responder) -> None:
         self._router = router
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -90,7 +90,7 @@ class _Upload:
 class _AnswerStream(httpx2.AsyncByteStream):
     """The body of an answer, under the request's read timeout."""
 
-    def __init__(self, answer: Answer, request: httpx2.Request, read_s: float | None) -> None:
+    def __init__(self, answer: SandboxResponse, request: httpx2.Request, read_s: float | None) -> None:
         self._body = answer.body
         self._request = request
         self._read_s = read_s
@@ -140,9 +140,9 @@ async def _wait_out(limit: float | None) -> None:
         await asyncio.sleep(limit)
 
 
-def _ask(request: httpx2.Request, body: AsyncIterator[bytes]) -> Ask:
+def _ask(request: httpx2.Request, body: AsyncIterator[bytes]) -> SandboxRequest:
     url = request.url
-    return Ask(
+    return SandboxRequest(
         method=request.method,
         path=url.path,
         query=url.query.decode("ascii"),

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.files import links_to
+from orchestrator.config.safe_files import links_to
 
 _WHERE: Final = "in a folder that everybody may write to"
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from orchestrator.domain.batches_api import MessageBatchObject
 from orchestrator.domain.create_body import BodyReader, Item
-from orchestrator.sandbox.batch import BLOCK_ROWS, encode_rows
-from orchestrator.sandbox.rows import Fate, Row, RowMaker
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.request_rows import Fate, Row, RowMaker
+from orchestrator.sandbox.sandbox_batch import BLOCK_ROWS, encode_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class UploadedRows:
     """A body that was whole and right: its rows in blocks, their tally, the params that met a fault."""
 
     total: int
@@ -23,10 +23,10 @@ class Accepted:
     faulted: set[bytes]
 
 
-Admit = Callable[[Caller, Callable[[], Accepted]], MessageBatchObject]
+Admit = Callable[[Caller, Callable[[], UploadedRows]], MessageBatchObject]
 
 
-class Intake:
+class CreateUpload:
     """Feed it the body in pieces of any size, then `accept`; or drop it, and nothing has happened."""
 
     def __init__(self, *, caller: Caller, reader: BodyReader, maker: RowMaker, admit: Admit) -> None:
@@ -46,10 +46,12 @@ class Intake:
         """End of the body: check it as a whole, create the batch. Raises ApiError 400, 429; then there is no batch."""
         return self._admit(self._caller, self._close)
 
-    def _close(self) -> Accepted:
+    def _close(self) -> UploadedRows:
         self._take(self._reader.finish())
         self._flush()
-        return Accepted(total=self._reader.count, blocks=self._blocks, tally=self._tally, faulted=self._maker.faulted)
+        return UploadedRows(
+            total=self._reader.count, blocks=self._blocks, tally=self._tally, faulted=self._maker.faulted
+        )
 
     def _take(self, items: Iterator[Item]) -> None:
         for item in items:

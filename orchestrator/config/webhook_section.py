@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from orchestrator.config import values
-from orchestrator.config.sections import META, NOT_HERE, REFUSED, Key, Meaning, means
-from orchestrator.config.values import Source, toml_text
+from orchestrator.config.setting import META, NOT_HERE, REFUSED, Key, Meaning, means
+from orchestrator.config.values import SettingOrigin, toml_text
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.notices import SUBSCRIBABLE
 
@@ -77,7 +77,7 @@ _FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each
 
 def webhooks_key() -> Key:
     """The setting as `load_settings` finds it; its reader raises UsageError itself, for it knows more than a kind."""
-    kind = values.Kind(expected="tables [[webhooks]]", read=_read)
+    kind = values.ValueKind(expected="tables [[webhooks]]", read=_read)
     return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
 
 
@@ -97,7 +97,7 @@ def shown_as(webhook: WebhookSection) -> str:
     return "{" + ", ".join(f"{name} = {toml_text(value)}" for name, value, default in told if value != default) + "}"
 
 
-def _read(raw: object, source: Source) -> tuple[WebhookSection, ...]:
+def _read(raw: object, source: SettingOrigin) -> tuple[WebhookSection, ...]:
     if not isinstance(raw, list) or not all(isinstance(table, Mapping) for table in raw):
         raise UsageError(
             f"{source.label}: {WEBHOOKS} is a list of tables", hint=f"write [[{WEBHOOKS}]], with two brackets"
@@ -110,7 +110,7 @@ def _read(raw: object, source: Source) -> tuple[WebhookSection, ...]:
     return found
 
 
-def _one(table: Mapping[str, object], number: int, source: Source) -> WebhookSection:
+def _one(table: Mapping[str, object], number: int, source: SettingOrigin) -> WebhookSection:
     read: dict[str, object] = {}
     for name, value in table.items():
         meaning = _FIELDS.get(name)
@@ -136,5 +136,5 @@ def _one(table: Mapping[str, object], number: int, source: Source) -> WebhookSec
     return webhook
 
 
-def _refuse(source: Source, number: int, what: str, hint: str) -> NoReturn:
+def _refuse(source: SettingOrigin, number: int, what: str, hint: str) -> NoReturn:
     raise UsageError(f"{source.label}: [[{WEBHOOKS}]] number {number} {what}", hint=hint) from None

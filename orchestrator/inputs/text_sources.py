@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.domain.humanize import readable
-from orchestrator.inputs.archive import OF_UPLOADS
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
-from orchestrator.inputs.intake import Intake, Item
+from orchestrator.inputs.formats import OF_UPLOADS
+from orchestrator.inputs.line_chunker import Item, LineChunker
 from orchestrator.ports.runtime import UnlimitedMemory
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ STDIN_NAME: Final = "<stdin>"
 class _TextSource:
     """What every source of text knows of itself, by the intake that reads it."""
 
-    def __init__(self, intake: Intake, *, name: str) -> None:
-        self._intake = intake
+    def __init__(self, chunker: LineChunker, *, name: str) -> None:
+        self._intake = chunker
         self._name = name
 
     @property
@@ -51,8 +51,10 @@ class _TextSource:
 class JsonLinesSource(_TextSource):
     """Requests from a file or standard input, plain, `.gz` or `.zst`. Nothing is opened before `chunks` is iterated."""
 
-    def __init__(self, open_blocks: Callable[[threading.Event], Iterator[bytes]], intake: Intake, *, name: str) -> None:
-        super().__init__(intake, name=name)
+    def __init__(
+        self, open_blocks: Callable[[threading.Event], Iterator[bytes]], chunker: LineChunker, *, name: str
+    ) -> None:
+        super().__init__(chunker, name=name)
         self._open_blocks = open_blocks
         self._stop = threading.Event()
 
@@ -70,13 +72,13 @@ class JsonLinesSource(_TextSource):
                 steps.close()
 
     def _steps(self) -> Generator[list[Item], None, None]:
-        intake = self._intake
+        chunker = self._intake
         for block in self._open_blocks(self._stop):
-            yield from filter(None, intake.feed(block))
-            if intake.is_refused:
+            yield from filter(None, chunker.feed(block))
+            if chunker.is_refused:
                 break
         if not self._stop.is_set():
-            yield from intake.end()
+            yield from chunker.end()
 
 
 class StreamSource(_TextSource):
@@ -86,9 +88,15 @@ class StreamSource(_TextSource):
     """
 
     def __init__(
-        self, blocks: AsyncIterator[bytes], intake: Intake, *, name: str, claim: MemoryReservation, max_text_bytes: int
+        self,
+        blocks: AsyncIterator[bytes],
+        chunker: LineChunker,
+        *,
+        name: str,
+        claim: MemoryReservation,
+        max_text_bytes: int,
     ) -> None:
-        super().__init__(intake, name=name)
+        super().__init__(chunker, name=name)
         self._blocks = blocks
         self._claim = claim
         self._max_text_bytes = max_text_bytes
@@ -126,10 +134,10 @@ def open_source(path_or_dash: str | os.PathLike[str], *, rules: ParamRules, max_
     """
     path = os.fspath(path_or_dash)
     name = STDIN_NAME if path == "-" else readable(path)
-    intake = Intake(name=name, rules=rules, max_line_bytes=max_line_bytes)
+    chunker = LineChunker(name=name, rules=rules, max_line_bytes=max_line_bytes)
     if path == "-":
-        return JsonLinesSource(lambda stop: blocks_of_stdin(name, stop), intake, name=name)
-    return JsonLinesSource(lambda stop: blocks_of_path(path, stop), intake, name=name)
+        return JsonLinesSource(lambda stop: blocks_of_stdin(name, stop), chunker, name=name)
+    return JsonLinesSource(lambda stop: blocks_of_path(path, stop), chunker, name=name)
 
 
 def source_from_stream(
@@ -145,6 +153,6 @@ def source_from_stream(
 
     claim: where what is held of large lines is claimed; None: nobody shares with it. See `StreamSource`.
     """
-    intake = Intake(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
+    chunker = LineChunker(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
     shared = UnlimitedMemory() if claim is None else claim
-    return StreamSource(blocks, intake, name=name, claim=shared, max_text_bytes=max_text_bytes)
+    return StreamSource(blocks, chunker, name=name, claim=shared, max_text_bytes=max_text_bytes)

@@ -25,17 +25,22 @@ from orchestrator.domain.batches_api import (
     page_limit,
     too_large,
 )
-from orchestrator.sandbox.access import identify
 from orchestrator.sandbox.admin import Admin
-from orchestrator.sandbox.chance import token, unit
-from orchestrator.sandbox.clock import ScaledClock
-from orchestrator.sandbox.exchange import SLICE_BYTES, Answer, Ask, ConnectionCut, one_piece, read_all
+from orchestrator.sandbox.callers import Caller, identify
+from orchestrator.sandbox.exchange import (
+    SLICE_BYTES,
+    ConnectionCut,
+    SandboxRequest,
+    SandboxResponse,
+    one_piece,
+    read_all,
+)
+from orchestrator.sandbox.fault_responses import CUTS, as_answer, as_error
 from orchestrator.sandbox.faults import ENDPOINTS
 from orchestrator.sandbox.journal import JournalError
+from orchestrator.sandbox.listing import odd_page
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.mishaps import CUTS, as_answer, as_error
-from orchestrator.sandbox.odd import odd_page
-from orchestrator.sandbox.wire import Caller
+from orchestrator.sandbox.seeded import ScaledClock, token, unit
 
 _BATCHES: Final = "/v1/messages/batches"
 _SMALL_BODY: Final = 32_000_000
@@ -51,24 +56,26 @@ class Router:
         self._admin = Admin(machine, clock)
         self._asked = 0
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, request: SandboxRequest) -> SandboxResponse:
         """The answer to *ask*. Raises ConnectionCut when there is to be none.
 
         Whatever the body's iterator raises passes.
         """
-        if ask.path.startswith("/sandbox/"):
-            return await self._admin.answer(ask)
+        if request.path.startswith("/sandbox/"):
+            return await self._admin.answer(request)
         self._asked += 1
         request_id = f"req_{token(self._machine.seed, 'request', self._machine.plan.life, self._asked)}"
         headers: Headers = []
         try:
             headers = self._headers(request_id)
-            return await self._serve(ask, headers)
+            return await self._serve(request, headers)
         except (ApiError, JournalError) as exc:
             error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX: {exc}: {exc.cause}")
             content = error.body(request_id)
             headers += [*error.headers, ("content-type", "application/json"), ("content-length", str(len(content)))]
-            return Answer(status=error.status, headers=headers, body=one_piece(content), close=error.status == 413)
+            return SandboxResponse(
+                status=error.status, headers=headers, body=one_piece(content), close=error.status == 413
+            )
 
     def _headers(self, request_id: str) -> Headers:
         """What every answer of the API carries (live captures, 2026-09). The date is the machine's."""
@@ -78,27 +85,27 @@ class Router:
             ("anthropic-organization-id", SANDBOX_ORGANIZATION),
         ]
 
-    async def _serve(self, ask: Ask, headers: Headers) -> Answer:
-        endpoint, name = _endpoint(ask)
+    async def _serve(self, request: SandboxRequest, headers: Headers) -> SandboxResponse:
+        endpoint, name = _endpoint(request)
         try:
-            caller = identify(ask.headers, ask.base_url, self._machine.settings)
+            caller = identify(request.headers, request.base_url, self._machine.settings)
         except ApiError:
             self._machine.calls[endpoint] += 1
             raise
         headers.append(("anthropic-workspace-id", caller.workspace))
         fault = self._machine.plan.draw(endpoint) if endpoint in ENDPOINTS else None
         if fault is not None:
-            met = await self._meet(fault, endpoint, ask)
+            met = await self._meet(fault, endpoint, request)
             if met is not None:
                 return met
         match endpoint:
             case "create":
-                return await self._create(ask, caller, headers, fault)
+                return await self._create(request, caller, headers, fault)
             case "results":
                 return self._results(name, caller, headers, fault)
             case _:
-                body = await read_all(ask.body, _SMALL_BODY)
-                said = self._object(endpoint, name, ask.query, body, caller)
+                body = await read_all(request.body, _SMALL_BODY)
+                said = self._object(endpoint, name, request.query, body, caller)
                 if endpoint == "retrieve" and isinstance(said, MessageBatchObject):
                     headers += self._pause(said)
                 return _json(said, headers)
@@ -122,7 +129,7 @@ class Router:
                 said = machine.model(name) if name else machine.models()
         return said
 
-    async def _meet(self, fault: str, endpoint: str, ask: Ask) -> Answer | None:
+    async def _meet(self, fault: str, endpoint: str, request: SandboxRequest) -> SandboxResponse | None:
         """Do what a fault says that strikes before the machine acts; None when it strikes later."""
         if fault in {"drop_mid", "413"} or fault.endswith("_after_accept") or fault.startswith(("cut_", "stall")):
             return None
@@ -131,11 +138,11 @@ class Router:
             raise ConnectionCut("refuse")
         if fault == "early_413":
             return as_answer(fault)
-        await read_all(ask.body, 0)
+        await read_all(request.body, 0)
         self._machine.bodies_received += endpoint == "create"
         return self._play(fault)
 
-    def _play(self, fault: str) -> Answer:
+    def _play(self, fault: str) -> SandboxResponse:
         """The answer a fault stands for. Raises ApiError or ConnectionCut where it is one of these."""
         error = as_error(fault, retry_after_s=self._machine.plan.amount("retry_after", 1.0))
         if error is not None:
@@ -145,13 +152,15 @@ class Router:
             raise ConnectionCut(CUTS[fault])
         return answer
 
-    async def _create(self, ask: Ask, caller: Caller, headers: Headers, fault: str | None) -> Answer:
+    async def _create(
+        self, request: SandboxRequest, caller: Caller, headers: Headers, fault: str | None
+    ) -> SandboxResponse:
         """Take the body slice by slice, create the batch, answer, unless a fault says otherwise."""
         intake = self._machine.begin_create(caller)
-        length = ask.headers.get("content-length", "")
+        length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._machine.settings.max_body_bytes:
             raise too_large()
-        async for piece in ask.body:
+        async for piece in request.body:
             for start in range(0, len(piece), SLICE_BYTES):
                 intake.feed(piece[start : start + SLICE_BYTES])
                 await asyncio.sleep(0)
@@ -186,10 +195,10 @@ class Router:
         pause = self._machine.settings.retry_after_in_progress
         return [] if pause is None or batch.processing_status == "ended" else [("retry-after", str(pause))]
 
-    def _results(self, name: str, caller: Caller, headers: Headers, fault: str | None) -> Answer:
+    def _results(self, name: str, caller: Caller, headers: Headers, fault: str | None) -> SandboxResponse:
         lines = self._machine.results(name, caller)
         headers.append(("content-type", "application/x-jsonl"))
-        return Answer(status=200, headers=headers, body=_stream(lines, self._cut(name, fault)))
+        return SandboxResponse(status=200, headers=headers, body=_stream(lines, self._cut(name, fault)))
 
     def _cut(self, name: str, fault: str | None) -> tuple[str, int] | None:
         """Where and how a download ends early: (fault, number of whole lines before)."""
@@ -231,25 +240,25 @@ async def _end_early(fault: str, pieces: list[bytes], line: bytes) -> AsyncGener
         raise ConnectionCut("hang")
 
 
-def _endpoint(ask: Ask) -> tuple[str, str]:
+def _endpoint(request: SandboxRequest) -> tuple[str, str]:
     """(endpoint, id in the path). Raises ApiError 404 and 405."""
-    path = ask.path.rstrip("/")
+    path = request.path.rstrip("/")
     if path == _BATCHES:
-        return _allowed(ask.method, {"POST": "create", "GET": "list"}), ""
+        return _allowed(request.method, {"POST": "create", "GET": "list"}), ""
     if path == "/v1/messages/count_tokens":
-        return _allowed(ask.method, {"POST": "count_tokens"}), ""
+        return _allowed(request.method, {"POST": "count_tokens"}), ""
     if path == "/v1/models" or path.startswith("/v1/models/"):
-        return _allowed(ask.method, {"GET": "models"}), path.removeprefix("/v1/models").lstrip("/")
+        return _allowed(request.method, {"GET": "models"}), path.removeprefix("/v1/models").lstrip("/")
     if not path.startswith(f"{_BATCHES}/"):
         raise not_found("Not found")
     name, _, action = path.removeprefix(f"{_BATCHES}/").partition("/")
     match action:
         case "":
-            return _allowed(ask.method, {"GET": "retrieve", "DELETE": "delete"}), name
+            return _allowed(request.method, {"GET": "retrieve", "DELETE": "delete"}), name
         case "cancel":
-            return _allowed(ask.method, {"POST": "cancel"}), name
+            return _allowed(request.method, {"POST": "cancel"}), name
         case "results":
-            return _allowed(ask.method, {"GET": "results"}), name
+            return _allowed(request.method, {"GET": "results"}), name
         case _:
             raise not_found("Not found")
 
@@ -260,7 +269,7 @@ def _allowed(method: str, endpoints: dict[str, str]) -> str:
     return endpoints[method]
 
 
-def _json(content: object, headers: Headers) -> Answer:
+def _json(content: object, headers: Headers) -> SandboxResponse:
     encoded = _encode(content)
     headers += [("content-type", "application/json"), ("content-length", str(len(encoded)))]
-    return Answer(status=200, headers=headers, body=one_piece(encoded))
+    return SandboxResponse(status=200, headers=headers, body=one_piece(encoded))
