@@ -24,7 +24,6 @@ from orchestrator.domain.errors import (
 from orchestrator.ports.provider import CreateBody, Download, Headers
 from orchestrator.ports.runtime import Meter, NullMeter
 from orchestrator.provider.address import ApiAddress
-from orchestrator.provider.connection import Clients, load_sdk, open_clients
 from orchestrator.provider.create_call import Upload, exchange_of
 from orchestrator.provider.credentials import Credentials, from_file
 from orchestrator.provider.errors import BadAnswer, Silence, no_answer, refusal, silence
@@ -36,6 +35,7 @@ from orchestrator.provider.parsing import (
     read_page,
 )
 from orchestrator.provider.retry import Deadline, Sleep, patiently
+from orchestrator.provider.sdk_clients import Clients, load_sdk, open_clients
 from orchestrator.provider.settings import ProviderSettings
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ PLANTED: Final = (
         why="the SDK's default: a create whose answer is lost is sent up to three times, each a batch that is billed",
         edits=(
             (
-                "orchestrator/provider/connection.py",
+                "orchestrator/provider/sdk_clients.py",
                 "http_client=http_client, max_retries=0)",
                 "http_client=http_client, max_retries=2)",
             ),
@@ -128,7 +128,7 @@ PLANTED: Final = (
     Planted(
         name="keep-alive-for-creates",
         why="a reset of a reused connection looks like a lost answer: each is a doubt of 20 minutes for nothing",
-        edits=(("orchestrator/provider/connection.py", "how, keep_alive=False)", "how, keep_alive=True)"),),
+        edits=(("orchestrator/provider/sdk_clients.py", "how, keep_alive=False)", "how, keep_alive=True)"),),
         test=f"{CREATE}::test_every_create_has_a_connection_of_its_own_and_reads_share_one",
     ),
     Planted(
@@ -137,7 +137,7 @@ PLANTED: Final = (
         edits=(
             ("orchestrator/provider/client.py", '"max_retries": 0, "follow_redirects": False}', '"max_retries": 0}'),
             (
-                "orchestrator/provider/connection.py",
+                "orchestrator/provider/sdk_clients.py",
                 "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)",
                 "return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=True, **how)",
             ),
