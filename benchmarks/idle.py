@@ -79,10 +79,10 @@ def _watched(base_url: str, pid: int, seconds: float) -> _Waiting:
     began = time.monotonic()
     time.sleep(seconds)
     said = calls(base_url)
-    took = time.monotonic() - began
+    is_stalled = time.monotonic() - began
     lists = said.count.get(_LIST, 0)
     others = sum(said.count.values()) - lists
-    return _Waiting(seconds=took, cpu_s=_cpu_s(pid) - cpu_s, lists=lists, others=others)
+    return _Waiting(seconds=is_stalled, cpu_s=_cpu_s(pid) - cpu_s, lists=lists, others=others)
 
 
 def _cpu_s(pid: int) -> float:

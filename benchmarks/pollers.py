@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--every", type=float, default=1.0)
     clients = asyncio.run(_poll(parser.parse_args()))
-    times = sorted(took for client in clients for took in client.times_ms[1:])
+    times = sorted(is_stalled for client in clients for is_stalled in client.times_ms[1:])
     facts = {
         "looks": len(times),
         "failures": sum(client.failures for client in clients),

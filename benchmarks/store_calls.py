@@ -17,7 +17,7 @@ from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
 from orchestrator.domain.result_outcome import stop_name
 from orchestrator.engine.context import Imports
-from orchestrator.engine.ingest import Intake
+from orchestrator.engine.ingest import Ingestor
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.engine import IngestOptions
@@ -49,7 +49,7 @@ def lines_of(source: Path) -> JsonLinesSource:
 async def intake(store: SqliteStore, source: Path) -> JobId:
     """Read *source* into a new job, as the engine does."""
     new = NewJob(name="bench", source=str(source), api_version="2023-06-01", betas=())
-    intake = Intake(store.ingest, SystemClock(), SystemEntropy(), Imports())
+    intake = Ingestor(store.ingest, SystemClock(), SystemEntropy(), Imports())
     taken = await intake.ingest(lines_of(source), new, IngestOptions())
     assert taken.job is not None, taken.problems
     return taken.job.id

@@ -32,14 +32,14 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import ParamRules
-from orchestrator.engine.batch_list import listed
+from orchestrator.engine.batch_list import list_batches
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import Context
 from orchestrator.engine.export import export
-from orchestrator.engine.liveness import ApiHealth, Pulse
+from orchestrator.engine.liveness import ApiHealth, StageLiveness
 from orchestrator.engine.runner import Runner
 from orchestrator.engine.settings import engine_settings
-from orchestrator.engine.wakeup import Bell, Moves
+from orchestrator.engine.wakeup import EngineChanges, Wakeup
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reads
@@ -65,7 +65,7 @@ _PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Runtime:
     """What an engine stands on beside its own code; the defaults are this machine's. A simulation brings its own.
 
     transport: in place of the network. own: takes the store's lock. start: where SQLite runs. listens: whether there is
@@ -91,8 +91,8 @@ class Engine:
     health: ApiHealth
     store: SqliteStore
     provider: Provider
-    bell: Bell
-    pulse: Pulse
+    wakeup: Wakeup
+    liveness: StageLiveness
     clock: Clock
     meters: Meters
     passed: LoopGuard
@@ -112,7 +112,7 @@ class Engine:
 
     async def remote_batches(self) -> AsyncIterator[RemoteBatch]:
         """Everything that the API lists, newest first."""
-        async with aclosing(listed(self.provider, _PAGE)) as batches:
+        async with aclosing(list_batches(self.provider, _PAGE)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -135,14 +135,14 @@ async def running_engine(
     sandbox: bool,
     keep_probing: bool = False,
     tcp: TcpListener | None = None,
-    around: Surroundings | None = None,
+    around: Runtime | None = None,
 ) -> AsyncIterator[Engine]:
     """Own the store, recover, and run every stage and the socket until the block ends.
 
     tcp: where it listens beside the socket. Raises StoreOwned if another process owns the store, UsageError where the
     API cannot be asked with what the environment says. A core task that fails ends the block, and its error rises.
     """
-    chosen = Surroundings() if around is None else around
+    chosen = Runtime() if around is None else around
     if not sandbox and chosen.transport is None:
         check_network(settings)
     async with AsyncExitStack() as stack:
@@ -170,7 +170,7 @@ async def running_engine(
 async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[Engine]:
     """Own the store for a command; no stage runs, the API is asked only by commands that need it."""
     async with AsyncExitStack() as stack:
-        engine, _ = await _open(stack, settings, Surroundings(), sandbox=sandbox)
+        engine, _ = await _open(stack, settings, Runtime(), sandbox=sandbox)
         await engine.store.discard_leftovers()
         yield engine
 
@@ -202,7 +202,7 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 async def _open(
     stack: AsyncExitStack,
     settings: Settings,
-    around: Surroundings,
+    around: Runtime,
     *,
     sandbox: bool,
     courier: Courier | None = None,
@@ -239,8 +239,8 @@ async def _open(
         health=context.health,
         store=store,
         provider=provider,
-        bell=context.bell,
-        pulse=context.pulse,
+        wakeup=context.wakeup,
+        liveness=context.liveness,
         clock=around.clock,
         meters=meters,
         passed=passed,
@@ -374,10 +374,10 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: TcpListener | None
         opener=_stream_opener(engine.settings),
         remote_batches=engine.remote_batches,
         job_cache=JobCache(engine),
-        feed=ChangeFeed(engine, Moves(engine.bell, engine.clock), stop),
+        feed=ChangeFeed(engine, EngineChanges(engine.wakeup, engine.clock), stop),
         settings=engine.settings,
         caps=Caps(requests=most, size_bytes=batching.max_bytes),
-        unready=lambda: engine.store.lost or engine.pulse.trouble(engine.clock.now()),
+        unready=lambda: engine.store.lost or engine.liveness.trouble(engine.clock.now()),
         way_in=lambda: None if tcp is None else tcp.way_in(),
         meters=engine.meters,
         memory=LargeLineMemory(),

@@ -21,7 +21,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import JobState
 from orchestrator.domain.waiting import WALK_MARGIN, Pace, asked_pause, backoff
-from orchestrator.engine.batch_list import pages
+from orchestrator.engine.batch_list import walk_pages
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 READ_GATE: Final = "read"
 CREATE_GATE: Final = "create"
 #: Beside each gate another for what the API asked for: it is no failure, and no streak of ours grows on it.
-_ASKED: Final = ".asked"
+_REQUESTED: Final = ".asked"
 GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
 
 
@@ -43,12 +43,12 @@ class Gates:
 
     async def is_shut(self, name: str, now: datetime) -> bool:
         """True while the API asked us to wait. A gate from the future (the clock was set back) is open."""
-        gates = await self.context.store.gates.among((name, name + _ASKED))
+        gates = await self.context.store.gates.among((name, name + _REQUESTED))
         return any(gate.set_at <= now < gate.until for gate in gates)
 
     async def tries(self, name: str) -> int:
         """How many calls of this kind failed, or were put off, in a row."""
-        return sum(gate.tries for gate in await self.context.store.gates.among((name, name + _ASKED)))
+        return sum(gate.tries for gate in await self.context.store.gates.among((name, name + _REQUESTED)))
 
     async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
         """Wait as long as the API asks, or with growing pauses of our own: from now on, not from the call on."""
@@ -56,7 +56,7 @@ class Gates:
         jitter = self.context.entropy.jitter()
         asked_for = asked_pause(retry_after_s, jitter)
         if asked_for is not None:
-            await self.context.store.gates.shut(name + _ASKED, now + asked_for, why, now)
+            await self.context.store.gates.shut(name + _REQUESTED, now + asked_for, why, now)
             return
         streak = await self.context.store.gates.get(name)
         own = backoff(1 if streak is None else streak.tries + 1, GATE_PACE, jitter)
@@ -64,7 +64,7 @@ class Gates:
 
     async def open(self, name: str) -> None:
         """A call worked: forget the streak. Writes nothing when there is none."""
-        for gate in await self.context.store.gates.among((name, name + _ASKED)):
+        for gate in await self.context.store.gates.among((name, name + _REQUESTED)):
             await self.context.store.gates.open(gate.name)
 
     async def forget_streak(self, name: str) -> None:
@@ -73,7 +73,7 @@ class Gates:
             await self.context.store.gates.open(name)
 
 
-async def pause_for(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
+async def pause_job(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
     """Pause *job* because only a person can help: the API's words, and what to do.
 
     A job that is being canceled cannot be paused; the person who waits for its end is told all the same.
@@ -100,10 +100,10 @@ def note_failure(context: Context, exc: ProviderError) -> None:
         context.health.note_trouble(exc.message)
 
 
-async def asked(context: Context, call: Awaitable[T]) -> T:
-    """Await *call* and note whether the API answers. Raises what it raises."""
+async def call(context: Context, request: Awaitable[T]) -> T:
+    """Await *request* and note whether the API answers. Raises what it raises."""
     try:
-        answer = await call
+        answer = await request
         if isinstance(answer, BatchPage) and answer.meta.date is None:
             raise ProviderUnreachable("the API's answer has no readable Date header, which doubt is measured by")
     except ProviderError as exc:
@@ -111,20 +111,20 @@ async def asked(context: Context, call: Awaitable[T]) -> T:
         raise
     context.health.note_answer()
     if isinstance(answer, BatchPage):
-        context.oddities.note(answer.malformed, context.clock.now())
+        context.malformed.note(answer.malformed, context.clock.now())
     return answer
 
 
-async def shut_after(context: Context, exc: ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
+async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
     """After a read that failed: wait before the next one; where only a person can help, pause *jobs* as well."""
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
         for job in set(jobs):
-            await pause_for(context, job, exc.blocked, exc.message, context.clock.now())
+            await pause_job(context, job, exc.blocked, exc.message, context.clock.now())
     retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
     await Gates(context=context).shut(READ_GATE, exc.message, retry_after)
 
 
-async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
+async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
     """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
 
     Raises ProviderUnreachable for a list that cannot be walked to there.
@@ -134,16 +134,16 @@ async def walk(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchP
         return context.provider.page(after_id=after_id, limit=limit)
 
     def below(after_id: str | None) -> Awaitable[BatchPage]:  # a page that is only too large is no trouble to tell of
-        return asked(context, context.page_size.page(ask, after_id))
+        return call(context, context.page_size.page(ask, after_id))
 
-    async with aclosing(pages(below, context.page_size, context.clock.sleep)) as walked:
+    async with aclosing(walk_pages(below, context.page_size, context.clock.sleep)) as walked:
         async for page in walked:
             yield page, page.meta
             if page.batches and page.batches[-1].created_at < until:
                 return
 
 
-def take_new_key(context: Context) -> NeedsPerson | None:
+def reload_key(context: Context) -> NeedsPerson | None:
     """Read the key again where it comes from a file, because a person may have put another one there.
 
     Returns why that file cannot be used; then the key stays as it is.
@@ -183,4 +183,4 @@ async def pause_for_account(context: Context, batch: BatchRow, meta: ResponseMet
     """Pause the job of *batch*, which another account holds than the one that answers now; say which is needed."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"
-    return await pause_for(context, batch.job_id, OTHER_ACCOUNT, words, now)
+    return await pause_job(context, batch.job_id, OTHER_ACCOUNT, words, now)

@@ -17,9 +17,9 @@ from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, wire_ids_of
 from orchestrator.domain.waiting import PROOF_LINES
-from orchestrator.engine.api_calls import asked
+from orchestrator.engine.api_calls import call
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import Barren
+from orchestrator.engine.line_matcher import StallDetector
 
 _MOST_ASKED_FOR: Final = 20
 #: Source: `expires_at` is `created_at` + 24 h.
@@ -61,7 +61,7 @@ class Unsure:
 Verdict = Ours | Lost | Foreign | Unsure
 
 
-class SecondReading:
+class SecondOpinion:
     """Who looked foreign once. A verdict is for good, and one download may be of no use: two must agree.
 
     Kept in memory: a crash only means that both are read again.
@@ -79,17 +79,17 @@ class SecondReading:
         return False
 
 
-async def prove(context: Context, remote: RemoteBatch) -> Verdict:
+async def attribute(context: Context, remote: RemoteBatch) -> Verdict:
     """Read the results of *remote* until it is sure whose they are.
 
     Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
     """
     if remote.status is not RemoteStatus.ENDED:
         return Unsure(why="it has not ended")
-    return await prove_by_lines(context, remote.id, remote.counts.total)
+    return await attribute_by_lines(context, remote.id, remote.counts.total)
 
 
-async def prove_by_lines(context: Context, remote_id: str, total: int | None) -> Verdict:
+async def attribute_by_lines(context: Context, remote_id: str, total: int | None) -> Verdict:
     """The same by its results alone; *total*: how many there must be, None where that cannot be read."""
     try:
         return await _read(context, remote_id, total)
@@ -97,7 +97,7 @@ async def prove_by_lines(context: Context, remote_id: str, total: int | None) ->
         return Unsure(why=exc.message)
 
 
-async def give_away(context: Context, remote: RemoteBatch, verdict: Lost | Foreign) -> None:
+async def record_foreign(context: Context, remote: RemoteBatch, verdict: Lost | Foreign) -> None:
     """*remote* is no batch that is here; but what may be of a job that is, or was, is remembered as a stray."""
     if verdict.nonce is not None:
         job = verdict.job if isinstance(verdict, Lost) else None
@@ -131,14 +131,14 @@ def _foreign(strange: Counter[Nonce]) -> Foreign:
 
 async def wire_ids(context: Context, remote_id: str, nonce: Nonce | None = None) -> AsyncGenerator[str, None]:
     """The custom ids of the complete lines of a result file; with *nonce*, also of spoilt lines of that batch."""
-    splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
+    splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
     pattern = None if nonce is None else wire_ids_of(nonce)
     async with context.provider.results(remote_id) as download:
         async for chunk in download.chunks:
             found = _ids_of(decode_split(splitter.feed(chunk)), pattern)
             for own in found:
                 yield own
-            if barren.took(len(chunk), chunk.count(b"\n"), news=bool(found)):
+            if stall.is_stalled(len(chunk), chunk.count(b"\n"), news=bool(found)):
                 return
     for own in _ids_of(decode_split(splitter.rest()), pattern):
         yield own
@@ -160,27 +160,27 @@ async def _owner(context: Context, nonce: Nonce) -> Ours | Lost | None:
     return None if job is None else Lost(nonce=nonce, job=job)
 
 
-async def look_up(context: Context, remote_id: str) -> RemoteBatch | None:
+async def retrieve(context: Context, remote_id: str) -> RemoteBatch | None:
     """One remote batch, or None if the API does not show it now (which proves nothing)."""
     try:
-        return await asked(context, context.provider.retrieve(remote_id))
+        return await call(context, context.provider.retrieve(remote_id))
     except ProviderNotFound:
         return None
 
 
-async def look_up_odd(context: Context, entries: Iterable[MalformedEntry]) -> list[RemoteBatch]:
+async def retrieve_malformed(context: Context, entries: Iterable[MalformedEntry]) -> list[RemoteBatch]:
     """What can be read of *entries* when each is asked for by its id; only so many are, the rest stay as they are.
 
     What is ours already, or is known to be foreign, is not asked for.
     """
-    named = {entry.mark: stand_in(entry, context.clock.now()) for entry in entries if entry.id is not None}
+    named = {entry.mark: placeholder(entry, context.clock.now()) for entry in entries if entry.id is not None}
     if not named:
         return []
     unclaimed = await context.store.evidence.unclaimed(list(named.values()))
     found: list[RemoteBatch] = []
     for entry in unclaimed[:_MOST_ASKED_FOR]:
         try:
-            remote = await look_up(context, entry.id)
+            remote = await retrieve(context, entry.id)
         except ProviderUnreadable:
             continue
         if remote is not None:
@@ -188,7 +188,7 @@ async def look_up_odd(context: Context, entries: Iterable[MalformedEntry]) -> li
     return found
 
 
-def stand_in(entry: MalformedEntry, at: datetime) -> RemoteBatch:
+def placeholder(entry: MalformedEntry, at: datetime) -> RemoteBatch:
     """A batch in place of an entry that cannot be read: what is unknown of it is 0, *at*, or the API's own span."""
     created_at = at if entry.created_at is None else entry.created_at
     return RemoteBatch(

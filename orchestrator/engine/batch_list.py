@@ -57,7 +57,7 @@ class PageSize:
             return page
 
 
-async def pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
+async def walk_pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
     """The whole list from the newest down, as long as the caller wants it; *below* gives one page, of *size*.
 
     Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
@@ -81,7 +81,7 @@ async def pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[Ba
         after = page.last_id
 
 
-async def listed(
+async def list_batches(
     provider: Provider, largest: int = LARGEST, odd: list[MalformedEntry] | None = None
 ) -> AsyncGenerator[RemoteBatch, None]:
     """Every batch that the API lists and that can be read, the newest first, for whoever has no engine.
@@ -93,7 +93,7 @@ async def listed(
         return provider.page(after_id=after_id, limit=limit)
 
     size = PageSize(largest)
-    async with aclosing(pages(partial(size.page, ask), size, _sleep)) as walked:
+    async with aclosing(walk_pages(partial(size.page, ask), size, _sleep)) as walked:
         async for page in walked:
             if odd is not None:
                 odd += page.malformed
@@ -105,7 +105,7 @@ async def _sleep(pause: timedelta) -> None:
     await asyncio.sleep(pause.total_seconds())
 
 
-class Oddities:
+class MalformedEntries:
     """`entries`: how many were met, each time that a page showed one."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from orchestrator.domain.api_answers import Invalid
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import BatchState
-from orchestrator.engine.api_calls import pause_for
+from orchestrator.engine.api_calls import pause_job
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -31,7 +31,7 @@ _PENDING: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
 _REFUSED: Final = frozenset({BatchState.PLANNED, BatchState.ABANDONED})
 
 
-class Narrowing:
+class Bisection:
     """What to do with a batch that the API refused for what is in it."""
 
     def __init__(self, context: Context) -> None:
@@ -64,7 +64,7 @@ class Narrowing:
 
     async def _same_words(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
         words = "" if batch.refusal is None else batch.refusal
-        if await pause_for(self._context, batch.job_id, REFUSED, words, now):
+        if await pause_job(self._context, batch.job_id, REFUSED, words, now):
             log.error("job.refused", job_id=batch.job_id, why=words)
         for half in (batch, sibling):
             await self._context.store.bisect.abandon(half, words, now)

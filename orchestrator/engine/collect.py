@@ -21,18 +21,18 @@ from orchestrator.domain.waiting import (
     asked_pause,
     backoff,
 )
-from orchestrator.engine.api_calls import asked, note_failure
+from orchestrator.engine.api_calls import call, note_failure
 from orchestrator.engine.context import Context
 from orchestrator.engine.download_failures import (
     RETENTION_NEAR,
-    Retention,
-    take_back_failure,
-    tell_of_barren,
-    tell_of_failure,
-    tell_of_odd_results,
+    DownloadFailures,
+    clear_failure,
+    report_failure,
+    report_odd_results,
+    report_useless,
 )
-from orchestrator.engine.line_matcher import Barren, Reading, Sieve
-from orchestrator.engine.slots import Tick, side_by_side, ticks
+from orchestrator.engine.line_matcher import LineMatcher, LineReading, StallDetector
+from orchestrator.engine.slots import Tick, run_slots, slot_ticks
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import DownloadProgress
 
@@ -52,19 +52,19 @@ class CollectStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._retention = Retention(context)
+        self._failures = DownloadFailures(context)
         self._active: set[int] = set()
         self._mended = False
         #: What could not be read in the last download of a batch, see `Sieve`; a crash only means one download more.
-        self._unreadable: dict[int, dict[int, Reading]] = {}
+        self._unreadable: dict[int, dict[int, LineReading]] = {}
 
     async def tick(self, _now: datetime) -> int:
         """Download what is due, up to `max_downloads` side by side; how many batches were completed."""
-        return await side_by_side(self.work, self._context.settings.max_downloads, "download")
+        return await run_slots(self.work, self._context.settings.max_downloads, "download")
 
     def slots(self) -> dict[str, Tick]:
         """The download slots, each with a tick of its own."""
-        return ticks(self.work, self._context.settings.max_downloads, "download")
+        return slot_ticks(self.work, self._context.settings.max_downloads, "download")
 
     async def work(self, number: int) -> int:
         """One download slot: takes batches until none is due."""
@@ -97,26 +97,26 @@ class CollectStage:
     async def advance(self, batch: BatchRow) -> int:
         """One download of one batch, and what follows from it. 1 if the batch is complete now."""
         try:
-            meta, sieve = await self._download(batch)
+            meta, matcher = await self._download(batch)
         except ProviderError as exc:
             note_failure(self._context, exc)
-            if await self._retention.after_failure(batch, exc):
-                await take_back_failure(self._context, batch)
+            if await self._failures.handle(batch, exc):
+                await clear_failure(self._context, batch)
                 return 1
-            await tell_of_failure(self._context, batch, exc)
+            await report_failure(self._context, batch, exc)
             await self._again(batch, None, exc)
             return 0
         self._context.health.note_answer()
         progress = await self._context.store.collect.progress(batch)
-        await tell_of_odd_results(self._context, batch, sieve, progress)
-        self._unreadable[batch.id] = sieve.unreadable
+        await report_odd_results(self._context, batch, matcher, progress)
+        self._unreadable[batch.id] = matcher.unreadable
         if progress.seen > 0:
-            await take_back_failure(self._context, batch)
+            await clear_failure(self._context, batch)
         else:
-            await tell_of_barren(self._context, batch, sieve)
+            await report_useless(self._context, batch, matcher)
         if complete(progress, batch) or await self._recounted(batch, progress):
-            return await self._complete(batch, progress, sieve)
-        log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=sieve.odd)
+            return await self._complete(batch, progress, matcher)
+        log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=matcher.odd)
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
 
     async def _recounted(self, batch: BatchRow, progress: DownloadProgress) -> bool:
@@ -124,58 +124,58 @@ class CollectStage:
         if progress.seen != progress.count:
             return False
         try:
-            remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+            remote = await call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
         except ProviderError:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
-    async def _complete(self, batch: BatchRow, progress: DownloadProgress, sieve: Sieve) -> int:
+    async def _complete(self, batch: BatchRow, progress: DownloadProgress, matcher: LineMatcher) -> int:
         moved = await self._context.store.collect.collected(batch, self._context.clock.now())
         self._unreadable.pop(batch.id, None)
         for kind in (COUNTS, RETENTION_NEAR):
             await self._context.store.attention.unattend(batch.job_id, kind, batch.id)
-        for kind, tokens in sieve.tokens.items():
+        for kind, tokens in matcher.tokens.items():
             self._context.meter.spent(kind, tokens)
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
         return int(moved)
 
-    async def _download(self, batch: BatchRow) -> tuple[ResponseMeta, Sieve]:
+    async def _download(self, batch: BatchRow) -> tuple[ResponseMeta, LineMatcher]:
         """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
-        sieve = Sieve(batch, self._unreadable.get(batch.id, {}))
-        splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
+        matcher = LineMatcher(batch, self._unreadable.get(batch.id, {}))
+        splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
         async with self._context.provider.results(str(batch.remote_id)) as download:
             async for chunk in download.chunks:
                 lines = splitter.feed(chunk)
-                await self._take(sieve, batch, decode_split(lines))
-                if sieve.is_full(len(self._active)):
-                    await self._store(batch, sieve.empty())
-                news = sieve.has_news()
-                if barren.took(len(chunk), len(lines), news=news):
-                    log.warning("batch.endless_results", batch_id=batch.id, found=sieve.found)
+                await self._take(matcher, batch, decode_split(lines))
+                if matcher.is_full(len(self._active)):
+                    await self._store(batch, matcher.drain())
+                news = matcher.has_new()
+                if stall.is_stalled(len(chunk), len(lines), news=news):
+                    log.warning("batch.endless_results", batch_id=batch.id, found=matcher.found)
                     break
-                if news and await self._is_all_here(sieve, batch):
+                if news and await self._is_all_here(matcher, batch):
                     break
             else:
-                await self._take(sieve, batch, decode_split(splitter.rest()), whole=False)
-            await self._store(batch, sieve.empty())
-            return download.meta, sieve
+                await self._take(matcher, batch, decode_split(splitter.rest()), whole=False)
+            await self._store(batch, matcher.drain())
+            return download.meta, matcher
 
-    async def _is_all_here(self, sieve: Sieve, batch: BatchRow) -> bool:
+    async def _is_all_here(self, matcher: LineMatcher, batch: BatchRow) -> bool:
         """Whether nothing more need come: the stream may not have an end."""
-        if sieve.found < batch.count:
+        if matcher.found < batch.count:
             return False
-        await self._store(batch, sieve.empty())
+        await self._store(batch, matcher.drain())
         return complete(await self._context.store.collect.progress(batch), batch)
 
     async def _take(
-        self, sieve: Sieve, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool = True
+        self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool = True
     ) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
         numbers: dict[str, int] | None = None
         if batch.adopted:
-            ids = [own for line in lines if (own := sieve.id_of(line)) is not None]
+            ids = [own for line in lines if (own := matcher.id_of(line)) is not None]
             numbers = await self._context.store.collect.numbers(batch.job_id, ids)
-        sieve.take(lines, numbers, whole=whole)
+        matcher.take(lines, numbers, whole=whole)
 
     async def _store(self, batch: BatchRow, lines: list[JudgedLine]) -> None:
         if lines:
@@ -195,7 +195,7 @@ class CollectStage:
 
     async def _incomplete(self, batch: BatchRow, progress: DownloadProgress, meta: ResponseMeta, now: datetime) -> int:
         if not _patience_is_over(batch, meta):
-            await self._retention.watch(batch, meta.date, now)
+            await self._failures.watch(batch, meta.date, now)
             await self._again(batch, meta, None)
             return 0
         missing = batch.count - progress.seen
@@ -204,7 +204,7 @@ class CollectStage:
             words = f"{batch.remote_id}: the results are all here, but the API's counts disagree with them"
             await self._context.store.attention.attend(batch.job_id, COUNTS, batch.id, words, now)
             return int(await self._context.store.collect.collected(batch, now))
-        await take_back_failure(self._context, batch)
+        await clear_failure(self._context, batch)
         await self._context.store.attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
         error = (MISSING_RESULT, "the API never returned a result for this request")
         await self._context.store.collect.give_up(batch, error, errored_result(*error), now)

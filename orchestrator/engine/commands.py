@@ -19,10 +19,10 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import BatchRow, Job, NewJob
 from orchestrator.engine import purge
-from orchestrator.engine.api_calls import CREATE_GATE, Gates, asked, take_new_key
+from orchestrator.engine.api_calls import CREATE_GATE, Gates, call, reload_key
 from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
-from orchestrator.engine.ingest import Intake
+from orchestrator.engine.ingest import Ingestor
 from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, Source
@@ -35,18 +35,18 @@ class EngineCommands:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._intake = Intake(context.store.ingest, context.clock, context.entropy, context.imports)
+        self._intake = Ingestor(context.store.ingest, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
         """Let every stage go by *settings* from its next look on, and see at once whether the account works again."""
         self._context.settings = settings
         self._context.ask_at_once = True
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
 
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all."""
         taken = await self._intake.ingest(source, new, terms)
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
         return taken
 
     async def pause(self, job: JobId) -> bool:
@@ -55,12 +55,12 @@ class EngineCommands:
 
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
-        unusable = take_new_key(self._context)
+        unusable = reload_key(self._context)
         if unusable is not None and (await self._context.store.commands.get(job)).reason_code in KEY_ENDS:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
             raise NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
         resumed = await self._context.store.commands.resume(job, self._context.clock.now())
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
         return resumed
 
     async def cancel(self, job: JobId) -> bool:
@@ -69,13 +69,13 @@ class EngineCommands:
         canceled = await self._context.store.commands.cancel(job, now)
         for over in await self._context.store.settle.finish_jobs(now):
             self._context.meter.job_over(over, now)
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
         return canceled
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again."""
         queued = await self._context.store.commands.retry(job, only, self._context.clock.now())
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
         return queued
 
     async def test_notice(self, url: str | None) -> list[int]:
@@ -84,7 +84,7 @@ class EngineCommands:
         if not sent:
             hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
             raise NoSuchThing("there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint)
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
         return sent
 
     async def replay_notice(self, delivery: int) -> None:
@@ -95,7 +95,7 @@ class EngineCommands:
                 cause="there is none, or it waits already, or its endpoint is not in the settings any more",
                 hint="orchestrator webhooks ls shows them",
             )
-        self._context.bell.ring()
+        self._context.wakeup.notify_all()
 
     async def purge(self, job: JobId) -> bool:
         """Delete what was handed in and what was answered."""
@@ -153,7 +153,7 @@ class EngineCommands:
     async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:
         remote = await self._remote(remote_id)
         context = self._context
-        page = await asked(context, context.provider.page(after_id=None, limit=1))
+        page = await call(context, context.provider.page(after_id=None, limit=1))
         job = await context.store.commands.get(job_id)
         if not await context.store.commands.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
             raise GuardRefused(
@@ -165,7 +165,7 @@ class EngineCommands:
 
     async def _remote(self, remote_id: str) -> RemoteBatch:
         try:
-            return await asked(self._context, self._context.provider.retrieve(remote_id))
+            return await call(self._context, self._context.provider.retrieve(remote_id))
         except ProviderNotFound as exc:
             raise NoSuchThing(f"the API does not show {remote_id}", cause=exc.message) from exc
         except ProviderError as exc:

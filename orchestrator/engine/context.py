@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.engine.batch_list import Oddities, PageSize
-from orchestrator.engine.liveness import ApiHealth, Pulse
+from orchestrator.engine.batch_list import MalformedEntries, PageSize
+from orchestrator.engine.liveness import ApiHealth, StageLiveness
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.engine.wakeup import Bell
+from orchestrator.engine.wakeup import Wakeup
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.runtime import Clock, Entropy, Meter, NullMeter
 from orchestrator.ports.store import EngineStore
@@ -38,11 +38,11 @@ class Context:
     entropy: Entropy
     settings: EngineSettings
     health: ApiHealth = field(default_factory=ApiHealth)
-    bell: Bell = field(default_factory=Bell)
-    pulse: Pulse = field(default_factory=Pulse)
+    wakeup: Wakeup = field(default_factory=Wakeup)
+    liveness: StageLiveness = field(default_factory=StageLiveness)
     imports: Imports = field(default_factory=Imports)
     meter: Meter = field(default_factory=NullMeter)
     courier: Courier | None = None
     ask_at_once: bool = False
     page_size: PageSize = field(default_factory=PageSize)
-    oddities: Oddities = field(default_factory=Oddities)
+    malformed: MalformedEntries = field(default_factory=MalformedEntries)

@@ -19,26 +19,26 @@ from orchestrator.engine.api_calls import (
     CREATE_GATE,
     READ_GATE,
     Gates,
-    asked,
+    back_off,
+    call,
     pause_for_account,
     same_account,
     search_from,
-    shut_after,
-    walk,
+    walk_list,
 )
 from orchestrator.engine.attribution import (
     Foreign,
     Lost,
     Ours,
-    SecondReading,
+    SecondOpinion,
     Unsure,
     Verdict,
-    give_away,
-    look_up,
-    look_up_odd,
-    prove,
-    prove_by_lines,
-    stand_in,
+    attribute,
+    attribute_by_lines,
+    placeholder,
+    record_foreign,
+    retrieve,
+    retrieve_malformed,
 )
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
@@ -50,7 +50,7 @@ UNPROVABLE = "unprovable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
+class _ListScan:
     """One whole walk of the list: what it showed, by id, and the API's Date at its end.
 
     odd: entries that cannot be read, by their mark; each may be whatever of it is not known to differ.
@@ -68,37 +68,37 @@ class DoubtStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._gates = Gates(context=context)
-        self._next_look: datetime | None = None
-        self._second = SecondReading()
+        self._next_scan: datetime | None = None
+        self._second = SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """Look after every batch in doubt; how many left that state."""
         batches = await self._context.store.doubt.in_doubt()
         if not batches:
-            self._next_look = None
+            self._next_scan = None
             return 0
-        if (self._next_look is not None and now < self._next_look) or await self._gates.is_shut(READ_GATE, now):
+        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(READ_GATE, now):
             return 0
         pace = self._context.settings.poll
-        self._next_look = now + poll_pause(self._context.settings.doubt_wait, pace, self._context.entropy.jitter())
+        self._next_scan = now + poll_pause(self._context.settings.doubt_wait, pace, self._context.entropy.jitter())
         try:
-            moved = await self._look(batches, now)
+            moved = await self._scan(batches, now)
         except ProviderError as exc:
-            await shut_after(self._context, exc, jobs=[batch.job_id for batch in batches])
+            await back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
             return 0
         await self._gates.open(READ_GATE)
         return moved
 
-    async def _look(self, batches: list[BatchRow], now: datetime) -> int:
-        top = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+    async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
+        top = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
         await self._context.store.doubt.note_date([b for b in batches if b.doubt_date is None], top.meta.date)
         ready = [batch for batch in batches if await self._is_ready(batch, top.meta, top.meta.date, now)]
         if not ready:
             return 0
-        look = await self._walk(ready, now)
-        return sum([await self._advance(batch, look) for batch in ready])
+        scan = await self._walk(ready, now)
+        return sum([await self._advance(batch, scan) for batch in ready])
 
     async def _is_ready(self, batch: BatchRow, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
         """The wait is over, and it is this batch's account that answers."""
@@ -116,7 +116,7 @@ class DoubtStage:
             return False
         return await self._context.store.doubt.end_wait(batch, date)
 
-    async def _walk(self, ready: list[BatchRow], now: datetime) -> _Look:
+    async def _walk(self, ready: list[BatchRow], now: datetime) -> _ListScan:
         """One walk serves every batch whose wait was over before it began.
 
         An entry that cannot be read and may be one of them is asked for by its own id, if it has one.
@@ -124,16 +124,16 @@ class DoubtStage:
         remotes: dict[str, RemoteBatch] = {}
         odd: dict[str, MalformedEntry] = {}
         date: datetime | None = None
-        async with aclosing(walk(self._context, min(map(search_from, ready)))) as pages:
+        async with aclosing(walk_list(self._context, min(map(search_from, ready)))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
                 odd |= {entry.mark: entry for entry in page.malformed if any(_may_be(batch, entry) for batch in ready)}
-        remotes |= {remote.id: remote for remote in await look_up_odd(self._context, odd.values())}
+        remotes |= {remote.id: remote for remote in await retrieve_malformed(self._context, odd.values())}
         still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
-        return _Look(remotes=remotes, odd=still, date=date, now=now)
+        return _ListScan(remotes=remotes, odd=still, date=date, now=now)
 
-    async def _advance(self, was: BatchRow, look: _Look) -> int:
+    async def _advance(self, was: BatchRow, scan: _ListScan) -> int:
         """What *look* means for one batch, read again: a proof for another one, or a person, may have moved it."""
         batch = await self._still_in_doubt(was)
         if batch is None or batch.doubt_until is None:
@@ -141,59 +141,59 @@ class DoubtStage:
         evidence, until = self._context.store.evidence, batch.doubt_until
         fitting = [
             remote
-            for remote in look.remotes.values()
+            for remote in scan.remotes.values()
             if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
         ]
-        fitting += [stand_in(entry, until) for entry in look.odd.values() if _may_be(batch, entry)]
+        fitting += [placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
         await evidence.add_candidates(batch, await evidence.unclaimed(fitting))
         open_ones = 0
         for candidate in await evidence.candidates(batch):
             if candidate.verdict not in {"ours", "foreign"}:
-                open_ones += await self._judge(candidate, batch, look)
+                open_ones += await self._judge(candidate, batch, scan)
         after = await self._still_in_doubt(batch)
-        return 1 if after is None else await self._conclude(after, look, found=open_ones > 0)
+        return 1 if after is None else await self._conclude(after, scan, found=open_ones > 0)
 
     async def _still_in_doubt(self, batch: BatchRow) -> BatchRow | None:
         return next((b for b in await self._context.store.doubt.in_doubt() if b.id == batch.id), None)
 
-    async def _judge(self, candidate: Candidate, batch: BatchRow, look: _Look) -> bool:
+    async def _judge(self, candidate: Candidate, batch: BatchRow, scan: _ListScan) -> bool:
         """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
-        if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in look.odd:
+        if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in scan.odd:
             await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
             return False
-        verdict, remote = await self._verdict(candidate, look)
+        verdict, remote = await self._verdict(candidate, scan)
         match verdict:
             case Ours():
                 await self._nobody_decides(candidate)
-                await self._ours(verdict.batch, remote or _named(candidate), look.now)
+                await self._ours(verdict.batch, remote or _named(candidate), scan.now)
                 return verdict.batch.id == batch.id
             case Foreign() if not self._second.agrees(candidate.remote_id):
                 return True
             case Foreign() | Lost():
                 await self._nobody_decides(candidate)
-                await give_away(self._context, remote or _named(candidate), verdict)
+                await record_foreign(self._context, remote or _named(candidate), verdict)
                 return False
             case Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
                 await self._waits_for(candidate, batch)
                 return True
             case Unsure():
-                await self._unreadable(candidate, batch, verdict.why, look)
+                await self._unreadable(candidate, batch, verdict.why, scan)
                 return True
 
-    async def _verdict(self, candidate: Candidate, look: _Look) -> tuple[Verdict, RemoteBatch | None]:
+    async def _verdict(self, candidate: Candidate, scan: _ListScan) -> tuple[Verdict, RemoteBatch | None]:
         """What can be proven of *candidate*, and the batch as the API shows it, None where that cannot be read."""
-        entry, remote = look.odd.get(candidate.remote_id), look.remotes.get(candidate.remote_id)
+        entry, remote = scan.odd.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
         if remote is None and entry is None:
             try:
-                remote = await look_up(self._context, candidate.remote_id)
+                remote = await retrieve(self._context, candidate.remote_id)
             except ProviderUnreadable as exc:
                 why = exc.message
         if remote is not None:
-            return await prove(self._context, remote), remote
+            return await attribute(self._context, remote), remote
         if entry is None or entry.id is None:
             return Unsure(why=why), None
-        by_lines = await prove_by_lines(self._context, entry.id, entry.total)
+        by_lines = await attribute_by_lines(self._context, entry.id, entry.total)
         return (Unsure(why=why) if isinstance(by_lines, Unsure) else by_lines), None
 
     async def _nobody_decides(self, candidate: Candidate) -> None:
@@ -218,27 +218,27 @@ class DoubtStage:
         if candidate.verdict == "unprovable":
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
-    async def _unreadable(self, candidate: Candidate, batch: BatchRow, why: str, look: _Look) -> None:
+    async def _unreadable(self, candidate: Candidate, batch: BatchRow, why: str, scan: _ListScan) -> None:
         """Not read this time. After a day of the API's time a person decides; nothing is voided meanwhile."""
         evidence = self._context.store.evidence
-        if look.date is None:
+        if scan.date is None:
             return
-        await evidence.readable(candidate.remote_id, unreadable_at=look.date)
+        await evidence.readable(candidate.remote_id, unreadable_at=scan.date)
         since = candidate.unreadable_since
-        if since is None or look.date - since < UNREADABLE_AFTER:
+        if since is None or scan.date - since < UNREADABLE_AFTER:
             return
         await self._context.store.attention.attend(
-            batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), look.now
+            batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now
         )
         await evidence.judge(candidate.remote_id, "unprovable", None)
 
-    async def _conclude(self, batch: BatchRow, look: _Look, *, found: bool) -> int:
+    async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
         """After a whole look: nobody, for the second time in a row, means that it was never created."""
         store = self._context.store.doubt
-        if found or batch.doubt_looks == 0 or look.date is None:
+        if found or batch.doubt_looks == 0 or scan.date is None:
             await store.looked(batch, found=found)
             return 0
-        voided = await store.void(batch, look.date, "not at the API, in two looks after the wait", look.now)
+        voided = await store.void(batch, scan.date, "not at the API, in two looks after the wait", scan.now)
         if voided:
             await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
             log.info("batch.void", batch_id=batch.id)
@@ -264,7 +264,7 @@ def _named(candidate: Candidate) -> RemoteBatch:
         created_at=candidate.created_at,
         why="",
     )
-    return stand_in(entry, candidate.created_at)
+    return placeholder(entry, candidate.created_at)
 
 
 def _question(candidate: Candidate, batch: BatchRow, why: str) -> str:

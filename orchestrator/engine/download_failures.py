@@ -11,9 +11,9 @@ from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.result_outcome import KINDS, MISSING_RESULT, UNKNOWN_RESULT, UNREADABLE_RESULT
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
-from orchestrator.engine.api_calls import asked, pause_for, pause_for_account, same_account
+from orchestrator.engine.api_calls import call, pause_for_account, pause_job, same_account
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import Sieve
+from orchestrator.engine.line_matcher import LineMatcher
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import DownloadProgress
 
@@ -31,17 +31,17 @@ _MOST_WORDS: Final = 300
 _BOUGHT: Final = "they may have been paid for, so only `orchestrator retry` sends them again"
 
 
-class Retention:
+class DownloadFailures:
     """Sees to it that results are not lost in silence."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def after_failure(self, batch: BatchRow, exc: ProviderError) -> bool:
+    async def handle(self, batch: BatchRow, exc: ProviderError) -> bool:
         """What a failed download means besides trying again. True if the results are gone for good and settled so."""
         now = self._context.clock.now()
         if isinstance(exc, ProviderRefused) and exc.blocked is not None:
-            await pause_for(self._context, batch.job_id, exc.blocked, exc.message, now)
+            await pause_job(self._context, batch.job_id, exc.blocked, exc.message, now)
         gone = isinstance(exc, ProviderNotFound)
         meta = await self._meta() if gone or batch.download_tries >= _ASK_AFTER else ResponseMeta()
         if not same_account(meta, batch.organization, batch.workspace):
@@ -63,7 +63,7 @@ class Retention:
 
     async def _meta(self) -> ResponseMeta:
         try:
-            page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderError:
             return ResponseMeta()  # the download itself is tried again, and tells again
         return page.meta
@@ -77,20 +77,22 @@ class Retention:
         log.error("batch.results_lost", batch_id=batch.id, remote_id=batch.remote_id)
 
 
-async def tell_of_failure(context: Context, batch: BatchRow, exc: ProviderError) -> None:
+async def report_failure(context: Context, batch: BatchRow, exc: ProviderError) -> None:
     """A download failed: the log says so, and from the third time in a row the job, unless it is paused for that."""
     is_told = isinstance(exc, ProviderRefused) and exc.blocked is not None
     await _tell(context, batch, exc.message, at_once=False, shown=not is_told)
 
 
-async def tell_of_barren(context: Context, batch: BatchRow, sieve: Sieve) -> None:
+async def report_useless(context: Context, batch: BatchRow, matcher: LineMatcher) -> None:
     """A whole download gave no result: told at once where it has lines, unless they are told as unreadable ones."""
-    is_told = bool(sieve.unreadable or sieve.nameless)
-    why = f"not one of {sieve.odd} lines is a result of this batch" if sieve.odd else "the answer has no lines"
-    await _tell(context, batch, f"{why} ({sieve.why})" if sieve.why else why, at_once=sieve.odd > 0, shown=not is_told)
+    is_told = bool(matcher.unreadable or matcher.nameless)
+    why = f"not one of {matcher.odd} lines is a result of this batch" if matcher.odd else "the answer has no lines"
+    await _tell(
+        context, batch, f"{why} ({matcher.why})" if matcher.why else why, at_once=matcher.odd > 0, shown=not is_told
+    )
 
 
-async def take_back_failure(context: Context, batch: BatchRow) -> None:
+async def clear_failure(context: Context, batch: BatchRow) -> None:
     """The download works, or is given up."""
     if batch.download_tries:
         await context.store.attention.unattend(batch.job_id, DOWNLOAD_FAILS, batch.id)
@@ -108,7 +110,9 @@ async def _tell(context: Context, batch: BatchRow, why: str, *, at_once: bool, s
     await context.store.attention.attend(batch.job_id, DOWNLOAD_FAILS, batch.id, words, context.clock.now())
 
 
-async def tell_of_odd_results(context: Context, batch: BatchRow, sieve: Sieve, progress: DownloadProgress) -> None:
+async def report_odd_results(
+    context: Context, batch: BatchRow, matcher: LineMatcher, progress: DownloadProgress
+) -> None:
     """After a download: attention for what is odd in it, and none any more for what turned out well."""
     unknown = {kind: number for kind, number in progress.by_kind.items() if kind not in {*KINDS, UNREADABLE_RESULT}}
     if unknown:
@@ -118,19 +122,19 @@ async def tell_of_odd_results(context: Context, batch: BatchRow, sieve: Sieve, p
             f"each is kept as it came and counts as failed; {_BOUGHT}"
         )
         await context.store.attention.attend(batch.job_id, UNKNOWN_RESULT, batch.id, words, context.clock.now())
-    unread = _unreadable(batch, sieve, progress)
+    unread = _unreadable(batch, matcher, progress)
     if unread is not None:
         await context.store.attention.attend(batch.job_id, UNREADABLE_RESULT, batch.id, unread, context.clock.now())
     elif batch.download_tries:  # the download before may have shown some
         await context.store.attention.unattend(batch.job_id, UNREADABLE_RESULT, batch.id)
 
 
-def _unreadable(batch: BatchRow, sieve: Sieve, progress: DownloadProgress) -> str | None:
+def _unreadable(batch: BatchRow, matcher: LineMatcher, progress: DownloadProgress) -> str | None:
     kept = progress.by_kind.get(UNREADABLE_RESULT, 0)
-    if progress.seen < progress.count and (sieve.unreadable or sieve.nameless):
-        lines = len(sieve.unreadable) + sieve.nameless - kept
+    if progress.seen < progress.count and (matcher.unreadable or matcher.nameless):
+        lines = len(matcher.unreadable) + matcher.nameless - kept
         return (
-            f"{max(lines, 1)} result lines of {batch.remote_id} cannot be read ({sieve.why}): "
+            f"{max(lines, 1)} result lines of {batch.remote_id} cannot be read ({matcher.why}): "
             f"they are downloaded again, and kept as they are if that does not help"
         )
     if kept:

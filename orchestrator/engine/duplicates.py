@@ -11,7 +11,7 @@ from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import Barren
+from orchestrator.engine.line_matcher import StallDetector
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -43,13 +43,13 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatc
 
 async def _keep(context: Context, remote: RemoteBatch) -> None:
     """Keep every result of *remote*; a stream that goes on without a new one is left."""
-    splitter, barren = LineSplitter(MAX_LINE_BYTES), Barren()
+    splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
     kept: set[int] = set()
     async with context.provider.results(remote.id) as download:
         async for chunk in download.chunks:
             before = len(kept)
             kept |= await _keep_lines(context, remote, decode_split(splitter.feed(chunk)))
-            if barren.took(len(chunk), chunk.count(b"\n"), news=len(kept) > before):
+            if stall.is_stalled(len(chunk), chunk.count(b"\n"), news=len(kept) > before):
                 return
     await _keep_lines(context, remote, decode_split(splitter.rest()))
 

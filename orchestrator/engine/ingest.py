@@ -10,7 +10,7 @@ from orchestrator.domain.errors import InputError, StoreError
 from orchestrator.domain.model import JobRow, NewJob
 from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
-from orchestrator.engine.prefetch import ahead
+from orchestrator.engine.prefetch import prefetch
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
@@ -25,7 +25,7 @@ _RAW_BYTES: Final = 65_536  #: as `ports.streams.InputProblem.raw` says
 _TOLD_BYTES: Final = 1024
 
 
-class Intake:
+class Ingestor:
     """Reads sources into jobs. An import that is killed leaves an `importing` job, which the next start takes away.
 
     One that fails is discarded; where that fails as well (a full disk), `discard_left` tries again.
@@ -75,7 +75,7 @@ class Intake:
 
     async def _read(self, job: JobRow, source: Source, reading: _Reading) -> None:
         # Reading and checking the next chunk, and storing this one, take about as long, each in its own thread.
-        async with aclosing(ahead(cast("Any", source.chunks()))) as chunks:
+        async with aclosing(prefetch(cast("Any", source.chunks()))) as chunks:
             async for chunk in chunks:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
                 problems = [item for item in chunk if isinstance(item, InputProblem)]

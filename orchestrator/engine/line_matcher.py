@@ -23,30 +23,30 @@ _FULL_SHARES: Final = 2
 _READINGS: Final = 2
 _READINGS_OF_A_TAIL: Final = 5
 #: So many bytes in a row without a request that had not been seen end a download: four lines of the largest size.
-MOST_BARREN_BYTES: Final = 256 * 1024 * 1024
+MAX_STALLED_BYTES: Final = 256 * 1024 * 1024
 _SHORT_LINE_BYTES: Final = 1024
 
 
-class Reading(NamedTuple):
+class LineReading(NamedTuple):
     """A line that could not be read: its hash, and in how many downloads in a row it was the same."""
 
     digest: bytes
     readings: int
 
 
-class Barren:
+class StallDetector:
     """Ends a stream that goes on and brings nothing new."""
 
     def __init__(self) -> None:
         self._bytes = 0
 
-    def took(self, size_bytes: int, lines: int, *, news: bool) -> bool:
+    def is_stalled(self, size_bytes: int, lines: int, *, news: bool) -> bool:
         """True once too much has come in a row that brought nothing new; an empty line costs time like a short one."""
         self._bytes = 0 if news else self._bytes + max(size_bytes, lines * _SHORT_LINE_BYTES)
-        return self._bytes > MOST_BARREN_BYTES
+        return self._bytes > MAX_STALLED_BYTES
 
 
-class Sieve:
+class LineMatcher:
     """Turns decoded lines into rows to store; what is not a line of this batch is counted and left out.
 
     A line that cannot be read may have been spoilt on its way: it is stored, with its own bytes, once downloads in a
@@ -54,7 +54,7 @@ class Sieve:
     nameless: how many lines show no id of ours; why: what is wrong with one of them.
     """
 
-    def __init__(self, batch: BatchRow, earlier: Mapping[int, Reading]) -> None:
+    def __init__(self, batch: BatchRow, earlier: Mapping[int, LineReading]) -> None:
         self._batch = batch
         self._earlier = earlier
         self._rows: list[JudgedLine] = []
@@ -64,7 +64,7 @@ class Sieve:
         self._ids = wire_ids_of(None if batch.adopted else batch.nonce)
         self.odd = 0
         self.nameless = 0
-        self.unreadable: dict[int, Reading] = {}
+        self.unreadable: dict[int, LineReading] = {}
         self.why = ""
         self.tokens: Counter[str] = Counter()
 
@@ -73,7 +73,7 @@ class Sieve:
         """How many requests of this batch the download has shown so far."""
         return len(self._found)
 
-    def has_news(self) -> bool:
+    def has_new(self) -> bool:
         """Whether there are requests that had not been seen when this was asked before."""
         before, self._known = self._known, len(self._found)
         return self._known > before
@@ -115,7 +115,7 @@ class Sieve:
         digest = hashlib.sha256(line.raw).digest()
         before = self._earlier.get(number)
         readings = 1 if before is None or before.digest != digest else before.readings + 1
-        self.unreadable[number] = Reading(digest, readings)
+        self.unreadable[number] = LineReading(digest, readings)
         if readings >= (_READINGS if whole else _READINGS_OF_A_TAIL):
             self._keep(number, _kept_as_it_is(number, line))
 
@@ -140,7 +140,7 @@ class Sieve:
         share = min(1, _FULL_SHARES / max(downloads, 1))
         return len(self._rows) >= _ROWS_PER_WRITE * share or self._bytes >= _BYTES_PER_WRITE * share
 
-    def empty(self) -> list[JudgedLine]:
+    def drain(self) -> list[JudgedLine]:
         """Hand over what was kept."""
         rows, self._rows, self._bytes = self._rows, [], 0
         return rows

@@ -10,23 +10,23 @@ from typing import Final
 _TOO_LONG: Final = timedelta(seconds=30)
 
 
-class Pulse:
+class StageLiveness:
     """Notes when each stage began to rest. A tick itself may take as long as a download does."""
 
     def __init__(self) -> None:
         self._rests: dict[str, datetime | None] = {}
         self._without_space: set[str] = set()
 
-    def ticks(self, stage: str) -> None:
+    def working(self, stage: str) -> None:
         """*stage* works."""
         self._rests[stage] = None
 
-    def rests(self, stage: str, now: datetime) -> None:
+    def idle(self, stage: str, now: datetime) -> None:
         """*stage* did what there was to do."""
         self._rests[stage] = now
         self._without_space.discard(stage)
 
-    def has_no_space(self, stage: str) -> None:
+    def disk_full(self, stage: str) -> None:
         """*stage* could not write: the disk is full."""
         self._without_space.add(stage)
 

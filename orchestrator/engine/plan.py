@@ -62,9 +62,9 @@ class PlanStage:
     async def _has_room(self, load: QueueLoad) -> bool:
         """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
         settings = self._context.settings
-        ahead = _AHEAD * settings.max_uploads
-        waiting = await self._context.store.submit.sendable(ahead)
-        return len(waiting) < ahead and load.batches < settings.max_in_flight_batches
+        prefetch = _AHEAD * settings.max_uploads
+        waiting = await self._context.store.submit.sendable(prefetch)
+        return len(waiting) < prefetch and load.batches < settings.max_in_flight_batches
 
     async def _plan_one(self, candidate: Plannable, load: QueueLoad, now: datetime) -> int | None:
         """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""

@@ -14,12 +14,12 @@ from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARG
 from orchestrator.engine.api_calls import (
     READ_GATE,
     Gates,
-    asked,
+    back_off,
+    call,
     forget_trouble,
     pause_for_account,
     same_account,
-    shut_after,
-    walk,
+    walk_list,
 )
 from orchestrator.engine.batch_list import EndlessList
 from orchestrator.engine.context import Context
@@ -40,7 +40,7 @@ class PollStage:
         self._context = context
         self._gates = Gates(context=context)
         self._lag = ListLag(context.meter)
-        self._next_look: datetime | None = None
+        self._next_scan: datetime | None = None
         self._next_cancel: datetime | None = None
         self._unseen_since: dict[int, datetime] = {}  # by the API's Date; a hint for attention, nothing acts on it
 
@@ -48,23 +48,23 @@ class PollStage:
         """One look if one is due; how many batches moved."""
         self._lag.begin(now)
         moved = await self._cancel(now)
-        if self._next_look is not None and now < self._next_look:  # a thousand batches are not read to find that out
+        if self._next_scan is not None and now < self._next_scan:  # a thousand batches are not read to find that out
             if not await self._context.store.poll.is_watching():
-                self._next_look = None
+                self._next_scan = None
             return moved
         batches = await self._context.store.poll.watched()
         if not batches:
-            self._next_look = None
+            self._next_scan = None
             return moved
         if await self._gates.is_shut(READ_GATE, now):
             return moved
         try:
-            moved += await self._look(batches, now)
+            moved += await self._scan(batches, now)
         except ProviderError as exc:
-            await shut_after(self._context, exc, jobs=[batch.job_id for batch in batches])
+            await back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
         else:
             await self._gates.open(READ_GATE)
-        self._next_look = now + self._pause(batches, now)
+        self._next_scan = now + self._pause(batches, now)
         return moved
 
     def _pause(self, batches: list[BatchRow], now: datetime) -> timedelta:
@@ -72,12 +72,12 @@ class PollStage:
         youngest = max(batch.sent_at if batch.sent_at is not None else now for batch in batches)
         return poll_pause(now - youngest, self._context.settings.poll, self._context.entropy.jitter())
 
-    async def _look(self, batches: list[BatchRow], now: datetime) -> int:
+    async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
         waiting = {str(batch.remote_id): batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
         moved, meta = 0, ResponseMeta()
         try:
-            async with aclosing(walk(self._context, bottom)) as pages:
+            async with aclosing(walk_list(self._context, bottom)) as pages:
                 async for page, meta in pages:  # noqa: B007 - the last one is used below
                     moved += await self._shown(page, waiting, now)
                     if not waiting:
@@ -130,7 +130,7 @@ class PollStage:
             await pause_for_account(self._context, batch, meta, now)
             return 0
         try:
-            remote = await asked(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+            remote = await call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
         except ProviderUnreadable as exc:
             await self._unreadable(batch, meta, exc.message, now)
             return 0
@@ -164,7 +164,7 @@ class PollStage:
             try:
                 moved += await self._cancel_one(batch, now)
             except ProviderError as exc:
-                await shut_after(self._context, exc, jobs=[batch.job_id])
+                await back_off(self._context, exc, jobs=[batch.job_id])
                 break
         return moved
 
@@ -175,7 +175,7 @@ class PollStage:
         look; after any other refusal as after trouble.
         """
         try:
-            await asked(self._context, self._context.provider.cancel(str(batch.remote_id)))
+            await call(self._context, self._context.provider.cancel(str(batch.remote_id)))
         except ProviderNotFound:
             self._next_cancel = now + self._context.settings.poll.shortest
             return 0
@@ -183,7 +183,7 @@ class PollStage:
             if exc.blocked is not None or exc.status != _ENDED_ALREADY:
                 raise
             log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
-            self._next_look = now
+            self._next_scan = now
         return int(await self._context.store.poll.asked_to_cancel(batch, now))
 
 

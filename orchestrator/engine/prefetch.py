@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+async def prefetch(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     """The same *items* in the same order, one of them fetched ahead; *items* is closed at the end, however it comes.
 
     One task runs *items* from its beginning to its close: a program's own generator may hold an `asyncio.timeout`, a

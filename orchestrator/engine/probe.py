@@ -12,7 +12,7 @@ from typing import Final
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, MENDABLE, probe_gate
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import JobRow
-from orchestrator.engine.api_calls import asked, take_new_key
+from orchestrator.engine.api_calls import call, reload_key
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -25,7 +25,7 @@ _SHOWN_BY_A_READ: Final = frozenset({CREDENTIALS, ENDPOINT})
 
 
 @dataclass(slots=True)
-class _Turn:
+class _ProbeSchedule:
     """How often the API was asked for one code in a row, when it was last, and when it is next; None: nobody waits."""
 
     tries: int = 0
@@ -42,7 +42,7 @@ class ProbeStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._turns: dict[str, _Turn] = {}
+        self._schedules: dict[str, _ProbeSchedule] = {}
 
     async def tick(self, now: datetime) -> int:
         """How many jobs go on."""
@@ -50,7 +50,7 @@ class ProbeStage:
         for job in await self._context.store.commands.paused():
             if job.reason_code in MENDABLE:
                 waiting.setdefault(str(job.reason_code), []).append(job)
-        await self._forget(set(self._turns) - set(waiting))
+        await self._forget(set(self._schedules) - set(waiting))
         for code in waiting:
             await self._plan(code, now)
         due = [code for code in waiting if self._is_due(code, now)]
@@ -61,39 +61,39 @@ class ProbeStage:
         return await self._resume([job for code in due for job in waiting[code]], now)
 
     def _is_due(self, code: str, now: datetime) -> bool:
-        due = self._turns[code].due
+        due = self._schedules[code].due
         return self._context.ask_at_once or (due is not None and due <= now)
 
     async def _forget(self, codes: set[str]) -> None:
         """Nobody waits for these any more."""
         for code in codes:
-            if self._turns[code].due is not None:
+            if self._schedules[code].due is not None:
                 await self._context.store.gates.open(probe_gate(code))
-                self._turns[code].due = None
+                self._schedules[code].due = None
 
     async def _plan(self, code: str, now: datetime) -> None:
         """Say when the API is asked, if that is not said yet. A trouble that comes back soon is still the same one."""
-        turn = self._turns.setdefault(code, _Turn())
-        if turn.due is not None and turn.due - now <= SELDOM:  # further ahead: the clock was set back
+        schedule = self._schedules.setdefault(code, _ProbeSchedule())
+        if schedule.due is not None and schedule.due - now <= SELDOM:  # further ahead: the clock was set back
             return
-        if turn.last is None or not timedelta(0) <= now - turn.last <= 2 * SELDOM:
-            turn.tries = 0
+        if schedule.last is None or not timedelta(0) <= now - schedule.last <= 2 * SELDOM:
+            schedule.tries = 0
         await self._wait(code, "a job is paused", now)
 
     async def _wait(self, code: str, why: str, now: datetime) -> None:
-        turn = self._turns[code]
-        pause = min(SOON * 2**turn.tries, SELDOM) if code in _SHOWN_BY_A_READ else SELDOM
+        schedule = self._schedules[code]
+        pause = min(SOON * 2**schedule.tries, SELDOM) if code in _SHOWN_BY_A_READ else SELDOM
         await self._context.store.gates.shut(probe_gate(code), now + pause, why, now)
-        turn.due = now + pause
+        schedule.due = now + pause
 
     async def _works(self, codes: list[str], now: datetime) -> bool:
         """Ask for one page of the list, with the key that is in its file now."""
-        take_new_key(self._context)
+        reload_key(self._context)
         for code in codes:
-            turn = self._turns[code]
-            turn.tries, turn.last = turn.tries + 1, now
+            schedule = self._schedules[code]
+            schedule.tries, schedule.last = schedule.tries + 1, now
         try:
-            await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+            await call(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderError as exc:
             log.warning("account.still_blocked", why=exc.message)
             for code in codes:

@@ -38,7 +38,7 @@ async def _clear(context: Context) -> None:
         pass
 
 
-class KeepStage:
+class PurgeStage:
     """Clears away what a purge has marked, whoever did; once an hour marks jobs that `[database] keep_bodies` lets go.
 
     looks_for_old: only in a daemon; a command that runs for a job of its own deletes nothing of others.
@@ -47,7 +47,7 @@ class KeepStage:
     def __init__(self, context: Context, *, looks_for_old: bool) -> None:
         self._context = context
         self._looks_for_old = looks_for_old
-        self._looked_at: datetime | None = None
+        self._checked_at: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
         """How much was marked or cleared away."""
@@ -64,7 +64,7 @@ class KeepStage:
         return marked
 
     def _is_time(self, now: datetime) -> bool:
-        if self._looked_at is not None and now - self._looked_at < _LOOK_EVERY:
+        if self._checked_at is not None and now - self._checked_at < _LOOK_EVERY:
             return False
-        self._looked_at = now
+        self._checked_at = now
         return True

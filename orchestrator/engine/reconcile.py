@@ -19,20 +19,20 @@ from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
-from orchestrator.engine.api_calls import READ_GATE, Gates, asked, same_account, shut_after, walk
+from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, call, same_account, walk_list
 from orchestrator.engine.attribution import (
     Foreign,
     Lost,
     Ours,
-    SecondReading,
+    SecondOpinion,
     Unsure,
     Verdict,
-    give_away,
-    look_up,
-    look_up_odd,
-    prove,
-    prove_by_lines,
-    stand_in,
+    attribute,
+    attribute_by_lines,
+    placeholder,
+    record_foreign,
+    retrieve,
+    retrieve_malformed,
     wire_ids,
 )
 from orchestrator.engine.context import Context
@@ -47,7 +47,7 @@ _OWN_ROAD: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
 
 
 @dataclass(slots=True, kw_only=True)
-class _Look:
+class _ReconcileScan:
     """One walk of the list. odd: entries of it that cannot be read, by their mark.
 
     open_ones: how many batches cannot be told yet; why: of the first that could not be read for a day.
@@ -66,8 +66,8 @@ class ReconcileStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._gates = Gates(context=context)
-        self._next_look: datetime | None = None
-        self._second = SecondReading()
+        self._next_scan: datetime | None = None
+        self._second = SecondOpinion()
         self._told = True  # of an earlier process, perhaps
         self._unreadable: dict[str, datetime] = {}
 
@@ -79,33 +79,33 @@ class ReconcileStage:
             if not strays:
                 await self._untell()
             return moved
-        if (self._next_look is not None and now < self._next_look) or await self._gates.is_shut(READ_GATE, now):
+        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(READ_GATE, now):
             return moved
         settings = self._context.settings
-        self._next_look = now + poll_pause(settings.doubt_wait, settings.poll, self._context.entropy.jitter())
+        self._next_scan = now + poll_pause(settings.doubt_wait, settings.poll, self._context.entropy.jitter())
         try:
-            moved += await self._look(search, now)
+            moved += await self._scan(search, now)
         except ProviderError as exc:
             await self._tell(search, f"the API does not answer: {exc.message}", now)
-            await shut_after(self._context, exc, jobs=await self._context.store.reconcile.unfinished())
+            await back_off(self._context, exc, jobs=await self._context.store.reconcile.unfinished())
             return moved
         await self._gates.open(READ_GATE)
         return moved
 
     # --- one look -------------------------------------------------------------------------------------------------
 
-    async def _look(self, was: Reconciliation, now: datetime) -> int:
-        top = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+    async def _scan(self, was: Reconciliation, now: datetime) -> int:
+        top = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
         search = await self._waited(was, top.meta, top.meta.date, now)
         if search is None or search.until is None:
             return 0
-        look = _Look(date=top.meta.date, now=now)
+        scan = _ReconcileScan(date=top.meta.date, now=now)
         moved = 0
-        for remote in await self._unknown(search, search.until, look):
-            moved += await self._judge(remote, look)
-        await self._conclude(search, look)
+        for remote in await self._unknown(search, search.until, scan):
+            moved += await self._judge(remote, scan)
+        await self._conclude(search, scan)
         return moved
 
     async def _waited(
@@ -127,82 +127,82 @@ class ReconcileStage:
             await store.end_wait(date)
         return await store.open()
 
-    async def _unknown(self, search: Reconciliation, until: datetime, look: _Look) -> list[RemoteBatch]:
+    async def _unknown(self, search: Reconciliation, until: datetime, scan: _ReconcileScan) -> list[RemoteBatch]:
         """What the API lists of the time that this copy knows nothing of, and nobody was found to own."""
-        bottom = look.date - RETENTION  # the results of anything older are gone
+        bottom = scan.date - RETENTION  # the results of anything older are gone
         if search.since is not None:
             bottom = max(bottom, search.since - WALK_MARGIN)
         listed: dict[str, RemoteBatch] = {}
-        async with aclosing(walk(self._context, bottom)) as pages:
+        async with aclosing(walk_list(self._context, bottom)) as pages:
             async for page, _ in pages:
                 listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
-                look.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
-        listed |= {remote.id: remote for remote in await look_up_odd(self._context, look.odd.values())}
-        for mark in listed.keys() & look.odd.keys():
-            del look.odd[mark]
+                scan.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
+        listed |= {remote.id: remote for remote in await retrieve_malformed(self._context, scan.odd.values())}
+        for mark in listed.keys() & scan.odd.keys():
+            del scan.odd[mark]
         store = self._context.store
-        stand_ins = [stand_in(entry, until) for entry in look.odd.values()]
+        stand_ins = [placeholder(entry, until) for entry in scan.odd.values()]
         unclaimed = await store.evidence.unclaimed([*listed.values(), *stand_ins])
         await store.sweep.see(unclaimed)  # so that a person can disown one
         return unclaimed
 
-    async def _judge(self, remote: RemoteBatch, look: _Look) -> int:
+    async def _judge(self, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """1 if *remote* was taken for a batch of ours; what cannot be told yet is counted in *look*."""
-        entry = look.odd.get(remote.id)
-        verdict = await prove(self._context, remote) if entry is None else await self._by_lines(entry)
+        entry = scan.odd.get(remote.id)
+        verdict = await attribute(self._context, remote) if entry is None else await self._by_lines(entry)
         match verdict:
             case Ours():
-                return await self._known(verdict.batch, remote, look)
+                return await self._known(verdict.batch, remote, scan)
             case Unsure() if entry is not None or remote.status is RemoteStatus.ENDED:
-                self._cannot_read(remote.id, verdict.why, look)
+                self._cannot_read(remote.id, verdict.why, scan)
             case Foreign() if not self._second.agrees(remote.id):
-                look.open_ones += 1
+                scan.open_ones += 1
             case Lost() | Foreign():
-                await give_away(self._context, remote, verdict)
+                await record_foreign(self._context, remote, verdict)
             case Unsure():
-                look.open_ones += 1
+                scan.open_ones += 1
         return 0
 
     async def _by_lines(self, entry: MalformedEntry) -> Verdict:
         """What the results of an entry say that cannot be read itself."""
         if entry.id is None:
             return Unsure(why=entry.why)
-        by_lines = await prove_by_lines(self._context, entry.id, entry.total)
+        by_lines = await attribute_by_lines(self._context, entry.id, entry.total)
         return Unsure(why=entry.why) if isinstance(by_lines, Unsure) else by_lines
 
-    async def _known(self, batch: BatchRow, remote: RemoteBatch, look: _Look) -> int:
+    async def _known(self, batch: BatchRow, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """It carries the nonce of a batch that is here, which did not know of it."""
         if batch.state in _OWN_ROAD:  # the doubt stage finds it
-            look.open_ones += 1
+            scan.open_ones += 1
             return 0
         if batch.state is BatchState.PLANNED:
-            claimed = await self._context.store.strays.claim_planned(batch, remote, look.now)
+            claimed = await self._context.store.strays.claim_planned(batch, remote, scan.now)
             log.info("batch.claimed", batch_id=batch.id, remote_id=remote.id)
             return int(claimed)
-        await report_duplicate(self._context, batch, remote, look.now)
+        await report_duplicate(self._context, batch, remote, scan.now)
         return 0
 
-    def _cannot_read(self, remote_id: str, why: str, look: _Look) -> None:
+    def _cannot_read(self, remote_id: str, why: str, scan: _ReconcileScan) -> None:
         """Not read this time. After a day of the API's time a person is asked; nothing is sent meanwhile."""
-        look.open_ones += 1
-        since = self._unreadable.setdefault(remote_id, look.date)
-        if look.date - since >= UNREADABLE_AFTER and look.why is None:
-            look.why = (
+        scan.open_ones += 1
+        since = self._unreadable.setdefault(remote_id, scan.date)
+        if scan.date - since >= UNREADABLE_AFTER and scan.why is None:
+            scan.why = (
                 f"{remote_id} cannot be read ({why}); if it is not one of its batches: "
                 f"orchestrator batches disown {remote_id}"
             )
 
-    async def _conclude(self, search: Reconciliation, look: _Look) -> None:
+    async def _conclude(self, search: Reconciliation, scan: _ReconcileScan) -> None:
         """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
         store = self._context.store.reconcile
-        if look.open_ones == 0 and search.looks > 0 and await store.close(look.now):
+        if scan.open_ones == 0 and search.looks > 0 and await store.close(scan.now):
             log.info("store.reconciled", cause=search.cause)
             return
-        await store.looked(is_open=look.open_ones > 0)
+        await store.looked(is_open=scan.open_ones > 0)
         words = (
-            "it looks once more" if look.open_ones == 0 else f"batches there that cannot be told yet: {look.open_ones}"
+            "it looks once more" if scan.open_ones == 0 else f"batches there that cannot be told yet: {scan.open_ones}"
         )
-        await self._tell(search, look.why if look.why is not None else words, look.now)
+        await self._tell(search, scan.why if scan.why is not None else words, scan.now)
 
     # --- strays ---------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class ReconcileStage:
         if await self._gates.is_shut(READ_GATE, now):
             return 0
         try:
-            remote = await look_up(self._context, stray.remote_id)
+            remote = await retrieve(self._context, stray.remote_id)
             if remote is None:
                 raise ProviderUnreachable("the API does not show it")
             numbers = await self._numbers(remote, stray.nonce)
@@ -229,7 +229,7 @@ class ReconcileStage:
                 f"be read now ({exc.message}). To go on without it: orchestrator batches disown {stray.remote_id}"
             )
             await self._context.store.attention.attend(stray.job_id, RECONCILING, None, words, now)
-            await shut_after(self._context, exc, jobs=[stray.job_id])
+            await back_off(self._context, exc, jobs=[stray.job_id])
             self._told = True
             return 0
         await self._context.store.strays.keep(remote, stray.nonce, stray.job_id, numbers)

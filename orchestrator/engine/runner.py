@@ -20,7 +20,7 @@ from orchestrator.engine.notify import NotifyStage
 from orchestrator.engine.plan import PlanStage
 from orchestrator.engine.poll import PollStage
 from orchestrator.engine.probe import ProbeStage
-from orchestrator.engine.purge import KeepStage
+from orchestrator.engine.purge import PurgeStage
 from orchestrator.engine.reconcile import ReconcileStage
 from orchestrator.engine.recover import RecoverStage
 from orchestrator.engine.sample import SampleStage
@@ -28,7 +28,7 @@ from orchestrator.engine.settle import SettleStage
 from orchestrator.engine.slots import Tick
 from orchestrator.engine.submit import SubmitStage
 from orchestrator.engine.sweep import SweepStage
-from orchestrator.engine.wakeup import pause_or_ring
+from orchestrator.engine.wakeup import sleep_or_signal
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -71,7 +71,7 @@ class Runner:
         }
         if context.courier is not None:
             self.stages["notify"] = NotifyStage(context, context.courier).tick
-        self.stages["keep"] = KeepStage(context, looks_for_old=keep_probing).tick
+        self.stages["keep"] = PurgeStage(context, looks_for_old=keep_probing).tick
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
             self.stages["sample"] = SampleStage(context).tick
@@ -119,7 +119,7 @@ class Runner:
 
     async def _wait_for_space(self, stage: str, exc: StoreFull) -> None:
         log.error("store.full", stage=stage, why=exc.message)
-        self._context.pulse.has_no_space(stage)
+        self._context.liveness.disk_full(stage)
         await self._context.clock.sleep(_FULL_DISK)
 
     def _pace(self, name: str) -> Callable[[Tick, str], Coroutine[Any, Any, None]]:
@@ -129,12 +129,12 @@ class Runner:
         """Tick, and wait: longer and longer while there is nothing to do, but never past somebody else's move."""
         pause = _SHORTEST
         while True:
-            ring = self._context.bell.next
+            signal = self._context.wakeup.event
             moved = await self._ticked(tick, name)
             if moved:
-                self._context.bell.ring()
+                self._context.wakeup.notify_all()
             pause = _SHORTEST if moved else min(pause * 2, self._longest())
-            await pause_or_ring(self._context.clock, pause, ring)
+            await sleep_or_signal(self._context.clock, pause, signal)
 
     async def _now_and_then(self, tick: Tick, name: str) -> None:
         """Tick, and wait long, unless there is more to do."""
@@ -146,13 +146,13 @@ class Runner:
         """One tick; how much it moved. Where the disk is full, it is tried again until there is space."""
         while True:
             begun = self._context.clock.now()
-            self._context.pulse.ticks(name)
+            self._context.liveness.working(name)
             try:
                 moved = await tick(begun)
             except StoreFull as exc:
                 await self._wait_for_space(name, exc)
                 continue
-            self._context.pulse.rests(name, self._context.clock.now())
+            self._context.liveness.idle(name, self._context.clock.now())
             if moved:
                 self._context.meter.worked(name, moved, self._context.clock.now() - begun)
             return moved

@@ -8,8 +8,8 @@ from typing import Final
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
 from orchestrator.domain.model import BatchRow
-from orchestrator.engine.api_calls import Gates, asked, pause_for, same_account
-from orchestrator.engine.attribution import look_up
+from orchestrator.engine.api_calls import Gates, call, pause_job, same_account
+from orchestrator.engine.attribution import retrieve
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -61,10 +61,10 @@ class SettleStage:
         job = await self._context.store.commands.get(batch.job_id)
         if outcomes.get("credit", 0) and batch.resumes == job.resumes:
             words = f"{outcomes['credit']} requests came back because the credit balance is too low"
-            await pause_for(self._context, batch.job_id, BILLING, words, now)
+            await pause_job(self._context, batch.job_id, BILLING, words, now)
         if outcomes.get("canceled", 0) and batch.cancel_asked_at is None:
             words = f"{outcomes['canceled']} requests of {batch.remote_id} were canceled by somebody else"
-            await pause_for(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
+            await pause_job(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
 
     async def _delete(self, now: datetime) -> None:
         """For privacy: a batch is deleted at the API once every result is stored."""
@@ -85,10 +85,10 @@ class SettleStage:
     async def _delete_one(self, batch: BatchRow, now: datetime) -> None:
         """A 404 means that it is gone (the answer of an earlier try was lost), if the same account says so twice."""
         try:
-            await asked(self._context, self._context.provider.delete(str(batch.remote_id)))
+            await call(self._context, self._context.provider.delete(str(batch.remote_id)))
         except ProviderNotFound:
-            page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
             held = same_account(page.meta, batch.organization, batch.workspace)
-            if not held or await look_up(self._context, str(batch.remote_id)) is not None:
+            if not held or await retrieve(self._context, str(batch.remote_id)) is not None:
                 raise
         await self._context.store.settle.deleted(batch, now)

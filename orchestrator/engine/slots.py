@@ -11,7 +11,7 @@ Tick = Callable[[datetime], Awaitable[int]]
 Work = Callable[[int], Coroutine[Any, Any, int]]
 
 
-async def side_by_side(work: Work, slots: int, name: str) -> int:
+async def run_slots(work: Work, slots: int, name: str) -> int:
     """Run *work* in *slots* tasks, numbered from 0, until each has returned; the sum of what they moved.
 
     If one fails the others are cancelled, and its own error rises, not a group: whoever ticks a stage acts on what
@@ -25,7 +25,7 @@ async def side_by_side(work: Work, slots: int, name: str) -> int:
     return sum(task.result() for task in tasks)
 
 
-def ticks(work: Work, slots: int, name: str) -> dict[str, Tick]:
+def slot_ticks(work: Work, slots: int, name: str) -> dict[str, Tick]:
     """The same slots as ticks of their own, for a runner: a slot that finds nothing looks again while others work.
 
     Ticked together they would be a wave: what is planned while one upload runs would wait until it is through.

@@ -22,16 +22,16 @@ from orchestrator.domain.model import BatchRow
 from orchestrator.engine.api_calls import (
     CREATE_GATE,
     Gates,
-    asked,
+    call,
     newest,
-    pause_for,
     pause_for_account,
+    pause_job,
     same_account,
 )
-from orchestrator.engine.bisection import Narrowing
+from orchestrator.engine.bisection import Bisection
 from orchestrator.engine.context import Context
 from orchestrator.engine.request_body import BatchBody
-from orchestrator.engine.slots import Tick, side_by_side, ticks
+from orchestrator.engine.slots import Tick, run_slots, slot_ticks
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.provider import Headers
 
@@ -57,21 +57,21 @@ class SubmitStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._gates = Gates(context=context)
-        self._narrow = Narrowing(context)
+        self._bisection = Bisection(context)
         self.active: set[BatchId] = set()
 
     async def tick(self, _now: datetime) -> int:
         """Send what is planned until nothing is left or the API wants us to wait; how many POSTs were made."""
-        return await side_by_side(self.work, self._context.settings.max_uploads, "upload")
+        return await run_slots(self.work, self._context.settings.max_uploads, "upload")
 
     def slots(self) -> dict[str, Tick]:
         """The upload slots, each with a tick of its own."""
-        return ticks(self.work, self._context.settings.max_uploads, "upload")
+        return slot_ticks(self.work, self._context.settings.max_uploads, "upload")
 
     async def work(self, number: int) -> int:
         """One upload slot: takes batches until there is none. Only slot 0 works while a streak of failures lasts."""
         if number == 0:
-            await self._narrow.settle_parked(self._context.clock.now())
+            await self._bisection.settle_parked(self._context.clock.now())
         sent = 0
         while (batch := await self._next(number)) is not None:
             try:
@@ -119,7 +119,7 @@ class SubmitStage:
     async def _prepare(self, batch: BatchRow) -> BatchRow | None:
         """The cursor, then the intent, committed. None if the API cannot be asked now or the batch moved."""
         try:
-            page = await asked(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderRefused as exc:
             await self._refused(batch, exc)
             return None
@@ -144,7 +144,7 @@ class SubmitStage:
     async def _refused(self, batch: BatchRow, exc: ProviderRefused) -> None:
         """The list was refused. Trouble of the account pauses the job; anything else waits."""
         if exc.blocked is not None:
-            await pause_for(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
+            await pause_job(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
         await self._gates.shut(CREATE_GATE, exc.message, None)
 
     async def _apply(self, batch: BatchRow, answer: CreateAnswer, now: datetime) -> None:
@@ -164,11 +164,11 @@ class SubmitStage:
             case Blocked():
                 context.health.note_trouble(answer.why)
                 await store.give_back(batch, answer.why, now, cut=False)
-                await pause_for(context, batch.job_id, answer.code, answer.why, now)
+                await pause_job(context, batch.job_id, answer.code, answer.why, now)
             case TooLarge():
-                await self._narrow.too_large(batch, answer.why, now)
+                await self._bisection.too_large(batch, answer.why, now)
             case Invalid():
-                await self._narrow.invalid(batch, answer, now)
+                await self._bisection.invalid(batch, answer, now)
             case Unclear():
                 context.health.note_trouble(answer.why)
                 await store.doubt(batch, answer.why, now)
@@ -189,7 +189,7 @@ class SubmitStage:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
         most = CUTS_OF_A_SMALL_ONE if small else CUTS_ARE_TOO_LARGE
         if answer.cut and batch.cuts + 1 >= most:
-            await self._narrow.too_large(batch, f"cut {most} times: {answer.why}", now)
+            await self._bisection.too_large(batch, f"cut {most} times: {answer.why}", now)
             return
         await self._context.store.submit.give_back(batch, answer.why, now, cut=answer.cut)
         await self._gates.shut(CREATE_GATE, answer.why, None)

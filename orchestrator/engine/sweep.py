@@ -13,8 +13,17 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
-from orchestrator.engine.api_calls import READ_GATE, Gates, same_account, search_from, shut_after, walk
-from orchestrator.engine.attribution import Foreign, Lost, Ours, SecondReading, Unsure, give_away, look_up_odd, prove
+from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, same_account, search_from, walk_list
+from orchestrator.engine.attribution import (
+    Foreign,
+    Lost,
+    Ours,
+    SecondOpinion,
+    Unsure,
+    attribute,
+    record_foreign,
+    retrieve_malformed,
+)
 from orchestrator.engine.context import Context
 from orchestrator.engine.duplicates import report_duplicate
 
@@ -25,36 +34,36 @@ class SweepStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._gates = Gates(context=context)
-        self._next_look: datetime | None = None
-        self._second = SecondReading()
+        self._next_scan: datetime | None = None
+        self._second = SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """One look, every `poll_interval_max`; how many duplicates were found."""
-        if self._next_look is not None and now < self._next_look:
+        if self._next_scan is not None and now < self._next_scan:
             return 0
         closed = await self._context.store.sweep.to_sweep()
-        self._next_look = now + self._context.settings.poll.longest
+        self._next_scan = now + self._context.settings.poll.longest
         if not closed or await self._gates.is_shut(READ_GATE, now):
             return 0
         try:
-            found = await self._look(closed, now)
+            found = await self._scan(closed, now)
         except ProviderError as exc:
-            await shut_after(self._context, exc)
+            await back_off(self._context, exc)
             return 0
         await self._gates.open(READ_GATE)
         return found
 
-    async def _look(self, closed: list[BatchRow], now: datetime) -> int:
+    async def _scan(self, closed: list[BatchRow], now: datetime) -> int:
         found = 0
         date: datetime | None = None
         undecided: set[int] = set()
-        async with aclosing(walk(self._context, min(map(search_from, closed), default=now))) as pages:
+        async with aclosing(walk_list(self._context, min(map(search_from, closed), default=now))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
                 sizes = {None, *(batch.count for batch in mine)}
                 odd = [entry for entry in page.malformed if entry.total in sizes]
-                shown = [*page.batches, *await look_up_odd(self._context, odd)]
+                shown = [*page.batches, *await retrieve_malformed(self._context, odd)]
                 suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)
         if date is not None:
@@ -67,12 +76,12 @@ class SweepStage:
         unclaimed = await store.evidence.unclaimed(suspects)
         await store.sweep.see(unclaimed)
         for remote in unclaimed:
-            verdict = await prove(self._context, remote)
+            verdict = await attribute(self._context, remote)
             match verdict:
                 case Lost():
-                    await give_away(self._context, remote, verdict)
+                    await record_foreign(self._context, remote, verdict)
                 case Foreign() if self._second.agrees(remote.id):
-                    await give_away(self._context, remote, verdict)
+                    await record_foreign(self._context, remote, verdict)
                 case Ours():  # in doubt still: the doubt stage claims it
                     found += await report_duplicate(self._context, verdict.batch, remote, now)
                 case Unsure() | Foreign():

@@ -8,40 +8,40 @@ from datetime import timedelta
 from orchestrator.ports.runtime import Clock
 
 
-class Bell:
+class Wakeup:
     """Rung after every move. A hint, kept in memory: whoever misses it looks again when its own pause is over."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     @property
-    def next(self) -> asyncio.Event:
+    def event(self) -> asyncio.Event:
         """The ring to come. Take it before you look: a ring that comes while you look is not missed."""
         return self._next
 
-    def ring(self) -> None:
+    def notify_all(self) -> None:
         """Wake everybody who waits."""
-        rung, self._next = self._next, asyncio.Event()
-        rung.set()
+        current, self._next = self._next, asyncio.Event()
+        current.set()
 
 
-class Moves:
+class EngineChanges:
     """See `ports.engine.ChangeSignal`."""
 
-    def __init__(self, bell: Bell, clock: Clock) -> None:
-        self._bell = bell
+    def __init__(self, wakeup: Wakeup, clock: Clock) -> None:
+        self._wakeup = wakeup
         self._clock = clock
-        self._ring = bell.next
+        self._event = wakeup.event
 
     async def wait(self, at_most: timedelta) -> None:
         """Wait for the next move since the last wait, or *at_most*."""
-        await pause_or_ring(self._clock, at_most, self._ring)
-        self._ring = self._bell.next
+        await sleep_or_signal(self._clock, at_most, self._event)
+        self._event = self._wakeup.event
 
 
-async def pause_or_ring(clock: Clock, pause: timedelta, ring: asyncio.Event) -> None:
+async def sleep_or_signal(clock: Clock, pause: timedelta, signal: asyncio.Event) -> None:
     """Wait for *pause*, or until *ring*, whichever comes first."""
-    waiting = {asyncio.ensure_future(ring.wait()), asyncio.ensure_future(clock.sleep(pause))}
+    waiting = {asyncio.ensure_future(signal.wait()), asyncio.ensure_future(clock.sleep(pause))}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -24,9 +24,9 @@ from orchestrator.domain.errors import (
 from orchestrator.ports.provider import CreateBody, Download, Headers
 from orchestrator.ports.runtime import Meter, NullMeter
 from orchestrator.provider.address import ApiAddress
-from orchestrator.provider.create_call import Upload, exchange_of
+from orchestrator.provider.create_call import Upload, exchange_from
 from orchestrator.provider.credentials import Credentials, from_file
-from orchestrator.provider.errors import BadAnswer, Silence, no_answer, refusal, silence
+from orchestrator.provider.errors import BadResponse, NoResponse, error_without_response, no_response, refusal
 from orchestrator.provider.parsing import (
     Unreadable,
     read_batch,
@@ -34,7 +34,7 @@ from orchestrator.provider.parsing import (
     read_meta,
     read_page,
 )
-from orchestrator.provider.retry import Deadline, Sleep, patiently
+from orchestrator.provider.retry import Deadline, Sleep, with_retries
 from orchestrator.provider.sdk_clients import Clients, load_sdk, open_clients
 from orchestrator.provider.settings import ProviderSettings
 
@@ -134,13 +134,13 @@ class AnthropicProvider:
         deadline = Deadline(self._settings.timeout.total_seconds())
         async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
             outcome = await self._metered(
-                "create", deadline.outcome_of(_post(clients.creates, upload, self._named(clients, headers)))
+                "create", deadline.response_to(_post(clients.creates, upload, self._named(clients, headers)))
             )
         if upload.failure is not None:
             raise upload.failure
-        if isinstance(outcome, Silence) and outcome.credentials:
+        if isinstance(outcome, NoResponse) and outcome.credentials:
             return Blocked(code=CREDENTIALS, why=outcome.why)
-        answer = classify(exchange_of(outcome, body, upload.handed_bytes, clients.credentials.hide))
+        answer = classify(exchange_from(outcome, body, upload.handed_bytes, clients.credentials.hide))
         if isinstance(answer, Blocked) and answer.code == CREDENTIALS and self._renewed():
             return Busy(why=f"{answer.why}; the key file holds another key now", retry_after_s=None)
         return answer
@@ -243,26 +243,26 @@ class AnthropicProvider:
 
         async def attempt() -> httpx2.Response:
             clients = await self._clients_or_refusal()
-            outcome = await self._metered(op, Deadline(seconds).outcome_of(_with_words(call(clients.reads))))
-            if isinstance(outcome, Silence):
-                raise no_answer(outcome)
+            outcome = await self._metered(op, Deadline(seconds).response_to(_with_words(call(clients.reads))))
+            if isinstance(outcome, NoResponse):
+                raise error_without_response(outcome)
             if outcome.status_code != 200:
                 raise refusal(outcome, clients.credentials.hide, repeatable=repeatable)
             return outcome
 
         try:
-            return await patiently(attempt, sleep=self._sleep)
+            return await with_retries(attempt, sleep=self._sleep)
         except ProviderRefused as exc:
             if exc.blocked != CREDENTIALS or not self._renewed():
                 raise
-        return await patiently(attempt, sleep=self._sleep)
+        return await with_retries(attempt, sleep=self._sleep)
 
-    async def _metered(self, op: str, call: Awaitable[httpx2.Response | Silence]) -> httpx2.Response | Silence:
+    async def _metered(self, op: str, call: Awaitable[httpx2.Response | NoResponse]) -> httpx2.Response | NoResponse:
         """What *call* gives, told to the meter. A call that is cancelled is not: it has no end."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         outcome = await call
-        code = "none" if isinstance(outcome, Silence) else str(outcome.status_code)
+        code = "none" if isinstance(outcome, NoResponse) else str(outcome.status_code)
         self._meter.called(op, code, timedelta(seconds=clock() - begun))
         return outcome
 
@@ -321,16 +321,16 @@ async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerato
 
     buffer = bytearray()
     ended = False
-    broken: Silence | None = None
+    broken: NoResponse | None = None
     async with aclosing(response.aiter_bytes()) as pieces:
         while not ended and broken is None:
             try:
                 async with asyncio.timeout(patience_s):
                     ended = await _fill(buffer, pieces)
             except TimeoutError:
-                broken = Silence(why=f"less than 256 KiB came within {patience_s:g} s")
-            except (httpx2.HTTPError, BadAnswer) as exc:
-                broken = silence(exc)
+                broken = NoResponse(why=f"less than 256 KiB came within {patience_s:g} s")
+            except (httpx2.HTTPError, BadResponse) as exc:
+                broken = no_response(exc)
             if buffer:
                 yield bytes(buffer)
                 buffer.clear()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.create_outcome import Exchange
 from orchestrator.ports.provider import CreateBody
-from orchestrator.provider.errors import Silence
-from orchestrator.provider.parsing import Trouble, Unreadable, read_batch, read_meta, read_retry_after, read_trouble
+from orchestrator.provider.errors import NoResponse
+from orchestrator.provider.parsing import ErrorSummary, Unreadable, read_batch, read_error, read_meta, read_retry_after
 
 if TYPE_CHECKING:
     import httpx2
@@ -67,8 +67,8 @@ class Upload:
             await self._chunks.aclose()
 
 
-def exchange_of(
-    outcome: httpx2.Response | Silence, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
+def exchange_from(
+    outcome: httpx2.Response | NoResponse, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
 ) -> Exchange:
     """The create as the client saw it, for `classify`."""
     silent = Exchange(
@@ -84,7 +84,7 @@ def exchange_of(
         message="",
         retry_after_s=None,
     )
-    if isinstance(outcome, Silence):
+    if isinstance(outcome, NoResponse):
         return replace(silent, connected=outcome.connected, message=outcome.why)
     batch, trouble = _answered(outcome)
     return replace(
@@ -99,13 +99,13 @@ def exchange_of(
     )
 
 
-def _answered(response: httpx2.Response) -> tuple[RemoteBatch | None, Trouble]:
+def _answered(response: httpx2.Response) -> tuple[RemoteBatch | None, ErrorSummary]:
     """The batch in a 200, and what the answer says in words."""
     if response.status_code == 200:
         try:
             batch = read_batch(response.content)
         except Unreadable:
-            return None, read_trouble(response.content, response.headers)
+            return None, read_error(response.content, response.headers)
         words = f"{batch.id} with {batch.counts.total} requests"
-        return batch, Trouble(message=words, error_code=None, api_error=False)
-    return None, read_trouble(response.content, response.headers)
+        return batch, ErrorSummary(message=words, error_code=None, api_error=False)
+    return None, read_error(response.content, response.headers)

@@ -21,7 +21,7 @@ from orchestrator.domain.errors import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from orchestrator.provider.parsing import read_retry_after, read_trouble
+from orchestrator.provider.parsing import read_error, read_retry_after
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,7 +33,7 @@ _ACCOUNT_STATUSES: Final = frozenset({400, 401, 402, 403})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class NoResponse:
     """No answer came.
 
     connected: False only where it is certain that nothing left. credentials: there was nothing to ask with.
@@ -44,11 +44,11 @@ class Silence:
     credentials: bool = False
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """The body of an answer is larger than any that is taken in, or its compression cannot be undone."""
 
 
-class Again(Exception):
+class RetryableError(Exception):
     """A read that may be tried again; `after_s` is the API's own figure, or None."""
 
     def __init__(self, error: ProviderError, after_s: float | None = None) -> None:
@@ -57,7 +57,7 @@ class Again(Exception):
         self.after_s = after_s
 
 
-async def outcome_of(call: Awaitable[httpx2.Response]) -> httpx2.Response | Silence:
+async def response_to(call: Awaitable[httpx2.Response]) -> httpx2.Response | NoResponse:
     """The answer to *call* whatever its status, or why there is none. Lets only cancellation through."""
     import anthropic
     import httpx2
@@ -66,11 +66,11 @@ async def outcome_of(call: Awaitable[httpx2.Response]) -> httpx2.Response | Sile
         return await call
     except anthropic.APIStatusError as exc:
         return exc.response
-    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.InvalidURL, BadAnswer) as exc:
-        return silence(exc)
+    except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.InvalidURL, BadResponse) as exc:
+        return no_response(exc)
 
 
-def silence(exc: BaseException) -> Silence:
+def no_response(exc: BaseException) -> NoResponse:
     """Why no answer came, in words that cannot hold a header."""
     import anthropic
     import httpx2
@@ -79,7 +79,7 @@ def silence(exc: BaseException) -> Silence:
     causes = tuple(_chain(exc))
     if isinstance(exc, anthropic.CredentialsError | WorkloadIdentityError):
         status = getattr(exc, "status_code", None)
-        return Silence(why=str(exc), connected=False, credentials=status is None or status < 500)
+        return NoResponse(why=str(exc), connected=False, credentials=status is None or status < 500)
     before_anything = (
         httpx2.ConnectError,
         httpx2.ConnectTimeout,
@@ -87,7 +87,7 @@ def silence(exc: BaseException) -> Silence:
         httpx2.ProxyError,
         httpx2.UnsupportedProtocol,
     )
-    return Silence(why=_why(causes), connected=not any(isinstance(cause, before_anything) for cause in causes))
+    return NoResponse(why=_why(causes), connected=not any(isinstance(cause, before_anything) for cause in causes))
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -104,7 +104,7 @@ def _why(causes: tuple[BaseException, ...]) -> str:
     import httpx2
 
     for cause in causes:
-        if isinstance(cause, BadAnswer):
+        if isinstance(cause, BadResponse):
             return str(cause)
     name = next((type(c).__name__ for c in causes if isinstance(c, httpx2.HTTPError)), type(causes[0]).__name__)
     for cause in causes:
@@ -125,7 +125,7 @@ def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable
     another 2xx is no clear answer: a captive portal gives them, and it passes.
     """
     status, request_id = response.status_code, response.headers.get("request-id")
-    trouble = read_trouble(response.content, response.headers)
+    trouble = read_error(response.content, response.headers)
     why = f"{status}: {hide(trouble.message)}"
     code = blocked_by(status, trouble.error_code, trouble.message)
     if code is not None and (trouble.api_error or status in _ACCOUNT_STATUSES):
@@ -135,7 +135,7 @@ def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable
     if status in BUSY:
         return busy
     if status >= 500 or status in repeatable:
-        return Again(busy if after_s is not None else ProviderUnreachable(why, request_id=request_id), after_s)
+        return RetryableError(busy if after_s is not None else ProviderUnreachable(why, request_id=request_id), after_s)
     if status == HTTPStatus.NOT_FOUND:
         return ProviderNotFound(why, request_id=request_id)
     if status < 400 or status == HTTPStatus.REQUEST_TIMEOUT:
@@ -143,8 +143,8 @@ def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable
     return ProviderRefused(why, status=status, request_id=request_id)
 
 
-def no_answer(silent: Silence) -> Exception:
+def error_without_response(silent: NoResponse) -> Exception:
     """The same for no answer at all."""
     if silent.credentials:
         return ProviderRefused(silent.why, status=401, blocked=CREDENTIALS)
-    return Again(ProviderUnreachable(silent.why))
+    return RetryableError(ProviderUnreachable(silent.why))

@@ -72,7 +72,7 @@ class _Batch(msgspec.Struct):
     archived_at: Instant | None = None
 
 
-class _Deleted(msgspec.Struct):
+class _DeletedObject(msgspec.Struct):
     id: str
     type: Literal["message_batch_deleted"]
 
@@ -81,28 +81,28 @@ class _ErrorDetails(msgspec.Struct):
     error_code: str | None = None
 
 
-class _Error(msgspec.Struct):
+class _ErrorObject(msgspec.Struct):
     type: str
     message: str
     details: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _ErrorBody(msgspec.Struct):
+class _ErrorEnvelope(msgspec.Struct):
     type: Literal["error"]
-    error: _Error
+    error: _ErrorObject
 
 
-class _Page(msgspec.Struct):
+class _ListPage(msgspec.Struct):
     data: list[msgspec.Raw]
     has_more: bool
     last_id: str | None = None
 
 
 _batch: Final = msgspec.json.Decoder(_Batch)
-_deleted: Final = msgspec.json.Decoder(_Deleted)
-_error: Final = msgspec.json.Decoder(_ErrorBody)
+_deleted: Final = msgspec.json.Decoder(_DeletedObject)
+_error: Final = msgspec.json.Decoder(_ErrorEnvelope)
 _details: Final = msgspec.json.Decoder(_ErrorDetails)
-_page: Final = msgspec.json.Decoder(_Page)
+_page: Final = msgspec.json.Decoder(_ListPage)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _id: Final = msgspec.json.Decoder(_AnyId)
 _counts: Final = msgspec.json.Decoder(CountsObject)
@@ -114,7 +114,7 @@ class Unreadable(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class ErrorSummary:
     """What an answer that is not a plain yes says. *api_error*: it was the API's own error object."""
 
     message: str
@@ -201,15 +201,15 @@ def _http_date(value: str | None) -> datetime | None:
         return None
 
 
-def read_trouble(body: bytes, headers: Mapping[str, str]) -> Trouble:
+def read_error(body: bytes, headers: Mapping[str, str]) -> ErrorSummary:
     """What *body* says, whatever it is."""
     try:
         error = _error.decode(body).error
     except UNREADABLE:
         words = error_fields(body)
         message = words.message if words.message is not None else _stranger(body, headers)
-        return Trouble(message=message[:_MESSAGE_MAX], error_code=None, api_error=False)
-    return Trouble(message=error.message[:_MESSAGE_MAX], error_code=_error_code(error.details), api_error=True)
+        return ErrorSummary(message=message[:_MESSAGE_MAX], error_code=None, api_error=False)
+    return ErrorSummary(message=error.message[:_MESSAGE_MAX], error_code=_error_code(error.details), api_error=True)
 
 
 def _error_code(details: msgspec.Raw) -> str | None:
@@ -244,7 +244,7 @@ def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
     )
 
 
-def _cut(body: bytes, cause: Exception) -> tuple[_Page, list[bytes]]:
+def _cut(body: bytes, cause: Exception) -> tuple[_ListPage, list[bytes]]:
     """The page and the bytes of its entries, where one of them is no JSON at all or is nested too deeply."""
     found = _DATA.search(body)
     entries = [] if found is None else list(_entries(bytearray(body[found.end() :])))

@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx2
 
-from orchestrator.provider.errors import BadAnswer
+from orchestrator.provider.errors import BadResponse
 
 #: Ten times a page of 1,000 batches.
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
@@ -28,7 +28,7 @@ _PLAIN: Final = frozenset({"", "identity", "none"})
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
-def bounded(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+def limit_responses(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
     """*client*, which from now on takes in no more of an answer than it should."""
     client.headers["accept-encoding"] = "gzip"
     client.event_hooks["response"].append(_bound)
@@ -70,12 +70,12 @@ class _Bounded(httpx2.AsyncByteStream):
                 async for piece in pieces:
                     if left is not None and len(piece) > left:
                         if not self._limit.is_words:
-                            raise BadAnswer(f"answer too large: more than {self._limit.most_bytes:,} bytes")
+                            raise BadResponse(f"answer too large: more than {self._limit.most_bytes:,} bytes")
                         yield piece[:left]
                         return
                     left = None if left is None else left - len(piece)
                     yield piece
-        except BadAnswer:
+        except BadResponse:
             if not self._limit.is_words:
                 raise
 
@@ -92,7 +92,7 @@ async def _decoded(inner: AsyncIterator[bytes] | httpx2.AsyncByteStream, encodin
             yield piece
         return
     if len(packed) > 1 or packed[0] not in _GZIP:
-        raise BadAnswer(f"the answer is compressed in a way that was not asked for ({encoding[:40]})")
+        raise BadResponse(f"the answer is compressed in a way that was not asked for ({encoding[:40]})")
     inflate = _Inflate()
     async for piece in inner:
         for inflated in inflate.pieces(piece):
@@ -116,7 +116,7 @@ class _Inflate:
             try:
                 inflated = self._member.decompress(packed, _PIECE_BYTES)
             except zlib.error as exc:
-                raise BadAnswer(f"the answer's compression is damaged ({exc})") from exc
+                raise BadResponse(f"the answer's compression is damaged ({exc})") from exc
             if inflated:
                 yield inflated
             packed = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
@@ -124,4 +124,4 @@ class _Inflate:
     def end(self) -> None:
         """No more comes. Raises BadAnswer in the middle of a member."""
         if self._begun and not self._member.eof:
-            raise BadAnswer("the answer ends in the middle of its compression")
+            raise BadResponse("the answer ends in the middle of its compression")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from orchestrator.provider.errors import Again, Silence, outcome_of
+from orchestrator.provider.errors import NoResponse, RetryableError, response_to
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,7 +23,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 
-async def patiently(call: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:
+async def with_retries(call: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:
     """What *call* gives, tried again while it raises Again and there is time; then the error inside the last Again.
 
     Pauses: the API's own figure, else 0.5 s and 1 s. A pause that does not fit into what is left is not begun. The time
@@ -42,19 +42,19 @@ async def patiently(call: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:
         sleep=pause,
         stop=lambda state: state.attempt_number >= TRIES or too_late(state),
         wait=_pause_s,
-        retry=retry_if_exception_type(Again),
+        retry=retry_if_exception_type(RetryableError),
         reraise=True,
     )
     try:
         return await retrying(call)
-    except Again as exc:
+    except RetryableError as exc:
         error = exc.error
     raise error
 
 
 def _pause_s(state: RetryCallState) -> float:
     outcome = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(outcome, Again) and outcome.after_s is not None:
+    if isinstance(outcome, RetryableError) and outcome.after_s is not None:
         return outcome.after_s
     return _FIRST_PAUSE_S * 2.0 ** (state.attempt_number - 1)
 
@@ -70,11 +70,11 @@ class Deadline:
         """Count from now again. Only while the call runs."""
         self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
-    async def outcome_of(self, call: Awaitable[httpx2.Response]) -> httpx2.Response | Silence:
+    async def response_to(self, call: Awaitable[httpx2.Response]) -> httpx2.Response | NoResponse:
         """The answer to *call* whatever its status, or why there is none. Lets only cancellation through."""
         try:
             async with self._timeout:
                 self.restart()
-                return await outcome_of(call)
+                return await response_to(call)
         except TimeoutError:
-            return Silence(why=f"no answer within {self._seconds:g} s")
+            return NoResponse(why=f"no answer within {self._seconds:g} s")

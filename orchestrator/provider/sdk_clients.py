@@ -75,13 +75,13 @@ def open_clients(
     import anthropic
     import httpx2
 
-    from orchestrator.provider.response_limits import bounded
+    from orchestrator.provider.response_limits import limit_responses
 
     found = keys.find(os.environ) if credentials is None else credentials
     keys.custom_headers(os.environ)
     address = None if transport is not None else address_of(settings, found)
     how = {} if address is None else client_options(address.url, os.environ)
-    http_client = bounded(_http_client(settings, transport, how, keep_alive=True))
+    http_client = limit_responses(_http_client(settings, transport, how, keep_alive=True))
     try:
         reads = anthropic.AsyncAnthropic(
             api_key=None if found.api_key is None else found.api_key.reveal(),
@@ -97,7 +97,7 @@ def open_clients(
     except anthropic.AnthropicError as exc:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
     else:
-        http_client = bounded(_http_client(settings, transport, how, keep_alive=False))
+        http_client = limit_responses(_http_client(settings, transport, how, keep_alive=False))
         creates = reads.with_options(http_client=http_client, max_retries=0)
         return Clients(creates=creates, reads=reads, credentials=found, address=address)
     raise problem

@@ -254,14 +254,14 @@ async def test_a_cursor_from_the_future_hides_no_batch(tmp_path: Path) -> None:
     """Promise 2: one odd `created_at` at the top of the list must not end the search above our own batch."""
     async with new_world(tmp_path / "store.db") as world:
         world.clock.advance(timedelta(0), api=timedelta(hours=2))
-        (ahead,) = world.machine.add_foreign(3)
-        world.machine._by_id[ahead].created_at += timedelta(minutes=30)
+        (prefetch,) = world.machine.add_foreign(3)
+        world.machine._by_id[prefetch].created_at += timedelta(minutes=30)
         world.machine.plan.set({"list_lag": -3600})  # or the sandbox would not list it yet
         job = await world.submit(10)
         world.script("create", "drop_after_accept")
         await world.tick("plan", "submit")
         (batch,) = await world.batches(job.id)
-        assert batch.cursor_id == ahead
+        assert batch.cursor_id == prefetch
         await world.settle()
         assert world.machine.batches_created == 1
         assert (await world.status(job.id)).job.requests.succeeded == 10

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from support.world import in_a_loop
 
-from orchestrator.engine.prefetch import ahead
+from orchestrator.engine.prefetch import prefetch
 
 
 class Source:
@@ -38,7 +38,7 @@ class Source:
 async def test_everything_comes_in_order_with_one_item_fetched_ahead() -> None:
     """The next item is on its way while one is worked on, and never more than one."""
     source, seen = Source(5), []
-    async with aclosing(ahead(source.items())) as items:
+    async with aclosing(prefetch(source.items())) as items:
         async for number in items:
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_what_the_source_raises_comes_after_its_last_item() -> None:
     source, seen = Source(3, breaks=True), []
 
     async def consume() -> None:
-        async for number in ahead(source.items()):
+        async for number in prefetch(source.items()):
             seen.append(number)  # noqa: PERF401 - what came before the error counts
 
     with pytest.raises(OSError, match="gone"):
@@ -67,7 +67,7 @@ async def test_whoever_stops_early_leaves_nothing_open() -> None:
     source = Source(5)
 
     async def consume() -> None:
-        async with aclosing(ahead(source.items())) as items:
+        async with aclosing(prefetch(source.items())) as items:
             async for _ in items:
                 raise ValueError("enough")
 
@@ -83,7 +83,7 @@ async def test_a_cancelled_consumer_leaves_nothing_open() -> None:
     source = Source(1000)
 
     async def consume() -> None:
-        async with aclosing(ahead(source.items())) as items:
+        async with aclosing(prefetch(source.items())) as items:
             async for _ in items:
                 pass
 

@@ -18,8 +18,8 @@ PLENTY = 1_000_000
 
 async def disk(world: World, *, full: bool) -> None:
     """Let SQLite meet the end of the disk, or give it room again."""
-    pages = await world.store._database.read(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
-    limit = int(pages) if full else PLENTY
+    walk_pages = await world.store._database.read(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+    limit = int(walk_pages) if full else PLENTY
     await world.store._database._writer.run(lambda c: c.execute(f"PRAGMA max_page_count = {limit}").fetchall())
 
 

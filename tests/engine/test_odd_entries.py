@@ -13,7 +13,7 @@ from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.api_answers import BatchPage, MalformedEntry
 from orchestrator.domain.errors import ProviderUnreadable
-from orchestrator.engine.batch_list import EndlessList, PageSize, listed, pages
+from orchestrator.engine.batch_list import EndlessList, PageSize, list_batches, walk_pages
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -90,7 +90,7 @@ async def test_odd_entries_stop_neither_sends_nor_looks(tmp_path: Path) -> None:
         for job in jobs:
             assert (await world.status(job.id)).job.requests.succeeded == 10
         assert world.creates == 12
-        assert world.context.oddities.entries > 0
+        assert world.context.malformed.entries > 0
         assert set(world.bought().values()) == {1}
 
 
@@ -251,7 +251,7 @@ async def test_whoever_lists_the_batches_is_told_how_many_cannot_be_shown(tmp_pa
         ids = world.machine.add_foreign(3, count=5)
         shown_by(world).blind = set(ids[:2])
         odd: list[MalformedEntry] = []
-        seen = [batch.id async for batch in listed(world.context.provider, odd=odd)]
+        seen = [batch.id async for batch in list_batches(world.context.provider, odd=odd)]
         assert (set(seen), {entry.mark for entry in odd}) == (set(ids[2:]), set(ids[:2]))
 
 
@@ -297,7 +297,7 @@ async def test_a_long_list_is_asked_for_slowly_and_not_for_ever(tmp_path: Path) 
             pauses.append(pause)
 
         async def whole() -> None:
-            async for page in pages(lambda after: endless.page(after_id=after, limit=1000), PageSize(), sleep):
+            async for page in walk_pages(lambda after: endless.page(after_id=after, limit=1000), PageSize(), sleep):
                 asked.append(page)  # noqa: PERF401 - what came before the end counts
 
         with pytest.raises(EndlessList):

@@ -12,7 +12,7 @@ from support.world import World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.model import JobRow
-from orchestrator.engine.purge import KeepStage
+from orchestrator.engine.purge import PurgeStage
 from orchestrator.engine.sample import SampleStage
 
 
@@ -62,11 +62,11 @@ async def test_a_daemon_lets_old_bodies_go_and_a_command_does_not(tmp_path: Path
         assert job.finished_at is not None
         late = job.finished_at + timedelta(days=1)
         for stage in (
-            KeepStage(kept, looks_for_old=False),
-            KeepStage(world.context, looks_for_old=True),
+            PurgeStage(kept, looks_for_old=False),
+            PurgeStage(world.context, looks_for_old=True),
         ):
             assert await stage.tick(late) == 0
-        daemon = KeepStage(kept, looks_for_old=True)
+        daemon = PurgeStage(kept, looks_for_old=True)
         assert await daemon.tick(late - timedelta(minutes=1)) == 0
         assert await daemon.tick(late) == 0, "it looked a minute ago"
         assert await daemon.tick(late + timedelta(hours=1)) > 0
@@ -83,7 +83,7 @@ async def test_what_was_marked_is_cleared_away_by_any_engine(tmp_path: Path) -> 
         job = await finished(world, tmp_path, "one")
         await world.store.purge.mark(job.id, "person", world.clock.now())
         assert not await is_gone(world, job)
-        stage = KeepStage(world.context, looks_for_old=False)
+        stage = PurgeStage(world.context, looks_for_old=False)
         while await stage.tick(world.clock.now()):
             pass
         assert await is_gone(world, job)

@@ -355,10 +355,10 @@ async def test_the_search_ends_after_two_looks_that_found_nothing(tmp_path: Path
         copy = await copied(world, tmp_path)
         await world.tick("plan", "submit")
         await world.die()
-        listed = world.machine._batches[0].id
+        list_batches = world.machine._batches[0].id
         async with restored(world, copy) as born:
             born.advance(timedelta(minutes=25))
-            world.machine.hide(listed, world.machine.now() + MINUTE)  # from the first look
+            world.machine.hide(list_batches, world.machine.now() + MINUTE)  # from the first look
             await born.tick("reconcile")
             search = await born.store.reconcile.open()
             assert search is not None

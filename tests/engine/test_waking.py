@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.world import in_a_loop, new_world
 
-from orchestrator.engine.wakeup import Bell, pause_or_ring
+from orchestrator.engine.wakeup import Wakeup, sleep_or_signal
 from orchestrator.ports.runtime import Clock
 from orchestrator.sandbox import MachineSettings
 
@@ -45,7 +45,7 @@ async def test_a_job_goes_its_whole_road_without_a_single_pause_ending(tmp_path:
         job = await world.submit(10)
         async with asyncio.timeout(60):
             while (await world.status(job.id)).job.state != "finished":
-                ring = world.context.bell.next
+                ring = world.context.wakeup.event
                 if (await world.status(job.id)).job.state != "finished":
                     await ring.wait()
         stop.set()
@@ -56,25 +56,25 @@ async def test_a_job_goes_its_whole_road_without_a_single_pause_ending(tmp_path:
 @in_a_loop
 async def test_a_ring_that_comes_while_one_looks_is_not_missed() -> None:
     """The event is taken before the look; a ring during it ends the next pause at once."""
-    bell = Bell()
-    ring = bell.next
-    bell.ring()
+    wakeup = Wakeup()
+    ring = wakeup.event
+    wakeup.notify_all()
     async with asyncio.timeout(60):
-        await pause_or_ring(Sleepless(HourGlass()), AGES, ring)
-    assert not bell.next.is_set(), "an old ring wakes nobody twice"
+        await sleep_or_signal(Sleepless(HourGlass()), AGES, ring)
+    assert not wakeup.event.is_set(), "an old ring wakes nobody twice"
 
 
 @in_a_loop
 async def test_a_pause_ends_without_a_ring_too() -> None:
     """A hint may be lost; time passes all the same."""
     async with asyncio.timeout(60):
-        await pause_or_ring(HourGlass(), AGES, Bell().next)
+        await sleep_or_signal(HourGlass(), AGES, Wakeup().event)
 
 
 @in_a_loop
 async def test_a_cancelled_pause_leaves_no_task_behind() -> None:
     """A stage that is stopped while it waits takes its two waits along."""
-    waiting = asyncio.create_task(pause_or_ring(Sleepless(HourGlass()), AGES, Bell().next))
+    waiting = asyncio.create_task(sleep_or_signal(Sleepless(HourGlass()), AGES, Wakeup().event))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from support.world import START, World, in_a_loop, new_world
 
 from orchestrator.domain.api_answers import BatchPage
 from orchestrator.domain.errors import ProviderUnreachable
-from orchestrator.engine.api_calls import newest, same_account, walk
+from orchestrator.engine.api_calls import newest, same_account, walk_list
 from orchestrator.engine.context import Context
 
 
@@ -51,7 +51,7 @@ class OddList:
 async def seen(context: Context) -> int:
     """How many batches a walk to the beginning shows."""
     count = 0
-    async with aclosing(walk(context, START - timedelta(days=1))) as pages:
+    async with aclosing(walk_list(context, START - timedelta(days=1))) as pages:
         async for page, _ in pages:
             count += len(page.batches)
     return count
@@ -81,12 +81,12 @@ async def test_a_list_with_smaller_pages_than_asked_for_is_walked_to_its_end(tmp
 
 async def walked(world: World, span: timedelta) -> int:
     """How many pages of one batch a walk of *span* takes."""
-    pages = 0
+    walk_pages = 0
     world.context.page_size.size = 1
-    async with aclosing(walk(world.context, world.machine.now() - span)) as walking:
+    async with aclosing(walk_list(world.context, world.machine.now() - span)) as walking:
         async for _ in walking:
-            pages += 1
-    return pages
+            walk_pages += 1
+    return walk_pages
 
 
 @in_a_loop

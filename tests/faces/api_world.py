@@ -16,7 +16,7 @@ import uvicorn
 from faces.client_world import requests, settings
 
 from orchestrator import daemon
-from orchestrator.daemon import Engine, Surroundings, running_engine
+from orchestrator.daemon import Engine, Runtime, running_engine
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.services import Services
 
@@ -32,7 +32,7 @@ def lines(count: int, *, said: str = "hello") -> bytes:
 @asynccontextmanager
 async def engine_with_services(database: Path, **overrides: object) -> AsyncIterator[tuple[Engine, Services]]:
     """A sandbox engine without a socket, and what faces are handed."""
-    without = Surroundings(listens=False)
+    without = Runtime(listens=False)
     async with running_engine(settings(database, **overrides), sandbox=True, around=without) as engine:
         stop = asyncio.Event()
         services = await daemon._services(engine, stop)

@@ -14,7 +14,7 @@ from faces.api_world import NDJSON, api, engine_with_services, finished, lines, 
 from faces.client_world import SLOW
 
 from orchestrator.domain.errors import OutOfMemory
-from orchestrator.engine.liveness import Pulse
+from orchestrator.engine.liveness import StageLiveness
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.messages import api_responses
 from orchestrator.views import problem_details
@@ -202,7 +202,7 @@ def test_an_engine_says_that_it_lives_and_when_it_is_ready(tmp_path: Path) -> No
                 async with asyncio.timeout(60):
                     while (await client.get(f"{place}/readyz")).json() != {"ready": True}:
                         await engine.clock.sleep(timedelta(milliseconds=10))
-            engine.pulse.has_no_space("collect")
+            engine.liveness.disk_full("collect")
             answer = await client.get("readyz")
             assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
             assert answer.json()["detail"] == "there is no space left for the store"
@@ -212,18 +212,18 @@ def test_an_engine_says_that_it_lives_and_when_it_is_ready(tmp_path: Path) -> No
 
 def test_a_stage_that_rests_too_long_or_finds_no_space_is_trouble() -> None:
     """A tick may last as long as a download; a rest may not."""
-    pulse = Pulse()
-    assert pulse.trouble(AT) == "the engine is starting"
-    pulse.ticks("plan")
-    pulse.rests("poll", AT)
-    assert pulse.trouble(AT + timedelta(seconds=9)) is None
-    assert pulse.trouble(AT + timedelta(seconds=31)) == "stage poll does not go round"
-    pulse.ticks("poll")
-    assert pulse.trouble(AT + timedelta(hours=1)) is None
-    pulse.has_no_space("plan")
-    assert pulse.trouble(AT) == "there is no space left for the store"
-    pulse.rests("plan", AT)
-    assert pulse.trouble(AT) is None
+    liveness = StageLiveness()
+    assert liveness.trouble(AT) == "the engine is starting"
+    liveness.working("plan")
+    liveness.idle("poll", AT)
+    assert liveness.trouble(AT + timedelta(seconds=9)) is None
+    assert liveness.trouble(AT + timedelta(seconds=31)) == "stage poll does not go round"
+    liveness.working("poll")
+    assert liveness.trouble(AT + timedelta(hours=1)) is None
+    liveness.disk_full("plan")
+    assert liveness.trouble(AT) == "there is no space left for the store"
+    liveness.idle("plan", AT)
+    assert liveness.trouble(AT) is None
 
 
 def test_a_lack_of_memory_is_told_as_that(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from faces.client_world import requests, settings, short_runtime_folder, until
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.model import Event, NewJob
 from orchestrator.domain.params import ParamRules
-from orchestrator.engine.wakeup import Moves
+from orchestrator.engine.wakeup import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
@@ -42,7 +42,7 @@ def test_every_event_is_heard_once_by_everybody_who_watches(tmp_path: Path) -> N
     async def check() -> None:
         async with running_engine(settings(tmp_path / "x.db"), sandbox=True) as engine, asyncio.TaskGroup() as group:
             stop = asyncio.Event()
-            feed = ChangeFeed(engine, Moves(engine.bell, engine.clock), stop)
+            feed = ChangeFeed(engine, EngineChanges(engine.wakeup, engine.clock), stop)
             pump = group.create_task(feed.run())
             heard: tuple[list[Event], list[Event]] = ([], [])
 
@@ -75,7 +75,7 @@ def test_nobody_who_waits_holds_the_end_up(tmp_path: Path) -> None:
     async def check() -> None:
         async with running_engine(settings(tmp_path / "x.db"), sandbox=True) as engine, asyncio.TaskGroup() as group:
             stop = asyncio.Event()
-            feed = ChangeFeed(engine, Moves(engine.bell, engine.clock), stop)
+            feed = ChangeFeed(engine, EngineChanges(engine.wakeup, engine.clock), stop)
             waiting = group.create_task(feed.change(timedelta(hours=1)))
             await asyncio.sleep(0)
             stop.set()

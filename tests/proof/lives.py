@@ -19,7 +19,7 @@ from support.inline import Inline
 from support.world import SeededEntropy
 
 from orchestrator.config import Settings
-from orchestrator.daemon import Surroundings, running_engine
+from orchestrator.daemon import Runtime, running_engine
 from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
 from orchestrator.store.identity import Trust
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
@@ -203,14 +203,14 @@ class Lives:
             if stay:
                 await asyncio.Event().wait()
 
-    def _surroundings(self, life: int) -> Surroundings:
+    def _surroundings(self, life: int) -> Runtime:
         offset = timedelta(hours=self.chance.choice((0, 0, 0, 0.01, -0.01, 24, -24)) if self.clocks_are_wrong else 0)
         if offset:
             self.chronicle.note("clock ahead" if offset > timedelta(0) else "clock behind")
         self._disk = Disk(chance=self.chance, before=self._before_commit, after=self._after_commit)
         self._disk.full = self.disk_is_full
         self._network = self.net.transport(life)
-        return Surroundings(
+        return Runtime(
             clock=SimClock(self.loop, self.chance, offset, self.idle),
             entropy=SeededEntropy(self.chance.getrandbits(48)),
             transport=self._network,

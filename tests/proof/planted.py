@@ -235,8 +235,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "if found or batch.doubt_looks == 0 or look.date is None:",
-                "if found or look.date is None:",
+                "if found or batch.doubt_looks == 0 or scan.date is None:",
+                "if found or scan.date is None:",
             ),
         ),
         test=f"{RUNNING}::test_a_list_that_misses_a_batch_once_does_not_void_it",
@@ -327,10 +327,10 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "            for remote in look.remotes.values()\n",
-                "            for place, remote in enumerate(look.remotes.values())\n"
-                "            if batch.cursor_id is None or place < [*look.remotes, batch.cursor_id].index(batch.cursor_id)\n"
-                "            if batch.cursor_id is None or batch.cursor_id in look.remotes\n",
+                "            for remote in scan.remotes.values()\n",
+                "            for place, remote in enumerate(scan.remotes.values())\n"
+                "            if batch.cursor_id is None or place < [*scan.remotes, batch.cursor_id].index(batch.cursor_id)\n"
+                "            if batch.cursor_id is None or batch.cursor_id in scan.remotes\n",
             ),
         ),
         test=f"{ADOPTED}::test_a_deleted_cursor_batch_does_not_lose_the_search",
@@ -353,8 +353,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "                await self._unreadable(candidate, batch, verdict.why, look)\n                return True\n",
-                "                await self._unreadable(candidate, batch, verdict.why, look)\n                return False\n",
+                "                await self._unreadable(candidate, batch, verdict.why, scan)\n                return True\n",
+                "                await self._unreadable(candidate, batch, verdict.why, scan)\n                return False\n",
             ),
         ),
         test=f"{VOID}::test_a_candidate_that_cannot_be_read_for_a_day_needs_a_person",
@@ -390,7 +390,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        fitting += [stand_in(entry, until) for entry in look.odd.values() if _may_be(batch, entry)]\n",
+                "        fitting += [placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]\n",
                 "",
             ),
         ),
@@ -421,7 +421,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/doubt.py",
                 '            if candidate.verdict not in {"ours", "foreign"}:\n',
-                '            if candidate.verdict not in {"ours", "foreign"} and candidate.remote_id in look.remotes:\n',
+                '            if candidate.verdict not in {"ours", "foreign"} and candidate.remote_id in scan.remotes:\n',
             ),
         ),
         test=f"{VOID}::test_a_candidate_that_vanishes_from_the_list_is_still_waited_for",
@@ -432,8 +432,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        verdict, remote = await self._verdict(candidate, look)\n",
-                "        verdict, remote = Ours(batch=batch), look.remotes.get(candidate.remote_id)\n",
+                "        verdict, remote = await self._verdict(candidate, scan)\n",
+                "        verdict, remote = Ours(batch=batch), scan.remotes.get(candidate.remote_id)\n",
             ),
         ),
         test=f"{ADOPTED}::test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_read_again",
@@ -1056,8 +1056,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/reconcile.py",
-                "look.open_ones == 0 and search.looks > 0 and",
-                "look.open_ones == 0 and",
+                "scan.open_ones == 0 and search.looks > 0 and",
+                "scan.open_ones == 0 and",
             ),
             (
                 "orchestrator/store/sql/reconciliation.sql",

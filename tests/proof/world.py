@@ -1,7 +1,7 @@
 """One simulated world: the real daemon on virtual time, the sandbox as the API and as the ground truth, and the judge.
 
 The engine, its store and its provider code are put together by `orchestrator.daemon.running_engine`, as in the program;
-only clock, chance, network, lock and the thread of SQLite are the simulation's (`daemon.Surroundings`).
+only clock, chance, network, lock and the thread of SQLite are the simulation's (`daemon.Runtime`).
 """
 
 from __future__ import annotations

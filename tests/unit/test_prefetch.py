@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.prefetch import ahead
+from orchestrator.engine.prefetch import prefetch
 
 PLACE: ContextVar[str] = ContextVar("PLACE", default="outside")
 
@@ -31,7 +31,7 @@ def test_items_come_in_order_and_one_is_fetched_ahead() -> None:
 
     async def run() -> list[str]:
         seen: list[str] = []
-        async with aclosing(ahead(numbers(seen, 3))) as items:
+        async with aclosing(prefetch(numbers(seen, 3))) as items:
             async for item in items:
                 for _ in range(10):
                     await asyncio.sleep(0)
@@ -54,7 +54,7 @@ def test_one_task_and_one_context_run_all_of_it() -> None:
         PLACE.reset(token)
 
     async def run() -> set[Any]:
-        async with aclosing(ahead(careful())) as items:
+        async with aclosing(prefetch(careful())) as items:
             return {item async for item in items}
 
     ((_, place),) = asyncio.run(run())
@@ -71,7 +71,7 @@ def test_a_timeout_across_yields_still_ends_it() -> None:
             yield 2
 
     async def run() -> list[int]:
-        async with aclosing(ahead(slow())) as items:
+        async with aclosing(prefetch(slow())) as items:
             return [item async for item in items]
 
     with pytest.raises(TimeoutError):
@@ -84,7 +84,7 @@ def test_whoever_leaves_early_closes_it(upto: int) -> None:
 
     async def run() -> list[str]:
         seen: list[str] = []
-        async with aclosing(ahead(numbers(seen, upto))) as items:
+        async with aclosing(prefetch(numbers(seen, upto))) as items:
             async for _ in items:
                 break
         return seen

@@ -130,12 +130,12 @@ def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
 async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, sandbox: bool) -> list[RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
-    from orchestrator.engine.batch_list import LARGEST, listed
+    from orchestrator.engine.batch_list import LARGEST, list_batches
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
             await find_credentials(provider)
-            return await _first(limit, listed(provider, min(limit, LARGEST), odd))
+            return await _first(limit, list_batches(provider, min(limit, LARGEST), odd))
     if not settings.database.path.exists():
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
