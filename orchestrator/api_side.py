@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import Settings
@@ -99,8 +98,9 @@ def sandbox_of(settings: Settings, *, keeps: bool) -> Sandbox:
     Only the owner of the store may keep one: two processes would write over each other.
     """
     from orchestrator.sandbox import CrashPoint, SandboxSettings, build_sandbox
+    from orchestrator.store.location import location_of
 
-    journal = journal_of(settings.database.path) if keeps else None
+    journal = location_of(settings).sandbox_journal if keeps else None
     point = os.environ.get(CRASH_VARIABLE) if keeps else None
     try:
         chosen = SandboxSettings(
@@ -116,8 +116,3 @@ def sandbox_of(settings: Settings, *, keeps: bool) -> Sandbox:
         raise UsageError(f"the sandbox cannot be as it is set: {exc}", hint=hint) from exc
     except OSError as exc:
         raise StoreError(f"the sandbox's journal {journal} cannot be opened", cause=exc.strerror) from exc
-
-
-def journal_of(path: Path) -> Path:
-    """Where the sandbox of the store at *path* keeps its batches."""
-    return path.with_name(f"{path.name}.sandbox.jsonl")

@@ -11,18 +11,14 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestrator.api_side import check_network, provider_of, sandbox_of
 from orchestrator.config import (
     DEFAULT_API_VERSION,
-    PROJECT_FILE,
     Settings,
     announced,
-    default_socket_path,
-    logged_out_path,
 )
 from orchestrator.config.network import check_exporter
 from orchestrator.domain.api_answers import RemoteBatch
@@ -46,7 +42,7 @@ from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import Clock, Entropy, MemoryReservation, Meter
 from orchestrator.ports.streams import Sink, Source
 from orchestrator.store.connection import Start, Thread
-from orchestrator.store.identity import Trust
+from orchestrator.store.location import SqliteLocation, location_of, open_store
 from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
@@ -84,7 +80,7 @@ class Runtime:
 class Engine:
     """An engine in this process: what faces may ask, and what they may read."""
 
-    path: Path
+    location: SqliteLocation
     sandbox: bool
     settings: Settings
     commands: EngineCommands
@@ -210,12 +206,8 @@ async def _open(
     """Lock, store, provider, commands; closed in the reverse order."""
     if courier is not None:
         stack.push_async_callback(courier.aclose)
-    path = settings.database.path
-    lock = await _locked(partial(around.own, path))
-    stack.callback(lock.release)
     now = around.clock.now()
-    trust = Trust.PLANTED if settings.origins.get("database.path") == PROJECT_FILE else Trust.OWN
-    store = await SqliteStore.open(path, lock=lock, now=now, sandbox=sandbox, start=around.start, trust=trust)
+    store = await open_store(settings, now=now, sandbox=sandbox, own=around.own, start=around.start)
     stack.push_async_callback(store.aclose)
     local = sandbox_of(settings, keeps=True) if sandbox else None
     meters = Meters()
@@ -232,7 +224,7 @@ async def _open(
         courier=courier,
     )
     engine = Engine(
-        path=path,
+        location=location_of(settings),
         sandbox=sandbox,
         settings=settings,
         commands=EngineCommands(context),
@@ -267,21 +259,6 @@ async def _mirror_webhooks(engine: Engine) -> None:
         await engine.store.notices.mirror(specs_of(engine.settings.webhooks), engine.clock.now())
 
 
-async def _locked(take: Callable[[], Lock]) -> Lock:
-    """Take the lock in a thread, which may wait two seconds. If we are cancelled meanwhile it is given back."""
-    taking = asyncio.ensure_future(asyncio.to_thread(take))
-    try:
-        return await asyncio.shield(taking)
-    except asyncio.CancelledError:
-        taking.add_done_callback(_give_back)
-        raise
-
-
-def _give_back(taking: asyncio.Future[Lock]) -> None:
-    if not taking.cancelled() and taking.exception() is None:
-        taking.result().release()
-
-
 def api_version(settings: Settings) -> str:
     """The API version of jobs that name none."""
     return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version
@@ -314,13 +291,13 @@ async def _listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | N
     services = await _services(engine, stop, tcp)
     feed = group.create_task(services.feed.run(), name="feed")
     group.create_task(_end_feed(services.feed, feed, stop), name="feed.end")
-    app, path = LazyApp(services), default_socket_path(engine.path, os.environ)
+    app, path = LazyApp(services), engine.location.socket
     await _until_ready(group, "socket", lambda ready: serve_socket(app, path, ready=ready, stop=stop))
     if tcp is not None:
         from orchestrator.http_api.listen import serve_tcp
 
         server = engine.settings.server
-        tcp.access.sessions.over.keep_at(logged_out_path(engine.path))
+        tcp.access.sessions.over.keep_at(engine.location.logged_out_file)
         group.create_task(_announce(tcp, path, stop), name="tcp.announce")
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
 
@@ -365,12 +342,13 @@ async def _services(engine: Engine, stop: asyncio.Event, tcp: TcpListener | None
         bulk=engine.bulk,
         health=engine.health,
         identity=EngineIdentity(
-            db=str(engine.path),
+            db=str(engine.location),
             sandbox=engine.sandbox,
             lineage=meta.lineage,
             api_version=api_version(engine.settings),
             started_at=engine.clock.now(),
         ),
+        location=engine.location,
         opener=_stream_opener(engine.settings),
         remote_batches=engine.remote_batches,
         job_cache=JobCache(engine),

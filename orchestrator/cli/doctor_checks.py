@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli.api_errors import without_resume
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.api_answers import ResponseMeta
     from orchestrator.provider.address import ApiAddress
     from orchestrator.store.checks import StoreFacts
+    from orchestrator.store.location import SqliteLocation
 
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
 _SOUND_SQLITE: Final = (3, 51, 3)
@@ -141,60 +141,58 @@ def _clock(meta: ResponseMeta, ours: datetime) -> Finding:
 
 def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
     """Store, engine, SQLite, disk, limits."""
-    path = settings.database.path
-    folder = next(parent for parent in path.parents if parent.exists())
-    found = [*_store(settings, thorough=thorough), *long_log(path), disk(path, called=str(folder)), *limits(settings)]
-    return [*found, *_telemetry(settings)]
+    from orchestrator.store.location import location_of
+
+    location = location_of(settings)
+    space = [*long_log(location.log_bytes), disk(location.folder, called=str(location.folder))]
+    return [*_store(settings, location, thorough=thorough), *space, *limits(settings), *_telemetry(settings)]
 
 
-def _store(settings: Settings, *, thorough: bool) -> Iterator[Finding]:
-    from orchestrator.store.checks import check_up
-    from orchestrator.store.mark import read_mark
-    from orchestrator.store.read import StoreReader
-
-    path = settings.database.path
-    if (marked := read_mark(path)) is not None and not path.exists() and marked.intents:
+def _store(settings: Settings, location: SqliteLocation, *, thorough: bool) -> Iterator[Finding]:
+    if location.is_gone:
         fact, remedy = (
-            f"{path} is gone, but its mark is there",
+            f"{location} is gone, but its mark is there",
             "put it or a backup back; or `orchestrator db adopt-store`",
         )
         yield Finding(check="store", verdict=FAIL, fact=fact, remedy=remedy, exit_code=8)
         return
-    if not path.exists():
-        yield Finding(check="store", verdict=OK, fact=f"none yet at {path}; the first `run` or `submit` makes it")
+    if not location.exists:
+        yield Finding(check="store", verdict=OK, fact=f"none yet at {location}; the first `run` or `submit` makes it")
         return
     try:
-        with StoreReader.open(path) as reads:
+        with location.open_reader() as reads:
             meta, jobs = reads.meta(), reads.unfinished()
-        facts = check_up(path, thoroughly=thorough)
+        facts = location.check_up(thoroughly=thorough)
     except OrchestratorError as exc:
         yield Finding(check="store", verdict=FAIL, fact=exc.message, remedy=exc.hint, exit_code=8)
         return
-    yield _file(path, facts, sandbox=meta.sandbox, thorough=thorough)
+    yield _file(location, facts, sandbox=meta.sandbox, thorough=thorough)
     yield _engine(settings, unfinished=len(jobs), sandbox=meta.sandbox)
     yield _sqlite(facts.sqlite)
     yield from duplicates(meta.duplicates_total)
 
 
-def _file(path: Path, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Finding:
+def _file(location: SqliteLocation, facts: StoreFacts, *, sandbox: bool, thorough: bool) -> Finding:
     from orchestrator.store.identity import Standing
 
     if facts.schema > facts.known:
-        fact = f"{path} has schema {facts.schema}, this program knows {facts.known}"
+        fact = f"{location} has schema {facts.schema}, this program knows {facts.known}"
         return Finding(check="store", verdict=FAIL, fact=fact, remedy="upgrade the program", exit_code=8)
     if facts.damage is not None:
         remedy = "restore a backup of the database file"
         return Finding(check="store", verdict=FAIL, fact=f"damaged: {facts.damage}", remedy=remedy, exit_code=8)
     if facts.standing is Standing.COPIED:
-        fact = f"{path} is a copy of a store, or was moved here"
+        fact = f"{location} is a copy of a store, or was moved here"
         return Finding(check="store", verdict=FAIL, fact=fact, remedy="`orchestrator db adopt-store`", exit_code=8)
     if facts.standing is Standing.BEHIND or facts.searching:
-        fact = f"{path} may be older than what was sent from it: it was put back from a copy, or taken into use as one"
+        fact = (
+            f"{location} may be older than what was sent from it: it was put back from a copy, or taken into use as one"
+        )
         remedy = "let an engine run: it takes in what was sent since, before it sends anything; `orchestrator serve`"
         return Finding(check="store", verdict=WARN, fact=fact, remedy=remedy)
     kind, soundness = "sandbox work" if sandbox else "real work", ", sound" if thorough else ""
-    size = humanize.size(path.stat().st_size)
-    return Finding(check="store", verdict=OK, fact=f"{path}: {kind}, {size}, schema {facts.schema}{soundness}")
+    size = humanize.size(location.size_bytes)
+    return Finding(check="store", verdict=OK, fact=f"{location}: {kind}, {size}, schema {facts.schema}{soundness}")
 
 
 def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:

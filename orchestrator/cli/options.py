@@ -190,13 +190,12 @@ class JobRef(_TextParam):
         from click.shell_completion import CompletionItem
 
         from orchestrator.domain.errors import OrchestratorError
-        from orchestrator.store.read import StoreReader
+        from orchestrator.store.location import open_reader
 
         if ctx.find_root().ensure_object(GlobalOptions).server is not None:
             return []  # nobody waits for a network at the Tab key
         try:
-            path = ctx.find_root().ensure_object(GlobalOptions).settings().database.path
-            with StoreReader.open(path) as reads:
+            with open_reader(ctx.find_root().ensure_object(GlobalOptions).settings()) as reads:
                 jobs = reads.jobs(limit=200)
         except OrchestratorError:
             return []

@@ -56,8 +56,9 @@ def refuse_the_input(chosen: InputOptions, path: str) -> None:
 
 
 def _refuse_the_store(options: GlobalOptions, path: str) -> None:
-    database = options.settings().database.path
-    if any(_is_same(path, f"{database}{ending}") for ending in ("", "-wal", "-shm", ".lock")):
+    from orchestrator.store.location import location_of
+
+    if any(_is_same(path, file) for file in location_of(options.settings()).files):
         raise HintedUsageError("the results would replace the store", hint="choose another -o FILE")
 
 

@@ -9,15 +9,12 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from orchestrator.cli.output import say
-from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NoSuchThing, StoreOwned
 from orchestrator.domain.humanize import plain
-from orchestrator.store.connect import translating_errors
-from orchestrator.store.read import StoreReader
+from orchestrator.store.location import DirectReader, SqliteLocation, location_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import Job
     from orchestrator.ports.engine import Commands, NoticeCommands
-    from orchestrator.ports.reads import Reads, RemoteReader, RemoteReads
+    from orchestrator.ports.reads import RemoteReader, RemoteReads
 
 T = TypeVar("T")
 Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
@@ -57,10 +54,10 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
         with server_reads(options, server) as reads:
             yield reads
         return
-    path = (options.settings() if settings is None else settings).database.path
-    if not path.exists() and not options.sandbox and (other := _sandbox_store(options)) is not None:
-        raise NoSuchThing(f"there is no store at {path}", hint=f"your sandbox jobs are in {other}: add --sandbox")
-    with translating_errors(), StoreReader.open(path) as reads:
+    location = location_of(options.settings() if settings is None else settings)
+    if not location.exists and not options.sandbox and (other := _sandbox_store(options)) is not None:
+        raise NoSuchThing(f"there is no store at {location}", hint=f"your sandbox jobs are in {other}: add --sandbox")
+    with location.open_reader() as reads:
         yield reads
 
 
@@ -68,7 +65,7 @@ def reader_for(options: GlobalOptions, settings: Settings) -> NowReader:
     """For a command that has looked, and looks again."""
     server = options.remote()
     if server is None:
-        return FileReader(settings.database.path)
+        return DirectReader(location_of(settings))
     return server_reader(options, server, has_answered=True)
 
 
@@ -99,29 +96,11 @@ def is_sandbox_store(options: GlobalOptions) -> bool:
         return reads.meta().sandbox
 
 
-def _sandbox_store(options: GlobalOptions) -> Path | None:
+def _sandbox_store(options: GlobalOptions) -> SqliteLocation | None:
     from dataclasses import replace
 
-    path = replace(options, sandbox=True).settings().database.path
-    return path if options.db is None and path.exists() else None
-
-
-class FileReader:
-    """See `NowReader`: each look opens the file, in a thread, so that an engine beside it is not kept."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one committed snapshot."""
-        import asyncio
-
-        return await asyncio.to_thread(self.read_now, look)
-
-    def read_now(self, look: Callable[[Reads], T]) -> T:
-        """The same, here and now."""
-        with translating_errors(), StoreReader.open(self._path) as reads:
-            return look(reads)
+    location = location_of(replace(options, sandbox=True).settings())
+    return location if options.db is None and location.exists else None
 
 
 def job_or_newest(reads: RemoteReads, ref: str | None) -> Job:
@@ -142,7 +121,7 @@ def engine_socket_answers(settings: Settings) -> bool:
     knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     knocking.settimeout(_KNOCK_S)
     try:
-        knocking.connect(os.fspath(default_socket_path(settings.database.path, os.environ)))
+        knocking.connect(os.fspath(location_of(settings).socket))
     except OSError:
         return False
     else:

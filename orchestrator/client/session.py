@@ -7,7 +7,6 @@ place, so that what was handed over goes on.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,15 +17,13 @@ from orchestrator.client.errors import EngineSilent, not_open
 from orchestrator.client.remote_commands import RemoteEngine
 from orchestrator.client.remote_reads import HttpReader
 from orchestrator.client.transport import CONNECT_TIMEOUT_S, ServerTransport, SocketTransport
-from orchestrator.config import default_socket_path
 from orchestrator.daemon import first_error, running_engine
 from orchestrator.domain.errors import GuardRefused, OrchestratorError, StoreError, StoreOwned, UsageError
 from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
-from orchestrator.ports.reads import Reads, RemoteReader
+from orchestrator.ports.reads import RemoteReader
+from orchestrator.store.location import DirectReader, location_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
     from orchestrator.daemon import Engine
@@ -42,6 +39,7 @@ class LocalSession:
 
     def __init__(self, settings: Settings, *, sandbox: bool) -> None:
         self._settings = settings
+        self._location = location_of(settings)
         self._sandbox = sandbox
         self._handle: EngineHandle | None = None
         self.opened = asyncio.Event()
@@ -63,7 +61,7 @@ class LocalSession:
                 give_up_at = loop.time() + CONNECT_TIMEOUT_S
             elif loop.time() >= give_up_at and not self.opened.is_set():
                 raise GuardRefused(
-                    f"another process owns {self._settings.database.path}, and its engine does not answer",
+                    f"another process owns {self._location}, and its engine does not answer",
                     cause=f"no answer within {CONNECT_TIMEOUT_S:g} s",
                     hint="look at that process, or stop it; the store is safe",
                 )
@@ -82,10 +80,9 @@ class LocalSession:
 
     async def _use_other_engine(self) -> bool:
         """Work through the engine of another process until that is gone; False if none answers."""
-        database = self._settings.database.path
         answered = False
-        transport = SocketTransport(default_socket_path(database, os.environ))
-        async with RemoteEngine(transport, StoreFileReader(database)) as engine:
+        transport = SocketTransport(self._location.socket)
+        async with RemoteEngine(transport, DirectReader(self._location)) as engine:
             with suppress(EngineSilent):
                 self._check(await engine.identity())
                 await engine.refresh_health()
@@ -98,9 +95,7 @@ class LocalSession:
     def _check(self, identity: Mapping[str, object]) -> None:
         if identity["sandbox"] is not self._sandbox:
             kind, remedy = ("real", "without") if self._sandbox else ("sandbox", "with")
-            raise StoreError(
-                f"{self._settings.database.path} holds {kind} work", hint=f"open it {remedy} sandbox, or another one"
-            )
+            raise StoreError(f"{self._location} holds {kind} work", hint=f"open it {remedy} sandbox, or another one")
 
     def _open(self, handle: EngineHandle) -> None:
         self._handle = handle
@@ -145,23 +140,6 @@ class EngineHandle:
     reader: RemoteReader
     bulk: RemoteReader
     is_local: bool
-
-
-class StoreFileReader:
-    """Reads the store of another process: a read-only connection and a thread for each look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one committed snapshot."""
-        return await asyncio.to_thread(self._look, look)
-
-    def _look(self, look: Callable[[Reads], T]) -> T:
-        from orchestrator.store.read import StoreReader
-
-        with StoreReader.open(self._path) as reads:
-            return look(reads)
 
 
 def local_handle(engine: Engine) -> EngineHandle:

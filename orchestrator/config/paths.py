@@ -55,18 +55,6 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
     return path
 
 
-def own_token_path(db_path: Path) -> Path:
-    """Where a daemon on the database at *db_path* keeps a token of its own making."""
-    real = db_path.resolve()
-    return real.with_name(f"{real.name}.token")
-
-
-def logged_out_path(db_path: Path) -> Path:
-    """Where a daemon on the database at *db_path* remembers which logins were ended."""
-    real = db_path.resolve()
-    return real.with_name(f"{real.name}.logged-out")
-
-
 def socket_folder(env: Mapping[str, str], db_path: Path | None = None, *, temporary: Path = _TEMPORARY) -> Path:
     """The folder of this user's sockets, made if need be. Raises UsageError if it is not ours alone.
 

@@ -9,7 +9,6 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -75,8 +74,8 @@ async def _read(services: Services) -> ScrapeFacts:
         attentions=attentions,
         deliveries=deliveries,
         now=datetime.now(UTC),
-        store_bytes=_size(services.identity.db),
-        wal_bytes=_size(f"{services.identity.db}-wal"),
+        store_bytes=services.location.size_bytes,
+        wal_bytes=services.location.log_bytes,
     )
 
 
@@ -162,11 +161,3 @@ def _gauge(name: str, help_: str, value: float | None) -> Metric:
 
 def _histogram(name: str, help_: str, histogram: Histogram) -> Metric:
     return HistogramMetricFamily(f"{PREFIX}{name}", help_, buckets=histogram.buckets(), sum_value=histogram.sum)
-
-
-def _size(path: str) -> int:
-    """0 for a file that is not there: SQLite removes the log of a store that nobody has open."""
-    try:
-        return Path(path).stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.domain import humanize
@@ -17,13 +16,13 @@ from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, dupl
 if TYPE_CHECKING:
     from orchestrator.domain.model import StoreMeta
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.reads import Reads
+    from orchestrator.ports.reads import Reads, StoreLocation
 
 
 async def findings_of(services: Services) -> list[Finding]:
     """Engine, API, store, disk, limits."""
     meta, unfinished = await services.reader.read(_look)
-    store = await asyncio.to_thread(_store, Path(services.identity.db), meta)
+    store = await asyncio.to_thread(_store, services.location, meta)
     return [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]
 
 
@@ -53,9 +52,10 @@ def _api(services: Services) -> Iterator[Finding]:
         yield Finding(check="calls", verdict=FAIL if health.reads_blocked else WARN, fact=fact, remedy=remedy)
 
 
-def _store(path: Path, meta: StoreMeta) -> list[Finding]:
-    size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
+def _store(location: StoreLocation, meta: StoreMeta) -> list[Finding]:
+    size = location.size_bytes + location.log_bytes
     kind = "sandbox work" if meta.sandbox else "real work"
     made = f"made on {meta.created_at:%Y-%m-%d}"
-    facts = Finding(check="store", verdict=OK, fact=f"{path.name}: {kind}, {humanize.size(size)}, {made}")
-    return [facts, *long_log(path), disk(path, called="the store's folder"), *duplicates(meta.duplicates_total)]
+    facts = Finding(check="store", verdict=OK, fact=f"{location.name}: {kind}, {humanize.size(size)}, {made}")
+    found = [facts, *long_log(location.log_bytes), disk(location.folder, called="the store's folder")]
+    return [*found, *duplicates(meta.duplicates_total)]

@@ -14,7 +14,7 @@ from orchestrator.http_api.job_cache import JobCache
 from orchestrator.http_api.upload_memory import LargeLineMemory
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
-from orchestrator.ports.reads import Reader
+from orchestrator.ports.reads import Reader, StoreLocation
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
@@ -64,6 +64,7 @@ class Services:
     bulk: Reader
     health: EngineHealth
     identity: EngineIdentity
+    location: StoreLocation
     opener: SourceOpener
     remote_batches: Callable[[], AsyncIterator[RemoteBatch]]
     feed: ChangeFeed

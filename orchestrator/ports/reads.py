@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
@@ -362,4 +363,32 @@ class Reader(Protocol):
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """Run *look* on the reader's thread."""
+        ...
+
+
+class StoreLocation(Protocol):
+    """Where a store is, for people and programs that ask how it fares; looked up anew each time."""
+
+    def __str__(self) -> str:
+        """What a person calls it: a path."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The same, short."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What its data takes; 0 where nothing is."""
+        ...
+
+    @property
+    def log_bytes(self) -> int:
+        """What its log takes beside that; 0 where there is none, as in a store that nobody has open."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """The folder whose disk it fills; a folder above where that is yet to be made."""
         ...

@@ -79,7 +79,7 @@ class SpaceUsage:
         return 2 * self.used_bytes
 
 
-def room_of(path: Path) -> SpaceUsage:
+def space_of(path: Path) -> SpaceUsage:
     """How much room there is in the store at *path* and beside it. An engine may run. Raises StoreError."""
     with closing(connect_onlooker(path)) as c, translating_errors(c):
         page, pages, free = (int(c.execute(f"PRAGMA {name}").fetchone()[0]) for name in _COUNTS)
@@ -92,7 +92,7 @@ def compact(path: Path) -> None:
 
     Where another program reads the old state meanwhile, the file shrinks with the next write after that.
     """
-    room = room_of(path)
+    room = space_of(path)
     if room.disk_bytes < room.needed_bytes:
         needs = f"it needs {size(room.needed_bytes)} beside the store for a while, and {size(room.disk_bytes)} are free"
         raise StoreFull("there is too little space to compact the store", cause=needs, hint=MAKE_SPACE)

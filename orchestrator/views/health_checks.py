@@ -37,9 +37,8 @@ class Finding:
     exit_code: int = 0
 
 
-def disk(path: Path, *, called: str) -> Finding:
-    """The space beside the store at *path*; *called*: how its folder is named to who reads this."""
-    folder = next(parent for parent in path.parents if parent.exists())
+def disk(folder: Path, *, called: str) -> Finding:
+    """The space in the *folder* of the store; *called*: how that is named to who reads this."""
     free = shutil.disk_usage(folder).free
     fact = f"{humanize.size(free)} free at {called}"
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -53,10 +52,8 @@ def disk(path: Path, *, called: str) -> Finding:
     return Finding(check="disk", verdict=OK, fact=fact)
 
 
-def long_log(path: Path) -> Iterator[Finding]:
-    """That the log of the store at *path* has grown far beyond where it is written back, if it has."""
-    log = path.resolve().with_name(f"{path.resolve().name}-wal")
-    size_bytes = log.stat().st_size if log.exists() else 0
+def long_log(size_bytes: int) -> Iterator[Finding]:
+    """That the log of the store has grown far beyond where it is written back, if it has."""
     if size_bytes > _LONG_LOG_BYTES:
         yield Finding(
             check="log",

@@ -37,6 +37,7 @@ from orchestrator.http_api.messages.batch_objects import BatchIds
 from orchestrator.inputs import source_from_objects
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.engine import IngestOptions
+from orchestrator.store.location import SqliteLocation
 from orchestrator.version import VERSION
 from orchestrator.webhooks.courier import HttpCourier, Target
 from orchestrator.webhooks.signing import SigningSecret
@@ -147,7 +148,7 @@ async def _faces(db: Path, secret: SigningSecret) -> AsyncIterator[Faces]:
 async def _engine(world: World) -> Engine:
     context, meta = world.context, await world.store.read(lambda reads: reads.meta())
     return Engine(
-        path=world.path,
+        location=SqliteLocation(world.path),
         sandbox=True,
         settings=settings(world.path),
         commands=world.commands,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.cli.doctor_checks import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.store.location import SqliteLocation
 from orchestrator.views.check_report import IdRegister, Packer
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, long_log
 
@@ -152,8 +153,8 @@ def test_a_log_that_only_grows_is_a_warning(tmp_path: Path) -> None:
     for size_bytes, warnings in ((0, 0), (38_000_000, 0), (200_000_000, 1)):
         log.touch()
         os.truncate(log, size_bytes)
-        assert len(list(long_log(tmp_path / "x.db"))) == warnings
-    (found,) = long_log(tmp_path / "x.db")
+        assert len(list(long_log(SqliteLocation(tmp_path / "x.db").log_bytes))) == warnings
+    (found,) = long_log(SqliteLocation(tmp_path / "x.db").log_bytes)
     assert (found.verdict, "200 MB" in found.fact, "sqlite3" in str(found.remedy)) == (WARN, True, True)
 
 

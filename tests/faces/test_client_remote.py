@@ -28,11 +28,11 @@ from support.world import in_a_loop
 
 from orchestrator import InputRefused, Job, Orchestrator
 from orchestrator.client.remote_commands import RemoteEngine
-from orchestrator.client.session import StoreFileReader
 from orchestrator.client.transport import SocketTransport
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import GuardRefused, InputError, KeyReused, NoSuchThing, Purged, StoreError
+from orchestrator.store.location import DirectReader, SqliteLocation
 from orchestrator.store.ownership import Lock
 
 #: A batch takes half a second to some seconds at this speed.
@@ -250,7 +250,9 @@ async def test_sandbox_and_real_work_are_not_mixed_through_the_socket(tmp_path: 
 @in_a_loop
 async def test_an_engine_that_is_gone_is_told_as_one_that_does_not_answer(tmp_path: Path) -> None:
     """A command that meets a dying engine ends with exit code 5, not with a traceback of the HTTP library."""
-    async with RemoteEngine(SocketTransport(tmp_path / "no.sock"), StoreFileReader(tmp_path / "x.db")) as engine:
+    async with RemoteEngine(
+        SocketTransport(tmp_path / "no.sock"), DirectReader(SqliteLocation(tmp_path / "x.db"))
+    ) as engine:
         with pytest.raises(GuardRefused, match="does not answer"):
             await engine.identity()
     with pytest.raises(GuardRefused, match="does not answer"):

@@ -19,13 +19,14 @@ from orchestrator import Orchestrator
 from orchestrator.client.remote_commands import login_link
 from orchestrator.client.server_address import server_at
 from orchestrator.client.transport import ServerTransport, SocketTransport
-from orchestrator.config import announced, default_socket_path, logged_out_path, own_token_path, socket_at
+from orchestrator.config import announced, default_socket_path, socket_at
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
 from orchestrator.http_api.guard.access_rules import digest_of
 from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
 from orchestrator.http_api.listen import TcpListener, listen, renew
+from orchestrator.store.location import SqliteLocation
 
 PAGE = {"accept": "text/html,application/xhtml+xml"}
 VISIT = {**PAGE, "sec-fetch-site": "none", "sec-fetch-mode": "navigate"}
@@ -43,7 +44,7 @@ async def served(folder: Path, **more: str) -> AsyncIterator[tuple[TcpListener, 
     """A daemon that asks for a token of its own making, and a client that follows no redirect."""
     database = folder / "x.db"
     chosen = settings(database, **{"server__listen": "127.0.0.1:0", **more})
-    at = listen(chosen.server, own_token=own_token_path(database))
+    at = listen(chosen.server, own_token=SqliteLocation(database).token_file)
     assert at is not None
     async with (
         running_engine(chosen, sandbox=True, tcp=at),
@@ -68,7 +69,7 @@ def test_a_daemon_makes_its_token_once_and_for_its_user_alone(tmp_path: Path) ->
     """H2: 0600 whatever the umask, the same at the next start, another one once the file is gone."""
     before = os.umask(0)
     try:
-        path = own_token_path(tmp_path / "x.db")
+        path = SqliteLocation(tmp_path / "x.db").token_file
         server = settings(tmp_path / "x.db", server__listen="127.0.0.1:0").server
         first, at = listen(server, own_token=path), listen(server, own_token=path)
         assert first is not None
@@ -89,7 +90,7 @@ def test_a_daemon_makes_its_token_once_and_for_its_user_alone(tmp_path: Path) ->
 def test_a_token_that_others_could_have_put_there_or_read_is_refused(tmp_path: Path) -> None:
     """H2: a link, a file with another mode, half a token, a folder: none of them is taken for ours, or replaced."""
     server = settings(tmp_path / "x.db", server__listen="127.0.0.1:0").server
-    path = own_token_path(tmp_path / "x.db")
+    path = SqliteLocation(tmp_path / "x.db").token_file
     (tmp_path / "other").write_text("o" * 43)
     (tmp_path / "other").chmod(0o600)
     for target in ("nowhere", "other"):
@@ -266,7 +267,7 @@ def test_whoever_logged_out_is_out_after_a_restart_too(tmp_path: Path) -> None:
             client.cookies.clear()
             out = await client.post("/logout", headers={"origin": at.url, "cookie": f"{name}={ended}"})
             assert out.status_code == 303
-            file = logged_out_path(tmp_path / "x.db")
+            file = SqliteLocation(tmp_path / "x.db").logged_out_file
             assert file.stat().st_mode & 0o777 == 0o600
             assert not any(part in file.read_text() for part in (ended, ended.split(".")[2], token_in(tmp_path)))
         async with served(tmp_path, server__listen=f"127.0.0.1:{port}") as (at, client):
@@ -306,7 +307,7 @@ def test_a_login_outlives_a_restart_and_dies_with_the_token(tmp_path: Path) -> N
             shown = {"cookie": f"orchestrator-{port}=nonsense; orchestrator-{port}={cookie}"}
             assert (await client.get("/jobs", headers=shown)).status_code == 200
             _, link = at.way_in()
-            own_token_path(tmp_path / "x.db").unlink()
+            SqliteLocation(tmp_path / "x.db").token_file.unlink()
             assert renew(at, settings(tmp_path / "x.db", server__listen=f"127.0.0.1:{port}").server)
             assert (await client.get("/jobs", headers=shown)).status_code == 401
             assert (await client.get(link)).status_code == 401

@@ -19,7 +19,7 @@ from orchestrator.client.server_address import Server, server_at
 from orchestrator.client.transport import ServerTransport
 from orchestrator.domain.errors import GuardRefused, InputError, NeedsPerson, NoSuchThing, UsageError
 from orchestrator.domain.ids import JobId
-from orchestrator.store.read import StoreReader
+from orchestrator.store.location import SqliteLocation
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -94,7 +94,7 @@ async def test_what_is_read_from_afar_is_what_the_store_has(daemon: Daemon) -> N
         batches = await orc._handle().reader.read(lambda reads: reads.batches(key))
         spans = await orc._handle().reader.read(lambda reads: reads.spans(key))
         kinds = await orc._handle().reader.read(lambda reads: [event.kind for event in reads.events(key)])
-    with StoreReader.open(daemon.host.db) as reads:
+    with SqliteLocation(daemon.host.db).open_reader() as reads:
         near = reads.status(reads.find("same"))
         own = near.job.id
         assert rows == reads.results(own, above=0, limit=10)

@@ -14,7 +14,7 @@ from store.store_world import NOW, collected, lines, new_job, open_store, runnin
 
 from orchestrator.ports.job_store import BY_PERSON
 from orchestrator.store.checks import audit
-from orchestrator.store.maintenance import compact, room_of
+from orchestrator.store.maintenance import compact, space_of
 from orchestrator.store.read import StoreReader
 
 ROOT = Path(__file__).parents[2]
@@ -56,11 +56,11 @@ def is_whole(path: Path) -> bool:
 def test_what_is_free_inside_is_told_and_given_back(tmp_path: Path) -> None:
     """F16. The file is smaller afterwards, and still the same file."""
     path = purged(tmp_path / "store.db")
-    before, size, node = room_of(path), path.stat().st_size, path.stat().st_ino
+    before, size, node = space_of(path), path.stat().st_size, path.stat().st_ino
     assert before.used_bytes + before.free_bytes == size
     assert before.free_bytes > 0
     compact(path)
-    after = room_of(path)
+    after = space_of(path)
     assert (after.free_bytes, path.stat().st_ino) == (0, node)
     assert path.stat().st_size <= size - before.free_bytes
     assert is_whole(path)
@@ -82,7 +82,7 @@ def test_compacting_may_be_killed_at_any_moment(tmp_path: Path, steps: int) -> N
     assert done.returncode == -9
     assert is_whole(path)
     compact(path)
-    assert room_of(path).free_bytes == 0
+    assert space_of(path).free_bytes == 0
     assert is_whole(path)
 
 

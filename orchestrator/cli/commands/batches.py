@@ -21,14 +21,14 @@ from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
-from orchestrator.store.read import StoreReader
+from orchestrator.store.location import location_of, open_reader
 from orchestrator.views.batch_views import batch_view, remote_view
 from orchestrator.views.job_views import time_text
 
 if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
-    from orchestrator.ports.reads import RemoteReads
+    from orchestrator.ports.reads import Reads, RemoteReads
 
 EXAMPLES = """
 Examples:
@@ -136,7 +136,7 @@ async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, 
         async with open_provider(settings, sandbox=False) as provider:
             await find_credentials(provider)
             return await _first(limit, list_batches(provider, min(limit, LARGEST), odd))
-    if not settings.database.path.exists():
+    if not location_of(settings).exists:
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
         async with open_commands(settings, sandbox=True) as engine:
@@ -161,7 +161,7 @@ async def _first(limit: int, batches: AsyncGenerator[RemoteBatch, None]) -> list
 
 def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
     try:
-        with StoreReader.open(settings.database.path) as reads:
+        with open_reader(settings) as reads:
             ours = reads.batches_by_remote([remote.id for remote in remotes])
             jobs = {batch.job_id: reads.get(batch.job_id) for batch in ours.values()}
             return KnownBatches(
@@ -172,7 +172,7 @@ def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
         return KnownBatches(ours={}, in_doubt=[])
 
 
-def _in_doubt(reads: StoreReader) -> list[tuple[Batch, Job]]:
+def _in_doubt(reads: Reads) -> list[tuple[Batch, Job]]:
     jobs = [job for job in reads.unfinished() if reads.status(job).batches[BatchState.IN_DOUBT]]
     return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
 

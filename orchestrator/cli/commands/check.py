@@ -71,12 +71,12 @@ def check(options: GlobalOptions, path: str, api_version: str | None, beta: tupl
 
 def _max_requests(settings: Settings) -> tuple[int, bool]:
     """The most requests of one batch, and whether that is certain: a store that is not there yet will choose."""
-    from orchestrator.store.read import StoreReader
+    from orchestrator.store.location import open_reader
 
     if settings.batching.max_requests is not None:
         return settings.batching.max_requests, True
     try:
-        with StoreReader.open(settings.database.path) as reads:
+        with open_reader(settings) as reads:
             return API_MAX_REQUESTS - reads.meta().size_jitter, True
     except NoSuchThing:
         return API_MAX_REQUESTS - 999, False

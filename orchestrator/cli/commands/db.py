@@ -16,6 +16,8 @@ from orchestrator.config import format_duration
 from orchestrator.domain import humanize
 
 if TYPE_CHECKING:
+    from orchestrator.config import Settings
+    from orchestrator.store.location import SqliteLocation
     from orchestrator.store.maintenance import SpaceUsage
 
 EXAMPLES = """
@@ -85,9 +87,7 @@ def backup(options: GlobalOptions, target: Path) -> None:
 
     TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is there.
     """
-    from orchestrator.store.maintenance import back_up
-
-    size_bytes = back_up(_existing(options), target)
+    size_bytes = _existing(options).back_up(target)
     if options.as_json:
         show_json({"backup": str(target.absolute()), "bytes": size_bytes})
         return
@@ -102,21 +102,18 @@ def check(options: GlobalOptions) -> int:
 
     Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not.
     """
-    from orchestrator.store.checks import audit
-    from orchestrator.store.read import StoreReader
-
-    path = _existing(options)
-    with StoreReader.open(path) as reads:
+    location = _existing(options)
+    with location.open_reader() as reads:
         sandbox = reads.meta().sandbox
-    found = audit(path)
+    found = location.audit()
     if options.as_json:
-        show_json({"database": str(path), "sound": not found, "findings": found, "sandbox": sandbox})
+        show_json({"database": str(location), "sound": not found, "findings": found, "sandbox": sandbox})
         return 8 if found else 0
     show_banner(options, sandbox=sandbox)
     for finding in found:
         show(finding)
     if not found:
-        show(f"{path} is sound")
+        show(f"{location} is sound")
         return 0
     say(options, "restore a backup, or report this with the findings above")
     return 8
@@ -130,17 +127,10 @@ def migrate(options: GlobalOptions) -> None:
 
     Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
     """
-    from orchestrator.store.checks import check_up
-    from orchestrator.store.migrate import prepare
-    from orchestrator.store.ownership import Lock
-
-    path = _existing(options)
-    with Lock.take(path):
-        before = check_up(path, thoroughly=False).schema
-        prepare(path, now=datetime.now(UTC), sandbox=options.sandbox)
-    after = check_up(path, thoroughly=False).schema
+    location = _existing(options)
+    before, after = location.migrate(now=datetime.now(UTC), sandbox=options.sandbox)
     if options.as_json:
-        show_json({"database": str(path), "schema_before": before, "schema": after})
+        show_json({"database": str(location), "schema_before": before, "schema": after})
         return
     say(options, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
 
@@ -156,32 +146,32 @@ def adopt_store(options: GlobalOptions) -> None:
     """
     import asyncio
 
-    from orchestrator.store.mark import mark_path
+    from orchestrator.store.location import location_of
 
-    path = options.settings().database.path
-    if not mark_path(path).exists():
-        _existing(options)
-    searching = asyncio.run(_adopt(path, sandbox=options.sandbox))
+    settings = options.settings()
+    location = location_of(settings)
+    if not location.can_be_adopted:
+        location.require()
+    searching = asyncio.run(_adopt(settings, sandbox=options.sandbox))
     if options.as_json:
-        show_json({"database": str(path), "searching": searching})
+        show_json({"database": str(location), "searching": searching})
     elif searching:
-        say(options, f"{path} is the store now; before the next engine sends anything it asks the API what was sent")
+        say(
+            options, f"{location} is the store now; before the next engine sends anything it asks the API what was sent"
+        )
     else:
-        say(options, f"{path} lacks nothing: nothing to do")
+        say(options, f"{location} lacks nothing: nothing to do")
 
 
-async def _adopt(path: Path, *, sandbox: bool) -> bool:
+async def _adopt(settings: Settings, *, sandbox: bool) -> bool:
     """Whether the store has a search before it."""
-    from orchestrator.store.identity import Trust
-    from orchestrator.store.ownership import Lock
-    from orchestrator.store.sqlite_store import SqliteStore
+    from orchestrator.store.location import open_store
 
-    with Lock.take(path) as lock:
-        store = await SqliteStore.open(path, lock=lock, now=datetime.now(UTC), sandbox=sandbox, trust=Trust.ADOPTED)
-        try:
-            return await store.reconcile.open() is not None
-        finally:
-            await store.aclose()
+    store = await open_store(settings, now=datetime.now(UTC), sandbox=sandbox, adopt=True)
+    try:
+        return await store.reconcile.open() is not None
+    finally:
+        await store.aclose()
 
 
 @click.command("prune", cls=CliCommand, examples=EXAMPLES)
@@ -210,7 +200,7 @@ def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool
         jobs = would
     else:
         jobs, _ = run_command(options, settings, lambda commands, _: commands.purge_older(age))
-    room = None if dry_run or options.remote() is not None else _room(options)
+    room = None if dry_run or options.remote() is not None else _existing(options).space()
     if options.as_json:
         facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}
         show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
@@ -238,23 +228,20 @@ def compact(options: GlobalOptions) -> None:
     For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
     while, and says so first; killed at any moment, the store is as it was, or compacted.
     """
-    from orchestrator.store.maintenance import compact as give_back
-    from orchestrator.store.ownership import Lock
-
-    path = _existing(options)
+    location = _existing(options)
     with open_reads(options) as reads:
         sandbox = reads.meta().sandbox
-    with Lock.take(path):
-        before = _room(options)
+    with location.lock():
+        before = location.space()
         if not options.as_json:
             show_banner(options, sandbox=sandbox)
             say(options, _plan_of(before))
         if before.free_bytes:
-            give_back(path)
-    after = _room(options)
+            location.compact()
+    after = location.space()
     given = before.used_bytes + before.free_bytes - after.used_bytes - after.free_bytes
     if options.as_json:
-        show_json({"database": str(path), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
+        show_json({"database": str(location), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
         return
     say(
         options, f"{humanize.size(given)} given back; the file has {humanize.size(after.used_bytes + after.free_bytes)}"
@@ -268,17 +255,10 @@ def _plan_of(room: SpaceUsage) -> str:
     )
 
 
-def _room(options: GlobalOptions) -> SpaceUsage:
-    from orchestrator.store.maintenance import room_of
-
-    return room_of(options.settings().database.path)
-
-
-def _existing(options: GlobalOptions) -> Path:
+def _existing(options: GlobalOptions) -> SqliteLocation:
     """The store that the settings name. Raises NoSuchThing."""
-    path = options.settings().database.path
-    if not path.exists():
-        from orchestrator.store.mark import no_store
+    from orchestrator.store.location import location_of
 
-        raise no_store(path)
-    return path
+    location = location_of(options.settings())
+    location.require()
+    return location

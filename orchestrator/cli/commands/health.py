@@ -38,9 +38,9 @@ def health(options: GlobalOptions) -> int:
     """Ask the engine of this store, or of a server, whether it is ready."""
     server = options.remote()
     if server is None:
-        from orchestrator.config import default_socket_path
+        from orchestrator.store.location import location_of
 
-        fact = _asked(default_socket_path(options.settings().database.path, os.environ))
+        fact = _asked(location_of(options.settings()).socket)
     else:
         fact = _server_unready(options, server)
     ready = fact is None

@@ -53,14 +53,14 @@ def _asked(options: GlobalOptions) -> tuple[str, int | None]:
     if server is None:
         from orchestrator.cli.store_access import engine_socket_answers
         from orchestrator.client.transport import SocketTransport
-        from orchestrator.config import default_socket_path
         from orchestrator.domain.errors import GuardRefused
+        from orchestrator.store.location import location_of
 
         settings = options.settings()
         if not engine_socket_answers(settings):
             hint = "`orchestrator serve` starts one"
-            raise GuardRefused(f"no engine runs on {settings.database.path}", hint=hint)
-        url, path, expires_in_s = _way_in(SocketTransport(default_socket_path(settings.database.path, os.environ)))
+            raise GuardRefused(f"no engine runs on {location_of(settings)}", hint=hint)
+        url, path, expires_in_s = _way_in(SocketTransport(location_of(settings).socket))
         return f"{url}{path}", expires_in_s
     from orchestrator.client.transport import ServerTransport
 

@@ -144,11 +144,11 @@ def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
 
 def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
     """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
-    from orchestrator.config import own_token_path
     from orchestrator.http_api.listen import listen
+    from orchestrator.store.location import location_of
     from orchestrator.store.ownership import make_private_folder
 
-    own = own_token_path(settings.database.path) if asks_anyway else None
+    own = location_of(settings).token_file if asks_anyway else None
     if own is not None:
         make_private_folder(own.parent)
     return listen(settings.server, is_chosen=settings.is_set("server.listen"), own_token=own)
@@ -156,7 +156,7 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
 
 def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api: str | None) -> None:
     """Say what runs, and where one reaches it."""
-    say(options, f"the engine runs on {engine.path}; Ctrl-C stops it")
+    say(options, f"the engine runs on {engine.location}; Ctrl-C stops it")
     token_file = None
     if tcp is not None:
         token_file = tcp.own_token if engine.settings.server.token_file is None else engine.settings.server.token_file
@@ -164,7 +164,13 @@ def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api:
             say(options, line)
     if options.as_json:
         url, token = None if tcp is None else tcp.url, None if token_file is None else str(token_file)
-        facts = {"database": str(engine.path), "url": url, "token_file": token, "api": api, "sandbox": options.sandbox}
+        facts = {
+            "database": str(engine.location),
+            "url": url,
+            "token_file": token,
+            "api": api,
+            "sandbox": options.sandbox,
+        }
         with ignoring_closed_stdout():
             show_json(facts)
 

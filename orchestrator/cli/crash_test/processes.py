@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.api_side import CRASH_VARIABLE, journal_of
+from orchestrator.api_side import CRASH_VARIABLE
 from orchestrator.cli.api_errors import ApiUnreachable
 from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum_line, table, view
 from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
@@ -30,13 +30,12 @@ from orchestrator.cli.follow import reason_without_remedy
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.store_access import FileReader
 from orchestrator.cli.summary import same_line, say_outcome
-from orchestrator.config import default_socket_path
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
 from orchestrator.sandbox.ledger import Audit, witness
+from orchestrator.store.location import DirectReader, SqliteLocation
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -91,7 +90,7 @@ class CrashTest:
         left_out = lives.store.read_now(lines_left_out)
         if left_out:
             self._say_left_out(lives.store)
-        seen = witness(journal_of(lives.db))
+        seen = witness(SqliteLocation(lives.db).sandbox_journal)
         audit = Audit(seen.rows)
         books = run_async(lambda: books_of(audit, self.chosen, settings, self.output, left_out), nothing_changed)
         if self.options.as_json:
@@ -109,7 +108,7 @@ class CrashTest:
         say_outcome(self.options, lives.lives[-1].status, self.output)
         return code
 
-    def _say_left_out(self, store: FileReader) -> None:
+    def _say_left_out(self, store: DirectReader) -> None:
         """Say it as `run` does; the lives were quiet. It writes the file that they wrote once more."""
         job = store.read_now(the_job)
         run_async(
@@ -125,7 +124,7 @@ class _Lives:
         self._folder = folder
         self._env = env
         self.db = folder / "store.db"
-        self.store = FileReader(self.db)
+        self.store = DirectReader(SqliteLocation(self.db))
         self.lives: list[Life] = []
         self.finished: Life | None = None
 
@@ -251,7 +250,7 @@ def _folder() -> Iterator[Path]:
 
 def _remove(folder: Path) -> None:
     """The folder, and the socket that a killed life left."""
-    socket = default_socket_path(folder / "store.db", os.environ)
+    socket = SqliteLocation(folder / "store.db").socket
     shutil.rmtree(folder, ignore_errors=True)
     socket.unlink(missing_ok=True)
 
