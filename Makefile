@@ -8,7 +8,9 @@ BIN    := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
-PROOF := PYTHONPATH=tests:. $(BIN)/python -m proof
+# The long tier starts the program as users do; `make test` forks it from a process that has imported it.
+FRESH := ORCHESTRATOR_TEST_FRESH=1 PYTHONPATH=tests:.
+PROOF := $(FRESH) $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
@@ -61,7 +63,7 @@ proof-selftest: $(DEV)  ## plant known bugs, one by one, in a copy of the tree: 
 	PYTHONPATH=tests:. $(BIN)/python -m proof.selftest
 
 fault-matrix: $(DEV)  ## run the command under thirteen faults, audit the API's books, write docs/fault-matrix.md
-	PYTHONPATH=tests:. $(BIN)/python -m proof.matrix
+	$(FRESH) $(BIN)/python -m proof.matrix
 
 clean:  ## remove the environment, caches and built files; databases and results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from typing import Any, Final
 import httpx2
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from support.processes import program, program_env
+from support.forked import Process, start
+from support.processes import program_env
 
 _FLAGS: Final = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 #: The sandbox's hours pass in moments; the engine looks often.
@@ -48,14 +48,14 @@ class Daemon:
         self.url = f"http://127.0.0.1:{port}"
         self._listen = f"127.0.0.1:{port}"
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def start(self, **settings: str) -> None:
         """Start it, and wait until it answers."""
         env = program_env("http://127.0.0.1:9", self._folder, SERVER__LISTEN=self._listen, **settings)
         with (self._folder / "serve.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                program("serve", "--sandbox"), env=env, cwd=self._folder, stdout=log, stderr=log
+            self._process = start(
+                "orchestrator", "serve", "--sandbox", env=env, cwd=self._folder, stdout=log, stderr=log
             )
         until(self._answers)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import orchestrator
+from support.forked import DEVNULL, PIPE, ROOT, Process, run, start
 
-ROOT: Final = Path(orchestrator.__file__).resolve().parent.parent
 #: Batches end within milliseconds; looks are close together.
 FAST: Final = {"ORCHESTRATOR_SANDBOX__SPEED": "100000", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.02s"}
 #: Batches take minutes: longer than any test.
@@ -62,33 +59,43 @@ class Program:
         return {**own, **({} if more is None else more)}
 
     def __call__(
-        self, *args: str, env: Mapping[str, str] | None = None, given: bytes = b"", patience_s: float = _PATIENCE_S
+        self,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        given: bytes = b"",
+        patience_s: float = _PATIENCE_S,
+        is_fresh: bool = False,
     ) -> Done:
-        """Run it to its end; *given* is its standard input. It fails if that takes longer than *patience_s*."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "orchestrator", *args],
+        """Run it to its end; *given* is its standard input. It fails if that takes longer than *patience_s*.
+
+        is_fresh: in an interpreter of its own, see `support.forked`.
+        """
+        ended = run(
+            "orchestrator",
+            *args,
             cwd=self.folder,
             env=self.env(env),
-            input=given,
-            capture_output=True,
+            given=given,
             timeout=patience_s,
-            check=False,
+            is_fresh=is_fresh,
         )
         done = Done(code=ended.returncode, out=ended.stdout.decode(), err=ended.stderr.decode())
         assert "Traceback" not in done.err, done.err
         return done
 
     @contextmanager
-    def started(self, *args: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
+    def started(self, *args: str, env: Mapping[str, str] | None = None, is_fresh: bool = False) -> Iterator[Started]:
         """Run it beside the test; it is killed at the end if it still runs."""
         log = (self.folder / f"stderr-{time.monotonic_ns()}").open("w+b")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", *args],
+        process = start(
+            "orchestrator",
+            *args,
             cwd=self.folder,
             env=self.env(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=DEVNULL,
+            stdout=PIPE,
             stderr=log,
+            is_fresh=is_fresh,
         )
         try:
             yield Started(process, Path(log.name))
@@ -101,7 +108,7 @@ class Program:
 class Started:
     """A command that runs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self._process = process
         self._log = log
 
@@ -135,7 +142,7 @@ class Started:
     def end(self) -> Done:
         """Wait for the end."""
         out, _ = self._process.communicate(timeout=_PATIENCE_S)
-        done = Done(code=self._process.returncode, out=out.decode(), err=self.err)
+        done = Done(code=self._process.wait(), out=out.decode(), err=self.err)
         assert "Traceback" not in done.err, done.err
         return done
 

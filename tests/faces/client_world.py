@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+from support.forked import PIPE, Process, start_script
 
 from orchestrator.config import Settings, default_socket_path, load_settings
 
@@ -92,17 +91,16 @@ asyncio.run(main())
 
 
 @contextmanager
-def running(script: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def running(script: str, *arguments: object) -> Iterator[Process]:
     """A Python process of its own, killed at the end if it still runs."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+    with start_script(script, *map(str, arguments), env=os.environ, stdout=PIPE) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def line_of(process: subprocess.Popen[str]) -> str:
+def line_of(process: Process) -> str:
     """The next line that *process* says; "" if it ended."""
     assert process.stdout is not None
-    return process.stdout.readline().strip()
+    return process.stdout.readline().decode().strip()

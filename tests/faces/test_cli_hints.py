@@ -6,13 +6,12 @@ import json
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faces.cli_world import Program, program_in, request, select_a_moment, write_lines
+from support.forked import PIPE, start
 
 from orchestrator.cli.hints import completed, pasteable
 from orchestrator.cli.options import GlobalOptions
@@ -95,10 +94,8 @@ def test_a_signal_while_the_input_is_read_says_that_nothing_was_stored(
     program: Program, words: tuple[str, ...]
 ) -> None:
     """There is no job to go on with yet; the same command starts again."""
-    command = [sys.executable, "-m", "orchestrator", *words, "--sandbox"]
-    with subprocess.Popen(
-        command, cwd=program.folder, env=program.env(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as reader:
+    command = ("orchestrator", *words, "--sandbox")
+    with start(*command, cwd=program.folder, env=program.env(), stdin=PIPE, stderr=PIPE) as reader:
         while not program.db.exists() and reader.poll() is None:
             select_a_moment()
         reader.send_signal(signal.SIGINT)

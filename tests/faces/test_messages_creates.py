@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import httpx2
 import pytest
 from faces.client_world import OWNER, SLOW, line_of, running, short_runtime_folder
 from faces.messages_world import Served, ended, polled, requests, served
+from support.forked import Process
 
 from orchestrator.config import default_socket_path
 from orchestrator.domain.states import JobState
@@ -165,7 +165,7 @@ def test_a_request_that_fits_no_batch_is_too_large(tmp_path: Path) -> None:
 def test_a_daemon_that_is_killed_before_its_answer_arrives_has_made_one_batch(tmp_path: Path) -> None:
     """What was stored is found again by the SDK's retry, whatever process answers it."""
     database = tmp_path / "x.db"
-    owners: list[subprocess.Popen[str]] = []
+    owners: list[Process] = []
 
     class KilledOnce(httpx2.HTTPTransport):
         """The daemon dies when it has answered for the first time, and another takes its place."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import anthropic
-from faces.client_world import running
+from faces.client_world import line_of, running
 from faces.messages_world import ended, requests
 
 REQUESTS = 250_000
@@ -33,8 +33,7 @@ def test_a_create_of_a_quarter_million_requests_is_answered_completely(tmp_path:
     """What needs three creates at the API is one here: 45 MB in one call, in a few MB of the daemon's memory."""
     tests = Path(__file__).parent.parent
     with running(DAEMON, tmp_path, tests, tests.parent) as daemon:
-        assert daemon.stdout is not None
-        url = daemon.stdout.readline().strip()
+        url = line_of(daemon)
         before = peak_bytes(daemon.pid)
         with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
             made = client.messages.batches.create(requests=requests(REQUESTS))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.server
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
+from support.forked import run
 
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.server_address import Server
@@ -123,8 +122,7 @@ def test_a_machine_without_a_home_can_ask_a_server(daemon: Daemon) -> None:
     """A container has often neither HOME nor a place for data; no store is opened there."""
     bare = {"HOME": "", "ORCHESTRATOR_DATABASE__PATH": ""}
     env = {name: value for name, value in daemon.guest.env(bare).items() if value}
-    command = [sys.executable, "-m", "orchestrator", "ls", *daemon.flags]
-    done = subprocess.run(command, cwd=daemon.guest.folder, env=env, capture_output=True, timeout=60, check=False)
+    done = run("orchestrator", "ls", *daemon.flags, cwd=daemon.guest.folder, env=env, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

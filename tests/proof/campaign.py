@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from support.processes import Api, program, program_env, running_api
+from support.forked import DEVNULL, Process, start
+from support.processes import Api, program_env, running_api
 
 PATIENCE_S: Final = 120
 PARAMS: Final = b'{"model":"claude-haiku-4-5","max_tokens":16,"messages":[{"role":"user","content":"say %d"}]}'
@@ -47,7 +48,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 class Life:
     """One process of the program, from its start to its end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self._process = process
         self._log = log
         self.pid: Final = process.pid
@@ -80,7 +81,7 @@ class Life:
             raise Broken(f"the process did not end: {self.err}")
         if "Traceback" in self.err:
             raise Broken(f"a traceback for the user: {self.err}")
-        return int(self._process.returncode)
+        return self._process.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +118,7 @@ class Campaign:
         chosen = arguments if len(arguments) > 0 else ("run", str(self.source), "-o", str(self.output), "-q")
         log = self.folder / "stderr"
         with log.open("wb") as err:
-            process = subprocess.Popen(
-                program(*chosen), env=self.env(**settings), stdout=subprocess.DEVNULL, stderr=err
-            )
+            process = start("orchestrator", *chosen, env=self.env(**settings), stdout=DEVNULL, stderr=err)
         with process:
             try:
                 yield Life(process, log)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from support.processes import ROOT, running_api
+from support.forked import ROOT
+from support.processes import running_api
 
 from orchestrator import __version__
 from proof.cells import CELLS, Cell, broken_promises

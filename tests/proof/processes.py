@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from support.forked import IS_FRESH
 from support.windows import Window
 
 from proof.campaign import KNOWN, Broken, Campaign, Life, campaign, until, violation
@@ -23,6 +24,8 @@ from proof.tally import Tally
 __all__ = ["random_kills", "six_windows"]
 
 _KILLS_PER_RUN: Final = 25
+#: Seconds after its start within which a life is killed: the first of them are imports, unless it is forked.
+_FROM_THE_START: Final = (0.1, 1.5) if IS_FRESH else (0.0, 0.6)
 _PER_BATCH: Final = 50
 #: Twice as many as a life settles on a machine with nothing else to do: no run may end before its last kill.
 _BATCHES_PER_KILL: Final = 4
@@ -106,7 +109,7 @@ def _killed_run(kills: int, seed: str, loses_answers: bool, facts: Counter[str])
 
 def _kill_at_random(lives: Campaign, life: Life, chance: random.Random, kill: int) -> None:
     """Every third time from the start on, in recovery and intake too; else some time after it began to call the API."""
-    moment = chance.uniform(0.1, 1.5)
+    moment = chance.uniform(*_FROM_THE_START)
     if kill % 3:
         lives.until_it_works(life)
         moment = chance.uniform(0, 0.8)

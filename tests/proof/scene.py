@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from support.processes import Api, Stats, program, program_env
+from support.forked import DEVNULL, PIPE, Process, run, start
+from support.processes import Api, Stats, program_env
 
 from orchestrator.sandbox.canned_results import CANNED
 
@@ -81,7 +81,7 @@ class Scene:
         self.hidden: frozenset[str] = frozenset()
         self._folder = folder
         self._output = folder / "out.jsonl"
-        self._command = program("run", str(folder / "in.jsonl"), "-o", str(self._output), "-q")
+        self._command = ("orchestrator", "run", str(folder / "in.jsonl"), "-o", str(self._output), "-q")
         self.env = program_env(
             api.base_url, folder, **{"BATCHING__MAX_REQUESTS": str(size.per_batch), **_PACE, **settings}
         )
@@ -105,9 +105,7 @@ class Scene:
 
     def run(self) -> str:
         """The command, to its end; what it said on stderr."""
-        done = subprocess.run(
-            self._command, env=self.env, cwd=self._folder, capture_output=True, timeout=_PATIENCE_S, check=False
-        )
+        done = run(*self._command, env=self.env, cwd=self._folder, timeout=_PATIENCE_S)
         self.exits.append(done.returncode)
         return done.stderr.decode()
 
@@ -117,7 +115,7 @@ class Scene:
             self._wait(process, holds)
             act()
             _, said = process.communicate(timeout=_PATIENCE_S)
-        self.exits.append(process.returncode)
+            self.exits.append(process.wait())
         return said.decode()
 
     def kill_when(self, holds: Callable[[Stats], bool]) -> None:
@@ -125,23 +123,21 @@ class Scene:
         with self._started() as process:
             self._wait(process, holds)
             process.kill()
-        self.exits.append(process.returncode)
-        self.must(process.returncode == KILLED, "the command ended before its kill")
+            self.exits.append(process.wait())
+        self.must(self.exits[-1] == KILLED, "the command ended before its kill")
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command, env=self.env, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+    def _started(self) -> Process:
+        return start(*self._command, env=self.env, cwd=self._folder, stdout=DEVNULL, stderr=PIPE)
 
-    def _wait(self, process: subprocess.Popen[bytes], holds: Callable[[Stats], bool]) -> None:
+    def _wait(self, process: Process, holds: Callable[[Stats], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_S
         while not holds(self.api.stats()) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(_MOMENT_S)
 
     def status(self) -> dict[str, Any]:
         """What `status` says of the job, whether the command runs or not."""
-        command = program("status", "@last", "--json")
-        done = subprocess.run(command, env=self.env, cwd=self._folder, capture_output=True, timeout=60, check=True)
+        done = run("orchestrator", "status", "@last", "--json", env=self.env, cwd=self._folder, timeout=60)
+        done.check_returncode()
         said: dict[str, Any] = json.loads(done.stdout)
         return said
 

@@ -2,7 +2,7 @@
 
 It can be told to kill its client at an exact point (`support.windows`).
 
-Usage: python tests/support/api_server.py '{"speed": 3600, "faults": "", "batch_seconds": [60, 600]}'
+Usage: python -m support.api_server '{"speed": 3600, "faults": "", "batch_seconds": [60, 600]}'
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,10 +12,8 @@ from pathlib import Path
 import httpx2
 import msgspec
 
+from support.forked import PIPE, ROOT, TESTS, start
 from support.windows import Window
-
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 
 
 class Api:
@@ -79,9 +75,8 @@ class Stats(msgspec.Struct):
 @contextmanager
 def running_api(**options: object) -> Iterator[Api]:
     """The API in a process of its own, killed at the end."""
-    command = [sys.executable, str(HERE / "api_server.py"), json.dumps(options)]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE.parent}"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"}
+    with start("support.api_server", json.dumps(options), stdout=PIPE, env=env) as process:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())
@@ -104,8 +99,3 @@ def program_env(base_url: str, folder: Path, **settings: str) -> dict[str, str]:
         "ORCHESTRATOR_DATABASE__PATH": str(folder / "store" / "store.db"),
         **{f"ORCHESTRATOR_{name}": value for name, value in settings.items()},
     }
-
-
-def program(*arguments: str) -> list[str]:
-    """The command line of the program."""
-    return [sys.executable, "-m", "orchestrator", *arguments]

@@ -1,0 +1,249 @@
+"""Programs in processes of their own, without the second that a fresh interpreter takes to import them.
+
+`start` and `run` stand for `subprocess.Popen` and `subprocess.run` of `python -m MODULE …`. The process is forked from
+one that has imported the program (`support.fork_server`). Where the interpreter's own start is the point, it is fresh:
+with `is_fresh`, with a variable that is read at the start, and everywhere with ORCHESTRATOR_TEST_FRESH=1, as in the
+long tier of the proof.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+TESTS: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = TESTS.parent
+#: True where every process is a fresh interpreter.
+IS_FRESH: Final = os.environ.get("ORCHESTRATOR_TEST_FRESH") == "1"
+#: Read while modules are imported, or by the interpreter before that.
+_READ_AT_START: Final = ("PYTHON", "ANTHROPIC_LOG", "OTEL_", "LD_")
+_SAME_FOR_ALL: Final = frozenset({"PYTHONPATH", "PYTHONUTF8"})
+
+
+class Forked:
+    """A process of the fork server, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, connection: socket.socket, pid: int, pipes: Mapping[int, IO[bytes]]) -> None:
+        self.pid: Final = pid
+        self.returncode: int | None = None
+        self.stdin, self.stdout, self.stderr = pipes.get(0), pipes.get(1), pipes.get(2)
+        self._connection = connection
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self._read_end()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self._read_end()
+        assert self.returncode is not None
+        return self.returncode
+
+    def _read_end(self) -> None:
+        said = self._connection.recv(100)
+        self._connection.close()
+        assert said, "the fork server has ended"
+        self.returncode = os.waitstatus_to_exitcode(int(said))
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    # `input` is what Popen calls it.
+    def communicate(self, input: bytes | None = None, timeout: float | None = None) -> tuple[bytes, bytes]:  # noqa: A002
+        """Give it *input*, read what it says to its end, and wait for that. Raises subprocess.TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        read: dict[int, bytes] = {}
+        threads = [threading.Thread(target=self._write, args=(input,), daemon=True)]
+        for number, stream in ((1, self.stdout), (2, self.stderr)):
+            if stream is not None and not stream.closed:
+                threads.append(threading.Thread(target=_read_all, args=(stream, number, read), daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(None if deadline is None else max(0, deadline - time.monotonic()))
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+        self.wait(None if deadline is None else max(0, deadline - time.monotonic()))
+        return read.get(1, b""), read.get(2, b"")
+
+    def _write(self, given: bytes | None) -> None:
+        if self.stdin is not None and not self.stdin.closed:
+            try:
+                self.stdin.write(given or b"")
+                self.stdin.close()
+            except BrokenPipeError:
+                pass  # it did not want to read it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in (self.stdout, self.stderr, self.stdin):
+            if stream is not None:
+                stream.close()
+        self.wait()
+
+
+Process = subprocess.Popen[bytes] | Forked
+Stream = int | IO[bytes] | None
+
+
+def start(
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: Stream = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
+    is_fresh: bool = False,
+) -> Process:
+    """`python -m module arguments`."""
+    if is_fresh or IS_FRESH or _is_read_at_start(env):
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.Popen(command, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
+    order = {"module": module, "code": None, "arguments": arguments, "cwd": str(cwd or Path.cwd())}
+    return _forked(order, env, (stdin, stdout, stderr))
+
+
+def start_script(
+    code: str, *arguments: str, env: Mapping[str, str], stdout: Stream = None, stderr: Stream = None
+) -> Process:
+    """`python -c code arguments`, with no standard input."""
+    if IS_FRESH or _is_read_at_start(env):
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.Popen(command, env=env, stdin=DEVNULL, stdout=stdout, stderr=stderr)
+    order = {"module": "", "code": code, "arguments": arguments, "cwd": str(Path.cwd())}
+    return _forked(order, env, (DEVNULL, stdout, stderr))
+
+
+def run(
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    given: bytes = b"",
+    timeout: float,
+    is_fresh: bool = False,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end with *given* as its standard input. Raises subprocess.TimeoutExpired."""
+    with start(
+        module, *arguments, env=env, cwd=cwd, stdin=PIPE, stdout=PIPE, stderr=PIPE, is_fresh=is_fresh
+    ) as process:
+        try:
+            out, err = process.communicate(given, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        assert process.returncode is not None
+        return subprocess.CompletedProcess([module, *arguments], process.returncode, out, err)
+
+
+def _is_read_at_start(env: Mapping[str, str]) -> bool:
+    return any(name.startswith(_READ_AT_START) and name not in _SAME_FOR_ALL for name in env)
+
+
+def _forked(order: Mapping[str, object], env: Mapping[str, str], streams: tuple[Stream, Stream, Stream]) -> Forked:
+    given: list[int] = []  #: the process's streams
+    opened: list[int] = []  #: of those, what is to be closed here
+    pipes: dict[int, IO[bytes]] = {}  #: our ends
+    for number, stream in enumerate(streams):
+        if stream == PIPE:
+            reading, writing = os.pipe()
+            given.append(writing if number else reading)
+            opened.append(given[-1])
+            pipes[number] = os.fdopen(reading, "rb") if number else os.fdopen(writing, "wb")
+        elif stream == DEVNULL:
+            given.append(os.open(os.devnull, os.O_RDWR))
+            opened.append(given[-1])
+        elif stream == STDOUT:
+            given.append(given[1])
+        elif stream is None:
+            given.append(number)
+        else:
+            given.append(stream if isinstance(stream, int) else stream.fileno())
+    message = json.dumps({**order, "env": dict(env), "umask": _umask()})
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(_server())
+    socket.send_fds(connection, [os.fsencode(message)], given)
+    for fd in opened:
+        os.close(fd)
+    return Forked(connection, int(connection.recv(100)), pipes)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_starting: Final = threading.Lock()
+
+
+def _server() -> str:
+    with _starting:
+        return _started_server()
+
+
+@functools.cache
+def _started_server() -> str:
+    """The address of this process's own server, which is started with the first call and ends with this process."""
+    address = tempfile.mkdtemp(prefix="orc-") + "/fork"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(64)
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(listener.fileno())],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}", "PYTHONUTF8": "1"},
+        stdin=subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+    )
+    listener.close()
+
+    def end() -> None:
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait()
+        Path(address).unlink()
+        Path(address).parent.rmdir()
+
+    atexit.register(end)
+    return address
+
+
+def _read_all(stream: IO[bytes], number: int, into: dict[int, bytes]) -> None:
+    into[number] = stream.read()
+    stream.close()
