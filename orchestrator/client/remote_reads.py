@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -18,6 +17,7 @@ from orchestrator.client.errors import ServerSilent
 from orchestrator.client.transport import ServerTransport, cause_of
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
+from orchestrator.domain.model import StoreIdentity
 from orchestrator.domain.queries import refuse_several
 from orchestrator.domain.states import OVER, JobState
 
@@ -48,14 +48,6 @@ _RESULTS: Final = 200
 _NO_PATH: Final = frozenset({"", ".", ".."})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerMeta:
-    """Who a server is, as far as it says; see `ports.reads.StoreIdentity`."""
-
-    lineage: str
-    sandbox: bool
-
-
 def number_of(public_id: str) -> JobId:
     """What a job is called on this side: its id, read as a number, so that all who look mean the same."""
     return JobId(int.from_bytes(public_id.encode(), "big"))
@@ -74,10 +66,10 @@ class HttpReads:
         self._known: dict[JobId, JobStatus] = {}
         self._batches: dict[JobId, list[Batch]] = {}
 
-    def meta(self) -> ServerMeta:
+    def meta(self) -> StoreIdentity:
         """Who that store is."""
         answer = self._ask("version", {})
-        return ServerMeta(lineage=str(answer["lineage"]), sandbox=bool(answer["sandbox"]))
+        return StoreIdentity(lineage=str(answer["lineage"]), sandbox=bool(answer["sandbox"]))
 
     def find(self, ref: str) -> Job:
         """The job that *ref* means. Raises NoSuchThing."""

@@ -235,11 +235,17 @@ class JudgedLine(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreMeta:
-    """Who a store is. `lineage` is random and made once; `size_jitter` makes its full batches differ from others'."""
+class StoreIdentity:
+    """Which store this is."""
 
-    lineage: str
+    lineage: str  #: random, made once with the store; a copy has the same
+    sandbox: bool  #: made with `--sandbox`: nothing in it is real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMeta(StoreIdentity):
+    """Which store this is, and how it plans."""
+
     created_at: datetime
-    sandbox: bool
-    size_jitter: int
-    duplicates_total: int
+    size_jitter: int  #: 1 to 999: a full batch has so many requests fewer than 100,000, so that its size is its own
+    duplicates_total: int  #: batches that were closed as never created and turned out to exist

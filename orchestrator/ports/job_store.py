@@ -53,7 +53,7 @@ class IngestStore(Protocol):
     """A job and its requests come in, whole or not at all."""
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
-        """A new job, importing; nothing of it is planned before `finish`."""
+        """A new job, importing; nothing of it is planned before `conclude`."""
         ...
 
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
@@ -81,14 +81,10 @@ class IngestStore(Protocol):
         """Keep refused lines with their reasons."""
         ...
 
-    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> JobRow:
-        """The whole input is in: the job runs from here on."""
-        ...
-
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
     ) -> tuple[IngestOutcome, JobRow]:
-        """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
+        """The whole input is in: the job runs, unless one of the same content is there, or one of the file as it was.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
         content. A job that is there gets the name that was chosen in *new*; raises GuardRefused where that name means
@@ -102,7 +98,7 @@ class IngestStore(Protocol):
         ...
 
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
+        """Take an import away without a trace; safe to repeat. One that was concluded stays."""
         ...
 
 

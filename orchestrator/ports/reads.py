@@ -1,6 +1,7 @@
-"""What faces read of the store: every method sees one committed snapshot, whoever owns the store.
+"""What faces read: `RemoteReads` of any store, on this machine or behind a server; `Reads` of a store of this machine.
 
-A list is a page by key: it costs what it shows, however many rows there are.
+On this machine every method of one `look` sees the same committed snapshot, whoever owns the store; over a network each
+call has a snapshot of its own. A list is a page by key: it costs what it shows, however many rows there are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from typing_extensions import override
 
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import (
@@ -21,6 +24,7 @@ from orchestrator.domain.model import (
     Job,
     JobRow,
     JobStatus,
+    StoreIdentity,
     StoreMeta,
 )
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
@@ -43,74 +47,69 @@ from orchestrator.ports.streams import InputProblem
 T = TypeVar("T")
 
 
-class StoreIdentity(Protocol):
-    """Who a store is."""
-
-    @property
-    def lineage(self) -> str:
-        """Random, made once."""
-        ...
-
-    @property
-    def sandbox(self) -> bool:
-        """Nothing of it is real."""
-        ...
-
-
 class RemoteJobReads(Protocol):
-    """Jobs; see `ports.reads.JobReads`."""
-
-    def meta(self) -> StoreIdentity:
-        """Who this store is."""
-        ...
+    """Jobs."""
 
     def find(self, ref: str) -> Job:
-        """The job that *ref* means. Raises NoSuchThing."""
+        """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
+
+        Raises NoSuchThing with similar names as the hint.
+        """
         ...
 
     def sole(self, ref: str) -> Job:
-        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
+        """As `find`, for a command that changes the job. Raises GuardRefused for a name that several jobs have."""
         ...
 
     def get(self, job: JobId) -> Job:
-        """The job as it is now."""
+        """The job as it is in this snapshot."""
         ...
 
     def jobs(self, *, limit: int) -> Sequence[Job]:
-        """The newest *limit* jobs."""
+        """The newest *limit* jobs, newest first."""
         ...
 
     def unfinished(self) -> list[Job]:
         """Jobs that are not over, the oldest first."""
         ...
 
+    def over_since(self, until: datetime) -> list[Job]:
+        """Jobs that were over at *until* and are not purged, the oldest first."""
+        ...
+
     def status(self, job: Job) -> JobStatus:
-        """Everything that `status` shows."""
+        """The job with its counts and troubles, in constant time, however large the job."""
         ...
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order."""
+        """Lines that `--skip-bad` left out, with the reasons, in file order; a page ends with a whole line.
+
+        `raw` is empty in a purged job.
+        """
         ...
 
 
-class RemoteDetailReads(Protocol):
-    """What is inside a job; see `ports.reads`."""
+class RemoteRequestReads(Protocol):
+    """The requests of a job and their results."""
+
+    def request(self, job: JobId, custom_id: str) -> RequestDetails:
+        """One request with every attempt that failed. Raises NoSuchThing."""
+        ...
+
+    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+        """The next settled requests after the number *above*, in input order. Raises Purged.
+
+        A server may give fewer than *limit* before the end; no results are the end.
+        """
+        ...
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
         ...
 
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order."""
-        ...
 
-    def request(self, job: JobId, custom_id: str) -> RequestDetails:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
-        ...
-
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
-        ...
+class RemoteBatchReads(Protocol):
+    """Batches of this store."""
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
@@ -125,35 +124,41 @@ class RemoteDetailReads(Protocol):
         ...
 
 
-class RemoteReads(RemoteJobReads, RemoteDetailReads, Protocol):
-    """Everything that can be read from afar."""
+class RemoteHistoryReads(Protocol):
+    """The event log."""
 
-    def over_since(self, until: datetime) -> list[Job]:
-        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The job's history and its batches', oldest first; None: of every job."""
         ...
 
+
+class RemoteNoticeReads(Protocol):
+    """Webhook endpoints and deliveries."""
+
     def endpoints(self) -> list[Endpoint]:
-        """Who is told of what happens."""
+        """Every endpoint that was ever configured, those of today first."""
         ...
 
     def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
-        """The newest notices on their way to somebody."""
+        """The newest deliveries, newest first; of *state*, if given."""
         ...
 
 
-class RemoteReader(Protocol):
-    """Reading at any time."""
+class RemoteReads(
+    RemoteJobReads, RemoteRequestReads, RemoteBatchReads, RemoteHistoryReads, RemoteNoticeReads, Protocol
+):
+    """Everything that can also be read from a server."""
 
-    async def read(self, look: Callable[[RemoteReads], T]) -> T:
-        """Run *look* away from the loop."""
+    def meta(self) -> StoreIdentity:
+        """Which store this is."""
         ...
 
 
 class StoreReads(Protocol):
-    """The store as a whole; one snapshot."""
+    """The store as a whole."""
 
     def meta(self) -> StoreMeta:
-        """Who this store is."""
+        """Which store this is, and how it plans."""
         ...
 
     def totals(self) -> Totals:
@@ -161,53 +166,24 @@ class StoreReads(Protocol):
         ...
 
     def asked_again_at(self, job: Job) -> datetime | None:
-        """When a daemon sees whether the account works again for *job*; None: nobody does."""
+        """When the API is next asked whether the account of a paused *job* works again; None: it is not asked."""
         ...
 
     def gates(self) -> list[Gate]:
-        """The waits that the API asked for, or that followed its refusals, and that no success has ended."""
+        """Waits that the API asked for, or that followed its refusals, and that no success has ended."""
         ...
 
     def attentions(self) -> list[tuple[Job, Attention]]:
-        """Everything that a person should look at, of all jobs, the oldest first."""
-        ...
-
-    def over_since(self, until: datetime) -> list[Job]:
-        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
-        ...
-
-    def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
-        """The last sample of each *step* since *since*, oldest first; steps without one are left out.
-
-        Steps are counted from 1970, so that two looks cut time alike.
-        """
-        ...
-
-    def sample_at(self, at: datetime) -> Sample | None:
-        """The last sample at *at* or before; None where there is none so old."""
+        """Everything that needs a person, of all jobs, the oldest first."""
         ...
 
 
-class JobReads(Protocol):
-    """Jobs, as faces show them; one snapshot."""
+class JobReads(RemoteJobReads, Protocol):
+    """Jobs, page by page."""
 
-    def find(self, ref: str) -> Job:
-        """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
-
-        Raises NoSuchThing with near names as the hint.
-        """
-        ...
-
-    def sole(self, ref: str) -> Job:
-        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
-        ...
-
-    def get(self, job: JobId) -> Job:
-        """The job as it is in this snapshot."""
-        ...
-
+    @override
     def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
-        """The newest *limit* jobs that *where* lets through, older than *before* if given."""
+        """The newest *limit* jobs that match *where*, older than *before* if given; newest first."""
         ...
 
     def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
@@ -215,74 +191,42 @@ class JobReads(Protocol):
         ...
 
     def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
-        """Those of *ids* that are there: an import that was discarded left only its events."""
-        ...
-
-    def unfinished(self) -> list[Job]:
-        """Jobs that are not over."""
-        ...
-
-    def status(self, job: Job) -> JobStatus:
-        """Everything that `status` shows; constant time, however large the job."""
-        ...
-
-    def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order; `raw` is empty in a purged job."""
+        """Those of *ids* that exist: an import that was discarded left only its events."""
         ...
 
 
-class RequestReads(Protocol):
-    """The requests of a job; one snapshot."""
+class RequestReads(RemoteRequestReads, Protocol):
+    """Requests and results, page by page."""
 
     def requests(
         self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
     ) -> list[RequestRow]:
-        """The next requests after the number *above* that *where* lets through, in input order."""
-        ...
-
-    def request(self, job: JobId, custom_id: str) -> RequestDetails:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
+        """The next requests after the number *above* that match *where*, in input order."""
         ...
 
     def request_at(self, job: JobId, number: int) -> RequestDetails:
-        """The same by its number. Raises NoSuchThing."""
+        """As `request`, by the number in the job."""
         ...
 
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
         """The numbers of the requests before and after this one; None where there is none."""
         ...
 
-
-class ResultReads(Protocol):
-    """What became of the requests of a job; one snapshot."""
-
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order. Raises Purged."""
-        ...
-
     def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
 
-        What no batch brought comes last, when the job is over. No results and the job is over: that was all. A request
-        that is retried comes once more when it is settled again.
+        Results that no batch brought come last, when the job is over. It is complete when nothing came and the job is
+        over. A request that is retried comes once more when it settles again.
         """
         ...
 
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        """Failed requests grouped by cause, the largest group first."""
-        ...
-
     def failed_of_type(self, job: JobId, error_type: str) -> int:
-        """How many requests failed for this reason."""
+        """How many requests failed with *error_type*."""
         ...
 
 
-class BatchReads(Protocol):
-    """Batches, ours and those that might be; one snapshot."""
-
-    def batches(self, job: JobId) -> list[Batch]:
-        """Every batch of the job, in the order they were planned."""
-        ...
+class BatchReads(RemoteBatchReads, Protocol):
+    """Batches page by page, and remote batches that might be ours."""
 
     def batches_page(
         self,
@@ -292,11 +236,7 @@ class BatchReads(Protocol):
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
     ) -> list[BatchRow]:
-        """The newest *limit* batches, older than *before* if given; in *states*, if any are given, and of *job*."""
-        ...
-
-    def batch(self, ref: str) -> Batch:
-        """A batch by its remote id or its own number. Raises NoSuchThing."""
+        """The newest *limit* batches, newest first: older than *before*, in *states* and of *job*, where given."""
         ...
 
     def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
@@ -304,65 +244,73 @@ class BatchReads(Protocol):
         ...
 
     def candidates(self, batch: BatchId) -> list[Candidate]:
-        """The remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
-        ...
-
-    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
-        """(created, ended) of the job's last ended batches, by the API's clock."""
+        """Remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
         ...
 
 
-class EventReads(Protocol):
-    """Who moved what, when and why; one snapshot."""
-
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
-        ...
+class HistoryReads(RemoteHistoryReads, Protocol):
+    """The event log, page by page, and the load over time."""
 
     def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
-        """The same, newest first, older than the event *before* if given."""
+        """As `events`, newest first, older than the event *before* if given."""
         ...
 
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
-        """When each of *batches* came into which state, in order."""
+        """When each of *batches* entered which state, in order."""
         ...
 
     def last_event(self) -> int:
         """The number of the newest event; 0 before the first."""
         ...
 
+    def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
+        """The last sample of each *step* since *since*, oldest first; steps without one are left out.
 
-class NoticeReads(Protocol):
-    """Notices, as faces show them; one snapshot."""
-
-    def endpoints(self) -> list[Endpoint]:
-        """Every endpoint that was ever set, those of today first."""
+        Steps are counted from 1970, so that two calls cut time alike.
+        """
         ...
 
+    def sample_at(self, at: datetime) -> Sample | None:
+        """The last sample at *at* or before; None where there is none so old."""
+        ...
+
+
+class NoticeReads(RemoteNoticeReads, Protocol):
+    """Webhook deliveries, page by page."""
+
+    @override
     def deliveries(
-        self, *, limit: int, before: int | None = None, state: DeliveryState | None = None
+        self, *, limit: int, state: DeliveryState | None = None, before: int | None = None
     ) -> list[Delivery]:
-        """Notices, the newest first, older than *before* if given."""
+        """The newest deliveries, newest first: of *state* and older than *before*, where given."""
         ...
 
     def delivery(self, number: int) -> Delivery:
-        """One of them. Raises NoSuchThing."""
+        """One delivery. Raises NoSuchThing."""
         ...
 
     def delivery_counts(self) -> dict[DeliveryState, int]:
-        """How many there are in each state."""
+        """How many deliveries are in each state; every state is a key."""
         ...
 
 
-class Reads(StoreReads, JobReads, RequestReads, ResultReads, BatchReads, EventReads, NoticeReads, Protocol):
-    """Everything that can be read, in one snapshot."""
+class Reads(StoreReads, JobReads, RequestReads, BatchReads, HistoryReads, NoticeReads, RemoteReads, Protocol):
+    """Everything that can be read of a store of this machine."""
+
+
+class RemoteReader(Protocol):
+    """Access to what can also be read from a server."""
+
+    async def read(self, look: Callable[[RemoteReads], T]) -> T:
+        """The answer of *look*, which runs on another thread."""
+        ...
 
 
 class Reader(Protocol):
-    """Reading at any time, from one committed snapshot per call."""
+    """Access to a store of this machine."""
 
     async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on the reader's thread."""
+        """The answer of *look*, which sees one committed snapshot and runs on another thread."""
         ...
 
 

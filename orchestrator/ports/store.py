@@ -333,103 +333,28 @@ class CommandStore(Protocol):
 
 
 class EngineStore(Protocol):
-    """Every facet that the stages use."""
+    """The store as the engine sees it: one facet for each stage or command."""
 
-    @property
-    def plan(self) -> PlanStore:
-        """See PlanStore."""
-        ...
-
-    @property
-    def submit(self) -> SubmitStore:
-        """See SubmitStore."""
-        ...
-
-    @property
-    def bisect(self) -> BisectStore:
-        """See NarrowStore."""
-        ...
-
-    @property
-    def params(self) -> ParamsStore:
-        """See BodyStore."""
-        ...
-
-    @property
-    def gates(self) -> GateStore:
-        """See GateStore."""
-        ...
-
-    @property
-    def doubt(self) -> DoubtStore:
-        """See DoubtStore."""
-        ...
-
-    @property
-    def evidence(self) -> EvidenceStore:
-        """See EvidenceStore."""
-        ...
-
-    @property
-    def reconcile(self) -> ReconcileStore:
-        """See SearchStore."""
-        ...
-
-    @property
-    def strays(self) -> StrayStore:
-        """See StrayStore."""
-        ...
+    ingest: IngestStore
+    plan: PlanStore
+    submit: SubmitStore
+    bisect: BisectStore
+    params: ParamsStore
+    gates: GateStore
+    doubt: DoubtStore
+    evidence: EvidenceStore
+    sweep: SweepStore
+    reconcile: ReconcileStore
+    strays: StrayStore
+    poll: PollStore
+    collect: CollectStore
+    settle: SettleStore
+    commands: CommandStore
+    attention: AttentionStore
+    notices: NoticeStore
+    samples: SampleStore
+    purge: PurgeStore
 
     async def check_files(self) -> None:
-        """Raise StoreLost if the store's file was removed or replaced since it was opened."""
-        ...
-
-    @property
-    def sweep(self) -> SweepStore:
-        """See SweepStore."""
-        ...
-
-    @property
-    def poll(self) -> PollStore:
-        """See PollStore."""
-        ...
-
-    @property
-    def collect(self) -> CollectStore:
-        """See CollectStore."""
-        ...
-
-    @property
-    def settle(self) -> SettleStore:
-        """See SettleStore."""
-        ...
-
-    @property
-    def commands(self) -> CommandStore:
-        """See ControlStore."""
-        ...
-
-    @property
-    def attention(self) -> AttentionStore:
-        """See AttentionStore."""
-        ...
-
-    @property
-    def notices(self) -> NoticeStore:
-        """See NoticeStore."""
-        ...
-
-    @property
-    def samples(self) -> SampleStore:
-        """See SamplesStore."""
-        ...
-
-    @property
-    def purge(self) -> PurgeStore:
-        """See BodiesStore."""
-        ...
-
-    @property
-    def ingest(self) -> IngestStore:
-        """See IntakeStore."""
+        """Raise StoreLost if a file of the store was removed or replaced since it was opened."""
         ...

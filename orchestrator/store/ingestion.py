@@ -37,7 +37,7 @@ class SqliteIngestStore:
         self._unsorted: dict[JobId, list[Known]] = {}  # custom ids of imports that do not fill a run yet
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
-        """A new job, importing; nothing of it is planned before `finish`."""
+        """A new job, importing; nothing of it is planned before `conclude`."""
         return await self._db.write(partial(_begin, new, public_id, now))
 
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
@@ -78,16 +78,10 @@ class SqliteIngestStore:
         rows = [(job, p.line, p.field, p.message, p.remedy, p.raw) for p in problems]
         await self._db.write(lambda c: c.executemany(SQL["add_refused"], rows).rowcount)
 
-    async def finish(self, job: JobId, content_hash: str | None, size_bytes: int, now: datetime) -> JobRow:
-        """The whole input is in: the job runs from here on."""
-        await self._sort(job)
-        values = {"content_hash": content_hash, "size_bytes": size_bytes, "key": None, "key_content": None}
-        return await self._db.write(partial(_finish, job, values, now))
-
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
     ) -> tuple[IngestOutcome, JobRow]:
-        """As `finish`, unless a job of the same content is there, or one made from the same file when it was another.
+        """The whole input is in: the job runs from here on; unless a job of this content, or of this file, is there.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
         content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
@@ -101,7 +95,7 @@ class SqliteIngestStore:
         return await self._db.write(lambda c: [to_job(row) for row in dict_rows(c.execute(SQL["importing"]))])
 
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat. One whose `finish` was committed stays."""
+        """Take an import away without a trace; safe to repeat. One that was concluded stays."""
         self._unsorted.pop(job, None)
         while await self._db.write(partial(_discard_some, job)):
             pass

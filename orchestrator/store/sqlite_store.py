@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from orchestrator.ports.store import EngineStore
 from orchestrator.store.collect import SqliteCollectStore, SqliteSettleStore
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.deliveries import SqliteNoticeStore
@@ -28,7 +29,7 @@ from orchestrator.store.submit import SqliteBisectStore, SqliteParamsStore, Sqli
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(EngineStore):
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
     def __init__(self, path: Path, database: Database, lock: Lock, mark: Mark) -> None:

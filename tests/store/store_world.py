@@ -14,6 +14,7 @@ from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine, NewJob
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.ports.job_store import Content
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
@@ -55,12 +56,19 @@ def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) 
     )
 
 
+async def finish(store: SqliteStore, job: JobId, content_hash: str = "h", *, still_open: bool = False) -> JobRow:
+    """The import is complete: the job runs, whatever others have the same content."""
+    content = Content(hash=content_hash, size_bytes=10)
+    new = new_job(still_open=still_open)
+    return (await store.ingest.conclude(job, new, content, NOW, force_new=True))[1]
+
+
 async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **more: bool) -> JobRow:
     """A job of *count* requests r1…, taken in."""
     job = await store.ingest.begin(new_job(name, **more), f"{name}-id", NOW)
     if count:
         await store.ingest.add(job.id, lines(f"r{i}" for i in range(1, count + 1)), NOW)
-    return await store.ingest.finish(job.id, f"hash of {name}", 10, NOW)
+    return await finish(store, job.id, f"hash of {name}")
 
 
 async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:

@@ -13,7 +13,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from store.store_world import LATER, NOW, collected, lines, lost, new_job, open_store, raw, running_job, settle_all, won
+from store.store_world import (
+    LATER,
+    NOW,
+    collected,
+    finish,
+    lines,
+    lost,
+    new_job,
+    open_store,
+    raw,
+    running_job,
+    settle_all,
+    won,
+)
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
@@ -38,7 +51,7 @@ async def over(store: SqliteStore, name: str = "job", nonce: str = "a") -> JobId
     await store.ingest.add(job, lines(["a", "b", "c", "d", "e", "a"]), NOW)
     await store.ingest.add_refused(job, [InputProblem(line=9, field="params", message="m", remedy="r", raw=b"secret")])
     await store.ingest.repeated(job, DuplicatesCursor(), leave_out=True)
-    await store.ingest.finish(job, f"hash of {name}", 10, NOW)
+    await finish(store, job, f"hash of {name}")
     rows = [won(3), won(1), lost(4), lost(5), won(2)]
     await settle_all(store, await collected(store, job, rows, nonce), max_attempts=1)
     await store.settle.finish_jobs(NOW)

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store.store_world import NOW, collected, lines, new_job, open_store, running_job, settle_all, won
+from store.store_world import NOW, collected, finish, lines, new_job, open_store, running_job, settle_all, won
 
 from orchestrator.ports.job_store import BY_PERSON
 from orchestrator.store.checks import audit
@@ -34,7 +34,7 @@ def purged(path: Path) -> Path:
             for part in range(20):
                 params = b'{"x":"%d%s"}' % (part, noise[part % 2].encode() * 10)
                 await store.ingest.add(big.id, lines([f"b{part}-{i}" for i in range(50)], params=params), NOW)
-            await store.ingest.finish(big.id, "big", 10, NOW)
+            await finish(store, big.id, "big")
             await store.commands.cancel(big.id, NOW)
             await store.settle.finish_jobs(NOW)
             assert await store.purge.mark(big.id, BY_PERSON, NOW)

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store.store_world import META, NOW, lines, lost, new_job, open_store, raw, remote, settle_all, won
+from store.store_world import META, NOW, finish, lines, lost, new_job, open_store, raw, remote, settle_all, won
 
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import BatchRow, JudgedLine
@@ -130,9 +130,11 @@ def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, i
         reached: Counter[str] = Counter()
         async with open_store(path, inline=inline) as store:
             job = await store.ingest.begin(new_job(still_open=True), "job-1", NOW)
-            await store.ingest.finish(job.id, None, 0, NOW)
+            await finish(store, job.id, still_open=True)
             walker = Walk(store, job.id, random.Random(seed))
             with closing(raw(path)) as outside:
+                await walker.grow()  # a walk may begin with a cancel
+                reached.update(check(outside))
                 for _ in range(60):
                     await walker.step()
                     reached.update(check(outside))

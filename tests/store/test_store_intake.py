@@ -21,6 +21,7 @@ from store.store_world import (
     NOW,
     PARAMS,
     ended,
+    finish,
     lines,
     new_job,
     open_store,
@@ -80,7 +81,7 @@ def test_duplicates_are_named_with_both_lines_within_a_chunk_and_across(tmp_path
             assert await repeats_of(store, job.id, leave_out=False) == told
             assert await repeats_of(store, job.id, leave_out=True) == told
             assert await repeats_of(store, job.id, leave_out=True) == []
-            done = await store.ingest.finish(job.id, "h", 1, NOW)
+            done = await finish(store, job.id, "h")
             assert done.requests.total == 5
             numbers = await store.plan.queued(job.id, 10, list)
             assert [number for number, _ in numbers] == [1, 2, 4, 6, 9], "the first of each stays, as it is numbered"
@@ -102,7 +103,7 @@ def test_the_number_of_a_request_that_was_left_out_is_not_given_again(tmp_path: 
             await store.ingest.add(job.id, wide("abab", first_line=11), NOW)
             await store.ingest.add(job.id, wide("ab", first_line=21), NOW)  # nothing of this block stays
             assert len(await repeats_of(store, job.id, leave_out=True)) == 4
-            await store.ingest.finish(job.id, None, 1, NOW)
+            await finish(store, job.id, still_open=True)
             assert await store.ingest.extend(job.id, wide("cdef", first_line=31), NOW) == []
             batch = await planned(store, job.id)
             sent = await store.params.slice(batch.id, 0, 10_000)
@@ -122,7 +123,7 @@ def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: s
             await store.ingest.add(job.id, lines([custom_id, custom_id], first_line=8), NOW)
             again = await repeats_of(store, job.id, leave_out=True)
             assert again == [duplicate(8, custom_id, 1), duplicate(9, custom_id, 1)]
-            await store.ingest.finish(job.id, "h", 1, NOW)
+            await finish(store, job.id, "h")
             view = await store.read(lambda reads: reads.request(job.id, custom_id))
             assert (view.custom_id, view.line) == (custom_id, 1)
 
@@ -146,7 +147,7 @@ def test_repeats_are_found_across_many_runs_and_steps(tmp_path: Path, monkeypatc
                 duplicate(line, one, ids.index(one) + 1) for line, one in enumerate(ids, 1) if ids.index(one) + 1 < line
             ]
             assert await repeats_of(store, job.id, leave_out=True) == expected
-            done = await store.ingest.finish(job.id, "h", 1, NOW)
+            done = await finish(store, job.id, "h")
             assert done.requests.total == len(set(ids)) == 300 - len(expected)
             for custom_id in set(ids):
                 view = await store.read(methodcaller("request", job.id, custom_id))
@@ -365,7 +366,7 @@ def test_params_come_back_byte_for_byte(chunks: list[list[bytes]], piece: int) -
                 given_lines = [InputLine(i, f"r{i}", params) for i, params in enumerate(chunk, number)]
                 number += len(chunk)
                 await store.ingest.add(job.id, given_lines, NOW)
-            await store.ingest.finish(job.id, "h", 1, NOW)
+            await finish(store, job.id, "h")
             batch = await planned(store, job.id)
             taken: list[tuple[int, bytes]] = []
             while more := await store.params.slice(batch.id, taken[-1][0] if taken else 0, piece):

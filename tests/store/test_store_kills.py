@@ -31,7 +31,7 @@ WRITER = """
                     chunk = lines((f"{part}-{i}" for i in range(50)), first_line=1 + 50 * part)
                     await store.ingest.add(job.id, chunk, NOW)
                     print("added", job.id, 50 * (part + 1), flush=True)
-                await store.ingest.finish(job.id, "h", 1, NOW)
+                await finish(store, job.id, "h")
                 print("finished", job.id, 150, flush=True)
                 batch = await store.plan.queued(job.id, 1000, list)
                 nonce = os.urandom(10).hex()

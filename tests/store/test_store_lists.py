@@ -13,6 +13,7 @@ from store.store_world import (
     PARAMS,
     batch_of,
     collected,
+    finish,
     in_progress,
     lines,
     lost,
@@ -118,7 +119,7 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
             job = (await store.ingest.begin(new_job(), "job-id", NOW)).id
             await store.ingest.add(job, lines(["a", "b", "b", "c"], params=b'{"p": "\xc3\xa9"}'), NOW)
             await store.ingest.repeated(job, DuplicatesCursor(), leave_out=True)  # number 3 is gone
-            await store.ingest.finish(job, "h", 10, NOW)
+            await finish(store, job, "h")
             view = await store.read(lambda reads: reads.request_at(job, 4))
             assert (view.number, view.custom_id, view.params) == (4, "c", b'{"p": "\xc3\xa9"}')
             assert view == await store.read(lambda reads: reads.request(job, "c"))
@@ -222,7 +223,7 @@ async def rare_job(store: SqliteStore, count: int) -> JobId:
     job = (await store.ingest.begin(new_job(name), name, NOW)).id
     for start in range(1, count + 1, 5000):
         await store.ingest.add(job, lines(f"r{n}" for n in range(start, min(start + 5000, count + 1))), NOW)
-    await store.ingest.finish(job, name, 1, NOW)
+    await finish(store, job, name)
     with closing(raw(store.path)) as c:
         last = job << 32 | count
         c.execute(

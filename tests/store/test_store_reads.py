@@ -15,6 +15,7 @@ from store.store_world import (
     batch_of,
     collected,
     ended,
+    finish,
     in_progress,
     lines,
     lost,
@@ -43,7 +44,7 @@ async def big_job(store: SqliteStore, count: int, name: str) -> JobId:
     job = await store.ingest.begin(new_job(name), f"{name}-id", NOW)
     for start in range(0, count, 5000):
         await store.ingest.add(job.id, lines(f"r{i}" for i in range(start, min(start + 5000, count))), NOW)
-    await store.ingest.finish(job.id, name, 1, NOW)
+    await finish(store, job.id, name)
     await in_progress(store, job.id, limit=min(count // 2, 100_000), nonce=name[0])
     return job.id
 

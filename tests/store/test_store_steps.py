@@ -16,6 +16,7 @@ from store.store_world import (
     collected,
     dump,
     ended,
+    finish,
     in_doubt,
     in_progress,
     lines,
@@ -168,7 +169,7 @@ def test_the_urgent_job_is_sent_first(tmp_path: Path) -> None:
             for name, priority in (("first", 10), ("urgent", 90)):
                 job = await store.ingest.begin(new_job(name, priority=priority), name, NOW)
                 await store.ingest.add(job.id, lines(["r1"]), NOW)
-                await store.ingest.finish(job.id, name, 1, NOW)
+                await finish(store, job.id, name)
                 await planned(store, job.id, nonce=name[0])
             assert [batch.nonce[0] for batch in await store.submit.sendable(9)] == ["u", "f"]
 

@@ -15,6 +15,7 @@ from store.store_world import (
     NOW,
     collected,
     ended,
+    finish,
     lines,
     lost,
     new_job,
@@ -166,7 +167,7 @@ def test_a_few_refusals_among_many_answers_are_found_at_once(tmp_path: Path) -> 
                 for start in range(1, count + 1, 5000):
                     some = lines(f"r{n}" for n in range(start, min(start + 5000, count + 1)))
                     await store.ingest.add(job.id, some, NOW)
-                await store.ingest.finish(job.id, name, 1, NOW)
+                await finish(store, job.id, name)
                 rows = [stopped(n, "refusal" if n > count - 2 else "end_turn") for n in range(1, count + 1)]
                 await collected(store, job.id, rows, nonce=name[0], limit=count)
                 jobs.append(job.id)
