@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.api_side import api_address
+from orchestrator.cli.errors import ApiUnreachable
 from orchestrator.cli.output import coloured, say
 from orchestrator.domain.account import REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
     from orchestrator.ports.provider import Provider
-
-
-class ApiUnreachable(OrchestratorError):
-    """No call to the API worked; what is stored is safe."""
-
-    exit_code = 6
 
 
 @contextmanager

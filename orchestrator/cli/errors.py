@@ -25,6 +25,12 @@ STORED: Final = "everything is stored; nothing is lost or sent twice"
 UNTOUCHED: Final = "nothing was stored or sent"
 
 
+class ApiUnreachable(OrchestratorError):
+    """No call to the API worked; what is stored is safe."""
+
+    exit_code = 6
+
+
 class Stopped(KeyboardInterrupt):
     """A signal ended the command; what it worked on is safe. `fact`: in which way; `hint`: how to go on.
 

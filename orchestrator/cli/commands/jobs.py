@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.follow import StatusSampler, api_clock_of, follow, is_over, paused_error
+from orchestrator.cli.follow import StatusSampler, WaitLimits, api_clock_of, is_over, paused_error, wait_for_job
 from orchestrator.cli.group import CliCommand
 from orchestrator.cli.hints import pasteable
 from orchestrator.cli.jobs_text import jobs_table, status_lines
@@ -19,6 +20,12 @@ from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.job_views import job_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.config import Settings
+    from orchestrator.domain.model import JobStatus
 
 LS_EXAMPLES = """
 Examples:
@@ -120,8 +127,7 @@ def watch(options: GlobalOptions, job: str | None) -> None:
         sandbox = reads.meta().sandbox
     say_banner(options, sandbox=sandbox)
     _warn_if_idle(options, chosen, sandbox=sandbox)
-    reader = reader_for(options, settings)
-    found = follow(StatusSampler(chosen.id, settings), reader, progress_for(options), timeout=None, is_over=is_over)
+    found = _followed(options, settings, chosen, WaitLimits(), until=is_over)
     if options.as_json:
         show_json(job_view(found))
     else:
@@ -141,10 +147,7 @@ def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
         sandbox = reads.meta().sandbox
     say_banner(options, sandbox=sandbox)
     _warn_if_idle(options, chosen, sandbox=sandbox)
-    reader = reader_for(options, settings)
-    found = follow(
-        StatusSampler(chosen.id, settings), reader, progress_for(options), timeout=timeout, is_over=_waits_for_nobody
-    )
+    found = _followed(options, settings, chosen, WaitLimits(timeout=timeout), until=_needs_no_waiting)
     if options.as_json:
         show_json(job_view(found))
     if found.job.state is JobState.PAUSED:
@@ -154,8 +157,18 @@ def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
     return status_text.exit_code_of(found)
 
 
-def _waits_for_nobody(job: Job) -> bool:
-    """Over, or paused: it would be waited for in vain."""
+def _followed(
+    options: GlobalOptions, settings: Settings, job: Job, limits: WaitLimits, *, until: Callable[[Job], bool]
+) -> JobStatus:
+    """The last status of *job*, which is shown until then."""
+    from orchestrator.cli.run_async import run_async
+
+    sampler, reader, progress = StatusSampler(job.id, settings), reader_for(options, settings), progress_for(options)
+    return run_async(lambda: wait_for_job(sampler, lambda: (reader, None), progress, limits=limits, until=until))
+
+
+def _needs_no_waiting(job: Job) -> bool:
+    """Over, or paused, so that only a person moves it on."""
     return is_over(job) or job.state is JobState.PAUSED
 
 

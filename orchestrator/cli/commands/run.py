@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from orchestrator.cli.api_errors import say_api_address
-from orchestrator.cli.attending import WaitLimits, attend
 from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submit_job
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.follow import StatusSampler, short_reason
+from orchestrator.cli.follow import StatusSampler, WaitLimits, short_reason, wait_for_job
 from orchestrator.cli.group import CliCommand, HintedUsageError
 from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
 from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
@@ -159,14 +158,14 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     return _run(options, chosen, wish, WaitLimits(timeout=timeout, silence=silence))
 
 
-def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, patience: WaitLimits) -> int:
+def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, limits: WaitLimits) -> int:
     settings = options.settings()
     place = _output(options, chosen, wish)
     configure_log(options, settings)
     say_banner(options, sandbox=is_sandbox_store(options))
     api = None if engine_is_running(options, settings) else say_api_address(options, settings, sandbox=options.sandbox)
     _say_reading(options, chosen.path)
-    running = _Running(options, settings, patience, place, overwrite=wish.overwrite)
+    running = _Running(options, settings, limits, place, overwrite=wish.overwrite)
 
     def words_at_the_end(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != STDIN
@@ -255,14 +254,14 @@ class _Running:
         self,
         options: GlobalOptions,
         settings: Settings,
-        patience: WaitLimits,
+        limits: WaitLimits,
         output: Output | None,
         *,
         overwrite: bool,
     ) -> None:
         self._options = options
         self._settings = settings
-        self._patience = patience
+        self._limits = limits
         self._output = output
         self._overwrite = overwrite
         self._refused = 0  # lines that were left out of the input
@@ -324,8 +323,10 @@ class _Running:
             say(self._options, f"{owner}: it does the work, this one watches")
         if job.state is JobState.PAUSED and await session.handle.commands.resume(key):
             say(self._options, f"it was paused ({humanize.plain(short_reason(job))}); resuming it")
-        looker = StatusSampler(key, self._settings)
-        status = await attend(session, looker, progress_for(self._options), self._patience)
+        sampler, progress = StatusSampler(key, self._settings), progress_for(self._options)
+        status = await wait_for_job(
+            sampler, lambda: (session.handle.reader, session.handle.health), progress, limits=self._limits
+        )
         if self._output is not None:
             with writing_to(self._output.path, results_line(self._options, status)):
                 await self._output.write(session.handle.bulk, key)

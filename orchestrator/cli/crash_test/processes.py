@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.api_side import CRASH_VARIABLE
-from orchestrator.cli.api_errors import ApiUnreachable
 from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum_line, table, view
 from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
-from orchestrator.cli.errors import INTERNAL, UNTOUCHED, Stopped
+from orchestrator.cli.errors import INTERNAL, UNTOUCHED, ApiUnreachable, Stopped
 from orchestrator.cli.follow import reason_without_remedy
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.refused_lines import refused_path, write_refused
