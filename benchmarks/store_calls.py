@@ -10,7 +10,8 @@ from typing import Final
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import BatchRow, JudgedLine, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.queries import ResultRow

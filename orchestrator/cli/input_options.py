@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,14 +12,14 @@ import click
 
 from orchestrator.cli.output import near_path
 from orchestrator.domain import humanize
-from orchestrator.domain.errors import InputError
+from orchestrator.domain.errors import InputError, InvalidOption
 from orchestrator.domain.humanize import readable
-from orchestrator.domain.naming import is_key, name_of
+from orchestrator.domain.job_spec import OPTIONS, JobOptions, checked, name_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.domain.model import NewJob
+    from orchestrator.domain.job_spec import NewJob
     from orchestrator.inputs import JsonLinesSource
     from orchestrator.ports.engine import IngestOptions, IngestResult
     from orchestrator.ports.streams import InputProblem
@@ -30,9 +29,6 @@ R = TypeVar("R")
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"
-#: Endings that say how a file is written, not what is in it.
-_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +36,9 @@ class InputOptions:
     """INPUT as it was given, and the options that say what becomes of it. path: "-" is standard input."""
 
     path: str
-    api_version: str | None = None
-    beta: tuple[str, ...] = ()
-    name: str | None = None
-    priority: int = 10
+    job_options: JobOptions
     new: bool = False
     skip_bad: bool = False
-    key: str | None = None
 
     @property
     def stem(self) -> str:
@@ -57,8 +49,8 @@ class InputOptions:
         """The API version for this job: the flag, else the setting, else the SDK's own."""
         from orchestrator.config import DEFAULT_API_VERSION
 
-        if self.api_version is not None:
-            return self.api_version
+        if self.job_options.api_version is not None:
+            return self.job_options.api_version
         return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version
 
     def source(self, settings: Settings) -> JsonLinesSource:
@@ -74,17 +66,8 @@ class InputOptions:
 
     def new_job(self, settings: Settings) -> NewJob:
         """What the job is, before its first line is read."""
-        from orchestrator.domain.model import NewJob
-
-        return NewJob(
-            name=self.stem if self.name is None else self.name,
-            source=STDIN_NAME if self.path == STDIN else readable(os.path.realpath(self.path)),
-            api_version=self.version(settings),
-            betas=tuple(sorted(set(self.beta))),
-            priority=self.priority,
-            key=self.key,
-            is_named=self.name is not None,
-        )
+        source = STDIN_NAME if self.path == STDIN else readable(os.path.realpath(self.path))
+        return self.job_options.new_job(source, default_name=self.stem, default_version=self.version(settings))
 
     def terms(self) -> IngestOptions:
         """How it is taken in."""
@@ -98,59 +81,63 @@ def input_argument(function: F) -> F:
     return click.argument("path", metavar="INPUT", type=click.Path(allow_dash=True, dir_okay=True))(function)
 
 
-def header_options(function: F) -> F:
-    """What the requests are sent with, fixed per job."""
-    function = click.option(
-        "--beta", multiple=True, metavar="NAME", callback=_betas, help="A beta to send them with; may be repeated."
-    )(function)
-    return click.option(
-        "--api-version",
-        metavar="DATE",
-        callback=_version,
-        help="The API version to send them with.  [env: ORCHESTRATOR_API__VERSION]",
-    )(function)
+def _option(field: str, note: str = "", **more: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own
+    """The flag of one option of a new job, checked when it is parsed."""
+    option = OPTIONS[field]
+    flag = f"--{option.param.replace('_', '-')}"
+    if option.schema["type"] == "integer":
+        span = click.IntRange(option.schema["minimum"], option.schema["maximum"])
+        more = {"type": span, "default": getattr(JobOptions(), field), "show_default": True, **more}
+    return click.option(flag, field, multiple=option.is_list, callback=_checked, help=f"{option.help}{note}", **more)
 
 
-def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    value = None if value is None else readable(value)
-    if value is not None and (not value.strip() or not value.isprintable() or value.startswith("@")):
-        raise click.BadParameter("a name has at least one visible character, no line breaks, and no @ in front")
-    return value
+def _checked(_ctx: click.Context, param: click.Parameter, value: object) -> object:
+    try:
+        return checked(str(param.name), value)
+    except InvalidOption as exc:
+        raise click.BadParameter(str(exc.hint)) from exc
 
 
-def _key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_key(value):
-        raise click.BadParameter("a key has 1 to 255 printable ASCII characters")
-    return value
+_HEADERS: Final = (
+    _option("api_version", "  [env: ORCHESTRATOR_API__VERSION]", metavar="DATE"),
+    _option("betas", metavar="NAME"),
+)
+_NAME: Final = _option("name", "  [default: the file's name]")
+_OTHERS: Final = tuple(_option(field) for field in OPTIONS if field not in {"api_version", "betas", "name"})
+_INGEST_OPTIONS: Final = (
+    click.option("--new", is_flag=True, help="Start a new job even if this input is a job already."),
+    click.option("--skip-bad", is_flag=True, help="Leave bad lines out and write them beside the output."),
+)
+
+
+def header_options(function: Callable[..., R]) -> Callable[..., R]:
+    """What the requests are sent with, fixed per job; *function* gets them as `job_options`."""
+    return _with_job_options(function, _HEADERS)
 
 
 def job_input_options(function: Callable[..., R]) -> Callable[..., R]:
-    """INPUT and what `run` and `submit` may say of a new job; *function* gets them as `chosen`, an `Input`."""
+    """INPUT and the options of a new job for `run` and `submit`; *function* gets them as `chosen`, `InputOptions`."""
 
     @functools.wraps(function)
     def with_input(options: GlobalOptions, /, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
         named = {field.name: given.pop(field.name) for field in fields(InputOptions)}
         return function(options, chosen=InputOptions(**named), **given)
 
-    wrapped: Callable[..., R] = with_input
-    for option in reversed(_JOB_OPTIONS):
+    return input_argument(_with_job_options(with_input, (*_HEADERS, _NAME, *_OTHERS, *_INGEST_OPTIONS)))
+
+
+def _with_job_options(function: Callable[..., R], options: Sequence[Callable[[Any], Any]]) -> Callable[..., R]:
+    """*function* with the flags *options*, of which it gets those of the job as one value, `job_options`."""
+
+    @functools.wraps(function)
+    def with_options(*args: Any, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
+        chosen = {field: given.pop(field) for field in OPTIONS if field in given}
+        return function(*args, job_options=JobOptions(**chosen), **given)
+
+    wrapped: Callable[..., R] = with_options
+    for option in reversed(options):
         wrapped = option(wrapped)
-    return input_argument(header_options(wrapped))
-
-
-_JOB_OPTIONS: Final = (
-    click.option("--name", callback=_name, help="What the job is called.  [default: the file's name]"),
-    click.option("--new", is_flag=True, help="Start a new job even if this input is a job already."),
-    click.option("--key", callback=_key, help="Your own key of this hand-over: with it again, the same job."),
-    click.option("--skip-bad", is_flag=True, help="Leave bad lines out and write them beside the output."),
-    click.option(
-        "--priority",
-        type=click.IntRange(1, 100),
-        default=10,
-        show_default=True,
-        help="A larger number gets a larger share of the account's queue.",
-    ),
-)
+    return wrapped
 
 
 def refused_input(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputError:
@@ -178,16 +165,3 @@ def problems_as_text(source_name: str, problems: Sequence[InputProblem], total: 
 
     for line in problem_lines(near_path(source_name), problems, total=total):
         yield humanize.plain(line)
-
-
-def _version(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and _VERSION.fullmatch(value) is None:
-        raise click.BadParameter(f"{value!r} is not a version of the API; it is a date such as 2023-06-01")
-    return value
-
-
-def _betas(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    for beta in value:
-        if _BETA.fullmatch(beta) is None:
-            raise click.BadParameter(f"{beta!r} is not the name of a beta")
-    return value

@@ -15,7 +15,7 @@ from orchestrator.views import status_text
 from orchestrator.views.status_text import Tone
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import JobStatus
+    from orchestrator.domain.model import Batch, Job, JobStatus
     from orchestrator.views.status_text import Ages, Pulse
 
 _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "red"}
@@ -40,7 +40,7 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
         yield f"           {age}"
     if job.state not in OVER and status.next_expiry is not None:
         yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
-    yield f"input      {humanize.plain(near_path(job.source))}, {_headers(status)}"
+    yield f"input      {humanize.plain(near_path(job.source))}, {headers_text(job)}"
     yield f"created    {_instant(job.created_at)}, {humanize.span(pulse.now - job.created_at)} ago"
     if job.finished_at is not None:
         yield f"over       {_instant(job.finished_at)}, after {humanize.span(job.finished_at - job.created_at)}"
@@ -62,10 +62,10 @@ def _request_line(status: JobStatus) -> str:
     return f"{found.total:,}: {', '.join(parts)}" if parts else f"{found.total:,}"
 
 
-def _headers(status: JobStatus) -> str:
-    job = status.job
-    betas = f", betas {', '.join(job.betas)}" if job.betas else ""
-    return f"API version {job.api_version}{betas}"
+def headers_text(sent: Job | Batch) -> str:
+    """What requests are sent with: `API version 2023-06-01, betas one, two`."""
+    betas = f", betas {', '.join(sent.betas)}" if sent.betas else ""
+    return humanize.plain(f"API version {sent.api_version}{betas}")
 
 
 def _notes(status: JobStatus) -> Iterator[str]:

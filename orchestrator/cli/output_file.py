@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.cli.input_options import InputOptions
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.client.results_file import Output
-    from orchestrator.domain.model import Job, NewJob
+    from orchestrator.domain.job_spec import NewJob
+    from orchestrator.domain.model import Job
     from orchestrator.ports.engine import IngestOptions
     from orchestrator.ports.reads import RemoteReader
     from orchestrator.ports.streams import Source

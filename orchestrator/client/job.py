@@ -25,7 +25,8 @@ from orchestrator.views.source_codec import numbered_on
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
     from orchestrator.domain import model
-    from orchestrator.domain.model import JobStatus, NewJob
+    from orchestrator.domain.job_spec import NewJob
+    from orchestrator.domain.model import JobStatus
     from orchestrator.domain.params import ParamRules
     from orchestrator.domain.queries import ErrorGroup, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, NoReturn, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict
 
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.humanize import nearest, readable
-from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import is_key
+from orchestrator.domain.humanize import nearest
+from orchestrator.domain.job_spec import OPTIONS, JobOptions
 from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:
     from orchestrator.ports.engine import IngestResult
 
-_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_HIGHEST_PRIORITY: Final = 100
 _SHOWN: Final = 20
 ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
 
@@ -41,51 +38,22 @@ class Submission(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobOptions:
-    """A `Submission`, complete."""
+class SubmitOptions:
+    """A `Submission` and a name: the options of the job, and how its input is ingested."""
 
-    api_version: str | None = None
-    betas: Sequence[str] = ()
-    priority: int = 10
-    new: bool = False
-    skip_bad: bool = False
-    key: str | None = None
+    job: JobOptions
+    ingest: IngestOptions
 
     @classmethod
-    def of(cls, how: Submission) -> JobOptions:
-        """The wish that a program's options are. Raises UsageError for one that does not exist."""
-        refuse_unknown(how, (field.name for field in fields(cls)))
-        return cls(**how)
-
-    def new_job(
-        self, name: str | None, source: str, *, default_name: str, api_version: str, still_open: bool = False
-    ) -> NewJob:
-        """The job to make. *default_name* and *api_version* hold where none was wished for. Raises UsageError."""
-        version = api_version if self.api_version is None else self.api_version
-        if _VERSION.fullmatch(version) is None:
-            raise UsageError(f"api_version is {version!r}", hint='give a date such as "2026-10-21"')
-        if name == "":
-            raise UsageError("name is empty", hint="give it at least one character, or leave it out")
-        if not 1 <= self.priority <= _HIGHEST_PRIORITY:
-            raise UsageError(f"priority is {self.priority}", hint=f"give a number from 1 to {_HIGHEST_PRIORITY}")
-        if isinstance(self.betas, str):
-            raise UsageError(f"betas is {self.betas!r}", hint="give a list of names")
-        if self.key is not None and not is_key(self.key):
-            raise UsageError(f"key is {self.key!r}", hint="give 1 to 255 printable ASCII characters")
-        return NewJob(
-            name=readable(default_name if name is None else name),
-            source=source,
-            api_version=version,
-            betas=tuple(sorted(set(self.betas))),
-            priority=self.priority,
-            still_open=still_open,
-            key=self.key,
-            is_named=name is not None,
+    def of(cls, name: str | None, how: Submission) -> SubmitOptions:
+        """Raises UsageError for an option that does not exist; values are checked when the job is made."""
+        refuse_unknown(how, [*(field for field in OPTIONS if field != "name"), "new", "skip_bad"])
+        given: dict[str, Any] = {**how}
+        force_new, skip_bad = given.pop("new", False), given.pop("skip_bad", False)
+        return cls(
+            job=JobOptions(name=name, **given),
+            ingest=IngestOptions(force_new=force_new, skip_bad=skip_bad, max_problems=_SHOWN),
         )
-
-    def ingest_options(self) -> IngestOptions:
-        """How the input is to be taken in."""
-        return IngestOptions(force_new=self.new, skip_bad=self.skip_bad, max_problems=_SHOWN)
 
 
 def refusal(name: str, taken: IngestResult, *, hint: str = ALL_OR_NOTHING) -> InputRefused:

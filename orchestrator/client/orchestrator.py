@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
-from orchestrator.client.job_options import JobOptions, Submission, as_flags, refusal
+from orchestrator.client.job_options import Submission, SubmitOptions, as_flags, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.humanize import readable
+from orchestrator.domain.job_spec import name_of
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.naming import name_of
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.states import OVER, JobState
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
     from orchestrator.domain import model
-    from orchestrator.domain.model import JobStatus, NewJob
+    from orchestrator.domain.job_spec import JobOptions, NewJob
+    from orchestrator.domain.model import JobStatus
     from orchestrator.ports.engine import EngineHealth
     from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import Source
@@ -110,8 +111,8 @@ class Orchestrator:
         The same requests for the same API version and betas are the same job: submitting them again attaches to it,
         and resumes it if it was paused. Raises InputRefused.
         """
-        options = JobOptions.of(how)
-        new, source = self._prepare(requests, name, options)
+        options = SubmitOptions.of(name, how)
+        new, source = self._prepare(requests, options)
         return await self._submit(source, new, options)
 
     async def submit_file(
@@ -120,9 +121,9 @@ class Orchestrator:
         """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
         from orchestrator.inputs import open_source
 
-        options = JobOptions.of(how)
-        place, default_name = _place(path)
-        new = self._new_job(name, place, options, default_name=default_name)
+        options = SubmitOptions.of(name, how)
+        place = _place(path)
+        new = self._new_job(options.job, place, default_name=name_of(place))
         source = open_source(path, rules=self._rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
         return await self._submit(source, new, options)
 
@@ -146,18 +147,18 @@ class Orchestrator:
         return await self._handle().reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
 
     def _prepare(
-        self, requests: Iterable[object] | AsyncIterable[object], name: str | None, options: JobOptions
+        self, requests: Iterable[object] | AsyncIterable[object], options: SubmitOptions
     ) -> tuple[NewJob, Source]:
         """The job and its requests, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
-        new = self._new_job(name, _OBJECTS, options)
+        new = self._new_job(options.job, _OBJECTS)
         return new, source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.api_version))
 
-    async def _submit(self, source: Source, new: NewJob, options: JobOptions) -> Job:
+    async def _submit(self, source: Source, new: NewJob, options: SubmitOptions) -> Job:
         """Ingest *source*. A job that is there already and paused goes on. Raises InputRefused."""
         handle = self._handle()
-        result = await handle.commands.ingest(source, new, options.ingest_options())
+        result = await handle.commands.ingest(source, new, options.ingest)
         if result.job is None:
             raise refusal(source.name, result)
         if result.attached and result.job.state is JobState.PAUSED:
@@ -165,9 +166,11 @@ class Orchestrator:
         return Job(self._handle, result.job, attached=result.attached, refused_count=result.refused)
 
     async def _appender(self, name: str, how: Submission) -> JobAppender:
-        options = replace(JobOptions.of(how), key=None)
-        new = self._new_job(name, _OBJECTS, options, still_open=True)
-        unfinished = [] if options.new else await self._handle().reader.read(lambda reads: reads.unfinished())
+        options = SubmitOptions.of(name, how)
+        new = self._new_job(replace(options.job, key=None), _OBJECTS, still_open=True)
+        unfinished = (
+            [] if options.ingest.force_new else await self._handle().reader.read(lambda reads: reads.unfinished())
+        )
         there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
         job = there[-1] if there else None
         version = new.api_version if job is None else job.api_version
@@ -179,19 +182,13 @@ class Orchestrator:
         return ParamRules(api_version=api_version, max_request_bytes=largest_params(self._loaded().batching.max_bytes))
 
     def _new_job(
-        self,
-        name: str | None,
-        source: str,
-        options: JobOptions,
-        *,
-        default_name: str = _UNNAMED,
-        still_open: bool = False,
+        self, options: JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
     ) -> NewJob:
-        """The job that *options* describe; *default_name* is its name where none was chosen. Raises UsageError."""
+        """The job that *options* describe; *default_name* is its name where none was chosen. Raises InvalidOption."""
         from orchestrator.daemon import api_version
 
         version = api_version(self._loaded())
-        return options.new_job(name, source, default_name=default_name, api_version=version, still_open=still_open)
+        return options.new_job(source, default_name=default_name, default_version=version, still_open=still_open)
 
     def _open_session(self, settings: Settings) -> AbstractAsyncContextManager[Session]:
         if self._server is None:
@@ -229,11 +226,10 @@ class Orchestrator:
         )
 
 
-def _place(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """Where a file is, whatever the working directory, and what its job is called."""
+def _place(path: str | os.PathLike[str]) -> str:
+    """Where a file is, whatever the working directory."""
     text = os.fspath(path)
-    place = "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
-    return place, name_of(place)
+    return "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
 
 
 def _found(reads: RemoteReads, ref: str) -> tuple[model.Job, GuardRefused | None]:

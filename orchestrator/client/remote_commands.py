@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from orchestrator.client.transport import Transport
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, NewJob
+    from orchestrator.domain.job_spec import NewJob
+    from orchestrator.domain.model import Job
     from orchestrator.ports.reads import RemoteReader
 
 
@@ -229,14 +230,12 @@ class RemoteHealth:
 
 
 def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:
-    key: dict[str, str | list[str]] = {} if new.key is None else {"key": new.key}
+    query: dict[str, list[str]] = {}
+    for param, text in new.items():
+        query.setdefault(param if param != "name" or new.is_named else "default_name", []).append(text)
     return {
-        **key,
-        "name" if new.is_named else "default_name": new.name,
+        **query,
         "source": new.source,
-        "api_version": new.api_version,
-        "beta": list(new.betas),
-        "priority": str(new.priority),
         "open": str(int(new.still_open)),
         "new": str(int(terms.force_new)),
         "skip_bad": str(int(terms.skip_bad)),

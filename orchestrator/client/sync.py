@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.client.bridge import Bridge
 from orchestrator.client.job import Job, JobAppender
-from orchestrator.client.job_options import JobOptions, Submission, as_flags
+from orchestrator.client.job_options import Submission, SubmitOptions, as_flags
 from orchestrator.client.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from orchestrator.client.result import Result
-    from orchestrator.domain.model import JobStatus, NewJob
+    from orchestrator.domain.job_spec import NewJob
+    from orchestrator.domain.model import JobStatus
     from orchestrator.domain.queries import ErrorGroup, RequestDetails
     from orchestrator.ports.streams import InputProblem, Source
 
@@ -31,10 +32,10 @@ class _BridgedOrchestrator(Orchestrator):
     async def is_embedded(self) -> bool:
         return self.embedded
 
-    async def prepare(self, requests: Iterable[object], name: str | None, options: JobOptions) -> tuple[NewJob, Source]:
-        return self._prepare(requests, name, options)
+    async def prepare(self, requests: Iterable[object], options: SubmitOptions) -> tuple[NewJob, Source]:
+        return self._prepare(requests, options)
 
-    async def submit_source(self, source: Source, new: NewJob, options: JobOptions) -> Job:
+    async def submit_source(self, source: Source, new: NewJob, options: SubmitOptions) -> Job:
         return await self._submit(source, new, options)
 
     async def appender(self, name: str, how: Submission) -> JobAppender:
@@ -92,8 +93,8 @@ class SyncOrchestrator:
         """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
-        options = JobOptions.of(how)
-        new, source = self._bridge.call(lambda orc: orc.prepare(requests, name, options))
+        options = SubmitOptions.of(name, how)
+        new, source = self._bridge.call(lambda orc: orc.prepare(requests, options))
         handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_source(queued, new, options))
         return SyncJob(self._bridge, handed)
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from orchestrator.domain.job_spec import OPTIONS
 from orchestrator.domain.urls import is_host, split_address
 
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
@@ -26,7 +27,7 @@ _ORIGIN: Final = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", re.ASCII)
 #: A name, an IPv4 address, or an IPv6 address with or without brackets.
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*)|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?", re.ASCII)
-_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_VERSION: Final = re.compile(OPTIONS["api_version"].schema["pattern"], re.ASCII)
 _BYTES_IN: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 #: Longer waits are slips of the pen, and far longer ones overflow the clock arithmetic of asyncio.
 LONGEST_DURATION: Final = timedelta(days=366)

@@ -125,28 +125,6 @@ class BatchRow(Batch):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """What intake knows of a job before it has read the first line. key: the caller's own name of this hand-over.
-
-    is_named: somebody chose the name, so a job of the same content that is there already is called so from now on.
-    """
-
-    name: str
-    source: str
-    api_version: str
-    betas: tuple[str, ...]
-    priority: int = 10
-    still_open: bool = False
-    key: str | None = None
-    is_named: bool = False
-
-    @property
-    def is_from_file(self) -> bool:
-        """Its source is a path that may hold something else tomorrow."""
-        return self.source.startswith("/")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """Something a person should look at; gone when its cause is gone."""
 

@@ -17,7 +17,8 @@ from orchestrator.domain.errors import (
     ProviderNotFound,
 )
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import BatchRow, Job, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import BatchRow, Job
 from orchestrator.engine import purge
 from orchestrator.engine.api_calls import CREATE_GATE, Gates, call, reload_key
 from orchestrator.engine.context import Context

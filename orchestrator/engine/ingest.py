@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from orchestrator.domain.errors import InputError, StoreError
-from orchestrator.domain.model import JobRow, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import JobRow
 from orchestrator.domain.result_lines import input_line
 from orchestrator.engine.context import Context, Imports
 from orchestrator.engine.prefetch import prefetch

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Job
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job, JobRow, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Job, JobRow
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
 from orchestrator.ports.streams import InputLine, InputProblem
 

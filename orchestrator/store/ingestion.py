@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
-from orchestrator.domain.model import JobRow, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome
 from orchestrator.ports.streams import InputLine, InputProblem

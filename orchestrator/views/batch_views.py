@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,7 @@ def errors_view(status: JobStatus, groups: list[ErrorGroup]) -> dict[str, object
     }
 
 
-def check_view(name: str, plan: Plan, version: str, betas: tuple[str, ...], *, sandbox: bool) -> dict[str, object]:
+def check_view(name: str, plan: Plan, version: str, betas: Collection[str], *, sandbox: bool) -> dict[str, object]:
     """What `check` found, and the batches that would be made."""
     return {
         "source": name,

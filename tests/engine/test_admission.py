@@ -13,7 +13,7 @@ from typing import Any
 from support.world import API_VERSION, World, in_a_loop, message, new_world
 
 from orchestrator.domain.api_answers import CreateAnswer
-from orchestrator.domain.model import NewJob
+from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.context import Context
 from orchestrator.engine.request_body import BatchBody

@@ -11,7 +11,7 @@ from support.world import API_VERSION, World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, InputError, StoreError
 from orchestrator.domain.humanize import IMPORT_ENDS
-from orchestrator.domain.model import NewJob
+from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
 from orchestrator.ports.engine import IngestOptions, IngestResult

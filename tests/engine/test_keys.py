@@ -11,7 +11,7 @@ from engine.test_ingest import write
 from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import KeyReused
-from orchestrator.domain.model import NewJob
+from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
 from orchestrator.ports.engine import IngestOptions, IngestResult

@@ -10,7 +10,8 @@ from engine.test_ingest import write
 from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, InputError
-from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Job
 from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
 from orchestrator.ports.engine import IngestOptions, IngestResult

@@ -16,7 +16,8 @@ import pytest
 from support.world import API_VERSION, QUICK, World, in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, StoreError
-from orchestrator.domain.model import JobRow, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import JobRow
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.reconcile import RECONCILING
 from orchestrator.inputs import source_from_objects

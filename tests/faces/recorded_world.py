@@ -29,7 +29,8 @@ from orchestrator.daemon import Engine, _services
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Job
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.params import ParamRules
 from orchestrator.http_api.app import build_app

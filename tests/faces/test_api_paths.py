@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -90,6 +91,12 @@ def test_every_custom_id_is_found_by_its_path(tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+def rename(database: Path, job: str, name: str) -> None:
+    """Give *job* a name that only an older version took: with a line break, for instance."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE job SET name = ? WHERE public_id = ?", (name, job))
+
+
 def test_every_name_of_a_job_is_found_by_its_path(tmp_path: Path) -> None:
     """F18: the same for a job's name, in every route below it; a batch's id that there is not is told to be none."""
 
@@ -97,9 +104,9 @@ def test_every_name_of_a_job_is_found_by_its_path(tmp_path: Path) -> None:
         async with daemon(tmp_path / "x.db") as (_, _, client):
             for number, name in enumerate(NAMES):
                 content = lines(1, said=str(number))
-                answer = await client.post("jobs", content=content, params={"name": name}, headers=NDJSON)
+                answer = await client.post("jobs", content=content, headers=NDJSON)
                 made = answer.json()["job"]
-                assert made["name"] == name
+                rename(tmp_path / "x.db", made["id"], name)
                 at = f"jobs/{in_path(name)}"
                 for path in (at, f"{at}?wait=1ms", f"{at}/requests", f"{at}/results", f"{at}/events"):
                     answer = await client.get(path)
@@ -118,7 +125,8 @@ def test_more_requests_find_an_open_job_whatever_its_name(tmp_path: Path) -> Non
 
     async def check() -> None:
         async with daemon(tmp_path / "x.db") as (_, _, client):
-            await client.post("jobs", content=lines(1), params={"name": "a/b\n", "open": "1"}, headers=NDJSON)
+            made = await client.post("jobs", content=lines(1), params={"open": "1"}, headers=NDJSON)
+            rename(tmp_path / "x.db", made.json()["job"]["id"], "a/b\n")
             more = b"".join(
                 json.dumps({**requests(1, said="x" * 30_000)[0], "custom_id": f"m{n}"}).encode() + b"\n"
                 for n in range(50)

@@ -14,7 +14,8 @@ import pytest
 from faces.client_world import requests, settings, short_runtime_folder, until
 
 from orchestrator.daemon import Engine, running_engine
-from orchestrator.domain.model import Event, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Event
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.wakeup import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed

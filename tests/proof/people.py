@@ -16,7 +16,8 @@ from support.world import message, sha256_of
 from orchestrator.daemon import Engine
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import Job
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.inputs import source_from_objects

@@ -12,7 +12,8 @@ from support.inline import Inline
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
 from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import BatchRow, JobRow, JudgedLine, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.job_store import Content
 from orchestrator.ports.streams import InputLine

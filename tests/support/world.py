@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, ParamSpec
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
-from orchestrator.domain.model import BatchRow, Job, JobRow, JobStatus, NewJob
+from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import BatchRow, Job, JobRow, JobStatus
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands

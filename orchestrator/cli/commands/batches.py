@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli.api_errors import explaining_api_errors, find_credentials, say_api_address
 from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
+from orchestrator.cli.jobs_text import headers_text
 from orchestrator.cli.options import GlobalOptions, global_options
 from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.cli.run_async import run_async
@@ -232,8 +233,7 @@ def _batch_lines(batch: Batch, job: Job, events: Sequence[Event], *, now: dateti
     yield f"job        {job.public_id}"
     yield f"state      {batch.state.value}"
     yield f"size       {humanize.count(batch.count, 'request')}, {batch.size_bytes:,} bytes"
-    betas = f", betas {', '.join(batch.betas)}" if batch.betas else ""
-    yield f"sent with  API version {batch.api_version}{betas}"
+    yield f"sent with  {headers_text(batch)}"
     if batch.organization is not None or batch.workspace is not None:
         yield f"account    organization {batch.organization}, workspace {batch.workspace}"
     if batch.sent_at is not None:

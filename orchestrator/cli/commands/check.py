@@ -27,6 +27,7 @@ from orchestrator.views.batch_views import check_view
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
+    from orchestrator.domain.job_spec import JobOptions
     from orchestrator.views.check_report import Plan
 
 EXAMPLES = """
@@ -48,20 +49,20 @@ The batches are counted as if every line were sent; how many go at a time is up 
 )
 @global_options
 @click.pass_obj
-def check(options: GlobalOptions, path: str, api_version: str | None, beta: tuple[str, ...], max_problems: int) -> int:
+def check(options: GlobalOptions, path: str, job_options: JobOptions, max_problems: int) -> int:
     """Validate an input and show the plan; sends and stores nothing."""
     from orchestrator.domain.packing import Caps
     from orchestrator.views.check_report import plan_of
 
     settings = options.settings()
     api = say_api_address(options, settings, sandbox=options.sandbox)
-    chosen = InputOptions(path=path, api_version=api_version, beta=beta)
+    chosen = InputOptions(path=path, job_options=job_options)
     most, is_exact = _max_requests(settings)
     caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
     plan = run_async(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
     name = STDIN_NAME if path == STDIN else path
     if options.as_json:
-        view = check_view(name, plan, chosen.version(settings), beta, sandbox=options.sandbox)
+        view = check_view(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
         show_json({**view, "api": api})
     else:
         show_banner(options, sandbox=options.sandbox)

@@ -15,6 +15,7 @@ from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.job_spec import JobOptions
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
@@ -141,8 +142,7 @@ def adopt(
     remote_id: str,
     path: str | None,
     job: str | None,
-    api_version: str | None,
-    beta: tuple[str, ...],
+    job_options: JobOptions,
 ) -> None:
     """Take a batch for ours: ID is the API's (msgbatch_...)."""
     settings = options.settings()
@@ -154,9 +154,7 @@ def adopt(
         say_api_address(options, settings, sandbox=False)
         check_network(settings)
     if path is not None:
-        sentence = _adopt_file(
-            options, settings, remote_id, InputOptions(path=path, api_version=api_version, beta=beta)
-        )
+        sentence = _adopt_file(options, settings, remote_id, InputOptions(path=path, job_options=job_options))
     else:
         found = None if job is None else _find(options, job)[1].id
         with explaining_api_errors():

@@ -200,14 +200,11 @@ def _points(total: int) -> list[CrashPoint]:
 def _command(test: CrashTest) -> list[str]:
     """`run` as it was given, without what belongs to the crash test; the same for every life."""
     options, chosen = test.options, test.chosen
-    args = ["run", "--sandbox", "-o", test.output, f"--priority={chosen.priority}"]
+    args = ["run", "--sandbox", "-o", test.output]
     args += [f"--give-up-after={test.silence.total_seconds()}"]
     args += ["-q"] if options.verbose == 0 else ["-v"] * options.verbose
     args += [] if options.config is None else [f"--config={options.config}"]
-    args += [] if chosen.api_version is None else [f"--api-version={chosen.api_version}"]
-    args += [] if chosen.name is None else [f"--name={chosen.name}"]
-    args += [f"--beta={beta}" for beta in chosen.beta]
-    args += [] if chosen.key is None else [f"--key={chosen.key}"]
+    args += [f"--{param.replace('_', '-')}={text}" for param, text in chosen.job_options.items()]
     args += ["--skip-bad"] if chosen.skip_bad else []
     args += ["--overwrite"] if test.overwrite else []
     return [sys.executable, "-P", "-m", "orchestrator", *args, "--", chosen.path]

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from orchestrator.domain.errors import BodyTooLarge, UsageError
-from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import name_of
+from orchestrator.domain.job_spec import OPTIONS, NewJob, name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.routing import UploadOptions
 from orchestrator.http_api.upload_memory import claim_of
@@ -48,14 +47,16 @@ _BLOCK_BYTES: Final = 256 * 1024
 _TAKEN: Final = ", ".join((*STREAMED, _FORM, _JSON))
 
 
-class _Small(msgspec.Struct, forbid_unknown_fields=True):
-    """A small job in one JSON object."""
-
-    requests: list[msgspec.Raw]
-    name: str | None = None
-    api_version: str | None = None
-    betas: list[str] | None = None
-    priority: int | None = None
+_TYPES: Final[dict[str, Any]] = {"string": str, "integer": int, "array": list[str]}
+#: A small job in one JSON object: its requests, and every option by its name.
+_SmallJob: Final = msgspec.defstruct(
+    "_SmallJob",
+    [
+        ("requests", list[msgspec.Raw]),
+        *((field, _TYPES[option.schema["type"]] | None, None) for field, option in OPTIONS.items()),
+    ],
+    forbid_unknown_fields=True,
+)
 
 
 class _Only(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,16 +163,11 @@ def _source(
 
 
 def _new(options: UploadOptions, *, api_version: str) -> NewJob:
-    default = name_of(options.source) if options.default_name is None else options.default_name
-    return NewJob(
-        name=default if options.name is None else options.name,
-        source=options.source,
-        api_version=api_version if options.api_version is None else options.api_version,
-        betas=tuple(sorted(set(options.beta))),
-        priority=options.priority,
+    return options.job_options().new_job(
+        options.source,
+        default_name=name_of(options.source) if options.default_name is None else options.default_name,
+        default_version=api_version,
         still_open=options.open == "1",
-        key=options.key,
-        is_named=options.name is not None,
     )
 
 
@@ -179,11 +175,11 @@ async def _small(request: Request, options: UploadOptions) -> tuple[UploadOption
     """A job in one JSON object: its options, and its requests as lines."""
     body = await read_small_body(request, MAX_JSON_BYTES)
     try:
-        small = msgspec.json.decode(body, type=_Small)
+        small: Any = msgspec.json.decode(body, type=_SmallJob)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         hint = 'give {"name": …, "requests": [{"custom_id": …, "params": {…}}, …]}'
         raise UsageError("the body is not a job in JSON", cause=str(exc), hint=hint) from exc
-    fields = {"name": small.name, "api_version": small.api_version, "beta": small.betas, "priority": small.priority}
+    fields = {option.param: getattr(small, field) for field, option in OPTIONS.items()}
     return _merged(options, {key: value for key, value in fields.items() if value is not None}), _lines(small.requests)
 
 
@@ -269,10 +265,10 @@ DESCRIBED: Final[dict[str, Any]] = {
                     "additionalProperties": False,
                     "properties": {
                         "requests": {"type": "array", "items": {"type": "object"}},
-                        "name": {"type": ["string", "null"], "minLength": 1, "maxLength": 500},
-                        "api_version": {"type": ["string", "null"], "pattern": r"^\d{4}-\d{2}-\d{2}$"},
-                        "betas": {"type": ["array", "null"], "items": {"type": "string"}},
-                        "priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+                        **{
+                            field: {**option.schema, "type": [option.schema["type"], "null"]}
+                            for field, option in OPTIONS.items()
+                        },
                     },
                 },
                 "example": {

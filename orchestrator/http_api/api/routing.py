@@ -13,12 +13,14 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.config import parse_duration
 from orchestrator.domain.errors import BadCursor, UsageError
 from orchestrator.domain.ids import MAX_NUMBER
+from orchestrator.domain.job_spec import DEFAULT_PRIORITY, OPTIONS, JobOptions
 from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
 from orchestrator.views import problem_details
@@ -116,38 +118,42 @@ Limit = Annotated[int, Query(ge=1, le=_MOST, description="At most so many.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
 
 
+def _option(field: str, help_text: str | None = None) -> FieldInfo:
+    """The parameter of an option of a new job; its value is checked when the job is made (`JobOptions.new_job`)."""
+    option = OPTIONS[field]
+
+    def describe(schema: dict[str, Any]) -> None:
+        schema.pop("anyOf", None)
+        schema.update(option.schema)
+
+    found: FieldInfo = Field(description=help_text or option.help, json_schema_extra=describe)
+    return found
+
+
+_DEFAULT_NAME: Final = "As `name` for a new job; one that is there keeps its name. Else the name of its source."
+
+
 class UploadOptions(BaseModel):
     """How a new job is made of a body: as parameters, as fields of a form, or beside the requests in JSON."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str | None, Field(min_length=1, max_length=500, description="What people call it.")] = None
-    default_name: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=500,
-            description="As `name` for a new job; one that is there keeps its name. Else the name of its source.",
-        ),
-    ] = None
+    name: Annotated[str | None, _option("name")] = None
+    default_name: Annotated[str | None, _option("name", _DEFAULT_NAME)] = None
     source: Annotated[str, Field(max_length=4096, description="Where the requests come from, for showing.")] = "<http>"
-    api_version: Annotated[
-        str | None, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="`anthropic-version`; else the configured one.")
-    ] = None
-    beta: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]],
-        Field(max_length=100, description="`anthropic-beta`, one by one."),
-    ] = []
-    priority: Annotated[int, Field(ge=1, le=100, description="Who goes first: 1 before 100.")] = 10
+    api_version: Annotated[str | None, _option("api_version")] = None
+    beta: Annotated[list[str], _option("betas")] = []
+    priority: Annotated[int, _option("priority")] = DEFAULT_PRIORITY
     open: Annotated[Flag, Field(description="1: more requests will come; close it then.")] = "0"
-    key: Annotated[
-        str | None,
-        Field(pattern=r"^[ -~]{1,255}$", description="Your own name of this hand-over, as `Idempotency-Key`."),
-    ] = None
+    key: Annotated[str | None, _option("key")] = None
     new: Annotated[Flag, Field(description="1: a new job although the same content is there.")] = "0"
     skip_bad: Annotated[Flag, Field(description="1: leave bad lines out in place of refusing all.")] = "0"
     max_problems: Annotated[int, Field(ge=1, le=10_000, description="List so many problems; all are counted.")] = 20
     shown_as: Annotated[str | None, Field(max_length=4096, description='What stands before ":line".')] = None
+
+    def job_options(self) -> JobOptions:
+        """The options of the job among the parameters."""
+        return JobOptions(**{field: getattr(self, option.param) for field, option in OPTIONS.items()})
 
 
 def encode_cursor(place: int | str) -> str:

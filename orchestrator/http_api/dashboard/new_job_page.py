@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import OrchestratorError, UsageError
-from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import name_of
+from orchestrator.domain.job_spec import JobOptions, name_of
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.dashboard.actions import check_origin, redirect_with_flash
@@ -62,7 +61,7 @@ async def _take(request: Request, services: Services) -> IngestResult:
     if not source:
         raise UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
-    new = NewJob(name=name or name_of(source), source=source, api_version=version, betas=(), is_named=bool(name))
+    new = JobOptions(name=name or None).new_job(source, default_name=name_of(source), default_version=version)
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
     return await services.commands.ingest(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 

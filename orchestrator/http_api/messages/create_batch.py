@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -18,9 +17,9 @@ from orchestrator.domain.batches_api import (
     known_version,
     not_found,
 )
+from orchestrator.domain.errors import InvalidOption
+from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob
 from orchestrator.domain.limits import largest_params
-from orchestrator.domain.model import NewJob
-from orchestrator.domain.naming import is_key
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.messages.body_source import BodySource, repeated_id
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 SOURCE: Final = "<messages api>"
 #: The SDK tries a create three times, and waits 600 s for each answer; then an upload has to fit in, too.
 _RETRIED_WITHIN: Final = timedelta(hours=2)
-_BETA: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
 _TERMS: Final = IngestOptions(force_new=True, max_problems=1)
@@ -126,19 +124,15 @@ class _CreateAttempt:
 def _new_job(request: Request) -> NewJob:
     headers = request.headers
     betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
-    for beta in sorted(betas):
-        if _BETA.fullmatch(beta) is None:
-            raise invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
-    key = headers.get("idempotency-key")
-    if key is not None and not is_key(key):
-        raise invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
-    return NewJob(
-        name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
-        source=SOURCE,
-        api_version=known_version(headers.get("anthropic-version")),
-        betas=tuple(sorted(betas)),
-        key=key,
-    )
+    options = JobOptions(betas=betas, key=headers.get("idempotency-key"))
+    version = known_version(headers.get("anthropic-version"))
+    try:
+        return options.new_job(SOURCE, default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}", default_version=version)
+    except InvalidOption as exc:
+        if exc.option == "key":
+            raise invalid_request(f"idempotency-key: {exc.hint}") from exc
+        wrong = [beta for beta in sorted(betas) if not OPTIONS["betas"].is_valid([beta])] or sorted(betas)
+        raise invalid_request(f"Unexpected value(s) `{wrong[0][:64]}` for the `anthropic-beta` header.") from exc
 
 
 def _is_retry(request: Request) -> bool:
