@@ -16,7 +16,7 @@ from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
-from orchestrator.domain.result_outcome import stop_name
+from orchestrator.domain.result_outcome import Outcome, stop_name
 from orchestrator.engine.context import Imports
 from orchestrator.engine.ingest import Ingestor
 from orchestrator.engine.request_body import BatchBody
@@ -103,7 +103,7 @@ def decoded(piece: bytes) -> list[ResultLine]:
 def settled(line: ResultLine) -> JudgedLine:
     """A line as the collect stage hands it over."""
     number = int(line.wire_id.rpartition("-")[2])
-    outcome = "succeeded" if line.kind == "succeeded" else "again"
+    outcome = Outcome.SUCCEEDED if line.kind == "succeeded" else Outcome.AGAIN
     tokens = (line.input_tokens, line.output_tokens, line.cache_read_tokens)
     writes = (line.cache_write_5m_tokens, line.cache_write_1h_tokens)
     return JudgedLine(

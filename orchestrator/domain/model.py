@@ -9,6 +9,7 @@ import msgspec
 
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState, JobState
 
 
@@ -199,7 +200,7 @@ class JudgedLine(msgspec.Struct, frozen=True, gc=False):
 
     number: int
     kind: str
-    outcome: str
+    outcome: Outcome
     body: bytes
     error_type: str | None
     error_message: str | None

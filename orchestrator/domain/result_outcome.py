@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 from orchestrator.domain import humanize
 from orchestrator.domain.account import blocked_message
@@ -18,7 +18,18 @@ class Outcome(StrEnum):
     FAILED = "failed"  #: settled; the request itself is at fault
     AGAIN = "again"  #: the server's fault: queued again, one attempt burnt
     CREDIT = "credit"  #: empty credit: queued again, no attempt burnt; the job may pause
-    CANCELED = "canceled"  #: canceled; by us it is settled, by somebody else it is queued again and the job pauses
+    CANCELED = "canceled"  #: canceled; `settlement_of` says what that means
+
+
+class Settlement(StrEnum):
+    """What stage settle does with a request that did not succeed, once its batch is collected."""
+
+    AGAIN = "again"  #: queued again, one attempt burnt
+    CREDIT = "credit"  #: queued again for free: the credit was used up
+    CANCELED = "canceled"  #: queued again for free: somebody else canceled the batch, and the job is paused
+    CANCELED_BY_US = "canceled_by_us"  #: queued again for free: its job was canceled, and a person retried it since
+    CANCELED_WITH_JOB = "canceled_with_job"  #: settled: its job is being canceled
+    FAILED = "failed"  #: settled: no attempt is left
 
 
 #: errored types that are the server's fault. Unknown types are an open set and count as the server's, too.
@@ -71,6 +82,28 @@ def judge(kind: str, error_type: str | None, error_message: str | None) -> Outco
     if message.lower().startswith(_SLOW_DOWNLOAD):
         return Outcome.AGAIN
     return Outcome.FAILED
+
+
+def settlement_of(
+    outcome: Outcome, attempts: int, max_attempts: int, *, is_canceling: bool, is_asked: bool
+) -> Settlement:
+    """What becomes of a request whose line meant *outcome*.
+
+    attempts: burnt before this one. is_canceling: its job is. is_asked: we asked the API to cancel its batch.
+    """
+    if is_canceling:
+        return Settlement.CANCELED_WITH_JOB
+    match outcome:
+        case Outcome.AGAIN:
+            return Settlement.AGAIN if attempts + 1 < max_attempts else Settlement.FAILED
+        case Outcome.CREDIT:
+            return Settlement.CREDIT
+        case Outcome.CANCELED:
+            return Settlement.CANCELED_BY_US if is_asked else Settlement.CANCELED
+        case Outcome.SUCCEEDED | Outcome.FAILED:
+            raise ValueError(f"a request that {outcome} is settled already")
+        case _:
+            assert_never(outcome)
 
 
 #: What is counted by no name of its own.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
 from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
 from orchestrator.domain.model import BatchRow
+from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.engine.api_calls import Gates, call, pause_job, same_account
 from orchestrator.engine.attribution import retrieve
 from orchestrator.engine.context import Context
@@ -45,25 +47,24 @@ class SettleStage:
         So a crash in between leaves a paused job, never a job that sends again what a person stopped.
         """
         await self._pause_first(batch, now)
-        totals: dict[str, int] = {}
+        totals: Counter[str] = Counter()
         while (counts := await self._slice(batch, now)) is not None:
-            for outcome, count in counts.items():
-                totals[outcome] = totals.get(outcome, 0) + count
+            totals.update({settlement.value: count for settlement, count in counts.items()})
         self._context.meter.batch_over(batch, now)
         log.info("batch.settled", batch_id=batch.id, **totals)
         return 1
 
-    async def _slice(self, batch: BatchRow, now: datetime) -> dict[str, int] | None:
+    async def _slice(self, batch: BatchRow, now: datetime) -> dict[Settlement, int] | None:
         return await self._context.store.settle.settle(batch, self._context.settings.max_attempts, now)
 
     async def _pause_first(self, batch: BatchRow, now: datetime) -> None:
         outcomes = await self._context.store.settle.outcomes(batch)
         job = await self._context.store.commands.get(batch.job_id)
-        if outcomes.get("credit", 0) and batch.resumes == job.resumes:
-            words = f"{outcomes['credit']} requests came back because the credit balance is too low"
+        if outcomes.get(Outcome.CREDIT, 0) and batch.resumes == job.resumes:
+            words = f"{outcomes[Outcome.CREDIT]} requests came back because the credit balance is too low"
             await pause_job(self._context, batch.job_id, BILLING, words, now)
-        if outcomes.get("canceled", 0) and batch.cancel_asked_at is None:
-            words = f"{outcomes['canceled']} requests of {batch.remote_id} were canceled by somebody else"
+        if outcomes.get(Outcome.CANCELED, 0) and batch.cancel_asked_at is None:
+            words = f"{outcomes[Outcome.CANCELED]} requests of {batch.remote_id} were canceled by somebody else"
             await pause_job(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
 
     async def _delete(self, now: datetime) -> None:

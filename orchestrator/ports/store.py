@@ -14,6 +14,7 @@ from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce
 from orchestrator.domain.model import BatchRow, Gate, JobRow, JudgedLine
 from orchestrator.domain.packing import Pack
+from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
 from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
 
@@ -257,15 +258,12 @@ class SettleStore(Protocol):
         """Collected batches."""
         ...
 
-    async def outcomes(self, batch: BatchRow) -> dict[str, int]:
-        """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
+    async def outcomes(self, batch: BatchRow) -> dict[Outcome, int]:
+        """How many undecided attempts of a collected batch had which outcome."""
         ...
 
-    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[str, int] | None:
-        """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
-
-        Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
-        """
+    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[Settlement, int] | None:
+        """Decide a slice of what did not succeed, and say of how many requests what; None: the batch is settled."""
         ...
 
     async def finish_jobs(self, now: datetime) -> list[JobRow]:

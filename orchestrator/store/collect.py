@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
-from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome
+from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome, Settlement, settlement_of
 from orchestrator.domain.states import JobState
 from orchestrator.ports.store import DownloadProgress
 from orchestrator.store.connection import Database
@@ -95,12 +95,12 @@ class SqliteSettleStore:
         rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_settle"])))
         return [to_batch(row) for row in rows]
 
-    async def outcomes(self, batch: BatchRow) -> dict[str, int]:
+    async def outcomes(self, batch: BatchRow) -> dict[Outcome, int]:
         """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
         rows = await self._db.read(lambda c: c.execute(SQL["outcomes"], {"id": batch.id}).fetchall())
-        return dict(rows)
+        return {Outcome(outcome): count for outcome, count in rows}
 
-    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[str, int] | None:
+    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[Settlement, int] | None:
         """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
 
         Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
@@ -131,12 +131,12 @@ def _store_lines(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: da
     No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
     """
     # In the order of the requests: neighbours share a page.
-    won = sorted(key for key, line in lines.items() if line.outcome == Outcome.SUCCEEDED)
-    lost = [key for key, line in lines.items() if line.outcome != Outcome.SUCCEEDED]
+    won = sorted(key for key, line in lines.items() if line.outcome is Outcome.SUCCEEDED)
+    lost = [key for key, line in lines.items() if line.outcome is not Outcome.SUCCEEDED]
     if _succeed(batch, won, lines, c) != len(won) or len(_waiting(batch, lost, c)) != len(lost):
         raise _SettledAlready
     _store_attempts(batch, [(key, lines[key]) for key in lost], now, c)
-    failed = [key for key in lost if lines[key].outcome == Outcome.FAILED]
+    failed = [key for key in lost if lines[key].outcome is Outcome.FAILED]
     _fail([(key, *_error(lines[key]), lines[key].api_request_id, lines[key].body) for key in failed], c)
     return len(lines)
 
@@ -204,7 +204,7 @@ def _store_attempts(
     at = to_text(now)
     rows = [
         (batch.id, key, line.kind, line.outcome, line.error_type, line.error_message, line.api_request_id, at,
-         None if line.outcome == "failed" else line.body)
+         None if line.outcome is Outcome.FAILED else line.body)
         for key, line in lost
     ]  # fmt: skip
     c.executemany(SQL["add_attempt"], rows)
@@ -237,37 +237,43 @@ def _give_up(batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime
     return len(keys)
 
 
-def _settle(batch: BatchRow, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[str, int] | None:
+def _settle(batch: BatchRow, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[Settlement, int] | None:
     rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
     if not rows:
         values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
         move(batch, SQL["settle"], values, "settled", None, now, c)
         return None
     state = JobState(c.execute(SQL["job_state"], {"id": batch.job_id}).fetchone()[0])
-    counts: dict[str, int] = {}
+    counts: dict[Settlement, int] = {}
     for row in rows:
-        outcome = _decide(row, batch, state, max_attempts, c)
-        counts[outcome] = counts.get(outcome, 0) + 1
+        settlement = settlement_of(
+            Outcome(row["outcome"]),
+            row["attempts"],
+            max_attempts,
+            is_canceling=state is JobState.CANCELING,
+            is_asked=batch.cancel_asked_at is not None,
+        )
+        _apply(settlement, row, c)
+        counts[settlement] = counts.get(settlement, 0) + 1
     return counts
 
 
-def _decide(row: dict[str, Any], batch: BatchRow, state: JobState, max_attempts: int, c: sqlite3.Connection) -> str:
-    """The last word on one request of a collected batch: queued again, failed, or canceled with its job."""
-    key, burnt = row["request_id"], int(row["outcome"] == "again")
+def _apply(settlement: Settlement, row: dict[str, Any], c: sqlite3.Connection) -> None:
+    """Give the request of *row*, an undecided attempt, its last word, or queue it again."""
+    key, burnt = row["request_id"], int(row["outcome"] == Outcome.AGAIN)
     error = (row["error_type"] if row["error_type"] is not None else row["kind"], row["error_message"])
-    if state is JobState.CANCELING:
-        c.execute(SQL["cancel"] if burnt else SQL["cancel_free"], (key,))
-        return "canceled_with_job"
-    if row["outcome"] == "canceled" and batch.cancel_asked_at is not None:
-        # Asked for by us, but the job goes on since: a person retried it meanwhile. Nothing was bought; queue it again.
-        c.execute(SQL["requeue"], (0, None, None, None, key))
-        return "canceled_by_us"
-    if burnt and row["attempts"] + 1 >= max_attempts:
-        message = error[1] if error[1] is not None else f"{error[0]} in {row['attempts'] + 1} attempts"
-        _fail([(key, error[0], message, row["api_request_id"], row["body"])], c)
-        return "failed"
-    c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
-    return str(row["outcome"])
+    match settlement:
+        case Settlement.AGAIN | Settlement.CREDIT | Settlement.CANCELED:
+            c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
+        case Settlement.CANCELED_BY_US:
+            c.execute(SQL["requeue"], (0, None, None, None, key))
+        case Settlement.CANCELED_WITH_JOB:
+            c.execute(SQL["cancel"] if burnt else SQL["cancel_free"], (key,))
+        case Settlement.FAILED:
+            message = error[1] if error[1] is not None else f"{error[0]} in {row['attempts'] + 1} attempts"
+            _fail([(key, error[0], message, row["api_request_id"], row["body"])], c)
+        case _:
+            assert_never(settlement)
 
 
 def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[JobRow]:

@@ -726,9 +726,9 @@ PLANTED: Final = (
         why="`attempts or max`: the first trip (0 before it) counts as the last, and a server error fails the request",
         edits=(
             (
-                "orchestrator/store/collect.py",
-                'if burnt and row["attempts"] + 1 >= max_attempts:',
-                'if burnt and (row["attempts"] or max_attempts) + 1 >= max_attempts:',
+                "orchestrator/domain/result_outcome.py",
+                "if attempts + 1 < max_attempts else",
+                "if (attempts or max_attempts) + 1 < max_attempts else",
             ),
         ),
         test=f"{SETTLING}::test_server_errors_and_expiries_end_succeeded_resubmitting_only_those",
@@ -738,9 +738,9 @@ PLANTED: Final = (
         why="a request that fails for ever is bought for ever",
         edits=(
             (
-                "orchestrator/store/collect.py",
-                'if burnt and row["attempts"] + 1 >= max_attempts:',
-                'if burnt and row["attempts"] + 1 > 10 * max_attempts:',
+                "orchestrator/domain/result_outcome.py",
+                "if attempts + 1 < max_attempts else",
+                "if attempts + 1 <= 10 * max_attempts else",
             ),
         ),
         test=f"{SETTLING}::test_attempts_run_out_with_the_apis_own_last_word",
@@ -764,7 +764,7 @@ PLANTED: Final = (
                 "orchestrator/engine/settle.py",
                 "    async def _pause_first(self, batch: BatchRow, now: datetime) -> None:\n"
                 "        outcomes = await self._context.store.settle.outcomes(batch)\n",
-                "    async def _pause_first(self, batch: BatchRow, now: datetime, outcomes: dict[str, int]) -> None:\n",
+                "    async def _pause_first(self, batch: BatchRow, now: datetime, outcomes: dict[Outcome, int]) -> None:\n",
             ),
         ),
         test=f"{SETTLING}::test_a_life_that_ends_while_stopped_requests_are_queued_sends_nothing",
@@ -775,8 +775,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/settle.py",
-                'if outcomes.get("canceled", 0) and batch.cancel_asked_at is None:',
-                'if outcomes.get("canceled", 0) and batch.cancel_asked_at is not None:',
+                "if outcomes.get(Outcome.CANCELED, 0) and batch.cancel_asked_at is None:",
+                "if outcomes.get(Outcome.CANCELED, 0) and batch.cancel_asked_at is not None:",
             ),
         ),
         test=f"{SETTLING}::test_a_batch_canceled_elsewhere_is_queued_for_free_and_pauses_the_job",
@@ -786,9 +786,9 @@ PLANTED: Final = (
         why="what somebody stopped in the Console is never answered, though its job goes on",
         edits=(
             (
-                "orchestrator/store/collect.py",
-                '    if state is JobState.CANCELING:\n        c.execute(SQL["cancel"]',
-                '    if state is JobState.CANCELING or row["outcome"] == "canceled":\n        c.execute(SQL["cancel"]',
+                "orchestrator/domain/result_outcome.py",
+                "    if is_canceling:\n",
+                "    if is_canceling or outcome is Outcome.CANCELED:\n",
             ),
         ),
         test=f"{SETTLING}::test_a_batch_canceled_elsewhere_is_queued_for_free_and_pauses_the_job",
@@ -847,9 +847,9 @@ PLANTED: Final = (
         why="a request is given up after the first error of the server's",
         edits=(
             (
-                "orchestrator/store/collect.py",
-                'if burnt and row["attempts"] + 1 >= max_attempts:',
-                "if burnt:",
+                "orchestrator/domain/result_outcome.py",
+                "return Settlement.AGAIN if attempts + 1 < max_attempts else Settlement.FAILED",
+                "return Settlement.FAILED",
             ),
         ),
         test=f"{SETTLING}::test_attempts_run_out_with_the_apis_own_last_word",

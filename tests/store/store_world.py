@@ -15,6 +15,7 @@ from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.ports.job_store import Content
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
@@ -138,10 +139,10 @@ def remote(nonce: str, count: int, *, created_at: datetime = NOW) -> RemoteBatch
 
 def won(number: int, body: bytes = BODY) -> JudgedLine:
     """A line that brings a success."""
-    return JudgedLine(number, "succeeded", "succeeded", body, None, None, None, 3, 5)
+    return JudgedLine(number, "succeeded", Outcome.SUCCEEDED, body, None, None, None, 3, 5)
 
 
-def lost(number: int, outcome: str = "again", kind: str = "expired") -> JudgedLine:
+def lost(number: int, outcome: Outcome = Outcome.AGAIN, kind: str = "expired") -> JudgedLine:
     """A line that brings none."""
     return JudgedLine(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), None, None, "req_1", None, None)
 

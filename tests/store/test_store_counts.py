@@ -18,6 +18,7 @@ from store.store_world import META, NOW, finish, lines, lost, new_job, open_stor
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.store.sqlite_store import SqliteStore
 
 STATES = ("queued", "batched", "succeeded", "failed", "canceled")
@@ -109,8 +110,8 @@ class Walk:
         return [number for number, _ in taken]
 
     def _line(self, number: int) -> JudgedLine:
-        outcome: str = self.chance.choice(("succeeded", "failed", "again", "credit", "canceled"))
-        return won(number) if outcome == "succeeded" else lost(number, outcome)
+        outcome = self.chance.choice(list(Outcome))
+        return won(number) if outcome is Outcome.SUCCEEDED else lost(number, outcome)
 
     async def step(self) -> None:
         """One of them."""

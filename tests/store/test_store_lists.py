@@ -30,6 +30,7 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.queries import RequestDetails, RequestFilter, SettledCursor
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.job_store import DuplicatesCursor
 from orchestrator.store.connect import connect_reader
@@ -192,7 +193,7 @@ def test_failures_of_one_type_are_counted(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = (await running_job(store, 4)).id
-            batch = await collected(store, job, [lost(1), lost(2), lost(3, "failed", "errored"), won(4)])
+            batch = await collected(store, job, [lost(1), lost(2), lost(3, Outcome.FAILED, "errored"), won(4)])
             await settle_all(store, batch, max_attempts=1)
             assert await store.read(lambda reads: reads.failed_of_type(job, "expired")) == 2
             assert await store.read(lambda reads: reads.failed_of_type(job, "nothing")) == 0

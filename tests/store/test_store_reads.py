@@ -33,6 +33,7 @@ from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.queries import ResultRow
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState
 from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import SqliteReads, StoreReader
@@ -179,7 +180,12 @@ def test_failures_are_grouped_by_cause_with_examples(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 9)
-            rows = [won(1), *(lost(n) for n in range(2, 7)), lost(7, "failed", "errored"), lost(8, "failed", "errored")]
+            rows = [
+                won(1),
+                *(lost(n) for n in range(2, 7)),
+                lost(7, Outcome.FAILED, "errored"),
+                lost(8, Outcome.FAILED, "errored"),
+            ]
             await settle_all(store, await collected(store, job.id, [*rows, won(9)]), max_attempts=1)
             groups = await store.read(lambda reads: reads.errors(job.id, groups=5, examples=2))
             assert [(g.error_type, g.error_message, g.count) for g in groups] == [

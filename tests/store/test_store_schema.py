@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from store.store_world import BODY, NOW, collected, lost, open_store, raw, running_job, settle_all, won
 
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BATCH_STEPS, JOB_STEPS, REQUEST_STEPS, BatchState, JobState, RequestState
 from orchestrator.store.migrate import SCHEMA_VERSION, prepare, shipped_migrations
 
@@ -66,6 +67,11 @@ def test_the_schema_knows_exactly_the_states_of_the_domain(
 ) -> None:
     """One word, one meaning: a state added to one side only would be refused at night."""
     assert members_in_check(db, table) == {state.value for state in states}
+
+
+def test_the_schema_knows_the_outcomes_that_leave_an_attempt(db: sqlite3.Connection) -> None:
+    """Every outcome but success is stored with its attempt, until the batch settles."""
+    assert members_in_check(db, "attempt", "outcome") == {each.value for each in Outcome} - {Outcome.SUCCEEDED}
 
 
 @pytest.mark.parametrize(("machine", "steps"), [("job", JOB_STEPS), ("batch", BATCH_STEPS)])

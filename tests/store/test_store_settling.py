@@ -21,6 +21,7 @@ from store.store_world import (
 )
 
 from orchestrator.domain.model import JudgedLine
+from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState
 
 
@@ -32,7 +33,14 @@ def test_the_first_of_two_different_lines_wins(tmp_path: Path) -> None:
             job = await running_job(store)
             batch = await ended(store, job.id)
             first, second = b'{"type":"succeeded","n":1}', b'{"type":"succeeded","n":2}'
-            chunk = [won(1, first), won(1, second), lost(1), lost(2), won(2, second), lost(3, "failed", "errored")]
+            chunk = [
+                won(1, first),
+                won(1, second),
+                lost(1),
+                lost(2),
+                won(2, second),
+                lost(3, Outcome.FAILED, "errored"),
+            ]
             assert await store.collect.store_lines(batch, chunk, NOW) == 3
             assert (
                 await store.collect.store_lines(batch, [won(1, second), lost(1), won(2), won(3), won(99)], LATER) == 0
@@ -48,7 +56,7 @@ def test_the_first_of_two_different_lines_wins(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("late", [won(2), lost(2), lost(2, "failed", "errored")])
+@pytest.mark.parametrize("late", [won(2), lost(2), lost(2, Outcome.FAILED, "errored")])
 def test_a_line_that_comes_alone_after_another_word_changes_nothing(tmp_path: Path, late: JudgedLine) -> None:
     """Nothing else in its chunk is stored already, so the chunk as a whole does not tell: the row itself must."""
 
@@ -103,10 +111,15 @@ def test_what_never_came_fails_at_the_end_of_patience(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "state", "attempts"),
-    [("again", "queued", 1), ("credit", "queued", 0), ("canceled", "queued", 0), ("failed", "failed", 1)],
+    [
+        (Outcome.AGAIN, "queued", 1),
+        (Outcome.CREDIT, "queued", 0),
+        (Outcome.CANCELED, "queued", 0),
+        (Outcome.FAILED, "failed", 1),
+    ],
 )
 def test_settling_burns_an_attempt_only_where_the_api_tried(
-    tmp_path: Path, outcome: str, state: str, attempts: int
+    tmp_path: Path, outcome: Outcome, state: str, attempts: int
 ) -> None:
     """Expired and errored trips count; empty credit and a cancel do not."""
 
@@ -120,7 +133,7 @@ def test_settling_burns_an_attempt_only_where_the_api_tried(
             assert [trip.kind for trip in view.failed_attempts] == ["expired"]
             after = await batch_of(store, batch.id)
             assert (after.state, after.settled_at) == (BatchState.SETTLED, NOW)
-            assert (await store.commands.get(job.id)).resubmitted == int(outcome == "again")
+            assert (await store.commands.get(job.id)).resubmitted == int(outcome is Outcome.AGAIN)
 
     asyncio.run(run())
 
@@ -157,7 +170,7 @@ def test_a_canceled_job_ends_canceled_and_keeps_what_succeeded(tmp_path: Path) -
             batch = await ended(store, job.id, limit=3)
             assert await store.commands.cancel(job.id, NOW)
             assert not await store.commands.cancel(job.id, NOW)
-            await store.collect.store_lines(batch, [won(1), lost(2), lost(3, "canceled", "canceled")], NOW)
+            await store.collect.store_lines(batch, [won(1), lost(2), lost(3, Outcome.CANCELED, "canceled")], NOW)
             assert await store.collect.collected(batch, NOW)
             await settle_all(store, await batch_of(store, batch.id))
             await store.settle.finish_jobs(NOW)
@@ -173,7 +186,7 @@ def test_retry_queues_failures_again_and_never_a_success(tmp_path: Path) -> None
     async def run() -> None:
         async with open_store(tmp_path / "store.db") as store:
             job = await running_job(store, 3)
-            batch = await collected(store, job.id, [won(1), lost(2, "failed", "errored"), lost(3)])
+            batch = await collected(store, job.id, [won(1), lost(2, Outcome.FAILED, "errored"), lost(3)])
             await settle_all(store, batch, max_attempts=1)
             await store.settle.finish_jobs(NOW)
             assert await store.commands.retry(job.id, "no_such_type", NOW) == 0
@@ -259,8 +272,8 @@ def test_batches_are_deleted_at_the_api_once(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("outcome", ["credit", "canceled"])
-def test_a_trip_that_burnt_nothing_never_uses_up_the_last_attempt(tmp_path: Path, outcome: str) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.CREDIT, Outcome.CANCELED])
+def test_a_trip_that_burnt_nothing_never_uses_up_the_last_attempt(tmp_path: Path, outcome: Outcome) -> None:
     """An empty balance for a week does not fail a request."""
 
     async def run() -> None:

@@ -30,7 +30,7 @@ from store.test_store_lists import instructions, numbers
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.notices import EndpointSpec
-from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS
+from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS, Outcome
 from orchestrator.domain.states import RequestState
 from orchestrator.store.checks import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
@@ -46,7 +46,9 @@ def stopped(number: int, stop_reason: str | None) -> JudgedLine:
 
 def failed(number: int, message: str, error_type: str = "invalid_request_error") -> JudgedLine:
     """A line that says what is wrong with a request."""
-    return msgspec.structs.replace(lost(number, "failed", "errored"), error_type=error_type, error_message=message)
+    return msgspec.structs.replace(
+        lost(number, Outcome.FAILED, "errored"), error_type=error_type, error_message=message
+    )
 
 
 MIXED = ["end_turn", "refusal", "max_tokens", "end_turn", None, "pause_turn", "brand_new", "refusal"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.domain.result_lines import decode_lines
-from orchestrator.domain.result_outcome import Outcome, judge
+from orchestrator.domain.result_outcome import Outcome, Settlement, judge, settlement_of
 
 SLOW = "The request timed out while trying to download the file. Please try again later."
 CREDIT = "Your credit balance is too low to access the Anthropic API."
@@ -53,3 +53,30 @@ def test_the_type_is_read_from_inside_the_error_object() -> None:
     )
     (read,) = decode_lines(line)
     assert (read.kind, read.error_type, read.api_request_id) == ("errored", "overloaded_error", "workerreq_1")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "attempts", "is_canceling", "is_asked", "expected"),
+    [
+        (Outcome.AGAIN, 0, False, False, Settlement.AGAIN),
+        (Outcome.AGAIN, 1, False, False, Settlement.AGAIN),
+        (Outcome.AGAIN, 2, False, False, Settlement.FAILED),
+        (Outcome.AGAIN, 0, True, True, Settlement.CANCELED_WITH_JOB),
+        (Outcome.CREDIT, 9, False, False, Settlement.CREDIT),
+        (Outcome.CANCELED, 9, False, False, Settlement.CANCELED),
+        (Outcome.CANCELED, 9, False, True, Settlement.CANCELED_BY_US),
+        (Outcome.CANCELED, 0, True, True, Settlement.CANCELED_WITH_JOB),
+    ],
+)
+def test_a_request_is_queued_again_only_where_it_was_not_its_fault(
+    outcome: Outcome, attempts: int, is_canceling: bool, is_asked: bool, expected: Settlement
+) -> None:
+    """Promise 5: attempts are burnt by the server's errors alone, and end at the limit."""
+    assert settlement_of(outcome, attempts, 3, is_canceling=is_canceling, is_asked=is_asked) is expected
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
+def test_what_is_settled_is_not_settled_again(outcome: Outcome) -> None:
+    """It would be a bug of whoever asks."""
+    with pytest.raises(ValueError, match="settled already"):
+        settlement_of(outcome, 0, 3, is_canceling=False, is_asked=False)
