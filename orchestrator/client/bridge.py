@@ -44,7 +44,7 @@ class Bridge(Generic[Opened]):
         self._failure: BaseException | None = None
 
     def start(self) -> None:
-        """Open the orchestrator. Raises what that raises, and UsageError the second time."""
+        """Start the thread and open what it runs. Raises what opening raises, and UsageError the second time."""
         if self._thread.ident is not None:
             raise used_once()
         self._thread.start()
@@ -58,7 +58,7 @@ class Bridge(Generic[Opened]):
             raise self._failure
 
     def stop(self) -> None:
-        """Stop the engine and wait for the thread; safe to repeat. Raises what the engine failed with, once."""
+        """Close it and wait for the thread; may be repeated. Raises the error that the engine failed with, once."""
         if self._thread.ident is None:
             return
         self._ready.wait()
@@ -90,7 +90,7 @@ class Bridge(Generic[Opened]):
         return self._result(future)
 
     def _put(self, queued: _QueueSource, chunk: Chunk | None, user: Future[T]) -> bool:
-        """Wait for room on *belt*; False if nobody takes anything from it any more."""
+        """Wait for room in *queued*; False if its reader is gone."""
         put = self._send(lambda _: queued.put(chunk))
         self._first_of(put, user)
         if put.done() and not put.cancelled():
@@ -99,7 +99,7 @@ class Bridge(Generic[Opened]):
         return False
 
     def _first_of(self, *futures: Future[Any]) -> None:
-        """Wait until one of *futures* is done, or the loop has ended, which may forget one."""
+        """Wait until one of *futures* is done, or the loop has ended, which may drop one."""
         while not wait(futures, timeout=_CHECK_EVERY_S, return_when=FIRST_COMPLETED).done:
             if not self._thread.is_alive():
                 return
@@ -157,7 +157,7 @@ class Bridge(Generic[Opened]):
 
 
 class _QueueSource:
-    """A source whose chunks come from another thread, a few ahead at most."""
+    """A source whose chunks come from another thread, through a queue of two."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -184,7 +184,7 @@ class _QueueSource:
 
 
 def _driven(source: Source) -> Iterator[Chunk]:
-    """The chunks of a source over plain objects, without a loop: all it ever awaits is its turn (`sleep(0)`)."""
+    """The chunks of a source over plain objects, without a loop: it never awaits anything but `sleep(0)`."""
     chunks = cast("Any", source.chunks())
     while True:
         step = chunks.__anext__()

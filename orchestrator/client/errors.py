@@ -1,4 +1,4 @@
-"""What only a program that waits or submits can run into."""
+"""Errors that only a program can meet which waits, submits, or talks to an engine elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def not_open(way: str = "use it inside `async with`") -> UsageError:
-    """The error for an orchestrator that is used before it is opened, or after it was closed."""
+    """The error for an orchestrator that is used before it is opened or after it was closed."""
     return UsageError("the orchestrator is not open", hint=way)
 
 
@@ -24,13 +24,13 @@ def used_once() -> UsageError:
 
 
 class JobTimeout(OrchestratorError, TimeoutError):
-    """The time to wait is over; the job goes on."""
+    """The timeout of `wait` is over; the job goes on."""
 
     exit_code = 7
 
 
 class InputRefused(InputError):
-    """Some requests may not be sent; `problems` has the first things wrong with them, `count` is all."""
+    """Some requests may not be sent. problems: the first of them; count: all."""
 
     def __init__(self, message: str, problems: Sequence[InputProblem], *, count: int, cause: str, hint: str) -> None:
         super().__init__(message, cause=cause, hint=hint)
@@ -39,23 +39,23 @@ class InputRefused(InputError):
 
 
 class EngineSilent(GuardRefused):
-    """The engine behind the socket did not answer."""
+    """The engine behind the socket does not answer."""
 
 
 class ServerSilent(OrchestratorError):
-    """The server did not answer; what it has stored is safe."""
+    """The server does not answer; what it has stored is safe."""
 
     exit_code = 6
 
 
 class ServerUnreadable(OrchestratorError):
-    """Something answered that this version cannot make sense of."""
+    """The answer is not one that this version understands."""
 
     exit_code = 8
 
 
 class DoesNotApplyError(GuardRefused):
-    """The job is in no state for it."""
+    """The state of the job does not allow it."""
 
 
 class RefusedError(OrchestratorError):

@@ -1,4 +1,4 @@
-"""A handle on a job: watch it, wait for it, read its results, steer it."""
+"""The handles on jobs: `Job` watches, waits, reads results and steers; `OpenJob` adds requests."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _PAGE: Final = 500
 
 
 class Job:
-    """A job in the store. Stays valid as long as its orchestrator is open, whatever process runs the engine.
+    """A job in the store. Stays valid while its orchestrator is open, whatever process runs the engine.
 
-    id: what the command line calls it. name: as given. attached: it was there before it was submitted.
-    refused_count: requests that `skip_bad` left out.
+    id: the public id. name: as given. attached: the job existed before this submission. refused_count: requests that
+    `skip_bad` left out.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Job:
         return f"Job(id={self.id!r})"
 
     async def status(self) -> JobStatus:
-        """Where it is, with counts of requests and batches. Constant time."""
+        """Its state, with counts of requests and batches. Constant time."""
         return await self._handle().reader.read(lambda reads: reads.status(reads.get(self._key)))
 
     async def wait(self, timeout: float | timedelta | None = None) -> JobStatus:  # noqa: ASYNC109 - the face's word
-        """Wait until it is finished or canceled; *timeout* in seconds.
+        """Wait until the job is finished or canceled, at most *timeout* seconds.
 
-        Raises JobTimeout; NeedsPerson when it is paused because only a person can help. A pause that somebody asked
-        for is waited out. A job that is still open never finishes: close it first.
+        Raises JobTimeout, and NeedsPerson when the job is paused for a reason that only a person can remove. A pause
+        that was asked for is waited out. An open job never finishes: close it first.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = asyncio.timeout(seconds)
@@ -85,10 +85,10 @@ class Job:
             raise JobTimeout(f"job {self.id} is not finished yet", hint="it goes on; wait for it again") from None
 
     async def results(self, *, settled_only: bool = False) -> AsyncIterator[Result]:
-        """Every result, in input order; waits for the job first.
+        """Yield every result in input order, after waiting for the job.
 
-        settled_only: what is there now, without waiting. Read page by page: memory does not grow with the job.
-        Raises what `wait` raises.
+        settled_only: yield what there is now, without waiting. Results are read page by page: memory does not grow with
+        the job. Raises what `wait` raises.
         """
         if not settled_only:
             await self.wait()
@@ -99,16 +99,16 @@ class Job:
             number = page[-1].number
 
     async def page(self, *, after: int = 0, limit: int = _PAGE) -> list[Result]:
-        """At most *limit* settled results behind the request number *after*, in input order; [] behind the last."""
+        """At most *limit* settled results after the request number *after*, in input order; [] after the last."""
         rows = await self._handle().bulk.read(lambda reads: reads.results(self._key, above=after, limit=limit))
         return [Result(row) for row in rows]
 
     async def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
-        """Write the results to *path*, one line each, in input order; returns how many. Waits for the job first.
+        """Write the results to *path*, one line each, in input order; return how many. Waits for the job first.
 
         The file appears whole or not at all; `.gz` and `.zst` are compressed, "-" is standard output. An earlier output
-        of this job is replaced; overwrite: so is whatever else is there. Raises OutputError before the waiting,
-        OutputNotWritten behind it, and what `wait` raises.
+        of this job is replaced; overwrite: so is any other file. Raises OutputError before waiting, OutputNotWritten
+        after it, and what `wait` raises.
         """
         from orchestrator.client.results_file import Output
 
@@ -124,30 +124,33 @@ class Job:
         return await self._handle().reader.read(lambda reads: reads.errors(self._key))
 
     async def request(self, custom_id: str) -> RequestDetails:
-        """One request, with every trip that did not succeed. Raises NoSuchThing."""
+        """One request, with every attempt that failed. Raises NoSuchThing."""
         return await self._handle().reader.read(lambda reads: reads.request(self._key, custom_id))
 
     async def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
-        """Why `skip_bad` left requests out: the next problems behind line *after* (several may be on one line)."""
+        """The requests that `skip_bad` left out, and why: the problems after line *after*.
+
+        One line may have several.
+        """
         return await self._handle().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 
     async def pause(self) -> JobStatus:
-        """Send nothing new; what is in flight is still collected. Raises GuardRefused if it does not run."""
+        """Submit nothing new; what is in flight is still collected. Raises GuardRefused if the job does not run."""
         self._refuse_unclear()
         return await self._moved("pause", await self._handle().commands.pause(self._key))
 
     async def resume(self) -> JobStatus:
-        """Go on after a pause. Raises GuardRefused if it is not paused, NeedsPerson if its key file cannot be used."""
+        """End a pause. Raises GuardRefused if the job is not paused, NeedsPerson if its key file cannot be used."""
         self._refuse_unclear()
         return await self._moved("resume", await self._handle().commands.resume(self._key))
 
     async def cancel(self) -> JobStatus:
-        """Stop it; what had succeeded is kept. Raises GuardRefused if it is over."""
+        """Cancel the job; results that succeeded are kept. Raises GuardRefused if it is over."""
         self._refuse_unclear()
         return await self._moved("cancel", await self._handle().commands.cancel(self._key))
 
     async def retry(self, only: str | None = None) -> int:
-        """Queue failed and canceled requests again, or those of one error type; returns how many."""
+        """Queue failed and canceled requests again, or those of the error type *only*; return how many."""
         self._refuse_unclear()
         return await self._handle().commands.retry(self._key, only)
 
@@ -177,9 +180,9 @@ _SHOWN: Final = 20
 
 
 class OpenJob:
-    """A job that still grows: requests are added until `close` says that no more will come.
+    """A job that still grows: requests are added until it is closed.
 
-    Made by `Orchestrator.open_job`. What `add` has returned from is stored, and is worked on while the job still grows
+    Made by `Orchestrator.open_job`. Requests are stored when `add` returns, and are worked on while the job still grows
     (`[batching] linger`).
     """
 
@@ -192,22 +195,22 @@ class OpenJob:
         return self._appender.job
 
     async def add(self, requests: Iterable[object] | AsyncIterable[object]) -> int:
-        """Add SDK `Request` dicts; returns how many. Stored chunk by chunk, up to 2,000 requests or 4 MiB at a time.
+        """Add SDK `Request` dicts; return how many. Stored chunk by chunk, up to 2,000 requests or 4 MiB at a time.
 
-        Raises InputRefused for requests that may not be sent, InputError for a custom_id that the job has already:
-        nothing of that chunk is stored then, and what came before it stays.
+        Raises InputRefused for requests that may not be sent, InputError for a custom_id that the job has already.
+        Nothing of that chunk is stored then; earlier chunks stay.
         """
         return await self._appender.append(self._appender.source(requests))
 
     async def close(self) -> Job:
-        """No more will come: the job may finish. Raises UsageError if it never got a request."""
+        """Let the job finish: no more requests will come. Raises UsageError if it never got one."""
         return await self._appender.close()
 
 
 class JobAppender:
-    """Adds sources to an open job; `OpenJob` and its blocking twin stand on it.
+    """Appends sources to an open job, for `OpenJob` and its blocking twin.
 
-    job: what *new* has become, with the first request; None until then.
+    job: the job, made with its first request; None until then.
     """
 
     def __init__(
@@ -221,13 +224,13 @@ class JobAppender:
         self.job = None if job is None else Job(handle, job, attached=True)
 
     def source(self, requests: Iterable[object] | AsyncIterable[object]) -> Source:
-        """The requests for `append`, of which nothing is read yet."""
+        """The source of *requests*, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
         return source_from_objects(requests, name="requests", rules=self._rules)
 
     async def append(self, source: Source) -> int:
-        """Store the requests of *source* chunk by chunk; returns how many. Raises what `OpenJob.add` raises."""
+        """Store the requests of *source* chunk by chunk; return how many. Raises what `OpenJob.add` raises."""
         added = 0
         async with aclosing(cast("Any", source.chunks())) as chunks:
             async for chunk in chunks:
@@ -240,7 +243,7 @@ class JobAppender:
         return added
 
     async def close(self) -> Job:
-        """Tell the engine that the job is whole. Raises UsageError if it never got a request."""
+        """Let the job finish. Raises UsageError if it never got a request."""
         if self._key is None or self.job is None:
             raise UsageError("the job has no requests", hint="add at least one before closing it")
         await self._handle().growing.close(self._key)
@@ -269,7 +272,6 @@ class _Beginning:
         self.size_bytes = sum(len(line.params) for line in lines)
 
     async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
-        """All of it."""
         yield self._lines
 
 

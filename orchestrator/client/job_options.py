@@ -1,4 +1,4 @@
-"""How a program wants its requests taken in."""
+"""The options of `submit`, and the settings that a program gives by name. Unknown names are refused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
 
 
 class Submission(TypedDict, total=False):
-    """Options of `submit` and `submit_file`.
+    """Options of `submit`, `submit_file` and `open_job`.
 
     api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
-    account's queue for a larger number. new: start a new job although the same content is there. skip_bad: leave bad
-    requests out instead of refusing all. key: your own name of this hand-over: the same key again is the same job, even
-    with `new`; with other requests it raises KeyReused.
+    account's queue for a larger number. new: start a new job although one with the same content exists. skip_bad: leave
+    bad requests out instead of refusing all. key: an idempotency key of your own: the same key again is the same job,
+    even with `new`; with other requests it raises KeyReused.
     """
 
     api_version: str | None
@@ -46,7 +46,7 @@ class SubmitOptions:
 
     @classmethod
     def of(cls, name: str | None, how: Submission) -> SubmitOptions:
-        """Raises UsageError for an option that does not exist; values are checked when the job is made."""
+        """The options in *how*. Raises UsageError for an unknown one; values are checked when the job is made."""
         refuse_unknown(how, [*(field for field in OPTIONS if field != "name"), "new", "skip_bad"])
         given: dict[str, Any] = {**how}
         force_new, skip_bad = given.pop("new", False), given.pop("skip_bad", False)
@@ -57,7 +57,7 @@ class SubmitOptions:
 
 
 def refusal(name: str, taken: IngestResult, *, hint: str = ALL_OR_NOTHING) -> InputRefused:
-    """The error that tells why *taken* has no job; *name* stands before ":line"."""
+    """The error for an input that was refused; *name* stands before ":line"."""
     from orchestrator.inputs import problem_lines
 
     told = "\n".join(problem_lines(name, taken.problems, total=taken.problem_count))
@@ -73,7 +73,7 @@ _KEY: Final = re.compile(r"(anthropic_?)?(api_?key|auth_?token|key)", re.IGNOREC
 def as_flags(overrides: Mapping[str, object]) -> dict[str, object]:
     """The settings in `limits__poll_interval="10s"` by their names ("limits.poll_interval"). Raises UsageError.
 
-    The message never has a value: somebody may have put a key there.
+    The message never quotes a value, which may be a key.
     """
     flags = {}
     for argument, value in overrides.items():
@@ -86,7 +86,7 @@ def as_flags(overrides: Mapping[str, object]) -> dict[str, object]:
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise UsageError for the first option of a submission in *given* that is not one of *known*."""
+    """Raise UsageError for the first of *given* that is not in *known*."""
     names = list(known)
     for option in given:
         if option not in names:

@@ -1,4 +1,4 @@
-"""The library's front door: opens a store, runs its engine (or finds the one that runs), and hands out jobs."""
+"""The library's front: opens a store, runs its engine or uses the one that runs, and makes jobs."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _STDIN: Final = "-"
 
 
 class Orchestrator:
-    """Use it as `async with Orchestrator(...) as orc:`. Inside the block jobs are sent, watched and collected.
+    """Use it as `async with Orchestrator(...) as orc:`. Inside the block, jobs are submitted, watched and collected.
 
-    db: the database file (default: the settings'). sandbox: a local API that costs nothing and answers with canned
-    text. config: a settings file instead of the usual two. Settings by name with two underscores:
+    db: the database file (default: the settings'). sandbox: use a local API that costs nothing and gives canned
+    answers. config: a settings file instead of the usual two. Other settings by name, with two underscores:
     `limits__poll_interval="10s"`.
 
-    server: the address of a daemon that does the work instead (`orchestrator serve` on another machine, say); token:
-    what opens it, else that of ORCHESTRATOR_SERVER_TOKEN or ORCHESTRATOR_TOKEN_FILE; your own daemon on this machine
-    needs none. No store is opened here then.
+    server: the address of a daemon that does the work instead, such as `orchestrator serve` on another machine. token:
+    its access token (default: ORCHESTRATOR_SERVER_TOKEN, or the file in ORCHESTRATOR_TOKEN_FILE); your own daemon on
+    this machine needs none. No store is opened here then.
 
-    Leaving the block stops the engine safely; jobs that are not finished go on the next time. If another process owns
-    the store, that one does the work, and this one watches; should it end, this one takes its place. An engine that
-    fails cancels the block, and its error rises out of it.
+    Leaving the block stops the engine safely; unfinished jobs go on the next time. If another process owns the store,
+    its engine does the work; should it end, this one takes its place. An engine that fails cancels the block, and its
+    error is raised from it.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class Orchestrator:
         name: str | None = None,
         **how: Unpack[Submission],
     ) -> Job:
-        """Take in SDK `Request` dicts (`{"custom_id": …, "params": {…}}`), streamed; returns once they are stored.
+        """Submit SDK `Request` dicts (`{"custom_id": …, "params": {…}}`), streamed; return once they are stored.
 
-        The same requests for the same API version and betas are the same job: submitting them again attaches to it,
-        and resumes it if it was paused. Raises InputRefused.
+        The same requests for the same API version and betas are the same job: submitting them again attaches to it, and
+        resumes it if it was paused. Raises InputRefused.
         """
         options = SubmitOptions.of(name, how)
         new, source = self._prepare(requests, options)
@@ -118,7 +118,10 @@ class Orchestrator:
     async def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
     ) -> Job:
-        """The same for a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input. Raises InputError."""
+        """Submit a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input.
+
+        As `submit`; raises InputError too.
+        """
         from orchestrator.inputs import open_source
 
         options = SubmitOptions.of(name, how)
@@ -128,7 +131,7 @@ class Orchestrator:
         return await self._submit(source, new, options)
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
-        """A job that still grows; one of this name that was left open (by a crash, say) goes on.
+        """A job that still grows. One of this name that was left open, by a crash for example, goes on.
 
         Of the options, `new` starts another one instead; `skip_bad` and `key` do not apply.
         """
@@ -137,7 +140,7 @@ class Orchestrator:
     async def job(self, ref: str) -> Job:
         """The job that *ref* means: an id, a unique beginning of one, a name, or "@last". Raises NoSuchThing.
 
-        Of several jobs of one name it is the newest, and only for looking: what would change it raises GuardRefused.
+        Of several jobs with one name it is the newest, for reading only: to steer it raises GuardRefused.
         """
         found, unclear = await self._handle().reader.read(lambda reads: _found(reads, ref))
         return Job(self._handle, found, unclear=unclear)
@@ -149,14 +152,14 @@ class Orchestrator:
     def _prepare(
         self, requests: Iterable[object] | AsyncIterable[object], options: SubmitOptions
     ) -> tuple[NewJob, Source]:
-        """The job and its requests, of which nothing is read yet."""
+        """The job and the source of its requests, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
         new = self._new_job(options.job, _OBJECTS)
         return new, source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.api_version))
 
     async def _submit(self, source: Source, new: NewJob, options: SubmitOptions) -> Job:
-        """Ingest *source*. A job that is there already and paused goes on. Raises InputRefused."""
+        """Ingest *source*; an existing job that is paused goes on. Raises InputRefused."""
         handle = self._handle()
         result = await handle.commands.ingest(source, new, options.ingest)
         if result.job is None:
@@ -184,7 +187,7 @@ class Orchestrator:
     def _new_job(
         self, options: JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
     ) -> NewJob:
-        """The job that *options* describe; *default_name* is its name where none was chosen. Raises InvalidOption."""
+        """The job that *options* describe; *default_name* applies where none was chosen. Raises UsageError."""
         from orchestrator.daemon import api_version
 
         version = api_version(self._loaded())
@@ -201,7 +204,7 @@ class Orchestrator:
         return remote_session(server_at(self._server, token=self._token), sandbox=self._sandbox)
 
     def _handle(self) -> EngineHandle:
-        """What leads to the engine at this moment."""
+        """The handle to the current engine."""
         if self._session is None:
             raise not_open()
         return self._session.handle
@@ -227,7 +230,7 @@ class Orchestrator:
 
 
 def _place(path: str | os.PathLike[str]) -> str:
-    """Where a file is, whatever the working directory."""
+    """The absolute path of a file, and the default name of its job."""
     text = os.fspath(path)
     return "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
 

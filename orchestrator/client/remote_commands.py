@@ -1,4 +1,4 @@
-"""The engine in another process, asked over HTTP: that of this machine's store, or that of a server."""
+"""An engine in another process, commanded over HTTP: through the socket beside a store, or at a server's address."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
+from typing_extensions import override
+
 from orchestrator.client.errors import DoesNotApplyError, RefusedError
 from orchestrator.client.transport import CONNECT_TIMEOUT_S, cause_of
 from orchestrator.config import format_duration
-from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.engine import (
+    Commands,
+    EngineHealth,
+    IngestOptions,
+    IngestResult,
+    NoticeCommands,
+    OpenJobs,
+)
 from orchestrator.ports.streams import InputLine, Source
 from orchestrator.views import source_codec
 from orchestrator.views.source_codec import NOTHING
@@ -29,8 +38,11 @@ if TYPE_CHECKING:
     from orchestrator.ports.reads import RemoteReader
 
 
-class RemoteEngine:
-    """See `ports.engine.Commands` and `Growing`. Open it with `async with`; it fails then only where it is used."""
+class RemoteEngine(Commands, OpenJobs, NoticeCommands):
+    """The HTTP client of an engine.
+
+    Open it with `async with`: nothing is sent before the first call, which is what fails.
+    """
 
     def __init__(self, transport: Transport, reader: RemoteReader) -> None:
         self._transport = transport
@@ -49,7 +61,10 @@ class RemoteEngine:
             await self._client.aclose()
 
     async def identity(self) -> Mapping[str, Any]:
-        """Who answers: version, pid, db, sandbox, lineage. Raises `transport.unavailable` after `CONNECT_TIMEOUT_S`."""
+        """The answer of `GET /version`: version, pid, db, sandbox, lineage.
+
+        Raises `transport.unavailable` after 5 s.
+        """
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 return await self._get("version")
@@ -57,15 +72,15 @@ class RemoteEngine:
             raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
     async def refresh_health(self) -> None:
-        """Note what the engine knows of the API. Raises the same."""
+        """Update `health` from `GET /health`. Raises `transport.unavailable` after 5 s."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 self.health.note(await self._get("health"))
         except TimeoutError:
             raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
+    @override
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
-        """Hand a source over, as it is read; the engine takes it in whole, or nothing of it."""
         try:
             answer = await self._post(
                 "jobs",
@@ -86,59 +101,59 @@ class RemoteEngine:
             renamed_from=answer.get("renamed_from"),
         )
 
+    @override
     async def pause(self, job: JobId) -> bool:
-        """Send nothing new."""
         return await self._move(job, "pause")
 
+    @override
     async def resume(self, job: JobId) -> bool:
-        """Go on."""
         return await self._move(job, "resume")
 
+    @override
     async def cancel(self, job: JobId) -> bool:
-        """Stop a job."""
         return await self._move(job, "cancel")
 
+    @override
     async def retry(self, job: JobId, only: str | None) -> int:
-        """Queue failed and canceled requests again."""
         query = {} if only is None else {"only": only}
         queued: int = (await self._post(f"{await self._job(job)}/retry", query))["queued"]
         return queued
 
+    @override
     async def purge(self, job: JobId) -> bool:
-        """Delete what was handed in and what was answered."""
         answer = await self._call("DELETE", await self._job(job), timeout=self._ingest_timeout())
         return bool(answer["purged"])
 
+    @override
     async def purge_older(self, older_than: timedelta) -> list[Job]:
-        """Purge every job that has been over for so long."""
         answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._ingest_timeout())
         ids: list[str] = answer["pruned"]
         return await self.reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
 
+    @override
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
-        """Take a remote batch for ours."""
         query = {} if job is None else {"job": await self._public_id(job)}
         return str((await self._post(f"batches/{quote(remote_id, safe='')}/adopt", query))["done"])
 
+    @override
     async def disown(self, remote_id: str) -> str:
-        """Say that a candidate is not ours."""
         return str((await self._post(f"batches/{quote(remote_id, safe='')}/disown"))["done"])
 
+    @override
     async def test_notice(self, url: str | None) -> list[int]:
-        """Send a test to the endpoint *url*, or to each."""
         sent: list[int] = (await self._post("webhooks/test", {} if url is None else {"url": url}))["sent"]
         return sent
 
+    @override
     async def replay_notice(self, delivery: int) -> None:
-        """Send a notice that is over again."""
         await self._post(f"webhooks/deliveries/{delivery}/replay")
 
+    @override
     async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
-        """Add requests to an open job."""
         await self._post(f"{await self._job(job)}/requests", content=source_codec.encoded_whole(lines_))
 
+    @override
     async def close(self, job: JobId) -> None:
-        """No more will come."""
         await self._post(f"{await self._job(job)}/close")
 
     async def _move(self, job: JobId, verb: str) -> bool:
@@ -155,7 +170,7 @@ class RemoteEngine:
         return f"jobs/{quote(await self._public_id(job), safe='')}"
 
     def _ingest_timeout(self) -> httpx2.Timeout:
-        """For calls whose pace is that of a source or a disk."""
+        """The timeout of a call that takes as long as its source or the disk does."""
         import httpx2
 
         return httpx2.Timeout(self._transport.ingest_timeout_s, connect=CONNECT_TIMEOUT_S)
@@ -188,7 +203,7 @@ class RemoteEngine:
 
 
 async def login_link(transport: Transport) -> tuple[str, str, int | None]:
-    """A daemon's dashboard: its address, a path that opens it, and for how many seconds (None: for ever)."""
+    """The dashboard of a daemon: its address, a path that logs in, and its lifetime in seconds (None: no limit)."""
     import httpx2
 
     async with transport.client() as client:
@@ -199,8 +214,8 @@ async def login_link(transport: Transport) -> tuple[str, str, int | None]:
     return answer["url"], answer["path"], answer["expires_in_s"]
 
 
-class RemoteHealth:
-    """See `ports.engine.EngineHealth`: what the engine said last."""
+class RemoteHealth(EngineHealth):
+    """The health of a remote engine, as of its last answer."""
 
     def __init__(self) -> None:
         self._worked = False
@@ -208,22 +223,22 @@ class RemoteHealth:
         self._blocked = False
 
     @property
+    @override
     def api_worked(self) -> bool:
-        """Some API call got an answer since the start."""
         return self._worked
 
     @property
+    @override
     def last_trouble(self) -> str | None:
-        """Why the last API call failed; None if it worked."""
         return self._trouble
 
     @property
+    @override
     def reads_blocked(self) -> bool:
-        """The last read was refused for what only a person can mend."""
         return self._blocked
 
     def note(self, answer: Mapping[str, Any]) -> None:
-        """Take over an answer of `GET /health`."""
+        """Store an answer of `GET /health`."""
         self._worked = bool(answer["api_worked"])
         self._trouble = answer["last_trouble"]
         self._blocked = bool(answer["reads_blocked"])
@@ -251,9 +266,10 @@ KEEP_ALIVE_EVERY_S: Final = 3.0
 async def keep_alive(
     pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_EVERY_S
 ) -> AsyncGenerator[bytes, None]:
-    """*pieces*, and a record that says nothing whenever the next one is not there within *every_s*.
+    """Yield *pieces*, and a filler record whenever the next piece takes longer than *every_s*.
 
-    As with `engine.ahead`, one task runs *pieces* from its beginning to its close, and one piece is fetched ahead.
+    The server drops a body that stalls. As in `engine.prefetch`, one task runs *pieces* from its beginning to its
+    close, and one piece is fetched ahead.
     """
     ready: asyncio.Queue[bytes | None] = asyncio.Queue()
     taken = asyncio.Semaphore(0)

@@ -1,4 +1,4 @@
-"""One result: the API's own bytes, parsed when and as far as somebody asks."""
+"""One result: the API's own bytes, parsed when asked for, and only as far as asked for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _ErrorText(msgspec.Struct, gc=False):
 
 
 class _ErrorEnvelope(msgspec.Struct, gc=False):
-    """Around the error; a server that leaves the frame out has the error itself in its place."""
+    """The object around an error; a server that leaves it out has the error itself in its place."""
 
     error: _ErrorText | None = None
     type: str | None = None
@@ -41,12 +41,11 @@ class _ErrorEnvelope(msgspec.Struct, gc=False):
 
     @property
     def inner(self) -> _ErrorText:
-        """The error."""
         return _ErrorText(type=self.type, message=self.message) if self.error is None else self.error
 
 
 class _Shape(msgspec.Struct, gc=False):
-    """As much of a result object as the shortcuts need. Source: Message Batches API reference, "results"."""
+    """The part of a result object that the shortcuts read. Source: Message Batches API reference, "results"."""
 
     type: str
     message: _MessageText | None = None
@@ -59,13 +58,13 @@ _BY_STATE: Final = MappingProxyType({RequestState.SUCCEEDED: "succeeded", Reques
 
 
 class Result:
-    """What became of one request.
+    """The result of one request.
 
     custom_id: the user's own. raw: the API's result object, byte for byte (`{"type": "succeeded", "message": …}`).
-    number: the request's place in the input, from 1.
+    number: the position of the request in the input, from 1.
 
-    Whatever the bytes hold, nothing here raises: characters that are none are shown as U+FFFD, and what cannot be read
-    is None. `raw` has them as they came.
+    No property raises, whatever the bytes are: invalid characters become U+FFFD, and what cannot be read is None. `raw`
+    has the bytes as they came.
     """
 
     __slots__ = ("_shape", "_state", "custom_id", "number", "raw")
@@ -98,18 +97,18 @@ class Result:
 
     @property
     def error_message(self) -> str | None:
-        """The API's words; None if the request was not `errored`."""
+        """The API's message; None if the request was not `errored`."""
         frame = self._read().error
         return None if frame is None else frame.inner.message
 
     @property
     def line(self) -> bytes:
-        """The line that an output file has for it, newline included."""
+        """Its line in an output file, newline included."""
         return output_line(self.custom_id, self.raw)
 
     @property
     def response(self) -> MessageBatchIndividualResponse:
-        """The SDK's own object, as `client.messages.batches.results` gives it; imports the SDK."""
+        """The SDK's object, as `client.messages.batches.results` yields it. Imports the SDK."""
         from anthropic.types.messages import MessageBatchIndividualResponse
 
         # As the SDK itself reads answers: what is newer than its types is kept, not refused.
@@ -136,7 +135,7 @@ class Result:
         return self._shape
 
     def _recovered(self) -> _Shape:
-        """What can be read of bytes that are not of the API's shape, piece by piece."""
+        """What can be read of bytes that do not have the API's shape, piece by piece."""
         found = readable_object(self.raw)
         kind = found.get("type")
         message, error = found.get("message"), found.get("error")
@@ -154,7 +153,7 @@ def _texts(content: object) -> list[_TextBlock]:
 
 
 def _error(frame: dict[str, Any]) -> _ErrorText:
-    """The error in its frame, or the frame itself where a server left the frame out."""
+    """The error in its envelope, or the object itself where a server left the envelope out."""
     inner = frame.get("error")
     told = inner if isinstance(inner, dict) else frame
     kind, message = told.get("type"), told.get("message")

@@ -1,7 +1,7 @@
-"""A file of results, and whether it may be written: only nothing, or this job's own earlier output, is replaced.
+"""A file of results, and whether it may be written: only this job's own earlier output is replaced.
 
-Nothing is remembered about files, so a copy, another store or a crash at any instant changes no answer: the file itself
-is read, and the store is asked whether it holds every line of it.
+No record of files is kept, so copies, other stores and crashes change no answer: the file itself is read, and the store
+is asked whether it holds each of its lines.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ _REMEDY: Final = "choose another -o FILE, or replace it with --overwrite"
 
 
 class Output:
-    """The place that a person named for a job's results: "-", a device, or a file.
-
-    overwrite: whatever is there is replaced.
-    """
+    """Where a job's results go: "-", a device, or a file. overwrite: replace any file."""
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = os.fspath(path)
@@ -47,7 +44,7 @@ class Output:
         self._seen: tuple[JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
 
     def check(self) -> None:
-        """Raise OutputError if nothing could be written there later: worth asking before a day of waiting."""
+        """Raise OutputError if nothing can be written there: better before a day of waiting than after it."""
         from orchestrator.results import check_writable
 
         if not is_stdout(self.path) and not is_device(self.path):
@@ -55,11 +52,11 @@ class Output:
 
     @property
     def is_taken(self) -> bool:
-        """A file with something in it lies there, and may be replaced only if it is the job's own."""
+        """True if a non-empty file lies there, which may be replaced only if it is the job's own."""
         return not self._overwrite and _signature(self.path) is not None
 
     async def refuse_foreign(self, reader: RemoteReader, job: JobId) -> None:
-        """Raise OutputError if something lies there that is not an earlier output of *job*."""
+        """Raise OutputError if a file lies there that is not an earlier output of *job*."""
         signature = None if self._overwrite else _signature(self.path)
         if signature is None or self._seen == (job, signature):
             return
@@ -68,9 +65,9 @@ class Output:
         self._seen = (job, signature)
 
     async def write(self, reader: RemoteReader, job: JobId) -> int:
-        """Write every settled result of *job*, one line each, in input order; returns how many.
+        """Write every settled result of *job*, one line each, in input order; return how many.
 
-        Raises OutputNotWritten, also for a file of somebody else's that has come there meanwhile.
+        Raises OutputNotWritten, also for another's file that has appeared there meanwhile.
         """
         from orchestrator.engine.export import export
         from orchestrator.results import open_sink
@@ -83,13 +80,13 @@ class Output:
 
 
 def foreign(path: str) -> OutputError:
-    """The error that says whose file it is not."""
+    """The error for a file that is not this job's output."""
     cause = "it has lines that are not results of this job, and would be lost"
     return OutputError(f"{readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY)
 
 
 async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
-    """True if every line of the file at *path* is one that *job* gave: now, or before a failure was tried again."""
+    """True if each line of the file at *path* is a result of *job*: a current one, or a failure that was retried."""
     walk = _ResultCursor(reader, job)
     try:
         async with aclosing(_lines(path)) as pieces:
@@ -103,7 +100,7 @@ async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
 
 
 class _ResultCursor:
-    """Goes through a job's results beside a file that has some of them, in the same order."""
+    """Reads a job's results in step with a file that has some of them, in the same order."""
 
     def __init__(self, reader: RemoteReader, job: JobId) -> None:
         self._reader = reader
@@ -115,7 +112,7 @@ class _ResultCursor:
         self._looked_up = 0
 
     async def has(self, line: bytes) -> bool:
-        """True if *line*, without its newline, is the next of the job's, or one after it."""
+        """True if *line*, without its newline, is the job's next result or a later one."""
         row = await self._next()
         if row is not None and _line_of(row) == line:
             self._pass(row)
@@ -158,7 +155,7 @@ class _ResultCursor:
         self._passed = row.number
 
     async def _was_failure(self, parsed: _OutputLine) -> bool:
-        """True for a failure of a request of this job that has been tried again since; nobody paid for it."""
+        """True for a failure of this job's that was retried since; nobody paid for it."""
         if parsed.kind == "succeeded":
             return False
         self._looked_up += 1
@@ -180,7 +177,7 @@ class _ResultCursor:
 
 
 class _OutputLine(msgspec.Struct):
-    """What a line of a result file says."""
+    """The fields of a line of results that identify it."""
 
     custom_id: str
     kind: str
@@ -211,7 +208,7 @@ _decode: Final = msgspec.json.Decoder(_LineJson).decode
 
 
 def _read(line: bytes) -> _OutputLine | None:
-    """*line*; None if it is no line of results."""
+    """The fields of *line*; None if it is no line of results."""
     try:
         found = _decode(mask_lone_surrogates(line))
     except UNREADABLE:
@@ -226,7 +223,7 @@ def _line_of(row: ResultRow) -> bytes:
 
 
 def _signature(path: str) -> tuple[int, ...] | None:
-    """Which file lies at *path*, in which state; None if none does, if it is empty, or if it is no file."""
+    """Which file lies at *path*, and its state; None if there is none, it is empty, or it is no regular file."""
     if is_stdout(path):
         return None
     try:
@@ -239,7 +236,7 @@ def _signature(path: str) -> tuple[int, ...] | None:
 
 
 def is_device(path: str) -> bool:
-    """True for a device or pipe that is there already, such as /dev/null: it is written to, never replaced."""
+    """True for an existing device or pipe, such as /dev/null: it is written to, never replaced."""
     try:
         mode = Path(path).stat().st_mode
     except OSError:
@@ -248,7 +245,7 @@ def is_device(path: str) -> bool:
 
 
 async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:
-    """The lines of a file of results, packed or not, some at a time; a last one without its end is a LongLine."""
+    """The lines of a file of results, compressed or not, several at a time; an incomplete last one is a LongLine."""
     stop = threading.Event()
     steps = _steps(path, stop)
     try:

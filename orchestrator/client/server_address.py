@@ -1,4 +1,8 @@
-"""Which daemon is meant by `--server`, and the token that opens it. Talks to nobody."""
+"""Which daemon `--server` means, its token, and whether the token may go there. Sends nothing.
+
+A port is anybody's while the daemon is down: Linux says in /proc/net/tcp and tcp6 whose program listens. Elsewhere
+that is not known, and nothing is refused.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,9 @@ _CONNECT_TIMEOUT_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A daemon by its address. url: without a slash at the end. token_from: where the token came from, to be told.
+    """A daemon by its address. url: without a slash at the end. token_from: where the token came from, for messages.
 
-    socket: the way to a daemon of this user on this machine, which asks for no token there; None: by TCP.
+    socket: the socket of a daemon of this user on this machine, which asks for no token there; None: use TCP.
     """
 
     url: str
@@ -45,17 +49,17 @@ class Server:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What opens it."""
+        """The headers that authenticate us."""
         return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
 
 
 def server_at(url: str, *, token: str | None = None, token_file: Path | None = None) -> Server:
-    """The daemon at *url*, with this token, else the one in *token_file*, else what the environment has.
+    """The daemon at *url*, with this token, else the one in *token_file*, else that of the environment.
 
-    A daemon of this user that listens there is reached by its socket, with a token or without one: it is shown to no
-    other program that may have the address by now (see also `client.listener`). Raises UsageError for an address that
-    cannot be used, or that a token may not be sent to; NeedsPerson for a token that cannot be read. No message shows
-    the token, or a password in the address.
+    A daemon of this user that listens there is reached by its socket, with or without a token: no other program that
+    may have the address by now sees the token (see also `check_listener`). Raises UsageError for an address that cannot
+    be used, or that a token may not be sent to; NeedsPerson for a token that cannot be read. No message shows the
+    token, or a password in the address.
     """
     parts = _split(url)
     secret, origin = _token(token, token_file, os.environ)
@@ -85,7 +89,7 @@ def _own_socket(parts: SplitResult, environ: Mapping[str, str]) -> Path | None:
 
 
 def _answers(path: Path) -> bool:
-    """True if somebody listens there; what a killed daemon left behind does not count."""
+    """True if somebody listens there; the socket of a killed daemon does not count."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
         knocking.settimeout(_CONNECT_TIMEOUT_S)
         try:
@@ -96,12 +100,12 @@ def _answers(path: Path) -> bool:
 
 
 def homeless(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """*environ* for settings with which no store is opened here: a container without a home can ask a server, too."""
+    """*environ* for settings without a store: a container without a home directory can use a server, too."""
     return environ if "HOME" in environ else {"XDG_DATA_HOME": os.devnull, **environ}
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of an address that can be used. The errors do not tell it: it may hold a password."""
+    """The parts of a usable address. Errors do not quote it: it may hold a password."""
     told = "the address of the server cannot be used"
     try:
         parts = split_address(url.strip())
@@ -117,7 +121,7 @@ def _shown(parts: SplitResult) -> str:
 
 
 def _token(token: str | None, token_file: Path | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
-    """The token, and where it came from: what was said outright is stronger than the environment."""
+    """The token and its origin. An argument or a file on the command line comes before the environment."""
     if token is not None:
         return _checked(token, "the argument `token`"), "the argument `token`"
     if token_file is not None:
@@ -154,9 +158,9 @@ _Ip = IPv4Address | IPv6Address
 
 
 def check_listener(server: Server, environ: Mapping[str, str], *, tables: Path = _TABLES) -> None:
-    """Raise UsageError if *server*'s token would go to a program of another user on this machine.
+    """Raise UsageError if the token of *server* would go to a program of another user on this machine.
 
-    Asked before every request, because a daemon may end meanwhile. Root may be trusted: it reads the token anyway.
+    Called before every request, because a daemon may end meanwhile. Root is trusted: it can read the token anyway.
     """
     parts = urlsplit(server.url)
     host = str(parts.hostname)
@@ -175,7 +179,7 @@ def check_listener(server: Server, environ: Mapping[str, str], *, tables: Path =
 
 
 def owners(address: _Ip, port: int, *, tables: Path = _TABLES) -> set[int]:
-    """The users of the programs that may get a connection to *address* and *port*; none where that is not known."""
+    """The users whose programs may get a connection to *address* and *port*; empty where that is not known."""
     return {
         uid
         for name in ("tcp", "tcp6")
@@ -195,7 +199,7 @@ def _listeners(table: Path) -> Iterator[tuple[_Ip, int, int]]:
 
 
 def _address(text: str) -> _Ip:
-    """Words of 32 bits in the machine's own order."""
+    """The address in a row: 32-bit words in the machine's own byte order."""
     words = [int(text[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(text), 8)]
     found = ip_address(b"".join(words))
     mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
@@ -203,14 +207,17 @@ def _address(text: str) -> _Ip:
 
 
 def _takes(listening: _Ip, address: _Ip) -> bool:
-    """A socket on every IPv6 address may take IPv4 as well: the table does not say."""
+    """True if a socket *listening* there may get the connection.
+
+    On every IPv6 address it may take IPv4 as well: the table does not say.
+    """
     if listening.is_unspecified:
         return listening.version in (address.version, 6)
     return listening == address
 
 
 def _named(environ: Mapping[str, str]) -> Iterator[int]:
-    """The user that the environment names, by name or number. Raises UsageError for one that is not known."""
+    """The user that the environment names, by name or number. Raises UsageError for an unknown one."""
     name = environ.get(USER_VARIABLE, "")
     if name == "":
         return

@@ -1,7 +1,8 @@
-"""Keeps a way to an engine open for as long as a block lasts: one of our own, or that of the process before us.
+"""Sessions: access to an engine for as long as a block lasts.
 
-Whoever holds the store's lock runs the engine. While another process does, we ask it; once it is gone we take its
-place, so that what was handed over goes on.
+A local session works on a store. Whoever holds the store's lock runs the engine: while another process does, this one
+sends it commands; once that process is gone, this one takes its place, so that submitted jobs go on. A remote session
+works through a server, which runs its own engine; this process never takes its place.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RETRY_EVERY: Final = timedelta(milliseconds=100)
 
 
 class LocalSession:
-    """Made by `local_session`; `handle` leads to the engine of this moment."""
+    """Made by `local_session`. It owns the handle, which changes when the engine moves to another process."""
 
     def __init__(self, settings: Settings, *, sandbox: bool) -> None:
         self._settings = settings
@@ -47,13 +48,19 @@ class LocalSession:
 
     @property
     def handle(self) -> EngineHandle:
-        """The way to the engine. Between two owners it is still the old one, whose calls raise GuardRefused."""
+        """The handle to the current engine.
+
+        Between two owners it is still the old one, whose calls raise GuardRefused.
+        """
         if self._handle is None or self.leave.is_set():
             raise not_open()
         return self._handle
 
     async def keep(self) -> None:
-        """Run, or find, an engine until `leave`. Raises what ends our own engine; GuardRefused if none answers."""
+        """Run an engine, or use that of another process, until `leave` is set.
+
+        Raises the error of our own engine, and GuardRefused if the owner of the store does not answer.
+        """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + CONNECT_TIMEOUT_S
         while not self.leave.is_set():
@@ -69,7 +76,7 @@ class LocalSession:
                 await self._unless_leaving(_RETRY_EVERY)
 
     async def _run_engine(self) -> bool:
-        """Run the engine here until `leave`; False if another process owns the store."""
+        """Run the engine here until `leave` is set; False if another process owns the store."""
         try:
             async with running_engine(self._settings, sandbox=self._sandbox) as engine:
                 self._open(local_handle(engine))
@@ -79,7 +86,7 @@ class LocalSession:
         return True
 
     async def _use_other_engine(self) -> bool:
-        """Work through the engine of another process until that is gone; False if none answers."""
+        """Use the engine of another process until it is gone; False if none answers."""
         answered = False
         transport = SocketTransport(self._location.socket)
         async with RemoteEngine(transport, DirectReader(self._location)) as engine:
@@ -102,7 +109,7 @@ class LocalSession:
         self.opened.set()
 
     async def _unless_leaving(self, pause: timedelta) -> bool:
-        """Wait; True, at once, when it is time to leave."""
+        """Sleep for *pause*, or until `leave` is set: True then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(pause.total_seconds()):
                 await self.leave.wait()
@@ -111,7 +118,10 @@ class LocalSession:
 
 @asynccontextmanager
 async def local_session(settings: Settings, *, sandbox: bool) -> AsyncIterator[LocalSession]:
-    """A session with an open handle. If our own engine fails, the block is cancelled and the engine's error rises."""
+    """A session on the store of *settings*.
+
+    If our own engine fails, the block is cancelled and the engine's error raised.
+    """
     session = LocalSession(settings, sandbox=sandbox)
     try:
         async with asyncio.TaskGroup() as group:
@@ -143,7 +153,7 @@ class EngineHandle:
 
 
 def local_handle(engine: Engine) -> EngineHandle:
-    """The handle to the engine in this process."""
+    """The handle to an engine in this process."""
     return EngineHandle(
         commands=engine.commands,
         growing=engine.commands,
@@ -156,7 +166,7 @@ def local_handle(engine: Engine) -> EngineHandle:
 
 
 def remote_handle(engine: RemoteEngine) -> EngineHandle:
-    """The handle to an engine in another process; its health is what it said last."""
+    """The handle to an engine in another process."""
     return EngineHandle(
         commands=engine,
         growing=engine,
@@ -186,9 +196,10 @@ Session = LocalSession | RemoteSession
 async def remote_session(
     server: Server, *, sandbox: bool, say: Callable[[str], None] | None = None
 ) -> AsyncIterator[RemoteSession]:
-    """A session on *server*, which answers. sandbox: it must be one.
+    """A session on *server*. sandbox: refuse a server that does real work.
 
-    say: is told when the server falls silent, while a look waits for it. Raises ServerSilent, NeedsPerson, UsageError.
+    say: is called once when the server stops answering and reads begin to be retried. Raises ServerSilent, NeedsPerson,
+    UsageError.
     """
     transport = ServerTransport(server)
     with HttpReader(transport, say=say) as reader:
@@ -215,7 +226,7 @@ async def _health_refreshed(engine: RemoteEngine) -> AsyncIterator[None]:
 
 
 def not_a_sandbox(server: Server) -> UsageError:
-    """The refusal of real work that somebody takes for play."""
+    """The error for `--sandbox` with a server whose work is paid for."""
     return UsageError(
         f"{server.url} is not a sandbox: what it sends is paid for", hint="leave --sandbox out, or name another server"
     )

@@ -1,4 +1,4 @@
-"""The same library without `await`, for scripts and notebooks. Every method does what its namesake does."""
+"""The library without `await`, for scripts and notebooks. Each method does what its namesake in `Orchestrator` does."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class _BridgedOrchestrator(Orchestrator):
 
 
 class SyncOrchestrator:
-    """`Orchestrator` for code without a loop, or inside one that runs already (a notebook).
+    """`Orchestrator` for code without an event loop, or inside one that runs already (a notebook).
 
-    Use it as `with SyncOrchestrator(...) as orc:`, or call `open` and `close`. Its engine works in a thread while the
-    program does something else. Ctrl-C ends the call it meets, and nothing else.
+    Use it as `with SyncOrchestrator(...) as orc:`, or call `open` and `close`. The engine works in a thread while the
+    program does something else. Ctrl-C ends the current call and nothing else.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SyncOrchestrator:
         return self._bridge.call(_BridgedOrchestrator.is_embedded)
 
     def submit(self, requests: Requests, *, name: str | None = None, **how: Unpack[Submission]) -> SyncJob:
-        """Take in SDK `Request` dicts. A plain iterable is read in the caller's thread."""
+        """Submit SDK `Request` dicts. A plain iterable is read in the caller's thread."""
         if isinstance(requests, AsyncIterable):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
         options = SubmitOptions.of(name, how)
@@ -101,7 +101,7 @@ class SyncOrchestrator:
     def submit_file(
         self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
     ) -> SyncJob:
-        """Take in a file of JSON Lines, or "-" for standard input."""
+        """Submit a file of JSON Lines, or "-" for standard input."""
         return self._job(lambda orc: orc.submit_file(path, name=name, **how))
 
     def open_job(self, name: str, **how: Unpack[Submission]) -> SyncOpenJob:
@@ -135,7 +135,7 @@ class SyncJob:
         return f"SyncJob(id={self.id!r})"
 
     def status(self) -> JobStatus:
-        """Where it is."""
+        """Its state, with counts."""
         return self._bridge.call(lambda _: self._job.status())
 
     def wait(self, timeout: float | timedelta | None = None) -> JobStatus:
@@ -143,7 +143,7 @@ class SyncJob:
         return self._bridge.call(lambda _: self._job.wait(timeout))
 
     def results(self, *, settled_only: bool = False) -> Iterator[Result]:
-        """Every result, in input order, page by page."""
+        """Yield every result in input order, page by page."""
         if not settled_only:
             self.wait()
         number = 0
@@ -160,27 +160,27 @@ class SyncJob:
         return self._bridge.call(lambda _: self._job.errors())
 
     def request(self, custom_id: str) -> RequestDetails:
-        """One request, with every trip that did not succeed."""
+        """One request, with every attempt that failed."""
         return self._bridge.call(lambda _: self._job.request(custom_id))
 
     def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
-        """Why `skip_bad` left requests out."""
+        """The requests that `skip_bad` left out, and why."""
         return self._bridge.call(lambda _: self._job.refused(after=after, limit=limit))
 
     def pause(self) -> JobStatus:
-        """Send nothing new."""
+        """Submit nothing new."""
         return self._bridge.call(lambda _: self._job.pause())
 
     def resume(self) -> JobStatus:
-        """Go on after a pause."""
+        """End a pause."""
         return self._bridge.call(lambda _: self._job.resume())
 
     def cancel(self) -> JobStatus:
-        """Stop it."""
+        """Cancel the job."""
         return self._bridge.call(lambda _: self._job.cancel())
 
     def retry(self, only: str | None = None) -> int:
-        """Queue failed and canceled requests again."""
+        """Queue failed and canceled requests again; return how many."""
         return self._bridge.call(lambda _: self._job.retry(only))
 
     def _page(self, number: int) -> list[Result]:
@@ -207,5 +207,5 @@ class SyncOpenJob:
         return self._bridge.hand_over(source, lambda _, queued: self._appender.append(queued))
 
     def close(self) -> SyncJob:
-        """No more will come: the job may finish."""
+        """Let the job finish: no more requests will come."""
         return SyncJob(self._bridge, self._bridge.call(lambda _: self._appender.close()))

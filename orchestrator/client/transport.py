@@ -1,4 +1,4 @@
-"""The ways to a daemon's HTTP API, over its unix socket or by its address, and how its answers are read."""
+"""HTTP transports to a daemon, over its unix socket or by its address, and how its answers become values or errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
+from typing_extensions import override
 
 from orchestrator.client.errors import DoesNotApplyError, EngineSilent, RefusedError, ServerSilent, ServerUnreadable
 from orchestrator.client.server_address import check_listener
@@ -38,52 +39,56 @@ _NO_ROUTE: Final = frozenset({"not-found", "method-not-allowed"})
 
 
 class Transport(Protocol):
-    """How a daemon is reached, and what its answers mean there."""
+    """How a daemon is reached, and how its answers are read."""
 
     @property
     def ingest_timeout_s(self) -> float | None:
-        """How long a body may lie there until it is answered: it is stored first."""
+        """How long an uploaded body may wait for its answer: the server stores it first. None: for ever."""
         ...
 
     def client(self) -> httpx2.AsyncClient:
-        """A client for a loop; its paths are relative to the API's prefix."""
+        """An HTTP client for one event loop; paths are relative to the API's prefix."""
         ...
 
     def unavailable(self, cause: str) -> OrchestratorError:
-        """The error of a daemon that does not answer."""
+        """The error for a daemon that does not answer."""
         ...
 
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
-        """What *response*, read whole, says. Raises the error that it tells, or why it cannot be the daemon's."""
+        """The JSON object of *response*, read whole. Raises the error that a problem document describes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class SocketTransport:
-    """To the engine that owns a store of this machine; it may not even speak HTTP when it is silent."""
+class SocketTransport(Transport):
+    """The engine that owns a store on this machine.
+
+    What answers there may not even speak HTTP: it then counts as silent.
+    """
 
     path: Path
 
     @property
+    @override
     def ingest_timeout_s(self) -> None:
-        """For as long as it takes: that process lives, or the socket closes."""
+        """No limit: the process lives, or the socket closes."""
 
+    @override
     def client(self) -> httpx2.AsyncClient:
-        """See `Transport`."""
         import httpx2
 
         transport = httpx2.AsyncHTTPTransport(uds=str(self.path), verify=False)
         timeout = httpx2.Timeout(COMMAND_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         return httpx2.AsyncClient(transport=transport, base_url=f"http://engine{_PREFIX}", timeout=timeout)
 
+    @override
     def unavailable(self, cause: str) -> OrchestratorError:
-        """See `Transport`."""
         return EngineSilent(
             "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
         )
 
+    @override
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
-        """See `Transport`."""
         answer = _decoded(response.content)
         if answer is None:
             raise self.unavailable(f"its answer is not JSON (status {response.status_code})")
@@ -93,18 +98,21 @@ class SocketTransport:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerTransport:
-    """To a daemon by its address. Follows no redirect: the token is for the address that was given, and no other."""
+class ServerTransport(Transport):
+    """A daemon by its address.
+
+    Redirects are not followed: the token is for the address that was given, and no other.
+    """
 
     server: Server
 
     @property
+    @override
     def ingest_timeout_s(self) -> float:
-        """Bounded: a network can swallow an answer."""
         return _INGEST_TIMEOUT_S
 
+    @override
     def client(self) -> httpx2.AsyncClient:
-        """See `Transport`."""
         import httpx2
 
         own = self.server.socket
@@ -115,7 +123,7 @@ class ServerTransport:
             return httpx2.AsyncClient(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 
     def blocking_client(self) -> httpx2.Client:
-        """A client for threads, that only looks."""
+        """A client for reads in worker threads."""
         import httpx2
 
         own = self.server.socket
@@ -126,21 +134,21 @@ class ServerTransport:
             return httpx2.Client(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 
     def _check_listener(self, _request: httpx2.Request) -> None:
-        """Raises UsageError where the token would go to somebody else's program."""
+        """Raise UsageError where the token would go to another user's program."""
         check_listener(self.server, os.environ)
 
     async def _check_listener_async(self, request: httpx2.Request) -> None:
         self._check_listener(request)
 
+    @override
     def unavailable(self, cause: str) -> OrchestratorError:
-        """See `Transport`."""
         hint = "check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe"
         if "CERTIFICATE_VERIFY_FAILED" in cause:
             hint = "SSL_CERT_FILE names the certificates to trust; without a trusted one no token is sent"
         return ServerSilent(f"the server at {self.server.url} does not answer", cause=cause, hint=hint)
 
+    @override
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
-        """See `Transport`."""
         self.check(response)
         answer = _decoded(response.content)
         if answer is None:
@@ -148,7 +156,7 @@ class ServerTransport:
         return answer
 
     def check(self, response: httpx2.Response) -> None:
-        """Raise what `answer` raises. What is not the daemon's own is never shown: it may be anybody's HTML."""
+        """Raise what `answer` raises, without reading JSON. Never quotes a foreign answer: it may be anybody's HTML."""
         status = response.status_code
         kind = response.headers.get("content-type", "no content type").partition(";")[0][:80]
         if response.is_success and kind == "application/json":
@@ -168,7 +176,7 @@ class ServerTransport:
         raise error_from_problem(problem)
 
     def unreadable(self, cause: str) -> ServerUnreadable:
-        """The error of an answer that is not what this version expects."""
+        """The error for an answer that this version does not understand."""
         return ServerUnreadable(
             f"what answers at {self.server.url} is not a daemon of this version",
             cause=cause,
@@ -187,7 +195,7 @@ class ServerTransport:
         return NeedsPerson(f"the server at {self.server.url} {what}", cause=cause, hint=hint)
 
     def _client_options(self) -> dict[str, Any]:
-        """A proxy of the environment is for addresses far away. Raises UsageError for one that cannot be used."""
+        """Address, headers and proxy. A proxy from the environment is not used for this machine. Raises UsageError."""
         url = self.server.url
         return {
             "base_url": f"{url}{_PREFIX}",
@@ -198,7 +206,7 @@ class ServerTransport:
 
 
 def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
-    """The error that a problem document tells."""
+    """The exception that a problem document describes."""
     match answer.get("type"):
         case problem_details.INPUT_REFUSED:
             listed = tuple(_problem(problem) for problem in answer["problems"])
@@ -211,7 +219,7 @@ def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
 
 
 def cause_of(exc: Exception) -> str:
-    """What is said of an error of the HTTP library."""
+    """The text of an exception of the HTTP library, with its class."""
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
 
 
