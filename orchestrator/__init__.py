@@ -45,6 +45,7 @@ __all__ = [
     "GuardRefused",
     "InputError",
     "InputRefused",
+    "InvalidOption",
     "JobTimeout",
     "KeyReused",
     "NeedsPerson",
