@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.api_errors import without_resume
 from orchestrator.cli.store_access import engine_socket_answers, server_reader
@@ -17,6 +17,7 @@ from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, ProviderError, ProviderRefused, UsageError
 from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
+from orchestrator.views.service_views import HealthView, VersionView
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
@@ -225,20 +226,20 @@ def server_findings(options: GlobalOptions, server: Server) -> tuple[list[Findin
     began = time.monotonic()
     try:
         with server_reader(options, server) as reader, reader.snapshot() as reads:
-            identity, took_s = reader.ask("version", {}), time.monotonic() - began
-            health, unfinished = reader.ask("health", {}), len(reads.unfinished())
+            identity, took_s = reader.ask(VersionView, "version", {}), time.monotonic() - began
+            health, unfinished = reader.ask(HealthView, "health", {}), len(reads.unfinished())
             found = [_server_identity(server, identity, took_s), token, _server_api(health)]
     except OrchestratorError as exc:
         remedy, code = exc.hint, exc.exit_code
         told = exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
         return [Finding(check="server", verdict=FAIL, fact=told, remedy=remedy, exit_code=code), token], options.sandbox
     found.append(Finding(check="jobs", verdict=OK, fact=f"{humanize.count(unfinished, 'job')} not over"))
-    return found, bool(identity.get("sandbox"))
+    return found, identity.sandbox
 
 
-def _server_identity(server: Server, identity: Mapping[str, Any], took_s: float) -> Finding:
-    version = humanize.plain(str(identity.get("version")))
-    kind = "sandbox work" if identity.get("sandbox") else "real work"
+def _server_identity(server: Server, identity: VersionView, took_s: float) -> Finding:
+    version = humanize.plain(identity.version)
+    kind = "sandbox work" if identity.sandbox else "real work"
     fact = f"{server.url}: version {version}, {kind}, answers within {took_s * 1000:.0f} ms"
     if version == VERSION:
         return Finding(check="server", verdict=OK, fact=fact)
@@ -246,13 +247,15 @@ def _server_identity(server: Server, identity: Mapping[str, Any], took_s: float)
     return Finding(check="server", verdict=WARN, fact=f"{fact}; this is version {VERSION}", remedy=remedy)
 
 
-def _server_api(health: Mapping[str, Any]) -> Finding:
+def _server_api(health: HealthView) -> Finding:
     """What the server knows of the API: it has the key, not this side."""
-    trouble = health.get("last_trouble")
-    if trouble is not None:
+    if health.last_trouble is not None:
         remedy = "`orchestrator doctor` on that machine looks closer"
         return Finding(
-            check="api", verdict=WARN, fact=f"its last call failed: {humanize.plain(str(trouble))}", remedy=remedy
+            check="api",
+            verdict=WARN,
+            fact=f"its last call failed: {humanize.plain(health.last_trouble)}",
+            remedy=remedy,
         )
-    worked = "its last call worked" if health.get("api_worked") else "it has not asked yet"
+    worked = "its last call worked" if health.api_worked else "it has not asked yet"
     return Finding(check="api", verdict=OK, fact=worked)

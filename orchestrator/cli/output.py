@@ -29,7 +29,7 @@ def show_json(facts: object) -> None:
     try:
         text = msgspec.json.encode(facts)
     except UnicodeEncodeError:  # a file's name that is no UTF-8
-        text = msgspec.json.encode(_readable(facts))
+        text = msgspec.json.encode(_readable(msgspec.to_builtins(facts)))
     click.echo(msgspec.json.format(text, indent=2) + b"\n", nl=False)
 
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from orchestrator.client import seen
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.transport import ServerTransport, cause_of
 from orchestrator.domain.errors import NoSuchThing
@@ -20,6 +19,11 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import StoreIdentity
 from orchestrator.domain.queries import refuse_several
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.views.batch_views import BatchesView, BatchInFullView
+from orchestrator.views.job_views import JobsView, JobView
+from orchestrator.views.request_views import ErrorsView, LeftOutView, RequestView, ResultPageView
+from orchestrator.views.service_views import DeliveriesView, EndpointsView, EventsView, VersionView
+from orchestrator.views.view import View
 
 if TYPE_CHECKING:
     import httpx2
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import InputProblem
 
+V = TypeVar("V", bound=View)
+P = TypeVar("P", JobsView, BatchesView, DeliveriesView)
 Query = Mapping[str, str | int | list[str] | None]
 #: The JSON that a GET of a path gives.
 Fetch = Callable[[str, Query], bytes]
@@ -68,21 +74,20 @@ class HttpReads:
 
     def meta(self) -> StoreIdentity:
         """Who that store is."""
-        answer = self._ask("version", {})
-        return StoreIdentity(lineage=str(answer["lineage"]), sandbox=bool(answer["sandbox"]))
+        version = self._ask(VersionView, "version", {})
+        return StoreIdentity(lineage=version.lineage, sandbox=version.sandbox)
 
     def find(self, ref: str) -> Job:
         """The job that *ref* means. Raises NoSuchThing."""
         if ref in _NO_PATH or "/" in ref:
             return self._named(ref)
-        return self._noted(self._ask(f"jobs/{quote(ref, safe='@')}", {})).job
+        return self._noted(self._ask(JobView, f"jobs/{quote(ref, safe='@')}", {})).job
 
     def sole(self, ref: str) -> Job:
         """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
-            views = self._pages("jobs", {"q": ref[:_LONGEST_Q]})
-            refuse_several(ref, [str(view["id"]) for view in views if view["name"] == ref])
+            refuse_several(ref, [view.id for view in self._jobs({"q": ref[:_LONGEST_Q]}) if view.name == ref])
         return job
 
     def get(self, job: JobId) -> Job:
@@ -91,12 +96,12 @@ class HttpReads:
 
     def jobs(self, *, limit: int) -> list[Job]:
         """The newest *limit* jobs."""
-        return [self._noted(view).job for view in self._pages("jobs", {}, most=limit)]
+        return [self._noted(view).job for view in self._jobs({}, most=limit)]
 
     def unfinished(self) -> list[Job]:
         """Jobs that are not over, the oldest first."""
         states = [state.value for state in JobState if state not in OVER]
-        return [self._noted(view).job for view in self._pages("jobs", {"state": states})][::-1]
+        return [self._noted(view).job for view in self._jobs({"state": states})][::-1]
 
     def status(self, job: Job) -> JobStatus:
         """Everything that `status` shows."""
@@ -104,42 +109,45 @@ class HttpReads:
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with their reasons, in file order."""
-        views = self._ask(self._path(job, "refused"), {"after": after, "limit": limit})["refused"]
-        return [seen.to_refused(view) for view in views]
+        page = self._ask(LeftOutView, self._path(job, "refused"), {"after": after, "limit": limit})
+        return [view.to_left_out() for view in page.refused]
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
-        answer = self._ask(self._path(job, "errors"), {"groups": groups, "examples": examples})
-        return [seen.to_group(view) for view in answer["groups"]]
+        found = self._ask(ErrorsView, self._path(job, "errors"), {"groups": groups, "examples": examples})
+        return [view.to_group() for view in found.groups]
 
     def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every trip that did not succeed. Raises NoSuchThing."""
-        return seen.to_request(self._fetch(self._path(job, "requests", _segment(custom_id)), {}))
+        content = self._fetch(self._path(job, "requests", _segment(custom_id)), {})
+        return RequestView.decode(content).to_details()
 
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
         """The next settled requests after the number *above*, in input order; fewer than *limit* are not the last."""
         query: Query = {"above": above, "limit": min(limit, _RESULTS)}
-        return seen.to_results(self._fetch(self._path(job, "results", "page"), query))
+        page = ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
+        return [row.to_row() for row in page.results]
 
     def events(self, job: JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[Event]:
         """The job's history and its batches', oldest first; None: of every job."""
         path = "events" if job is None else self._path(job, "events")
-        views = self._ask(path, {"after": after, "limit": limit})["events"]
-        return [seen.to_event(view, None if view["job"] is None else number_of(view["job"])) for view in views]
+        page = self._ask(EventsView, path, {"after": after, "limit": limit})
+        return [view.to_event(None if view.job is None else number_of(view.job)) for view in page.events]
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
         if job not in self._batches:
-            views = self._pages(self._path(job, "batches"), {})
-            self._batches[job] = sorted((seen.to_batch(view, job) for view in views), key=lambda batch: batch.id)
+            pages = self._pages(BatchesView, self._path(job, "batches"), {})
+            found = [view.to_batch(job) for page in pages for view in page.batches]
+            self._batches[job] = sorted(found, key=lambda batch: batch.id)
         return self._batches[job]
 
     def batch(self, ref: str) -> Batch:
         """A batch by its remote id or its own number. Raises NoSuchThing."""
         if ref in _NO_PATH or "/" in ref:
             raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
-        view = self._ask(f"batches/{quote(ref, safe='')}", {})
-        return seen.to_batch(view, number_of(view["job"]))
+        view = self._ask(BatchInFullView, f"batches/{quote(ref, safe='')}", {})
+        return view.to_batch(number_of(view.job))
 
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
         """(created, ended) of the job's last ended batches, by the API's clock."""
@@ -152,7 +160,7 @@ class HttpReads:
 
     def over_since(self, until: datetime) -> list[Job]:
         """Jobs that were over at *until* and have their requests and results still, the oldest first."""
-        views = self._pages("jobs", {"state": [state.value for state in JobState if state in OVER]})
+        views = self._jobs({"state": [state.value for state in JobState if state in OVER]})
         jobs = [self._noted(view).job for view in views]
         return [
             job
@@ -162,43 +170,47 @@ class HttpReads:
 
     def endpoints(self) -> list[Endpoint]:
         """Who is told of what happens."""
-        return [seen.to_endpoint(view) for view in self._ask("webhooks", {})["endpoints"]]
+        return [view.to_endpoint() for view in self._ask(EndpointsView, "webhooks", {}).endpoints]
 
     def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
         """The newest notices on their way to somebody."""
         query: Query = {} if state is None else {"state": state.value}
-        return [seen.to_delivery(view) for view in self._pages("webhooks/deliveries", query, most=limit)]
+        pages = self._pages(DeliveriesView, "webhooks/deliveries", query, most=limit)
+        return [view.to_delivery() for page in pages for view in page.deliveries]
 
-    def _ask(self, path: str, query: Query) -> dict[str, Any]:
-        return msgspec.json.decode(self._fetch(path, query), type=dict[str, Any])
+    def _ask(self, kind: type[V], path: str, query: Query) -> V:
+        return msgspec.json.decode(self._fetch(path, query), type=kind)
 
-    def _pages(self, path: str, query: Query, *, most: int | None = None) -> Iterator[Mapping[str, Any]]:
-        """The entries of a list, page after page, at most *most*; the list has the name of the path's last word."""
-        name = path.rpartition("/")[2]
+    def _jobs(self, query: Query, *, most: int | None = None) -> Iterator[JobView]:
+        for page in self._pages(JobsView, "jobs", query, most=most):
+            yield from page.jobs
+
+    def _pages(self, kind: type[P], path: str, query: Query, *, most: int | None = None) -> Iterator[P]:
+        """The pages of a list with at most *most* entries."""
         cursor: str | None = None
         while most is None or most > 0:
             limit = _PAGE if most is None else min(most, _PAGE)
-            answer = self._ask(path, {**query, "limit": limit, "cursor": cursor})
-            yield from answer[name]
-            most = None if most is None else most - len(answer[name])
-            cursor = answer["next"]
+            page = self._ask(kind, path, {**query, "limit": limit, "cursor": cursor})
+            yield page
+            most = None if most is None else most - limit
+            cursor = page.next
             if cursor is None:
                 return
 
     def _status(self, job: JobId) -> JobStatus:
         if job not in self._known:
-            return self._noted(self._ask(self._path(job), {}))
+            return self._noted(self._ask(JobView, self._path(job), {}))
         return self._known[job]
 
-    def _noted(self, view: Mapping[str, Any]) -> JobStatus:
-        status = seen.to_status(view, number_of(view["id"]))
+    def _noted(self, view: JobView) -> JobStatus:
+        status = view.to_status(number_of(view.id))
         self._known[status.job.id] = status
         return status
 
     def _named(self, ref: str) -> Job:
         """The newest job of a name that no path can hold. Raises NoSuchThing."""
-        views = self._pages("jobs", {"q": ref}) if ref else iter(())
-        found = next((view for view in views if view["name"] == ref), None)
+        views = self._jobs({"q": ref}) if ref else iter(())
+        found = next((view for view in views if view.name == ref), None)
         if found is None:
             raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")
         return self._noted(found).job
@@ -213,6 +225,7 @@ def _segment(text: str) -> str:
 
 
 T = TypeVar("T")
+
 
 #: A server that has answered once and is gone is waited for: it may be starting again.
 PATIENCE: Final = timedelta(minutes=5)
@@ -278,9 +291,9 @@ class HttpReader:
         with self._understood():
             yield HttpReads(self.fetch)
 
-    def ask(self, path: str, query: Query) -> dict[str, Any]:
-        """The same, read."""
-        return msgspec.json.decode(self.fetch(path, query), type=dict[str, Any])
+    def ask(self, kind: type[V], path: str, query: Query) -> V:
+        """What the server answers to a GET of *path*, which is a *kind*."""
+        return msgspec.json.decode(self.fetch(path, query), type=kind)
 
     def fetch(self, path: str, query: Query) -> bytes:
         """The JSON that the server answers to a GET of *path*. Raises ServerSilent, and the error that it tells."""

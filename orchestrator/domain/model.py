@@ -15,7 +15,7 @@ from orchestrator.domain.states import BatchState, JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounts:
-    """How many requests of a job are in each state; kept by the schema, they always add up."""
+    """How many requests of a job are in each state. They add up to `total`: the store's schema sees to it."""
 
     total: int
     queued: int  #: wait to be planned into a batch

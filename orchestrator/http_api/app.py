@@ -21,7 +21,7 @@ from orchestrator.http_api.request_scope import PathMiddleware
 from orchestrator.http_api.responses import allowed, problem, problem_response
 from orchestrator.http_api.upload_memory import ReleaseClaims
 from orchestrator.version import VERSION
-from orchestrator.views import problem_details
+from orchestrator.views.problem_details import ProblemView
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
@@ -77,12 +77,16 @@ async def _our_error(_: Request, exc: Exception) -> Response:
 
 async def _api_error(_: Request, exc: Exception) -> Response:
     """The Message Batches API was to be asked, and did not answer as it should."""
-    told = cast("ProviderError", exc).message
-    hint = "`orchestrator doctor` looks closer"
-    document = problem_details.document(
-        API_TROUBLE, "the API could not be asked", detail=told, hint=hint, exit_code=_NO_API
+    return problem(
+        ProblemView(
+            type=API_TROUBLE,
+            title="the API could not be asked",
+            detail=cast("ProviderError", exc).message,
+            hint="`orchestrator doctor` looks closer",
+            exit_code=_NO_API,
+            status=HTTPStatus.BAD_GATEWAY,
+        )
     )
-    return problem(HTTPStatus.BAD_GATEWAY, document)
 
 
 async def _wrong_question(_: Request, exc: Exception) -> Response:
@@ -99,10 +103,15 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
         return answer
     if (page := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
         return page
-    slug = _SLUGS.get(wrong.status_code, "bad-request")
-    hint = _HINTS.get(wrong.status_code)
-    document = problem_details.document(slug, wrong.detail, detail=None, hint=hint, exit_code=_WRONG_REQUEST)
-    response = problem(wrong.status_code, document)
+    response = problem(
+        ProblemView(
+            type=_SLUGS.get(wrong.status_code, "bad-request"),
+            title=wrong.detail,
+            hint=_HINTS.get(wrong.status_code),
+            exit_code=_WRONG_REQUEST,
+            status=wrong.status_code,
+        )
+    )
     response.headers.update(wrong.headers or {})
     if wrong.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["allow"] = ", ".join(allowed(request))
@@ -130,6 +139,12 @@ async def _bug(_: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
     if (lacking := shortage(exc)) is not None:
         return problem_response(lacking)
-    title = "the engine failed while it worked on this"
-    document = problem_details.document("internal", title, detail=None, hint="its log says more", exit_code=_INTERNAL)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, document)
+    return problem(
+        ProblemView(
+            type="internal",
+            title="the engine failed while it worked on this",
+            hint="its log says more",
+            exit_code=_INTERNAL,
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        )
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.views.job_views import job_view
+from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,7 +68,7 @@ def _read(ref: str, reads: Reads) -> CachedJob:
 
 def cached_job(status: JobStatus) -> CachedJob:
     """How *status* is shown."""
-    body = msgspec.json.encode(job_view(status))
+    body = msgspec.json.encode(JobView.of(status))
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     return CachedJob(public_id=status.job.public_id, body=body, tag=tag)
 

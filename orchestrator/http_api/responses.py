@@ -9,15 +9,16 @@ from contextlib import aclosing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import JSONResponse, Response
+import msgspec
+from starlette.responses import Response
 from starlette.routing import Match
 
 from orchestrator.domain.batches_api import error_body
 from orchestrator.domain.errors import ServerBusy
-from orchestrator.views import problem_details
+from orchestrator.views.problem_details import CONTENT_TYPE, ProblemView, RefusedView, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from starlette.requests import Request
     from starlette.types import Scope
@@ -28,16 +29,14 @@ if TYPE_CHECKING:
 RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
 
 
-def problem(status: int, document: Mapping[str, object]) -> Response:
-    """*document* (see `problem_details.document`) as an answer."""
-    return JSONResponse(
-        {**document, "status": int(status)}, status_code=status, media_type=problem_details.CONTENT_TYPE
-    )
+def problem(view: ProblemView | RefusedView) -> Response:
+    """*view* as an answer."""
+    return Response(msgspec.json.encode(view), view.status, media_type=CONTENT_TYPE)
 
 
 def problem_response(exc: OrchestratorError) -> Response:
     """*exc* as an answer."""
-    answer = problem(*problem_details.problem_of(exc))
+    answer = problem(problem_of(exc))
     if isinstance(exc, ServerBusy):
         answer.headers.update(RETRY_SOON)
     return answer

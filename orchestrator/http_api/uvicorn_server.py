@@ -13,13 +13,14 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.http_api.guard.protocol import ConnectionLimits, GuardedProtocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
 from orchestrator.observability.heavy_imports import loading
-from orchestrator.views import problem_details
+from orchestrator.views.problem_details import STOPPING, problem_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -145,8 +146,8 @@ class _ResponseState:
 def _stopping_response(scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         return api_error_response(503, "api_error", "The server is stopping; try again.")
-    _, document = problem_details.problem_of(GuardRefused("the engine is stopping", hint="try again"))
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, {**document, "type": problem_details.STOPPING})
+    refusal = problem_of(GuardRefused("the engine is stopping", hint="try again"))
+    return problem(msgspec.structs.replace(refusal, type=STOPPING, status=HTTPStatus.SERVICE_UNAVAILABLE))
 
 
 class LazyApp:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from orchestrator.domain.errors import (
     BadCursor,
     BodyTooLarge,
@@ -27,6 +29,8 @@ from orchestrator.domain.errors import (
     StoreOwned,
     UsageError,
 )
+from orchestrator.views.job_views import LineProblemView
+from orchestrator.views.view import Count, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,10 +77,36 @@ _KINDS: Final = MappingProxyType(
 )
 
 
-def problem_of(exc: OrchestratorError) -> tuple[int, dict[str, Any]]:
-    """The HTTP status and the document for *exc*."""
+class ProblemView(View, frozen=True, kw_only=True):
+    """Why something was refused (RFC 9457). `type` is stable; `exit_code` is what the command line ends with."""
+
+    type: str
+    title: str
+    detail: str | None = None
+    hint: str | None = None
+    exit_code: int
+    status: int
+
+
+class RefusedView(View, frozen=True, kw_only=True):
+    """An input that was read and refused; the first problems, by line."""
+
+    type: str = INPUT_REFUSED
+    title: str
+    detail: str | None
+    hint: str | None
+    exit_code: int
+    problems: list[LineProblemView] | msgspec.UnsetType = msgspec.UNSET
+    problem_count: Count | msgspec.UnsetType = msgspec.UNSET
+    status: int
+
+
+def problem_of(exc: OrchestratorError) -> ProblemView:
+    """The document for *exc*."""
     slug, kind = next((slug, kind) for slug, kind in _KINDS.items() if isinstance(exc, kind.error))
-    return kind.status, document(slug, exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code)
+    return ProblemView(
+        type=slug, title=exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code, status=kind.status
+    )
 
 
 def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
@@ -89,11 +119,6 @@ def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
         cause=_text_or_none(problem.get("detail")),
         hint=_text_or_none(problem.get("hint")),
     )
-
-
-def document(slug: str, title: str, *, detail: str | None, hint: str | None, exit_code: int) -> dict[str, Any]:
-    """A problem document. `hint` says what to do; `exit_code` is what the command line ends with."""
-    return {"type": slug, "title": title, "detail": detail, "hint": hint, "exit_code": exit_code}
 
 
 def _by_exit_code(exit_code: object) -> type[OrchestratorError]:

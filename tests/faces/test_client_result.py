@@ -9,10 +9,10 @@ from anthropic.types import Message
 from anthropic.types.messages import MessageBatchIndividualResponse
 
 from orchestrator import Result
-from orchestrator.client.seen import to_results
 from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import RequestState
+from orchestrator.views.request_views import ResultPageView, ResultRowView
 
 MESSAGE = {
     "id": "msg_1",
@@ -144,7 +144,8 @@ def test_a_page_of_a_server_keeps_the_bytes_of_half_a_character() -> None:
     odd = SUCCESS % rb"cut \ud83d"
     row = b'{"number":%d,"custom_id":"\\"result\\":%d","state":"succeeded","result":%b}'
     page = b'{"results":[' + b",".join(row % (n, n, odd) for n in (1, 2)) + b'],"next":null}'
-    assert [(found.number, found.body) for found in to_results(page)] == [(1, odd), (2, odd)]
+    rows = ResultPageView.decode(page).results
+    assert [(found.number, found.body) for found in map(ResultRowView.to_row, rows)] == [(1, odd), (2, odd)]
 
 
 def test_an_error_is_told_with_the_apis_type_and_words() -> None:

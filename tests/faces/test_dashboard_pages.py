@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import msgspec
 import pytest
 from faces.client_world import SLOW, requests, settings, short_runtime_folder, until
 
 from orchestrator.cli.jobs_text import status_lines
-from orchestrator.client.seen import to_status
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import Engine, running_engine
 from orchestrator.http_api.dashboard import rendering
 from orchestrator.http_api.dashboard.markdown import pieces
 from orchestrator.views import status_text
+from orchestrator.views.job_views import JobView
 
 LINES: Final = "".join(json.dumps(request) + "\n" for request in requests(5)).encode()
 HERE: Final = {"origin": "http://engine"}
@@ -256,7 +257,7 @@ def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -
         assert (view["reason_code"], view["asked_again_at"][:19]) == ("credentials", f"{at:%Y-%m-%dT%H:%M:%S}")
         assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text
         assert "asked again" in (await client.get("/")).text
-        status = to_status(view, found.id)
+        status = msgspec.convert(view, JobView).to_status(found.id)
         words = "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=now)))
         assert f"the API is asked again in 3m, at {at:%H:%M:%S} UTC" in words
         assert "asked again" not in "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=at)))

@@ -15,8 +15,8 @@ from orchestrator.domain import errors
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views import problem_details
-from orchestrator.views.job_views import time_text
 from orchestrator.views.source_codec import HandedSource, encoded, encoded_whole
+from orchestrator.views.view import optional_time_text, time_text
 
 Item = InputLine | InputProblem
 
@@ -130,22 +130,22 @@ def every_error() -> list[type[OrchestratorError]]:
 @pytest.mark.parametrize("error", every_error())
 def test_an_error_crosses_the_socket_unchanged(error: type[OrchestratorError]) -> None:
     """The exit code is the same whether the engine is here or behind a socket."""
-    status, document = problem_details.problem_of(error("what", cause="why", hint="what to do"))
-    back = problem_details.error_of(document)
+    document = problem_details.problem_of(error("what", cause="why", hint="what to do"))
+    back = problem_details.error_of(document.fields())
     assert type(back) is error
     assert (back.message, back.cause, back.hint, back.exit_code) == ("what", "why", "what to do", error.exit_code)
-    assert 400 <= status < 600
+    assert 400 <= document.status < 600
 
 
 def test_an_error_of_a_newer_engine_is_told_by_its_exit_code() -> None:
     """A problem whose type is unknown still ends the command with the engine's exit code."""
-    newer = problem_details.document("cost-cap-reached", "too dear", detail=None, hint=None, exit_code=5)
-    assert isinstance(problem_details.error_of(newer), GuardRefused)
+    newer = problem_details.ProblemView(type="cost-cap-reached", title="too dear", exit_code=5, status=409)
+    assert isinstance(problem_details.error_of(newer.fields()), GuardRefused)
     assert problem_details.error_of({"status": 502}).message == "the engine refused"
 
 
 def test_times_are_rfc_3339_in_utc() -> None:
     """The face's times are what every JSON reader understands."""
     assert time_text(datetime(2026, 11, 23, 6, 18, 52, 123456, tzinfo=UTC)) == "2026-11-23T06:18:52.123Z"
-    assert time_text(None) is None
-    assert re.fullmatch(r"[\dT:.-]+Z", str(time_text(datetime.now(UTC))))
+    assert optional_time_text(None) is None
+    assert re.fullmatch(r"[\dT:.-]+Z", time_text(datetime.now(UTC)))

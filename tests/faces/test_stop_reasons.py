@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from faces.api_world import api
 from faces.cli_world import program_in, request, write_lines
@@ -18,11 +19,9 @@ from faces.test_dashboard_pages import dashboard, finished, submitted
 from support.world import in_a_loop
 
 from orchestrator.cli.jobs_text import jobs_table, status_lines
-from orchestrator.client import seen
-from orchestrator.domain.ids import JobId
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.views import status_text
-from orchestrator.views.job_views import job_view
+from orchestrator.views.job_views import JobView
 from orchestrator.views.status_text import Ages, Pulse, Tone
 
 TOO_LONG = [
@@ -65,9 +64,9 @@ def test_status_and_ls_say_it_too_and_json_has_every_count() -> None:
     assert "answers    1 refused, 2 brand_new" in list(status_lines(found, Ages(), pulse))
     assert "1 refused, 2 brand_new" in jobs_table([found, over(succeeded=1)], pulse)
     assert "ANSWERS" not in jobs_table([over(stops={"end_turn": 1}, succeeded=1)], pulse)
-    view = job_view(found)
-    assert view["stop_reasons"] == found.stop_reasons
-    assert seen.to_status(json.loads(json.dumps(view)), JobId(1)).stop_reasons == found.stop_reasons
+    view = JobView.of(found)
+    assert view.stop_reasons == found.stop_reasons
+    assert msgspec.json.decode(msgspec.json.encode(view), type=JobView).to_status(found.job.id) == found
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -23,8 +23,8 @@ from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
 from orchestrator.domain.model import Batch, Event, Job
 from orchestrator.domain.states import BatchState
 from orchestrator.store.location import location_of, open_reader
-from orchestrator.views.batch_views import batch_view, remote_view
-from orchestrator.views.job_views import time_text
+from orchestrator.views.batch_views import BatchView, RemoteBatchesView, RemoteBatchView
+from orchestrator.views.view import time_text
 
 if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
@@ -84,19 +84,19 @@ def ls(options: GlobalOptions, limit: int) -> None:
     "elsewhere" is a batch that this store did not make, or cannot prove to have made.
     """
     server = options.remote()
-    listed = _here(options, limit) if server is None else _there(options, server, limit)
+    listed, more = _here(options, limit) if server is None else _there(options, server, limit)
     if options.as_json:
-        show_json(listed)
+        show_json({**listed.fields(), **more})
         return
-    show_banner(options, sandbox=listed["sandbox"])
-    show(_remote_table(listed["batches"]) if listed["batches"] else "the API has no batches")
-    for doubt in listed["in_doubt"]:
-        show(f"in doubt: batch {doubt['batch']} of {doubt['job']}, {humanize.count(doubt['requests'], 'request')}")
-    if listed["has_more"]:
+    show_banner(options, sandbox=bool(more["sandbox"]))
+    show(_remote_table(listed.batches) if listed.batches else "the API has no batches")
+    for doubt in listed.in_doubt:
+        show(f"in doubt: batch {doubt.batch} of {doubt.job}, {humanize.count(doubt.requests, 'request')}")
+    if listed.has_more:
         say(options, f"there are more: --limit {limit * 4} shows them")
 
 
-def _there(options: GlobalOptions, server: Server, limit: int) -> dict[str, Any]:
+def _there(options: GlobalOptions, server: Server, limit: int) -> tuple[RemoteBatchesView, dict[str, object]]:
     """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
     from orchestrator.client.session import not_a_sandbox
 
@@ -106,11 +106,11 @@ def _there(options: GlobalOptions, server: Server, limit: int) -> dict[str, Any]
         sandbox = reads.meta().sandbox
         if options.sandbox and not sandbox:
             raise not_a_sandbox(server)
-        return {**reader.ask("remote-batches", {"limit": limit}), "sandbox": sandbox}
+        return reader.ask(RemoteBatchesView, "remote-batches", {"limit": limit}), {"sandbox": sandbox}
 
 
-def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
-    """The newest batches at the API as views, what is in doubt, and whether there are more."""
+def _here(options: GlobalOptions, limit: int) -> tuple[RemoteBatchesView, dict[str, object]]:
+    """The newest batches at the API, and what is said beside them in JSON."""
     settings = options.settings()
     api = say_api_address(options, settings, sandbox=options.sandbox)
     odd: list[MalformedEntry] = []
@@ -123,9 +123,12 @@ def _here(options: GlobalOptions, limit: int) -> dict[str, Any]:
         )
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
-    rows = [remote_view(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes]
-    doubts = [batch_view(batch, job) for batch, job in known.in_doubt]
-    return {"batches": rows, "in_doubt": doubts, "has_more": has_more, "api": api, "sandbox": options.sandbox}
+    listed = RemoteBatchesView(
+        batches=[RemoteBatchView.of(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes],
+        in_doubt=[BatchView.of(batch, job) for batch, job in known.in_doubt],
+        has_more=has_more,
+    )
+    return listed, {"api": api, "sandbox": options.sandbox}
 
 
 async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, sandbox: bool) -> list[RemoteBatch]:
@@ -196,7 +199,7 @@ def show_batch(options: GlobalOptions, batch: str) -> None:
         history = [
             {"at": time_text(event.at), "kind": event.kind, "state": event.new, "why": event.why} for event in events
         ]
-        show_json({**batch_view(found, job), "events": history, "sandbox": sandbox})
+        show_json({**BatchView.of(found, job).fields(), "events": history, "sandbox": sandbox})
         return
     show_banner(options, sandbox=sandbox)
     show("\n".join(_batch_lines(found, job, events, now=datetime.now(UTC))))
@@ -212,17 +215,17 @@ def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
     return found
 
 
-def _remote_table(remotes: Sequence[Mapping[str, Any]]) -> str:
-    """The table of `batches ls`, of `details.remote_view`s."""
+def _remote_table(remotes: Sequence[RemoteBatchView]) -> str:
+    """The table of `batches ls`."""
     rows: list[tuple[str, ...]] = [("BATCH", "STATUS", "REQUESTS", "CREATED", "WHOSE")]
     for remote in remotes:
-        owner = str(remote["owner"])
-        if remote["batch"] is not None:
-            owner = f"ours: batch {remote['batch']} of {remote['job']}, {remote['state']}"
-        elif remote["may_be"]:
-            owner = f"may be ours: batch {', '.join(map(str, remote['may_be']))} in doubt"
-        created = str(remote["created_at"])[:19].replace("T", " ")
-        row = (remote["id"], remote["status"], f"{remote['requests']['total']:,}", created, owner)
+        owner = remote.owner
+        if remote.batch is not None:
+            owner = f"ours: batch {remote.batch} of {remote.job}, {remote.state}"
+        elif remote.may_be:
+            owner = f"may be ours: batch {', '.join(map(str, remote.may_be))} in doubt"
+        created = remote.created_at[:19].replace("T", " ")
+        row = (remote.id, remote.status, f"{remote.requests.total:,}", created, owner)
         rows.append(tuple(humanize.plain(str(cell)) for cell in row))
     return as_table(rows, right=(2,))
 

@@ -23,7 +23,7 @@ from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.views.batch_views import check_view
+from orchestrator.views.job_views import CheckView
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
@@ -62,8 +62,8 @@ def check(options: GlobalOptions, path: str, job_options: JobOptions, max_proble
     plan = run_async(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
     name = STDIN_NAME if path == STDIN else path
     if options.as_json:
-        view = check_view(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
-        show_json({**view, "api": api})
+        view = CheckView.of(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
+        show_json({**view.fields(), "api": api})
     else:
         show_banner(options, sandbox=options.sandbox)
         _show(name, plan, most, is_exact=is_exact)

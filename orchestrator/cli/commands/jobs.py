@@ -19,7 +19,7 @@ from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
-from orchestrator.views.job_views import job_view
+from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def ls(options: GlobalOptions, limit: int, unfinished: bool) -> None:
         statuses = [reads.status(job) for job in jobs[:limit]]
     has_more = len(jobs) > limit
     if options.as_json:
-        show_json({"jobs": [job_view(status) for status in statuses], "has_more": has_more, "sandbox": sandbox})
+        show_json({"jobs": [JobView.of(status) for status in statuses], "has_more": has_more, "sandbox": sandbox})
         return
     show_banner(options, sandbox=sandbox)
     if not statuses:
@@ -101,7 +101,7 @@ def status(options: GlobalOptions, job: str | None) -> None:
         ages = status_text.Ages() if options.as_json else status_text.read_ages(reads, chosen.id)
         others = [each for each in reads.unfinished() if each.id != chosen.id] if job is None else []
     if options.as_json:
-        show_json(job_view(found))
+        show_json(JobView.of(found))
         return
     show_banner(options, sandbox=found.sandbox)
     show("\n".join(status_lines(found, ages, api_clock_of(settings, sandbox=found.sandbox))))
@@ -129,7 +129,7 @@ def watch(options: GlobalOptions, job: str | None) -> None:
     _warn_if_idle(options, chosen, sandbox=sandbox)
     found = _followed(options, settings, chosen, WaitLimits(), until=is_over)
     if options.as_json:
-        show_json(job_view(found))
+        show_json(JobView.of(found))
     else:
         show("\n".join(status_lines(found, status_text.Ages(), api_clock_of(settings, sandbox=sandbox))))
 
@@ -149,7 +149,7 @@ def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
     _warn_if_idle(options, chosen, sandbox=sandbox)
     found = _followed(options, settings, chosen, WaitLimits(timeout=timeout), until=_needs_no_waiting)
     if options.as_json:
-        show_json(job_view(found))
+        show_json(JobView.of(found))
     if found.job.state is JobState.PAUSED:
         raise paused_error(found)
     if not options.as_json:

@@ -16,7 +16,7 @@ from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import OVER
-from orchestrator.views.batch_views import errors_view
+from orchestrator.views.request_views import ErrorsView
 
 RESULTS_EXAMPLES = """
 Each line has the API's own shape: {"custom_id": ..., "result": {"type": "succeeded", ...}}.
@@ -97,7 +97,7 @@ def errors(options: GlobalOptions, job: str, examples: int, groups: int) -> None
         status = reads.status(reads.find(job))
         found = reads.errors(status.job.id, groups=groups, examples=examples)
     if options.as_json:
-        show_json(errors_view(status, found))
+        show_json(ErrorsView.of(status, found))
         return
     show_banner(options, sandbox=status.sandbox)
     failed, canceled = status.job.requests.failed, status.job.requests.canceled

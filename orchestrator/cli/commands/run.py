@@ -42,7 +42,7 @@ from orchestrator.domain import humanize
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
-from orchestrator.views.job_views import job_view
+from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -353,7 +353,7 @@ def _say_reading(options: GlobalOptions, path: str) -> None:
 def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: str | None) -> int:
     say_end(options, status, output)
     if options.as_json:
-        show_json({**job_view(status), "output": output, "api": api})
+        show_json({**JobView.of(status).fields(), "output": output, "api": api})
     return status_text.exit_code_of(status)
 
 
@@ -364,7 +364,7 @@ def _unpause(options: GlobalOptions, settings: Settings, job: Job) -> int:
 
     (did_apply, status), has_engine = run_command(options, settings, act)
     if options.as_json:
-        show_json(job_view(status))
+        show_json(JobView.of(status))
     elif did_apply:
         show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
     elif status.job.state is JobState.RUNNING:

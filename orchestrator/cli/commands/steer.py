@@ -21,7 +21,7 @@ from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import RemoteReader
-from orchestrator.views.job_views import does_not_apply, job_view
+from orchestrator.views.job_views import JobView, does_not_apply
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
 _MANY_GROUPS = 10_000
@@ -121,7 +121,7 @@ def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     if queued and kept:
         say(options, "some of these may have been paid for once: their results came, in a form that could not be used")
     if options.as_json:
-        show_json({"queued": queued, "job": job_view(_now(options, settings, found))})
+        show_json({"queued": queued, "job": JobView.of(_now(options, settings, found))})
     else:
         show(f"{found.public_id}: {humanize.count(queued, 'request')} queued again")
     if not queued and only is not None:
@@ -229,7 +229,7 @@ def _types(options: GlobalOptions, settings: Settings, job: Job) -> str:
 
 def _tell(options: GlobalOptions, status: JobStatus, sentence: str) -> None:
     if options.as_json:
-        show_json(job_view(status))
+        show_json(JobView.of(status))
     else:
         show(sentence)
 

@@ -15,7 +15,7 @@ from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.store_access import is_sandbox_store, reader_for, run_command
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_taken_in
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.views.job_views import job_view
+from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Job
@@ -68,7 +68,7 @@ def submit_job(options: GlobalOptions, chosen: InputOptions) -> None:
     if options.as_json:
         status = reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
         told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
-        show_json({**job_view(status), **told})
+        show_json({**JobView.of(status).fields(), **told})
     else:
         show(public_id(taken))
     _say_who_works(options, taken, has_engine=has_engine)

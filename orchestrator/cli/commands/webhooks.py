@@ -58,15 +58,15 @@ def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> No
     """Show the endpoints and the newest notices."""
     from orchestrator.cli.store_access import open_reads
     from orchestrator.domain.notices import DeliveryState
-    from orchestrator.views.job_views import delivery_view, endpoint_view
+    from orchestrator.views.service_views import DeliveryView, EndpointView
 
     with open_reads(options) as reads:
         endpoints = reads.endpoints()
         found = reads.deliveries(limit=limit, state=None if state is None else DeliveryState(state))
         sandbox = reads.meta().sandbox
     if options.as_json:
-        told = [delivery_view(delivery) for delivery in found]
-        show_json({"endpoints": [endpoint_view(each) for each in endpoints], "deliveries": told, "sandbox": sandbox})
+        told = [DeliveryView.of(delivery) for delivery in found]
+        show_json({"endpoints": [EndpointView.of(each) for each in endpoints], "deliveries": told, "sandbox": sandbox})
         return
     show_banner(options, sandbox=sandbox)
     if not endpoints:

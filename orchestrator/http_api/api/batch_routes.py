@@ -13,20 +13,20 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
-from orchestrator.http_api.api import detail_shapes, shapes
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
+    answers,
     decode_cursor,
     encode_cursor,
-    error_responses,
     json_response,
     router,
 )
 from orchestrator.ports.reads import Reads
-from orchestrator.views.batch_views import batch_view, candidate_view, remote_view
+from orchestrator.views.batch_views import BatchesView, BatchInFullView, BatchView, RemoteBatchesView, RemoteBatchView
+from orchestrator.views.job_views import DoneView
 
 api = router("batches")
 
@@ -36,13 +36,13 @@ RemoteRef = Annotated[str, Path(description="A batch at the API, `msgbatch_…`.
 _MOST_IN_DOUBT = 1000
 
 
-@api.get("/batches", response_model=detail_shapes.Batches, responses=error_responses())
+@api.get("/batches", responses=answers(BatchesView))
 async def batches(services: ServicesDep, states: States = None, cursor: Cursor = None, limit: Limit = 100) -> Response:
     """The batches of every job, the newest first."""
     return json_response(await services.reader.read(partial(_page, None, states, decode_cursor(cursor), limit)))
 
 
-@api.get("/jobs/{ref}/batches", response_model=detail_shapes.Batches, responses=error_responses(404))
+@api.get("/jobs/{ref}/batches", responses=answers(BatchesView, 404))
 async def of_job(
     services: ServicesDep, found: JobDep, states: States = None, cursor: Cursor = None, limit: Limit = 100
 ) -> Response:
@@ -52,34 +52,31 @@ async def of_job(
 
 def _page(
     job: JobId | None, states: list[BatchState] | None, before: int | None, limit: int, reads: Reads
-) -> dict[str, object]:
+) -> BatchesView:
     below = None if before is None else BatchId(before)
     found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(states or ()), job=job)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return {"batches": [_shown(reads, batch) for batch in found[:limit]], "next": more}
+    return BatchesView(batches=[_shown(reads, batch) for batch in found[:limit]], next=more)
 
 
-def _shown(reads: Reads, batch: Batch) -> dict[str, object]:
-    return batch_view(batch, reads.get(batch.job_id))
+def _shown(reads: Reads, batch: Batch) -> BatchView:
+    return BatchView.of(batch, reads.get(batch.job_id))
 
 
-@api.get("/batches/{ref}", response_model=detail_shapes.BatchInFull, responses=error_responses(404))
+@api.get("/batches/{ref}", responses=answers(BatchInFullView, 404))
 async def batch(
     services: ServicesDep, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
 ) -> Response:
     """One batch of ours; while it is in doubt, what at the API it may be."""
 
-    def look(reads: Reads) -> dict[str, object]:
+    def look(reads: Reads) -> BatchInFullView:
         found = reads.batch(ref)
-        return {
-            **_shown(reads, found),
-            "candidates": [candidate_view(remote) for remote in reads.candidates(found.id)],
-        }
+        return BatchInFullView.with_candidates(found, reads.get(found.job_id), reads.candidates(found.id))
 
     return json_response(await services.reader.read(look))
 
 
-@api.get("/remote-batches", response_model=detail_shapes.RemoteBatches, responses=error_responses(502))
+@api.get("/remote-batches", responses=answers(RemoteBatchesView, 502))
 async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
     """What the API lists, the newest first, and whose each is: "ours", "in_doubt" or "elsewhere"."""
     found: list[RemoteBatch] = []
@@ -88,22 +85,22 @@ async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
             found.append(remote)
             if len(found) > limit:
                 break
-    view = await services.reader.read(partial(_owned, found[:limit]))
-    return json_response({**view, "has_more": len(found) > limit})
+    return json_response(await services.reader.read(partial(_owned, found[:limit], len(found) > limit)))
 
 
-def _owned(remotes: list[RemoteBatch], reads: Reads) -> dict[str, object]:
+def _owned(remotes: list[RemoteBatch], has_more: bool, reads: Reads) -> RemoteBatchesView:
     ours = reads.batches_by_remote([remote.id for remote in remotes])
     owned = {remote_id: (batch, reads.get(batch.job_id)) for remote_id, batch in ours.items()}
     doubts = reads.batches_page(limit=_MOST_IN_DOUBT, states=frozenset({BatchState.IN_DOUBT}))
     in_doubt = [(batch, reads.get(batch.job_id)) for batch in doubts]
-    return {
-        "batches": [remote_view(remote, owned.get(RemoteId(remote.id)), in_doubt) for remote in remotes],
-        "in_doubt": [batch_view(batch, job) for batch, job in in_doubt],
-    }
+    return RemoteBatchesView(
+        batches=[RemoteBatchView.of(remote, owned.get(RemoteId(remote.id)), in_doubt) for remote in remotes],
+        in_doubt=[BatchView.of(batch, job) for batch, job in in_doubt],
+        has_more=has_more,
+    )
 
 
-@api.post("/batches/{remote_id}/adopt", response_model=shapes.Done, responses=error_responses(404))
+@api.post("/batches/{remote_id}/adopt", responses=answers(DoneView, 404))
 async def adopt(
     services: ServicesDep,
     remote_id: RemoteRef,
@@ -111,13 +108,13 @@ async def adopt(
 ) -> Response:
     """Take a batch at the API for ours: the candidate of one in doubt, or one made elsewhere."""
     chosen = None if job is None else (await services.reader.read(lambda reads: reads.sole(job))).id
-    return json_response({"done": await services.commands.adopt(remote_id, chosen)})
+    return json_response(DoneView(done=await services.commands.adopt(remote_id, chosen)))
 
 
-@api.post("/batches/{remote_id}/disown", response_model=shapes.Done, responses=error_responses(404))
+@api.post("/batches/{remote_id}/disown", responses=answers(DoneView, 404))
 async def disown(services: ServicesDep, remote_id: RemoteRef) -> Response:
     """Say that a batch at the API is not ours."""
-    return json_response({"done": await services.commands.disown(remote_id)})
+    return json_response(DoneView(done=await services.commands.disown(remote_id)))
 
 
 ROUTERS = (api,)

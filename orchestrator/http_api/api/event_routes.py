@@ -13,12 +13,19 @@ from starlette.responses import Response, StreamingResponse
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Event
-from orchestrator.http_api.api import detail_shapes as shapes
 from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.routing import LARGEST, Limit, ServicesDep, error_responses, json_response, router
+from orchestrator.http_api.api.routing import (
+    LARGEST,
+    Limit,
+    ServicesDep,
+    answers,
+    error_responses,
+    json_response,
+    router,
+)
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
-from orchestrator.views.batch_views import event_view
+from orchestrator.views.service_views import EventsView, EventView
 
 api = router("events")
 
@@ -45,13 +52,13 @@ _LIVE: Final[dict[int | str, dict[str, Any]]] = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@api.get("/events", response_model=shapes.Events, responses=error_responses())
+@api.get("/events", responses=answers(EventsView))
 async def events(services: ServicesDep, after: After = 0, limit: Limit = 100) -> Response:
     """The events of every job, oldest first."""
     return json_response(await services.reader.read(partial(_page, None, after, limit)))
 
 
-@api.get("/jobs/{ref}/events", response_model=shapes.Events, responses=error_responses(404))
+@api.get("/jobs/{ref}/events", responses=answers(EventsView, 404))
 async def of_job(services: ServicesDep, found: JobDep, after: After = 0, limit: Limit = 100) -> Response:
     """The events of a job and of its batches, oldest first."""
     return json_response(await services.reader.read(partial(_page, found.job.id, after, limit)))
@@ -71,17 +78,17 @@ async def live_of_job(
     return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
 
 
-def event_page(events: Sequence[Event], reads: Reads) -> list[dict[str, object]]:
+def event_page(events: Sequence[Event], reads: Reads) -> list[EventView]:
     """*events* with the public ids of their jobs."""
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
     names: dict[JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
-    return [event_view(event, names.get(event.job_id)) for event in events]
+    return [EventView.of(event, names.get(event.job_id)) for event in events]
 
 
-def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> dict[str, object]:
+def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> EventsView:
     found = reads.events(job, after=after, limit=limit + 1)
     more = found[limit - 1].id if len(found) > limit else None
-    return {"events": event_page(found[:limit], reads), "next": more}
+    return EventsView(events=event_page(found[:limit], reads), next=more)
 
 
 async def _stream(services: Services, job: JobId | None, after: int | None) -> Response:
@@ -99,8 +106,8 @@ async def _event_stream(services: Services, job: JobId | None, after: int) -> As
             yield b"".join(map(_server_sent_event, views)) if views else _ALIVE
 
 
-def _server_sent_event(view: dict[str, object]) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view["id"]).encode(), str(view["kind"]).encode(), _encode(view))
+def _server_sent_event(view: EventView) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view.id).encode(), view.kind.encode(), _encode(view))
 
 
 ROUTERS = (api,)

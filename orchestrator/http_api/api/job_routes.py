@@ -9,6 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
+import msgspec
 from fastapi import Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +20,7 @@ from orchestrator.domain.limits import API_MAX_BYTES
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.api import job_upload, shapes
+from orchestrator.http_api.api import job_upload
 from orchestrator.http_api.api.routing import (
     PREFIX,
     Cursor,
@@ -27,6 +28,7 @@ from orchestrator.http_api.api.routing import (
     Ref,
     ServicesDep,
     UploadOptions,
+    answers,
     decode_cursor,
     encode_cursor,
     error_responses,
@@ -42,10 +44,21 @@ from orchestrator.ports.engine import IngestResult
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import MemoryReservation
 from orchestrator.ports.streams import InputLine, InputProblem, Source
-from orchestrator.views import problem_details, source_codec
-from orchestrator.views.batch_views import check_view
+from orchestrator.views import source_codec
 from orchestrator.views.check_report import plan_of
-from orchestrator.views.job_views import does_not_apply, job_view, jobs_view, problem_view
+from orchestrator.views.job_views import (
+    AddedView,
+    CheckView,
+    IngestResultView,
+    JobsView,
+    JobView,
+    LineProblemView,
+    PrunedView,
+    PurgedView,
+    QueuedView,
+    does_not_apply,
+)
+from orchestrator.views.problem_details import DOES_NOT_APPLY, RefusedView, problem_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -72,7 +85,7 @@ async def status_of_one(ref: Ref, services: ServicesDep) -> JobStatus:
 UniqueJobDep = Annotated[JobStatus, Depends(status_of_one)]
 
 
-@api.get("/jobs", response_model=shapes.Jobs, responses=error_responses())
+@api.get("/jobs", responses=answers(JobsView))
 async def jobs(
     services: ServicesDep,
     state: Annotated[
@@ -87,19 +100,18 @@ async def jobs(
     return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
 
 
-def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> dict[str, object]:
+def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> JobsView:
     found = reads.jobs(limit=limit + 1, before=None if before is None else JobId(before), where=where)
     more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return {**jobs_view(reads.status(job) for job in found[:limit]), "next": more}
+    return JobsView(jobs=[JobView.of(reads.status(job)) for job in found[:limit]], next=more)
 
 
 @api.post(
     "/jobs",
-    response_model=shapes.TakenIn,
     status_code=HTTPStatus.CREATED,
     responses={
-        200: {"model": shapes.TakenIn, "description": "The same content is a job already: this is it."},
-        **error_responses(409, 413, 415, 422, 507),
+        **answers(IngestResultView, status=HTTPStatus.CREATED),
+        **answers(IngestResultView, 409, 413, 415, 422, 507, what="The same content is a job already: this is it."),
     },
     openapi_extra=job_upload.DESCRIBED,
 )
@@ -116,29 +128,30 @@ async def take_in(
     taken = await services.commands.ingest(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
         return _input_refused(taken)
-    told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
-    view = {"job": await _view(services, taken.job), **told}
+    view = IngestResultView(
+        job=await _view(services, taken.job),
+        attached=taken.attached,
+        refused=taken.refused,
+        renamed_from=taken.renamed_from,
+    )
     place = {"location": f"{PREFIX}/jobs/{taken.job.public_id}"}
     return json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
-@api.post(
-    "/check", response_model=shapes.Check, responses=error_responses(413, 415, 422), openapi_extra=job_upload.DESCRIBED
-)
+@api.post("/check", responses=answers(CheckView, 413, 415, 422), openapi_extra=job_upload.DESCRIBED)
 async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
     """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
     plan = await plan_of(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
     return json_response(
-        check_view(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
+        CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
     )
 
 
 @api.get(
     "/jobs/{ref}",
-    response_model=shapes.Job,
-    responses={304: {"description": "It did not change."}, **error_responses(404)},
+    responses={**answers(JobView), 304: {"description": "It did not change."}, **error_responses(404)},
 )
 async def job(
     request: Request,
@@ -161,8 +174,7 @@ async def job(
 
 @api.post(
     "/jobs/{ref}/requests",
-    response_model=shapes.Added,
-    responses=error_responses(404, 413, 415, 422, 507),
+    responses=answers(AddedView, 404, 413, 415, 422, 507),
     openapi_extra=job_upload.LINES_DESCRIBED,
 )
 async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
@@ -176,29 +188,29 @@ async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> R
         )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.numbered_on(added, above=job.requests.total))
-    return json_response({"added": len(added), "job": await _view(services, job)})
+    return json_response(AddedView(added=len(added), job=await _view(services, job)))
 
 
-@api.post("/jobs/{ref}/close", response_model=shapes.Job, responses=error_responses(404))
+@api.post("/jobs/{ref}/close", responses=answers(JobView, 404))
 async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
     """No more requests will come: the job may finish."""
     await services.commands.close(found.job.id)
     return json_response(await _view(services, found.job))
 
 
-@api.post("/jobs/{ref}/pause", response_model=shapes.Job, responses=error_responses(404))
+@api.post("/jobs/{ref}/pause", responses=answers(JobView, 404))
 async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Send nothing new; what is at the API goes on."""
     return await _moved(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
-@api.post("/jobs/{ref}/resume", response_model=shapes.Job, responses=error_responses(404))
+@api.post("/jobs/{ref}/resume", responses=answers(JobView, 404))
 async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Go on with a paused job."""
     return await _moved(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
-@api.post("/jobs/{ref}/cancel", response_model=shapes.Job, responses=error_responses(404))
+@api.post("/jobs/{ref}/cancel", responses=answers(JobView, 404))
 async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Stop a job; what had succeeded is kept."""
     return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
@@ -206,8 +218,7 @@ async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
 
 @api.post(
     "/jobs/{ref}/retry",
-    response_model=shapes.Queued,
-    responses=error_responses(404, 413, 415),
+    responses=answers(QueuedView, 404, 413, 415),
     openapi_extra=job_upload.RETRY_DESCRIBED,
 )
 async def retry(
@@ -219,36 +230,36 @@ async def retry(
     """Queue failed and canceled requests again."""
     in_body = await job_upload.parse_retry_filter(request)
     queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
-    return json_response({"queued": queued, "job": await _view(services, found.job)})
+    return json_response(QueuedView(queued=queued, job=await _view(services, found.job)))
 
 
-@api.delete("/jobs/{ref}", response_model=shapes.Purged, responses=error_responses(404))
+@api.delete("/jobs/{ref}", responses=answers(PurgedView, 404))
 async def purge(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Delete what was handed in and what was answered, of a job that is over; all else of it stays."""
     purged = await services.commands.purge(found.job.id)
-    return json_response({"purged": purged, "job": await _view(services, found.job)})
+    return json_response(PurgedView(purged=purged, job=await _view(services, found.job)))
 
 
-@api.post("/prune", response_model=shapes.Pruned, responses=error_responses())
+@api.post("/prune", responses=answers(PrunedView))
 async def prune(
     services: ServicesDep,
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
     """Purge every job that has been over for so long."""
     pruned = await services.commands.purge_older(parse_duration_param(older_than, "older_than"))
-    return json_response({"pruned": [job.public_id for job in pruned]})
+    return json_response(PrunedView(pruned=[job.public_id for job in pruned]))
 
 
 async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Response:
     if done:
         return json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
-    status, document = problem_details.problem_of(does_not_apply(verb, now))
-    return problem(status, {**document, "type": problem_details.DOES_NOT_APPLY})
+    refusal = problem_of(does_not_apply(verb, now))
+    return problem(msgspec.structs.replace(refusal, type=DOES_NOT_APPLY))
 
 
-async def _view(services: Services, job: Job) -> dict[str, object]:
-    return job_view(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
+async def _view(services: Services, job: Job) -> JobView:
+    return JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
 async def _whole(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
@@ -268,16 +279,17 @@ async def _whole(source: Source, claim: MemoryReservation) -> tuple[list[InputLi
 
 
 def _input_refused(taken: IngestResult) -> Response:
-    document = problem_details.document(
-        problem_details.INPUT_REFUSED,
-        "the input was refused",
-        detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
-        hint="fix the lines, or leave them out with skip_bad=1",
-        exit_code=InputError.exit_code,
+    return problem(
+        RefusedView(
+            title="the input was refused",
+            detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
+            hint="fix the lines, or leave them out with skip_bad=1",
+            exit_code=InputError.exit_code,
+            problems=[LineProblemView.of(each) for each in taken.problems],
+            problem_count=taken.problem_count,
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        )
     )
-    document["problems"] = [problem_view(problem) for problem in taken.problems]
-    document["problem_count"] = taken.problem_count
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, document)
 
 
 ROUTERS = (api,)

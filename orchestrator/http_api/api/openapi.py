@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from orchestrator.domain.api_answers import ApiCounts
+from orchestrator.domain.model import RequestCounts
 from orchestrator.http_api.api import (
     batch_routes,
     event_routes,
@@ -20,11 +22,11 @@ from orchestrator.http_api.api import (
     request_routes,
     result_routes,
     service_routes,
-    shapes,
     webhook_routes,
 )
-from orchestrator.http_api.api.routing import PREFIX, PROBLEM, error_responses, router
+from orchestrator.http_api.api.routing import PREFIX, PROBLEM, error_responses, public_name, router
 from orchestrator.version import VERSION
+from orchestrator.views.view import View
 
 api = router("service", prefix="")
 
@@ -111,12 +113,48 @@ def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     document["components"]["securitySchemes"] = _TOKENS
     for framework in ("HTTPValidationError", "ValidationError"):
         schemas.pop(framework, None)
-    _, ours = models_json_schema(
-        [(shapes.Problem, "serialization"), (shapes.Refused, "serialization")],
-        ref_template="#/components/schemas/{model}",
-    )
-    schemas.update(ours["$defs"])
+    document["components"]["schemas"] = {**view_schemas(), **schemas}
     return document
+
+
+def view_schemas() -> dict[str, Any]:
+    """The schema of every view, and of what is in them, by its public name. An answer has every key, and no other."""
+    views = list(_subclasses(View))
+    _, found = msgspec.json.schema_components(views, ref_template="#/components/schemas/{name}")
+    for schema in found.values():
+        if "enum" in schema:
+            schema["type"] = "string"
+            continue
+        for name, field in schema["properties"].items():
+            if "default" in field:  # a key that may be missing where it is read is there in every answer
+                del field["default"]
+                schema["required"].append(name)
+        schema["additionalProperties"] = False
+        schema["description"] = cleandoc(schema["description"])
+    for counts in (RequestCounts, ApiCounts):
+        for field in found[counts.__name__]["properties"].values():
+            field["minimum"] = 0
+    return {public_name(name): _publicly(schema) for name, schema in found.items()}
+
+
+def _subclasses(kind: type[View]) -> Iterator[type[View]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def _publicly(schema: Any) -> Any:  # noqa: ANN401 - a part of a schema: an object, a list, a text or a number
+    """*schema* with public names."""
+    if isinstance(schema, list):
+        return [_publicly(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _publicly(value) for key, value in schema.items()}
+    for key in ("$ref", "title"):
+        if isinstance(found.get(key), str):
+            before, slash, name = found[key].rpartition("/")
+            found[key] = f"{before}{slash}{public_name(name)}"
+    return found
 
 
 def _mend(responses: dict[str, Any]) -> None:

@@ -11,21 +11,20 @@ from starlette.responses import Response
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import RequestState
-from orchestrator.http_api.api import detail_shapes as shapes
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.routing import (
     LARGEST,
     Cursor,
     Limit,
     ServicesDep,
+    answers,
     decode_cursor,
     encode_cursor,
-    error_responses,
     json_response,
     router,
 )
 from orchestrator.ports.reads import Reads
-from orchestrator.views.batch_views import errors_view, request_row_view, request_view
+from orchestrator.views.request_views import ErrorsView, RequestRowView, RequestsView, RequestView
 
 api = router("requests")
 
@@ -55,7 +54,7 @@ async def wanted(
     )
 
 
-@api.get("/jobs/{ref}/requests", response_model=shapes.Requests, responses=error_responses(404))
+@api.get("/jobs/{ref}/requests", responses=answers(RequestsView, 404))
 async def requests(
     services: ServicesDep,
     found: JobDep,
@@ -68,26 +67,26 @@ async def requests(
     return json_response(await services.bulk.read(page))
 
 
-def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> dict[str, object]:
+def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> RequestsView:
     rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
     more = encode_cursor(rows[limit - 1].number) if len(rows) > limit else None
-    return {"requests": [request_row_view(row) for row in rows[:limit]], "next": more}
+    return RequestsView(requests=[RequestRowView.of(row) for row in rows[:limit]], next=more)
 
 
-@api.get("/jobs/{ref}/requests/{custom_id:path}", response_model=shapes.Request, responses=error_responses(404))
+@api.get("/jobs/{ref}/requests/{custom_id:path}", responses=answers(RequestView, 404))
 async def request(
     services: ServicesDep, found: JobDep, custom_id: Annotated[str, Path(description="The request's own id.")]
 ) -> Response:
     """One request: prompt, answer, usage, and every trip that did not succeed."""
 
-    def look(reads: Reads) -> dict[str, object]:
+    def look(reads: Reads) -> RequestView:
         view = reads.request(found.job.id, custom_id)
-        return request_view(found.job, view, reads.neighbours(found.job.id, view.number))
+        return RequestView.of(found.job, view, reads.neighbours(found.job.id, view.number))
 
     return json_response(await services.reader.read(look))
 
 
-@api.get("/jobs/{ref}/errors", response_model=shapes.Errors, responses=error_responses(404))
+@api.get("/jobs/{ref}/errors", responses=answers(ErrorsView, 404))
 async def errors(
     services: ServicesDep,
     found: JobDep,
@@ -96,7 +95,7 @@ async def errors(
 ) -> Response:
     """What failed, grouped by cause, the largest group first."""
     grouped = await services.bulk.read(lambda reads: reads.errors(found.job.id, groups=groups, examples=examples))
-    return json_response(errors_view(found, grouped))
+    return json_response(ErrorsView.of(found, grouped))
 
 
 ROUTERS = (api,)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from fastapi import Header, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
@@ -18,17 +16,15 @@ from orchestrator.domain.errors import GuardRefused, OrchestratorError
 from orchestrator.domain.ids import MAX_NUMBER, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import RequestDetails, ResultRow, SettledCursor
-from orchestrator.domain.result_lines import result_of, settled_lines
+from orchestrator.domain.result_lines import settled_lines
 from orchestrator.domain.states import OVER, BatchState
-from orchestrator.http_api.api import page_shapes as shapes
 from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.routing import Limit, ServicesDep, error_responses, json_response, router
+from orchestrator.http_api.api.routing import Limit, ServicesDep, answers, error_responses, json_response, router
 from orchestrator.http_api.responses import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.reads import Reads
-from orchestrator.ports.streams import InputProblem
-from orchestrator.views.job_views import problem_view
+from orchestrator.views.request_views import LeftOutView, LineLeftOutView, ResultPageView, ResultRowView
 
 log = get_logger(__name__)
 
@@ -165,9 +161,7 @@ def _settled(job: JobId, after: SettledCursor, reads: Reads) -> tuple[list[Resul
 _MOST_RESULTS: Final = 200
 
 
-@api.get(
-    "/jobs/{ref}/results/page", response_model=shapes.ResultPage, responses=error_responses(404, 410), name="results"
-)
+@api.get("/jobs/{ref}/results/page", responses=answers(ResultPageView, 404, 410), name="results")
 async def result_page(
     services: ServicesDep,
     found: JobDep,
@@ -178,21 +172,13 @@ async def result_page(
     return json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
 
 
-def _result_page(job: JobId, above: int, limit: int, reads: Reads) -> dict[str, object]:
+def _result_page(job: JobId, above: int, limit: int, reads: Reads) -> ResultPageView:
     rows = reads.results(job, above=above, limit=limit)
-    return {"results": [_result(row) for row in rows], "next": rows[-1].number if len(rows) == limit else None}
+    more = rows[-1].number if len(rows) == limit else None
+    return ResultPageView(results=[ResultRowView.of(row) for row in rows], next=more)
 
 
-def _result(row: ResultRow) -> dict[str, object]:
-    return {
-        "number": row.number,
-        "custom_id": row.custom_id,
-        "state": row.state.value,
-        "result": msgspec.Raw(result_of(row)),
-    }
-
-
-@api.get("/jobs/{ref}/refused", response_model=shapes.LeftOut, responses=error_responses(404))
+@api.get("/jobs/{ref}/refused", responses=answers(LeftOutView, 404))
 async def refused(
     services: ServicesDep,
     found: JobDep,
@@ -203,11 +189,7 @@ async def refused(
     job = found.job.id
     problems = await services.bulk.read(lambda reads: reads.refused(job, after=after, limit=limit))
     more = problems[-1].line if len(problems) >= limit else None
-    return json_response({"refused": [_left_out(problem) for problem in problems], "next": more})
-
-
-def _left_out(problem: InputProblem) -> dict[str, object]:
-    return {**problem_view(problem), "raw": b64encode(problem.raw).decode("ascii")}
+    return json_response(LeftOutView(refused=[LineLeftOutView.with_line(problem) for problem in problems], next=more))
 
 
 ROUTERS = (api,)

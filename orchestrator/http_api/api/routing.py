@@ -24,6 +24,7 @@ from orchestrator.domain.job_spec import DEFAULT_PRIORITY, OPTIONS, JobOptions
 from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
 from orchestrator.views import problem_details
+from orchestrator.views.view import View
 
 teach_routes()
 
@@ -45,6 +46,8 @@ _WHY: Final = {
 }
 #: How a problem document is described.
 PROBLEM: Final = {problem_details.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+#: The names by which the description knows them; that of a view is its own without "View".
+_PUBLIC_NAMES: Final = {"IngestResultView": "TakenIn", "AttemptView": "Trip", "RequestCounts": "Counts"}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -62,9 +65,23 @@ def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
     return APIRouter(prefix=prefix, tags=[tag], dependencies=[Depends(_refuse_unknown_parameters)])
 
 
-def json_response(view: object, status: int = HTTPStatus.OK, *, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(view: View, status: int = HTTPStatus.OK, *, headers: Mapping[str, str] | None = None) -> Response:
     """*view* as an answer in JSON."""
     return Response(_encode(view), status, headers=headers, media_type="application/json")
+
+
+def public_name(kind: str) -> str:
+    """What the description calls the class *kind*."""
+    return _PUBLIC_NAMES.get(kind, kind.removesuffix("View"))
+
+
+def answers(
+    view: type[View], *refusals: int, status: int = HTTPStatus.OK, what: str = "Successful Response"
+) -> dict[int | str, dict[str, Any]]:
+    """The description of a route that answers *view*, or refuses with *refusals* (see `error_responses`)."""
+    schema = {"$ref": f"#/components/schemas/{public_name(view.__name__)}"}
+    answer = {"description": what, "content": {"application/json": {"schema": schema}}}
+    return {int(status): answer, **error_responses(*refusals)}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

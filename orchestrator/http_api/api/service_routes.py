@@ -14,16 +14,28 @@ from starlette.responses import Response
 
 from orchestrator.config import shown
 from orchestrator.domain.errors import GuardRefused, UsageError
-from orchestrator.http_api.api import shapes
-from orchestrator.http_api.api.routing import ServicesDep, error_responses, json_response, parse_wait, router
+from orchestrator.http_api.api.routing import ServicesDep, answers, json_response, parse_wait, router
 from orchestrator.http_api.guard.sessions import CODE_S
 from orchestrator.http_api.responses import problem
 from orchestrator.http_api.self_checks import findings_of
 from orchestrator.version import VERSION
-from orchestrator.views import problem_details
-from orchestrator.views.batch_views import gate_view, samples_view, totals_view
 from orchestrator.views.health_checks import FAIL
-from orchestrator.views.job_views import health_view
+from orchestrator.views.job_views import PlannedView
+from orchestrator.views.problem_details import ProblemView
+from orchestrator.views.service_views import (
+    AliveView,
+    FindingsView,
+    FindingView,
+    GateView,
+    HealthView,
+    LimitsView,
+    ReadyView,
+    SampleView,
+    StatsView,
+    TotalsView,
+    VersionView,
+    WayInView,
+)
 
 api = router("service")
 root = router("service", prefix="")
@@ -33,30 +45,30 @@ _NOT_YET: Final = 5
 _STORE_S: Final = 2.0
 
 
-@root.get("/version", response_model=shapes.Version, responses=error_responses())
-@api.get("/version", response_model=shapes.Version, responses=error_responses())
+@root.get("/version", responses=answers(VersionView))
+@api.get("/version", responses=answers(VersionView))
 async def version(services: ServicesDep) -> Response:
     """Who answers: also the proof that the engine is alive."""
     identity = services.identity
-    view = {
-        "version": VERSION,
-        "pid": os.getpid(),
-        "db": identity.db,
-        "sandbox": identity.sandbox,
-        "lineage": identity.lineage,
-    }
+    view = VersionView(
+        version=VERSION,
+        pid=os.getpid(),
+        db=identity.db,
+        sandbox=identity.sandbox,
+        lineage=identity.lineage,
+    )
     return json_response(view)
 
 
-@root.get("/livez", response_model=shapes.Alive, responses=error_responses())
-@api.get("/livez", response_model=shapes.Alive, responses=error_responses())
+@root.get("/livez", responses=answers(AliveView))
+@api.get("/livez", responses=answers(AliveView))
 async def livez() -> Response:
     """Whether this process answers; nothing is asked of the store."""
-    return json_response({"alive": True})
+    return json_response(AliveView(alive=True))
 
 
-@root.get("/readyz", response_model=shapes.Ready, responses=error_responses())
-@api.get("/readyz", response_model=shapes.Ready, responses=error_responses())
+@root.get("/readyz", responses=answers(ReadyView))
+@api.get("/readyz", responses=answers(ReadyView))
 async def readyz(services: ServicesDep) -> Response:
     """Whether jobs can be handed in and are worked on: the store answers and has space, and every stage goes round."""
     trouble = services.unready()
@@ -66,20 +78,26 @@ async def readyz(services: ServicesDep) -> Response:
     except TimeoutError:
         trouble = "the store does not answer"
     if trouble is None:
-        return json_response({"ready": True})
-    document = problem_details.document(
-        NOT_READY, "not ready", detail=trouble, hint="the log says more", exit_code=_NOT_YET
+        return json_response(ReadyView(ready=True))
+    return problem(
+        ProblemView(
+            type=NOT_READY,
+            title="not ready",
+            detail=trouble,
+            hint="the log says more",
+            exit_code=_NOT_YET,
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+        )
     )
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
 
-@api.get("/health", response_model=shapes.Health, responses=error_responses())
+@api.get("/health", responses=answers(HealthView))
 async def health(services: ServicesDep) -> Response:
     """Whether the Message Batches API answers the engine."""
-    return json_response(health_view(services.health))
+    return json_response(HealthView.of(services.health))
 
 
-@api.post("/login", response_model=shapes.WayIn, responses=error_responses())
+@api.post("/login", responses=answers(WayInView))
 async def login(services: ServicesDep) -> Response:
     """A link that logs a browser in at the dashboard, once. The login of a browser is no proof here."""
     found = services.way_in()
@@ -88,7 +106,7 @@ async def login(services: ServicesDep) -> Response:
             "this engine does not listen on TCP, so it has no dashboard", hint="`orchestrator serve` has"
         )
     url, path = found
-    return json_response({"url": url, "path": path, "expires_in_s": None if path == "/" else CODE_S})
+    return json_response(WayInView(url=url, path=path, expires_in_s=None if path == "/" else CODE_S))
 
 
 stats_api = router("stats")
@@ -101,7 +119,7 @@ _SECTIONS: Final = ("limits.", "batching.", "retry.")
 Duration = Annotated[str, Query(max_length=30, description="Such as 30s, 5m, 24h, 7d.")]
 
 
-@stats_api.get("/stats", response_model=shapes.Stats, responses=error_responses())
+@stats_api.get("/stats", responses=answers(StatsView))
 async def stats(services: ServicesDep, window: Duration = "24h", step: Duration = "5m") -> Response:
     """The last sample of each *step* in the *window* that ends now; one holds until the next."""
     back, width = parse_wait(window, longest=_LONGEST), parse_wait(step, longest=_LONGEST)
@@ -109,42 +127,42 @@ async def stats(services: ServicesDep, window: Duration = "24h", step: Duration 
         raise UsageError("there would be too many steps", hint=f"at least 10s a step, at most {_MOST:,} in the window")
     since = datetime.now(UTC) - back
     samples = await services.reader.read(lambda reads: reads.samples(since=since, step=width))
-    return json_response({"samples": samples_view(samples)})
+    return json_response(StatsView(samples=[SampleView.of(sample) for sample in samples]))
 
 
-@stats_api.get("/totals", response_model=shapes.Totals, responses=error_responses())
+@stats_api.get("/totals", responses=answers(TotalsView))
 async def totals(services: ServicesDep) -> Response:
     """Sums over all jobs."""
-    return json_response(totals_view(await services.reader.read(lambda reads: reads.totals())))
+    return json_response(TotalsView.of(await services.reader.read(lambda reads: reads.totals())))
 
 
-@stats_api.get("/limits", response_model=shapes.Limits, responses=error_responses())
+@stats_api.get("/limits", responses=answers(LimitsView))
 async def limits(services: ServicesDep) -> Response:
     """What bounds the engine: settings, what one batch may hold, what is at the API now, and what it waits for."""
     sums, gates = await services.reader.read(lambda reads: (reads.totals(), reads.gates()))
     settings = [each for each in shown(services.settings) if each.name.startswith(_SECTIONS)]
-    view = {
-        "settings": {each.name: None if each.text is None else _plain(each.text) for each in settings},
-        "batch": {"requests": services.caps.requests, "bytes": services.caps.size_bytes},
-        "in_flight_requests": sums.in_flight_requests,
-        "waits": [gate_view(gate) for gate in gates],
-        "api": health_view(services.health),
-    }
+    view = LimitsView(
+        settings={each.name: None if each.text is None else _plain(each.text) for each in settings},
+        batch=PlannedView(requests=services.caps.requests, bytes=services.caps.size_bytes),
+        in_flight_requests=sums.in_flight_requests,
+        waits=[GateView.of(gate) for gate in gates],
+        api=HealthView.of(services.health),
+    )
     return json_response(view)
 
 
-def _plain(toml: str) -> object:
+def _plain(toml: str) -> int | str:
     """A value as JSON has it: a number, or a text without TOML's quotes."""
-    value: object = tomllib.loads(f"value = {toml}")["value"]
+    value: int | str = tomllib.loads(f"value = {toml}")["value"]
     return value
 
 
-@stats_api.get("/doctor", response_model=shapes.Findings, responses=error_responses())
+@stats_api.get("/doctor", responses=answers(FindingsView))
 async def doctor(services: ServicesDep) -> Response:
     """What the engine finds of itself without asking the API; `orchestrator doctor` looks closer."""
     found = await findings_of(services)
-    checks = [{"check": f.check, "verdict": f.verdict, "fact": f.fact, "remedy": f.remedy} for f in found]
-    return json_response({"checks": checks, "healthy": all(f.verdict != FAIL for f in found)})
+    checks = [FindingView.of(finding) for finding in found]
+    return json_response(FindingsView(checks=checks, healthy=all(finding.verdict != FAIL for finding in found)))
 
 
 ROUTERS = (stats_api, api, root)

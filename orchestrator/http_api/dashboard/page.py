@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
 from orchestrator.http_api.request_scope import session_of
-from orchestrator.views import problem_details
+from orchestrator.views.problem_details import problem_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -136,7 +136,7 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
 
 def error_page(request: Request, services: Services, exc: OrchestratorError) -> Response:
     """*exc* as a page: what happened, and what to do."""
-    status, _ = problem_details.problem_of(exc)
+    status = problem_of(exc).status
     title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
     told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
     return page_response("error.html", {**base_context(request, services), **told}, status=status)

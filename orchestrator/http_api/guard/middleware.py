@@ -15,7 +15,7 @@ from orchestrator.http_api.guard.access_rules import AccessRules, Headers, Refus
 from orchestrator.http_api.guard.request_limits import BodyLimits, LimitedBody, LongRequestSlots
 from orchestrator.http_api.request_scope import keep_slashes, set_base_url, set_session
 from orchestrator.http_api.responses import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
-from orchestrator.views import problem_details
+from orchestrator.views.problem_details import ProblemView, problem_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -138,9 +138,7 @@ def _checked_length(body: LimitedBody, scope: Scope) -> Response | None:
 
 
 def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
-    answer = problem(
-        status, problem_details.document(slug, title, detail=None, hint=None, exit_code=UsageError.exit_code)
-    )
+    answer = problem(ProblemView(type=slug, title=title, exit_code=UsageError.exit_code, status=status))
     answer.headers["connection"] = "close"
     return answer
 
@@ -151,10 +149,12 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
     if speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
     else:
-        document = problem_details.document(
-            refusal.slug, refusal.title, detail=None, hint=refusal.hint, exit_code=NeedsPerson.exit_code
+        code = NeedsPerson.exit_code
+        answer = problem(
+            ProblemView(
+                type=refusal.slug, title=refusal.title, hint=refusal.hint, exit_code=code, status=refusal.status
+            )
         )
-        answer = problem(refusal.status, document)
     if refusal.status is HTTPStatus.UNAUTHORIZED:
         answer.headers["www-authenticate"] = CHALLENGE
     return answer
@@ -168,8 +168,7 @@ def _wants_page(scope: Scope) -> bool:
 def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
     if not speaks_as_the_api(scope):
         return problem_response(exc)
-    status, _ = problem_details.problem_of(exc)
-    answer = _api_error(HTTPStatus(status), exc.message)
+    answer = _api_error(HTTPStatus(problem_of(exc).status), exc.message)
     if isinstance(exc, ServerBusy):
         answer.headers.update(RETRY_SOON)
     return answer
