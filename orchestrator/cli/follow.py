@@ -11,7 +11,7 @@ from orchestrator.cli.errors import ApiUnreachable
 from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import OVER, BatchState, JobState
-from orchestrator.views.status_text import Ages, Pulse, read_ages
+from orchestrator.views.status_text import ApiClock, BatchAges, read_ages
 
 if TYPE_CHECKING:
     from orchestrator.cli.progress import ProgressDisplay
@@ -47,9 +47,9 @@ class WaitLimits:
     silence: timedelta = timedelta(seconds=60)
 
 
-def api_clock_of(settings: Settings, *, sandbox: bool) -> Pulse:
+def api_clock_of(settings: Settings, *, sandbox: bool) -> ApiClock:
     """How the API's time runs beside ours."""
-    return Pulse(now=datetime.now(UTC), speed=settings.sandbox.speed if sandbox else 1.0)
+    return ApiClock(now=datetime.now(UTC), speed=settings.sandbox.speed if sandbox else 1.0)
 
 
 class StatusSampler:
@@ -58,17 +58,17 @@ class StatusSampler:
     def __init__(self, job: JobId, settings: Settings) -> None:
         self._job = job
         self._settings = settings
-        self._ages = Ages()
+        self._ages = BatchAges()
         self._next_ages = datetime.min.replace(tzinfo=UTC)
 
-    def sample(self, reads: RemoteReads) -> tuple[JobStatus, Ages, Pulse]:
+    def sample(self, reads: RemoteReads) -> tuple[JobStatus, BatchAges, ApiClock]:
         """The job as the snapshot *reads* has it."""
         status = reads.status(reads.get(self._job))
-        pulse = api_clock_of(self._settings, sandbox=status.sandbox)
-        if pulse.now >= self._next_ages:
+        api_clock = api_clock_of(self._settings, sandbox=status.sandbox)
+        if api_clock.now >= self._next_ages:
             self._ages = read_ages(reads, self._job)
-            self._next_ages = pulse.now + AGES_EVERY
-        return status, self._ages, pulse
+            self._next_ages = api_clock.now + AGES_EVERY
+        return status, self._ages, api_clock
 
 
 def is_over(job: Job) -> bool:
@@ -98,11 +98,11 @@ async def wait_for_job(
     with progress:
         while True:
             reader, health = access()
-            status, ages, pulse = await reader.read(sampler.sample)
+            status, ages, api_clock = await reader.read(sampler.sample)
             trouble = None if health is None else health.last_trouble
             if health is not None and _waits_for_a_person(status, reads_blocked=health.reads_blocked):
                 raise paused_error(status)
-            progress.show(status, ages, pulse, trouble if was_failing else None)
+            progress.show(status, ages, api_clock, trouble if was_failing else None)
             was_failing = trouble is not None  # a call that was refused pauses the job before the next poll
             if until(status.job):
                 return status

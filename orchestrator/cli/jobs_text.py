@@ -16,12 +16,12 @@ from orchestrator.views.status_text import Tone
 
 if TYPE_CHECKING:
     from orchestrator.domain.model import Batch, Job, JobStatus
-    from orchestrator.views.status_text import Ages, Pulse
+    from orchestrator.views.status_text import ApiClock, BatchAges
 
 _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "red"}
 
 
-def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
+def status_lines(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> Iterator[str]:
     """The screen of `status`."""
     job = status.job
     state = coloured(status_text.sentence(status), _COLOURS.get(status_text.tone_of(job)))
@@ -30,18 +30,18 @@ def status_lines(status: JobStatus, ages: Ages, pulse: Pulse) -> Iterator[str]:
     remedy = REMEDIES.get(str(job.reason_code))
     if job.state is JobState.PAUSED and remedy is not None and remedy not in str(job.reason):
         yield f"           to do: {remedy}"
-    if again := status_text.asked_again_words(status.asked_again_at, pulse.now):
+    if again := status_text.asked_again_words(status.asked_again_at, api_clock.now):
         yield f"           {again}"
     yield f"requests   {_request_line(status)}"
     if stops := stop_words(status.stop_reasons):
         yield f"answers    {', '.join(stops)}"
     yield f"batches    {status_text.batch_words(status).removeprefix('batches ')}"
-    if age := status_text.age_words(status, ages, pulse):
+    if age := status_text.age_words(status, ages, api_clock):
         yield f"           {age}"
     if job.state not in OVER and status.next_expiry is not None:
         yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
     yield f"input      {humanize.plain(near_path(job.source))}, {headers_text(job)}"
-    yield f"created    {_instant(job.created_at)}, {humanize.span(pulse.now - job.created_at)} ago"
+    yield f"created    {_instant(job.created_at)}, {humanize.span(api_clock.now - job.created_at)} ago"
     if job.finished_at is not None:
         yield f"over       {_instant(job.finished_at)}, after {humanize.span(job.finished_at - job.created_at)}"
     yield from _notes(status)
@@ -82,16 +82,16 @@ def _instant(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def jobs_table(statuses: Sequence[JobStatus], pulse: Pulse) -> str:
+def jobs_table(statuses: Sequence[JobStatus], api_clock: ApiClock) -> str:
     """The table of `ls`."""
     rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "NAME")]
-    rows += [_row(status, pulse) for status in statuses]
+    rows += [_row(status, api_clock) for status in statuses]
     if not any(row[6] for row in rows[1:]):  # nothing was refused or cut: no column for it
         rows = [row[:6] + row[7:] for row in rows]
     return as_table(rows, right=(2, 3, 4, 5))
 
 
-def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
+def _row(status: JobStatus, api_clock: ApiClock) -> tuple[str, ...]:
     job, found = status.job, status.job.requests
     ended, known = status_text.batches_ended(status)
     return (
@@ -100,7 +100,7 @@ def _row(status: JobStatus, pulse: Pulse) -> tuple[str, ...]:
         f"{found.succeeded:,}/{found.total:,}",
         f"{found.failed + found.canceled:,}",
         f"{ended}/{known}",
-        humanize.span(pulse.now - job.created_at),
+        humanize.span(api_clock.now - job.created_at),
         ", ".join(stop_words(status.stop_reasons)),
         humanize.plain(job.name),
     )

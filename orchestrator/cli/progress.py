@@ -12,7 +12,7 @@ import click
 from orchestrator.domain import humanize
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
-from orchestrator.views.status_text import Ages, Pulse
+from orchestrator.views.status_text import ApiClock, BatchAges
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -35,7 +35,7 @@ class ProgressDisplay(Protocol):
         """Show no more."""
         ...
 
-    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+    def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
         """Show this look. trouble: why the API does not answer at the moment."""
         ...
 
@@ -59,7 +59,7 @@ class NoProgress:
     def __exit__(self, *exc: object) -> None:
         """End."""
 
-    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+    def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
         """Say nothing."""
 
 
@@ -78,16 +78,16 @@ class LineProgress:
     def __exit__(self, *exc: object) -> None:
         """End."""
 
-    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+    def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
         """Write a line if there is something new to say."""
         if status.job.state in OVER:
             return  # the command itself has the last word
         topic = (status.job.state, status.job.reason, trouble, status.attention)
         line = _one_line(status, trouble)
-        if line == self._line or (topic == self._said and pulse.now - self._at < _QUIET):
+        if line == self._line or (topic == self._said and api_clock.now - self._at < _QUIET):
             return
-        self._said, self._line, self._at = topic, line, pulse.now
-        age = status_text.age_words(status, ages, pulse)
+        self._said, self._line, self._at = topic, line, api_clock.now
+        age = status_text.age_words(status, ages, api_clock)
         click.echo(f"{line}; {age}" if age else line, err=True)
 
 
@@ -112,13 +112,13 @@ class LiveProgress:
             self._live.stop()
             self._live = None
 
-    def show(self, status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None = None) -> None:
+    def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
         """Rewrite the lines."""
         from rich.console import Group
         from rich.spinner import Spinner
         from rich.text import Text
 
-        first, *rest = _screen(status, ages, pulse, trouble)
+        first, *rest = _screen(status, ages, api_clock, trouble)
         if self._live is not None:
             self._live.update(Group(Spinner("dots", text=Text(first)), *(Text(f"  {line}") for line in rest)))
 
@@ -134,10 +134,10 @@ def _one_line(status: JobStatus, trouble: str | None) -> str:
     return f"{'SANDBOX ' if status.sandbox else ''}{name}: {'; '.join(parts)}"
 
 
-def _screen(status: JobStatus, ages: Ages, pulse: Pulse, trouble: str | None) -> list[str]:
+def _screen(status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None) -> list[str]:
     lines = [f"{'SANDBOX  ' if status.sandbox else ''}{status.job.public_id}  {status_text.batch_words(status)}"]
     lines.append(status_text.request_words(status))
-    if age := status_text.age_words(status, ages, pulse):
+    if age := status_text.age_words(status, ages, api_clock):
         lines.append(age)
     if status.job.state is not JobState.RUNNING:
         lines.append(status_text.sentence(status))

@@ -20,7 +20,7 @@ from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views.job_views import does_not_apply
-from orchestrator.views.source_codec import numbered_on
+from orchestrator.views.source_codec import number_lines
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
@@ -237,7 +237,7 @@ class JobAppender:
                 problems = tuple(item for item in chunk if isinstance(item, InputProblem))
                 if problems:
                     raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
-                await self._add(numbered_on(chunk, above=self._count))
+                await self._add(number_lines(chunk, above=self._count))
                 self._count += len(chunk)
                 added += len(chunk)
         return added

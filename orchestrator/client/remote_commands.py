@@ -24,7 +24,7 @@ from orchestrator.ports.engine import (
 )
 from orchestrator.ports.streams import InputLine, Source
 from orchestrator.views import source_codec
-from orchestrator.views.source_codec import NOTHING
+from orchestrator.views.source_codec import KEEP_ALIVE_RECORD
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -85,7 +85,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
             answer = await self._post(
                 "jobs",
                 _job_query(source, new, terms),
-                content=keep_alive(source_codec.encoded(source)),
+                content=keep_alive(source_codec.encode_source(source)),
                 timeout=self._ingest_timeout(),
             )
         except RefusedError as exc:
@@ -150,7 +150,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
-        await self._post(f"{await self._job(job)}/requests", content=source_codec.encoded_whole(lines_))
+        await self._post(f"{await self._job(job)}/requests", content=source_codec.encode_lines(lines_))
 
     @override
     async def close(self, job: JobId) -> None:
@@ -286,7 +286,7 @@ async def keep_alive(
     fetching = asyncio.ensure_future(fetch())
     try:
         while (piece := await _next_or_filler(every_s, ready)) is not None:
-            if piece is not NOTHING:
+            if piece is not KEEP_ALIVE_RECORD:
                 taken.release()
             yield piece
         await fetching
@@ -300,4 +300,4 @@ async def _next_or_filler(seconds: float, ready: asyncio.Queue[bytes | None]) ->
         async with asyncio.timeout(seconds):
             return await ready.get()
     except TimeoutError:
-        return NOTHING
+        return KEEP_ALIVE_RECORD

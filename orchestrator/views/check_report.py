@@ -1,4 +1,4 @@
-"""The plan of `check`: what an input holds, and the batches it would be cut into; stores and sends nothing."""
+"""The report of `check`: what an input holds, and the batches it would be cut into; stores and sends nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PARTS: Final = 256
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
+class CheckReport:
     """What `check` found. batches: (requests, bytes of the exact body) each; problems: the first of them, by line."""
 
     requests: int = 0
@@ -88,32 +88,32 @@ class Packer:
         self._bytes = sum(size for _, size in self._rows)
 
 
-async def plan_of(source: Source, caps: Caps, *, max_problems: int) -> Plan:
+async def check_source(source: Source, caps: Caps, *, max_problems: int) -> CheckReport:
     """Read *source* to its end. Raises InputError where reading itself fails."""
-    plan, ids, packer = Plan(), IdRegister(), Packer(caps)
+    report, ids, packer = CheckReport(), IdRegister(), Packer(caps)
     chunks = cast("Any", source.chunks())
     async with aclosing(chunks):
         async for chunk in chunks:
             for item in chunk:
                 if isinstance(item, InputLine):
-                    plan.requests += 1
+                    report.requests += 1
                     ids.add(item.custom_id, item.line)
                     packer.add(len(item.params))
                 else:
-                    _note(plan, item, max_problems)
+                    _note(report, item, max_problems)
     for line, first in await asyncio.to_thread(lambda: sorted(ids.repeats())):  # a second for a million
-        plan.requests -= 1
-        _note(plan, _repeat(source.name, line, first), max_problems)
+        report.requests -= 1
+        _note(report, _repeat(source.name, line, first), max_problems)
     packer.finish()
-    plan.problems.sort(key=lambda problem: problem.line)
-    plan.size_bytes, plan.batches = source.size_bytes, packer.batches
-    return plan
+    report.problems.sort(key=lambda problem: problem.line)
+    report.size_bytes, report.batches = source.size_bytes, packer.batches
+    return report
 
 
-def _note(plan: Plan, problem: InputProblem, most: int) -> None:
-    plan.problem_count += 1
-    if len(plan.problems) < most:
-        plan.problems.append(problem)
+def _note(report: CheckReport, problem: InputProblem, most: int) -> None:
+    report.problem_count += 1
+    if len(report.problems) < most:
+        report.problems.append(problem)
 
 
 def _repeat(name: str, line: int, first: int) -> InputProblem:

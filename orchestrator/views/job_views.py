@@ -27,7 +27,7 @@ from orchestrator.views.view import (
 if TYPE_CHECKING:
     from typing import Self
 
-    from orchestrator.views.check_report import Plan
+    from orchestrator.views.check_report import CheckReport
 
 StopReasons = Annotated[
     dict[str, Count],
@@ -253,7 +253,7 @@ class CheckView(View, frozen=True, kw_only=True):
     sandbox: bool
 
     @classmethod
-    def of(cls, name: str, plan: Plan, api_version: str, betas: Collection[str], *, sandbox: bool) -> Self:
+    def of(cls, name: str, plan: CheckReport, api_version: str, betas: Collection[str], *, sandbox: bool) -> Self:
         """What `check` found in the source *name*, and the batches that would be made."""
         return cls(
             source=name,

@@ -45,34 +45,34 @@ STOPPING: Final = "stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
+class _ProblemType:
     error: type[OrchestratorError]
     status: int
 
 
 #: By `type`. A subclass stands before its base: the first that fits is taken.
-_KINDS: Final = MappingProxyType(
+_PROBLEM_TYPES: Final = MappingProxyType(
     {
-        "input-error": _Kind(error=InputError, status=422),
-        "bad-cursor": _Kind(error=BadCursor, status=400),
-        "body-too-large": _Kind(error=BodyTooLarge, status=413),
-        "body-too-slow": _Kind(error=BodyTooSlow, status=408),
-        "usage-error": _Kind(error=UsageError, status=400),
-        "output-not-written": _Kind(error=OutputNotWritten, status=500),
-        "output-error": _Kind(error=OutputError, status=500),
-        "needs-person": _Kind(error=NeedsPerson, status=409),
-        "purged": _Kind(error=Purged, status=410),
-        "no-such-thing": _Kind(error=NoSuchThing, status=404),
-        "key-reused": _Kind(error=KeyReused, status=409),
-        "guard-refused": _Kind(error=GuardRefused, status=409),
-        DOES_NOT_APPLY: _Kind(error=GuardRefused, status=409),
-        "server-busy": _Kind(error=ServerBusy, status=503),
-        "store-full": _Kind(error=StoreFull, status=507),
-        "store-lost": _Kind(error=StoreLost, status=503),
-        "store-owned": _Kind(error=StoreOwned, status=503),
-        "store-error": _Kind(error=StoreError, status=500),
-        "out-of-memory": _Kind(error=OutOfMemory, status=503),
-        "error": _Kind(error=OrchestratorError, status=500),
+        "input-error": _ProblemType(error=InputError, status=422),
+        "bad-cursor": _ProblemType(error=BadCursor, status=400),
+        "body-too-large": _ProblemType(error=BodyTooLarge, status=413),
+        "body-too-slow": _ProblemType(error=BodyTooSlow, status=408),
+        "usage-error": _ProblemType(error=UsageError, status=400),
+        "output-not-written": _ProblemType(error=OutputNotWritten, status=500),
+        "output-error": _ProblemType(error=OutputError, status=500),
+        "needs-person": _ProblemType(error=NeedsPerson, status=409),
+        "purged": _ProblemType(error=Purged, status=410),
+        "no-such-thing": _ProblemType(error=NoSuchThing, status=404),
+        "key-reused": _ProblemType(error=KeyReused, status=409),
+        "guard-refused": _ProblemType(error=GuardRefused, status=409),
+        DOES_NOT_APPLY: _ProblemType(error=GuardRefused, status=409),
+        "server-busy": _ProblemType(error=ServerBusy, status=503),
+        "store-full": _ProblemType(error=StoreFull, status=507),
+        "store-lost": _ProblemType(error=StoreLost, status=503),
+        "store-owned": _ProblemType(error=StoreOwned, status=503),
+        "store-error": _ProblemType(error=StoreError, status=500),
+        "out-of-memory": _ProblemType(error=OutOfMemory, status=503),
+        "error": _ProblemType(error=OrchestratorError, status=500),
     }
 )
 
@@ -103,7 +103,7 @@ class RefusedView(View, frozen=True, kw_only=True):
 
 def problem_of(exc: OrchestratorError) -> ProblemView:
     """The document for *exc*."""
-    slug, kind = next((slug, kind) for slug, kind in _KINDS.items() if isinstance(exc, kind.error))
+    slug, kind = next((slug, kind) for slug, kind in _PROBLEM_TYPES.items() if isinstance(exc, kind.error))
     return ProblemView(
         type=slug, title=exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code, status=kind.status
     )
@@ -111,7 +111,7 @@ def problem_of(exc: OrchestratorError) -> ProblemView:
 
 def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
     """The error that *problem* was made of; a type that this version does not know is told by its exit code."""
-    kind = _KINDS.get(str(problem.get("type")))
+    kind = _PROBLEM_TYPES.get(str(problem.get("type")))
     error = _by_exit_code(problem.get("exit_code")) if kind is None else kind.error
     title = problem.get("title")
     return error(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
 
 #: A record that says nothing.
-NOTHING: Final = b"#%b\n" % (b" " * 1022)
+KEEP_ALIVE_RECORD: Final = b"#%b\n" % (b" " * 1022)
 
 #: What a `Source` may give at once. Source: `ports.streams.Source.chunks`.
 _CHUNK_ITEMS: Final = 2_000
@@ -58,28 +58,28 @@ _decode_problem: Final = msgspec.json.Decoder(InputProblem).decode
 _decode_end: Final = msgspec.json.Decoder(_End).decode
 
 
-async def encoded(source: Source) -> AsyncGenerator[bytes, None]:
+async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
     """*source* as bytes, one piece per chunk. Raises what the source raises."""
     is_refused = False
     async with aclosing(cast("Any", source.chunks())) as chunks:
         async for chunk in chunks:
             is_refused = is_refused or any(isinstance(item, InputProblem) and item.line == 0 for item in chunk)
-            yield encoded_items(chunk)
+            yield encode_items(chunk)
     content_hash = None if is_refused else source.content_hash
     yield b".%b\n" % _text(_End(content_hash=content_hash, size_bytes=source.size_bytes))
 
 
-def encoded_whole(items: Sequence[InputLine]) -> bytes:
+def encode_lines(items: Sequence[InputLine]) -> bytes:
     """A stream of *items* alone, which no content hash stands for."""
-    return encoded_items(items) + b".%b\n" % _text(_End(content_hash=None, size_bytes=0))
+    return encode_items(items) + b".%b\n" % _text(_End(content_hash=None, size_bytes=0))
 
 
-def encoded_items(items: Sequence[InputLine | InputProblem]) -> bytes:
+def encode_items(items: Sequence[InputLine | InputProblem]) -> bytes:
     """The records of *items*."""
     return b"".join([_record(item) for item in items])
 
 
-def numbered_on(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
+def number_lines(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
     """*items* with line numbers that go on from *above*: in a job that grows, no two requests share one."""
     return [msgspec.structs.replace(item, line=above + place) for place, item in enumerate(items, start=1)]
 
@@ -90,8 +90,8 @@ def _record(item: InputLine | InputProblem) -> bytes:
     return b"+[%d,%b,%b]\n" % (item.line, _text(item.custom_id), item.params)
 
 
-class HandedSource:
-    """A `Source` out of the bytes that `encoded` made, in blocks cut anywhere; what is large is held under *claim*."""
+class DecodedSource:
+    """A `Source` read from the bytes of `encode_source`, in blocks cut anywhere; large lines are held under *claim*."""
 
     def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: MemoryReservation | None = None) -> None:
         self._blocks = blocks

@@ -28,7 +28,7 @@ _GIVEN_UP = (BatchState.VOID, BatchState.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ages:
+class BatchAges:
     """How old what is at the API is, and how long such batches take.
 
     oldest_sent_at: our clock. lifetime: from creation to expiry, and typical: from creation to the end, by the API's
@@ -42,19 +42,19 @@ class Ages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
+class ApiClock:
     """How the API's time runs beside ours: now, and how many of its seconds one of ours has (sandbox: many)."""
 
     now: datetime
     speed: float = 1.0
 
 
-def read_ages(reads: RemoteReads, job: JobId) -> Ages:
+def read_ages(reads: RemoteReads, job: JobId) -> BatchAges:
     """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
     return ages_of(reads.batches(job), reads.spans(job))
 
 
-def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]) -> Ages:
+def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]) -> BatchAges:
     """The ages of those *batches* that are at the API; *spans*: from creation to end, of some that have ended."""
     flying = [batch for batch in batches if batch.state in AT_THE_API and batch.sent_at is not None]
     took = sorted(ended - created for created, ended in spans)
@@ -62,7 +62,7 @@ def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]
     lifetime = None
     if oldest is not None and oldest.expires_at is not None and oldest.created_at is not None:
         lifetime = oldest.expires_at - oldest.created_at
-    return Ages(
+    return BatchAges(
         oldest_sent_at=None if oldest is None else oldest.sent_at,
         lifetime=lifetime,
         typical=took[len(took) // 2] if took else None,
@@ -113,15 +113,15 @@ def request_words(status: JobStatus) -> str:
     return ", ".join(parts)
 
 
-def age_words(status: JobStatus, ages: Ages, pulse: Pulse) -> str:
+def age_words(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> str:
     """`oldest 12:07, expires in 23h47m, about 40m more`; empty if nothing is at the API."""
     if ages.oldest_sent_at is None or not any(status.batches[state] for state in AT_THE_API):
         return ""
-    age = pulse.now - ages.oldest_sent_at
+    age = api_clock.now - ages.oldest_sent_at
     parts = [f"oldest {humanize.clock(age)}"]
     if ages.lifetime is not None:
-        parts.append(f"expires in {humanize.span(ages.lifetime - age * pulse.speed)}")
-    left = time_left(status, ages, pulse)
+        parts.append(f"expires in {humanize.span(ages.lifetime - age * api_clock.speed)}")
+    left = time_left(status, ages, api_clock)
     if left is not None:
         parts.append(f"about {humanize.span(left)} more" if left else "longer than those before it")
     return ", ".join(parts)
@@ -139,7 +139,7 @@ def api_words(status: JobStatus, ages: str) -> str:
     return "; ".join(parts)
 
 
-def time_left(status: JobStatus, ages: Ages, pulse: Pulse) -> timedelta | None:
+def time_left(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> timedelta | None:
     """An estimate from batches that ended: what is in flight, and then as many rounds as are still to be sent.
 
     None while no batch has ended, or nothing is at the API. Zero: it takes longer than such batches took so far.
@@ -149,7 +149,7 @@ def time_left(status: JobStatus, ages: Ages, pulse: Pulse) -> timedelta | None:
     found = status.job.requests
     waiting = max(0, found.queued + found.batched - ages.requests)
     rounds = 1 + -(-waiting // ages.requests)
-    left = ages.typical / pulse.speed * rounds - (pulse.now - ages.oldest_sent_at)
+    left = ages.typical / api_clock.speed * rounds - (api_clock.now - ages.oldest_sent_at)
     return max(left, timedelta(0))
 
 

@@ -16,10 +16,10 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Job, JobStatus, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.views import status_text
-from orchestrator.views.status_text import Ages, Pulse
+from orchestrator.views.status_text import ApiClock, BatchAges
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-NO_AGES = Ages()
+NO_AGES = BatchAges()
 
 
 @pytest.fixture
@@ -120,30 +120,30 @@ def test_progress_counts_batches_and_requests() -> None:
 def test_time_to_expiry_runs_as_fast_as_the_apis_clock() -> None:
     """In the sandbox an hour takes ten seconds; the real API's hour is ours."""
     status = _status(batches={"in_progress": 1}, batched=10)
-    ages = Ages(oldest_sent_at=NOW - timedelta(seconds=10), lifetime=timedelta(hours=24), requests=10)
-    assert status_text.age_words(status, ages, Pulse(now=NOW)) == "oldest 00:10, expires in 24h"
-    assert status_text.age_words(status, ages, Pulse(now=NOW, speed=360)) == "oldest 00:10, expires in 23h"
+    ages = BatchAges(oldest_sent_at=NOW - timedelta(seconds=10), lifetime=timedelta(hours=24), requests=10)
+    assert status_text.age_words(status, ages, ApiClock(now=NOW)) == "oldest 00:10, expires in 24h"
+    assert status_text.age_words(status, ages, ApiClock(now=NOW, speed=360)) == "oldest 00:10, expires in 23h"
 
 
 def test_the_estimate_comes_from_batches_that_ended() -> None:
     """Nothing ended: no estimate. Else the rest of this round, and one more for every round that still waits."""
     sent = NOW - timedelta(minutes=10)
-    ages = Ages(oldest_sent_at=sent, lifetime=timedelta(hours=24), requests=100)
+    ages = BatchAges(oldest_sent_at=sent, lifetime=timedelta(hours=24), requests=100)
     status = _status(batches={"in_progress": 1}, batched=100, queued=150)
-    assert status_text.time_left(status, ages, Pulse(now=NOW)) is None
+    assert status_text.time_left(status, ages, ApiClock(now=NOW)) is None
     known = replace(ages, typical=timedelta(minutes=30))
-    assert status_text.time_left(status, known, Pulse(now=NOW)) == timedelta(minutes=80)
+    assert status_text.time_left(status, known, ApiClock(now=NOW)) == timedelta(minutes=80)
     slow = replace(ages, typical=timedelta(minutes=5), requests=250)
-    assert status_text.time_left(status, slow, Pulse(now=NOW)) == timedelta(0)
+    assert status_text.time_left(status, slow, ApiClock(now=NOW)) == timedelta(0)
 
 
 def test_lines_that_differ_only_in_counts_come_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:
     """A log of a day's work must be readable; a change of state is told at once."""
     progress = LineProgress()
     for second, succeeded in ((0.0, 0), (0.2, 1), (0.9, 2), (1.1, 3)):
-        pulse = Pulse(now=NOW + timedelta(seconds=second))
-        progress.show(_status(queued=9 - succeeded, succeeded=succeeded), NO_AGES, pulse)
-    progress.show(_status(JobState.PAUSED, queued=6, succeeded=3), NO_AGES, Pulse(now=NOW + timedelta(seconds=1.2)))
+        api_clock = ApiClock(now=NOW + timedelta(seconds=second))
+        progress.show(_status(queued=9 - succeeded, succeeded=succeeded), NO_AGES, api_clock)
+    progress.show(_status(JobState.PAUSED, queued=6, succeeded=3), NO_AGES, ApiClock(now=NOW + timedelta(seconds=1.2)))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("requests ")[1].split("/")[0] for line in lines] == ["0", "3", "3"]
     assert "paused (billing): no credit" in lines[-1]
@@ -151,7 +151,7 @@ def test_lines_that_differ_only_in_counts_come_once_a_second(capsys: pytest.Capt
 
 def test_trouble_with_the_api_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Once a call has worked, `run` keeps trying, and says so."""
-    LineProgress().show(_status(queued=1), NO_AGES, Pulse(now=NOW), "connection refused")
+    LineProgress().show(_status(queued=1), NO_AGES, ApiClock(now=NOW), "connection refused")
     assert "the API does not answer, trying again: connection refused" in capsys.readouterr().err
 
 

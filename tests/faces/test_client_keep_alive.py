@@ -10,7 +10,7 @@ from support.world import in_a_loop
 
 from orchestrator.client.remote_commands import keep_alive
 from orchestrator.ports.streams import InputLine
-from orchestrator.views.source_codec import NOTHING, HandedSource, encoded_whole
+from orchestrator.views.source_codec import KEEP_ALIVE_RECORD, DecodedSource, encode_lines
 
 
 @in_a_loop
@@ -26,22 +26,22 @@ async def test_a_slow_source_is_not_a_silent_body() -> None:
     got = []
     async for piece in keep_alive(pieces(), 0.001):
         got.append(piece)
-        if piece is NOTHING:
+        if piece is KEEP_ALIVE_RECORD:
             go_on.set()
-    assert (got[0], got[-1], set(got)) == (b"first", b"second", {b"first", NOTHING, b"second"})
+    assert (got[0], got[-1], set(got)) == (b"first", b"second", {b"first", KEEP_ALIVE_RECORD, b"second"})
 
 
 @in_a_loop
 async def test_the_engine_passes_over_what_says_nothing() -> None:
     """The requests and their hash are the same with and without it."""
-    whole = encoded_whole([InputLine(1, "a", b"{}"), InputLine(2, "b", b"{}")])
+    whole = encode_lines([InputLine(1, "a", b"{}"), InputLine(2, "b", b"{}")])
     first, rest = whole.split(b"\n", 1)
 
     async def blocks() -> AsyncGenerator[bytes, None]:
-        for block in (NOTHING, first, b"\n", NOTHING[:100], NOTHING[100:], rest):
+        for block in (KEEP_ALIVE_RECORD, first, b"\n", KEEP_ALIVE_RECORD[:100], KEEP_ALIVE_RECORD[100:], rest):
             yield block
 
-    found = [item for chunk in [each async for each in HandedSource(blocks(), name="x").chunks()] for item in chunk]
+    found = [item for chunk in [each async for each in DecodedSource(blocks(), name="x").chunks()] for item in chunk]
     assert found == [InputLine(1, "a", b"{}"), InputLine(2, "b", b"{}")]
 
 

@@ -30,11 +30,11 @@ GRAIN: Final = 100
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
     ask = PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
-    return lambda reads: job_page._look(ask, tab, status_text.Pulse(now=datetime.now(UTC)), reads)
+    return lambda reads: job_page._look(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
 
 
 LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
-    "overview": lambda reads: overview_page._look(status_text.Pulse(now=datetime.now(UTC)), reads),
+    "overview": lambda reads: overview_page._look(status_text.ApiClock(now=datetime.now(UTC)), reads),
     "jobs": lambda reads: jobs_page._look(ALL_JOBS, None, reads),
     "batches": lambda reads: batches_page._look(None, None, reads),
     "events": lambda reads: events_page._look(None, reads),

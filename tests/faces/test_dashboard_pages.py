@@ -258,8 +258,11 @@ def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -
         assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text
         assert "asked again" in (await client.get("/")).text
         status = msgspec.convert(view, JobView).to_status(found.id)
-        words = "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=now)))
+        ages = status_text.BatchAges()
+        words = "\n".join(status_lines(status, ages, status_text.ApiClock(now=now)))
         assert f"the API is asked again in 3m, at {at:%H:%M:%S} UTC" in words
-        assert "asked again" not in "\n".join(status_lines(status, status_text.Ages(), status_text.Pulse(now=at)))
+        assert "asked again" not in "\n".join(
+            status_lines(status, status_text.BatchAges(), status_text.ApiClock(now=at))
+        )
 
     run(tmp_path, check, **SLOW)

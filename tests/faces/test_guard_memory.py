@@ -20,7 +20,7 @@ from orchestrator.http_api.app import build_app
 from orchestrator.http_api.services import Services
 from orchestrator.http_api.upload_memory import LargeLineMemory, UploadClaim
 from orchestrator.ports.streams import InputLine
-from orchestrator.views.source_codec import CONTENT_TYPE, encoded_items
+from orchestrator.views.source_codec import CONTENT_TYPE, encode_items
 
 MIB = 1 << 20
 SHARED = 8 * MIB
@@ -42,7 +42,7 @@ def line(custom_id: str, size_bytes: int) -> bytes:
 
 
 def handed(custom_id: str, size_bytes: int) -> bytes:
-    records = encoded_items([InputLine(1, custom_id, json.dumps(large("", size_bytes)["params"]).encode())])
+    records = encode_items([InputLine(1, custom_id, json.dumps(large("", size_bytes)["params"]).encode())])
     return records + b'.{"content_hash":"%b","size_bytes":1}\n' % custom_id.encode()
 
 

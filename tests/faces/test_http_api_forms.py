@@ -15,7 +15,7 @@ from orchestrator.domain import errors
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views import problem_details
-from orchestrator.views.source_codec import HandedSource, encoded, encoded_whole
+from orchestrator.views.source_codec import DecodedSource, encode_lines, encode_source
 from orchestrator.views.view import optional_time_text, time_text
 
 Item = InputLine | InputProblem
@@ -47,7 +47,7 @@ class Given:
 
 
 async def sent(source: Given) -> bytes:
-    return b"".join([piece async for piece in encoded(source)])
+    return b"".join([piece async for piece in encode_source(source)])
 
 
 async def cut(stream: bytes, size: int) -> AsyncIterator[bytes]:
@@ -55,8 +55,8 @@ async def cut(stream: bytes, size: int) -> AsyncIterator[bytes]:
         yield stream[start : start + size]
 
 
-async def received(stream: bytes, *, block: int = 1000) -> tuple[HandedSource, list[Sequence[Item]]]:
-    source = HandedSource(cut(stream, block), name="in.jsonl")
+async def received(stream: bytes, *, block: int = 1000) -> tuple[DecodedSource, list[Sequence[Item]]]:
+    source = DecodedSource(cut(stream, block), name="in.jsonl")
     return source, [chunk async for chunk in source.chunks()]
 
 
@@ -77,9 +77,9 @@ def test_chunks_are_bounded_whatever_the_client_sends() -> None:
     """Promise 8: memory does not grow with the job."""
     many = [InputLine(n, str(n), b"{}") for n in range(1, 5001)]
     large = [InputLine(n, str(n), b'"%b"' % (b"x" * (1 << 20))) for n in range(1, 11)]
-    _, chunks = asyncio.run(received(encoded_whole(many), block=1 << 16))
+    _, chunks = asyncio.run(received(encode_lines(many), block=1 << 16))
     assert [len(chunk) for chunk in chunks] == [2000, 2000, 1000]
-    _, chunks = asyncio.run(received(encoded_whole(large), block=1 << 16))
+    _, chunks = asyncio.run(received(encode_lines(large), block=1 << 16))
     assert max(len(chunk) for chunk in chunks) == 3
     assert sum(len(chunk) for chunk in chunks) == 10
 

@@ -22,7 +22,7 @@ from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
-from orchestrator.views.status_text import Ages, Pulse, Tone
+from orchestrator.views.status_text import ApiClock, BatchAges, Tone
 
 TOO_LONG = [
     {**each, "params": {**each["params"], "max_tokens": 1_000_000 + number}} for number, each in enumerate(requests(5))
@@ -60,10 +60,10 @@ def test_the_last_line_says_how_answers_ended() -> None:
 def test_status_and_ls_say_it_too_and_json_has_every_count() -> None:
     """F13: a line of its own in `status`, a column in `ls` where there is something to say, all of it in JSON."""
     found = over(stops={"end_turn": 1, "refusal": 1, "brand_new": 2}, succeeded=4)
-    pulse = Pulse(now=found.job.created_at)
-    assert "answers    1 refused, 2 brand_new" in list(status_lines(found, Ages(), pulse))
-    assert "1 refused, 2 brand_new" in jobs_table([found, over(succeeded=1)], pulse)
-    assert "ANSWERS" not in jobs_table([over(stops={"end_turn": 1}, succeeded=1)], pulse)
+    api_clock = ApiClock(now=found.job.created_at)
+    assert "answers    1 refused, 2 brand_new" in list(status_lines(found, BatchAges(), api_clock))
+    assert "1 refused, 2 brand_new" in jobs_table([found, over(succeeded=1)], api_clock)
+    assert "ANSWERS" not in jobs_table([over(stops={"end_turn": 1}, succeeded=1)], api_clock)
     view = JobView.of(found)
     assert view.stop_reasons == found.stop_reasons
     assert msgspec.json.decode(msgspec.json.encode(view), type=JobView).to_status(found.job.id) == found
@@ -83,7 +83,7 @@ def test_a_job_with_failures_is_not_green(counts: Any, tone: Tone, words: str) -
     """One place decides how a job stands; partly failed is amber, wholly failed is red, and the words count."""
     job = over(**counts).job
     assert (status_text.tone_of(job), status_text.state_words(job)) == (tone, words)
-    assert words in jobs_table([over(**counts)], Pulse(now=job.created_at))
+    assert words in jobs_table([over(**counts)], ApiClock(now=job.created_at))
 
 
 def test_every_state_has_a_tone() -> None:

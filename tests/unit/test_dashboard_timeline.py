@@ -14,7 +14,7 @@ from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.dashboard.timeline import KIND_OF, KINDS, timeline
-from orchestrator.views.status_text import Pulse
+from orchestrator.views.status_text import ApiClock
 
 NOON: Final = datetime(2026, 11, 26, 12, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
@@ -40,7 +40,7 @@ SENT: Final = ((0, BatchState.PLANNED), (1, BatchState.SUBMITTING), (1, BatchSta
 def drawn(one: BatchRow, hours: float, *steps: tuple[float, BatchState], speed: float = 1.0) -> dict[str, Any]:
     """The picture of *one*, some *hours* after noon; *steps*: hours after noon at which it came into a state."""
     history = [(NOON + hour * HOUR, state) for hour, state in steps]
-    found = timeline([one], {BatchId(1): history}, Pulse(now=NOON + hours * HOUR, speed=speed))
+    found = timeline([one], {BatchId(1): history}, ApiClock(now=NOON + hours * HOUR, speed=speed))
     assert found is not None
     return found
 
@@ -144,4 +144,4 @@ def test_a_clock_that_was_put_back_turns_no_bar_round() -> None:
 
 def test_a_job_without_batches_has_no_picture() -> None:
     """Nothing is drawn of nothing."""
-    assert timeline([], {}, Pulse(now=NOON)) is None
+    assert timeline([], {}, ApiClock(now=NOON)) is None

@@ -28,7 +28,7 @@ from orchestrator.views.job_views import CheckView
 if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.job_spec import JobOptions
-    from orchestrator.views.check_report import Plan
+    from orchestrator.views.check_report import CheckReport
 
 EXAMPLES = """
 Examples:
@@ -52,14 +52,14 @@ The batches are counted as if every line were sent; how many go at a time is up 
 def check(options: GlobalOptions, path: str, job_options: JobOptions, max_problems: int) -> int:
     """Validate an input and show the plan; sends and stores nothing."""
     from orchestrator.domain.packing import Caps
-    from orchestrator.views.check_report import plan_of
+    from orchestrator.views.check_report import check_source
 
     settings = options.settings()
     api = say_api_address(options, settings, sandbox=options.sandbox)
     chosen = InputOptions(path=path, job_options=job_options)
     most, is_exact = _max_requests(settings)
     caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
-    plan = run_async(lambda: plan_of(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
+    plan = run_async(lambda: check_source(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
     name = STDIN_NAME if path == STDIN else path
     if options.as_json:
         view = CheckView.of(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
@@ -83,7 +83,7 @@ def _max_requests(settings: Settings) -> tuple[int, bool]:
         return API_MAX_REQUESTS - 999, False
 
 
-def _show(name: str, plan: Plan, most: int, *, is_exact: bool) -> None:
+def _show(name: str, plan: CheckReport, most: int, *, is_exact: bool) -> None:
     bad = f", {humanize.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
     shown = humanize.plain(near_path(name))
     show(f"read     {shown}: {humanize.count(plan.requests, 'request')}, {humanize.size(plan.size_bytes)}{bad}")

@@ -98,7 +98,7 @@ def status(options: GlobalOptions, job: str | None) -> None:
     with open_reads(options, settings) as reads:
         chosen = job_or_newest(reads, job)
         found = reads.status(chosen)
-        ages = status_text.Ages() if options.as_json else status_text.read_ages(reads, chosen.id)
+        ages = status_text.BatchAges() if options.as_json else status_text.read_ages(reads, chosen.id)
         others = [each for each in reads.unfinished() if each.id != chosen.id] if job is None else []
     if options.as_json:
         show_json(JobView.of(found))
@@ -131,7 +131,7 @@ def watch(options: GlobalOptions, job: str | None) -> None:
     if options.as_json:
         show_json(JobView.of(found))
     else:
-        show("\n".join(status_lines(found, status_text.Ages(), api_clock_of(settings, sandbox=sandbox))))
+        show("\n".join(status_lines(found, status_text.BatchAges(), api_clock_of(settings, sandbox=sandbox))))
 
 
 @click.command("wait", cls=CliCommand, examples=WAIT_EXAMPLES)

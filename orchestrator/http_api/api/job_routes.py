@@ -45,7 +45,7 @@ from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import MemoryReservation
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 from orchestrator.views import source_codec
-from orchestrator.views.check_report import plan_of
+from orchestrator.views.check_report import check_source
 from orchestrator.views.job_views import (
     AddedView,
     CheckView,
@@ -142,7 +142,7 @@ async def take_in(
 async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
     """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
-    plan = await plan_of(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
+    plan = await check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
     return json_response(
         CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
@@ -187,7 +187,7 @@ async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> R
             job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0
         )
         return _input_refused(refused)
-    await services.commands.add(job.id, source_codec.numbered_on(added, above=job.requests.total))
+    await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
     return json_response(AddedView(added=len(added), job=await _view(services, job)))
 
 

@@ -158,7 +158,7 @@ def _source(
     claim: MemoryReservation,
 ) -> Source:
     if kind == source_codec.CONTENT_TYPE:
-        return source_codec.HandedSource(blocks, name=name, claim=claim)
+        return source_codec.DecodedSource(blocks, name=name, claim=claim)
     return services.opener(blocks, name=name, api_version=api_version, claim=claim)
 
 

@@ -30,15 +30,15 @@ _ORDER: Final = ("requests", "failures", "batches", "events")
 async def load(ask: PageRequest) -> dict[str, object]:
     """What the page of one job shows. Raises NoSuchThing."""
     tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
-    pulse = status_text.Pulse(now=datetime.now(UTC), speed=speed_of(ask))
+    api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=speed_of(ask))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
     reader = ask.services.bulk if tab == "failures" else ask.services.reader
-    facts = await reader.read(partial(_look, ask, tab, pulse))
+    facts = await reader.read(partial(_look, ask, tab, api_clock))
     tabs = [{"name": name, "on": name == tab, "href": f"{ask.path}?tab={name}"} for name in _ORDER]
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _look(ask: PageRequest, tab: str, pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
+def _look(ask: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     job = reads.find(ask.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
@@ -48,18 +48,18 @@ def _look(ask: PageRequest, tab: str, pulse: status_text.Pulse, reads: Reads) ->
         "status": status,
         "counts": job.requests,
         "batch_words": status_text.batch_words(status),
-        "api_words": status_text.api_words(status, _age_words(status, pulse, reads)),
+        "api_words": status_text.api_words(status, _age_words(status, api_clock, reads)),
         "acts": _acts(job),
-        "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), pulse),
+        "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), api_clock),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
         **({"still": "parts/job-tab.html"} if ask.live and tab == "failures" else _INSIDE[tab](ask, status, reads)),
     }
 
 
-def _age_words(status: JobStatus, pulse: status_text.Pulse, reads: Reads) -> str:
+def _age_words(status: JobStatus, api_clock: status_text.ApiClock, reads: Reads) -> str:
     job = status.job.id
     flying = reads.batches_page(limit=_FLYING, job=job, states=status_text.AT_THE_API)
-    return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), pulse)
+    return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), api_clock)
 
 
 def _acts(job: Job) -> list[str]:

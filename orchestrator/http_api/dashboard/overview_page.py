@@ -42,19 +42,19 @@ async def load(ask: PageRequest) -> dict[str, object]:
     """What the overview shows."""
     now = datetime.now(UTC)
     health = ask.services.health
-    pulse = status_text.Pulse(now=now, speed=speed_of(ask))
-    facts = await ask.services.reader.read(partial(_look, pulse))
+    api_clock = status_text.ApiClock(now=now, speed=speed_of(ask))
+    facts = await ask.services.reader.read(partial(_look, api_clock))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
-def _look(pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
-    now, totals = pulse.now, reads.totals()
+def _look(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+    now, totals = api_clock.now, reads.totals()
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
         "totals": totals,
         "stops": stop_words(totals.stop_reasons),
         "in_flight_batches": sum(totals.batches[state] for state in IN_FLIGHT),
-        "next_expiry": totals.next_expiry if pulse.speed == 1 else _expiry_by_our_clock(pulse, reads),
+        "next_expiry": totals.next_expiry if api_clock.speed == 1 else _expiry_by_our_clock(api_clock, reads),
         "in_doubt": totals.batches[BatchState.IN_DOUBT],
         "unfinished": sum(totals.jobs[state] for state in (JobState.RUNNING, JobState.PAUSED, JobState.CANCELING)),
         "settled_lately": settled_since(now - _LATELY, totals, reads),
@@ -66,15 +66,15 @@ def _look(pulse: status_text.Pulse, reads: Reads) -> dict[str, object]:
     }
 
 
-def _expiry_by_our_clock(pulse: status_text.Pulse, reads: Reads) -> datetime | None:
+def _expiry_by_our_clock(api_clock: status_text.ApiClock, reads: Reads) -> datetime | None:
     """When the next batch would expire if the sandbox's time ran from now on as ours does."""
     flying = reads.batches_page(limit=_FLYING, states=status_text.AT_THE_API)
     left = [
-        batch.expires_at - batch.created_at - (pulse.now - batch.sent_at) * pulse.speed
+        batch.expires_at - batch.created_at - (api_clock.now - batch.sent_at) * api_clock.speed
         for batch in flying
         if batch.expires_at is not None and batch.created_at is not None and batch.sent_at is not None
     ]
-    return pulse.now + min(left) if left else None
+    return api_clock.now + min(left) if left else None
 
 
 def chart_data(services: Services) -> Callable[[Request], Awaitable[Response]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch
-    from orchestrator.views.status_text import Pulse
+    from orchestrator.views.status_text import ApiClock
 
 
 #: What a piece of a bar shows, and its words in the legend. Every state has one; the last three mark an end.
@@ -78,10 +78,10 @@ class _Bar:
 
 
 def timeline(
-    batches: Sequence[Batch], histories: Mapping[BatchId, Sequence[tuple[datetime, BatchState]]], pulse: Pulse
+    batches: Sequence[Batch], histories: Mapping[BatchId, Sequence[tuple[datetime, BatchState]]], api_clock: ApiClock
 ) -> dict[str, object] | None:
     """The picture of *batches*, in their order; None where none was planned. histories: when each came into a state."""
-    bars = [_bar(batch, histories.get(batch.id, ()), pulse) for batch in batches]
+    bars = [_bar(batch, histories.get(batch.id, ()), api_clock) for batch in batches]
     if not bars:
         return None
     first = min(bar.pieces[0].start for bar in bars)
@@ -104,14 +104,14 @@ def timeline(
         "rows": rows,
         "height": len(bars) * _ROW + _TOP,
         "legend": [(kind, words) for kind, words in KINDS.items() if kind in shown],
-        "now": place(pulse.now) if any(bar.mark is None for bar in bars) else None,
+        "now": place(api_clock.now) if any(bar.mark is None for bar in bars) else None,
         "line": place(line) if line is not None and is_drawn else None,
-        "line_in": None if line is None or is_drawn else (line - pulse.now) * pulse.speed,
+        "line_in": None if line is None or is_drawn else (line - api_clock.now) * api_clock.speed,
         "ticks": [{"x": 100 * n / _TICKS, "at": first + span * (n / _TICKS)} for n in range(_TICKS)],
     }
 
 
-def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], pulse: Pulse) -> _Bar:
+def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], api_clock: ApiClock) -> _Bar:
     steps = list(history) if history else [(batch.planned_at, batch.state)]
     is_over = batch.state in _OVER
     pieces: list[_Segment] = []
@@ -120,12 +120,12 @@ def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], pulse: Pu
         at = max(at, came)  # our clock may have been put back
         if state in _OVER:
             break
-        left = steps[index + 1][0] if index + 1 < len(steps) else pulse.now
+        left = steps[index + 1][0] if index + 1 < len(steps) else api_clock.now
         _add(pieces, KIND_OF[state], at, max(left, at))
     if not pieces:
         pieces.append(_Segment(KIND_OF[steps[0][1]], at, at))
-    _end_at_the_api(pieces, batch, pulse)
-    return _Bar(batch, pieces, _mark(batch) if is_over else None, _expiry(batch, pulse))
+    _end_at_the_api(pieces, batch, api_clock)
+    return _Bar(batch, pieces, _mark(batch) if is_over else None, _expiry(batch, api_clock))
 
 
 def _add(pieces: list[_Segment], kind: str, start: datetime, end: datetime) -> None:
@@ -137,13 +137,13 @@ def _add(pieces: list[_Segment], kind: str, start: datetime, end: datetime) -> N
         pieces.append(_Segment(kind, start, end))
 
 
-def _end_at_the_api(pieces: list[_Segment], batch: Batch, pulse: Pulse) -> None:
+def _end_at_the_api(pieces: list[_Segment], batch: Batch, api_clock: ApiClock) -> None:
     """The API may have been done with the batch before we saw it: then its results waited for us."""
     if batch.created_at is None or batch.ended_at is None:
         return
     for piece, following in pairwise(pieces):
         if (piece.kind, following.kind) == ("fly", "collect"):
-            ended = piece.start + (batch.ended_at - batch.created_at) / pulse.speed
+            ended = piece.start + (batch.ended_at - batch.created_at) / api_clock.speed
             piece.end = following.start = min(max(ended, piece.start), piece.end)
 
 
@@ -159,10 +159,10 @@ def _sent(batch: Batch) -> datetime:
     return batch.planned_at if batch.sent_at is None else batch.sent_at
 
 
-def _expiry(batch: Batch, pulse: Pulse) -> datetime | None:
+def _expiry(batch: Batch, api_clock: ApiClock) -> datetime | None:
     if batch.created_at is None or batch.expires_at is None:
         return None
-    return _sent(batch) + (batch.expires_at - batch.created_at) / pulse.speed
+    return _sent(batch) + (batch.expires_at - batch.created_at) / api_clock.speed
 
 
 def _row(index: int, bar: _Bar, place: Callable[[datetime], float]) -> dict[str, object]:
