@@ -13,13 +13,12 @@ from typing import Final
 from orchestrator.domain.api_answers import ApiCounts, MalformedEntry, RemoteBatch, RemoteStatus
 from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
 from orchestrator.domain.ids import JobId, Nonce, split_wire_id
-from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, wire_ids_of
+from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
 from orchestrator.domain.waiting import PROOF_LINES
 from orchestrator.engine.api_calls import call
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import StallDetector
+from orchestrator.engine.result_file import ResultFile
 
 _MOST_ASKED_FOR: Final = 20
 #: Source: `expires_at` is `created_at` + 24 h.
@@ -131,17 +130,15 @@ def _foreign(strange: Counter[Nonce]) -> Foreign:
 
 async def wire_ids(context: Context, remote_id: str, nonce: Nonce | None = None) -> AsyncGenerator[str, None]:
     """The custom ids of the complete lines of a result file; with *nonce*, also of spoilt lines of that batch."""
-    splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
     pattern = None if nonce is None else wire_ids_of(nonce)
     async with context.provider.results(remote_id) as download:
-        async for chunk in download.chunks:
-            found = _ids_of(decode_split(splitter.feed(chunk)), pattern)
+        file = ResultFile(download)
+        async for lines in file:
+            found = _ids_of(lines, pattern)
+            if found:
+                file.found_new()
             for own in found:
                 yield own
-            if stall.is_stalled(len(chunk), chunk.count(b"\n"), news=bool(found)):
-                return
-    for own in _ids_of(decode_split(splitter.rest()), pattern):
-        yield own
 
 
 def _ids_of(lines: Iterable[ResultLine | BadLine], pattern: re.Pattern[bytes] | None) -> list[str]:

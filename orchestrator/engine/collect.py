@@ -9,9 +9,8 @@ from typing import Final
 
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
 from orchestrator.domain.errors import ProviderBusy, ProviderError
-from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow, JudgedLine
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split, errored_result
+from orchestrator.domain.result_lines import BadLine, ResultLine, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
 from orchestrator.domain.waiting import (
     DOWNLOAD_AGAIN_MAX,
@@ -31,7 +30,8 @@ from orchestrator.engine.download_failures import (
     report_odd_results,
     report_useless,
 )
-from orchestrator.engine.line_matcher import LineMatcher, LineReading, StallDetector
+from orchestrator.engine.line_matcher import LineMatcher, LineReading
+from orchestrator.engine.result_file import ResultFile
 from orchestrator.engine.slots import Tick, run_slots, slot_ticks
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import DownloadProgress
@@ -140,25 +140,22 @@ class CollectStage:
         return int(moved)
 
     async def _download(self, batch: BatchRow) -> tuple[ResponseMeta, LineMatcher]:
-        """Stream one result file into the store. Returns its headers, and the sieve with what it counted."""
+        """Stream one result file into the store. Returns its headers, and the matcher with what it counted."""
         matcher = LineMatcher(batch, self._unreadable.get(batch.id, {}))
-        splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
         async with self._context.provider.results(str(batch.remote_id)) as download:
-            async for chunk in download.chunks:
-                lines = splitter.feed(chunk)
-                await self._take(matcher, batch, decode_split(lines))
+            file = ResultFile(download)
+            async for lines in file:
+                await self._take(matcher, batch, lines, whole=not file.ended)
                 if matcher.is_full(len(self._active)):
                     await self._store(batch, matcher.drain())
-                news = matcher.has_new()
-                if stall.is_stalled(len(chunk), len(lines), news=news):
-                    log.warning("batch.endless_results", batch_id=batch.id, found=matcher.found)
-                    break
-                if news and await self._is_all_here(matcher, batch):
-                    break
-            else:
-                await self._take(matcher, batch, decode_split(splitter.rest()), whole=False)
+                if matcher.has_new():
+                    file.found_new()
+                    if await self._is_all_here(matcher, batch):
+                        break
+            if file.is_endless:
+                log.warning("batch.endless_results", batch_id=batch.id, found=matcher.found)
             await self._store(batch, matcher.drain())
-            return download.meta, matcher
+            return file.meta, matcher
 
     async def _is_all_here(self, matcher: LineMatcher, batch: BatchRow) -> bool:
         """Whether nothing more need come: the stream may not have an end."""
@@ -168,7 +165,7 @@ class CollectStage:
         return complete(await self._context.store.collect.progress(batch), batch)
 
     async def _take(
-        self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool = True
+        self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool
     ) -> None:
         """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
         numbers: dict[str, int] | None = None

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import split_wire_id
-from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, BadLine, ResultLine, decode_split
+from orchestrator.domain.result_lines import ResultLine
 from orchestrator.domain.states import BatchState
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import StallDetector
+from orchestrator.engine.result_file import ResultFile
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -42,25 +41,16 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatc
 
 
 async def _keep(context: Context, remote: RemoteBatch) -> None:
-    """Keep every result of *remote*; a stream that goes on without a new one is left."""
-    splitter, stall = LineSplitter(MAX_LINE_BYTES), StallDetector()
+    """Keep every result of *remote*."""
     kept: set[int] = set()
     async with context.provider.results(remote.id) as download:
-        async for chunk in download.chunks:
+        file = ResultFile(download)
+        async for lines in file:
+            results = [line for line in lines if isinstance(line, ResultLine)]
+            rows = [(own[1], line.result) for line in results if (own := split_wire_id(line.wire_id)) is not None]
+            if rows:
+                await context.store.sweep.keep_duplicate_results(remote.id, rows)
             before = len(kept)
-            kept |= await _keep_lines(context, remote, decode_split(splitter.feed(chunk)))
-            if stall.is_stalled(len(chunk), chunk.count(b"\n"), news=len(kept) > before):
-                return
-    await _keep_lines(context, remote, decode_split(splitter.rest()))
-
-
-async def _keep_lines(context: Context, remote: RemoteBatch, lines: list[ResultLine | BadLine]) -> set[int]:
-    """Keep the results among *lines*; returns their numbers."""
-    rows: list[tuple[int, bytes]] = []
-    for line in lines:
-        parts = split_wire_id(line.wire_id) if isinstance(line, ResultLine) else None
-        if isinstance(line, ResultLine) and parts is not None:
-            rows.append((parts[1], line.result))
-    if rows:
-        await context.store.sweep.keep_duplicate_results(remote.id, rows)
-    return {number for number, _ in rows}
+            kept |= {number for number, _ in rows}
+            if len(kept) > before:
+                file.found_new()

@@ -22,9 +22,6 @@ _FULL_SHARES: Final = 2
 #: it takes more of them.
 _READINGS: Final = 2
 _READINGS_OF_A_TAIL: Final = 5
-#: So many bytes in a row without a request that had not been seen end a download: four lines of the largest size.
-MAX_STALLED_BYTES: Final = 256 * 1024 * 1024
-_SHORT_LINE_BYTES: Final = 1024
 
 
 class LineReading(NamedTuple):
@@ -32,18 +29,6 @@ class LineReading(NamedTuple):
 
     digest: bytes
     readings: int
-
-
-class StallDetector:
-    """Ends a stream that goes on and brings nothing new."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    def is_stalled(self, size_bytes: int, lines: int, *, news: bool) -> bool:
-        """True once too much has come in a row that brought nothing new; an empty line costs time like a short one."""
-        self._bytes = 0 if news else self._bytes + max(size_bytes, lines * _SHORT_LINE_BYTES)
-        return self._bytes > MAX_STALLED_BYTES
 
 
 class LineMatcher:
