@@ -9,13 +9,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, assert_never
 
+from typing_extensions import override
+
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome, Settlement, settlement_of
 from orchestrator.domain.states import JobState
-from orchestrator.ports.store import DownloadProgress
-from orchestrator.store.connection import Database
+from orchestrator.ports.store import CollectStore, DownloadProgress, SettleStore
+from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.rows import (
     dict_rows,
@@ -23,7 +25,7 @@ from orchestrator.store.rows import (
     record,
     store_result,
     store_results,
-    to_batch,
+    to_batches,
     to_job,
     to_text,
     to_text_or_none,
@@ -35,37 +37,41 @@ SQL: Final = load("collect")
 _SETTLE_SLICE: Final = 5000
 
 
-class SqliteCollectStore:
-    """See `ports.store.CollectStore`."""
+class SqliteCollectStore(Facet, CollectStore):
+    """Stores a chunk of results in one transaction, whole or not at all."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-    async def to_collect(self, now: datetime, limit: int) -> list[BatchRow]:
-        """Ended batches whose download is due, the oldest first."""
+    @override
+    @snapshot
+    def to_collect(self, c: sqlite3.Connection, now: datetime, limit: int) -> list[BatchRow]:
         values = {"now": to_text(now), "limit": limit}
-        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_collect"], values)))
-        return [to_batch(row) for row in rows]
+        return to_batches(c.execute(SQL["to_collect"], values))
 
-    async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
-        """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
-        found = await self._db.read(partial(find_many, job, custom_ids))
+    @override
+    @snapshot
+    def numbers(self, c: sqlite3.Connection, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
+        found = find_many(job, custom_ids, c)
         return {custom_id: number_of(request) for custom_id, request in found.items()}
 
+    @override
     async def store_lines(self, batch: BatchRow, lines: Sequence[JudgedLine], now: datetime) -> int:
-        """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
         by_key = {request_id(batch.job_id, line.number): line for line in reversed(lines)}  # the first of two wins
         try:
             return await self._db.write(partial(_store_lines, batch, by_key, now))
         except _SettledAlready:
             return await self._db.write(partial(_store_waited, batch, by_key, now))
 
-    async def progress(self, batch: BatchRow) -> DownloadProgress:
-        """How much of the batch is here, by the API's result types."""
-        return await self._db.read(partial(_progress, batch))
+    @override
+    @snapshot
+    def progress(self, c: sqlite3.Connection, batch: BatchRow) -> DownloadProgress:
+        by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
+        by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
+        return DownloadProgress(count=batch.count, by_kind=by_kind)
 
-    async def again(self, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
-        """Repeat the download at *due*. full: it came to a clean end; *date*: the API's Date of it."""
+    @override
+    @transaction
+    def again(
+        self, c: sqlite3.Connection, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool
+    ) -> bool:
         values = {
             "id": batch.id,
             "fence": batch.fence,
@@ -73,52 +79,83 @@ class SqliteCollectStore:
             "date": to_text_or_none(date),
             "full": int(full),
         }
-        return await self._db.write(lambda c: moved(c, SQL["again"], values))
+        return moved(c, SQL["again"], values)
 
-    async def collected(self, batch: BatchRow, now: datetime) -> bool:
-        """Every wire id was seen and the counts agree."""
-        return await self._db.write(partial(_collected, batch, "all results are stored", now))
+    @override
+    @transaction
+    def collected(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> bool:
+        return _collected(batch, "all results are stored", now, c)
 
-    async def give_up(self, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
-        """Settle the members that never came as failed with *error* (type, message), and call the batch collected."""
-        return await self._db.write(partial(_give_up, batch, error, body, now))
+    @override
+    @transaction
+    def give_up(
+        self, c: sqlite3.Connection, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime
+    ) -> int:
+        keys = [row[0] for row in c.execute(SQL["unseen"], {"id": batch.id})]
+        if not _collected(batch, f"{len(keys)} results never came", now, c):
+            return 0
+        _fail([(key, *error, None, body) for key in keys], c)
+        return len(keys)
 
 
-class SqliteSettleStore:
-    """See `ports.store.SettleStore`."""
+class SqliteSettleStore(Facet, SettleStore):
+    """Decides requests slice by slice, each slice one transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    @override
+    @snapshot
+    def to_settle(self, c: sqlite3.Connection) -> list[BatchRow]:
+        return to_batches(c.execute(SQL["to_settle"]))
 
-    async def to_settle(self) -> list[BatchRow]:
-        """Collected batches."""
-        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_settle"])))
-        return [to_batch(row) for row in rows]
+    @override
+    @snapshot
+    def outcomes(self, c: sqlite3.Connection, batch: BatchRow) -> dict[Outcome, int]:
+        return {Outcome(outcome): count for outcome, count in c.execute(SQL["outcomes"], {"id": batch.id})}
 
-    async def outcomes(self, batch: BatchRow) -> dict[Outcome, int]:
-        """How many undecided trips of a collected batch ask for what ('again', 'credit', 'canceled')."""
-        rows = await self._db.read(lambda c: c.execute(SQL["outcomes"], {"id": batch.id}).fetchall())
-        return {Outcome(outcome): count for outcome, count in rows}
+    @override
+    @transaction
+    def settle(
+        self, c: sqlite3.Connection, batch: BatchRow, max_attempts: int, now: datetime
+    ) -> dict[Settlement, int] | None:
+        rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
+        if not rows:
+            values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
+            move(batch, SQL["settle"], values, "settled", None, now, c)
+            return None
+        state = JobState(c.execute(SQL["job_state"], {"id": batch.job_id}).fetchone()[0])
+        counts: dict[Settlement, int] = {}
+        for row in rows:
+            settlement = settlement_of(
+                Outcome(row["outcome"]),
+                row["attempts"],
+                max_attempts,
+                is_canceling=state is JobState.CANCELING,
+                is_asked=batch.cancel_asked_at is not None,
+            )
+            _apply(settlement, row, c)
+            counts[settlement] = counts.get(settlement, 0) + 1
+        return counts
 
-    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[Settlement, int] | None:
-        """Decide a slice of what did not succeed; None when nothing is left and the batch is settled.
+    @override
+    @transaction
+    def finish_jobs(self, c: sqlite3.Connection, now: datetime) -> list[JobRow]:
+        jobs = [to_job(row) for row in dict_rows(c.execute(SQL["done_jobs"]))]
+        for job in jobs:
+            new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
+            values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": to_text(now)}
+            if moved(c, SQL["finish_job"], values):
+                record(c, now, "job.moved", job=job.id, old=job.state, new=new)
+        return jobs
 
-        Returns how many requests had each outcome ('again', 'credit', 'canceled', 'failed').
-        """
-        return await self._db.write(partial(_settle, batch, max_attempts, now))
+    @override
+    @snapshot
+    def to_delete(self, c: sqlite3.Connection, limit: int) -> list[BatchRow]:
+        return to_batches(c.execute(SQL["to_delete"], {"limit": limit}))
 
-    async def finish_jobs(self, now: datetime) -> list[JobRow]:
-        """Jobs with nothing left to do end: `finished`, or `canceled` after a cancel. Returns them as they were."""
-        return await self._db.write(partial(_finish_jobs, now))
-
-    async def to_delete(self, limit: int) -> list[BatchRow]:
-        """Settled batches that still exist at the API, as far as we know."""
-        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["to_delete"], {"limit": limit})))
-        return [to_batch(row) for row in rows]
-
-    async def deleted(self, batch: BatchRow, now: datetime) -> None:
-        """It is gone at the API."""
-        await self._db.write(partial(_deleted, batch, now))
+    @override
+    @transaction
+    def deleted(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> None:
+        if moved(c, SQL["deleted"], {"id": batch.id, "now": to_text(now)}):
+            record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)
 
 
 class _SettledAlready(Exception):
@@ -216,46 +253,11 @@ def _error(line: JudgedLine) -> tuple[str, str]:
     return kind, line.error_message if line.error_message is not None else kind
 
 
-def _progress(batch: BatchRow, c: sqlite3.Connection) -> DownloadProgress:
-    by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
-    by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
-    return DownloadProgress(count=batch.count, by_kind=by_kind)
-
-
 def _collected(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection) -> bool:
     if not moved(c, SQL["collected"], {"id": batch.id, "fence": batch.fence}):
         return False
     record(c, now, "batch.collected", job=batch.job_id, batch=batch.id, why=why)
     return True
-
-
-def _give_up(batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime, c: sqlite3.Connection) -> int:
-    keys = [row[0] for row in c.execute(SQL["unseen"], {"id": batch.id})]
-    if not _collected(batch, f"{len(keys)} results never came", now, c):
-        return 0
-    _fail([(key, *error, None, body) for key in keys], c)
-    return len(keys)
-
-
-def _settle(batch: BatchRow, max_attempts: int, now: datetime, c: sqlite3.Connection) -> dict[Settlement, int] | None:
-    rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
-    if not rows:
-        values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
-        move(batch, SQL["settle"], values, "settled", None, now, c)
-        return None
-    state = JobState(c.execute(SQL["job_state"], {"id": batch.job_id}).fetchone()[0])
-    counts: dict[Settlement, int] = {}
-    for row in rows:
-        settlement = settlement_of(
-            Outcome(row["outcome"]),
-            row["attempts"],
-            max_attempts,
-            is_canceling=state is JobState.CANCELING,
-            is_asked=batch.cancel_asked_at is not None,
-        )
-        _apply(settlement, row, c)
-        counts[settlement] = counts.get(settlement, 0) + 1
-    return counts
 
 
 def _apply(settlement: Settlement, row: dict[str, Any], c: sqlite3.Connection) -> None:
@@ -274,18 +276,3 @@ def _apply(settlement: Settlement, row: dict[str, Any], c: sqlite3.Connection) -
             _fail([(key, error[0], message, row["api_request_id"], row["body"])], c)
         case _:
             assert_never(settlement)
-
-
-def _finish_jobs(now: datetime, c: sqlite3.Connection) -> list[JobRow]:
-    jobs = [to_job(row) for row in dict_rows(c.execute(SQL["done_jobs"]))]
-    for job in jobs:
-        new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
-        values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": to_text(now)}
-        if moved(c, SQL["finish_job"], values):
-            record(c, now, "job.moved", job=job.id, old=job.state, new=new)
-    return jobs
-
-
-def _deleted(batch: BatchRow, now: datetime, c: sqlite3.Connection) -> None:
-    if moved(c, SQL["deleted"], {"id": batch.id, "now": to_text(now)}):
-        record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import aiosqlite
 
@@ -24,6 +24,7 @@ from orchestrator.store.file_watch import FileWatch
 from orchestrator.store.mark import Mark
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Step = Callable[[sqlite3.Connection], T]
 
 
@@ -162,3 +163,46 @@ class Database:
         async with AsyncExitStack() as closing:
             for connection in (self._writer, self._reader, self._bulk, self._looks):
                 closing.push_async_callback(connection.aclose)
+
+
+class Facet:
+    """A part of the store that one consumer uses; its public methods are a port's. Most are one step each."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+
+F = TypeVar("F", bound=Facet)
+#: A facet's method as it is written, with the connection, and as it is called.
+Written = Callable[Concatenate[F, sqlite3.Connection, P], T]
+Called = Callable[Concatenate[F, P], Coroutine[Any, Any, T]]
+
+
+def transaction(step: Written[F, P, T]) -> Called[F, P, T]:
+    """Make the method *step* run whole as one durable transaction, by `Database.write`."""
+
+    @wraps(step)
+    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._db.write(lambda c: step(self, c, *args, **kwargs))
+
+    return run
+
+
+def snapshot(step: Written[F, P, T]) -> Called[F, P, T]:
+    """Make the method *step* read one committed snapshot, by `Database.read`."""
+
+    @wraps(step)
+    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._db.read(lambda c: step(self, c, *args, **kwargs))
+
+    return run
+
+
+def bulk_snapshot(step: Written[F, P, T]) -> Called[F, P, T]:
+    """As `snapshot`, for payloads and results, by `Database.read_bulk`."""
+
+    @wraps(step)
+    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._db.read_bulk(lambda c: step(self, c, *args, **kwargs))
+
+    return run

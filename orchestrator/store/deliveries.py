@@ -5,41 +5,51 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
+
+from typing_extensions import override
 
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
-from orchestrator.store.connection import Database
+from orchestrator.ports.job_store import NoticeStore
+from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
+_NEWEST: Final = (1 << 63) - 1
 
 
-class SqliteNoticeStore:
-    """See `ports.job_store.NoticeStore`."""
+class SqliteNoticeStore(Facet, NoticeStore):
+    """Rows of `endpoint` and `delivery`."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    @override
+    @transaction
+    def mirror(self, c: sqlite3.Connection, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
+        c.execute(SQL["retire"])
+        for endpoint in endpoints:
+            events = f" {' '.join(endpoint.events)} " if endpoint.events else ""
+            c.execute(SQL["mirror"], {"url": endpoint.url, "events": events})
+        c.execute(SQL["orphan"], {"now": to_text(now)})
 
-    async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
-        """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
-        await self._db.write(partial(_mirror, endpoints, now))
-
-    async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
-        """The notices to send now, the longest due first, at most *each* of an endpoint."""
+    @override
+    @snapshot
+    def due(self, c: sqlite3.Connection, now: datetime, limit: int, *, each: int) -> list[Notice]:
         values = {"now": to_text(now), "limit": limit, "each": each}
-        return [_notice(row) for row in await self._db.read(lambda c: dict_rows(c.execute(SQL["due"], values)))]
+        return [_notice(row) for row in dict_rows(c.execute(SQL["due"], values))]
 
-    async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
-        """The endpoint took it. False: somebody else moved it."""
+    @override
+    @transaction
+    def delivered(self, c: sqlite3.Connection, notice: Notice, status: int, now: datetime) -> bool:
         values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": to_text(now)}
-        return await self._db.write(lambda c: moved(c, SQL["delivered"], values))
+        return moved(c, SQL["delivered"], values)
 
-    async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
-        """It failed; due again at *until*, or given up."""
+    @override
+    @transaction
+    def put_off(
+        self, c: sqlite3.Connection, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime
+    ) -> bool:
         values = {
             "id": notice.delivery_id,
             "tries": notice.tries,
@@ -48,32 +58,26 @@ class SqliteNoticeStore:
             "status": outcome.status,
             "error": None if outcome.error is None else outcome.error[:_LONGEST_ERROR],
         }
-        return await self._db.write(lambda c: moved(c, SQL["put_off"], values))
+        return moved(c, SQL["put_off"], values)
 
-    async def replay(self, delivery: int, now: datetime) -> bool:
-        """Send one that is over again, with all its tries. False: there is none, or it waits already."""
+    @override
+    @transaction
+    def replay(self, c: sqlite3.Connection, delivery: int, now: datetime) -> bool:
         values = {"id": delivery, "now": to_text(now)}
-        return await self._db.write(lambda c: moved(c, SQL["replay"], values))
+        return moved(c, SQL["replay"], values)
 
-    async def test(self, url: str | None, now: datetime) -> list[int]:
-        """A test notice for the endpoint *url*, or for each; their numbers."""
+    @override
+    @transaction
+    def test(self, c: sqlite3.Connection, url: str | None, now: datetime) -> list[int]:
         values = {"url": url, "now": to_text(now)}
-        return await self._db.write(lambda c: [row[0] for row in c.execute(SQL["test"], values)])
+        return [row[0] for row in c.execute(SQL["test"], values)]
 
+    @override
     async def delete_old(self, before: datetime) -> int:
-        """Drop what is over and was written down before *before*, slice by slice; how many."""
         done = 0
         while count := await self._db.write(lambda c: c.execute(SQL["forget"], {"before": to_text(before)}).rowcount):
             done += count
         return done
-
-
-def _mirror(endpoints: Sequence[EndpointSpec], now: datetime, c: sqlite3.Connection) -> None:
-    c.execute(SQL["retire"])
-    for endpoint in endpoints:
-        events = f" {' '.join(endpoint.events)} " if endpoint.events else ""
-        c.execute(SQL["mirror"], {"url": endpoint.url, "events": events})
-    c.execute(SQL["orphan"], {"now": to_text(now)})
 
 
 def _notice(row: dict[str, Any]) -> Notice:
@@ -85,9 +89,6 @@ def _notice(row: dict[str, Any]) -> Notice:
         payload=row["payload"].encode(),
         tries=row["tries"],
     )
-
-
-_NEWEST: Final = (1 << 63) - 1
 
 
 class NoticeReader:

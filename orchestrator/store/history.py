@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from typing_extensions import override
+
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
-from orchestrator.store.connection import Database
+from orchestrator.ports.job_store import SampleStore
+from orchestrator.store.connection import Facet
 from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
 from orchestrator.store.sql_text import load
 
@@ -73,14 +76,11 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(**{**row, "at": from_text(row["at"]), "watched": bool(row["watched"])})
 
 
-class SqliteSampleStore:
-    """See `ports.job_store.SampleStore`."""
+class SqliteSampleStore(Facet, SampleStore):
+    """Rows of `sample`; nothing is written while nothing changes."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
+    @override
     async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
-        """Write down how busy all jobs are; False: just as at the last time. Older ones than *keep_from* go."""
         busy = await self._db.read(_changed)
         if busy is not None:
             await self._db.write(partial(_add, (to_text(now), *busy, int(watched)), keep_from))

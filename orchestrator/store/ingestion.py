@@ -9,18 +9,20 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import GuardRefused, KeyReused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, RequestId, number_of, request_id
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.states import JobState
-from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome
+from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.streams import InputLine, InputProblem
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, Facet, transaction
 from orchestrator.store.custom_ids import RUN, Known, RepeatedId, append_run, finder, forget, forget_run, grow, repeats
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.rows import dict_rows, join_betas, moved, record, to_job, to_text
+from orchestrator.store.rows import dict_rows, join_betas, moved, record, to_job, to_jobs, to_text
 from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 
@@ -30,73 +32,94 @@ _REPEATS_AT_ONCE: Final = 500
 _SHOWN_BYTES: Final = 64 * 1024
 
 
-class SqliteIngestStore:
-    """See `ports.job_store.IngestStore`."""
+class SqliteIngestStore(Facet, IngestStore):
+    """Custom ids of running imports are held in memory until they fill a run."""
 
     def __init__(self, database: Database) -> None:
-        self._db = database
-        self._unsorted: dict[JobId, list[Known]] = {}  # custom ids of imports that do not fill a run yet
+        super().__init__(database)
+        self._unsorted: dict[JobId, list[Known]] = {}
 
-    async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
-        """A new job, importing; nothing of it is planned before `conclude`."""
-        return await self._db.write(partial(_begin, new, public_id, now))
+    @override
+    @transaction
+    def begin(self, c: sqlite3.Connection, new: NewJob, public_id: str, now: datetime) -> JobRow:
+        values = {
+            "public_id": public_id,
+            "name": new.name,
+            "source": new.source,
+            "api_version": new.api_version,
+            "betas": join_betas(new.betas),
+            "priority": new.priority,
+            "still_open": int(new.still_open),
+            "now": to_text(now),
+        }
+        job = to_job(dict_rows(c.execute(SQL["begin"], values))[0])
+        record(c, now, "job.created", job=job.id, new=job.state, why=new.source)
+        return job
 
+    @override
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
-        """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
         first = await self._db.write(partial(_insert, job, lines, now))
         unsorted = self._unsorted.setdefault(job, [])
         unsorted.extend((line.custom_id, first + place) for place, line in enumerate(lines))
         if len(unsorted) >= RUN:
             await self._sort(job)
 
+    @override
     async def repeated(
         self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
     ) -> tuple[list[Duplicate], DuplicatesCursor | None]:
-        """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
-
-        leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
-        """
         await self._sort(job)
         if leave_out:
             return await self._db.write(partial(_leave_out, job, after))
         return await self._db.read_bulk(partial(_repeated, job, after))
 
-    async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
-        """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
-        return await self._db.write(partial(_extend, job, lines, now))
+    @override
+    @transaction
+    def extend(self, c: sqlite3.Connection, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
+        state, still_open = c.execute(SQL["job_state"], {"id": job}).fetchone()
+        if not still_open or state not in {"running", "paused"}:
+            raise GuardRefused(
+                "the job takes no more requests", cause=f"it is {state}", hint="submit them as another job"
+            )
+        if duplicates := _known_already(job, lines, c):
+            return duplicates
+        first = _insert(job, lines, now, c)
+        grow(job, [(line.custom_id, first + place) for place, line in enumerate(lines)], c)
+        return []
 
     async def _sort(self, job: JobId) -> None:
         """Store the ids that were gathered as a run. An import that dies before is discarded by the next start."""
         if unsorted := self._unsorted.pop(job, []):
             await self._db.write(partial(append_run, job, unsorted))
 
-    async def close_open(self, job: JobId, now: datetime) -> bool:
-        """No more requests will come: the job may finish."""
-        return await self._db.write(partial(_close_open, job, now))
+    @override
+    @transaction
+    def close_open(self, c: sqlite3.Connection, job: JobId, now: datetime) -> bool:
+        if not moved(c, SQL["close_open"], {"id": job}):
+            return False
+        record(c, now, "job.closed", job=job)
+        return True
 
-    async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
-        """Keep refused lines with their reasons."""
+    @override
+    @transaction
+    def add_refused(self, c: sqlite3.Connection, job: JobId, problems: Sequence[InputProblem]) -> None:
         rows = [(job, p.line, p.field, p.message, p.remedy, p.raw) for p in problems]
-        await self._db.write(lambda c: c.executemany(SQL["add_refused"], rows).rowcount)
+        c.executemany(SQL["add_refused"], rows)
 
+    @override
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
     ) -> tuple[IngestOutcome, JobRow]:
-        """The whole input is in: the job runs from here on; unless a job of this content, or of this file, is there.
-
-        The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
-        content. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns what
-        it came to, and the job that ran before (the import is then the caller's to discard) or runs now.
-        """
         await self._sort(job)
         return await self._db.write(partial(_conclude, job, new, content, now, force_new=force_new))
 
-    async def importing(self) -> list[JobRow]:
-        """Jobs that are importing, once everything that was asked for before is written: hence the writer."""
-        return await self._db.write(lambda c: [to_job(row) for row in dict_rows(c.execute(SQL["importing"]))])
+    @override
+    @transaction
+    def importing(self, c: sqlite3.Connection) -> list[JobRow]:
+        return to_jobs(c.execute(SQL["importing"]))
 
+    @override
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat. One that was concluded stays."""
         self._unsorted.pop(job, None)
         while await self._db.write(partial(_discard_some, job)):
             pass
@@ -112,35 +135,8 @@ async def discard_leftovers(database: Database) -> int:
 
 
 def _one_job(query: str, values: dict[str, Any], c: sqlite3.Connection) -> JobRow | None:
-    rows = dict_rows(c.execute(SQL[query], values))
-    return to_job(rows[0]) if rows else None
-
-
-def _begin(new: NewJob, public_id: str, now: datetime, c: sqlite3.Connection) -> JobRow:
-    values = {
-        "public_id": public_id,
-        "name": new.name,
-        "source": new.source,
-        "api_version": new.api_version,
-        "betas": join_betas(new.betas),
-        "priority": new.priority,
-        "still_open": int(new.still_open),
-        "now": to_text(now),
-    }
-    job = to_job(dict_rows(c.execute(SQL["begin"], values))[0])
-    record(c, now, "job.created", job=job.id, new=job.state, why=new.source)
-    return job
-
-
-def _extend(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> list[Duplicate]:
-    state, still_open = c.execute(SQL["job_state"], {"id": job}).fetchone()
-    if not still_open or state not in {"running", "paused"}:
-        raise GuardRefused("the job takes no more requests", cause=f"it is {state}", hint="submit them as another job")
-    if duplicates := _known_already(job, lines, c):
-        return duplicates
-    first = _insert(job, lines, now, c)
-    grow(job, [(line.custom_id, first + place) for place, line in enumerate(lines)], c)
-    return []
+    jobs = to_jobs(c.execute(SQL[query], values))
+    return jobs[0] if jobs else None
 
 
 def _known_already(job: JobId, lines: Sequence[InputLine], c: sqlite3.Connection) -> list[Duplicate]:
@@ -191,13 +187,6 @@ def _duplicates(found: Iterable[RepeatedId], c: sqlite3.Connection) -> list[Dupl
         first = _line(one.first, c)
         duplicates.append(Duplicate(line=line, custom_id=one.custom_id, first_line=first, params=params))
     return duplicates
-
-
-def _close_open(job: JobId, now: datetime, c: sqlite3.Connection) -> bool:
-    if not moved(c, SQL["close_open"], {"id": job}):
-        return False
-    record(c, now, "job.closed", job=job)
-    return True
 
 
 def _insert(job: JobId, lines: Sequence[InputLine], now: datetime, c: sqlite3.Connection) -> RequestId:

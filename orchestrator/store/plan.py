@@ -6,14 +6,15 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Final, TypeVar
+
+from typing_extensions import override
 
 from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.packing import Pack
-from orchestrator.ports.store import Plannable, QueueLoad
-from orchestrator.store.connection import Database
+from orchestrator.ports.store import Plannable, PlanStore, QueueLoad
+from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.identity import sign
 from orchestrator.store.rows import dict_rows, failure, join_betas, moved, record, store_result, to_job, to_text
 from orchestrator.store.sql_text import load
@@ -22,51 +23,60 @@ SQL: Final = load("plan")
 T = TypeVar("T")
 
 
-class SqlitePlanStore:
-    """See `ports.store.PlanStore`."""
+class SqlitePlanStore(Facet, PlanStore):
+    """A batch, its members and its job's counts change in one transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-    async def load(self) -> QueueLoad:
-        """How full the API's queue is, by our own doing."""
-        batches, requests, waiting = await self._db.read(lambda c: c.execute(SQL["load"]).fetchone())
+    @override
+    @snapshot
+    def load(self, c: sqlite3.Connection) -> QueueLoad:
+        batches, requests, waiting = c.execute(SQL["load"]).fetchone()
         return QueueLoad(batches=batches, requests=requests, waiting_batches=waiting)
 
-    async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
-        """Running jobs with queued requests, the fairest first: up to *limit* behind the first *skip*."""
+    @override
+    @snapshot
+    def plannable(self, c: sqlite3.Connection, *, limit: int, skip: int = 0) -> list[Plannable]:
         values = {"limit": limit, "skip": skip}
-        rows = await self._db.read(lambda c: dict_rows(c.execute(SQL["plannable"], values)))
+        rows = dict_rows(c.execute(SQL["plannable"], values))
         return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
 
-    async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
-        """What *cut* makes of the next *limit* queued requests, (number, params bytes) in file order.
-
-        It runs in the store's thread, row by row: a batch's worth of rows is neither held nor cut on the event loop.
-        """
+    @override
+    @snapshot
+    def queued(self, c: sqlite3.Connection, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
         values = {"job_id": job, "limit": limit}
-        return await self._db.read(
-            lambda c: cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
-        )
+        return cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
 
-    async def nonce(self, job: JobId, chance: Nonce) -> Nonce:
-        """The nonce of a new batch of *job*: of *chance*, with the store's MAC."""
-        return await self._db.read(lambda c: sign(chance, job, c))
+    @override
+    @snapshot
+    def nonce(self, c: sqlite3.Connection, job: JobId, chance: Nonce) -> Nonce:
+        return sign(chance, job, c)
 
+    @override
     async def plan(self, job: JobRow, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
-        """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
+        def step(c: sqlite3.Connection) -> BatchId:
+            if c.execute(SQL["job_is_running"], {"id": job.id}).fetchone() is None:
+                raise _Moved
+            return add_batch(c, job, pack, nonce, now)
+
         try:
-            return await self._db.write(partial(_plan, job, pack, nonce, now))
+            return await self._db.write(step)
         except _Moved:
             return None
 
-    async def fail_queued(self, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime) -> bool:
-        """Settle a queued request as failed with *error* (type, message) and its result *body*."""
-        return await self._db.write(partial(_fail_queued, job, number, error, body, now))
+    @override
+    @transaction
+    def fail_queued(
+        self, c: sqlite3.Connection, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime
+    ) -> bool:
+        key = request_id(job, number)
+        if c.execute(SQL["is_queued"], {"id": key}).fetchone() is None:
+            return False
+        values = {"id": key, **failure(*error), "result_id": store_result(key, body, c)}
+        return moved(c, SQL["fail_queued"], values)
 
-    async def size_jitter(self) -> int:
-        """The store's own random number (1–999) that makes its full batches differ from everybody else's."""
-        value: int = await self._db.read(lambda c: c.execute(SQL["size_jitter"]).fetchone()[0])
+    @override
+    @snapshot
+    def size_jitter(self, c: sqlite3.Connection) -> int:
+        value: int = c.execute(SQL["size_jitter"]).fetchone()[0]
         return value
 
 
@@ -133,19 +143,3 @@ def add_batch(
 def count_taken(job: JobId, count: int, c: sqlite3.Connection) -> None:
     """Count requests that were moved `queued → batched` by one statement."""
     c.execute(SQL["count_taken"], {"id": job, "count": count})
-
-
-def _plan(job: JobRow, pack: Pack, nonce: Nonce, now: datetime, c: sqlite3.Connection) -> BatchId:
-    if c.execute(SQL["job_is_running"], {"id": job.id}).fetchone() is None:
-        raise _Moved
-    return add_batch(c, job, pack, nonce, now)
-
-
-def _fail_queued(
-    job: JobId, number: int, error: tuple[str, str], body: bytes, _now: datetime, c: sqlite3.Connection
-) -> bool:
-    key = request_id(job, number)
-    if c.execute(SQL["is_queued"], {"id": key}).fetchone() is None:
-        return False
-    values = {"id": key, **failure(*error), "result_id": store_result(key, body, c)}
-    return moved(c, SQL["fail_queued"], values)

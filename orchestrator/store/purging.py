@@ -13,12 +13,15 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
-from orchestrator.store.connection import Database
+from orchestrator.ports.job_store import PurgeStore
+from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.read import JobReader
 from orchestrator.store.rows import dict_rows, moved, record, to_job, to_text
 from orchestrator.store.sql_text import load
@@ -49,22 +52,31 @@ class _Window:
     is_last: bool
 
 
-class SqlitePurgeStore:
-    """See `ports.job_store.PurgeStore`."""
+class SqlitePurgeStore(Facet, PurgeStore):
+    """Deletes by windows over the requests; where it was is kept in the job's row."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    @override
+    @transaction
+    def mark(self, c: sqlite3.Connection, job: JobId, by: str, now: datetime) -> bool:
+        found = to_job(dict_rows(c.execute(SQL["job"], {"id": job}))[0])
+        if found.purged_at is not None:
+            return False
+        if found.state not in OVER:
+            raise GuardRefused(
+                f"job {found.public_id} is {found.state}: its requests and results are still needed",
+                hint=IMPORT_ENDS if found.state is JobState.IMPORTING else "wait until it is over, or cancel it",
+            )
+        if moved(c, SQL["purge"], {"id": job, "by": by, "now": to_text(now)}):
+            record(c, now, "job.purged", job=job, why=by)
+        return True
 
-    async def mark(self, job: JobId, by: str, now: datetime) -> bool:
-        """Nobody is shown the bodies of *job* from now on. False: it was purged already. Raises GuardRefused."""
-        return await self._db.write(partial(_mark, job, by, now))
+    @override
+    @snapshot
+    def over_since(self, c: sqlite3.Connection, until: datetime) -> list[Job]:
+        return JobReader(c).over_since(until)
 
-    async def over_since(self, until: datetime) -> list[Job]:
-        """Jobs that were over at *until* and have their bodies still."""
-        return await self._db.read(lambda c: JobReader(c).over_since(until))
-
+    @override
     async def purge_some(self) -> bool:
-        """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
         window = await self._db.read_bulk(_next_window)
         if window is None:
             return False
@@ -88,20 +100,6 @@ class SqlitePurgeStore:
             pass
         await self._db.write(partial(_change, "forget_spares", {"id": job}))
         await self._db.write(partial(_change, "purged_whole", {"id": job}))
-
-
-def _mark(job: JobId, by: str, now: datetime, c: sqlite3.Connection) -> bool:
-    found = to_job(dict_rows(c.execute(SQL["job"], {"id": job}))[0])
-    if found.purged_at is not None:
-        return False
-    if found.state not in OVER:
-        raise GuardRefused(
-            f"job {found.public_id} is {found.state}: its requests and results are still needed",
-            hint=IMPORT_ENDS if found.state is JobState.IMPORTING else "wait until it is over, or cancel it",
-        )
-    if moved(c, SQL["purge"], {"id": job, "by": by, "now": to_text(now)}):
-        record(c, now, "job.purged", job=job, why=by)
-    return True
 
 
 def _next_window(c: sqlite3.Connection) -> _Window | None:

@@ -9,8 +9,9 @@ import json
 import sqlite3
 from array import array
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
+
+from typing_extensions import override
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
@@ -18,8 +19,8 @@ from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
-from orchestrator.ports.doubts import Reconciliation, Stray, StrayOutcome
-from orchestrator.store.connection import Database
+from orchestrator.ports.doubts import ReconcileStore, Reconciliation, Stray, StrayOutcome, StrayStore
+from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (
@@ -39,50 +40,60 @@ from orchestrator.store.submit import SQL as SUBMIT_SQL
 from orchestrator.store.submit import close, move
 
 SQL: Final = load("reconciliation")
+CONTROL_SQL: Final = load("job_control")
+_SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
 
 
-class SqliteReconcileStore:
-    """See `ports.doubts.ReconcileStore`."""
+class SqliteReconcileStore(Facet, ReconcileStore):
+    """Rows of `reconciliation`, at most one of them open."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    @override
+    @snapshot
+    def open(self, c: sqlite3.Connection) -> Reconciliation | None:
+        return _open(c)
 
-    async def open(self) -> Reconciliation | None:
-        """The search that is not over; None: the store lacks nothing."""
-        return await self._db.read(_open)
+    @override
+    @snapshot
+    def pending(self, c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
+        return _open(c), [to_stray(row) for row in dict_rows(c.execute(SQL["waiting"]))]
 
-    async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
-        """The same, and the strays of jobs that may still need them, the oldest first."""
-        return await self._db.read(_pending)
-
+    @override
     async def restart_wait(self, now: datetime) -> None:
-        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
-        if await self.open() is not None:
-            await self._db.write(lambda c: moved(c, SQL["restart_wait"], {"now": to_text(now)}))
+        if await self.open() is not None:  # else nothing is written
+            await self._db.write(lambda c: c.execute(SQL["restart_wait"], {"now": to_text(now)}).rowcount)
 
-    async def note_date(self, date: datetime) -> None:
-        """Commit the API's first Date, so that a crash loop does not start the wait again."""
-        await self._db.write(lambda c: moved(c, SQL["note_date"], {"date": to_text(date)}))
+    @override
+    @transaction
+    def note_date(self, c: sqlite3.Connection, date: datetime) -> None:
+        c.execute(SQL["note_date"], {"date": to_text(date)})
 
-    async def end_wait(self, until: datetime) -> None:
-        """The wait is over: only what the API created up to *until* (its Date) can be missing here."""
-        await self._db.write(lambda c: moved(c, SQL["end_wait"], {"until": to_text(until)}))
+    @override
+    @transaction
+    def end_wait(self, c: sqlite3.Connection, until: datetime) -> None:
+        c.execute(SQL["end_wait"], {"until": to_text(until)})
 
-    async def looked(self, *, is_open: bool) -> None:
-        """One whole look is done; *is_open*: something that it showed cannot be told yet."""
-        await self._db.write(lambda c: moved(c, SQL["looked"], {"open": is_open}))
+    @override
+    @transaction
+    def looked(self, c: sqlite3.Connection, *, is_open: bool) -> None:
+        c.execute(SQL["looked"], {"open": is_open})
 
-    async def close(self, now: datetime) -> bool:
-        """Nothing is missing any more: the store plans and sends again."""
-        return await self._db.write(partial(_close, now))
+    @override
+    @transaction
+    def close(self, c: sqlite3.Connection, now: datetime) -> bool:
+        if not moved(c, SQL["close"], {"now": to_text(now)}):
+            return False
+        record(c, now, "store.reconciled", why="the API was asked for all that this copy could lack")
+        return True
 
-    async def unfinished(self) -> list[JobId]:
-        """Jobs that wait for it."""
-        return await self._db.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["unfinished"])])
+    @override
+    @snapshot
+    def unfinished(self, c: sqlite3.Connection) -> list[JobId]:
+        return [JobId(row[0]) for row in c.execute(SQL["unfinished"])]
 
-    async def jobs_with_attention(self, kind: str) -> list[JobId]:
-        """Jobs that show attention of *kind*."""
-        return await self._db.read(lambda c: [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})])
+    @override
+    @snapshot
+    def jobs_with_attention(self, c: sqlite3.Connection, kind: str) -> list[JobId]:
+        return [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})]
 
 
 def _open(c: sqlite3.Connection) -> Reconciliation | None:
@@ -105,98 +116,69 @@ def _open(c: sqlite3.Connection) -> Reconciliation | None:
     )
 
 
-def _pending(c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
-    return _open(c), [to_stray(row) for row in dict_rows(c.execute(SQL["waiting"]))]
+class SqliteStrayStore(Facet, StrayStore):
+    """Rows of `stray`, and batches that are made of them."""
 
+    @override
+    @snapshot
+    def owner(self, c: sqlite3.Connection, nonce: Nonce) -> JobId | None:
+        secret = secret_of(c)
+        for row in dict_rows(c.execute(SQL["jobs"])):
+            identity = job_identity(
+                public_id=row["public_id"],
+                content_hash=row["content_hash"],
+                api_version=row["api_version"],
+                betas=split_betas(row["betas"]),
+                earlier=row["earlier"],
+            )
+            if is_signed(nonce, secret, identity):
+                return JobId(row["id"])
+        return None
 
-def _close(now: datetime, c: sqlite3.Connection) -> bool:
-    if not moved(c, SQL["close"], {"now": to_text(now)}):
-        return False
-    record(c, now, "store.reconciled", why="the API was asked for all that this copy could lack")
-    return True
+    @override
+    @transaction
+    def keep(
+        self, c: sqlite3.Connection, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None
+    ) -> None:
+        found = None if job is None else c.execute(SQL["up_to"], {"job_id": job}).fetchone()
+        values = {
+            "remote_id": remote.id,
+            "nonce": nonce,
+            "count": remote.counts.total,
+            "created_at": to_text(remote.created_at),
+            "expires_at": to_text(remote.expires_at),
+            "job_id": job,
+            "numbers": None if numbers is None else numbers.tobytes(),
+            "up_to": None if found is None else found[0],
+        }
+        c.execute(SQL["keep"], values)
 
+    @override
+    @transaction
+    def absorb(self, c: sqlite3.Connection, stray: Stray, now: datetime) -> StrayOutcome:
+        if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
+            return StrayOutcome.WAITS
+        members = _members(stray, c)
+        if any(row["batch_state"] not in (None, "planned") for row in members):
+            return StrayOutcome.WAITS
+        free = [row for row in members if row["state"] != "succeeded"]
+        if not free:
+            c.execute(SQL["drop"], {"remote_id": stray.remote_id})
+            return StrayOutcome.DROPPED
+        job = to_job(dict_rows(c.execute(SUBMIT_SQL["get_job"], {"id": stray.job_id}))[0])
+        _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
+        _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
+        batch = _as_batch(stray, job, free, now, c)
+        c.execute(SQL["taken_in"], {"remote_id": stray.remote_id, "batch_id": batch.id})
+        if len(free) < stray.count:
+            c.execute(SQL["mark_partial"], {"id": batch.id})
+        return StrayOutcome.TAKEN
 
-CONTROL_SQL: Final = load("job_control")
-_SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
-
-
-class SqliteStrayStore:
-    """See `ports.doubts.StrayStore`."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-    async def owner(self, nonce: Nonce) -> JobId | None:
-        """The job for whose requests this store made *nonce*, by its MAC; None: for none that is here."""
-        return await self._db.read(partial(_owner, nonce))
-
-    async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
-        """Remember *remote*; numbers: of the requests of *job* that it has."""
-        await self._db.write(partial(_keep, remote, nonce, job, numbers))
-
-    async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
-        """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result.
-
-        Batches that were only planned for them are dropped; what had failed or was canceled is tried again with it, as
-        somebody had asked for when it was sent.
-        """
-        return await self._db.write(partial(_take_in, stray, now))
-
-    async def claim_planned(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-        """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
-        return await self._db.write(partial(_claim_planned, batch, remote, now))
-
-
-def _owner(nonce: Nonce, c: sqlite3.Connection) -> JobId | None:
-    secret = secret_of(c)
-    for row in dict_rows(c.execute(SQL["jobs"])):
-        identity = job_identity(
-            public_id=row["public_id"],
-            content_hash=row["content_hash"],
-            api_version=row["api_version"],
-            betas=split_betas(row["betas"]),
-            earlier=row["earlier"],
-        )
-        if is_signed(nonce, secret, identity):
-            return JobId(row["id"])
-    return None
-
-
-def _keep(
-    remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None, c: sqlite3.Connection
-) -> None:
-    found = None if job is None else c.execute(SQL["up_to"], {"job_id": job}).fetchone()
-    values = {
-        "remote_id": remote.id,
-        "nonce": nonce,
-        "count": remote.counts.total,
-        "created_at": to_text(remote.created_at),
-        "expires_at": to_text(remote.expires_at),
-        "job_id": job,
-        "numbers": None if numbers is None else numbers.tobytes(),
-        "up_to": None if found is None else found[0],
-    }
-    c.execute(SQL["keep"], values)
-
-
-def _take_in(stray: Stray, now: datetime, c: sqlite3.Connection) -> StrayOutcome:
-    if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
-        return StrayOutcome.WAITS
-    members = _members(stray, c)
-    if any(row["batch_state"] not in (None, "planned") for row in members):
-        return StrayOutcome.WAITS
-    free = [row for row in members if row["state"] != "succeeded"]
-    if not free:
-        c.execute(SQL["drop"], {"remote_id": stray.remote_id})
-        return StrayOutcome.DROPPED
-    job = to_job(dict_rows(c.execute(SUBMIT_SQL["get_job"], {"id": stray.job_id}))[0])
-    _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
-    _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
-    batch = _as_batch(stray, job, free, now, c)
-    c.execute(SQL["taken_in"], {"remote_id": stray.remote_id, "batch_id": batch.id})
-    if len(free) < stray.count:
-        c.execute(SQL["mark_partial"], {"id": batch.id})
-    return StrayOutcome.TAKEN
+    @override
+    @transaction
+    def claim_planned(self, c: sqlite3.Connection, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+        values = {"created_at": to_text(remote.created_at), "expires_at": to_text(remote.expires_at)}
+        return _claim(batch, remote.id, values, now, c)
 
 
 def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -231,11 +213,6 @@ def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: dateti
     values = {"created_at": to_text(stray.created_at), "expires_at": to_text(stray.expires_at)}
     _claim(batch, stray.remote_id, values, now, c)
     return batch
-
-
-def _claim_planned(batch: BatchRow, remote: RemoteBatch, now: datetime, c: sqlite3.Connection) -> bool:
-    values = {"created_at": to_text(remote.created_at), "expires_at": to_text(remote.expires_at)}
-    return _claim(batch, remote.id, values, now, c)
 
 
 def _claim(batch: BatchRow, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:

@@ -138,6 +138,16 @@ def to_batch(row: dict[str, Any]) -> BatchRow:
     )
 
 
+def to_jobs(cursor: sqlite3.Cursor) -> list[JobRow]:
+    """Every row of a `SELECT * FROM job`."""
+    return [to_job(row) for row in dict_rows(cursor)]
+
+
+def to_batches(cursor: sqlite3.Cursor) -> list[BatchRow]:
+    """Every row of a `SELECT * FROM batch`."""
+    return [to_batch(row) for row in dict_rows(cursor)]
+
+
 def to_gate(row: dict[str, Any]) -> Gate:
     """A `SELECT * FROM gate` row."""
     return Gate(

@@ -949,8 +949,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/doubt.py",
-                '"void", why, now, c):\n        return False\n    c.execute(SQL["release"], {"id": batch.id})\n',
-                '"void", why, now, c):\n        return False\n',
+                '"void", why, now, c):\n            return False\n        c.execute(SQL["release"], {"id": batch.id})\n',
+                '"void", why, now, c):\n            return False\n',
             ),
         ),
         test=f"{VOID}::test_a_batch_that_never_was_is_void_after_the_wait_and_two_looks",
@@ -1006,9 +1006,9 @@ PLANTED: Final = (
             ),
             (
                 "orchestrator/store/submit.py",
-                '        return await self._move(batch, "accept", values, "in_progress", remote.id, now)\n',
-                "        await self._db.reach(self._mark, self._late)\n"
-                '        return await self._move(batch, "accept", values, "in_progress", remote.id, now)\n',
+                '        return move(batch, SQL["accept"], values, "in_progress", remote.id, now, c)\n',
+                "        self._mark.reach(self._late)\n"
+                '        return move(batch, SQL["accept"], values, "in_progress", remote.id, now, c)\n',
             ),
         ),
         test=f"{RESTORED}::test_a_copy_is_behind_from_the_moment_of_the_post",
