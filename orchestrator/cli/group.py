@@ -1,25 +1,50 @@
-"""Click's group and command, taught three things: to load late, to show examples, and to guess what was meant."""
+"""Commands and groups of this program: loaded late, with examples in their help, and a guess at what was meant."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from orchestrator.cli.options import GlobalOption, GlobalOptions
+from orchestrator.cli.options import GlobalOption, GlobalOptions, add_global_options
+
+_COMMANDS = "orchestrator.cli.commands"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command that is not loaded yet: its module, its name in there, its line in the help, and under which title."""
+    """A command before it is loaded.
 
-    module: str
-    attribute: str
+    help: its line in the list of commands, and the first of its own help. module, function: below `cli/commands`, where
+    they are not called as the command is. heading: of the list that it stands in. refuses_server: why it does not work
+    with `--server`; ignores_server: it asks nobody, so no hint need repeat the option.
+    """
+
     help: str
-    title: str = "Commands"
+    module: str | None = None
+    function: str | None = None
+    heading: str = "Commands"
+    refuses_server: str | None = None
+    ignores_server: bool = False
+
+    @property
+    def is_for_servers(self) -> bool:
+        """Whether `--server` means something to it."""
+        return self.refuses_server is None and not self.ignores_server
+
+    def load(self, name: str) -> click.Command:
+        """Import the command, which is called *name*, and complete it by what stands here."""
+        module = importlib.import_module(f"{_COMMANDS}.{name if self.module is None else self.module}")
+        loaded: click.Command = getattr(module, name if self.function is None else self.function)
+        loaded.name = name
+        loaded.help = self.help if loaded.help is None else f"{self.help}\n\n{inspect.cleandoc(loaded.help)}"
+        if isinstance(loaded, CliCommand):
+            loaded.refuses_server = self.refuses_server
+        return loaded
 
 
 class HintedUsageError(click.UsageError):
@@ -31,35 +56,31 @@ class HintedUsageError(click.UsageError):
 
 
 class CliCommand(click.Command):
-    """A command whose help ends with examples, and lists the options that all commands have apart from its own.
+    """A command with the options of every command, which its help lists apart; the help ends with *examples*."""
 
-    here: why it cannot be for a server elsewhere; None: it can, or it asks nobody.
-    """
-
-    def __init__(self, *args: Any, examples: str = "", here: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - click's own, passed on
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:  # noqa: ANN401 - click's own, passed on
         super().__init__(*args, **kwargs)
         self.examples = examples
-        self.here = here
+        self.refuses_server: str | None = None
+        add_global_options(self)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run it. Raises Mistake for one that works only here, where a server is meant."""
+        """Run it. Raises HintedUsageError where it refuses the server that is meant."""
         options = ctx.find_root().ensure_object(GlobalOptions)
-        if (
-            self.here is not None
-            and options.server is not None
-            and (options.db is None or options.server_from == "--server")
-        ):
+        is_meant = options.server is not None and (options.db is None or options.server_from == "--server")
+        if self.refuses_server is not None and is_meant:
             remedy = "leave --server out" if options.server_from == "--server" else f"unset {options.server_from}"
-            raise HintedUsageError(f"{ctx.command_path} does not work with a server: {self.here}", hint=remedy, ctx=ctx)
+            message = f"{ctx.command_path} does not work with a server: {self.refuses_server}"
+            raise HintedUsageError(message, hint=remedy, ctx=ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options, then the common ones."""
-        write_options(self, ctx, formatter)
+        """The command's own options, then those of every command."""
+        _write_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The examples, line by line as they are."""
-        write_examples(self.examples, formatter)
+        """The examples."""
+        _write_examples(self.examples, formatter)
 
 
 class LazyGroup(click.Group):
@@ -75,23 +96,22 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.entries = entries
         self.examples = examples
+        add_global_options(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Every name, in the order of the help."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """The command itself; this is where its module is imported."""
-        entry = self.entries.get(cmd_name)
-        if entry is None:
-            return None
-        command: click.Command = getattr(importlib.import_module(entry.module), entry.attribute)
-        return command
+        """The command; this is where its module is imported."""
+        if cmd_name not in self.commands and (entry := self.entries.get(cmd_name)) is not None:
+            self.commands[cmd_name] = entry.load(cmd_name)
+        return self.commands.get(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that *args* begin with. Raises Mistake with the nearest name."""
+        """The command that *args* begin with. Raises HintedUsageError with the nearest name."""
         name = args[0]
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
             raise HintedUsageError(f"there is no command {name!r}", hint=self._nearest(ctx, name), ctx=ctx)
@@ -105,27 +125,45 @@ class LazyGroup(click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, then the commands."""
-        write_options(self, ctx, formatter)
+        _write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The commands under their titles, from the table: none is imported for it."""
-        titles = dict.fromkeys(entry.title for entry in self.entries.values())
-        for title in titles:
-            rows = [(name, entry.help) for name, entry in self.entries.items() if entry.title == title]
-            with formatter.section(title):
+        """The commands under their headings, from the table: none is imported for it."""
+        headings = dict.fromkeys(entry.heading for entry in self.entries.values())
+        for heading in headings:
+            rows = [(name, entry.help) for name, entry in self.entries.items() if entry.heading == heading]
+            with formatter.section(heading):
                 formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The examples, line by line as they are."""
-        write_examples(self.examples, formatter)
+        """The examples."""
+        _write_examples(self.examples, formatter)
 
 
-def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+def command(examples: str) -> Callable[[Callable[..., Any]], CliCommand]:
+    """Make a function a command: it is given `GlobalOptions`, then an argument for each option of its own.
+
+    Its docstring is what the help says after the command's line; the line and the name stand in the table that lists
+    the command.
+    """
+
+    def decorate(function: Callable[..., Any]) -> CliCommand:
+        return click.command(cls=CliCommand, examples=examples)(click.pass_obj(function))
+
+    return decorate
+
+
+def group(entries: Mapping[str, CommandEntry], examples: str) -> LazyGroup:
+    """A command that has commands of its own: *entries*, by name."""
+    return LazyGroup(entries=entries, examples=examples)
+
+
+def _write_options(shown: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     """Two lists: what only this command has, and what every command has."""
     own: list[tuple[str, str]] = []
     shared: list[tuple[str, str]] = []
-    for param in command.get_params(ctx):
+    for param in shown.get_params(ctx):
         record = param.get_help_record(ctx)
         if record is not None and isinstance(param, click.Option):
             (shared if isinstance(param, GlobalOption) or "--help" in param.opts else own).append(record)
@@ -135,8 +173,8 @@ def write_options(command: click.Command, ctx: click.Context, formatter: click.H
                 formatter.write_dl(rows)
 
 
-def write_examples(examples: str, formatter: click.HelpFormatter) -> None:
-    """*examples* under their title; lines that begin with a word and a colon are titles of their own."""
+def _write_examples(examples: str, formatter: click.HelpFormatter) -> None:
+    """*examples*, as they are."""
     if not examples:
         return
     formatter.write_paragraph()
@@ -150,7 +188,7 @@ def command_paths(group: LazyGroup, prefix: Sequence[str] = ()) -> list[tuple[st
     paths: list[tuple[str, ...]] = []
     for name in group.list_commands(ctx):
         paths.append((*prefix, name))
-        command = group.get_command(ctx, name)
-        if isinstance(command, LazyGroup):
-            paths.extend(command_paths(command, (*prefix, name)))
+        found = group.get_command(ctx, name)
+        if isinstance(found, LazyGroup):
+            paths.extend(command_paths(found, (*prefix, name)))
     return paths

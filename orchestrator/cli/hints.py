@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 #: How the hints of every layer name a command of ours.
 _QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
-#: Commands that are for no server.
-_HERE: Final = tuple([name] for name in ("serve", "sandbox", "service", "config", "completion"))
 
 
 def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> str:
@@ -27,7 +25,7 @@ def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> st
     have = line.split()
     flags = []
     if options.server is not None and options.db is None:
-        if "--server" in have or have[1:2] in _HERE or options.server_from != "--server":
+        if "--server" in have or not _is_for_servers(have[1]) or options.server_from != "--server":
             return line  # what leads there stands in the environment
         flags = [
             "--server",
@@ -42,6 +40,13 @@ def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> st
     if (options.sandbox or sandbox) and "--sandbox" not in have:
         flags.append("--sandbox")
     return f"{line} {joined(flags)}" if flags else line
+
+
+def _is_for_servers(command: str) -> bool:
+    from orchestrator.cli.command_table import COMMANDS
+
+    entry = COMMANDS.get(command)
+    return entry is None or entry.is_for_servers
 
 
 def joined(words: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""`orchestrator`: the table of all commands, and the one place where a command's end becomes an exit code."""
+"""`orchestrator`: the root of all commands, and the one place where a command's end becomes an exit code."""
 
 from __future__ import annotations
 
@@ -13,51 +13,15 @@ from typing import Final, NoReturn
 
 import click
 
+from orchestrator.cli.command_table import COMMANDS
 from orchestrator.cli.errors import Stopped, report_error
-from orchestrator.cli.group import CommandEntry, LazyGroup
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import LazyGroup
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.stdio import prepare_stdio, redirect_to_null
 from orchestrator.domain.errors import OutputNotWritten
 
 PROGRAM: Final = "orchestrator"
 COMPLETE_VARIABLE: Final = "_ORCHESTRATOR_COMPLETE"
-_WORK, _LOOK, _STEER, _TOOLS = "Work", "Look", "Steer", "Tools"
-
-
-def _command(name: str, title: str, help_line: str, *, module: str | None = None) -> CommandEntry:
-    where = name if module is None else module
-    return CommandEntry(module=f"orchestrator.cli.commands.{where}", attribute=name, help=help_line, title=title)
-
-
-#: Every command, in the order of the help. The lines are repeated in the commands themselves; a test compares them.
-COMMANDS: Final = {
-    "run": _command("run", _WORK, "Submit, wait and write the results; run it again to go on."),
-    "submit": _command("submit", _WORK, "Store a job, print its id and return."),
-    "serve": _command("serve", _WORK, "Run the engine for every job until it is stopped."),
-    "check": _command("check", _WORK, "Validate an input and show the plan; sends and stores nothing."),
-    "ls": _command("ls", _LOOK, "List the jobs, the newest first.", module="jobs"),
-    "status": _command("status", _LOOK, "Show one job.", module="jobs"),
-    "watch": _command("watch", _LOOK, "Show one job live until it is over.", module="jobs"),
-    "wait": _command("wait", _LOOK, "Wait until a job is over; the exit code says how it ended.", module="jobs"),
-    "results": _command("results", _LOOK, "Write a job's results, in input order."),
-    "errors": _command("errors", _LOOK, "Show a job's failures, grouped by cause.", module="results"),
-    "pause": _command(
-        "pause", _STEER, "Send nothing new for a job; what is in flight is still collected.", module="steer"
-    ),
-    "resume": _command("resume", _STEER, "Go on with a job.", module="run"),
-    "cancel": _command("cancel", _STEER, "Stop a job for good; what has succeeded is kept.", module="steer"),
-    "retry": _command("retry", _STEER, "Queue failed and canceled requests again.", module="steer"),
-    "batches": _command("batches", _STEER, "Compare the batches at the API with ours; adopt or disown one."),
-    "webhooks": _command("webhooks", _STEER, "Show, test and repeat the notices to other programs."),
-    "doctor": _command("doctor", _TOOLS, "Check key, API, clock, store, disk and limits, each with a remedy."),
-    "login": _command("login", _TOOLS, "Print a link that opens the dashboard of the daemon, once."),
-    "health": _command("health", _TOOLS, "Ask the engine of this store, or of a server, whether it is ready."),
-    "config": _command("config", _TOOLS, "Show the settings that hold, or write a file to start from."),
-    "service": _command("service", _TOOLS, "Print a unit file, or make a token for the HTTP API."),
-    "db": _command("db", _TOOLS, "Back up, check, prune, compact, adopt or migrate the store's file."),
-    "sandbox": _command("sandbox", _TOOLS, "Serve the local API on a port, for any client."),
-    "completion": _command("completion", _TOOLS, "Print the completion script for a shell."),
-}
 
 EXAMPLES: Final = """
 JOB is an id, a unique prefix of one, a name, or @last. Of several jobs of one name the newest is shown; a command that
@@ -95,7 +59,6 @@ Exit codes:
     examples=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@global_options
 def cli() -> None:
     """Run any number of requests through the Message Batches API.
 

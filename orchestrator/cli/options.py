@@ -83,24 +83,7 @@ class GlobalOptions:
 
 
 class GlobalOption(click.Option):
-    """An option of every command; the help lists it apart."""
-
-
-def global_options(function: F) -> F:
-    """Give *function* the common options; they go into the `Ask` at the root, not into its arguments."""
-    return global_options_except()(function)
-
-
-def global_options_except(*names: str) -> Callable[[F], F]:
-    """The same without those *names* that the command has options of its own for."""
-
-    def add(function: F) -> F:
-        for name, option in reversed(_OPTIONS.items()):
-            if name not in names:
-                function = option(function)
-        return function
-
-    return add
+    """An option of every command, before or after its name; its value goes to `GlobalOptions`."""
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
@@ -127,49 +110,46 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: Any) -> No
         ctx.exit()
 
 
-def _flag(*names: str, help: str, **more: Any) -> Callable[[F], F]:  # noqa: A002, ANN401 - click's words, passed on
-    more = {"expose_value": False, "callback": _note, **more}
-    return click.option(*names, cls=GlobalOption, help=help, **more)
+def _global(*names: str, help: str, **more: Any) -> GlobalOption:  # noqa: A002, ANN401 - click's words, passed on
+    return GlobalOption(names, help=help, **{"expose_value": False, "callback": _note, **more})
 
 
-_OPTIONS: Final = {
-    "--db": _flag(
+GLOBAL_OPTIONS: Final = (
+    _global(
         "--db",
         metavar="PATH",
         help="The database file.  [env: ORCHESTRATOR_DATABASE__PATH]",
     ),
-    "--config": _flag(
+    _global(
         "--config",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         envvar="ORCHESTRATOR_CONFIG",
         help="Read settings from FILE and from no other file.  [env: ORCHESTRATOR_CONFIG]",
     ),
-    "--sandbox": _flag(
+    _global(
         "--sandbox",
         is_flag=True,
         default=None,
         envvar="ORCHESTRATOR_SANDBOX",
         help="Work with the local API: no network, no key, canned answers.  [env: ORCHESTRATOR_SANDBOX]",
     ),
-    "--server": _flag(
+    _global(
         "--server",
         metavar="URL",
         envvar="ORCHESTRATOR_SERVER_URL",
         help="Ask the daemon at URL, which has its own store.  [env: ORCHESTRATOR_SERVER_URL]",
     ),
-    "--token-file": _flag(
+    _global(
         "--token-file",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         help="The token for --server, else ORCHESTRATOR_SERVER_TOKEN has it.  [env: ORCHESTRATOR_TOKEN_FILE]",
     ),
-    "--json": _flag("--json", "as_json", is_flag=True, default=None, help="Print facts as one JSON object on stdout."),
-    "--quiet": _flag("-q", "--quiet", is_flag=True, default=None, help="Say nothing but errors."),
-    "--verbose": _flag(
-        "-v", "--verbose", count=True, default=None, help="Show the log; twice: details, and tracebacks of bugs."
-    ),
-    "--version": _flag(
+    _global("--json", "as_json", is_flag=True, default=None, help="Print facts as one JSON object on stdout."),
+    _global("-q", "--quiet", is_flag=True, default=None, help="Say nothing but errors."),
+    _global("-v", "--verbose", count=True, default=None, help="Show the log; twice: details, and tracebacks of bugs."),
+    _global(
         "-V",
         "--version",
         is_flag=True,
@@ -177,7 +157,13 @@ _OPTIONS: Final = {
         callback=_show_version,
         help="Show the version and end.",
     ),
-}
+)
+
+
+def add_global_options(command: click.Command) -> None:
+    """Give *command* the options of every command, but for names that it has options of its own for."""
+    own = {name for param in command.params for name in param.opts}
+    command.params += [option for option in GLOBAL_OPTIONS if own.isdisjoint(option.opts)]
 
 
 class JobRef(_TextParam):

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 from faces.cli_world import Program, program_in, request
 
+from orchestrator.cli.command_table import COMMANDS
 from orchestrator.cli.group import LazyGroup, command_paths
-from orchestrator.cli.main import COMMANDS, cli
+from orchestrator.cli.main import cli
 
 assert isinstance(cli, LazyGroup)
 PATHS = command_paths(cli)
@@ -48,7 +49,7 @@ def test_every_command_has_a_help_with_examples(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_line_in_the_main_help_is_the_commands_own(name: str) -> None:
-    """The main help is written without loading a command, so its lines could drift away from them."""
+    """The main help is written without loading a command; the command's own help begins with the same line."""
     command = cli.get_command(cli.make_context("orchestrator", ["ls"], resilient_parsing=True), name)
     assert command is not None
     assert command.help is not None

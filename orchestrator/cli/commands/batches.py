@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from orchestrator.cli.api_errors import explaining_api_errors, find_credentials, say_api_address
-from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
+from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
 from orchestrator.cli.jobs_text import headers_text
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.store_access import open_reads, server_reader
@@ -43,27 +43,17 @@ Examples:
 
 #: The most that a page of the API holds.
 _SERVER_LIMIT: Final = 1000
-_HERE = "orchestrator.cli.commands.batches"
 
 
-@click.group(
-    "batches",
-    cls=LazyGroup,
-    entries={
-        "ls": CommandEntry(module=_HERE, attribute="ls", help="List the batches at the API, and whose they are."),
-        "show": CommandEntry(module=_HERE, attribute="show_batch", help="Show one batch of ours with its history."),
-        "adopt": CommandEntry(
-            module="orchestrator.cli.commands.steer", attribute="adopt", help="Take a batch for ours."
-        ),
-        "disown": CommandEntry(
-            module="orchestrator.cli.commands.steer", attribute="disown", help="Say that a batch is not ours."
-        ),
+batches = group(
+    {
+        "ls": CommandEntry("List the batches at the API, and whose they are.", "batches"),
+        "show": CommandEntry("Show one batch of ours with its history.", "batches", "show_batch"),
+        "adopt": CommandEntry("Take a batch for ours.", "steer"),
+        "disown": CommandEntry("Say that a batch is not ours.", "steer"),
     },
-    examples=EXAMPLES,
+    EXAMPLES,
 )
-@global_options
-def batches() -> None:
-    """Compare the batches at the API with ours; adopt or disown one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +64,10 @@ class KnownBatches:
     in_doubt: list[tuple[Batch, Job]]
 
 
-@click.command("ls", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N batches.")
-@global_options
-@click.pass_obj
 def ls(options: GlobalOptions, limit: int) -> None:
-    """List the batches at the API, and whose they are.
-
-    "elsewhere" is a batch that this store did not make, or cannot prove to have made.
-    """
+    """A batch is "elsewhere" if this store did not make it, or cannot prove to have made it."""
     server = options.remote()
     listed, more = _here(options, limit) if server is None else _there(options, server, limit)
     if options.as_json:
@@ -181,15 +166,10 @@ def _in_doubt(reads: Reads) -> list[tuple[Batch, Job]]:
     return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
 
 
-@click.command("show", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.argument("batch", metavar="BATCH")
-@global_options
-@click.pass_obj
 def show_batch(options: GlobalOptions, batch: str) -> None:
-    """Show one batch of ours with its history.
-
-    BATCH is the API's id (msgbatch_...) or our number. The API is not asked.
-    """
+    """BATCH is the API's id (msgbatch_...) or our number. The API is not asked."""
     with open_reads(options) as reads:
         found = reads.batch(batch)
         job = reads.get(found.job_id)

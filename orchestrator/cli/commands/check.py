@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.api_errors import say_api_address
-from orchestrator.cli.group import CliCommand
+from orchestrator.cli.group import command
 from orchestrator.cli.input_options import (
     STDIN,
     STDIN_NAME,
@@ -17,7 +17,7 @@ from orchestrator.cli.input_options import (
     input_argument,
     problems_as_text,
 )
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import near_path, show, show_banner, show_json
 from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.domain import humanize
@@ -41,16 +41,13 @@ The batches are counted as if every line were sent; how many go at a time is up 
 """
 
 
-@click.command("check", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @input_argument
 @header_options
 @click.option(
     "--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Show at most N problems."
 )
-@global_options
-@click.pass_obj
 def check(options: GlobalOptions, path: str, job_options: JobOptions, max_problems: int) -> int:
-    """Validate an input and show the plan; sends and stores nothing."""
     from orchestrator.domain.packing import Caps
     from orchestrator.views.check_report import check_source
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.group import CliCommand
-from orchestrator.cli.options import global_options
+from orchestrator.cli.group import command
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import show
 
 EXAMPLES = """
@@ -18,11 +18,9 @@ It completes commands, options, and the ids and names of your jobs.
 """
 
 
-@click.command("completion", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@global_options
-def completion(shell: str) -> None:
-    """Print the completion script for a shell."""
+def completion(_options: GlobalOptions, shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     from orchestrator.cli.main import COMPLETE_VARIABLE, PROGRAM, cli

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
-
-from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import CommandEntry, command, group
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.config import PROJECT_FILE, render_example, shown
 from orchestrator.domain.errors import GuardRefused, OutputError
@@ -22,30 +20,18 @@ Examples:
 Strongest first: flag > environment > ./orchestrator.toml > ~/.config/orchestrator/config.toml > default.
 """
 
-_HERE = "orchestrator.cli.commands.config"
 
-
-@click.group(
-    "config",
-    cls=LazyGroup,
-    entries={
-        "show": CommandEntry(
-            module=_HERE, attribute="show_settings", help="Show every setting and where it comes from."
-        ),
-        "init": CommandEntry(module=_HERE, attribute="init", help="Write ./orchestrator.toml to start from."),
+config = group(
+    {
+        "show": CommandEntry("Show every setting and where it comes from.", "config", "show_settings"),
+        "init": CommandEntry("Write ./orchestrator.toml to start from.", "config"),
     },
-    examples=EXAMPLES,
+    EXAMPLES,
 )
-@global_options
-def config() -> None:
-    """Show the settings that hold, or write a file to start from."""
 
 
-@click.command("show", cls=CliCommand, examples=EXAMPLES)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def show_settings(options: GlobalOptions) -> None:
-    """Show every setting and where it comes from."""
     rows = list(shown(options.settings()))
     if options.as_json:
         settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
@@ -59,14 +45,9 @@ def show_settings(options: GlobalOptions) -> None:
     show(as_table(cells))
 
 
-@click.command("init", cls=CliCommand, examples=EXAMPLES)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def init(options: GlobalOptions) -> None:
-    """Write ./orchestrator.toml to start from.
-
-    Every setting is in it with its meaning and its default, commented out. A file that is there is left alone.
-    """
+    """Every setting is in it with its meaning and its default, commented out. A file that is there is left alone."""
     path = Path.cwd() / PROJECT_FILE
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

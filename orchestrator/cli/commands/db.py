@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
-from orchestrator.cli.options import Duration, GlobalOptions, global_options
+from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
+from orchestrator.cli.options import Duration, GlobalOptions
 from orchestrator.cli.output import say, show, show_banner, show_json
 from orchestrator.cli.store_access import open_reads, run_command
 from orchestrator.config import format_duration
@@ -47,45 +47,30 @@ with a key of another workspace. Never use two copies: what is still to be sent 
 """
 
 _FILE = "it works on the file itself, on the machine of the store"
-_HERE = "orchestrator.cli.commands.db"
 
 
-@click.group(
-    "db",
-    cls=LazyGroup,
-    entries={
-        "backup": CommandEntry(
-            module=_HERE, attribute="backup", help="Copy the store as it is now, also while it is in use."
-        ),
-        "check": CommandEntry(
-            module=_HERE, attribute="check", help="Read all of the store and say what is wrong with it."
-        ),
-        "prune": CommandEntry(
-            module=_HERE, attribute="prune", help="Delete requests and results of jobs that are long over."
-        ),
-        "compact": CommandEntry(
-            module=_HERE, attribute="compact", help="Give space that is free in the file back to the disk."
-        ),
-        "adopt-store": CommandEntry(
-            module=_HERE, attribute="adopt_store", help="Take a copy of a store, or one that was moved, into use."
-        ),
-        "migrate": CommandEntry(module=_HERE, attribute="migrate", help="Bring the store's schema forward."),
+def _entry(help_line: str, function: str | None = None) -> CommandEntry:
+    return CommandEntry(help_line, "db", function, refuses_server=_FILE)
+
+
+db = group(
+    {
+        "backup": _entry("Copy the store as it is now, also while it is in use."),
+        "check": _entry("Read all of the store and say what is wrong with it."),
+        "prune": CommandEntry("Delete requests and results of jobs that are long over.", "db"),
+        "compact": _entry("Give space that is free in the file back to the disk."),
+        "adopt-store": _entry("Take a copy of a store, or one that was moved, into use.", "adopt_store"),
+        "migrate": _entry("Bring the store's schema forward."),
     },
-    examples=EXAMPLES,
+    EXAMPLES,
 )
-@global_options
-def db() -> None:
-    """Back up, check, prune, compact, adopt or migrate the store's file."""
 
 
-@click.command("backup", cls=CliCommand, examples=EXAMPLES, here=_FILE)
+@command(EXAMPLES)
 @click.argument("target", type=click.Path(path_type=Path))
-@global_options
-@click.pass_obj
 def backup(options: GlobalOptions, target: Path) -> None:
-    """Copy the store as it is now, also while it is in use.
-
-    TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is there.
+    """TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is
+    there.
     """
     size_bytes = _existing(options).back_up(target)
     if options.as_json:
@@ -94,14 +79,9 @@ def backup(options: GlobalOptions, target: Path) -> None:
     say(options, f"wrote {target}: {size_bytes:,} bytes")
 
 
-@click.command("check", cls=CliCommand, examples=EXAMPLES, here=_FILE)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def check(options: GlobalOptions) -> int:
-    """Read all of the store and say what is wrong with it.
-
-    Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not.
-    """
+    """Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not."""
     location = _existing(options)
     with location.open_reader() as reads:
         sandbox = reads.meta().sandbox
@@ -119,13 +99,10 @@ def check(options: GlobalOptions) -> int:
     return 8
 
 
-@click.command("migrate", cls=CliCommand, examples=EXAMPLES, here=_FILE)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def migrate(options: GlobalOptions) -> None:
-    """Bring the store's schema forward.
-
-    Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left there.
+    """Every engine does that when it starts; this is for a store that is only read. A copy of the old file is left
+    there.
     """
     location = _existing(options)
     before, after = location.migrate(now=datetime.now(UTC), sandbox=options.sandbox)
@@ -135,13 +112,9 @@ def migrate(options: GlobalOptions) -> None:
     say(options, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
 
 
-@click.command("adopt-store", cls=CliCommand, examples=ADOPT_EXAMPLES, here=_FILE)
-@global_options
-@click.pass_obj
+@command(ADOPT_EXAMPLES)
 def adopt_store(options: GlobalOptions) -> None:
-    """Take a copy of a store, or one that was moved, into use.
-
-    The next engine first asks the API what was sent after the copy was made, and buys nothing again. Where only the
+    """The next engine first asks the API what was sent after the copy was made, and buys nothing again. Where only the
     mark of a store is left, a new store takes its place.
     """
     import asyncio
@@ -174,17 +147,13 @@ async def _adopt(settings: Settings, *, sandbox: bool) -> bool:
         await store.aclose()
 
 
-@click.command("prune", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option(
     "--older-than", type=Duration(), metavar="DURATION", help="Over for so long.  [default: [database] keep_bodies]"
 )
 @click.option("--dry-run", is_flag=True, help="Only say which jobs they are.")
-@global_options
-@click.pass_obj
 def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool) -> None:
-    """Delete requests and results of jobs that are long over.
-
-    Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space stays in the
+    """Their counts, custom_ids, errors and history stay. What is deleted cannot be brought back; its space stays in the
     file and is used again (`db compact` gives it back). The same input becomes a new job afterwards.
     """
     settings = options.settings()
@@ -219,13 +188,9 @@ def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool
         )
 
 
-@click.command("compact", cls=CliCommand, examples=EXAMPLES, here=_FILE)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def compact(options: GlobalOptions) -> None:
-    """Give space that is free in the file back to the disk.
-
-    For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
+    """For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
     while, and says so first; killed at any moment, the store is as it was, or compacted.
     """
     location = _existing(options)

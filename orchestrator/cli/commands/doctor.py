@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import click
 
 from orchestrator.cli.doctor_checks import api_findings, exit_code_of, local_findings, server_findings
-from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.hints import completed
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import coloured, show, show_banner, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.store_access import configure_log
@@ -31,12 +31,9 @@ credentials, 6 the API is out of reach, 8 the store or its disk.
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option("--thorough", is_flag=True, help="Read all of the database file.")
-@global_options
-@click.pass_obj
 def doctor(options: GlobalOptions, thorough: bool) -> int:
-    """Check key, API, clock, store, disk and limits, each with a remedy."""
     findings, sandbox = _findings(options, thorough=thorough)
     findings = [_pasteable(options, finding) for finding in findings]
     if options.as_json:

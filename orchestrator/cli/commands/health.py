@@ -8,10 +8,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
-
-from orchestrator.cli.group import CliCommand
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import command
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, show, show_json
 
 if TYPE_CHECKING:
@@ -31,11 +29,8 @@ _READY: Final = "/readyz"
 _ALIVE: Final = "/api/v1/version"
 
 
-@click.command("health", cls=CliCommand, examples=EXAMPLES)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 def health(options: GlobalOptions) -> int:
-    """Ask the engine of this store, or of a server, whether it is ready."""
     server = options.remote()
     if server is None:
         from orchestrator.store.location import location_of

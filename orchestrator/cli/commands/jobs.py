@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.follow import StatusSampler, WaitLimits, api_clock_of, is_over, paused_error, wait_for_job
-from orchestrator.cli.group import CliCommand
+from orchestrator.cli.group import command
 from orchestrator.cli.hints import pasteable
 from orchestrator.cli.jobs_text import jobs_table, status_lines
-from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
+from orchestrator.cli.options import Duration, GlobalOptions, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_banner, show_json
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
@@ -59,13 +59,10 @@ It only waits: an engine (serve, run or resume) must do the work.
 """
 
 
-@click.command("ls", cls=CliCommand, examples=LS_EXAMPLES)
+@command(LS_EXAMPLES)
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N jobs.")
 @click.option("--unfinished", is_flag=True, help="Only jobs that are not over.")
-@global_options
-@click.pass_obj
 def ls(options: GlobalOptions, limit: int, unfinished: bool) -> None:
-    """List the jobs, the newest first."""
     settings = options.settings()
     with open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
@@ -85,15 +82,10 @@ def ls(options: GlobalOptions, limit: int, unfinished: bool) -> None:
         say(options, f"there are more: --limit {limit * 4} shows them")
 
 
-@click.command("status", cls=CliCommand, examples=STATUS_EXAMPLES)
+@command(STATUS_EXAMPLES)
 @job_argument(required=False)
-@global_options
-@click.pass_obj
 def status(options: GlobalOptions, job: str | None) -> None:
-    """Show one job.
-
-    How far it is, how old what is at the API is, and whether a person is needed. Works at any time.
-    """
+    """How far it is, how old what is at the API is, and whether a person is needed. Works at any time."""
     settings = options.settings()
     with open_reads(options, settings) as reads:
         chosen = job_or_newest(reads, job)
@@ -112,15 +104,10 @@ def status(options: GlobalOptions, job: str | None) -> None:
         say(options, f"{len(others)} more not over: {pasteable(options, 'orchestrator ls --unfinished')}")
 
 
-@click.command("watch", cls=CliCommand, examples=WATCH_EXAMPLES)
+@command(WATCH_EXAMPLES)
 @job_argument(required=False)
-@global_options
-@click.pass_obj
 def watch(options: GlobalOptions, job: str | None) -> None:
-    """Show one job live until it is over.
-
-    On a terminal the lines are rewritten; elsewhere there is one line per change. It only looks.
-    """
+    """On a terminal the lines are rewritten; elsewhere there is one line per change. It only looks."""
     settings = options.settings()
     with open_reads(options, settings) as reads:
         chosen = job_or_newest(reads, job)
@@ -134,13 +121,10 @@ def watch(options: GlobalOptions, job: str | None) -> None:
         show("\n".join(status_lines(found, status_text.BatchAges(), api_clock_of(settings, sandbox=sandbox))))
 
 
-@click.command("wait", cls=CliCommand, examples=WAIT_EXAMPLES)
+@command(WAIT_EXAMPLES)
 @job_argument()
 @click.option("--timeout", type=Duration(), help="Wait at most so long, such as 30s or 2h; then exit with 7.")
-@global_options
-@click.pass_obj
 def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
-    """Wait until a job is over; the exit code says how it ended."""
     settings = options.settings()
     with open_reads(options, settings) as reads:
         chosen = reads.find(job)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.cli.group import CliCommand
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import command
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, show, show_json
 from orchestrator.cli.run_async import run_async
 
@@ -30,12 +30,9 @@ Examples:
 _LINK_FILE: Final = "orchestrator-open.html"
 
 
-@click.command("login", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
-@global_options
-@click.pass_obj
 def login(options: GlobalOptions, *, opens: bool) -> None:
-    """Print a link that opens the dashboard of the daemon, once."""
     url, expires_in_s = _asked(options)
     if options.as_json:
         show_json({"url": url, "expires_in_s": expires_in_s})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.group import CliCommand
+from orchestrator.cli.group import command
 from orchestrator.cli.hints import pasteable
-from orchestrator.cli.options import GlobalOptions, global_options, job_argument
+from orchestrator.cli.options import GlobalOptions, job_argument
 from orchestrator.cli.output import near_path, say, say_banner, show, show_banner, show_json
 from orchestrator.cli.output_file import checked_output, overwrite_option, writing_to
 from orchestrator.cli.run_async import nothing_changed, run_async
@@ -41,19 +41,15 @@ Examples:
 """
 
 
-@click.command("results", cls=CliCommand, examples=RESULTS_EXAMPLES)
+@command(RESULTS_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is standard output, the default.")
 @overwrite_option
 @click.option("--settled-only", "wanted", flag_value="settled", help="What is settled by now, silently.")
 @click.option("--complete", "wanted", flag_value="complete", help="Only if every request is settled.")
-@global_options
-@click.pass_obj
 def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, wanted: str | None) -> None:
-    """Write a job's results, in input order.
-
-    Works at any time, whoever owns the store. A file that is not this job's earlier output is never replaced, unless by
-    --overwrite.
+    """Works at any time, whoever owns the store. A file that is not this job's earlier output is never replaced, unless
+    by --overwrite.
     """
     settings = options.settings()
     place = checked_output(options, output, overwrite=overwrite)
@@ -85,14 +81,11 @@ def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
     )
 
 
-@click.command("errors", cls=CliCommand, examples=ERRORS_EXAMPLES)
+@command(ERRORS_EXAMPLES)
 @job_argument()
 @click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Examples per cause.")
 @click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most N causes.")
-@global_options
-@click.pass_obj
 def errors(options: GlobalOptions, job: str, examples: int, groups: int) -> None:
-    """Show a job's failures, grouped by cause."""
     with open_reads(options) as reads:
         status = reads.status(reads.find(job))
         found = reads.errors(status.job.id, groups=groups, examples=examples)

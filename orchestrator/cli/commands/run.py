@@ -13,9 +13,9 @@ from orchestrator.cli.api_errors import say_api_address
 from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submit_job
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.follow import StatusSampler, WaitLimits, short_reason, wait_for_job
-from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
-from orchestrator.cli.options import Duration, GlobalOptions, global_options, job_argument
+from orchestrator.cli.options import Duration, GlobalOptions, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.output_file import (
     checked_output,
@@ -116,15 +116,13 @@ silence_option = click.option(
 )
 
 
-@click.command("run", cls=CliCommand, examples=RUN_EXAMPLES)
+@command(RUN_EXAMPLES)
 @click.option("-o", "--output", metavar="FILE", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
 @click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
 @timeout_option
 @silence_option
-@global_options
-@click.pass_obj
 @job_input_options
 def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
     options: GlobalOptions,
@@ -136,10 +134,8 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     timeout: timedelta | None,
     silence: timedelta,
 ) -> int:
-    """Submit, wait and write the results; run it again to go on.
-
-    It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is the
-    same job. A file that is not this job's earlier output is never replaced, unless by --overwrite.
+    """It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is
+    the same job. A file that is not this job's earlier output is never replaced, unless by --overwrite.
     """
     wish = OutputChoice(output, overwrite)
     if crash_test:
@@ -177,15 +173,13 @@ def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, limit
     return _finish(options, status, running.path, api)
 
 
-@click.command("resume", cls=CliCommand, examples=RESUME_EXAMPLES)
+@command(RESUME_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", help="Write the results there at the end; - is stdout.")
 @overwrite_option
 @click.option("--detach", is_flag=True, help="Only un-pause it.")
 @timeout_option
 @silence_option
-@global_options
-@click.pass_obj
 def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
     options: GlobalOptions,
     job: str,
@@ -195,10 +189,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
     timeout: timedelta | None,
     silence: timedelta,
 ) -> int:
-    """Go on with a job.
-
-    A paused job is un-paused. If no engine runs, this command works on it until it is over, like run.
-    """
+    """A paused job is un-paused. If no engine runs, this command works on it until it is over, like run."""
     settings = options.settings()
     with open_reads(options, settings) as reads:
         found = reads.sole(job)

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.group import CliCommand
-from orchestrator.cli.options import Duration, GlobalOptions, global_options
+from orchestrator.cli.group import command
+from orchestrator.cli.options import Duration, GlobalOptions
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.stdio import ignoring_closed_stdout
@@ -31,7 +31,7 @@ It listens on 127.0.0.1 only, takes any key, and answers nothing real. Ctrl-C en
 """
 
 
-@click.command("sandbox", cls=CliCommand, examples=EXAMPLES, here="it serves a local API")
+@command(EXAMPLES)
 @click.option("--port", type=click.IntRange(0, 65535), default=8788, show_default=True, help="0: any free port.")
 @click.option("--speed", metavar="N", help="Seconds of its time per second.  [env: ORCHESTRATOR_SANDBOX__SPEED]")
 @click.option("--seed", metavar="N", help="Of everything random in it.  [env: ORCHESTRATOR_SANDBOX__SEED]")
@@ -48,8 +48,6 @@ It listens on 127.0.0.1 only, takes any key, and answers nothing real. Ctrl-C en
     help="How long batches take, in its own time.  [default: 30s 5m]",
 )
 @click.option("--journal", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Keep batches there.")
-@global_options
-@click.pass_obj
 def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
     options: GlobalOptions,
     port: int,
@@ -59,10 +57,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands
     batch_time: tuple[timedelta, timedelta] | None,
     journal: Path | None,
 ) -> None:
-    """Serve the local API on a port, for any client.
-
-    The same API that --sandbox uses, for the SDK, curl or another program.
-    """
+    """The same API that --sandbox uses, for the SDK, curl or another program."""
     if faults == "help":
         _list_faults(options)
         return

@@ -16,8 +16,8 @@ import click
 
 from orchestrator.cli.api_errors import say_api_address
 from orchestrator.cli.errors import Stopped
-from orchestrator.cli.group import CliCommand, HintedUsageError
-from orchestrator.cli.options import GlobalOptions, global_options_except
+from orchestrator.cli.group import HintedUsageError, command
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import coloured, say, say_banner, show_json
 from orchestrator.cli.run_async import run_async
 from orchestrator.cli.stdio import ignoring_closed_stdout
@@ -57,15 +57,12 @@ Examples:
 _HINT = "one engine is enough: `orchestrator submit` hands jobs to it, `orchestrator ls` shows them; or stop it first"
 
 
-@click.command("serve", cls=CliCommand, examples=EXAMPLES, here="it runs an engine on this machine")
+@command(EXAMPLES)
 @click.option("--listen", metavar="HOST:PORT", help="Listen there.  [env: ORCHESTRATOR_SERVER__LISTEN]")
 @click.option("--token-file", metavar="FILE", help="Ask for the token in FILE.  [env: ORCHESTRATOR_SERVER__TOKEN_FILE]")
 @click.option("--no-token", is_flag=True, help="Ask nobody for a token: every user of this machine is let in.")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboard in the browser.")
-@global_options_except("--token-file")
-@click.pass_obj
 def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *, no_token: bool, opens: bool) -> None:
-    """Run the engine for every job until it is stopped."""
     if no_token and token_file is not None:
         raise HintedUsageError("--token-file and --no-token exclude each other", hint="leave one of them out")
     load = partial(_settings, options, {"server.listen": listen, "server.token_file": token_file}, no_token=no_token)

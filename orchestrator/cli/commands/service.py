@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.group import CliCommand, CommandEntry, HintedUsageError, LazyGroup
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, show, show_json
 
 EXAMPLES = """
@@ -20,34 +20,21 @@ Examples:
 The unit says at its top how it is installed. Its log goes to the journal: journalctl -u orchestrator
 """
 
-_HERE = "orchestrator.cli.commands.service"
 
-
-@click.group(
-    "service",
-    cls=LazyGroup,
-    entries={
-        "print": CommandEntry(module=_HERE, attribute="print_unit", help="Print a unit file for systemd or podman."),
-        "token": CommandEntry(
-            module=_HERE, attribute="token", help="Write a new random token for the HTTP API into FILE."
-        ),
+service = group(
+    {
+        "print": CommandEntry("Print a unit file for systemd or podman.", "service", "print_unit"),
+        "token": CommandEntry("Write a new random token for the HTTP API into FILE.", "service"),
     },
-    examples=EXAMPLES,
+    EXAMPLES,
 )
-@global_options
-def service() -> None:
-    """Print a unit file, or make a token for the HTTP API."""
 
 
-@click.command("print", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option("--user", "for_user", is_flag=True, help="A service of your own, for systemctl --user.")
 @click.option("--container", "for_container", is_flag=True, help="A Quadlet file: podman runs the image.")
-@global_options
-@click.pass_obj
 def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -> None:
-    """Print a unit file for systemd or podman.
-
-    It starts this very installation of the program, waits until it is ready, watches that it is alive, hands it the
+    """It starts this very installation of the program, waits until it is ready, watches that it is alive, hands it the
     key as a credential, and takes away every right that it does not need.
     """
     from orchestrator.cli.systemd import quadlet, system_unit, this_installation, user_unit
@@ -71,15 +58,11 @@ def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -
     show(text.removesuffix("\n"))
 
 
-@click.command("token", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
-@global_options
-@click.pass_obj
 def token(options: GlobalOptions, file: Path) -> None:
-    """Write a new random token for the HTTP API into FILE.
-
-    256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is left
-    alone: whoever uses it would be shut out.
+    """256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is
+    left alone: whoever uses it would be shut out.
     The token itself is not shown.
     """
     from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, shortage

@@ -6,9 +6,9 @@ import click
 
 from orchestrator.api_side import check_network
 from orchestrator.cli.api_errors import explaining_api_errors, say_api_address
-from orchestrator.cli.group import CliCommand, HintedUsageError
+from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
-from orchestrator.cli.options import GlobalOptions, JobRef, global_options, job_argument
+from orchestrator.cli.options import GlobalOptions, JobRef, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, reader_for, run_command
 from orchestrator.cli.summary import resume_line
@@ -64,12 +64,9 @@ Examples:
 """
 
 
-@click.command("pause", cls=CliCommand, examples=PAUSE_EXAMPLES)
+@command(PAUSE_EXAMPLES)
 @job_argument()
-@global_options
-@click.pass_obj
 def pause(options: GlobalOptions, job: str) -> None:
-    """Send nothing new for a job; what is in flight is still collected."""
     settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> bool:
@@ -83,12 +80,9 @@ def pause(options: GlobalOptions, job: str) -> None:
     _tell(options, now, f"{found.public_id} is paused{'' if did_apply else ' already'}; `{again}` goes on")
 
 
-@click.command("cancel", cls=CliCommand, examples=CANCEL_EXAMPLES)
+@command(CANCEL_EXAMPLES)
 @job_argument()
-@global_options
-@click.pass_obj
 def cancel(options: GlobalOptions, job: str) -> None:
-    """Stop a job for good; what has succeeded is kept."""
     settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> bool:
@@ -104,13 +98,10 @@ def cancel(options: GlobalOptions, job: str) -> None:
         say(options, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
 
 
-@click.command("retry", cls=CliCommand, examples=RETRY_EXAMPLES)
+@command(RETRY_EXAMPLES)
 @job_argument()
 @click.option("--only", metavar="TYPE", help="Only requests that failed with this error type.")
-@global_options
-@click.pass_obj
 def retry(options: GlobalOptions, job: str, only: str | None) -> None:
-    """Queue failed and canceled requests again."""
     settings, found = _find(options, job)
 
     async def act(commands: Commands, _reader: RemoteReader) -> int:
@@ -130,13 +121,11 @@ def retry(options: GlobalOptions, job: str, only: str | None) -> None:
         say(options, f"no engine is running; to go on: {resume_line(options, found.public_id, None)}")
 
 
-@click.command("adopt", cls=CliCommand, examples=ADOPT_EXAMPLES)
+@command(ADOPT_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 @click.argument("path", metavar="[INPUT]", required=False, type=click.Path(allow_dash=True))
 @click.option("--job", type=JobRef(), metavar="JOB", help="The job whose requests it was made of.")
 @header_options
-@global_options
-@click.pass_obj
 def adopt(
     options: GlobalOptions,
     remote_id: str,
@@ -144,7 +133,7 @@ def adopt(
     job: str | None,
     job_options: JobOptions,
 ) -> None:
-    """Take a batch for ours: ID is the API's (msgbatch_...)."""
+    """ID is the API's (msgbatch_...)."""
     settings = options.settings()
     if path is not None and job is not None:
         raise HintedUsageError("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
@@ -188,12 +177,10 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
         return run_command(options, settings, act)[0]
 
 
-@click.command("disown", cls=CliCommand, examples=ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0])
+@command(ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0])
 @click.argument("remote_id", metavar="ID")
-@global_options
-@click.pass_obj
 def disown(options: GlobalOptions, remote_id: str) -> None:
-    """Say that a batch is not ours: ID is the API's (msgbatch_...)."""
+    """ID is the API's (msgbatch_...)."""
     sandbox = is_sandbox_store(options)
     say_banner(options, sandbox=sandbox)
     sentence, _ = run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))

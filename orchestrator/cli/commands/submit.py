@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
-from orchestrator.cli.group import CliCommand
+from orchestrator.cli.group import command
 from orchestrator.cli.input_options import InputOptions, job_input_options, problems_as_text, refused_input
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.store_access import is_sandbox_store, reader_for, run_command
@@ -32,15 +32,10 @@ The same input is the same job: submitting it again prints the same id and store
 """
 
 
-@click.command("submit", cls=CliCommand, examples=EXAMPLES)
-@global_options
-@click.pass_obj
+@command(EXAMPLES)
 @job_input_options
 def submit(options: GlobalOptions, chosen: InputOptions) -> None:
-    """Store a job, print its id and return.
-
-    If no engine runs, nothing is sent until one does: orchestrator serve, run or resume.
-    """
+    """If no engine runs, nothing is sent until one does: orchestrator serve, run or resume."""
     submit_job(options, chosen)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from orchestrator.cli.group import CliCommand, CommandEntry, LazyGroup
-from orchestrator.cli.options import GlobalOptions, global_options
+from orchestrator.cli.group import CommandEntry, command, group
+from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import as_table, say, show, show_banner, show_json
 from orchestrator.domain import humanize
 
@@ -29,33 +29,24 @@ Examples:
 
 T = TypeVar("T")
 
-_HERE = "orchestrator.cli.commands.webhooks"
 _STATES: Final = ("waiting", "delivered", "failed")
 _LONGEST_WORDS: Final = 60
 
 
-@click.group(
-    "webhooks",
-    cls=LazyGroup,
-    entries={
-        "ls": CommandEntry(module=_HERE, attribute="list_notices", help="Show the endpoints and the newest notices."),
-        "test": CommandEntry(module=_HERE, attribute="test", help="Send a test notice to every endpoint, or to URL."),
-        "replay": CommandEntry(module=_HERE, attribute="replay", help="Send a notice again, as it was."),
+webhooks = group(
+    {
+        "ls": CommandEntry("Show the endpoints and the newest notices.", "webhooks", "list_notices"),
+        "test": CommandEntry("Send a test notice to every endpoint, or to URL.", "webhooks"),
+        "replay": CommandEntry("Send a notice again, as it was.", "webhooks"),
     },
-    examples=EXAMPLES,
+    EXAMPLES,
 )
-@global_options
-def webhooks() -> None:
-    """Show, test and repeat the notices to other programs."""
 
 
-@click.command("ls", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.option("--state", type=click.Choice(_STATES), help="Only notices that are so.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most N notices.")
-@global_options
-@click.pass_obj
 def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> None:
-    """Show the endpoints and the newest notices."""
     from orchestrator.cli.store_access import open_reads
     from orchestrator.domain.notices import DeliveryState
     from orchestrator.views.service_views import DeliveryView, EndpointView
@@ -83,15 +74,10 @@ def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> No
         show(as_table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
 
 
-@click.command("test", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.argument("url", required=False)
-@global_options
-@click.pass_obj
 def test(options: GlobalOptions, url: str | None) -> None:
-    """Send a test notice to every endpoint, or to URL.
-
-    `webhooks ls` shows what became of it.
-    """
+    """`webhooks ls` shows what became of it."""
     sent, running = _asked(options, lambda noticing: noticing.test_notice(url))
     if options.as_json:
         show_json({"sent": sent})
@@ -100,15 +86,10 @@ def test(options: GlobalOptions, url: str | None) -> None:
     say(options, f"notice {numbers}: {'on its way' if running else 'stored; the next engine sends it'}")
 
 
-@click.command("replay", cls=CliCommand, examples=EXAMPLES)
+@command(EXAMPLES)
 @click.argument("notice", type=click.IntRange(min=1))
-@global_options
-@click.pass_obj
 def replay(options: GlobalOptions, notice: int) -> None:
-    """Send a notice again, as it was.
-
-    It has the same id as before, so an endpoint that has it already can tell.
-    """
+    """It has the same id as before, so an endpoint that has it already can tell."""
     _, running = _asked(options, lambda noticing: noticing.replay_notice(notice))
     if options.as_json:
         show_json({"replayed": notice})
