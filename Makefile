@@ -7,13 +7,14 @@ BIN    := $(VENV)/bin
 # Stamps: each is newer than pyproject.toml when the environment holds what it names.
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 
 # The long tier starts the program as users do; `make test` forks it from a process that has imported it.
 FRESH := ORCHESTRATOR_TEST_FRESH=1 PYTHONPATH=tests:.
 PROOF := $(FRESH) $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
+.PHONY: help demo test check docs format reference screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,16 @@ check: $(DEV)  ## formatting, lint, types, and who may import whom
 format: $(DEV)  ## put the code into its form, and repair what can be repaired
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages link to each other as they lie in the project, so they are built as they lie there.
+PAGES := README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md LICENSE config.example.toml docs deploy examples
+docs: $(DOCS)  ## build the documentation as a site into build/site; a link that leads nowhere fails
+	rm -rf build/pages && mkdir -p build/pages/benchmarks
+	cp -r $(PAGES) build/pages/ && cp benchmarks/README.md benchmarks/targets.py build/pages/benchmarks/
+	$(BIN)/zensical build --strict --clean
+
+reference: $(DEV)  ## write docs/reference anew from the code
+	$(BIN)/python tools/make_reference.py
 
 screenshots: $(DEV)  ## a picture of every screen of the dashboard into docs/screenshots (needs chromium)
 	PYTHONPATH=tests:. $(BIN)/python tools/screenshots.py
@@ -80,4 +91,8 @@ $(RUN): pyproject.toml | $(BIN)/python
 
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(RUN)
+
+$(DOCS): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(RUN)

@@ -23,7 +23,24 @@ from orchestrator.domain.errors import OutputNotWritten
 PROGRAM: Final = "orchestrator"
 COMPLETE_VARIABLE: Final = "_ORCHESTRATOR_COMPLETE"
 
-EXAMPLES: Final = """
+#: What a command ends with, for people.
+EXIT_CODES: Final = {
+    "0": "everything asked for happened; for run and wait: every request succeeded",
+    "1": "finished, but some requests failed, expired or were canceled; the results are written",
+    "2": "usage, settings or input file wrong; nothing was stored or sent",
+    "3": "a person is needed: credentials, permission, billing, spend limit, a paused job",
+    "4": "no such job, batch or request",
+    "5": "refused by a guard, such as an engine that owns the store and does not answer",
+    "6": "the API, or the server of --server, never answered; the work is safe",
+    "7": "--timeout reached; the job goes on with its engine, or with the next run",
+    "8": "the database file: locked, newer, damaged, disk full, removed or replaced",
+    "9": "everything is done and stored, but the output could not be written; ask for it again",
+    "70": "a bug in orchestrator (`-v -v` shows it); everything stored is safe",
+    "71": "out of memory; everything stored is safe",
+    "130": "interrupted, 143 terminated; everything is safe",
+}
+
+EXAMPLES = """
 JOB is an id, a unique prefix of one, a name, or @last. Of several jobs of one name the newest is shown; a command that
 changes something refuses such a name and lists them.
 
@@ -36,20 +53,8 @@ Examples:
                                                   the same for a daemon elsewhere, as every command that can
 
 Exit codes:
-  0    everything asked for happened; for run and wait: every request succeeded
-  1    finished, but some requests failed, expired or were canceled; the results are written
-  2    usage, settings or input file wrong; nothing was stored or sent
-  3    a person is needed: credentials, permission, billing, spend limit, a paused job
-  4    no such job, batch or request
-  5    refused by a guard, such as an engine that owns the store and does not answer
-  6    the API, or the server of --server, never answered; the work is safe
-  7    --timeout reached; the job goes on with its engine, or with the next run
-  8    the database file: locked, newer, damaged, disk full
-  9    everything is done and stored, but the output could not be written
-  70   a bug in orchestrator
-  71   out of memory; everything stored is safe
-  130  interrupted, 143 terminated; everything is safe
 """
+EXAMPLES += "".join(f"  {code:<4} {meaning}\n" for code, meaning in EXIT_CODES.items())
 
 
 @click.group(

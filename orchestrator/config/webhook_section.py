@@ -91,6 +91,11 @@ def example_lines() -> Iterator[str]:
         yield f"# {name} = {meaning.example or toml_text(False)}"
 
 
+def webhook_settings() -> Iterator[tuple[str, Meaning]]:
+    """Every key of a block, with what is known of it."""
+    yield from _FIELDS.items()
+
+
 def shown_as(webhook: WebhookSection) -> str:
     """One endpoint as an inline table, for `config show`: what is not the default."""
     told = [(each.name, getattr(webhook, each.name), each.default) for each in fields(WebhookSection)]

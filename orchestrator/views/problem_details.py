@@ -33,7 +33,7 @@ from orchestrator.views.job_views import LineProblemView
 from orchestrator.views.view import Count, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CONTENT_TYPE: Final = "application/problem+json"
 #: The `type` of an input that was read and refused; the document lists its problems.
@@ -107,6 +107,11 @@ def problem_of(exc: OrchestratorError) -> ProblemView:
     return ProblemView(
         type=slug, title=exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code, status=kind.status
     )
+
+
+def problem_types() -> Iterator[tuple[str, int, type[OrchestratorError]]]:
+    """Every `type` with its HTTP status and the error that it stands for."""
+    yield from ((slug, kind.status, kind.error) for slug, kind in _KINDS.items())
 
 
 def error_of(problem: Mapping[str, Any]) -> OrchestratorError:

@@ -21,7 +21,7 @@ from orchestrator.daemon import running_engine
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus/alerts.yml"
 BOARD = DEPLOY / "grafana/orchestrator.json"
-README = DEPLOY / "README.md"
+METRICS = DEPLOY.parent / "docs/reference/metrics.md"
 NAME = re.compile(r"\b(?:orchestrator|process)_[a-z_]+\b")
 
 
@@ -62,10 +62,10 @@ def test_every_metric_of_the_alerts_and_of_the_dashboard_exists(tmp_path: Path) 
 
 
 def test_every_metric_is_explained_and_shown(tmp_path: Path) -> None:
-    """deploy/README.md lists what there is, and nothing else."""
+    """The page of the metrics lists what there is, and nothing else."""
     known = {re.sub(r"_(bucket|sum|count)$", "", name) for name in told(tmp_path / "x.db")}
     ours = {name for name in known if name.startswith("orchestrator_")}
-    listed = set(re.findall(r"^\| `(orchestrator_[a-z_]+)", README.read_text(encoding="utf-8"), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(orchestrator_[a-z_]+)", METRICS.read_text(encoding="utf-8"), re.MULTILINE))
     assert listed == ours
 
 
