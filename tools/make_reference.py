@@ -19,8 +19,9 @@ import orchestrator
 from orchestrator.cli.group import command_paths
 from orchestrator.cli.main import EXIT_CODES, PROGRAM, cli
 from orchestrator.cli.options import GlobalOption
-from orchestrator.config.sections import ALLOWED, KEYS, REFUSED, SECTIONS, Key
-from orchestrator.config.webhooks import webhook_settings
+from orchestrator.config.sections import KEYS, SECTIONS
+from orchestrator.config.setting import ALLOWED, REFUSED, Key
+from orchestrator.config.webhook_section import webhook_settings
 from orchestrator.http_api.api.openapi import described, routes
 from orchestrator.views.problem_details import problem_types
 
