@@ -14,7 +14,7 @@ FRESH := ORCHESTRATOR_TEST_FRESH=1 PYTHONPATH=tests:.
 PROOF := $(FRESH) $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format reference screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
+.PHONY: help demo test check format docs reference screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

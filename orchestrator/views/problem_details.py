@@ -111,7 +111,7 @@ def problem_of(exc: OrchestratorError) -> ProblemView:
 
 def problem_types() -> Iterator[tuple[str, int, type[OrchestratorError]]]:
     """Every `type` with its HTTP status and the error that it stands for."""
-    yield from ((slug, kind.status, kind.error) for slug, kind in _KINDS.items())
+    yield from ((slug, kind.status, kind.error) for slug, kind in _PROBLEM_TYPES.items())
 
 
 def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
