@@ -117,3 +117,17 @@ def test_what_is_no_file_of_a_sane_size_holds_no_secret(
         case _:
             pass
     assert "cannot be read" in refusal(read, error, path)
+
+
+@READERS
+@pytest.mark.parametrize("text", ["", "\n", "two words of a secret", "é" * 40, "x\ny"])
+def test_a_file_that_holds_no_secret_is_named_as_a_file(
+    tmp_path: Path, read: Read, error: type[OrchestratorError], text: str
+) -> None:
+    """D4: whoever looks for an environment variable then looks in the wrong place."""
+    path = tmp_path / "secret"
+    path.write_text(text)
+    path.chmod(0o600)
+    said = refusal(read, error, path)
+    assert "variable" not in said
+    assert text.strip() == "" or text.strip() not in said
