@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
@@ -14,6 +13,7 @@ from typing_extensions import override
 from orchestrator.client.errors import DoesNotApplyError, RefusedError
 from orchestrator.client.transport import CONNECT_TIMEOUT_S, cause_of
 from orchestrator.config import format_duration
+from orchestrator.engine.prefetch import prefetch
 from orchestrator.ports.engine import (
     Commands,
     EngineHealth,
@@ -259,45 +259,13 @@ def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, s
     }
 
 
-#: The guard wants 1 KiB in every 10 s. Source: `http_api.guard.bodies.BodyLimits`.
+#: The guard wants 1 KiB in every 10 s. Source: `http_api.guard.request_limits.BodyLimits`.
 KEEP_ALIVE_EVERY_S: Final = 3.0
 
 
-async def keep_alive(
-    pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_EVERY_S
-) -> AsyncGenerator[bytes, None]:
+def keep_alive(pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_EVERY_S) -> AsyncGenerator[bytes, None]:
     """Yield *pieces*, and a filler record whenever the next piece takes longer than *every_s*.
 
-    The server drops a body that stalls. As in `engine.prefetch`, one task runs *pieces* from its beginning to its
-    close, and one piece is fetched ahead.
+    The server drops a body that stalls.
     """
-    ready: asyncio.Queue[bytes | None] = asyncio.Queue()
-    taken = asyncio.Semaphore(0)
-
-    async def fetch() -> None:
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    ready.put_nowait(piece)
-                    await taken.acquire()
-        finally:
-            ready.put_nowait(None)
-
-    fetching = asyncio.ensure_future(fetch())
-    try:
-        while (piece := await _next_or_filler(every_s, ready)) is not None:
-            if piece is not KEEP_ALIVE_RECORD:
-                taken.release()
-            yield piece
-        await fetching
-    finally:
-        fetching.cancel()
-        await asyncio.wait({fetching})
-
-
-async def _next_or_filler(seconds: float, ready: asyncio.Queue[bytes | None]) -> bytes | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return await ready.get()
-    except TimeoutError:
-        return KEEP_ALIVE_RECORD
+    return prefetch(pieces, filler=KEEP_ALIVE_RECORD, filler_after_s=every_s)

@@ -45,6 +45,12 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
     digest = hashlib.sha256(os.fsencode(db_path.resolve())).hexdigest()[:16]
     folder = socket_folder(env, db_path, temporary=temporary)
     path = folder / f"orchestrator-{digest}.sock"
+    check_socket_path(path)
+    return path
+
+
+def check_socket_path(path: Path) -> None:
+    """Raise UsageError for a path that is too long for a socket."""
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH_BYTES:
         raise UsageError(
@@ -52,7 +58,6 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
             cause=f"{length} bytes, and the system takes {MAX_SOCKET_PATH_BYTES}",
             hint="set XDG_RUNTIME_DIR to a folder with a shorter path, for every command alike",
         )
-    return path
 
 
 def socket_folder(env: Mapping[str, str], db_path: Path | None = None, *, temporary: Path = _TEMPORARY) -> Path:

@@ -10,9 +10,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def prefetch(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+async def prefetch(
+    items: AsyncGenerator[T, None], *, filler: T | None = None, filler_after_s: float | None = None
+) -> AsyncGenerator[T, None]:
     """The same *items* in the same order, one of them fetched ahead; *items* is closed at the end, however it comes.
 
+    With *filler_after_s*, *filler* is yielded whenever the next item is not there within so many seconds.
     One task runs *items* from its beginning to its close: a program's own generator may hold an `asyncio.timeout`, a
     task group or a context variable across its yields, and each of them belongs to a task.
     """
@@ -30,10 +33,21 @@ async def prefetch(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
 
     fetching = asyncio.ensure_future(fetch())
     try:
-        while fetched := await ready.get():
-            taken.release()
+        while fetched := await _next(ready, filler, filler_after_s):
+            if filler is None or fetched[0] is not filler:
+                taken.release()
             yield fetched[0]
         await fetching
     finally:
         fetching.cancel()
         await asyncio.wait({fetching})
+
+
+async def _next(ready: asyncio.Queue[tuple[T] | None], filler: T | None, seconds: float | None) -> tuple[T] | None:
+    if filler is None or seconds is None:
+        return await ready.get()
+    try:
+        async with asyncio.timeout(seconds):
+            return await ready.get()
+    except TimeoutError:
+        return (filler,)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
+from orchestrator.config.paths import check_socket_path
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.browser_login import LoginMiddleware
@@ -198,10 +199,6 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-#: A longer path does not fit `sockaddr_un`. Source: unix(7): 108 bytes with the NUL at the end.
-MAX_PATH_BYTES: Final = 107
-
-
 async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
     """Serve *app* on the socket *path* until *stop*; see `server.serve_on`.
 
@@ -221,13 +218,7 @@ async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], s
 
 def bind_unix_socket(path: Path) -> socket.socket:
     """A listening socket at *path*, mode 0600. Raises UsageError, StoreError."""
-    length = len(os.fsencode(path))
-    if length > MAX_PATH_BYTES:
-        raise UsageError(
-            f"the path of the socket is too long: {path}",
-            cause=f"{length} bytes, and the system takes {MAX_PATH_BYTES}",
-            hint="set XDG_RUNTIME_DIR to a folder with a shorter path, for every command alike",
-        )
+    check_socket_path(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)

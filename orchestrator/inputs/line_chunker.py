@@ -6,51 +6,20 @@ import codecs
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.line_splitter import LargeLineTally, LineSplitter, LongLine
+from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.inputs.formats import OF_FILES, Bounds, Unpacker
 from orchestrator.inputs.line_parser import KEPT_RAW_BYTES, SHAPE, read_line
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.domain.params import ParamRules
 
-CHUNK_ITEMS: Final = 2_000
-CHUNK_BYTES: Final = 4 << 20
-
-Item = InputLine | InputProblem
-
 _HEAD_BYTES: Final = 4  # enough to tell every byte order mark
 _WIDE_MARKS: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _TO_UTF8: Final = "convert it to UTF-8, for example: iconv -t UTF-8 in.jsonl > out.jsonl"
 _TO_LINES: Final = "convert it: jq -c '.[]' in.json > out.jsonl"
-
-
-class Chunker:
-    """Collects items until a chunk is full: `CHUNK_ITEMS` of them, or `CHUNK_BYTES` of params and refused lines."""
-
-    def __init__(self) -> None:
-        self._items: list[Item] = []
-        self._bytes = 0
-        self.held = LargeLineTally()
-
-    def add(self, item: Item) -> list[Item] | None:
-        """Take *item*; returns the chunk before it if that is full now."""
-        size = len(item.params) if isinstance(item, InputLine) else len(item.raw)
-        full = None
-        if len(self._items) == CHUNK_ITEMS or (self._items and self._bytes + size > CHUNK_BYTES):
-            full = self.take()
-        self._items.append(item)
-        self._bytes += size
-        self.held.gather(size)
-        return full
-
-    def take(self) -> list[Item]:
-        """What has been collected, and start again."""
-        items, self._items, self._bytes = self._items, [], 0
-        self.held.give()
-        return items
 
 
 class LineChunker:
@@ -75,7 +44,7 @@ class LineChunker:
         self.size_bytes = 0
         self.is_refused = False  # the file as a whole; nothing more is read
 
-    def feed(self, block: bytes) -> Iterator[list[Item]]:
+    def feed(self, block: bytes) -> Iterator[list[InputItem]]:
         """The chunks that *block* completes. Consume it before feeding again."""
         for text in self._unpacker.feed(block):
             before = self.large_bytes
@@ -88,7 +57,7 @@ class LineChunker:
         """What is held of large lines, in the chunks that were given last too."""
         return self._chunker.held.with_line(self._splitter.held_bytes)
 
-    def end(self) -> Iterator[list[Item]]:
+    def end(self) -> Iterator[list[InputItem]]:
         """The last chunks."""
         for text in self._unpacker.end():
             yield from self._feed_text(text)
@@ -112,7 +81,7 @@ class LineChunker:
             raise RuntimeError("the source was not read to its end")
         return self._hash.hexdigest()
 
-    def _feed_text(self, text: bytes) -> Iterator[list[Item]]:
+    def _feed_text(self, text: bytes) -> Iterator[list[InputItem]]:
         if self.is_refused:
             return
         self._hash.update(text)
@@ -125,7 +94,7 @@ class LineChunker:
             head, self._head = self._head, None
             yield from self._begin(head)
 
-    def _begin(self, head: bytes) -> Iterator[list[Item]]:
+    def _begin(self, head: bytes) -> Iterator[list[InputItem]]:
         """Look at the first bytes of the text: what is not UTF-8 lines is told in one sentence, not line by line."""
         if head.startswith(_WIDE_MARKS) or b"\0" in head[:2]:
             yield from self._refuse_file("is not UTF-8 text (it looks like UTF-16, UTF-32 or binary data)", _TO_UTF8)
@@ -136,7 +105,7 @@ class LineChunker:
             return
         yield from self._read(self._splitter.feed(head))
 
-    def _read(self, lines: list[bytes | LongLine]) -> Iterator[list[Item]]:
+    def _read(self, lines: list[bytes | LongLine]) -> Iterator[list[InputItem]]:
         add, rules = self._chunker.add, self._rules
         for found in lines:
             self._number += 1
@@ -168,10 +137,10 @@ class LineChunker:
             raw=line.head[:KEPT_RAW_BYTES],
         )
 
-    def _refuse_array(self) -> Iterator[list[Item]]:
+    def _refuse_array(self) -> Iterator[list[InputItem]]:
         yield from self._refuse_file("is one JSON array, not one request per line", _TO_LINES)
 
-    def _refuse_file(self, message: str, remedy: str) -> Iterator[list[Item]]:
+    def _refuse_file(self, message: str, remedy: str) -> Iterator[list[InputItem]]:
         self.is_refused = True
         self._items += 1
         if full := self._chunker.add(InputProblem(line=0, field="", message=message, remedy=remedy, raw=b"")):

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.inputs.json_encoding import Unwritable, json_of
-from orchestrator.inputs.line_chunker import Chunker, Item
 from orchestrator.inputs.line_parser import read_line
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -63,7 +62,7 @@ class ObjectSource:
         """Bytes of JSON Lines that were made so far."""
         return self._size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[Item]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
         """The requests and the problems, in order. Once only.
 
         Encoding runs on the event loop, in the order of the caller's iterable (whose objects may belong to its
@@ -82,7 +81,7 @@ class ObjectSource:
             yield last
         self._ended = True
 
-    def _read(self, request: object, number: int) -> list[Item]:
+    def _read(self, request: object, number: int) -> list[InputItem]:
         try:
             line = json_of(request)
         except Unwritable as exc:

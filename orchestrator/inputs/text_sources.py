@@ -13,8 +13,9 @@ from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.domain.humanize import readable
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.formats import OF_UPLOADS
-from orchestrator.inputs.line_chunker import Item, LineChunker
+from orchestrator.inputs.line_chunker import LineChunker
 from orchestrator.ports.runtime import UnlimitedMemory
+from orchestrator.ports.streams import InputItem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -58,7 +59,7 @@ class JsonLinesSource(_TextSource):
         self._open_blocks = open_blocks
         self._stop = threading.Event()
 
-    async def chunks(self) -> AsyncIterator[Sequence[Item]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
         """The requests and the problems, in order. Once only. Raises InputError where reading fails."""
         steps = self._steps()
         try:
@@ -71,7 +72,7 @@ class JsonLinesSource(_TextSource):
             with contextlib.suppress(ValueError):  # still running in its thread: it sees the flag, ends, and closes
                 steps.close()
 
-    def _steps(self) -> Generator[list[Item], None, None]:
+    def _steps(self) -> Generator[list[InputItem], None, None]:
         chunker = self._intake
         for block in self._open_blocks(self._stop):
             yield from filter(None, chunker.feed(block))
@@ -101,7 +102,7 @@ class StreamSource(_TextSource):
         self._claim = claim
         self._max_text_bytes = max_text_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[Item]]:
+    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
         """The requests and the problems, in order. Once only.
 
         Raises what the stream raises, InputError, BodyTooLarge for an archive that does not end, ServerBusy.
@@ -114,7 +115,7 @@ class StreamSource(_TextSource):
         async for chunk in self._in_thread(self._intake.end()):
             yield chunk
 
-    async def _in_thread(self, steps: Iterator[list[Item]]) -> AsyncIterator[list[Item]]:
+    async def _in_thread(self, steps: Iterator[list[InputItem]]) -> AsyncIterator[list[InputItem]]:
         while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
             if self._intake.size_bytes > self._max_text_bytes:
                 raise BodyTooLarge(

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from orchestrator.domain.line_splitter import LargeLineTally
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+#: What a `Source` gives at once, at most; one larger request comes alone.
+CHUNK_ITEMS: Final = 2_000
+CHUNK_BYTES: Final = 4 << 20
 #: "-", and the names of standard output on Linux.
 _STDOUT: Final = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 
@@ -30,6 +36,35 @@ class InputProblem:
     message: str  #: what is wrong
     remedy: str  #: what to do
     raw: bytes  #: the refused line, cut at 64 KiB; empty if it is not one line's fault
+
+
+InputItem = InputLine | InputProblem
+
+
+class Chunker:
+    """Collects items until a chunk is full: `CHUNK_ITEMS` of them, or `CHUNK_BYTES` of params and refused lines."""
+
+    def __init__(self) -> None:
+        self._items: list[InputItem] = []
+        self._bytes = 0
+        self.held = LargeLineTally()
+
+    def add(self, item: InputItem) -> list[InputItem] | None:
+        """Take *item*; returns the chunk before it if that is full now."""
+        size = len(item.params) if isinstance(item, InputLine) else len(item.raw)
+        full = None
+        if len(self._items) == CHUNK_ITEMS or (self._items and self._bytes + size > CHUNK_BYTES):
+            full = self.take()
+        self._items.append(item)
+        self._bytes += size
+        self.held.gather(size)
+        return full
+
+    def take(self) -> list[InputItem]:
+        """What has been collected, and start again."""
+        items, self._items, self._bytes = self._items, [], 0
+        self.held.give()
+        return items
 
 
 class Source(Protocol):

@@ -21,9 +21,9 @@ import msgspec
 
 from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.line_splitter import LargeLineTally, LineSplitter, LongLine
+from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.ports.runtime import UnlimitedMemory
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import Chunker, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -36,9 +36,6 @@ CONTENT_TYPE: Final = "application/x-orchestrator-lines"
 #: A record that says nothing.
 KEEP_ALIVE_RECORD: Final = b"#%b\n" % (b" " * 1022)
 
-#: What a `Source` may give at once. Source: `ports.streams.Source.chunks`.
-_CHUNK_ITEMS: Final = 2_000
-_CHUNK_BYTES: Final = 4 << 20
 #: The face has checked every size; this bounds only what a foreign client could make us hold.
 _MAX_RECORD_BYTES: Final = MAX_INPUT_LINE_BYTES + (1 << 20)
 
@@ -97,10 +94,8 @@ class DecodedSource:
         self._blocks = blocks
         self._name = name
         self._claim: MemoryReservation = UnlimitedMemory() if claim is None else claim
-        self._large = LargeLineTally()
         self._splitter = LineSplitter(_MAX_RECORD_BYTES)
-        self._items: list[InputLine | InputProblem] = []
-        self._bytes = 0
+        self._chunker = Chunker()
         self._end: _End | None = None
 
     @property
@@ -124,28 +119,14 @@ class DecodedSource:
         """The requests and the problems, in order. Once only. Raises InputError if the stream was cut."""
         async for block in self._blocks:
             for record in self._splitter.feed(block):
-                if full := self._take(record):
+                item = self._read(record)
+                if item is not None and (full := self._chunker.add(item)):
                     yield full
-            await self._claim.hold(self._large.with_line(self._splitter.held_bytes))
+            await self._claim.hold(self._chunker.held.with_line(self._splitter.held_bytes))
         if self._end is None or self._splitter.rest():
             raise InputError("the input was cut on its way to the engine", hint="send it again; nothing was stored")
-        if self._items:
-            yield self._items
-
-    def _take(self, record: bytes | LongLine) -> list[InputLine | InputProblem] | None:
-        """Read one record; returns the chunk before it if that is full now."""
-        item = self._read(record)
-        if item is None:
-            return None
-        size = len(item.params) if isinstance(item, InputLine) else len(item.raw)
-        full = None
-        if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + size > _CHUNK_BYTES):
-            full, self._items, self._bytes = self._items, [], 0
-            self._large.give()
-        self._items.append(item)
-        self._bytes += size
-        self._large.gather(size)
-        return full
+        if last := self._chunker.take():
+            yield last
 
     def _read(self, record: bytes | LongLine) -> InputLine | InputProblem | None:
         if isinstance(record, LongLine) or self._end is not None:

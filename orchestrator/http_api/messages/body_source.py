@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.batches_api import ApiError, too_large
 from orchestrator.domain.create_body import BodyReader
-from orchestrator.domain.line_splitter import LargeLineTally
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import Chunker, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 #: How much is read between two turns of the event loop.
 _SLICE_BYTES: Final = 128 * 1024
-#: What a `Source` may give at once. Source: `ports.streams.Source.chunks`.
-_CHUNK_ITEMS: Final = 2_000
-_CHUNK_BYTES: Final = 4 << 20
 #: Around the params of one request there may be whitespace, and a piece of the next.
 _FRAME_BYTES: Final = 1 << 20
 _ID_IN_RAW: Final = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]+)"')
@@ -50,7 +46,6 @@ class BodySource:
         self._name = name
         self._largest = largest_params
         self._claim = claim
-        self._large = LargeLineTally()
         self._is_known = is_known
         self._reader = BodyReader(
             max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
@@ -58,8 +53,8 @@ class BodySource:
         self._digest = hashlib.sha256()
         self._given = 0
         self._ended = False
-        self._items: list[InputLine | InputProblem] = []
-        self._bytes = 0
+        self._chunker = Chunker()
+        self._refused_at = 0
 
     @property
     def name(self) -> str:
@@ -82,7 +77,7 @@ class BodySource:
                 self.size_bytes += len(piece)
                 for full in self._gather(self._reader.feed(piece)):
                     yield full
-                await self._claim.hold(self._large.with_line(self._reader.held_bytes))
+                await self._claim.hold(self._chunker.held.with_line(self._reader.held_bytes))
                 await asyncio.sleep(0)
         for last in self._finish():
             yield last
@@ -95,8 +90,11 @@ class BodySource:
         except ApiError as refusal:
             self._refuse(refusal, line=0 if self._reader.is_broken else self._given + 1)
         self._ended = True
-        if self._items:
-            yield self._items
+        last: list[InputLine | InputProblem] = self._chunker.take()
+        if self.refusal is not None:
+            last.append(_problem(self._refused_at))
+        if last:
+            yield last
 
     def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | InputProblem]]:
         """Whole chunks out of *items*; what does not fill one waits for more."""
@@ -106,20 +104,14 @@ class BodySource:
                 self._refuse(too_large(), line=0)
             if self.refusal is not None:
                 continue
-            if len(self._items) == _CHUNK_ITEMS or (self._items and self._bytes + len(params) > _CHUNK_BYTES):
-                full, self._items, self._bytes = self._items, [], 0
-                self._large.give()
-                yield full
             self._given += 1
-            self._items.append(InputLine(self._given, item.custom_id, params))
-            self._bytes += len(params)
-            self._large.gather(len(params))
+            if full := self._chunker.add(InputLine(self._given, item.custom_id, params)):
+                yield full
 
     def _refuse(self, refusal: ApiError, *, line: int) -> None:
         """The first refusal stands; the rest of the body is read, as the API reads it, and let go."""
         if self.refusal is None:
-            self.refusal = refusal
-            self._items.append(_problem(line))
+            self.refusal, self._refused_at = refusal, line
 
 
 def repeated_id(problem: InputProblem) -> str | None:
