@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final
 
 from proof.chronicle import Cell
-from proof.deaths import Death
+from proof.deaths import MOMENTS, Death
 from proof.pool import Seen, Task, run_all
 from proof.tally import Tally
 
@@ -39,6 +39,8 @@ FOUND: Final = (
     ("everything", 53, "an engine that started on a full disk ended"),
 )
 _POINTS: Final = "three batches"
+_BATCHES: Final = 3
+_TRANSACTIONS: Final = 53  #: that such a life begins; most of them commit
 
 
 def worlds(
@@ -80,6 +82,23 @@ def every_point(pool: ProcessPoolExecutor, profile: str = _POINTS, *, seed: int 
     return _rated(seen, TITLES[profile], "points", began)
 
 
+def points_of_each_kind(pool: ProcessPoolExecutor, *, every: int, slices: int, number: int, seed: int = 1) -> Tally:
+    """T2, a part of `every_point` in which each kind of point is met.
+
+    Both sides of every commit, all that the network does around each POST and download, and one callback in *every*,
+    each time at another place of the row, so that no rhythm of the engine hides any. number: which of *slices*.
+    """
+    began = time.monotonic()
+    points = _length_of_a_life(_POINTS, seed)
+    deaths = [
+        *(Death(commit=one, before=before) for one in range(1, _TRANSACTIONS + 1) for before in (True, False)),
+        *(Death(moment=moment, times=times) for moment in MOMENTS for times in range(1, _BATCHES + 1)),
+        *(Death(step=row + 1 + row // every * 7 % every) for row in range(0, points - every, every)),
+    ]
+    tasks = [Task(profile=_POINTS, seed=seed, deaths=(death,)) for death in deaths[number::slices]]
+    return _rated(_judged(pool, tasks, None), "T2 points of each kind", "points", began)
+
+
 def pairs_of_points(
     pool: ProcessPoolExecutor, *, seed: int = 1, pairs: int | None = None, seconds: float | None = None
 ) -> Tally:
@@ -118,8 +137,8 @@ def _judged(pool: ProcessPoolExecutor, tasks: Iterable[Task], until: float | Non
     seen = Seen()
     for task, outcome in run_all(pool, tasks, until=until):
         seen.add(task, outcome)
-        if outcome.batches != 3:
-            seen.violations.append(f"I2 {outcome.batches} batches at the API instead of 3 — {task.replay()}")
+        if outcome.batches != _BATCHES:
+            seen.violations.append(f"I2 {outcome.batches} batches at the API instead of {_BATCHES} — {task.replay()}")
     return seen
 
 

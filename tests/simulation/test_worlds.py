@@ -1,7 +1,12 @@
-"""Simulated worlds with fixed seeds (battery T1–T4, T6, I14). The long tier, `make proof`, runs many more."""
+"""Simulated worlds with fixed seeds (battery T1–T4, T6, I14). The long tier, `make proof`, runs many more.
+
+A world takes 0.9 to 2 s of one core, a crash point 0.16 s: all of this file some two minutes of one core. The tests of
+a kind are in parts, so that two workers end together.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -9,20 +14,27 @@ import pytest
 from proof import simulated
 from proof.pool import Task, workers
 
-#: How many worlds: about one a second and core, so that all of this file takes some four minutes on two cores.
-EVERYTHING, TWINS, ODD, RESTORED, CRASH_LOOPS, LATE_LISTS, TWICE, PAIRS = 60, 18, 14, 20, 20, 14, 3, 100
+#: How many worlds of a kind one part has, and the first seed of each part. `make proof` runs hundreds of each.
+EVERYTHING, EVERYTHINGS = 5, (1, 6, 11)
+TWINS, ODD, RESTORED, CRASH_LOOPS, LATE_LISTS, TWICE = 6, 5, 8, 8, 4, 2
+#: Of the 2,115 callbacks of a life one in so many, beside each commit and move of the network; the proof has them all.
+ONE_IN, SLICES = 15, 4
+PAIRS = 40
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """A worker for each core."""
-    with workers() as started:
+    """A worker for each core, or the one that falls to this process of several."""
+    with workers(1 if "PYTEST_XDIST_WORKER" in os.environ else None) as started:
         yield started
 
 
-def test_whatever_goes_wrong_nothing_is_lost_and_nothing_is_paid_for_twice(pool: ProcessPoolExecutor) -> None:
+@pytest.mark.parametrize("first", EVERYTHINGS)
+def test_whatever_goes_wrong_nothing_is_lost_and_nothing_is_paid_for_twice(
+    pool: ProcessPoolExecutor, first: int
+) -> None:
     """T1, promises 1 to 3: every fault at once and some 25 kills a world, judged at every commit, POST and end."""
-    tally = simulated.worlds(pool, "everything", worlds=EVERYTHING)
+    tally = simulated.worlds(pool, "everything", first=first, worlds=EVERYTHING)
     assert tally.violations == ()
     assert int(tally.facts["crashes"]) > 15 * EVERYTHING
 
@@ -54,11 +66,12 @@ def test_where_the_list_is_too_late_every_duplicate_is_found_and_reported(pool: 
     assert int(tally.facts["duplicates, all reported"]) > 0
 
 
-def test_a_life_may_end_at_every_single_point(pool: ProcessPoolExecutor) -> None:
-    """T2, exhaustive: one job of three batches, killed at every await and on both sides of every commit, one by one."""
-    tally = simulated.every_point(pool)
+@pytest.mark.parametrize("number", range(SLICES))
+def test_a_life_may_end_at_any_kind_of_point(pool: ProcessPoolExecutor, number: int) -> None:
+    """T2: one job of three batches, killed on both sides of every commit, around each POST and at many an await."""
+    tally = simulated.points_of_each_kind(pool, every=ONE_IN, slices=SLICES, number=number)
     assert tally.violations == ()
-    assert tally.trials > 500
+    assert int(tally.facts["crashes"]) > 50
 
 
 def test_two_lives_in_a_row_may_end_anywhere(pool: ProcessPoolExecutor) -> None:
@@ -66,9 +79,10 @@ def test_two_lives_in_a_row_may_end_anywhere(pool: ProcessPoolExecutor) -> None:
     assert simulated.pairs_of_points(pool, pairs=PAIRS).violations == ()
 
 
-def test_the_same_seed_gives_the_same_trace(pool: ProcessPoolExecutor) -> None:
+def test_the_same_seed_gives_the_same_trace() -> None:
     """I14: what a seed found, it finds again, in whatever process it runs."""
-    assert simulated.traces_twice(pool, first=500, worlds=TWICE).violations == ()
+    with workers(2) as both:
+        assert simulated.traces_twice(both, first=500, worlds=TWICE).violations == ()
 
 
 @pytest.mark.parametrize(("profile", "seed", "why"), simulated.FOUND)
