@@ -4,24 +4,27 @@ Why: cancelling an `await` inside an aiosqlite transaction leaves the transactio
 stores half a step (measured: 34 of 400 random cancels). Here a transaction is one function; the caller's
 cancellation never reaches it. After a cancelled write the outcome is unknown: read the row.
 
-This file is the only user of aiosqlite's executor `Connection._execute` (pinned in pyproject.toml, tested).
+This file is the only user of aiosqlite's executor `Connection._execute` (pinned in pyproject.toml, tested). It loads
+aiosqlite and asyncio where they are used: what only reads imports it too, and `status` starts without either.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
-
-import aiosqlite
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from orchestrator.store.connect import connect_reader, connect_writer, translating_errors
 from orchestrator.store.file_watch import FileWatch
 from orchestrator.store.mark import Mark
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import aiosqlite
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -85,10 +88,14 @@ class Thread:
     @classmethod
     async def start(cls, connector: Callable[[], sqlite3.Connection]) -> Thread:
         """Open the connection on its own thread."""
+        import aiosqlite
+
         return cls(await aiosqlite.Connection(connector, iter_chunk_size=64))
 
     async def run(self, step: Step[T]) -> T:
         """Run *step* whole, on the thread. Cancelling the caller does not stop it."""
+        import asyncio
+
         execute: Callable[..., Awaitable[T]] = self._aio._execute  # noqa: SLF001 - the seam, see above
         task = asyncio.ensure_future(execute(step, self._aio._conn))  # noqa: SLF001
         task.add_done_callback(_seen)

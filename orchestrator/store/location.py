@@ -5,7 +5,6 @@ Another kind of store plugs in here: `location_of` chooses, and nothing above kn
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,8 @@ from orchestrator.store.ownership import Lock, beside
 from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
+    import asyncio
+
     from orchestrator.config import Settings
     from orchestrator.ports.reads import Reads
     from orchestrator.store.checks import StoreFacts
@@ -212,6 +213,8 @@ class DirectReader(Reader):
 
     @override
     async def read(self, look: Callable[[Reads], T]) -> T:
+        import asyncio  # `status` reads without a loop
+
         return await asyncio.to_thread(self.read_now, look)
 
     def read_now(self, look: Callable[[Reads], T]) -> T:
@@ -222,6 +225,8 @@ class DirectReader(Reader):
 
 async def _locked(own: Callable[[Path], Lock], path: Path) -> Lock:
     """Take the lock in a thread, which may wait two seconds. If we are cancelled meanwhile it is given back."""
+    import asyncio
+
     taking = asyncio.ensure_future(asyncio.to_thread(own, path))
     try:
         return await asyncio.shield(taking)
