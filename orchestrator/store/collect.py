@@ -17,8 +17,8 @@ from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome, Settlement, settlement_of
 from orchestrator.domain.states import JobState
 from orchestrator.ports.store import CollectStore, DownloadProgress, SettleStore
-from orchestrator.store.connection import Facet, snapshot, transaction
 from orchestrator.store.custom_ids import find_many
+from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.rows import (
     dict_rows,
     moved,

@@ -4,30 +4,26 @@ Why: cancelling an `await` inside an aiosqlite transaction leaves the transactio
 stores half a step (measured: 34 of 400 random cancels). Here a transaction is one function; the caller's
 cancellation never reaches it. After a cancelled write the outcome is unknown: read the row.
 
-This file is the only user of aiosqlite's executor `Connection._execute` (pinned in pyproject.toml, tested). It loads
-aiosqlite and asyncio where they are used: what only reads imports it too, and `status` starts without either.
+This file is the only user of aiosqlite's executor `Connection._execute` (pinned in pyproject.toml, tested).
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+import aiosqlite
 
 from orchestrator.store.connect import connect_reader, connect_writer, translating_errors
 from orchestrator.store.file_watch import FileWatch
 from orchestrator.store.mark import Mark
 
-if TYPE_CHECKING:
-    import asyncio
-
-    import aiosqlite
-
 T = TypeVar("T")
-P = ParamSpec("P")
 Step = Callable[[sqlite3.Connection], T]
 
 
@@ -88,14 +84,10 @@ class Thread:
     @classmethod
     async def start(cls, connector: Callable[[], sqlite3.Connection]) -> Thread:
         """Open the connection on its own thread."""
-        import aiosqlite
-
         return cls(await aiosqlite.Connection(connector, iter_chunk_size=64))
 
     async def run(self, step: Step[T]) -> T:
         """Run *step* whole, on the thread. Cancelling the caller does not stop it."""
-        import asyncio
-
         execute: Callable[..., Awaitable[T]] = self._aio._execute  # noqa: SLF001 - the seam, see above
         task = asyncio.ensure_future(execute(step, self._aio._conn))  # noqa: SLF001
         task.add_done_callback(_seen)
@@ -170,46 +162,3 @@ class Database:
         async with AsyncExitStack() as closing:
             for connection in (self._writer, self._reader, self._bulk, self._looks):
                 closing.push_async_callback(connection.aclose)
-
-
-class Facet:
-    """A part of the store that one consumer uses; its public methods are a port's. Most are one step each."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-
-F = TypeVar("F", bound=Facet)
-#: A facet's method as it is written, with the connection, and as it is called.
-Written = Callable[Concatenate[F, sqlite3.Connection, P], T]
-Called = Callable[Concatenate[F, P], Coroutine[Any, Any, T]]
-
-
-def transaction(step: Written[F, P, T]) -> Called[F, P, T]:
-    """Make the method *step* run whole as one durable transaction, by `Database.write`."""
-
-    @wraps(step)
-    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._db.write(lambda c: step(self, c, *args, **kwargs))
-
-    return run
-
-
-def snapshot(step: Written[F, P, T]) -> Called[F, P, T]:
-    """Make the method *step* read one committed snapshot, by `Database.read`."""
-
-    @wraps(step)
-    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._db.read(lambda c: step(self, c, *args, **kwargs))
-
-    return run
-
-
-def bulk_snapshot(step: Written[F, P, T]) -> Called[F, P, T]:
-    """As `snapshot`, for payloads and results, by `Database.read_bulk`."""
-
-    @wraps(step)
-    async def run(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._db.read_bulk(lambda c: step(self, c, *args, **kwargs))
-
-    return run

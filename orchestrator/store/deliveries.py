@@ -12,13 +12,13 @@ from typing_extensions import override
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.ports.job_store import NoticeStore
-from orchestrator.store.connection import Facet, snapshot, transaction
+from orchestrator.ports.reads import NoticeReads
+from orchestrator.store.facet import Facet, SnapshotReads, snapshot, transaction
 from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
-from orchestrator.store.sql_text import load
+from orchestrator.store.sql_text import MAX_ID, load
 
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
-_NEWEST: Final = (1 << 63) - 1
 
 
 class SqliteNoticeStore(Facet, NoticeStore):
@@ -91,36 +91,33 @@ def _notice(row: dict[str, Any]) -> Notice:
     )
 
 
-class NoticeReader:
-    """See `ports.reads.NoticeReads`. Reads from *connection*."""
+class NoticeReader(SnapshotReads, NoticeReads):
+    """Endpoints, and notices to them."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._c = connection
-
+    @override
     def endpoints(self) -> list[Endpoint]:
-        """Every endpoint that was ever set, those of today first."""
         return [
             Endpoint(id=row["id"], url=row["url"], events=tuple(row["events"].split()), active=bool(row["active"]))
             for row in dict_rows(self._c.execute(SQL["endpoints"]))
         ]
 
+    @override
     def deliveries(
         self, *, limit: int, before: int | None = None, state: DeliveryState | None = None
     ) -> list[Delivery]:
-        """Notices, the newest first, older than *before* if given."""
-        values = {"limit": limit, "before": _NEWEST if before is None else before, "state": state}
+        values = {"limit": limit, "before": MAX_ID if before is None else before, "state": state}
         query = SQL["deliveries"] if state is None else SQL["deliveries_in"]
         return [_delivery(row) for row in dict_rows(self._c.execute(query, values))]
 
+    @override
     def delivery(self, number: int) -> Delivery:
-        """One of them. Raises NoSuchThing."""
         rows = dict_rows(self._c.execute(SQL["delivery"], {"id": number}))
         if not rows:
             raise NoSuchThing(f"there is no delivery {number}", hint="orchestrator webhooks ls shows them")
         return _delivery(rows[0])
 
+    @override
     def delivery_counts(self) -> dict[DeliveryState, int]:
-        """How many there are in each state."""
         found = dict(self._c.execute(SQL["delivery_counts"]).fetchall())
         return {state: found.get(state.value, 0) for state in DeliveryState}
 

@@ -16,39 +16,36 @@ from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.job_store import SampleStore
-from orchestrator.store.connection import Facet
+from orchestrator.ports.reads import HistoryReads
+from orchestrator.store.facet import Facet, SnapshotReads
 from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
-from orchestrator.store.sql_text import load
+from orchestrator.store.sql_text import MAX_ID, load
 
 SQL: Final = load("history")
-_NEWEST: Final = (1 << 63) - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = "9999"
 
 
-class HistoryReader:
-    """See `ports.reads.EventReads`, and `StoreReads` for the samples. Reads from *connection*."""
+class HistoryReader(SnapshotReads, HistoryReads):
+    """The event log, and samples."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._c = connection
-
+    @override
     def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
         query = SQL["all_events"] if job is None else SQL["events"]
         return self._events(query, {"id": job, "after": after, "limit": limit})
 
+    @override
     def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
-        """The same, newest first, older than the event *before* if given."""
         query = SQL["newest_of_all"] if job is None else SQL["newest_events"]
-        return self._events(query, {"id": job, "before": _NEWEST if before is None else before, "limit": limit})
+        return self._events(query, {"id": job, "before": MAX_ID if before is None else before, "limit": limit})
 
+    @override
     def last_event(self) -> int:
-        """The number of the newest event; 0 before the first."""
         number: int = self._c.execute(SQL["last_event"]).fetchone()[0]
         return number
 
+    @override
     def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
-        """The last sample of each *step* since *since*, oldest first; steps without one are left out."""
         found: list[Sample] = []
         values = {"since": to_text(since), "before": _LATEST}
         while rows := dict_rows(self._c.execute(SQL["last_sample"], values)):
@@ -56,13 +53,13 @@ class HistoryReader:
             values["before"] = to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
         return found[::-1]
 
+    @override
     def sample_at(self, at: datetime) -> Sample | None:
-        """The last sample at *at* or before; None where there is none so old."""
         rows = dict_rows(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
         return _sample(rows[0]) if rows else None
 
+    @override
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
-        """When each of *batches* came into which state, in order."""
         found: dict[BatchId, list[tuple[datetime, BatchState]]] = {}
         for batch, at, state in self._c.execute(SQL["histories"], {"ids": json.dumps(batches)}):
             found.setdefault(BatchId(batch), []).append((from_text(at), BatchState(state)))

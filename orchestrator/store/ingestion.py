@@ -18,8 +18,9 @@ from orchestrator.domain.model import JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.streams import InputLine, InputProblem
-from orchestrator.store.connection import Database, Facet, transaction
+from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, RepeatedId, append_run, finder, forget, forget_run, grow, repeats
+from orchestrator.store.facet import Facet, transaction
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
 from orchestrator.store.rows import dict_rows, join_betas, moved, record, to_job, to_jobs, to_text

@@ -15,7 +15,7 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request
 from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.ports.store import CommandStore
-from orchestrator.store.connection import Facet, snapshot, transaction
+from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.plan import count_taken
 from orchestrator.store.rows import moved, record, to_batches, to_jobs, to_text
 from orchestrator.store.sql_text import load

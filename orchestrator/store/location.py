@@ -213,7 +213,7 @@ class DirectReader(Reader):
 
     @override
     async def read(self, look: Callable[[Reads], T]) -> T:
-        import asyncio  # `status` reads without a loop
+        import asyncio
 
         return await asyncio.to_thread(self.read_now, look)
 

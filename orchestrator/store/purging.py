@@ -21,7 +21,7 @@ from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import Job
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.job_store import PurgeStore
-from orchestrator.store.connection import Facet, snapshot, transaction
+from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.read import JobReader
 from orchestrator.store.rows import dict_rows, moved, record, to_job, to_text
 from orchestrator.store.sql_text import load

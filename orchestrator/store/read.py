@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
+
+from typing_extensions import override
 
 from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
@@ -17,30 +18,27 @@ from orchestrator.domain.model import Attention, Gate, Job, JobRow, JobStatus, R
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
+from orchestrator.ports.reads import JobReads, Reads, StoreReads
 from orchestrator.ports.streams import InputProblem
 from orchestrator.store.connect import connect_onlooker, refuse_what_is_no_file, translating_errors
 from orchestrator.store.deliveries import NoticeReader
+from orchestrator.store.facet import SnapshotReads
 from orchestrator.store.history import HistoryReader
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_requests import RequestReader
 from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, to_gate, to_job, to_text
-from orchestrator.store.sql_text import load
+from orchestrator.store.sql_text import MAX_ID, load
 
 SQL: Final = load("read")
-#: Above every row id.
-_NEWEST: Final = (1 << 63) - 1
 
 
-class JobReader:
-    """See `ports.reads.JobReads` and `StoreReads`. Reads from *connection*, whatever snapshot it is in."""
+class JobReader(SnapshotReads, StoreReads, JobReads):
+    """Jobs, and the store as a whole."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._c = connection
-
+    @override
     def meta(self) -> StoreMeta:
-        """Who this store is."""
         row = dict_rows(self._c.execute(SQL["meta"]))[0]
         return StoreMeta(
             lineage=row["lineage"],
@@ -50,11 +48,8 @@ class JobReader:
             duplicates_total=row["duplicates_total"],
         )
 
+    @override
     def find(self, ref: str) -> Job:
-        """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
-
-        Raises NoSuchThing with near names as the hint.
-        """
         if ref == "@last":
             rows = dict_rows(self._c.execute(SQL["last"]))
             if not rows:
@@ -68,8 +63,8 @@ class JobReader:
             raise NoSuchThing(f"{ref!r} is the beginning of several jobs", hint=f"one of: {several}")
         raise NoSuchThing(f"no job {ref!r}", hint=self._near(ref))
 
+    @override
     def sole(self, ref: str) -> Job:
-        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
             refuse_several(ref, [row[0] for row in self._c.execute(SQL["ids_of_name"], {"name": ref})])
@@ -82,39 +77,39 @@ class JobReader:
         near = difflib.get_close_matches(ref, sorted(names), n=3)
         return f"did you mean {', '.join(near)}?" if near else "orchestrator ls shows every job"
 
+    @override
     def get(self, job: JobId) -> Job:
-        """The job as it is in this snapshot."""
         return to_job(dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
+    @override
     def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
-        """The newest *limit* jobs that *where* lets through, older than *before* if given."""
         values = {
             "limit": limit,
-            "before": _NEWEST if before is None else before,
+            "before": MAX_ID if before is None else before,
             "states": json.dumps(sorted(where.states)),
             "text": where.text,
         }
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["jobs"], values))]
 
+    @override
     def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
-        """The next *limit* jobs after *job*, in the order they were made."""
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
 
+    @override
     def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
-        """Those of *ids* that are there: an import that was discarded left only its events."""
         rows = dict_rows(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
         return {job.id: job for job in map(to_job, rows)}
 
+    @override
     def unfinished(self) -> list[Job]:
-        """Jobs that are not over."""
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["unfinished"]))]
 
+    @override
     def gates(self) -> list[Gate]:
-        """The waits that no success has ended."""
         return [to_gate(row) for row in dict_rows(self._c.execute(SQL["gates"]))]
 
+    @override
     def totals(self) -> Totals:
-        """Sums over all jobs."""
         sums = dict_rows(self._c.execute(SQL["sums"]))[0]
         jobs: dict[str, int] = dict(self._c.execute(SQL["job_states"]).fetchall())
         return Totals(
@@ -133,18 +128,18 @@ class JobReader:
         number: int = self._c.execute(SQL[query], values).fetchone()[0]
         return number
 
+    @override
     def attentions(self) -> list[tuple[Job, Attention]]:
-        """Everything that a person should look at, of all jobs, the oldest first."""
         rows = dict_rows(self._c.execute(SQL["attentions"]))
         jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
         return [(jobs[row["job_id"]], _attention(row)) for row in rows]
 
+    @override
     def over_since(self, until: datetime) -> list[Job]:
-        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
 
+    @override
     def status(self, job: Job) -> JobStatus:
-        """Everything that `status` shows; constant time, however large the job."""
         found: dict[str, int] = dict(self._c.execute(SQL["batch_states"], {"id": job.id}).fetchall())
         closed = from_text_or_none(self._c.execute(SQL["sweep_until"], {"id": job.id}).fetchone()[0])
         expiry = self._c.execute(SQL["next_expiry"], {"id": job.id}).fetchone()[0]
@@ -159,15 +154,15 @@ class JobReader:
             asked_again_at=self.asked_again_at(job),
         )
 
+    @override
     def asked_again_at(self, job: Job) -> datetime | None:
-        """When the daemon of this moment asks for the account's sake, or the last one meant to; None: it does not."""
         if job.state is not JobState.PAUSED or job.reason_code is None:
             return None
         row = self._c.execute(SQL["gate_until"], {"name": probe_gate(job.reason_code)}).fetchone()
         return None if row is None else from_text_or_none(row[0])
 
+    @override
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order; a page ends with a whole line."""
         values = {"id": job, "after": after, "limit": limit}
         return [
             InputProblem(line=r[0], field=r[1], message=r[2], remedy=r[3], raw=r[4])
@@ -175,7 +170,7 @@ class JobReader:
         ]
 
 
-class SqliteReads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader):
+class SqliteReads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader, Reads):
     """Every reading method, inside one snapshot: see `ports.reads.Reads`."""
 
 

@@ -13,6 +13,8 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
 from orchestrator.domain.queries import (
@@ -28,7 +30,9 @@ from orchestrator.domain.queries import (
 )
 from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
+from orchestrator.ports.reads import RequestReads
 from orchestrator.store.custom_ids import find
+from orchestrator.store.facet import SnapshotReads
 from orchestrator.store.payload import Block
 from orchestrator.store.rows import dict_rows, from_text
 from orchestrator.store.sql_text import load
@@ -39,31 +43,28 @@ _SUBMIT_SQL: Final = load("submit")
 _STATES: Final = {state.value: state for state in RequestState}
 
 
-class RequestReader:
-    """See `ports.reads.RequestReads` and `ResultReads`. Reads from *connection*, whatever snapshot it is in."""
+class RequestReader(SnapshotReads, RequestReads):
+    """The requests of a job, what became of them, and why."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._c = connection
-
+    @override
     def requests(
         self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
     ) -> list[RequestRow]:
-        """The next requests after the number *above* that *where* lets through, in input order."""
         with closing(_merged(job, above, where, self._c)) as rows:
             return [_row(row) for row in islice(rows, limit)]
 
+    @override
     def request(self, job: JobId, custom_id: str) -> RequestDetails:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
         key = find(job, custom_id, self._c)
         return self._view(key, f"no request {custom_id!r} in this job", "the custom_id is the one of your input file")
 
+    @override
     def request_at(self, job: JobId, number: int) -> RequestDetails:
-        """The same by its number. Raises NoSuchThing."""
         key = request_id(job, number) if 0 < number <= MAX_NUMBER else None
         return self._view(key, f"no request {number} in this job", "requests are numbered from 1, in input order")
 
+    @override
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
-        """The numbers of the requests before and after this one; None where there is none."""
         values = {"id": request_id(job, number), "low": request_id(job, 0), "high": request_id(job, MAX_NUMBER)}
         before, after = (self._c.execute(SQL[name], values).fetchone()[0] for name in ("before", "after"))
         return None if before is None else number_of(before), None if after is None else number_of(after)
@@ -80,17 +81,14 @@ class RequestReader:
             params = block.params(row["id"], row["params_bytes"])
         return _request(row, params, tuple(_trip(trip) for trip in failed_attempts))
 
+    @override
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order. Raises Purged."""
         self._refuse_purged(job)
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
         return self._results("results", values)
 
+    @override
     def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
-        """The next results in the order in which batches settled, and where to go on. Raises Purged.
-
-        What no batch brought comes last, when the job is over. Nothing and the same place: there is no more, yet.
-        """
         self._refuse_purged(job)
         found: list[ResultRow] = []
         place = after
@@ -120,8 +118,8 @@ class RequestReader:
         rows = self._c.execute(SQL[query], values)
         return [ResultRow(number_of(key), custom_id, _STATES[state], body) for key, custom_id, state, body in rows]
 
+    @override
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        """Failed requests grouped by cause, the largest group first."""
         rows = dict_rows(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
         return [self._group(job, row, examples) for row in rows]
 
@@ -137,8 +135,8 @@ class RequestReader:
             examples=tuple((custom_id, line) for custom_id, line in found),
         )
 
+    @override
     def failed_of_type(self, job: JobId, error_type: str) -> int:
-        """How many requests failed for this reason."""
         count: int = self._c.execute(SQL["failed_of_type"], {"id": job, "error_type": error_type}).fetchone()[0]
         return count
 

@@ -20,7 +20,7 @@ from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.ports.doubts import ReconcileStore, Reconciliation, Stray, StrayOutcome, StrayStore
-from orchestrator.store.connection import Facet, snapshot, transaction
+from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (

@@ -16,7 +16,8 @@ from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.store import BisectStore, ParamsStore, SubmitStore
-from orchestrator.store.connection import Database, Facet, bulk_snapshot, snapshot, transaction
+from orchestrator.store.connection import Database
+from orchestrator.store.facet import Facet, bulk_snapshot, snapshot, transaction
 from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch

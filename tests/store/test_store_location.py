@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import orchestrator
@@ -19,3 +21,10 @@ def test_nobody_but_the_store_opens_one_or_takes_its_path() -> None:
         if path.relative_to(PACKAGE).parts[0] not in {"store", "config"} and (match := opens.search(path.read_text()))
     }
     assert found == {}
+
+
+def test_who_only_reads_loads_no_event_loop() -> None:
+    """`status` starts in milliseconds: neither asyncio nor aiosqlite is part of that."""
+    code = "import sys, orchestrator.store.location; print(sorted({'asyncio', 'aiosqlite'} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
