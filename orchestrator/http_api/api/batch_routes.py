@@ -14,11 +14,11 @@ from orchestrator.domain.ids import BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
-    answers,
     decode_cursor,
     encode_cursor,
     json_response,

@@ -14,15 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import Event
 from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.routing import (
-    LARGEST,
-    Limit,
-    ServicesDep,
-    answers,
-    error_responses,
-    json_response,
-    router,
-)
+from orchestrator.http_api.api.route_docs import answers, error_responses
+from orchestrator.http_api.api.routing import LARGEST, Limit, ServicesDep, json_response, router
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views.service_views import EventsView, EventView

@@ -20,18 +20,17 @@ from orchestrator.domain.limits import API_MAX_BYTES
 from orchestrator.domain.model import Job, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
-from orchestrator.http_api.api import job_upload
+from orchestrator.http_api.api import job_upload, route_docs
+from orchestrator.http_api.api.job_upload import UploadOptions
+from orchestrator.http_api.api.route_docs import answers, error_responses
 from orchestrator.http_api.api.routing import (
     PREFIX,
     Cursor,
     Limit,
     Ref,
     ServicesDep,
-    UploadOptions,
-    answers,
     decode_cursor,
     encode_cursor,
-    error_responses,
     json_response,
     parse_duration_param,
     parse_wait,
@@ -61,12 +60,14 @@ from orchestrator.views.job_views import (
 from orchestrator.views.problem_details import DOES_NOT_APPLY, RefusedView, problem_of
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from orchestrator.http_api.job_cache import CachedJob
-    from orchestrator.http_api.services import Services
 
 api = router("jobs")
+
+#: Of a question for a change of a job.
+LONGEST_WAIT: Final = timedelta(seconds=60)
+#: Problems of lines that are listed of those added to an open job.
+_LISTED: Final = 20
 
 
 async def status_of(ref: Ref, services: ServicesDep) -> JobStatus:
@@ -113,7 +114,7 @@ def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> Job
         **answers(IngestResultView, status=HTTPStatus.CREATED),
         **answers(IngestResultView, 409, 413, 415, 422, 507, what="The same content is a job already: this is it."),
     },
-    openapi_extra=job_upload.DESCRIBED,
+    openapi_extra=route_docs.JOB_BODY,
 )
 async def take_in(
     request: Request,
@@ -138,7 +139,7 @@ async def take_in(
     return json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
-@api.post("/check", responses=answers(CheckView, 413, 415, 422), openapi_extra=job_upload.DESCRIBED)
+@api.post("/check", responses=answers(CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
 async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
     """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
@@ -165,7 +166,7 @@ async def job(
     found = await services.job_cache.get(ref)
     had = {found.tag} if if_none_match is None else parse_etags(if_none_match)
     if longest and found.tag in had:
-        found = await wait_for_change(request, services, found.public_id, had, longest)
+        found = await _wait_for_change(request, services, found.public_id, had, longest)
     headers = {"etag": found.tag}
     if if_none_match is not None and found.tag in had:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -175,16 +176,16 @@ async def job(
 @api.post(
     "/jobs/{ref}/requests",
     responses=answers(AddedView, 404, 413, 415, 422, 507),
-    openapi_extra=job_upload.LINES_DESCRIBED,
+    openapi_extra=route_docs.LINES_BODY,
 )
 async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
     """More requests for an open job: all of the body, or nothing of it."""
     job = found.job
     source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
-    added, wrong = await _whole(source, claim_of(request))
+    added, wrong = await _read_all(source, claim_of(request))
     if wrong:
         refused = IngestResult(
-            job=None, attached=False, problems=tuple(wrong[:20]), problem_count=len(wrong), refused=0
+            job=None, attached=False, problems=tuple(wrong[:_LISTED]), problem_count=len(wrong), refused=0
         )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
@@ -201,25 +202,25 @@ async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
 @api.post("/jobs/{ref}/pause", responses=answers(JobView, 404))
 async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Send nothing new; what is at the API goes on."""
-    return await _moved(services, found.job, "pause", done=await services.commands.pause(found.job.id))
+    return await _after_command(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
 @api.post("/jobs/{ref}/resume", responses=answers(JobView, 404))
 async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Go on with a paused job."""
-    return await _moved(services, found.job, "resume", done=await services.commands.resume(found.job.id))
+    return await _after_command(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
 @api.post("/jobs/{ref}/cancel", responses=answers(JobView, 404))
 async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Stop a job; what had succeeded is kept."""
-    return await _moved(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
+    return await _after_command(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
 
 @api.post(
     "/jobs/{ref}/retry",
     responses=answers(QueuedView, 404, 413, 415),
-    openapi_extra=job_upload.RETRY_DESCRIBED,
+    openapi_extra=route_docs.RETRY_BODY,
 )
 async def retry(
     request: Request,
@@ -250,7 +251,7 @@ async def prune(
     return json_response(PrunedView(pruned=[job.public_id for job in pruned]))
 
 
-async def _moved(services: Services, job: Job, verb: str, *, done: bool) -> Response:
+async def _after_command(services: Services, job: Job, verb: str, *, done: bool) -> Response:
     if done:
         return json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
@@ -262,7 +263,7 @@ async def _view(services: Services, job: Job) -> JobView:
     return JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
-async def _whole(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
+async def _read_all(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
     """Everything in *source*, which must be small enough to be held: it is stored whole or not at all."""
     good: list[InputLine] = []
     wrong: list[InputProblem] = []
@@ -292,18 +293,12 @@ def _input_refused(taken: IngestResult) -> Response:
     )
 
 
-ROUTERS = (api,)
-
-
-LONGEST_WAIT: Final = timedelta(seconds=60)
-
-
 def parse_etags(header: str) -> set[str]:
     """The tags of an `If-None-Match`; a weak one stands for the strong one."""
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
-async def wait_for_change(
+async def _wait_for_change(
     request: Request, services: Services, ref: str, had: set[str], longest: timedelta
 ) -> CachedJob:
     """The job when its tag is none of *had*, or as it is after *longest*, or when the engine stops or nobody waits."""
@@ -317,3 +312,6 @@ async def wait_for_change(
             return cached
         await services.feed.change(timedelta(seconds=left_s))
         now = loop.time()
+
+
+ROUTERS = (api,)

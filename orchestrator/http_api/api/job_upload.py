@@ -1,4 +1,4 @@
-"""A body that brings requests: told apart by its Content-Type, and streamed into a source as it arrives."""
+"""Bodies that bring requests: read by their Content-Type, and streamed into a source as they arrive."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
 from orchestrator.domain.errors import BodyTooLarge, UsageError
-from orchestrator.domain.job_spec import OPTIONS, NewJob, name_of
+from orchestrator.domain.job_spec import DEFAULT_PRIORITY, OPTIONS, JobOptions, NewJob, name_of
 from orchestrator.http_api.api.form import Form
-from orchestrator.http_api.api.routing import UploadOptions
+from orchestrator.http_api.api.route_docs import FORM, JSON, STREAMED
 from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.views import source_codec
@@ -29,23 +30,12 @@ if TYPE_CHECKING:
 
 #: Larger bodies are streamed, as JSON Lines.
 MAX_JSON_BYTES: Final = 8 << 20
-STREAMED: Final = (
-    "application/x-ndjson",
-    "application/jsonl",
-    "application/gzip",
-    "application/zstd",
-    "application/octet-stream",
-)
 #: What is no input is small.
 MAX_ASKED_BYTES: Final = 1 << 20
 #: What a body that is taken apart in memory may weigh beside itself, as a list of its parts.
 _COPIES: Final = 8
-_FORM: Final = "multipart/form-data"
-_JSON: Final = "application/json"
 #: Blocks are put together up to this size: every one costs two changes of thread further on.
 _BLOCK_BYTES: Final = 256 * 1024
-_TAKEN: Final = ", ".join((*STREAMED, _FORM, _JSON))
-
 
 _TYPES: Final[dict[str, Any]] = {"string": str, "integer": int, "array": list[str]}
 #: A small job in one JSON object: its requests, and every option by its name.
@@ -57,6 +47,47 @@ _SmallJob: Final = msgspec.defstruct(
     ],
     forbid_unknown_fields=True,
 )
+
+
+Flag = Literal["0", "1"]
+
+
+def _option(field: str, help_text: str | None = None) -> FieldInfo:
+    """The parameter of an option of a new job; its value is checked when the job is made (`JobOptions.new_job`)."""
+    option = OPTIONS[field]
+
+    def describe(schema: dict[str, Any]) -> None:
+        schema.pop("anyOf", None)
+        schema.update(option.schema)
+
+    found: FieldInfo = Field(description=help_text or option.help, json_schema_extra=describe)
+    return found
+
+
+_DEFAULT_NAME: Final = "As `name` for a new job; one that is there keeps its name. Else the name of its source."
+
+
+class UploadOptions(BaseModel):
+    """How a new job is made of a body: as parameters, as fields of a form, or beside the requests in JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str | None, _option("name")] = None
+    default_name: Annotated[str | None, _option("name", _DEFAULT_NAME)] = None
+    source: Annotated[str, Field(max_length=4096, description="Where the requests come from, for showing.")] = "<http>"
+    api_version: Annotated[str | None, _option("api_version")] = None
+    beta: Annotated[list[str], _option("betas")] = []
+    priority: Annotated[int, _option("priority")] = DEFAULT_PRIORITY
+    open: Annotated[Flag, Field(description="1: more requests will come; close it then.")] = "0"
+    key: Annotated[str | None, _option("key")] = None
+    new: Annotated[Flag, Field(description="1: a new job although the same content is there.")] = "0"
+    skip_bad: Annotated[Flag, Field(description="1: leave bad lines out in place of refusing all.")] = "0"
+    max_problems: Annotated[int, Field(ge=1, le=10_000, description="List so many problems; all are counted.")] = 20
+    shown_as: Annotated[str | None, Field(max_length=4096, description='What stands before ":line".')] = None
+
+    def job_options(self) -> JobOptions:
+        """The options of the job among the parameters."""
+        return JobOptions(**{field: getattr(self, option.param) for field, option in OPTIONS.items()})
 
 
 class _Only(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,9 +116,9 @@ async def parse_upload(
     kind = body_type(request)
     if key is not None:
         options = _merged(options, {"key": key})
-    if kind == _JSON:
+    if kind == JSON:
         options, blocks = await _small(request, options)
-    elif kind == _FORM:
+    elif kind == FORM:
         form = Form(request.headers["content-type"], body_blocks(request))
         options, blocks = _merged(options, await form.fields()), form.blocks()
     else:
@@ -104,7 +135,7 @@ async def parse_upload(
 def lines_source(request: Request, services: Services, *, name: str, api_version: str) -> Source:
     """The body as a source, without options. Raises HTTPException 415."""
     kind = body_type(request)
-    if kind in (_JSON, _FORM):
+    if kind in (JSON, FORM):
         raise _not_taken(kind)
     return _source(services, kind, body_blocks(request), name=name, api_version=api_version, claim=claim_of(request))
 
@@ -114,7 +145,7 @@ async def parse_retry_filter(request: Request) -> str | None:
     body = await read_small_body(request, MAX_ASKED_BYTES)
     if not body:
         return None
-    if body_type(request) != _JSON:
+    if body_type(request) != JSON:
         raise _not_taken(body_type(request))
     try:
         return msgspec.json.decode(body, type=_Only).only
@@ -127,7 +158,7 @@ def body_type(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "zstd"):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body's encoding is not gzip, zstd or identity")
     kind = request.headers.get("content-type", STREAMED[-1]).partition(";")[0].strip().lower()
-    if kind not in (*STREAMED, source_codec.CONTENT_TYPE, _JSON, _FORM):
+    if kind not in (*STREAMED, source_codec.CONTENT_TYPE, JSON, FORM):
         raise _not_taken(kind)
     return kind
 
@@ -220,71 +251,3 @@ def _merged(options: UploadOptions, fields: dict[str, Any]) -> UploadOptions:
 
 def _not_taken(kind: str) -> HTTPException:
     return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a body of type {kind[:100]!r} is not taken here")
-
-
-_BYTES: Final = {
-    kind: {"schema": {"type": "string", "format": "binary", "description": "JSON Lines, also compressed."}}
-    for kind in STREAMED
-}
-#: How the bodies of `streamed` are described.
-LINES_DESCRIBED: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
-#: How the body of `parse_retry_filter` is described.
-RETRY_DESCRIBED: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": False,
-        "content": {
-            _JSON: {
-                "schema": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "properties": {"only": {"type": ["string", "null"]}},
-                },
-                "example": {"only": "api_error"},
-            }
-        },
-    }
-}
-#: How the bodies of `handed` are described.
-DESCRIBED: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            **_BYTES,
-            _FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "description": "The file; options as fields before it.",
-                }
-            },
-            _JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["requests"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "requests": {"type": "array", "items": {"type": "object"}},
-                        **{
-                            field: {**option.schema, "type": [option.schema["type"], "null"]}
-                            for field, option in OPTIONS.items()
-                        },
-                    },
-                },
-                "example": {
-                    "name": "greetings",
-                    "requests": [
-                        {
-                            "custom_id": "hello-1",
-                            "params": {
-                                "model": "claude-haiku-4-5",
-                                "max_tokens": 64,
-                                "messages": [{"role": "user", "content": "Say hello."}],
-                            },
-                        }
-                    ],
-                },
-            },
-        },
-    }
-}

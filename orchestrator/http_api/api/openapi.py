@@ -24,7 +24,8 @@ from orchestrator.http_api.api import (
     service_routes,
     webhook_routes,
 )
-from orchestrator.http_api.api.routing import PREFIX, PROBLEM, error_responses, public_name, router
+from orchestrator.http_api.api.route_docs import PROBLEM, error_responses, public_name
+from orchestrator.http_api.api.routing import PREFIX, router
 from orchestrator.version import VERSION
 from orchestrator.views.view import View
 

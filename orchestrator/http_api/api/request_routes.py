@@ -12,12 +12,12 @@ from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import RequestState
 from orchestrator.http_api.api.job_routes import JobDep
+from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import (
     LARGEST,
     Cursor,
     Limit,
     ServicesDep,
-    answers,
     decode_cursor,
     encode_cursor,
     json_response,

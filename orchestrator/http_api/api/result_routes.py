@@ -19,7 +19,8 @@ from orchestrator.domain.queries import RequestDetails, ResultRow, SettledCursor
 from orchestrator.domain.result_lines import settled_lines
 from orchestrator.domain.states import OVER, BatchState
 from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.routing import Limit, ServicesDep, answers, error_responses, json_response, router
+from orchestrator.http_api.api.route_docs import answers, error_responses
+from orchestrator.http_api.api.routing import Limit, ServicesDep, json_response, router
 from orchestrator.http_api.responses import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger

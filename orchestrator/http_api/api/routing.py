@@ -1,4 +1,4 @@
-"""What every route stands on: services, a strict query, paging, JSON answers and how refusals are described."""
+"""Shared by all routes: the services, a strict query, cursors and durations, and answers in JSON."""
 
 from __future__ import annotations
 
@@ -7,47 +7,25 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.dependencies.models import Dependant
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.config import parse_duration
 from orchestrator.domain.errors import BadCursor, UsageError
 from orchestrator.domain.ids import MAX_NUMBER
-from orchestrator.domain.job_spec import DEFAULT_PRIORITY, OPTIONS, JobOptions
 from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
-from orchestrator.views import problem_details
 from orchestrator.views.view import View
 
 teach_routes()
 
 PREFIX: Final = "/api/v1"
-#: Any route may answer so: a query that is wrong, an engine that failed, one that stops.
-_ALWAYS: Final = (400, 409, 500, 503)
-_WHY: Final = {
-    400: "What was asked is wrong; nothing was changed.",
-    404: "There is no such thing.",
-    409: "A guard said no; nothing was changed.",
-    410: "Its prompts and results were deleted.",
-    413: "The body is too large for this route.",
-    415: "The body's type is not one that is taken here.",
-    422: "The input was read and refused, with every problem by line; nothing was stored or sent.",
-    500: "The engine or its store failed; the log says more.",
-    502: "The Message Batches API could not be asked.",
-    503: "The engine does not own its store, is not ready, or stops: try again.",
-    507: "There is no space left for the store.",
-}
-#: How a problem document is described.
-PROBLEM: Final = {problem_details.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-#: The names by which the description knows them; that of a view is its own without "View".
-_PUBLIC_NAMES: Final = {"IngestResultView": "TakenIn", "AttemptView": "Trip", "RequestCounts": "Counts"}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -68,31 +46,6 @@ def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
 def json_response(view: View, status: int = HTTPStatus.OK, *, headers: Mapping[str, str] | None = None) -> Response:
     """*view* as an answer in JSON."""
     return Response(_encode(view), status, headers=headers, media_type="application/json")
-
-
-def public_name(kind: str) -> str:
-    """What the description calls the class *kind*."""
-    return _PUBLIC_NAMES.get(kind, kind.removesuffix("View"))
-
-
-def answers(
-    view: type[View], *refusals: int, status: int = HTTPStatus.OK, what: str = "Successful Response"
-) -> dict[int | str, dict[str, Any]]:
-    """The description of a route that answers *view*, or refuses with *refusals* (see `error_responses`)."""
-    schema = {"$ref": f"#/components/schemas/{public_name(view.__name__)}"}
-    answer = {"description": what, "content": {"application/json": {"schema": schema}}}
-    return {int(status): answer, **error_responses(*refusals)}
-
-
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The description of what a route refuses with *statuses*, beside what every route may answer."""
-    return {status: _refusal(status) for status in sorted({*_ALWAYS, *statuses})}
-
-
-def _refusal(status: int) -> dict[str, Any]:
-    schema = "Refused" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "Problem"
-    content = {problem_details.CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": _WHY[status], "content": content}
 
 
 async def _refuse_unknown_parameters(request: Request) -> None:
@@ -123,7 +76,6 @@ _MOST: Final = 1000
 #: What SQLite can hold.
 LARGEST: Final = (1 << 63) - 1
 
-Flag = Literal["0", "1"]
 Ref = Annotated[
     str,
     Path(
@@ -133,44 +85,6 @@ Ref = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=_MOST, description="At most so many.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
-
-
-def _option(field: str, help_text: str | None = None) -> FieldInfo:
-    """The parameter of an option of a new job; its value is checked when the job is made (`JobOptions.new_job`)."""
-    option = OPTIONS[field]
-
-    def describe(schema: dict[str, Any]) -> None:
-        schema.pop("anyOf", None)
-        schema.update(option.schema)
-
-    found: FieldInfo = Field(description=help_text or option.help, json_schema_extra=describe)
-    return found
-
-
-_DEFAULT_NAME: Final = "As `name` for a new job; one that is there keeps its name. Else the name of its source."
-
-
-class UploadOptions(BaseModel):
-    """How a new job is made of a body: as parameters, as fields of a form, or beside the requests in JSON."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str | None, _option("name")] = None
-    default_name: Annotated[str | None, _option("name", _DEFAULT_NAME)] = None
-    source: Annotated[str, Field(max_length=4096, description="Where the requests come from, for showing.")] = "<http>"
-    api_version: Annotated[str | None, _option("api_version")] = None
-    beta: Annotated[list[str], _option("betas")] = []
-    priority: Annotated[int, _option("priority")] = DEFAULT_PRIORITY
-    open: Annotated[Flag, Field(description="1: more requests will come; close it then.")] = "0"
-    key: Annotated[str | None, _option("key")] = None
-    new: Annotated[Flag, Field(description="1: a new job although the same content is there.")] = "0"
-    skip_bad: Annotated[Flag, Field(description="1: leave bad lines out in place of refusing all.")] = "0"
-    max_problems: Annotated[int, Field(ge=1, le=10_000, description="List so many problems; all are counted.")] = 20
-    shown_as: Annotated[str | None, Field(max_length=4096, description='What stands before ":line".')] = None
-
-    def job_options(self) -> JobOptions:
-        """The options of the job among the parameters."""
-        return JobOptions(**{field: getattr(self, option.param) for field, option in OPTIONS.items()})
 
 
 def encode_cursor(place: int | str) -> str:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from orchestrator.config import shown
 from orchestrator.domain.errors import GuardRefused, UsageError
-from orchestrator.http_api.api.routing import ServicesDep, answers, json_response, parse_wait, router
+from orchestrator.http_api.api.route_docs import answers
+from orchestrator.http_api.api.routing import ServicesDep, json_response, parse_wait, router
 from orchestrator.http_api.guard.sessions import CODE_S
 from orchestrator.http_api.responses import problem
 from orchestrator.http_api.self_checks import findings_of

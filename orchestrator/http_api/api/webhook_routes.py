@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from orchestrator.domain.ids import MAX_NUMBER
 from orchestrator.domain.notices import DeliveryState
+from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
-    answers,
     decode_cursor,
     encode_cursor,
     json_response,

@@ -1,0 +1,133 @@
+"""How routes are described in the OpenAPI document: their answers, refusals and bodies."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from orchestrator.domain.job_spec import OPTIONS
+from orchestrator.views import problem_details
+from orchestrator.views.view import View
+
+#: Any route may answer so: a query that is wrong, an engine that failed, one that stops.
+_ALWAYS: Final = (400, 409, 500, 503)
+_WHY: Final = {
+    400: "What was asked is wrong; nothing was changed.",
+    404: "There is no such thing.",
+    409: "A guard said no; nothing was changed.",
+    410: "Its prompts and results were deleted.",
+    413: "The body is too large for this route.",
+    415: "The body's type is not one that is taken here.",
+    422: "The input was read and refused, with every problem by line; nothing was stored or sent.",
+    500: "The engine or its store failed; the log says more.",
+    502: "The Message Batches API could not be asked.",
+    503: "The engine does not own its store, is not ready, or stops: try again.",
+    507: "There is no space left for the store.",
+}
+#: How a problem document is described.
+PROBLEM: Final = {problem_details.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+#: The names by which the description knows them; that of a view is its own without "View".
+_PUBLIC_NAMES: Final = {"IngestResultView": "TakenIn", "AttemptView": "Trip", "RequestCounts": "Counts"}
+FORM: Final = "multipart/form-data"
+JSON: Final = "application/json"
+#: Types of bodies that are streamed: JSON Lines, also compressed.
+STREAMED: Final = (
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/gzip",
+    "application/zstd",
+    "application/octet-stream",
+)
+
+
+def public_name(kind: str) -> str:
+    """What the description calls the class *kind*."""
+    return _PUBLIC_NAMES.get(kind, kind.removesuffix("View"))
+
+
+def answers(
+    view: type[View], *refusals: int, status: int = HTTPStatus.OK, what: str = "Successful Response"
+) -> dict[int | str, dict[str, Any]]:
+    """The description of a route that answers *view*, or refuses with *refusals* (see `error_responses`)."""
+    schema = {"$ref": f"#/components/schemas/{public_name(view.__name__)}"}
+    answer = {"description": what, "content": {"application/json": {"schema": schema}}}
+    return {int(status): answer, **error_responses(*refusals)}
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The description of what a route refuses with *statuses*, beside what every route may answer."""
+    return {status: _refusal(status) for status in sorted({*_ALWAYS, *statuses})}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    schema = "Refused" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "Problem"
+    content = {problem_details.CONTENT_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": _WHY[status], "content": content}
+
+
+_BYTES: Final = {
+    kind: {"schema": {"type": "string", "format": "binary", "description": "JSON Lines, also compressed."}}
+    for kind in STREAMED
+}
+#: A body of requests alone (`job_upload.lines_source`).
+LINES_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
+#: A body that says what to retry (`job_upload.parse_retry_filter`).
+RETRY_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"only": {"type": ["string", "null"]}},
+                },
+                "example": {"only": "api_error"},
+            }
+        },
+    }
+}
+#: A body that makes a job (`job_upload.parse_upload`).
+JOB_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **_BYTES,
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "description": "The file; options as fields before it.",
+                }
+            },
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["requests"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "requests": {"type": "array", "items": {"type": "object"}},
+                        **{
+                            field: {**option.schema, "type": [option.schema["type"], "null"]}
+                            for field, option in OPTIONS.items()
+                        },
+                    },
+                },
+                "example": {
+                    "name": "greetings",
+                    "requests": [
+                        {
+                            "custom_id": "hello-1",
+                            "params": {
+                                "model": "claude-haiku-4-5",
+                                "max_tokens": 64,
+                                "messages": [{"role": "user", "content": "Say hello."}],
+                            },
+                        }
+                    ],
+                },
+            },
+        },
+    }
+}
