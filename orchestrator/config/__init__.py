@@ -1,8 +1,8 @@
-"""Settings: where they come from, what they may be, what they are when nobody says.
+"""Settings: where they come from, what they may be, and their defaults.
 
-The one place that knows files, variables and defaults of the configuration. It reads no global state: the environment,
-the working directory and the flags are handed in (`files` asks where systemd puts credentials). Importing it loads
-neither the SDK, nor SQLite, nor the screen.
+The only package that knows the files, variables and defaults of the configuration. It reads no global state: the
+environment, the working directory and the flags are arguments (`safe_files` asks where systemd puts credentials).
+Importing it loads neither the SDK, nor SQLite, nor rich.
 """
 
 from orchestrator.config.example import render_example

@@ -1,4 +1,4 @@
-"""The text of `config.example.toml`, made from the settings themselves so that it cannot tell of others."""
+"""The text of `config.example.toml`, generated from the settings so that it cannot differ from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HEAD: Final = """\
 def render_example() -> str:
     """The whole file: each setting with its meaning, unit and default, commented out.
 
-    Taking the "#" away before all of them gives the defaults again.
+    Removing the "#" before all of them gives the defaults.
     """
     parts = [_HEAD]
     for section, keys in groupby(KEYS.values(), key=lambda key: key.section):
@@ -41,7 +41,7 @@ def render_example() -> str:
 
 
 def _first_line(section: str) -> str:
-    """What the section is for: the first sentence of its class, without the name in front."""
+    """The purpose of the section: the first sentence of its class, without the name in front."""
     sentence = (SECTIONS[section].__doc__ or "").split("\n", 1)[0]
     text = sentence.partition(": ")[2]
     return text[:1].upper() + text[1:]

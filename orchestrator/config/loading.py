@@ -1,4 +1,4 @@
-"""Puts the settings together: flag > environment > `./orchestrator.toml` > user's file > default; keeps the origins."""
+"""Merges the settings: flag > environment > `./orchestrator.toml` > user's file > default; keeps their origins."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Settings:
         return self.origins[name]
 
     def is_set(self, name: str) -> bool:
-        """True when somebody chose the value of *name*, if only to repeat the default."""
+        """True when the value of *name* was set somewhere, if only to the default."""
         return self.origins[name] not in _UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One row of `config show`: `text` is the value as TOML, None when it is not set; then `unset` says what holds."""
+    """One row of `config show`. `text`: the value as TOML; None when it is not set: then `unset` says what applies."""
 
     name: str
     text: str | None
@@ -92,10 +92,10 @@ def load_settings(
     sandbox: bool = False,
     called: str = FLAG,
 ) -> Settings:
-    """The settings that hold for a process started in *cwd* (absolute) with *env* and *flags*.
+    """The settings of a process started in *cwd* (absolute) with *env* and *flags*.
 
     flags: by name ("limits.poll_interval"), as text or in the setting's own type; None is not given.
-    called: what errors call them, and `origin`: `FLAG` or `ARGUMENT`.
+    called: what errors and `origin` call them: `FLAG` or `ARGUMENT`.
     config_file: replaces both files, and must exist. sandbox: fill in what is not set as `--sandbox` wants it.
     A wrong value is refused even where a stronger one would hide it. Raises UsageError.
     """
@@ -110,10 +110,10 @@ def load_settings(
 
 
 def effective(settings: Settings, *, sandbox: bool) -> Settings:
-    """*settings* with what is not set filled in for sandbox mode or for the real API; doing it twice changes no more.
+    """*settings* with the defaults of sandbox mode or of the real API for what is not set. Idempotent.
 
     A database path that was set, however, is used as it is: the store itself refuses to mix sandbox and real jobs.
-    Raises UsageError if the shortest pause between looks is longer than the longest.
+    Raises UsageError if the shortest pause between polls is longer than the longest.
     """
     if sandbox:
         settings = _for_sandbox(settings)
@@ -147,7 +147,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
 def _entries(
     flags: Mapping[str, object], env: Mapping[str, str], cwd: Path, config_file: Path | None, called: str
 ) -> Iterator[SettingEntry]:
-    """All values found, the weakest place first."""
+    """All values found, the weakest source first."""
     home = home_of(env)
     if config_file is not None:
         yield from from_file(cwd / config_file, str(config_file), home=home, is_named=True)

@@ -1,8 +1,8 @@
-"""What the environment says of proxies and certificates: looked at before a library does, and never shown.
+"""Proxies and certificates of the environment: checked before a library uses them, and never quoted.
 
-The libraries end with errors of their own on a value that they cannot use, and quote it, a proxy's password as well.
-Here the variable is named, and nothing of its value. An address of this machine, or one without TLS, is asked directly:
-what goes there in clear text is not for a proxy.
+The libraries fail with errors of their own on a value that they cannot use, and quote it, a proxy's password included.
+Here the variable is named, and nothing of its value. An address of this machine, or one without TLS, is contacted
+directly: what goes there in clear text is not for a proxy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PROXY_HINT: Final = "write http://HOST:PORT (in a user name or password, # / ? 
 
 
 def client_options(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments `trust_env` and `verify` of an httpx2 client that asks *url* alone.
+    """The arguments `trust_env` and `verify` of an httpx2 client for *url* alone.
 
     environ: the process's own, which the library reads as well. Raises UsageError, naming the variable.
     """
@@ -60,7 +60,10 @@ def client_options(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def making_a_client() -> Iterator[None]:
-    """Around the making of a client: what a library says of the environment is not shown. Raises UsageError."""
+    """Wraps the construction of a client, so that a library's error about the environment is not shown.
+
+    Raises UsageError.
+    """
     import httpx2
 
     try:
@@ -75,13 +78,13 @@ def making_a_client() -> Iterator[None]:
 
 
 def is_direct(url: str) -> bool:
-    """True where no proxy is asked: on this machine, and without TLS."""
+    """True where no proxy is used: on this machine, and without TLS."""
     parts = urlsplit(url)
     return parts.scheme == "http" or is_loopback(str(parts.hostname))
 
 
 def check_proxies(environ: Mapping[str, str]) -> None:
-    """Raise UsageError for a variable of a proxy that cannot be used; NO_PROXY counts where there is a proxy."""
+    """Raise UsageError for an unusable proxy variable; NO_PROXY counts where there is a proxy."""
     found = [(name, value) for scheme in _PROXIED for name, value in _named(f"{scheme}_proxy", environ)]
     for name, value in found:
         _check_proxy(name, value)
@@ -96,7 +99,7 @@ def check_proxies(environ: Mapping[str, str]) -> None:
 
 
 def check_certificates(environ: Mapping[str, str]) -> None:
-    """Raise UsageError for certificates of the environment that cannot be used, or a log of keys."""
+    """Raise UsageError for unusable certificates of the environment, or an unusable TLS key log."""
     if file := environ.get(SSL_CERT_FILE, ""):
         _check_bundle(SSL_CERT_FILE, file)
     folders = environ.get(SSL_CERT_DIR, "")
@@ -107,7 +110,7 @@ def check_certificates(environ: Mapping[str, str]) -> None:
 
 
 def check_exporter(environ: Mapping[str, str]) -> bool:
-    """The same for `requests`, which carries traces; True if they stay on this machine, so that no proxy is asked.
+    """Check the variables for `requests`, which carries traces; True if they stay on this machine, without a proxy.
 
     Source: OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP" and "Specifying headers via environment
     variables".
@@ -126,7 +129,10 @@ def check_exporter(environ: Mapping[str, str]) -> bool:
 
 
 def _collector_host(name: str, value: str) -> str:
-    """The host of an endpoint, which errors of the exporter's library show: a password in it would be logged."""
+    """The host of an endpoint.
+
+    The exporter's library shows the endpoint in errors: a password in it would be logged.
+    """
     try:
         return str(split_address(value).hostname)
     except ValueError as exc:  # whose words are ours, without the value
@@ -136,7 +142,7 @@ def _collector_host(name: str, value: str) -> str:
 
 
 def _check_headers(name: str, value: str) -> None:
-    """Headers for the collector: the exporter logs one that it cannot read, with the secret in it."""
+    """Check the headers for the collector: the exporter logs one that it cannot read, with the secret in it."""
     for number, entry in enumerate(value.split(","), start=1):
         key, equals, text = (unquote(part).strip() for part in entry.strip().partition("="))
         is_header = equals and _HEADER_NAME.fullmatch(key) and _HEADER_VALUE.fullmatch(text)
@@ -145,7 +151,7 @@ def _check_headers(name: str, value: str) -> None:
 
 
 def _named(lower: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The variable that counts, if it is set. Source: urllib.request.getproxies_environment: lower case goes first."""
+    """The variable that applies, if it is set. Source: urllib.request.getproxies_environment: lower case goes first."""
     names = [lower] if lower in environ else [name for name in environ if name.lower() == lower]
     yield from ((name, environ[name]) for name in names if environ[name])
 
@@ -162,7 +168,7 @@ def _check_proxy(name: str, value: str) -> None:
 
 
 def _parts(value: str) -> SplitResult | None:
-    """The parts of a proxy's address; None where it cannot be one, or a library would take a password for its end."""
+    """The parts of a proxy's address; None if it is none, or if a library would take a password for its end."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         is_whole = has_host(parts) and parts.port != 0
@@ -173,7 +179,7 @@ def _parts(value: str) -> SplitResult | None:
 
 
 def _is_readable(entry: str) -> bool:
-    """True for what the SDK's own reader of NO_PROXY understands (2.12); it ends with an error on anything else."""
+    """True for what the SDK's own reader of NO_PROXY accepts (2.12); it fails on anything else."""
     try:
         ipaddress.ip_network(entry, strict=False)
     except ValueError:
@@ -182,7 +188,7 @@ def _is_readable(entry: str) -> bool:
 
 
 def _check_bundle(name: str, value: str) -> None:
-    """A file of certificates that OpenSSL can read."""
+    """Raise UsageError unless the file has certificates that OpenSSL can read."""
     why = _why_no_bundle(value)
     if why is not None:
         _refuse(name, why, "name a file of trusted certificates (PEM), or unset it")
@@ -203,7 +209,7 @@ def _why_no_bundle(value: str) -> str | None:
 
 
 def _check_key_log(value: str) -> None:
-    """A file that OpenSSL can write to."""
+    """Raise UsageError unless OpenSSL can write to the file."""
     path = Path(value)
     try:
         writable = stat.S_ISREG(path.stat().st_mode) and os.access(path, os.W_OK)

@@ -1,4 +1,7 @@
-"""Where things are when nobody said so: the user's files, the database, the socket. The environment is handed in."""
+"""Default locations: the user's files, the database, the socket, and the sockets of this user's daemons by address.
+
+The environment is an argument.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ def data_folder(env: Mapping[str, str]) -> Path | None:
 
 
 def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
-    """Where the engine that owns the database at *db_path* listens; the same for every way to write that path.
+    """The socket of the engine that owns the database at *db_path*; the same for every spelling of that path.
 
-    `$XDG_RUNTIME_DIR/orchestrator-<hash>.sock` where that folder is there and can be trusted, else the same name in a
+    `$XDG_RUNTIME_DIR/orchestrator-<hash>.sock` where that folder exists and can be trusted, else the same name in a
     folder below *temporary* that is made (0700) if need be. Raises UsageError if that folder is not ours alone, or the
     path is too long for a socket.
     """
@@ -63,7 +66,7 @@ def check_socket_path(path: Path) -> None:
 def socket_folder(env: Mapping[str, str], db_path: Path | None = None, *, temporary: Path = _TEMPORARY) -> Path:
     """The folder of this user's sockets, made if need be. Raises UsageError if it is not ours alone.
 
-    db_path: the database that is meant, whose owner is trusted as well.
+    db_path: the database in question, whose owner is trusted as well.
     """
     runtime = _absolute(env, "XDG_RUNTIME_DIR")
     return runtime if runtime is not None and _is_trusted(runtime, db_path) else _private_folder(temporary)
@@ -72,7 +75,7 @@ def socket_folder(env: Mapping[str, str], db_path: Path | None = None, *, tempor
 def _is_trusted(folder: Path, db_path: Path | None) -> bool:
     """True for a folder where nobody can put a socket in our engine's place: commands and prompts pass through it.
 
-    It may belong to us, to root, or to who owns the database, and so has all of it anyway: that is how root looks at a
+    It may belong to us, to root, or to the owner of the database, who has all of it anyway: that is how root uses a
     service that has a user of its own. Source: XDG Base Directory Specification 0.8, which wants mode 0700.
     """
     try:
@@ -87,7 +90,7 @@ def _is_trusted(folder: Path, db_path: Path | None) -> bool:
 
 
 def _private_folder(temporary: Path) -> Path:
-    """`orchestrator-<uid>` below *temporary*, made if it is not there; nobody else may own it or look into it."""
+    """`orchestrator-<uid>` below *temporary*, made if it does not exist; nobody else may own or read it."""
     folder = temporary / f"orchestrator-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -130,10 +133,10 @@ Address = tuple[str, int]
 
 @contextmanager
 def announced(socket: Path, *addresses: Address) -> Iterator[None]:
-    """For a block, links to *socket* beside it, by each of *addresses*.
+    """For the length of a block, links to *socket* beside it, one for each of *addresses*.
 
-    What a process before left behind, which listened elsewhere, is taken away. Where no link can be made there is none:
-    callers then show the token.
+    Stale links of an earlier process, which listened elsewhere, are removed. Where no link can be made there is none:
+    callers then use the token.
     """
     for link in socket.parent.glob(f"{_PREFIX}*"):
         _remove(link, socket)
@@ -150,7 +153,7 @@ def announced(socket: Path, *addresses: Address) -> Iterator[None]:
 
 
 def socket_at(address: Address, env: Mapping[str, str]) -> Path | None:
-    """The socket of this user's daemon at *address*; None: none is known. That it still runs is not looked at."""
+    """The socket of this user's daemon at *address*, if one is known. Whether it still runs is not checked."""
     try:
         link = socket_folder(env) / _name(address)
         return link if link.is_socket() else None
@@ -159,7 +162,7 @@ def socket_at(address: Address, env: Mapping[str, str]) -> Path | None:
 
 
 def _remove(link: Path, socket: Path) -> None:
-    """Take *link* away if it leads to *socket*: by now another daemon may have the address."""
+    """Remove *link* if it leads to *socket*: by now another daemon may have the address."""
     with suppress(OSError):
         if link.readlink() == Path(socket.name):
             link.unlink()

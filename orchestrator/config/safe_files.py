@@ -1,7 +1,6 @@
-"""Reads the files of settings, keys and tokens: regular ones of a sane size, and secrets that nobody else may read.
+"""Reads files of settings, keys and tokens: regular files of a sane size, and secrets that nobody else may read.
 
-A named pipe does not hang, a device is never read, and a file that grows without end is not held. Which folders and
-variables name them is known elsewhere.
+A named pipe does not hang, a device is never read, and a file that grows without end is not held in memory.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _CONTAINER_SECRETS: Final = Path("/run/secrets")
 
 
 class UnfitFileError(Exception):
-    """The file is there and is no file to read from; the text says why, for people."""
+    """The file exists and must not be read; the text says why, for people."""
 
 
 def read_sane(path: Path) -> tuple[bytes, os.stat_result]:
-    """All of the file at *path*, at most `MOST_BYTES`, and its status. Raises OSError, UnfitFileError."""
+    """The content of the file at *path*, at most `MOST_BYTES`, and its status. Raises OSError, UnfitFileError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
@@ -47,10 +46,10 @@ def read_sane(path: Path) -> tuple[bytes, os.stat_result]:
 
 
 def why_not_ours(path: Path, found: os.stat_result) -> str | None:
-    """Why what stands at *path* (absolute) may be another user's words; None: only root and we can have written it.
+    """Why another user may have written the file at *path* (absolute); None: only root and we can have written it.
 
-    found: of the opened file. A link is somebody's words as well, so the owner of each one on the way counts too.
-    Raises OSError.
+    found: the status of the opened file. Its author may also be that of a link, so the owner of each link on the way
+    counts too. Raises OSError.
     """
     ours = {os.geteuid(), _ROOT}
     if found.st_uid not in ours:
@@ -63,7 +62,7 @@ def why_not_ours(path: Path, found: os.stat_result) -> str | None:
 
 
 def links_to(path: Path) -> Iterator[Path]:
-    """Every symbolic link that is followed to open *path*, of folders too, one behind another. Raises OSError."""
+    """Every symbolic link that is followed to open *path*, those of folders too. Raises OSError."""
     done, rest, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
     while rest:
         part = rest.pop()
@@ -82,11 +81,11 @@ def links_to(path: Path) -> Iterator[Path]:
 
 
 def read_secret(path: Path, *, called: str, hint: str, error: type[OrchestratorError]) -> str:
-    """The text of the file at *path*, which holds a secret alone, without the white space around it.
+    """The text of the file at *path*, which holds a secret alone, without surrounding white space.
 
-    called: what the file is, for the message ("the token file"). Raises *error*, naming the file and never its content:
-    one that cannot be read, is not ours or root's, or that others may read. Where systemd or a container engine hands
-    secrets over, the mode is theirs to choose, as long as nobody else can write.
+    called: what the file is, for the message ("the token file"). Raises *error*, naming the file and never its content,
+    for one that cannot be read, is not ours or root's, or that others may read. Where systemd or a container engine
+    provides secrets, the mode is theirs to choose, as long as nobody else can write.
     """
     try:
         content, found = read_sane(path)
@@ -117,7 +116,7 @@ def _is_handed_over(path: Path) -> bool:
 
 
 def _is_private(group: int, user: int) -> bool:
-    """True for the group that many systems give each user, of the user's own name and with nobody else in it."""
+    """True for the group that many systems give each user, with the user's own name and nobody else in it."""
     try:
         name = pwd.getpwuid(user).pw_name
         found = grp.getgrgid(group)

@@ -1,4 +1,7 @@
-"""Every setting: its section, key, default, kind and meaning. Checks, `config show` and the example come from here."""
+"""Every setting: its section, key, default, kind and meaning.
+
+Checks, `config show` and the example are made from it.
+"""
 
 from __future__ import annotations
 

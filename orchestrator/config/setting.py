@@ -1,4 +1,4 @@
-"""What is known of one setting: its kind and meaning, and whether a folder's own file may set it."""
+"""The description of one setting: its kind and meaning, and whether a folder's own file may set it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ META: Final = "orchestrator.setting"
 class FromProject(Enum):
     """Whether `./orchestrator.toml` may set it: that file comes with a folder, which others may have made.
 
-    Every setting says so, because a new one must be thought about.
+    Every setting must say so, so that nobody forgets to think about it.
     """
 
     ALLOWED = "allowed"  #: how the work is done
@@ -32,9 +32,9 @@ NOT_HERE: Final = "Not in ./orchestrator.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What is known of a setting beside its default.
+    """The description of a setting, beside its default.
 
-    unset: what holds while a setting without a default is not set, for people. example: a value, as TOML, to show
+    unset: what applies while a setting without a default is not set, for people. example: a value, as TOML, to show
     where the default shows nothing.
     """
 

@@ -1,4 +1,4 @@
-"""Reads the places where settings stand, and says how a wrong one is wrong. Decides nothing about precedence."""
+"""Reads settings from files, the environment and flags, and explains wrong ones. Does not decide precedence."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class SettingEntry:
     source: SettingOrigin
 
     def read(self) -> object:
-        """The value in its own type. Raises UsageError: where it stands, which one, what is expected, the remedy."""
+        """The value in its own type.
+
+        Raises UsageError, which says where it stands, what is expected, and the remedy.
+        """
         kind = self.key.meaning.kind
         if self.source.is_project and self.key.meaning.project is REFUSED:
             self._refuse_here(_NOT_THE_FOLDERS)
@@ -71,13 +74,13 @@ class SettingEntry:
         )
 
     def _check_inside(self, value: object) -> None:
-        """Refuse a path that leaves the folder of the project file, be it by a link."""
+        """Refuse a path that leaves the folder of the project file, also by a link."""
         folder = os.path.realpath(self.source.folder)
         if os.path.commonpath([folder, os.path.realpath(str(value))]) != folder:
             self._refuse_here("a file that comes with a folder may name a place in that folder only")
 
     def _refuse_here(self, cause: str) -> NoReturn:
-        """Refuse the setting for the place where it stands: the project file."""
+        """Refuse a setting that the project file may not set."""
         name, variable = f"[[{self.key.section}]]", ""
         if self.key.key:
             name = f"[{self.key.section}] {self.key.key}"
@@ -90,7 +93,7 @@ class SettingEntry:
         )
 
     def _sample(self) -> str:
-        """How a right value is written in the place where the wrong one stands."""
+        """A right value, spelled as in the place where the wrong one stands."""
         meaning = self.key.meaning
         toml = meaning.example or meaning.kind.show(self.key.default)
         if not self.source.is_text:
@@ -106,9 +109,9 @@ def from_file(
 ) -> Iterator[SettingEntry]:
     """The settings in the TOML file at *file* (absolute). Raises UsageError.
 
-    is_named: somebody asked for this very file, so that it must exist, and is trusted. Any other may be missing, and
-    nobody but root and we may be able to write it. is_project: it lies in the working directory, and may hold no
-    setting that is `REFUSED` there.
+    is_named: the user asked for this very file, so it must exist, and is trusted. Any other may be missing, and only
+    root and we may be able to write it. is_project: it lies in the working directory, and may hold no setting that is
+    `REFUSED` there.
     """
     table = _load(file, label, is_named=is_named)
     source = SettingOrigin(label=label, folder=file.parent, home=home, is_text=False, is_project=is_project)
@@ -200,7 +203,7 @@ def _refuse_depth(label: str) -> NoReturn:
 
 
 def _known(section: str, key: str, label: str) -> Key:
-    """The setting of that name, or UsageError with the nearest one."""
+    """The setting of that name. Raises UsageError with the nearest name."""
     found = KEYS.get(f"{section}.{key}")
     if found is not None:
         return found
@@ -213,7 +216,7 @@ def _known(section: str, key: str, label: str) -> Key:
 
 
 def _refuse_section(section: str, content: object, label: str) -> NoReturn:
-    """Say why *section*, at the top level of a file or in a variable's name, is not one."""
+    """Explain why *section*, at the top level of a file or in a variable's name, is not one."""
     if section in SECTIONS:
         raise UsageError(
             f"{label}: {section} is a section, not a setting", hint=f"write [{section}] on a line of its own"
@@ -228,7 +231,7 @@ def _refuse_section(section: str, content: object, label: str) -> NoReturn:
 
 
 def _refuse_single_underscore(variable: str) -> None:
-    """ORCHESTRATOR_LIMITS_POLL_INTERVAL would be passed over in silence; its author means a setting."""
+    """Refuse ORCHESTRATOR_LIMITS_POLL_INTERVAL, which would be ignored silently; its author means a setting."""
     name = variable.removeprefix(ENV_PREFIX).lower()
     meant = next((key for key in KEYS.values() if f"{key.section}_{key.key}" == name), None)
     if meant is not None:
@@ -247,7 +250,7 @@ def _quoted(value: object) -> str:
 
 
 def _refuse_secrets_in(value: object, name: str, label: str, depth: int = 0) -> None:
-    """Go through all of a file before anything else is said about it, so that no message can quote a secret."""
+    """Check all of a file for secrets before any other error, so that no message can quote one."""
     if depth > _DEEPEST:
         _refuse_depth(label)
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""The kinds of value a setting can have: how each is read, written in TOML, and explained to who got it wrong.
+"""The kinds of value that a setting can have: how each is read, written in TOML, and explained.
 
-A *reader* takes what a file, an environment variable or a flag holds and gives the value, or raises ValueError (that of
-msgspec is one). The message that a person sees is `Kind.expected`, not the reader's.
+A *reader* takes what a file, an environment variable or a flag holds and returns the value, or raises ValueError (that
+of msgspec is one). The message that a person sees is `ValueKind.expected`, not the reader's.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LONGEST_DURATION: Final = timedelta(days=366)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingOrigin:
-    """Where a value stands, as far as reading it needs to know.
+    """Where a value stands, as far as its reader needs to know.
 
-    label: "orchestrator.toml", "ORCHESTRATOR_LIMITS__POLL_INTERVAL", "flag": what errors and `config show` say.
-    folder: what a relative path is relative to. home: what `~` stands for; None when it is not known.
-    is_text: True where numbers arrive as text (environment, flags), so that "5" is a number. is_project: it is the
-    project file, which comes with a folder that others may have made.
+    label: "orchestrator.toml", "ORCHESTRATOR_LIMITS__POLL_INTERVAL", "flag": used by errors and `config show`. folder:
+    what a relative path is relative to. home: what `~` stands for; None when it is not known. is_text: True where
+    numbers arrive as text (environment, flags), so that "5" is a number. is_project: it is the project file, which
+    comes with a folder that others may have made.
     """
 
     label: str
@@ -54,7 +54,7 @@ Reader = Callable[[object, SettingOrigin], object]
 
 
 def toml_text(value: object) -> str:
-    """*value* as it is written in a TOML file."""
+    """*value* in TOML."""
     match value:
         case bool():
             return str(value).lower()
@@ -72,7 +72,7 @@ def toml_text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueKind:
-    """A kind of value: its reader, its TOML form, and what is `expected` of who writes one."""
+    """A kind of value: its reader, its TOML form, and the text for what is `expected`."""
 
     expected: str
     read: Reader
@@ -80,7 +80,7 @@ class ValueKind:
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration that *text* says: "30s", "0.2s", "250ms", "10m", "1h30m", "2d"; units from the largest down.
+    """The duration in *text*: "30s", "0.2s", "250ms", "10m", "1h30m", "2d"; units from the largest down.
 
     Raises ValueError for anything else, a number without a unit included, and for more than 366 days.
     """
@@ -121,7 +121,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def parse_size(text: str) -> int:
-    """Bytes that *text* says: "250MB" and "64KB" are decimal, "64KiB" is binary, "1000" is bytes. Raises ValueError."""
+    """The bytes in *text*: "250MB" and "64KB" are decimal, "64KiB" is binary, "1000" is bytes. Raises ValueError."""
     if text.isascii() and text.isdigit():
         return int(text)
     found = _SIZE.fullmatch(text)
@@ -160,7 +160,7 @@ def positive_number(most: int) -> ValueKind:
 
 
 def yes_or_no() -> ValueKind:
-    """A yes or a no, written true or false."""
+    """A boolean, written true or false."""
     return _plain(bool, "true or false")
 
 
@@ -170,7 +170,7 @@ def text(expected: str) -> ValueKind:
 
 
 def duration(*, zero: bool = False) -> ValueKind:
-    """A duration with its unit; *zero*: whether 0 is one."""
+    """A duration with its unit; *zero*: whether 0 is allowed."""
 
     def read(value: object, _: SettingOrigin) -> object:
         found = value if isinstance(value, timedelta) else parse_duration(msgspec.convert(value, str))
@@ -270,7 +270,7 @@ def url() -> ValueKind:
 
 
 def origin() -> ValueKind:
-    """An http or https address of nothing but a host, and a port if need be; without a slash at its end."""
+    """An http or https address of only a host, and a port if need be; without a slash at its end."""
 
     def read(value: object, _: SettingOrigin) -> object:
         found = msgspec.convert(value, str)

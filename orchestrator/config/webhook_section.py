@@ -76,13 +76,13 @@ _FIELDS: Final[Mapping[str, Meaning]] = {each.name: each.metadata[META] for each
 
 
 def webhooks_key() -> Key:
-    """The setting as `load_settings` finds it; its reader raises UsageError itself, for it knows more than a kind."""
+    """The setting for `load_settings`. Its reader raises UsageError itself, for it knows more than a kind does."""
     kind = values.ValueKind(expected="tables [[webhooks]]", read=_read)
     return Key(section=WEBHOOKS, key="", default=(), meaning=Meaning(kind=kind, means="", project=REFUSED))
 
 
 def example_lines() -> Iterator[str]:
-    """The block in the example file, all of it commented out twice: there is no default to go back to."""
+    """The block in the example file, commented out twice: there is no default to restore."""
     yield "# Webhooks: programs that are told of what happens, one block for each. None, unless you add one."
     yield f"# {NOT_HERE}."
     yield f"# [[{WEBHOOKS}]]"
@@ -97,7 +97,7 @@ def webhook_settings() -> Iterator[tuple[str, Meaning]]:
 
 
 def shown_as(webhook: WebhookSection) -> str:
-    """One endpoint as an inline table, for `config show`: what is not the default."""
+    """One endpoint as an inline table, for `config show`, without default values."""
     told = [(each.name, getattr(webhook, each.name), each.default) for each in fields(WebhookSection)]
     return "{" + ", ".join(f"{name} = {toml_text(value)}" for name, value, default in told if value != default) + "}"
 

@@ -1,7 +1,7 @@
-"""Files in: reads requests from wherever they are and says what is wrong with those that may not be sent.
+"""Input: reads requests from files, streams and objects, and says what is wrong with those that may not be sent.
 
-Owns reading, unpacking, cutting into lines and validation line by line. Must not store anything, and does not know
-which `custom_id` was there before: uniqueness is the store's, which sees the whole job through an index.
+Owns reading, unpacking, splitting into lines and validation line by line. Must not store anything, and does not know
+which `custom_id` occurred before: uniqueness is checked by the store, which sees the whole job through an index.
 """
 
 from orchestrator.inputs.blocks import blocks_of_path

@@ -1,4 +1,4 @@
-"""Reads a file, a pipe or standard input in blocks, in a worker thread that can always be told to stop."""
+"""Reads a file, a pipe or standard input in blocks, in a worker thread that can be stopped at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpacks gzip and zstd as they stream in, told by their first bytes, with a bound on every piece that comes out."""
+"""File formats by their first bytes: gzip and zstd are unpacked as they stream in, others are named and refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ZSTD_WRITE_BYTES: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What an archive may take. window_bytes: of a zstd frame. piece_bytes: the most that comes out at once."""
+    """Limits on unpacking. window_bytes: of a zstd frame. piece_bytes: the most that comes out at once."""
 
     window_bytes: int
     piece_bytes: int
@@ -48,11 +48,11 @@ class _Format(Protocol):
 
 
 class Unpacker:
-    """Give it the bytes of a file, in blocks cut anywhere; it gives the text in pieces of bounded size.
+    """Turns the bytes of a file, in blocks cut anywhere, into its text, in pieces of bounded size.
 
-    Several gzip members or zstd frames after each other are one text. Raises InputError, which names the source, if
-    the archive is damaged, cut short, of a kind that is not read, or a zstd frame that needs a dictionary or a larger
-    window than *bounds* allow.
+    Several gzip members or zstd frames after each other are one text. Raises InputError, which names the source, if the
+    archive is damaged, cut short, of an unsupported kind, or a zstd frame that needs a dictionary or a larger window
+    than *bounds* allow.
     """
 
     def __init__(self, name: str, *, bounds: Bounds = OF_FILES) -> None:
@@ -72,7 +72,7 @@ class Unpacker:
         yield from self._format.feed(block)
 
     def end(self) -> Iterator[bytes]:
-        """What is left when the file ends."""
+        """The rest of the text, at the end of the file."""
         if self._format is not None:
             self._format.end()
         elif self._head.startswith(_GZIP):
@@ -164,7 +164,7 @@ class _Zstd:
             block = self._frame.unused_data if self._frame.eof else b""
 
     def _refused(self, frame: ZstdFrame | None, exc: Exception) -> InputError:
-        """What is wrong: sound archives may need more than is taken."""
+        """The error for a sound archive that needs more than the bounds."""
         if frame is not None and frame.window_bytes > self._max_window_bytes:
             needed, taken = _binary(frame.window_bytes), _binary(self._max_window_bytes)
             return InputError(
@@ -245,7 +245,7 @@ _KINDS: Final = (
 
 
 def foreign_kind(head: bytes) -> ForeignKind | None:
-    """What a file is that begins with *head* (four bytes or more); None: nothing that is known here."""
+    """The kind of a file that begins with *head* (four bytes or more); None if it is not known."""
     for magic, kind in _KINDS:
         if head[: len(magic)] == magic[: len(head)]:
             is_office = kind is _ZIP and any(name in head[:_FIRST_NAMES] for name in _OFFICE_NAMES)
@@ -262,14 +262,14 @@ _CONTENT_MORE: Final = 256  #: what a size of two bytes leaves out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZstdFrame:
-    """window_bytes: how much of what it unpacked must be kept."""
+    """The header of a frame. window_bytes: how much of its output must be kept. Source: RFC 8878, 3.1.1.1."""
 
     window_bytes: int
     has_dictionary: bool
 
 
 def frame_of(header: bytes) -> ZstdFrame | None:
-    """What the frame that begins with *header* needs; None if that is not all there, or it is no frame."""
+    """The frame that begins with *header*; None if the header is incomplete, or is none."""
     if len(header) < 6 or header[:4] != b"\x28\xb5\x2f\xfd":
         return None
     descriptor = header[4]

@@ -1,7 +1,7 @@
-"""Python objects as JSON text: what the API's SDK sends for them, or words why they have no JSON form.
+"""Python objects as JSON text: as the API's SDK encodes them, or why they have no JSON form.
 
-Owns which types are taken. Nothing is guessed: what JSON cannot say exactly is refused, with its place in the request.
-Source of the rules: `anthropic/_utils/_prepare.py` and `_json.py` (SDK 2.14, read 2026-11-28).
+Owns which types are accepted. Nothing is guessed: a value that JSON cannot express exactly is refused, with its place
+in the request. Source of the rules: `anthropic/_utils/_prepare.py` and `_json.py` (SDK 2.14, read 2026-11-28).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class _File(Protocol):
 def json_of(value: object) -> bytes:
     """*value* as compact JSON. Raises Unwritable.
 
-    Iterators are used up and files are read to their end. Text that is encoded in C and read back as the same value
-    is right; all else is looked at part by part.
+    Iterators are used up and files are read to their end. The fast path encodes in C and reads the text back: if that
+    is the same value, it is right. Otherwise the value is converted part by part.
     """
     with suppress(Exception):  # of whatever objects are in it: the patient way says where and why
         line = _encode(value)
@@ -67,7 +67,7 @@ def json_of(value: object) -> bytes:
 
 
 def _plain(value: object, at: str) -> object:
-    """*value* in types that mean the same in JSON. at: where it stands in the request."""
+    """*value* in types that mean the same in JSON. at: its place in the request."""
     try:
         if value is None or isinstance(value, bool):
             return value
@@ -86,7 +86,7 @@ def _plain(value: object, at: str) -> object:
 
 
 def _refuse_special(value: object, at: str) -> None:
-    """What could be iterated, and must not be: bytes into numbers, a file into lines."""
+    """Refuse what would be iterated by mistake: bytes into numbers, a file into lines."""
     if isinstance(value, bytes | bytearray | memoryview | UserString):
         raise Unwritable(at, f"is {_kind(value)}, which is no JSON", "decode it: bytes stand for base64 data only")
     if _is_file(value):
@@ -95,7 +95,7 @@ def _refuse_special(value: object, at: str) -> None:
 
 
 def _converted(value: object, at: str) -> object:
-    """What a model, a date or a number of numpy says of itself."""
+    """The plain form of a model, a date or a number of numpy."""
     dump: Callable[..., object] | None = getattr(value, "model_dump", None)
     if dump is not None and not isinstance(value, type):
         return _dumped(value, dump, at)
@@ -108,7 +108,7 @@ def _converted(value: object, at: str) -> object:
 
 
 def _scalar(value: str | float | Decimal, at: str) -> object:
-    """Text and numbers, also of types made from them; a Decimal keeps every digit."""
+    """The plain form of text and numbers, also of subclasses; a Decimal keeps every digit."""
     if isinstance(value, str):
         text = str.__str__(value)
         if any("\ud800" <= character <= "\udfff" for character in text):
@@ -124,7 +124,7 @@ def _scalar(value: str | float | Decimal, at: str) -> object:
 
 
 def _integer(value: int, at: str) -> int:
-    """Python writes no more than some thousands of digits (`sys.set_int_max_str_digits`)."""
+    """Refuse an integer with more digits than Python writes (`sys.set_int_max_str_digits`)."""
     try:
         _encode(value)
     except (ValueError, OverflowError):
@@ -154,7 +154,7 @@ def _items(value: Any, at: str) -> list[object]:  # noqa: ANN401 - what can be i
 
 
 def _dumped(value: object, dump: Callable[..., object], at: str) -> object:
-    """As the SDK sends models: only what was set, under the API's names."""
+    """A model as the SDK sends it: only fields that were set, under the API's names."""
     try:
         return dump(mode="json", by_alias=True, exclude_unset=True, exclude=getattr(value, "__api_exclude__", None))
     except (RecursionError, MemoryError):
@@ -199,7 +199,7 @@ def _content(value: object, at: str) -> bytes:
 
 
 def _read(file: _File, at: str) -> bytes:
-    """Everything from where *file* stands, text as UTF-8; as much as a request can hold."""
+    """The rest of *file*, text as UTF-8; at most as much as a request can hold."""
     content = bytearray()
     while piece := file.read(_READ_BYTES):
         if not isinstance(piece, str | bytes):
@@ -215,13 +215,13 @@ def _is_file(value: object) -> bool:
 
 
 def _is_left_out(value: object) -> bool:
-    """The SDK's words for "not given" (NotGiven, Omit), told without importing it."""
+    """True for the SDK's "not given" (NotGiven, Omit), recognised without importing it."""
     kind = type(value)
     return kind.__name__ in {"NotGiven", "Omit"} and kind.__module__.partition(".")[0] == "anthropic"
 
 
 def _numpy_number(value: object) -> bool | int | float | None:
-    """The plain value of a numpy scalar (a truth value, an integer or a float), told without importing numpy."""
+    """The plain value of a numpy scalar (bool, integer or float), recognised without importing numpy."""
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     item: Callable[[], object] | None = getattr(value, "item", None)
     if kind not in _NUMERIC_KINDS or getattr(value, "shape", None) != () or item is None:
@@ -241,7 +241,7 @@ def _formless(value: object, at: str) -> Unwritable:
 
 
 def _said(exc: Exception) -> str:
-    """What an error of foreign code says, as far as it can be had."""
+    """The text of an error of foreign code, if it can be had."""
     try:
         words = str(exc)[:_MOST_WORDS]
     except Exception:  # noqa: BLE001 - as above

@@ -1,4 +1,4 @@
-"""From the bytes of a file, however they arrive, to chunks of requests and problems. Pure bookkeeping, no I/O."""
+"""Splits the bytes of a file into chunks of requests and problems. No I/O."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TO_LINES: Final = "convert it: jq -c '.[]' in.json > out.jsonl"
 
 
 class LineChunker:
-    """Give it a file's bytes in blocks cut anywhere; it gives chunks of what the lines hold.
+    """Takes a file's bytes in blocks cut anywhere; yields chunks of the requests and problems in its lines.
 
-    Holds at most one line, one chunk and one block. Lines over *max_line_bytes* are counted, skipped and reported.
-    A problem with the file as a whole (an array, UTF-16, no requests) is one problem on line 0, and ends the reading.
-    An empty chunk comes where more is held of large lines than before; `large_bytes` says how much.
+    Holds at most one line, one chunk and one block. Lines over *max_line_bytes* are counted, skipped and reported. A
+    problem with the file as a whole (an array, UTF-16, no requests) is one problem on line 0, and ends the reading. An
+    empty chunk is yielded when more is held of large lines than before; `large_bytes` says how much.
     """
 
     def __init__(self, *, name: str, rules: ParamRules, max_line_bytes: int, bounds: Bounds = OF_FILES) -> None:
@@ -54,7 +54,7 @@ class LineChunker:
 
     @property
     def large_bytes(self) -> int:
-        """What is held of large lines, in the chunks that were given last too."""
+        """Bytes of large lines that are held, those of the last chunks included."""
         return self._chunker.held.with_line(self._splitter.held_bytes)
 
     def end(self) -> Iterator[list[InputItem]]:
@@ -95,7 +95,7 @@ class LineChunker:
             yield from self._begin(head)
 
     def _begin(self, head: bytes) -> Iterator[list[InputItem]]:
-        """Look at the first bytes of the text: what is not UTF-8 lines is told in one sentence, not line by line."""
+        """Check the first bytes of the text: what is not UTF-8 lines is reported once, not line by line."""
         if head.startswith(_WIDE_MARKS) or b"\0" in head[:2]:
             yield from self._refuse_file("is not UTF-8 text (it looks like UTF-16, UTF-32 or binary data)", _TO_UTF8)
             return

@@ -1,4 +1,4 @@
-"""One line of the input file: a request that may be stored, or what is wrong with it, field by field."""
+"""Parses one line of the input: a request that may be stored, or its problems, field by field."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _text: Final = msgspec.json.Decoder(str)
 
 
 def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
-    """The request in *line* (the *number*-th, not blank, without its newline), or everything that is wrong with it.
+    """The request in *line* (the *number*-th, not blank, without its newline), or all of its problems.
 
     Never raises on bad input. The params are the very bytes of the line.
     """
@@ -79,7 +79,7 @@ def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[I
 
 
 def _explain(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
-    """The slow path: it looks at everything, and still takes a line that only looked odd."""
+    """The slow path: finds every problem, and still accepts a line that only looked odd."""
     raw = line[:KEPT_RAW_BYTES]
     problems = [
         InputProblem(line=number, field=field, message=message, remedy=remedy, raw=raw)
@@ -92,7 +92,7 @@ def _explain(line: bytes, number: int, rules: ParamRules) -> InputLine | list[In
 
 
 def _no_object(line: bytes) -> tuple[str, str, str]:
-    """What is wrong with a line that does not begin as an object."""
+    """The problem of a line that does not begin as an object."""
     try:
         msgspec.json.decode(line)
     except UNREADABLE as exc:  # a line of CSV may begin with a number, and is none for that
@@ -129,13 +129,13 @@ def _problems(line: bytes, rules: ParamRules) -> Iterator[tuple[str, str, str]]:
 
 
 class _OtherKey(ValueError):
-    """A large line has a key that a request has not: it."""
+    """The first key of a large line that a request does not have."""
 
 
 def _fields_of(line: bytes) -> dict[str, bytes]:
-    """The members of a line. Of a large one only a request's own: it may have millions of others.
+    """The members of a line. Of a large line only those of a request: it may have millions of others.
 
-    Raises what decoding raises; _OtherKey where a large line has a first other one.
+    Raises what decoding raises, and _OtherKey for another member of a large line.
     """
     if len(line) <= LARGE_LINE_BYTES or line.lstrip()[:1] != b"{":
         return {key: bytes(value) for key, value in _fields.decode(line).items()}
@@ -163,7 +163,7 @@ def _key_problems(line: bytes, fields: Mapping[str, bytes]) -> Iterator[tuple[st
 
 
 def _says_twice(line: bytes, key: str, fields: Mapping[str, bytes]) -> bool:
-    """True if *key* is repeated: a decoder would silently take the last. Parses only lines with room for a repeat."""
+    """True if *key* is repeated: a decoder would silently use the last. Parses only lines with room for a repeat."""
     spare = len(line) - sum(len(value) for value in fields.values()) - (_FRAME_BYTES - len('""'))
     if spare < _LEAST_DUPLICATE_BYTES:
         return False

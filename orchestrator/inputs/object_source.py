@@ -1,4 +1,4 @@
-"""Requests handed over as Python objects: the SDK's own `Request` dicts, or anything that looks like them."""
+"""Requests given as Python objects: the SDK's own `Request` dicts, or anything like them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import replace
 from io import IOBase
 from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import UsageError
 from orchestrator.inputs.json_encoding import Unwritable, json_of
 from orchestrator.inputs.line_parser import read_line
-from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem
+from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -24,16 +26,17 @@ if TYPE_CHECKING:
 _BREATH_ITEMS: Final = 64
 
 
-class ObjectSource:
+class ObjectSource(Source):
     """Requests from an iterable or async iterable of `{"custom_id": …, "params": {…}}`.
 
     Each is encoded the moment it is taken, so a caller may reuse and change its dict. Items may be mappings or have
-    `model_dump` (pydantic), at any depth. What is in them is sent as the API's SDK sends it: iterators and sets become
-    arrays, dates ISO 8601 text; an open file, a `pathlib.Path` or bytes at the place of base64 data become that. A
-    Decimal keeps its digits, numpy's scalars are numbers. What else JSON cannot say is a problem with its field.
+    `model_dump` (pydantic), at any depth. Their content is encoded as the API's SDK does it: iterators and sets become
+    arrays, dates ISO 8601 text; an open file, a `pathlib.Path` or bytes in place of base64 data are encoded as that. A
+    Decimal keeps its digits, numpy's scalars are numbers. Anything else that JSON cannot express is a problem of its
+    field.
 
-    "line" in problems and requests is the item's number, from 1. Problems tell, they do not raise; what the iterable
-    itself raises, rises. Raises UsageError for *requests* that are one thing, not many.
+    "line" in problems and requests is the item's number, from 1. Problems are yielded, not raised; what the iterable
+    raises is raised. Raises UsageError for *requests* that are one thing, not many.
     """
 
     def __init__(self, requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: ParamRules) -> None:
@@ -46,27 +49,27 @@ class ObjectSource:
         self._ended = False
 
     @property
+    @override
     def name(self) -> str:
-        """What is shown before ":line"."""
         return self._name
 
     @property
+    @override
     def content_hash(self) -> str:
-        """SHA-256 (hex) of the JSON Lines that these objects are. Raises RuntimeError before `chunks` is exhausted."""
         if not self._ended:
             raise RuntimeError("the source was not read to its end")
         return self._hash.hexdigest()
 
     @property
+    @override
     def size_bytes(self) -> int:
-        """Bytes of JSON Lines that were made so far."""
         return self._size_bytes
 
     async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
-        """The requests and the problems, in order. Once only.
+        """Yield the requests and the problems, in order. Once only.
 
-        Encoding runs on the event loop, in the order of the caller's iterable (whose objects may belong to its
-        thread), and lets others run after every few items.
+        Encoding runs on the event loop, in the order of the caller's iterable (whose objects may belong to its thread),
+        and gives the loop a turn after every few items.
         """
         chunker, number = Chunker(), 0
         async for request in _one_by_one(self._requests):
@@ -95,7 +98,7 @@ class ObjectSource:
 def source_from_objects(
     requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: ParamRules
 ) -> ObjectSource:
-    """The requests in *requests*; *name* is what problems call it, as in "requests:17"."""
+    """The requests in *requests*; *name* stands in problems, as in "requests:17"."""
     return ObjectSource(requests, name=name, rules=rules)
 
 
@@ -111,7 +114,7 @@ async def _one_by_one(requests: Iterable[object] | AsyncIterable[object]) -> Asy
 
 
 def _refuse_one(requests: object) -> None:
-    """What can be iterated, but not into requests: a text into characters, a dict into keys, a file into lines."""
+    """Refuse what iterates into other things than requests: a text, a dict, a file."""
     kind = type(requests).__name__
     if isinstance(requests, str | os.PathLike | IOBase):
         raise UsageError(
@@ -126,7 +129,7 @@ def _refuse_one(requests: object) -> None:
 
 
 def _for_a_program(problem: InputProblem) -> InputProblem:
-    """The same, with a remedy for who writes Python."""
+    """The problem with a remedy for Python."""
     if problem.field == "custom_id" and problem.message.startswith("must be a string"):
         return replace(problem, remedy='make it text, such as str(42): results come back with the text "42"')
     return problem

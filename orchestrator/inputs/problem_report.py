@@ -1,4 +1,4 @@
-"""Problems as a person reads them, and as a file of refused lines that can be repaired and sent."""
+"""Problems as text for people, and as a file of refused lines that can be repaired and sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def problem_line(name: str, problem: InputProblem) -> str:
 
 
 def problem_lines(name: str, problems: Iterable[InputProblem], *, total: int, shown: int = SHOWN) -> Iterator[str]:
-    """The first *shown* of *problems*, one line of text each, and how many of *total* more there are."""
+    """The first *shown* of *problems*, one line of text each, and how many of *total* remain."""
     count = 0
     for problem in problems:
         if count == shown:
@@ -50,8 +50,8 @@ def _refused_line(problems: Sequence[InputProblem]) -> bytes:
 
 
 def refused_lines(problems: Iterable[InputProblem]) -> list[bytes]:
-    """One entry for each refused line, however much is wrong with it: whoever mends them sends each once.
+    """One entry for each refused line, however many problems it has, so that nobody sends it twice after repair.
 
-    The problems of a line stand together.
+    The problems of a line must stand together.
     """
     return [_refused_line(list(same)) for _, same in groupby(problems, key=attrgetter("line"))]

@@ -1,4 +1,4 @@
-"""Sources of JSON Lines: a path, standard input, or a body that arrives over a network. Each is a `Source`."""
+"""Sources of JSON Lines: a file, standard input, or a request body. Each is a `Source`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.domain.humanize import readable
 from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
 from orchestrator.inputs.formats import OF_UPLOADS
 from orchestrator.inputs.line_chunker import LineChunker
 from orchestrator.ports.runtime import UnlimitedMemory
-from orchestrator.ports.streams import InputItem
+from orchestrator.ports.streams import InputItem, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -26,26 +28,26 @@ if TYPE_CHECKING:
 STDIN_NAME: Final = "<stdin>"
 
 
-class _TextSource:
-    """What every source of text knows of itself, by the intake that reads it."""
+class _TextSource(Source):
+    """The part that all sources of text share: what their chunker knows."""
 
     def __init__(self, chunker: LineChunker, *, name: str) -> None:
         self._intake = chunker
         self._name = name
 
     @property
+    @override
     def name(self) -> str:
-        """What is shown before ":line"."""
         return self._name
 
     @property
+    @override
     def content_hash(self) -> str:
-        """SHA-256 (hex) of the text. Raises RuntimeError unless it was read to its end without a line-0 problem."""
         return self._intake.content_hash
 
     @property
+    @override
     def size_bytes(self) -> int:
-        """Bytes of text read so far."""
         return self._intake.size_bytes
 
 
@@ -59,8 +61,8 @@ class JsonLinesSource(_TextSource):
         self._open_blocks = open_blocks
         self._stop = threading.Event()
 
+    @override
     async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
-        """The requests and the problems, in order. Once only. Raises InputError where reading fails."""
         steps = self._steps()
         try:
             # Reading, unpacking and validating a chunk takes milliseconds to minutes (a pipe), so it is done in a
@@ -85,7 +87,8 @@ class JsonLinesSource(_TextSource):
 class StreamSource(_TextSource):
     """Requests from blocks of bytes that arrive over a network, plain, gzip or zstd.
 
-    *claim*: what is held of large lines is claimed there. *max_text_bytes*: as much may come out of an archive.
+    *claim*: reserves memory for the large lines that are held. *max_text_bytes*: the most that an archive may unpack
+    to.
     """
 
     def __init__(
@@ -103,9 +106,9 @@ class StreamSource(_TextSource):
         self._max_text_bytes = max_text_bytes
 
     async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
-        """The requests and the problems, in order. Once only.
+        """Yield the requests and the problems, in order. Once only.
 
-        Raises what the stream raises, InputError, BodyTooLarge for an archive that does not end, ServerBusy.
+        Raises what the stream raises, InputError, BodyTooLarge for an archive that unpacks to too much, ServerBusy.
         """
         async for block in self._blocks:
             async for chunk in self._in_thread(self._intake.feed(block)):
@@ -150,9 +153,9 @@ def source_from_stream(
     claim: MemoryReservation | None = None,
     max_text_bytes: int = sys.maxsize,
 ) -> StreamSource:
-    """The requests in *blocks*, which may be cut anywhere; nothing is known of them but their order.
+    """The requests in *blocks*, which may be cut anywhere.
 
-    claim: where what is held of large lines is claimed; None: nobody shares with it. See `StreamSource`.
+    claim: reserves memory for large lines; None: no limit is shared with others. See `StreamSource`.
     """
     chunker = LineChunker(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
     shared = UnlimitedMemory() if claim is None else claim

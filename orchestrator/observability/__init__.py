@@ -1,4 +1,4 @@
-"""What the program tells about itself: logs. Must not hold state that anything else depends on."""
+"""Observability: logs, counters, traces. Must not hold state that anything else depends on."""
 
 from orchestrator.observability.logs import Logger, configure_logging, get_logger
 

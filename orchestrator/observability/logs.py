@@ -1,11 +1,12 @@
-"""Structured logs to stderr: one event per state change, for people on a terminal, as JSON for machines.
+"""Structured logs to stderr: one event per state change, as text on a terminal and as JSON elsewhere.
 
-structlog makes the events, the standard library carries them: so what libraries log takes the same road, and a program
-that uses this package hears of it by its own `logging` set-up. structlog takes 100 ms to import (26.1, measured); it
-is loaded by the first event or by `configure_logging`, not by importing this module.
+structlog makes the events, the standard library carries them: so the logs of libraries go the same way, and a program
+that embeds this package gets them by its own `logging` configuration. structlog takes 100 ms to import (26.1,
+measured); the first event or `configure_logging` loads it, not the import of this module.
 
-Secrets have no business in events. That is the caller's duty; here is the second net: values under telling names and
-whatever looks like a key are masked, and tracebacks show no local variables.
+Callers must not log secrets. This is the second line of defence: values under telling names and anything that looks
+like a key are masked, and tracebacks show no local variables. Lines that others can provoke are written once a minute
+of each kind, so that a flood does not fill the log.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, cast
+
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -34,30 +37,30 @@ _SECRET_TEXT: Final = re.compile(r"(?:sk-ant-|(?<=Bearer )|(?<=bearer ))[A-Za-z0
 
 
 class Logger(Protocol):
-    """What a module logs with: an event name, `noun.verb_in_past`, and fields."""
+    """The logger of a module: takes an event name, `noun.verb_in_past`, and fields."""
 
     def bind(self, **fields: object) -> Logger:
         """A logger that adds *fields* to every event."""
         ...
 
     def debug(self, event: str, **fields: object) -> object:
-        """Say what helps to follow the program step by step."""
+        """Log what helps to follow the program step by step."""
         ...
 
     def info(self, event: str, **fields: object) -> object:
-        """Say that a state changed."""
+        """Log that a state changed."""
         ...
 
     def warning(self, event: str, **fields: object) -> object:
-        """Say that something is not as it should be, and that the program copes."""
+        """Log that something is wrong, and that the program copes."""
         ...
 
     def error(self, event: str, **fields: object) -> object:
-        """Say that a person must look."""
+        """Log that a person must look."""
         ...
 
     def exception(self, event: str, **fields: object) -> object:
-        """An error, with the traceback of the exception that is being handled."""
+        """Log an error with the traceback of the current exception."""
         ...
 
 
@@ -104,14 +107,14 @@ def configure_logging(*, level: str, fmt: Literal["auto", "console", "json"], st
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that a second `configure_logging` finds it and leaves the handlers of others alone."""
+    """Our own class, so that a second `configure_logging` finds it and leaves the handlers of others alone."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._floods = Floods(time.monotonic, is_flood=_is_flood)
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
-        """Write *record*, unless its kind was written within the last minute; then it is counted."""
         for each in self._floods.written(record):
             super().emit(each)
 
@@ -123,7 +126,7 @@ def _is_flood(record: logging.LogRecord) -> bool:
 
 
 def _is_fit_to_print(record: logging.LogRecord) -> bool:
-    """Holds where a library sets the level of its logger after we did, as the SDK does when it is imported."""
+    """Filters by our level even where a library resets its logger's level after us, as the SDK does when imported."""
     return record.levelno >= logging.WARNING or record.name == OWN or record.name.startswith(f"{OWN}.")
 
 
@@ -144,7 +147,7 @@ def _bound_logger(name: str) -> Logger:
 
 
 def _chain() -> list[Processor]:
-    """What happens to every event, ours or a library's, before it is written."""
+    """The processors of every event, ours or a library's."""
     import structlog
 
     return [
@@ -157,7 +160,7 @@ def _chain() -> list[Processor]:
 
 
 def mask_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor: *event* with secrets masked, at any depth of mappings, lists and tuples."""
+    """A structlog processor that masks secrets in *event*, at any depth of mappings, lists and tuples."""
     return {name: _masked(name, value) for name, value in event.items()}
 
 
@@ -186,7 +189,7 @@ def _formatter(*, as_json: bool, out: TextIO) -> logging.Formatter:
     import structlog
 
     class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
-        """The whole line goes through the net again: an object's repr is text only now."""
+        """Masks the formatted line once more: only there an object's repr is text."""
 
         def format(self, record: logging.LogRecord) -> str:
             return mask_text(super().format(record))
@@ -218,7 +221,7 @@ _Kind = tuple[str, int, str, str]
 
 @dataclass(slots=True)
 class _FloodCount:
-    """A kind that was written. until: its minute is over. more: lines that were not written since."""
+    """One kind of line. until: the end of its minute. more: lines suppressed since."""
 
     text: str
     until: float
@@ -226,7 +229,7 @@ class _FloodCount:
 
 
 class Floods:
-    """Decides which records are written. *now*: a clock that never goes back, in seconds."""
+    """Decides which records are written. *now*: a monotonic clock, in seconds."""
 
     def __init__(self, now: Callable[[], float], *, is_flood: Callable[[logging.LogRecord], bool]) -> None:
         self._now = now
@@ -234,7 +237,7 @@ class Floods:
         self._kinds: dict[_Kind, _FloodCount] = {}
 
     def written(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """What is to be written where *record* came: how many of a kind were left out, then itself, or nothing."""
+        """The lines to write for *record*: the count of suppressed ones and itself, or none."""
         now = self._now()
         yield from self._over(now)
         if not self._is_flood(record):
@@ -261,7 +264,7 @@ class Floods:
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[_Kind, str]:
-    """What makes *record* alike to others, and the words that stand for all of them."""
+    """The kind of *record*, and the text that stands for all of its kind."""
     said = record.msg.get("event", "") if isinstance(record.msg, dict) else str(record.msg)
     text = said.partition("\n")[0][:200]
     where = ""

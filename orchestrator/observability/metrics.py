@@ -1,7 +1,7 @@
-"""What this process has counted since its start: API calls, waits, tokens, and how late the event loop is.
+"""Counters of this process since its start: API calls, waits, tokens, and the lag of the event loop.
 
-Plain numbers; `http_api/metrics_route.py` puts them into Prometheus's form when somebody asks. What the store knows is
-not counted here: it is read from there, so that it survives a restart.
+Plain numbers; `http_api/metrics_route.py` renders them in Prometheus's format when scraped. What the store knows is not
+counted here: it is read from there, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import Final
 
-if TYPE_CHECKING:
-    from orchestrator.domain.model import BatchRow, JobRow
+from typing_extensions import override
+
+from orchestrator.ports.runtime import NullMeter
 
 #: Upper bounds in seconds, as Prometheus counts them: a value belongs to the first bound that is not below it.
 CALL_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -27,7 +28,7 @@ _REMEMBERED_TICKS: Final = 60
 
 
 class Histogram:
-    """How many values there were up to each bound, and their sum."""
+    """Counts of values up to each bound, and their sum."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
@@ -35,13 +36,13 @@ class Histogram:
         self.sum = 0.0
 
     def add(self, value: float) -> None:
-        """One more value; what is below 0 (two clocks) counts as 0."""
+        """Add a value; one below 0 (from two clocks) counts as 0."""
         value = max(value, 0.0)
         self._counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(bound, how many values were not above it), the last bound being "+Inf"."""
+        """(bound, count of values up to it), the last bound being "+Inf"."""
         total, found = 0, []
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
             total += count
@@ -49,8 +50,8 @@ class Histogram:
         return found
 
 
-class Meters:
-    """See `ports.runtime.Meter`; one per process."""
+class Meters(NullMeter):
+    """The counters; one object per process. What ticks did, and which jobs are over, the store knows."""
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -60,31 +61,22 @@ class Meters:
         self.tokens: Counter[str] = Counter()
         self._loop_lags: deque[float] = deque(maxlen=_REMEMBERED_TICKS)
 
+    @override
     def called(self, op: str, code: str, took: timedelta) -> None:
-        """One call of the API ended."""
         self.calls[op, code] += 1
         self.call_seconds.setdefault(op, Histogram(CALL_BOUNDS)).add(took.total_seconds())
 
+    @override
     def turned_around(self, took: timedelta) -> None:
-        """A batch of ours ended."""
         self.turnaround.add(took.total_seconds())
 
+    @override
     def listed(self, lag: timedelta) -> None:
-        """A new batch was in the API's list for the first time."""
         self.list_lag.add(lag.total_seconds())
 
+    @override
     def spent(self, kind: str, tokens: int) -> None:
-        """A batch is collected."""
         self.tokens[kind] += tokens
-
-    def worked(self, stage: str, moved: int, took: timedelta) -> None:
-        """A tick moved something: what, the store knows."""
-
-    def batch_over(self, batch: BatchRow, at: datetime) -> None:
-        """A batch is settled: the store knows."""
-
-    def job_over(self, job: JobRow, at: datetime) -> None:
-        """A job is over: the store knows."""
 
     @property
     def watched(self) -> int:
@@ -93,11 +85,11 @@ class Meters:
 
     @property
     def loop_lag_s(self) -> float:
-        """How late the event loop woke at the worst in the last minute; 0 where nobody watches it."""
+        """The worst lag of the event loop in the last minute, in seconds; 0 where nobody measures it."""
         return max(self._loop_lags, default=0.0)
 
     async def watch_loop(self, stop: asyncio.Event) -> None:
-        """Note once a second how late we are woken, until *stop*."""
+        """Measure the lag of the event loop once a second, until *stop*."""
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             due = loop.time() + _TICK_S

@@ -1,8 +1,8 @@
-"""Traces for OpenTelemetry: a span for every API call, tick that moved something, batch and job. An extra: `[otel]`.
+"""Traces for OpenTelemetry: a span for every API call, effective tick, batch and job. An extra: `[otel]`.
 
-Where spans go is said by the standard OTEL_* variables. The spans of a job and of its batches have ids that are made of
-the store's and the job's own, so that they are one trace although processes come and go between them. Conventions are
-still being worked out (GenAI: "Development"), so every name is here. No prompts, no answers, no words of the API.
+The standard OTEL_* variables say where spans go. The ids of the spans of a job and its batches are derived from the
+store's and the job's own, so that they form one trace although processes come and go between them. The conventions are
+not stable yet (GenAI: "Development"), so every name is here. No prompts, no answers, no messages of the API.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
+
+from typing_extensions import override
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.ports.runtime import Meter
@@ -53,8 +55,8 @@ class _Ids:
     span: int
 
 
-class Tracing:
-    """See `ports.runtime.Meter`; made by `open_tracing`. *inner* hears everything first."""
+class Tracing(Meter):
+    """Makes spans from what a meter hears; made by `open_tracing`. *inner* is told everything first."""
 
     def __init__(self, inner: Meter, exporter: SpanExporter, *, lineage: str) -> None:
         from opentelemetry.sdk.resources import Resource
@@ -63,7 +65,7 @@ class Tracing:
         from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
         class Chosen(IdGenerator):
-            """Chance, but for the one span whose ids are set."""
+            """Random ids, but for the one span whose ids are given."""
 
             def __init__(self) -> None:
                 self.next: _Ids | None = None
@@ -82,8 +84,8 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(SERVICE, VERSION)
 
+    @override
     def called(self, op: str, code: str, took: timedelta) -> None:
-        """One call of the API ended."""
         from opentelemetry.trace import SpanKind, StatusCode
 
         self._inner.called(op, code, took)
@@ -95,27 +97,27 @@ class Tracing:
             span.set_status(StatusCode.ERROR, code)
         span.end(end)
 
+    @override
     def turned_around(self, took: timedelta) -> None:
-        """A batch of ours ended."""
         self._inner.turned_around(took)
 
+    @override
     def listed(self, lag: timedelta) -> None:
-        """A new batch was in the API's list for the first time."""
         self._inner.listed(lag)
 
+    @override
     def spent(self, kind: str, tokens: int) -> None:
-        """A batch is collected."""
         self._inner.spent(kind, tokens)
 
+    @override
     def worked(self, stage: str, moved: int, took: timedelta) -> None:
-        """A tick moved something."""
         self._inner.worked(stage, moved, took)
         end = time.time_ns()
         span = self._tracer.start_span(STAGE.format(stage), start_time=end - _ns(took), attributes={MOVED: moved})
         span.end(end)
 
+    @override
     def batch_over(self, batch: BatchRow, at: datetime) -> None:
-        """A batch is settled: its span, inside that of its job."""
         self._inner.batch_over(batch, at)
         attributes: dict[str, int | str] = {BATCH_NUMBER: batch.id, REQUESTS.format("total"): batch.count}
         if batch.remote_id is not None:
@@ -128,8 +130,8 @@ class Tracing:
                 span.add_event(event, timestamp=_instant(happened))
         span.end(_instant(at))
 
+    @override
     def job_over(self, job: JobRow, at: datetime) -> None:
-        """A job is over: the span that holds all of its batches'."""
         self._inner.job_over(job, at)
         counts = {"total": job.requests.total, "succeeded": job.requests.succeeded, "failed": job.requests.failed}
         attributes = {JOB_ID: job.public_id, JOB_STATE: job.state.value}
@@ -143,7 +145,7 @@ class Tracing:
         span.end(_instant(at))
 
     async def aclose(self) -> None:
-        """Send what is left, beside the event loop; a collector that is not there holds it up by some seconds."""
+        """Flush the spans in a thread; an unreachable collector delays it by some seconds."""
         await asyncio.to_thread(self._provider.shutdown)
 
     def _ids(self, job: int) -> _Ids:
@@ -190,7 +192,7 @@ def _exporter(*, ask_no_proxy: bool) -> SpanExporter:
 
 
 def _refusal(said: str, kind: str, environ: Mapping[str, str]) -> UsageError:
-    """The library reads dozens of variables: the one that it names, else all that are set; never a value."""
+    """The error for a variable: the one that the library names, else all that are set; never a value."""
     found = sorted(name for name in environ if name.startswith("OTEL_"))
     named = [name for name in found if name in said] or found
     return UsageError(
@@ -201,7 +203,7 @@ def _refusal(said: str, kind: str, environ: Mapping[str, str]) -> UsageError:
 
 
 def _resource(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Who we are, unless the environment says so: what is given here is stronger than OTEL_RESOURCE_ATTRIBUTES."""
+    """The attributes of this process, unless OTEL_RESOURCE_ATTRIBUTES has them: code would override it."""
     env = os.environ if environ is None else environ
     named = "OTEL_SERVICE_NAME" in env or "service.name=" in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return {"service.version": VERSION} if named else {"service.name": SERVICE, "service.version": VERSION}

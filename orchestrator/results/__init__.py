@@ -1,4 +1,4 @@
-"""Files out: puts the bytes of results where a person asked for them, whole or not at all.
+"""Output: puts the bytes of results where a person asked for them, whole or not at all.
 
 Owns temporary files, renames and syncs. Must not know what a result is: lines are made in the domain.
 """

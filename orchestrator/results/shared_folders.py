@@ -1,7 +1,7 @@
-"""What others put into folders that everybody may write to (/tmp): no link of theirs is followed, no mode taken over.
+"""Protection in folders that everybody may write to (/tmp): links of other users are not followed, modes not copied.
 
-The rule is the kernel's (fs.protected_symlinks, protected_regular and protected_fifos), which a rename does not meet,
-and which may be switched off. Source: Linux, Documentation/admin-guide/sysctl/fs.rst.
+The rule is the kernel's (fs.protected_symlinks, protected_regular and protected_fifos), which does not cover renames
+and may be switched off. Source: Linux, Documentation/admin-guide/sysctl/fs.rst.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WHERE: Final = "in a folder that everybody may write to"
 
 
 def is_foreign(path: Path, found: os.stat_result) -> bool:
-    """True if another user may have put *found*, what stands at *path*, there: it is neither ours nor the folder's."""
+    """True if another user may have put *path* there: its status *found* has neither us nor the folder's owner."""
     folder = path.parent.stat()
     return bool(folder.st_mode & stat.S_IWOTH) and found.st_uid not in (os.geteuid(), folder.st_uid)
 
@@ -31,7 +31,7 @@ def refuse_foreign_links(path: Path) -> None:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise PermissionError if what stands at *path* itself is of another user, in such a folder."""
+    """Raise PermissionError if *path* itself belongs to another user, in such a folder."""
     try:
         found = path.lstat()
     except OSError:  # nothing is there, or no file: told elsewhere

@@ -1,4 +1,4 @@
-"""Where results are written: a file that appears whole or not at all, standard output, or a pipe."""
+"""Sinks for results: a file that appears whole or not at all, standard output, or a pipe."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import zstandard
+from typing_extensions import override
 
 from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space, stdout_not_written
 from orchestrator.domain.humanize import readable
-from orchestrator.ports.streams import is_stdout
+from orchestrator.ports.streams import Sink, is_stdout
 from orchestrator.results import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.ports.streams import Sink
 
 _SAFE: Final = "the results are safe in the store"
 WRITE_BYTES: Final = 1 << 20
@@ -53,14 +53,13 @@ class _PassThrough:
         return b""
 
 
-class FileSink:
-    """A file that is not there until `commit`, and complete then; `.gz` and `.zst` are compressed.
+class FileSink(Sink):
+    """A file that does not exist until `commit`, and is complete then; `.gz` and `.zst` are compressed.
 
-    Until then the bytes are in a file with a random name in the same folder. A file that was there before is replaced
-    at that moment, or stays as it is; the new one has its mode and its group, else what the umask leaves. A link is
-    followed, also one that leads to nothing yet. In a folder that everybody may write to, only links of ours are, and
-    what another user put there lends neither its mode nor its owner. If the process dies, a `.<name>.<random>.tmp` may
-    stay behind.
+    Until then the bytes are in a file with a random name in the same folder. A file that existed before is replaced at
+    that moment, or stays as it is; the new one has its mode and its group, else what the umask leaves. A link is
+    followed, also a dangling one. In a folder that everybody may write to, only our own links are, and what another
+    user put there lends neither its mode nor its owner. If the process dies, a `.<name>.<random>.tmp` may stay behind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -75,18 +74,18 @@ class FileSink:
         self._is_over = False
         self._turn = threading.Lock()  # a cancelled call may still be running in its thread
 
+    @override
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*; it reaches the disk in pieces of about 1 MiB. Raises OutputNotWritten."""
         self._pending += chunk
         if len(self._pending) >= WRITE_BYTES:
             await asyncio.to_thread(self._in_turn, self._flush)
 
+    @override
     async def commit(self) -> None:
-        """Make it visible and durable: fsync, rename, fsync of the folder. Raises OutputNotWritten, leaving nothing."""
         await asyncio.to_thread(self._in_turn, self._commit)
 
+    @override
     async def abort(self) -> None:
-        """Leave nothing behind; after `commit` it does nothing."""
         await asyncio.to_thread(self._in_turn, self._abort)
 
     def _in_turn(self, step: Callable[[], None]) -> None:
@@ -136,25 +135,25 @@ class FileSink:
             self._temporary.unlink(missing_ok=True)
 
 
-class StdoutSink:
-    """Standard output: what is written is on its way, so `abort` cannot take it back."""
+class StdoutSink(Sink):
+    """Standard output. What is written is gone, so `abort` cannot take it back."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
         self._stop = threading.Event()
 
+    @override
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*; it is handed on in pieces of about 1 MiB. Raises OutputNotWritten if nobody reads any more."""
         self._pending += chunk
         if len(self._pending) >= WRITE_BYTES:
             await self._flush()
 
+    @override
     async def commit(self) -> None:
-        """Hand on what is left. Raises OutputNotWritten."""
         await self._flush()
 
+    @override
     async def abort(self) -> None:
-        """Write no more."""
         self._pending = bytearray()
         self._stop.set()
 
@@ -170,16 +169,16 @@ class StdoutSink:
             raise stdout_not_written(exc, hint=f"{why}{_SAFE}") from exc
 
 
-class PipeSink:
-    """A named pipe or a device that is there already (`/dev/null`, `>(program)`): written to, never replaced."""
+class PipeSink(Sink):
+    """An existing named pipe or device (`/dev/null`, `>(program)`): written to, never replaced."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._fd: int | None = None
         self._stop = threading.Event()
 
+    @override
     async def write(self, chunk: bytes) -> None:
-        """Hand *chunk* on. Raises OutputNotWritten."""
         try:
             await asyncio.to_thread(self._write, chunk)
         except asyncio.CancelledError:
@@ -188,13 +187,13 @@ class PipeSink:
         except OSError as exc:
             raise _unwritable(self._path, exc) from exc
 
+    @override
     async def commit(self) -> None:
-        """Close it, so that the reader sees the end."""
         await self.write(b"")  # opens it even if there was nothing to say
         self._close()
 
+    @override
     async def abort(self) -> None:
-        """Close it; what was written cannot be taken back."""
         self._stop.set()
         self._close()
 
@@ -214,7 +213,7 @@ class PipeSink:
 
 
 def open_sink(path_or_dash: str | os.PathLike[str]) -> Sink:
-    """The sink for what a person wrote after `-o`: "-" is standard output."""
+    """The sink for the argument of `-o`: "-" is standard output."""
     if is_stdout(os.fspath(path_or_dash)):
         return StdoutSink()
     path = Path(path_or_dash)
@@ -226,7 +225,7 @@ def open_sink(path_or_dash: str | os.PathLike[str]) -> Sink:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError now if results could not be written to *path* later: worth asking before a day of waiting."""
+    """Raise OutputError if results could not be written to *path*: better before a day of waiting than after it."""
     try:
         target = _target_of(Path(path))
         if not target.parent.is_dir():
@@ -249,7 +248,7 @@ def _compressor_for(name: str) -> _Compressor:
 
 
 def _target_of(path: Path) -> Path:
-    """Where the bytes go: the end of every link. Raises OSError if that is no place for a file.
+    """The file at the end of every link. Raises OSError if no file can be there.
 
     Renaming over a folder fails late; over a device it would succeed, and break the machine.
     """
@@ -267,7 +266,7 @@ def _target_of(path: Path) -> Path:
 def _take_over(fd: int, target: Path) -> None:
     """Give the new file the mode, the group and, where that is allowed, the owner of the one it replaces.
 
-    Not those of a file that another user may have put there for that: then it stays private and ours.
+    Not those of a file that another user may have put there for that purpose: then it stays private and ours.
     """
     try:
         old = target.lstat()
@@ -302,7 +301,7 @@ def _write_stdout(data: bytes, stop: threading.Event) -> None:
 
 
 def _write_patiently(fd: int, data: bytes, stop: threading.Event) -> None:
-    """Write *data*, waiting for a slow reader only as long as *stop* is not set."""
+    """Write *data*, waiting for a slow reader until *stop* is set."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
         _write_all(fd, data)
         return
@@ -324,7 +323,7 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def _unwritable(path: Path, exc: OSError) -> OutputNotWritten:
-    """What a failed write means when the work is done: nothing is lost."""
+    """The error for a failed write after the work is done: nothing is lost."""
     message, cause, hint = _told(path, exc)
     return OutputNotWritten(message, cause=cause, hint=f"{hint}; {_SAFE}")
 

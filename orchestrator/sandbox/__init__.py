@@ -1,4 +1,4 @@
-"""A local Message Batches API: it behaves like the real one, answers nothing real, and goes wrong on request.
+"""A local Message Batches API. It behaves like the real one, gives canned answers, and fails on request.
 
     sandbox = build_sandbox(SandboxSettings(speed=360, faults="error=.05,429=.05"))
     client = httpx2.AsyncClient(transport=sandbox.transport())      # in this process
@@ -6,7 +6,7 @@
 
 Public names: `Sandbox`, `build_sandbox`, `SandboxSettings`, `MachineSettings`, `ScaledClock`, `Machine`, `Caller`,
 `ApiError`, `LedgerRow`, `FaultPlan`, `parse_faults`, `CrashPoint`. The machine (`machine.py`) is a plain object with an
-injected clock and no I/O; `router.py` puts HTTP before it; `in_process.py` and `server.py` bring the requests.
+injected clock and no I/O; `router.py` puts HTTP in front of it; `in_process.py` and `server.py` carry the requests.
 Importing this package loads neither httpx2 nor uvicorn.
 """
 

@@ -1,7 +1,4 @@
-"""Routes that the real API does not have: look into the sandbox, order faults, move its time.
-
-Under `/sandbox/`, no key.
-"""
+"""The sandbox's own routes, below `/sandbox/`, without a key: statistics, the ledger, faults, time."""
 
 from __future__ import annotations
 
@@ -56,14 +53,14 @@ class KeysOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Admin:
-    """Answers the sandbox's own routes."""
+    """Handles the sandbox's own routes."""
 
     def __init__(self, machine: Machine, clock: ScaledClock) -> None:
         self._machine = machine
         self._clock = clock
 
     async def answer(self, request: SandboxRequest) -> SandboxResponse:
-        """200 with what was asked for, 400 with the reason, 404."""
+        """200 with the content, 400 with the reason, or 404."""
         body = await read_all(request.body, _MAX_BODY)
         try:
             match request.method, request.path:

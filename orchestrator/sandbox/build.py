@@ -1,4 +1,4 @@
-"""Puts a sandbox together: machine, clock, faults, journal, routes; and gives its two faces."""
+"""Builds a sandbox from its settings: machine, clock, faults, journal, router."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A running sandbox. `close` it when it has a journal."""
+    """A running sandbox, used through a transport or on a port. `close` it if it has a journal."""
 
     machine: Machine
     clock: ScaledClock
@@ -49,21 +49,21 @@ class Sandbox:
         return serving(self.app(), port)
 
     def close(self) -> None:
-        """Give the journal's file back."""
+        """Close the journal's file."""
         if self.journal is not None:
             self.journal.close()
 
     def _die(self) -> None:
-        """Note it in the journal, so that an audit can tell this kill from others, and be killed."""
+        """Record the kill in the journal, so that an audit can tell it from others, and kill this process."""
         self.machine.note_kill(str(self.crash_at))
         kill_this_process()
 
 
 def build_sandbox(settings: SandboxSettings | None = None, *, clock: ScaledClock | None = None) -> Sandbox:
-    """A sandbox as *settings* say. With a journal, its batches and its time go on where they were.
+    """The sandbox that *settings* describe. With a journal, its batches and its time continue where they were.
 
-    *clock* replaces the one that the settings describe. Raises ValueError for an unknown fault, or a crash
-    point without a journal; JournalError.
+    *clock* replaces the one of the settings. Raises ValueError for an unknown fault, or a crash point without a
+    journal; JournalError.
     """
     chosen = SandboxSettings() if settings is None else settings
     if chosen.crash_at is not None and chosen.journal is None:

@@ -1,4 +1,4 @@
-"""Who is calling: keys, workspaces, API versions and betas, read from the headers as the API reads them."""
+"""The caller of the sandbox: key, workspace, API version and betas, read from the headers as the API reads them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DEFAULT_WORKSPACE: Final = "wrkspc_sandbox"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks and how: the workspace of the key, the API version and betas of the headers, the URL that was called."""
+    """The workspace of the key, the API version and betas of the headers, and the URL that was called."""
 
     workspace: str = DEFAULT_WORKSPACE
     api_version: str = API_VERSIONS[-1]

@@ -1,4 +1,4 @@
-"""Result lines: canned, the same for the same request, and they say that they are canned.
+"""Canned result lines: the same for the same request, and recognisable as canned.
 
 The shapes are those of live captures (2026-09) and of the types of SDK 2.12; token figures are characters / 4.
 """
@@ -31,7 +31,7 @@ _GARBAGE: Final = b'{"custom_id":"\xff\xfe", "result": {{{\n'
 
 
 def result_lines(batch: SandboxBatch, *, seed: int, download: int, plan: FaultPlan) -> Iterator[bytes]:
-    """The lines of a batch's results, each with its newline, in an order that has nothing to do with the body's.
+    """The lines of a batch's results, each with its newline, in an order unrelated to the body's.
 
     *download* counts from 1; line faults are drawn for each download. Only one block of rows is decoded at a time.
     """
@@ -81,7 +81,7 @@ def _succeeded(row: Row, batch_id: str) -> bytes:
 
 
 def _errored(row: Row, batch_id: str) -> bytes:
-    """An error row; what went wrong before the execution has no request id, what went wrong in it has one."""
+    """An errored row. An error before execution has no request id, one during execution has one."""
     kind, message = ("api_error", "Internal server error") if row.error is None else row.error
     error = b'{"type":%b,"message":%b,"details":null}' % (_encode(kind), _encode(message))
     if kind == "invalid_request_error":
@@ -95,7 +95,7 @@ def _row_token(row: Row, batch_id: str) -> bytes:
 
 
 def _shuffled(count: int, key: int) -> list[int]:
-    """0 … count-1 in an order that *key* fixes."""
+    """0 … count-1 in an order fixed by *key*."""
     order = list(range(count))
     for place in range(count - 1, 0, -1):
         key = (key * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
@@ -112,14 +112,14 @@ def _altered(line: bytes, row: Row, alter: Callable[[bytes, Row], Iterator[bytes
 
 
 class _Spoiler:
-    """Spoils lines of one download by the rates of the plan."""
+    """Damages lines of one download, at the rates of the plan."""
 
     def __init__(self, batch: SandboxBatch, download: int, plan: FaultPlan) -> None:
         self._about = (plan.life, batch.id, download)
         self._plan = plan
 
     def lines(self, line: bytes, row: Row) -> Iterator[bytes]:
-        """What comes over the wire in place of *line*."""
+        """The bytes that are sent in place of *line*."""
         if self._happens("foreign_lines", row):
             yield line.replace(row.custom_id.encode(), b"theirs-%b" % row.digest.hex()[:12].encode(), 1)
         if self._happens("blank_lines", row):
@@ -129,7 +129,7 @@ class _Spoiler:
             yield line
 
     def _lasting(self, line: bytes, row: Row) -> bytes:
-        """*line* as it is in every download."""
+        """*line* with the damage that it has in every download."""
         if self._plan.happens("odd_kind", *self._about[1:2], row.custom_id):
             line = line.replace(ANSWERED, ODD_KIND, 1)
         if self._plan.happens("flat_error", *self._about[1:2], row.custom_id):

@@ -1,8 +1,8 @@
-"""Crash points: instants at which the sandbox kills the process that it lives in, with SIGKILL, for `run --crash-test`.
+"""Crash points: instants at which the sandbox kills its own process with SIGKILL, for `run --crash-test`.
 
-They are kept apart from the faults: no rate, no script and no admin route can order one, and a sandbox on a port, which
-is a process of its own, never meets one. Only the transport in a process does, and only with a journal: the batches
-must outlive the process.
+They are separate from faults: no rate, script or admin route can order one. A sandbox on a port, which is a process of
+its own, never has one. Only the transport in a process does, and only with a journal: the batches must outlive the
+process.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import parse_qs
 
+from typing_extensions import override
+
 from orchestrator.sandbox.exchange import Responder, SandboxRequest, SandboxResponse
 
 Die = Callable[[], None]
 
 
 class CrashPoint(StrEnum):
-    """Where the process dies, seen from a client that asks for the newest batch, creates, watches, and downloads."""
+    """Where the process dies, as seen by a client that lists the newest batch, creates, watches, and downloads."""
 
     CURSOR = "cursor"  #: a list of one was answered whole; the client has not acted on it
     SENDING = "sending"  #: half of a create's first piece was taken, the rest is not sent yet
@@ -32,20 +34,20 @@ class CrashPoint(StrEnum):
 
 
 def kill_this_process() -> None:
-    """SIGKILL: nothing is flushed, no handler runs, nobody is told."""
+    """Send SIGKILL: nothing is flushed, no handler runs."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CrashInjector:
-    """Answers as *router* does until *point* is met; then it calls *die*, which does not return."""
+class CrashInjector(Responder):
+    """Responds as *router* does until *point* is reached; then it calls *die*, which does not return."""
 
     def __init__(self, router: Responder, point: CrashPoint, die: Die) -> None:
         self._router = router
         self._point = point
         self._die = die
 
+    @override
     async def answer(self, request: SandboxRequest) -> SandboxResponse:
-        """The router's own answer. Raises what it raises."""
         point, is_create = self._point, _is_create(request)
         if is_create and point is CrashPoint.SENDING:
             request = replace(request, body=_broken_off(request.body, self._die))
@@ -68,21 +70,21 @@ def _is_create(request: SandboxRequest) -> bool:
 
 
 def _look_of(request: SandboxRequest) -> CrashPoint | None:
-    """Which of the two looks at the list this is, if it is one: for the newest batch alone, or for many."""
+    """The crash point of a list call: one for the newest batch alone, or one for many. None for other calls."""
     if request.method != "GET" or not request.path.rstrip("/").endswith("/batches"):
         return None
     return CrashPoint.CURSOR if parse_qs(request.query).get("limit") == ["1"] else CrashPoint.WATCHING
 
 
 async def _last_words(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
-    """All of *body*; whoever asks for more after the last piece has all of it in hand, and dies."""
+    """Yield all of *body*, and die when more is asked for: the receiver then has the last piece."""
     async for piece in body:
         yield piece
     die()
 
 
 async def _broken_off(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
-    """Half of the first piece of *body*, and death when the rest is asked for."""
+    """Yield half of the first piece of *body*, and die when the rest is asked for."""
     async for piece in body:
         yield piece[: max(1, len(piece) // 2)]
         die()

@@ -1,4 +1,4 @@
-"""A create on its way in: pieces of a body become rows, and nothing of them counts before the end."""
+"""A create that is being uploaded: pieces of the body become rows, and nothing counts before its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.sandbox.sandbox_batch import BLOCK_ROWS, encode_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedRows:
-    """A body that was whole and right: its rows in blocks, their tally, the params that met a fault."""
+    """A complete and valid body: its rows in blocks, their tally, and the params that met a fault."""
 
     total: int
     blocks: list[bytes]
@@ -27,7 +27,7 @@ Admit = Callable[[Caller, Callable[[], UploadedRows]], MessageBatchObject]
 
 
 class CreateUpload:
-    """Feed it the body in pieces of any size, then `accept`; or drop it, and nothing has happened."""
+    """Feed the body in pieces of any size, then `accept`; drop it, and nothing has happened."""
 
     def __init__(self, *, caller: Caller, reader: BodyReader, maker: RowMaker, admit: Admit) -> None:
         self._caller = caller
@@ -39,11 +39,11 @@ class CreateUpload:
         self._tally: Counter[tuple[int, Fate]] = Counter()
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece of the body. Raises ApiError 413 when it is too much."""
+        """Add a piece of the body. Raises ApiError 413 when it gets too large."""
         self._take(self._reader.feed(piece))
 
     def accept(self) -> MessageBatchObject:
-        """End of the body: check it as a whole, create the batch. Raises ApiError 400, 429; then there is no batch."""
+        """Check the whole body and create the batch. Raises ApiError 400 or 429; there is no batch then."""
         return self._admit(self._caller, self._close)
 
     def _close(self) -> UploadedRows:

@@ -1,4 +1,4 @@
-"""A request and an answer as both transports know them, and the ways in which a connection can fail."""
+"""HTTP requests and responses as both transports know them, and the ways in which a connection can break."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SandboxRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxResponse:
-    """An HTTP answer; its body may raise ConnectionCut on the way. `close`: the connection ends after it."""
+    """An HTTP response; its body may raise ConnectionCut. `close`: the connection ends after it."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -37,10 +37,10 @@ class SandboxResponse:
 
 
 class Responder(Protocol):
-    """Whoever answers requests."""
+    """Responds to requests: the router, or a crash injector in front of it."""
 
     async def answer(self, request: SandboxRequest) -> SandboxResponse:
-        """The answer to *ask*. Raises ConnectionCut when there is to be none."""
+        """The response to *request*. Raises ConnectionCut when there is to be none."""
         ...
 
 
@@ -53,12 +53,12 @@ class ConnectionCut(Exception):
 
 
 async def one_piece(content: bytes) -> AsyncGenerator[bytes, None]:
-    """A body that is a single piece."""
+    """A body of one piece."""
     yield content
 
 
 async def read_all(body: AsyncIterator[bytes], limit: int) -> bytes:
-    """A whole body; what is over *limit* bytes is read and dropped."""
+    """The first *limit* bytes of a body; the rest is read and dropped."""
     content = bytearray()
     async for piece in body:
         content += piece[: max(0, limit - len(content))]

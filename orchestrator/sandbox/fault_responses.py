@@ -1,4 +1,4 @@
-"""What the faults of a call look like on the wire: answers that the API, a proxy or a portal would give."""
+"""The responses that the faults of a call stand for: those of the API, of a proxy, or of a captive portal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _PAGES: Final[Mapping[str, tuple[int, str]]] = MappingProxyType(
 
 
 def as_error(fault: str, *, retry_after_s: float) -> ApiError | None:
-    """The error that a fault is answered with; None for a fault of another kind. Only 429 and 529 carry retry-after."""
+    """The API error that *fault* stands for, if it is one. Only 429, 503 and 529 carry retry-after."""
     if fault not in _ANSWERS:
         return None
     status, kind, message = _ANSWERS[fault]
@@ -62,7 +62,7 @@ def as_error(fault: str, *, retry_after_s: float) -> ApiError | None:
 
 
 def as_answer(fault: str) -> SandboxResponse | None:
-    """The foreign answer that a fault stands for; None for a fault of another kind."""
+    """The response of a proxy or portal that *fault* stands for, if it is one."""
     if fault in _PAGES:
         status, page = _PAGES[fault]
         content = page.encode()

@@ -1,9 +1,9 @@
-"""Faults on request: which call, row or line goes wrong, by rate (seeded) or by script ("the next create drops").
+"""Faults on request: which call, row or line fails, by rate (seeded) or by script ("the next create drops").
 
 An option string is `name=rate` separated by commas:
-`error=.05,expire=.08,create.429=.05,drop_after_accept=.02,list_lag=30`. Names of calls may carry an endpoint
-(`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`); without one they hold for every endpoint they
-make sense for. A rate is from 0 to 1. What each name means is said by `meanings`.
+`error=.05,expire=.08,create.429=.05,drop_after_accept=.02,list_lag=30`. The name of a call's fault may carry an
+endpoint (`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`); without one it applies to every endpoint
+where it makes sense. A rate is from 0 to 1. `meanings` explains each name.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _CUTS: Final = ("cut_clean", "cut_line", "cut_reset")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFault:
-    """How a row goes wrong: its outcome letter (see `rows.Fate`) and, for an errored row, the error.
+    """How a row fails: its fate (see `request_rows.Fate`) and, for an errored row, the error.
 
     hidden: 1: its line is missing in the first download, 2: in every one.
     """
@@ -104,7 +104,7 @@ class RowFault:
 
     @property
     def meaning(self) -> str:
-        """What becomes of the row, for a person."""
+        """The effect on the row, for people."""
         if self.fate == "e":
             return f"errored: {self.kind}, {self.message}"
         if self.hidden:
@@ -219,15 +219,15 @@ def check_fault_name(name: str) -> None:
 
 
 def applies(fault: str, endpoint: str) -> bool:
-    """True when a call fault makes sense for an endpoint."""
+    """True when a call's fault makes sense for *endpoint*."""
     return all(fault not in names or endpoint == only for only, names in _ONLY.items())
 
 
 class FaultPlan:
-    """Says what goes wrong. Rates are read from *options* (see `parse_faults`); scripts come first.
+    """Decides what fails. Rates are those of *options* (see `parse_faults`); scripts come first.
 
-    *seed* and *life* (which start of a persistent sandbox this is) fix every draw. `struck` counts what went wrong by
-    name, calls with their endpoint (`create.529`); rows are in the ledger.
+    *seed* and *life* (the count of starts of a persistent sandbox) fix every draw. `struck` counts the faults by name,
+    those of calls with their endpoint (`create.529`); rows are in the ledger.
     """
 
     def __init__(self, *, seed: int = 0, options: Mapping[str, float] | None = None, life: int = 0) -> None:
@@ -251,13 +251,16 @@ class FaultPlan:
         self._calls = {endpoint: _ladder(self._call_rates(endpoint)) for endpoint in ENDPOINTS}
 
     def script(self, endpoint: str, fault: str, times: int = 1) -> None:
-        """The next *times* calls of *endpoint* get *fault* (`"ok"`: nothing). Raises ValueError on an unknown name."""
+        """Give the next *times* calls of *endpoint* the fault *fault* (`"ok"`: none).
+
+        Raises ValueError on an unknown name.
+        """
         if fault != "ok":
             check_fault_name(f"{endpoint}.{fault}")
         self._scripts[endpoint].extend([fault] * times)
 
     def draw(self, endpoint: str) -> str | None:
-        """What this call of *endpoint* meets, a name of `CALL_FAULTS`; None: nothing."""
+        """The fault of this call of *endpoint*, a name of `CALL_FAULTS`; None: no fault."""
         self._drawn[endpoint] += 1
         ordinal = self._drawn[endpoint]
         fault = self._scripted(endpoint)
@@ -272,7 +275,7 @@ class FaultPlan:
         return fault
 
     def row(self, chance: float) -> RowFault | None:
-        """What a row with this *chance* (0 to 1) meets."""
+        """The fault of a row with this *chance* (0 to 1)."""
         return _pick(self._rows, chance) if self._rows else None
 
     def amount(self, name: str, default: float = 0.0) -> float:
@@ -288,7 +291,7 @@ class FaultPlan:
 
     @property
     def lines_may_fail(self) -> bool:
-        """True when a download needs the slow road, line by line."""
+        """True when a download must be made line by line."""
         return any(self.options.get(name, 0.0) > 0 for name in LINE_FAULTS)
 
     def _scripted(self, endpoint: str) -> str | None:
@@ -296,7 +299,7 @@ class FaultPlan:
         return queue.popleft() if queue else None
 
     def _call_rates(self, endpoint: str) -> list[tuple[float, str]]:
-        """Rates of the faults an endpoint may meet; one with the endpoint's name replaces the general one."""
+        """The rates of the faults that an endpoint may meet; one with the endpoint's name replaces the general one."""
         rates = {name: rate for name, rate in self.options.items() if name in CALL_FAULTS and applies(name, endpoint)}
         for name, rate in self.options.items():
             where, _, bare = name.rpartition(".")

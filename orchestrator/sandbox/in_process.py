@@ -1,6 +1,6 @@
-"""The sandbox inside the process, as a transport for httpx2 clients (the SDK's too).
+"""The sandbox in this process, as a transport for httpx2 clients (the SDK's too).
 
-Unlike `httpx2.ASGITransport` it streams both ways, keeps the request's timeouts, and can break a connection with the
+Unlike `httpx2.ASGITransport` it streams both ways, honours the request's timeouts, and can break a connection with the
 exceptions that httpx2 raises over TCP (texts measured with httpx2 2.16).
 """
 
@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Final, NoReturn
 
 import httpx2
+from typing_extensions import override
 
 from orchestrator.sandbox.exchange import Break, ConnectionCut, Responder, SandboxRequest, SandboxResponse
 
@@ -25,8 +26,8 @@ class SandboxTransport(httpx2.AsyncBaseTransport):
     def __init__(self, router: Responder) -> None:
         self._router = router
 
+    @override
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer, its body still streaming. Raises what httpx2 raises for the break or timeout that was played."""
         timeouts = request.extensions.get("timeout", {})
         upload = _Upload(request, timeouts.get("write"), timeouts.get("read"))
         try:
@@ -43,10 +44,10 @@ class SandboxTransport(httpx2.AsyncBaseTransport):
 
 
 class _Upload:
-    """The request's body on its way, and the clock that runs only while the server is the one to wait for.
+    """The body of a request while it is sent, and the timeout that runs only while the server is waited for.
 
-    Until the body is sent that is the write timeout, after it the read timeout; while the client itself makes the next
-    piece no time runs, as over TCP.
+    Until the body is sent that is the write timeout, then the read timeout. While the client makes the next piece no
+    time runs, as over TCP.
     """
 
     def __init__(self, request: httpx2.Request, write_s: float | None, read_s: float | None) -> None:
@@ -70,25 +71,25 @@ class _Upload:
         self.wait_for_server()
 
     def wait_for_server(self) -> None:
-        """From now on it is the server's turn."""
+        """Start the timeout: it is the server's turn."""
         limit = self._read_s if self._sent else self._write_s
         self.deadline.reschedule(None if limit is None else asyncio.get_running_loop().time() + limit)
 
     def raise_timeout(self) -> NoReturn:
-        """The timeout that has passed, as httpx2 names it."""
+        """Raise the timeout that has passed, under httpx2's name for it."""
         if self._sent:
             raise httpx2.ReadTimeout("", request=self._request)
         raise httpx2.WriteTimeout("", request=self._request)
 
     async def hang(self) -> NoReturn:
-        """Wait as long as a client waits for an answer that does not come."""
+        """Wait as long as a client waits for a response that does not come."""
         self._sent = True
         await _wait_out(self._read_s)
         self.raise_timeout()
 
 
 class _AnswerStream(httpx2.AsyncByteStream):
-    """The body of an answer, under the request's read timeout."""
+    """The body of a response, under the request's read timeout."""
 
     def __init__(self, answer: SandboxResponse, request: httpx2.Request, read_s: float | None) -> None:
         self._body = answer.body

@@ -1,9 +1,9 @@
-"""The file that lets a sandbox survive a killed process.
+"""The journal: what the machine records, and the file that lets a sandbox survive a killed process.
 
-Append only, one write per record, readable by its owner alone.
-
-A write is handed to the operating system before the API's answer goes out; that is enough against a killed process,
-which is what it is for (a power cut may cost the last batches of a sandbox).
+The file is append only, one write per record, readable by its owner alone. A write is handed to the operating system
+before the API's response goes out: enough against a killed process, which is its purpose (a power cut may cost the last
+batches of a sandbox). Each record is one line of JSON. A create is its header and as many rows as the header says; it
+counts only when all of them are there.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ FILE_MODE: Final = 0o600
 
 
 class JournalError(StoreError):
-    """A record could not be written; what it was to record has not happened."""
+    """A record could not be written; the event that it records has not happened."""
 
 
 class JournalFull(JournalError, StoreFull):
-    """The same, because there is no space."""
+    """A record could not be written: the disk is full."""
 
 
 class JournalFile:
     """Opens or creates *path*. Read `lines`, `keep` what was whole, then `append`; `close` at the end.
 
-    Raises JournalError where that cannot be.
+    Raises JournalError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,14 +53,11 @@ class JournalFile:
             yield from file
 
     def keep(self, whole_bytes: int) -> None:
-        """Cut off everything behind the first *whole_bytes*: a torn end."""
+        """Truncate the file to its first *whole_bytes*: the rest is a torn record."""
         os.ftruncate(self._fd, whole_bytes)
 
     def append(self, record: bytes) -> None:
-        """Write *record* whole, or nothing of it and raise JournalError (disk full).
-
-        The call that needed it then fails.
-        """
+        """Write all of *record*, or nothing of it and raise JournalError: the call that needed it fails."""
         before = os.fstat(self._fd).st_size
         left = memoryview(record)
         try:
@@ -71,7 +68,7 @@ class JournalFile:
             raise _unwritten(self.path, exc) from exc
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         os.close(self._fd)
 
 
@@ -127,14 +124,14 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Recorder:
-    """Writes records through *write*; does nothing without it."""
+    """Encodes records and hands them to *write*; without it, does nothing."""
 
     def __init__(self, write: Callable[[bytes], None] | None) -> None:
         self._write = write
         self._known: datetime | None = None
 
     def created(self, batch: SandboxBatch) -> None:
-        """An accepted create with its rows, in one write."""
+        """Record an accepted create with its rows, in one write."""
         if self._write is None:
             return
         header = _CreatedRecord(
@@ -154,23 +151,23 @@ class Recorder:
         self._write(b"".join((_encode(header), b"\n", *batch.blocks)))
 
     def canceled(self, batch_id: str, at: datetime) -> None:
-        """A cancel that took effect."""
+        """Record a cancel that took effect."""
         self._put(_CanceledRecord(at, batch_id))
 
     def deleted(self, batch_id: str, at: datetime) -> None:
-        """A delete."""
+        """Record a delete."""
         self._put(_DeletedRecord(at, batch_id))
 
     def born(self, at: datetime) -> None:
-        """A process starts with this journal."""
+        """Record that a process starts with this journal."""
         self._put(_BornRecord(at))
 
     def killed(self, point: str, at: datetime) -> None:
-        """The process that the sandbox lives in dies now, by the sandbox's own hand."""
+        """Record that the sandbox kills its process now."""
         self._put(_KilledRecord(at, point))
 
     def seen(self, at: datetime) -> None:
-        """An instant that was shown to somebody: time must not go back behind it."""
+        """Record an instant that a client has seen: time must not go back behind it."""
         if self._known is None or at >= self._known:
             self._known = at + AHEAD
             self._put(_SeenRecord(self._known))
@@ -182,7 +179,7 @@ class Recorder:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a journal held. `whole_bytes`: how much of it was whole; the rest is a torn end. `lives`: starts so far.
+    """The content of a journal. `whole_bytes`: its length without a torn end. `lives`: the starts so far.
 
     `kills`: the crash points at which the sandbox killed its process, in order.
     """
@@ -196,7 +193,7 @@ class Replayed:
 
 
 def replay(lines: Iterable[bytes]) -> Replayed:
-    """Read records back; stops at the first that is torn or whose rows are not all there."""
+    """Read records back, up to the first that is torn or lacks rows."""
     held = Replayed()
     by_id: dict[str, SandboxBatch] = {}
     source = iter(lines)
@@ -281,7 +278,7 @@ def _bare(record: _CreatedRecord) -> SandboxBatch:
 
 
 def _take_block(source: Iterator[bytes], wanted: int) -> bytes | None:
-    """The next *wanted* rows as one block; None when they are not all there."""
+    """The next *wanted* rows as one block; None when some are missing."""
     lines = [line for _, line in zip(range(wanted), source, strict=False)]
     if len(lines) < wanted or not lines[-1].endswith(b"\n"):
         return None

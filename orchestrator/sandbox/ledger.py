@@ -1,4 +1,4 @@
-"""The sandbox's books: what became of every request, to check a client's own books against."""
+"""The sandbox's ledger, the truth about every request, and an audit that compares it with what a client asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.sandbox.sandbox_batch import Outcome, SandboxBatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """What became of one request that the API accepted: the truth to check a client's books against.
+    """The outcome of one request that the API accepted.
 
     `outcome` is None while its batch runs; `billed` is true when it succeeded; `params_sha256` is hexadecimal.
     """
@@ -27,7 +27,7 @@ class LedgerRow:
 
 
 def ledger_rows(batches: Iterable[SandboxBatch], now: datetime) -> Iterator[LedgerRow]:
-    """The rows of all *batches* but the foreign ones, in the order of their bodies, as they stand at *now*."""
+    """The rows of all *batches* but foreign ones, in the order of their bodies, as of *now*."""
     for batch in batches:
         if batch.foreign:
             continue
@@ -45,10 +45,10 @@ def ledger_rows(batches: Iterable[SandboxBatch], now: datetime) -> Iterator[Ledg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """What an audit found.
+    """The findings of an audit.
 
-    requests: asked for. batches: at the API. lost: asked for, but never executed or without an answer. paid_twice:
-    billed beyond what was asked for.
+    requests: asked for. batches: at the API. lost: asked for, but not executed or not answered. paid_twice: billed
+    beyond what was asked for.
     """
 
     requests: int
@@ -58,14 +58,14 @@ class Books:
 
     @property
     def are_right(self) -> bool:
-        """Every request was executed, answered, and billed at most once."""
+        """True if every request was executed, answered, and billed at most once."""
         return self.lost == 0 and self.paid_twice == 0
 
 
 class Audit:
-    """Takes the API's *rows*, then each request that was asked for; `books` is the verdict.
+    """Takes the API's *rows*, then each request that was asked for; `books` has the findings.
 
-    Requests are known by the sha256 of their params; equal ones are counted, so two of them may be billed twice.
+    Requests are identified by the sha256 of their params. Equal ones are counted, so two of them may be billed twice.
     """
 
     def __init__(self, rows: Iterable[LedgerRow]) -> None:
@@ -80,14 +80,14 @@ class Audit:
             self._billed[row.params_sha256] += row.billed
 
     def ask(self, params_sha256: str, *, is_answered: bool) -> None:
-        """One request that was asked for. is_answered: its own answer was written out."""
+        """Add a request that was asked for. is_answered: its own result was written out."""
         self._requests += 1
         self._lost += not is_answered or self._executed[params_sha256] <= 0
         self._executed[params_sha256] -= 1
         self._billed[params_sha256] -= 1
 
     def books(self) -> Books:
-        """The verdict, once every request was asked for."""
+        """The findings, once every request was added."""
         return Books(
             requests=self._requests,
             batches=len(self._batches),
@@ -98,14 +98,14 @@ class Audit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """What a journal tells once nobody writes it: the kills in their order, and the rows of the books."""
+    """What a journal says once its writer is gone: the kills in order, and the rows of the ledger."""
 
     kills: tuple[str, ...]
     rows: Iterable[LedgerRow]
 
 
 def witness(journal: Path) -> Witness:
-    """Read *journal*. The rows are what they come to when every batch has ended, also one that nobody watches."""
+    """Read *journal*. The rows are as of the end of all batches, also those that nobody watches."""
     with journal.open("rb") as file:
         held = replay(file)
     end = max((batch.ends_at() for batch in held.batches), default=None)

@@ -1,4 +1,4 @@
-"""The list of batches: who is in it at an instant, and where a page begins. Late, with gaps, as the plan says."""
+"""The list of batches as of an instant, its pages, and its faults: late entries, missing ones, malformed ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISSED_WITHIN: Final = 6
 
 
 class Listing:
-    """What the list shows of a workspace's batches."""
+    """Which batches of a workspace the list shows."""
 
     def __init__(self, *, seed: int, plan: FaultPlan) -> None:
         self._seed = seed
@@ -27,17 +27,17 @@ class Listing:
         self._listings: Counter[str] = Counter()
 
     def shows(self, batch: SandboxBatch, now: datetime) -> bool:
-        """True if a list of *now* has *batch*. To be asked once for each listing."""
+        """True if a list as of *now* has *batch*. Call it once for each listing."""
         gone = batch.deleted or batch.is_hidden(now)
         return not gone and batch.created_at + self._lag(batch) <= now and not self._misses(batch)
 
     def _lag(self, batch: SandboxBatch) -> timedelta:
-        """How long after its creation the list shows *batch*. A batch's own share is mostly small, as lags are."""
+        """The delay before the list shows *batch*. Most are small, as in real lists."""
         same, own = self._plan.amount("list_lag"), self._plan.amount("list_lag_each")
         return timedelta(seconds=same + own * unit(self._seed, "lag", batch.id) ** 4 if own else same)
 
     def _misses(self, batch: SandboxBatch) -> bool:
-        """True in one single listing, among the first ones, for the share of batches that `list_miss` says."""
+        """True for one listing, among the first ones, for the share of batches in `list_miss`."""
         share = self._plan.amount("list_miss")
         if not share or unit(self._seed, "missed", batch.id) >= share:
             return False
@@ -46,7 +46,7 @@ class Listing:
 
 
 def place_of(shown: Sequence[SandboxBatch], cursor: str) -> int:
-    """Where *cursor* stands in *shown*. Raises ApiError 404."""
+    """The position of *cursor* in *shown*. Raises ApiError 404."""
     for place, batch in enumerate(shown):
         if batch.id == cursor:
             return place
@@ -80,7 +80,10 @@ _NAMELESS: Final[tuple[Callable[[Entry], object], ...]] = (
 
 
 def odd_page(page: BatchListObject, plan: FaultPlan, *, seed: int, foreign: Callable[[str], bool]) -> object:
-    """*page*, in which for a share of the batches the entry is odd, always the same ones and in the same way."""
+    """*page* with malformed entries for a share of the batches, always the same ones in the same way.
+
+    Clients must bear entries that are not batches as documented.
+    """
     if not plan.amount("odd_entries"):
         return page
     data = [_entry(batch, seed, foreign) if plan.happens("odd_entries", batch.id) else batch for batch in page.data]

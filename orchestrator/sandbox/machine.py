@@ -1,8 +1,8 @@
 """The Message Batches API as a plain object: no I/O, no asyncio, no clock of its own.
 
-It owns the batches and decides every answer; time comes from the injected clock, chance from the seed. Whoever drives
-it (a transport, a server, a simulator) brings bytes and carries answers. Facts about the API: Message Batches API
-reference and live captures of 2026-09; what is not documented is a setting.
+It owns the batches and decides every answer. Time comes from the injected clock, randomness from the seed; its driver
+(a transport, a server, a simulator) carries bytes. Facts about the API: Message Batches API reference and live captures
+of 2026-09; what is not documented is a setting.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ ANYBODY: Final = Caller()
 class Machine:
     """The API. Every method takes the *caller* (default: the one workspace, newest version) and raises ApiError.
 
-    *now* must give aware UTC instants that never go back. *journal*, if given, is called with bytes to append before
-    an answer exists; `replay` takes them back. `calls` counts the calls by endpoint, `bodies_received` the create
-    bodies that came whole, `batches_created` the accepted ones.
+    *now* must give aware UTC instants that never go back. *journal*, if given, is called with bytes to append before an
+    answer exists; `replay` reads them back. `calls` counts the calls by endpoint, `bodies_received` the complete create
+    bodies, `batches_created` the accepted ones.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Machine:
         self._listing = Listing(seed=seed, plan=self.plan)
 
     def begin_create(self, caller: Caller = ANYBODY) -> CreateUpload:
-        """Start taking the body of a create; the batch exists once `Intake.accept` has returned."""
+        """Begin the upload of a create. The batch exists once `CreateUpload.accept` has returned."""
         self.calls["create"] += 1
         reader = BodyReader(max_requests=self.settings.max_requests, max_bytes=self.settings.max_body_bytes)
         maker = RowMaker(
@@ -129,7 +129,10 @@ class Machine:
         return BatchListObject(data=data, has_more=more, first_id=first, last_id=last)
 
     def cancel(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
-        """Stop a batch: what is done keeps its results, the rest is canceled within seconds. Raises ApiError 404."""
+        """Cancel a batch: finished requests keep their results, the rest is canceled within seconds.
+
+        Raises ApiError 404.
+        """
         self.calls["cancel"] += 1
         batch = self._find(batch_id, caller)
         now = self.now()
@@ -142,7 +145,7 @@ class Machine:
         return self._show(batch, caller)
 
     def delete(self, batch_id: str, caller: Caller = ANYBODY) -> DeletedBatch:
-        """Forget an ended batch. Raises ApiError 400 while it runs, 404."""
+        """Delete an ended batch. Raises ApiError 400 while it runs, 404."""
         self.calls["delete"] += 1
         batch = self._find(batch_id, caller)
         now = self.now()
@@ -198,11 +201,11 @@ class Machine:
         return info(self.settings.models[model_id])
 
     def ledger(self) -> Iterator[LedgerRow]:
-        """What became of every request of every accepted create, deleted batches included, foreign ones not."""
+        """The outcome of every request of every accepted create, deleted batches included, foreign ones not."""
         return ledger_rows(self._batches, self.now())
 
     def stats(self) -> dict[str, object]:
-        """Counters for tests and people: calls, faults met, batches created, bodies received, the machine's time."""
+        """Counters for tests and people: calls, faults, batches created, bodies received, the machine's time."""
         return {
             "now": self.now(),
             "calls": dict(self.calls),
@@ -213,7 +216,7 @@ class Machine:
         }
 
     def add_foreign(self, total: int, *, workspace: str = ANYBODY.workspace, count: int = 1) -> Sequence[str]:
-        """Let somebody else in *workspace* create *count* batches of *total* requests; returns their ids."""
+        """Create *count* batches of *total* requests as another client of *workspace*; return their ids."""
         added: list[str] = []
         for _ in range(count):
             batch = self._new_batch(total, workspace, ANYBODY.api_version, foreign=True)
@@ -223,21 +226,21 @@ class Machine:
         return added
 
     def hide(self, batch_id: str, until: datetime) -> None:
-        """Until then the API shows this batch nowhere, as if it did not exist. Raises KeyError for an unknown id."""
+        """Show this batch nowhere before the instant *until*. Raises KeyError for an unknown id."""
         self._by_id[batch_id].hidden_until = until
 
     def delay(self, batch_id: str, by: timedelta) -> None:
-        """The work of this batch takes longer than it would have. Raises KeyError for an unknown id."""
+        """Let this batch take longer. Raises KeyError for an unknown id."""
         self._by_id[batch_id].work_ends_at += by
 
     def replay(self, lines: Iterable[bytes]) -> Replayed:
-        """Read a journal and `restore` what it holds; returns it, with the number of bytes that were whole."""
+        """Read a journal and `restore` its content; return it, with the number of bytes that were whole."""
         replayed = replay(lines)
         self.restore(replayed)
         return replayed
 
     def restore(self, held: Replayed) -> None:
-        """Take back what a journal held, before the first call, and note in it that a new life begins."""
+        """Restore the content of a journal, before the first call, and record in it that a new life begins."""
         for batch in held.batches:
             self._batches.append(batch)
             self._by_id[batch.id] = batch
@@ -247,7 +250,7 @@ class Machine:
         self._recorder.born(self.now())
 
     def size(self, batch_id: str) -> int:
-        """How many requests a batch has. Raises KeyError for an unknown id."""
+        """The number of requests of a batch. Raises KeyError for an unknown id."""
         return self._by_id[batch_id].total
 
     def is_foreign(self, batch_id: str) -> bool:
@@ -255,17 +258,17 @@ class Machine:
         return self._by_id[batch_id].foreign
 
     def touch(self) -> datetime:
-        """Now; and the journal knows that time has come this far."""
+        """The current instant, which the journal records as seen."""
         now = self.now()
         self._recorder.seen(now)
         return now
 
     def note_kill(self, point: str) -> None:
-        """The journal knows that the process is killed at *point*: the last that it writes in this life."""
+        """Record that the process is killed at *point*: the last record of this life."""
         self._recorder.killed(point, self.now())
 
     def _admit(self, caller: Caller, accept: Callable[[], UploadedRows]) -> MessageBatchObject:
-        """Turn a whole body into a batch. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
+        """Make a batch of a complete body. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
         self.bodies_received += 1
         taken = accept()
         total = taken.total
@@ -326,7 +329,7 @@ class Machine:
         return batch.show(self.now(), caller, live_counts=self.settings.live_counts)
 
     def _check_queue(self, workspace: str, total: int) -> None:
-        """The text for a full queue is not published; the type and the header are."""
+        """Raise ApiError 429 for a full queue. Its text is not published; the type and the header are."""
         limit = self.settings.queue_limit
         if limit is None:
             return

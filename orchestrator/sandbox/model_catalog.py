@@ -1,4 +1,4 @@
-"""The models the sandbox knows: ids as in SDK 2.12, limits as published; answers are canned all the same."""
+"""The models that the sandbox knows: ids as in SDK 2.12, limits as published."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LARGE_OUTPUT_TOKENS: Final = 300_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What the sandbox needs to know of a model.
+    """The facts about a model that the sandbox needs.
 
     Token figures are counts; `min_cached_tokens` is the shortest prefix that is cached at all (prompt caching guide;
-    the 5.5 family is not published, 1,024 is assumed).
+    that of the 5.5 family is not published, 1,024 is assumed).
     """
 
     id: str
@@ -50,7 +50,7 @@ def info(card: ModelCard) -> dict[str, object]:
 
 
 def _capabilities() -> dict[str, object]:
-    """Everything is supported: nothing is executed, so nothing can be refused for want of a capability."""
+    """Everything is supported: nothing is executed, so nothing is refused for want of a capability."""
     yes = {"supported": True}
     plain = ("batch", "citations", "code_execution", "image_input", "pdf_input", "structured_outputs")
     return {

@@ -1,7 +1,7 @@
-"""What the sandbox keeps of a request: one small row. The params themselves are read once, judged, hashed and dropped.
+"""What the sandbox keeps of a request: one small row. The params are read once, validated, hashed and dropped.
 
-Judging follows what the API is known to do with the params of a batch (live captures of 2026-09): they are not looked
-at by `create`; what is wrong with them becomes an errored row.
+Validation follows what the API is known to do with the params of a batch (live captures of 2026-09): `create` does not
+look at them; what is wrong with them becomes an errored row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Problem = tuple[str, str]
 
 
 class Fate(StrEnum):
-    """What a row comes to if the batch runs to its end."""
+    """The outcome of a row if the batch runs to its end."""
 
     SUCCEEDED = "s"  #: an answer
     REFUSED = "r"  #: an answer with stop_reason "refusal": still a success
@@ -41,8 +41,8 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One request of a batch, reduced.
 
     `digest` is the sha256 of the params' bytes, `bucket` (0–255) says when in the batch's life it is done, `faulted`
-    that a fault decided its fate, `hidden` that results leave it out (1: the first time, 2: always), `cache` is
-    (tokens read, tokens written, written with the 1-hour lifetime).
+    that a fault decided its fate, `hidden` that results leave it out (1: the first time, 2: always), `cache` is (tokens
+    read, tokens written, written with the 1-hour lifetime).
     """
 
     custom_id: str
@@ -74,7 +74,7 @@ _Any = msgspec.Raw | msgspec.UnsetType
 
 
 class _Params(msgspec.Struct, forbid_unknown_fields=True):
-    """The parameters of the Messages API (SDK 2.12, MessageCreateParams); only what is judged is decoded."""
+    """The parameters of the Messages API (SDK 2.12, MessageCreateParams); only what is validated is decoded."""
 
     model: str
     max_tokens: int
@@ -126,7 +126,7 @@ class RowMaker:
         self._cached: set[bytes] = set()
 
     def make(self, item: Item) -> Row:
-        """The row of *item*; its fate is decided here, from the seed, the custom_id and the params alone."""
+        """The row of *item*; its fate depends on the seed, the custom_id and the params alone."""
         raw = item.params
         digest = sha256(raw).digest()
         chance = blake2b(digest + item.custom_id.encode(), digest_size=8, key=self._seed_key).digest()
@@ -157,7 +157,7 @@ class RowMaker:
         return Row(item.custom_id, digest, "", 0, 0, "", chance[0], Fate.ERRORED, problem)
 
     def _fault(self, digest: bytes, chance: bytes) -> RowFault | None:
-        """The fault this execution meets: params that met one before are spared, unless faults are sticky."""
+        """The fault of this execution. Params that met one before are spared, unless faults are sticky."""
         if self._plan.amount("sticky"):
             return self._plan.row(int.from_bytes(digest[:4], "big") * _FRACTION)
         fault = self._plan.row(int.from_bytes(chance[4:8], "big") * _FRACTION)
@@ -167,7 +167,7 @@ class RowMaker:
         return fault
 
     def _judge(self, params: _Params) -> Problem | None:
-        """What the API would say about well-formed params, as (type, message)."""
+        """The API's error for well-formed params, as (type, message)."""
         card = self._models.get(params.model)
         if params.stream:
             return _invalid('"stream=True" is not supported in the Message Batches API')
@@ -186,7 +186,7 @@ class RowMaker:
         return _refused_by_new_version(params) if self._caller.api_version != "2023-06-01" else None
 
     def _cache(self, raw: bytes, params: _Params, fault: RowFault | None) -> tuple[int, int, bool] | None:
-        """Prompt caching as seen by this row: the first row of the batch with a prefix writes, the others read."""
+        """Prompt caching of this row: the first row of the batch with a prefix writes it, the others read it."""
         if b'"cache_control"' not in raw or (fault is not None and fault.fate not in "sr"):
             return None
         read = total = 0
@@ -208,7 +208,10 @@ def _invalid(message: str) -> Problem:
 
 
 def _refused_by_new_version(params: _Params) -> Problem | None:
-    """What version 2026-10-21 takes back: sampling parameters, documents by the assistant, citations on user text."""
+    """The error for what version 2026-10-21 removed.
+
+    That is sampling parameters, documents by the assistant, citations on user text.
+    """
     for name in ("temperature", "top_p", "top_k"):
         if getattr(params, name) is not msgspec.UNSET:
             return _invalid(f"{name}: {_EXTRA}")
@@ -228,7 +231,7 @@ def _given(value: msgspec.Raw | msgspec.UnsetType) -> bool:
 
 
 def _diagnose(raw: msgspec.Raw, reason: str) -> Problem:
-    """What is wrong with params that could not be decoded: a missing field, an unknown one, or a wrong type."""
+    """The error for params that could not be decoded: a missing field, an unknown one, or a wrong type."""
     try:
         members = _decode_object.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -244,7 +247,7 @@ def _diagnose(raw: msgspec.Raw, reason: str) -> Problem:
 
 
 def _echo(messages: list[_MessageTurn]) -> str:
-    """The beginning of the last thing the user said."""
+    """The beginning of the user's last text."""
     for turn in reversed(messages):
         if turn.role != "user":
             continue

@@ -1,7 +1,7 @@
-"""From a request to the machine and back: paths, headers, bodies in slices, faults of a call.
+"""HTTP in front of the machine: paths, headers, bodies in slices, and the faults of a call.
 
-Both transports use this; neither the machine nor they know of each other. Long bodies and results are worked on in
-slices, with a turn for the event loop after each, so that nobody else waits more than some milliseconds.
+Both transports use it; neither the machine nor they know of each other. Long bodies and results are processed in
+slices, and the event loop gets a turn after each, so that no other call waits more than some milliseconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
+from typing_extensions import override
 
 from orchestrator.domain.batches_api import (
     SANDBOX_ORGANIZATION,
@@ -30,6 +31,7 @@ from orchestrator.sandbox.callers import Caller, identify
 from orchestrator.sandbox.exchange import (
     SLICE_BYTES,
     ConnectionCut,
+    Responder,
     SandboxRequest,
     SandboxResponse,
     one_piece,
@@ -48,19 +50,16 @@ _encode: Final = msgspec.json.Encoder().encode
 Headers = list[tuple[str, str]]
 
 
-class Router:
-    """Answers requests for a machine. `clock` is what the admin route may push forward."""
+class Router(Responder):
+    """Responds to requests by asking a machine. `clock` is what the admin route may advance."""
 
     def __init__(self, machine: Machine, clock: ScaledClock) -> None:
         self._machine = machine
         self._admin = Admin(machine, clock)
         self._asked = 0
 
+    @override
     async def answer(self, request: SandboxRequest) -> SandboxResponse:
-        """The answer to *ask*. Raises ConnectionCut when there is to be none.
-
-        Whatever the body's iterator raises passes.
-        """
         if request.path.startswith("/sandbox/"):
             return await self._admin.answer(request)
         self._asked += 1
@@ -78,7 +77,7 @@ class Router:
             )
 
     def _headers(self, request_id: str) -> Headers:
-        """What every answer of the API carries (live captures, 2026-09). The date is the machine's."""
+        """The headers of every response of the API (live captures, 2026-09). The date is the machine's."""
         return [
             ("date", format_datetime(self._machine.touch(), usegmt=True)),
             ("request-id", request_id),
@@ -111,7 +110,7 @@ class Router:
                 return _json(said, headers)
 
     def _object(self, endpoint: str, name: str, query: str, body: bytes, caller: Caller) -> object:
-        """What the endpoints say whose answer is one JSON object."""
+        """The result of an endpoint whose response is one JSON object."""
         machine = self._machine
         match endpoint:
             case "list":
@@ -130,7 +129,7 @@ class Router:
         return said
 
     async def _meet(self, fault: str, endpoint: str, request: SandboxRequest) -> SandboxResponse | None:
-        """Do what a fault says that strikes before the machine acts; None when it strikes later."""
+        """Apply a fault that strikes before the machine acts; None when it strikes later."""
         if fault in {"drop_mid", "413"} or fault.endswith("_after_accept") or fault.startswith(("cut_", "stall")):
             return None
         self._machine.calls[endpoint] += 1
@@ -143,7 +142,7 @@ class Router:
         return self._play(fault)
 
     def _play(self, fault: str) -> SandboxResponse:
-        """The answer a fault stands for. Raises ApiError or ConnectionCut where it is one of these."""
+        """The response that a fault stands for. Raises ApiError or ConnectionCut where it is one of these."""
         error = as_error(fault, retry_after_s=self._machine.plan.amount("retry_after", 1.0))
         if error is not None:
             raise error
@@ -155,7 +154,7 @@ class Router:
     async def _create(
         self, request: SandboxRequest, caller: Caller, headers: Headers, fault: str | None
     ) -> SandboxResponse:
-        """Take the body slice by slice, create the batch, answer, unless a fault says otherwise."""
+        """Read the body slice by slice, create the batch and respond, unless a fault says otherwise."""
         intake = self._machine.begin_create(caller)
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._machine.settings.max_body_bytes:
@@ -185,7 +184,7 @@ class Router:
         return self._machine.list(given.get("before_id"), given.get("after_id"), limit, caller)
 
     def _check_limit(self, limit: int) -> None:
-        """Raises ApiError 400 for a page that is larger than the plan says."""
+        """Raise ApiError 400 for a page larger than the plan allows."""
         most = self._machine.plan.amount("list_limit")
         if most and limit > most:
             raise invalid_request(f"limit: Input should be less than or equal to {most:g}")
@@ -201,7 +200,7 @@ class Router:
         return SandboxResponse(status=200, headers=headers, body=_stream(lines, self._cut(name, fault)))
 
     def _cut(self, name: str, fault: str | None) -> tuple[str, int] | None:
-        """Where and how a download ends early: (fault, number of whole lines before)."""
+        """Where and how a download is cut: (fault, number of whole lines before)."""
         if fault is None:
             return None
         chance = unit(self._machine.seed, self._machine.plan.life, "cut at", name, self._asked)
@@ -209,7 +208,7 @@ class Router:
 
 
 async def _stream(lines: Iterator[bytes], cut: tuple[str, int] | None) -> AsyncGenerator[bytes, None]:
-    """Lines in pieces of some 128 kB, with a turn for the loop after each."""
+    """Lines in pieces of some 128 kB, with a turn for the event loop after each."""
     pieces: list[bytes] = []
     size = 0
     for number, line in enumerate(lines):
@@ -230,7 +229,7 @@ async def _stream(lines: Iterator[bytes], cut: tuple[str, int] | None) -> AsyncG
 async def _end_early(fault: str, pieces: list[bytes], line: bytes) -> AsyncGenerator[bytes, None]:
     """The last piece of a download that is cut.
 
-    At a line's end, inside *line*, with or without breaking the connection.
+    It ends at a line's end or inside *line*, with or without breaking the connection.
     """
     yield b"".join(pieces) if fault == "cut_clean" else b"".join((*pieces, line[: len(line) // 2]))
     await asyncio.sleep(0)

@@ -1,7 +1,7 @@
-"""A batch at the sandbox: when it was made, when it ends, what its rows come to. Everything follows from an instant.
+"""A batch of the sandbox: when it was created, when it ends, the outcome of its rows. All of it is a function of time.
 
-Nothing ticks: each question is asked with *now* and answered from the times in hand. Rows lie in encoded blocks, so
-that a batch of 100,000 requests takes some 20 MB; how many of them end how is kept as a tally by (bucket, fate).
+Nothing ticks: each question is asked with *now* and computed from stored times. Rows lie in encoded blocks, so that a
+batch of 100,000 requests takes some 20 MB; how many of them end how is kept as a tally by (bucket, fate).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def encode_rows(rows: Sequence[Row]) -> bytes:
-    """Rows as lines of JSON, as a block keeps them and the journal writes them."""
+    """Rows as lines of JSON: the form of a block, and of the journal."""
     return _encoder.encode_lines(rows)
 
 
@@ -47,9 +47,9 @@ def decode_rows(block: bytes) -> list[Row]:
 class SandboxBatch:
     """One batch. `work_ends_at` is when its last request would be done if nobody cancels and nothing expires.
 
-    `overrun` is how long after `expires_at` an unfinished batch really ends. `tally` counts its rows by (bucket,
-    fate). A foreign batch belongs to somebody else in the workspace: its rows are made up when they are asked for.
-    Deleted batches stay for the ledger.
+    `overrun` is how long after `expires_at` an unfinished batch really ends. `tally` counts its rows by (bucket, fate).
+    A foreign batch belongs to another client of the workspace: its rows are generated when they are asked for. Deleted
+    batches stay for the ledger.
     """
 
     id: str
@@ -75,12 +75,12 @@ class SandboxBatch:
         return self.hidden_until is not None and now < self.hidden_until
 
     def ends_at(self) -> datetime:
-        """When it ends, or ended: all done, 24 h over, or canceled."""
+        """When it ends or ended: all done, 24 h over, or canceled."""
         ends = self.work_ends_at if self.work_ends_at <= self.expires_at else self.expires_at + self.overrun
         return ends if self.cancel_at is None else min(ends, self.cancel_at + self.cancel_lasts)
 
     def has_ended(self, now: datetime) -> bool:
-        """True when every request has come to something."""
+        """True when every request has an outcome."""
         return now >= self.ends_at()
 
     def has_results(self, now: datetime) -> bool:
@@ -88,11 +88,11 @@ class SandboxBatch:
         return self.has_ended(now) and now < self.archives_at
 
     def outcome(self, row: Row) -> Outcome:
-        """What a row has come to at the end: its fate, if it was done before the batch was stopped."""
+        """The outcome of a row at the end: its fate, if it was done before the batch was stopped."""
         return OUTCOMES[row.fate] if row.bucket < self._done_before() else self._leftover()
 
     def counts(self, now: datetime, *, live: bool = False) -> RequestCountsObject:
-        """The tallies that the API shows at *now*: all processing until the end, unless *live*."""
+        """The counts that the API shows at *now*: all processing until the end, unless *live*."""
         if self.has_ended(now):
             return self._counts(self._done_before(), self._leftover())
         return self._counts(self._bucket_at(now), "processing") if live else RequestCountsObject(self.total)
@@ -128,7 +128,7 @@ class SandboxBatch:
         )
 
     def block_count(self) -> int:
-        """How many blocks of rows there are."""
+        """The number of blocks of rows."""
         return -(-self.total // BLOCK_ROWS)
 
     def block(self, number: int) -> list[Row]:
@@ -144,7 +144,7 @@ class SandboxBatch:
         return f"{caller.base_url}/v1/messages/batches/{self.id}/results"
 
     def _leftover(self) -> Outcome:
-        """What a row that was not done comes to."""
+        """The outcome of a row that was not done."""
         return "expired" if self.cancel_at is None or self.cancel_at > self.expires_at else "canceled"
 
     def _done_before(self) -> int:

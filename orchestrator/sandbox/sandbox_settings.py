@@ -1,4 +1,4 @@
-"""What a sandbox can be told: limits, models, keys, how long batches take, how fast its time runs."""
+"""The settings of a sandbox: limits, models, keys, how long batches take, how fast its time runs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class MachineSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """A whole sandbox: its machine, its time, its faults, its memory.
+    """The settings of a whole sandbox: its machine, time, faults and journal.
 
     `speed`: seconds of sandbox time per real second (360: an hour in ten seconds).
     `faults`: the option string of `faults.parse_faults`. `journal`: a file that lets batches survive a killed process.
-    `crash_at`: where the sandbox kills its own process; needs a journal, and concerns the transport alone.
+    `crash_at`: where the sandbox kills its own process; needs a journal, and concerns the in-process transport alone.
     """
 
     machine: MachineSettings = field(default_factory=MachineSettings)

@@ -1,7 +1,7 @@
-"""Chance without a generator: every draw is a hash of the seed and of what it is about.
+"""Repeatable randomness and scaled time.
 
-So a draw does not depend on how many came before it, and the same seed gives the same world whatever the order of
-calls.
+Every draw is a hash of the seed and of its subject, so it does not depend on how many came before it: the same seed
+gives the same world whatever the order of calls.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def seed_key(seed: int) -> bytes:
 
 
 class ScaledClock:
-    """Gives start + real seconds × *speed* + what was added by `advance`; never goes back. *speed* 0 stands still.
+    """The start + real seconds × *speed* + what `advance` added; never goes back. With *speed* 0 it stands still.
 
-    *start*: an aware instant, default the wall clock now. *monotonic*: where real seconds come from.
+    *start*: an aware instant, default the wall clock now. *monotonic*: the source of real seconds.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class ScaledClock:
         self._added = timedelta(0)
 
     def now(self) -> datetime:
-        """The sandbox's instant."""
+        """The sandbox's current instant."""
         return self._start + timedelta(seconds=(self._monotonic() - self._began) * self.speed) + self._added
 
     def advance(self, by: timedelta) -> datetime:
-        """Move forward at once; returns the new instant. Raises ValueError on a step back."""
+        """Move forward at once; return the new instant. Raises ValueError on a step back."""
         if by < timedelta(0):
             raise ValueError("time only goes forward")
         self._added += by

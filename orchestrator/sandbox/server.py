@@ -1,4 +1,4 @@
-"""The sandbox on a port: an ASGI application over the same routes, and uvicorn inside the caller's loop, loopback only.
+"""The sandbox on a port: an ASGI application over the router, and uvicorn inside the caller's loop, loopback only.
 
 ASGI has no way to break a connection, so the protocol class hands each request its connection (`scope["state"]`).
 Signals stay with the caller: a server that ends by itself on SIGTERM would fight with the program around it.
@@ -37,7 +37,7 @@ class SandboxProtocol(H11Protocol):
         self.app_state = {**self.app_state, _CONNECTION: self}
 
     def break_off(self, *, reset: bool) -> None:
-        """Close the connection without ending the answer; *reset*: with a RST."""
+        """Close the connection without ending the response; *reset*: with a RST."""
         if reset:
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -51,7 +51,7 @@ class _ClientGoneError(Exception):
 
 
 def asgi_app(router: Router) -> AsgiApp:
-    """The routes as an ASGI application. Breaking connections needs `SandboxProtocol` beneath it."""
+    """The router as an ASGI application. Breaking connections needs `SandboxProtocol` beneath it."""
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +96,7 @@ async def serving(app: AsgiApp, port: int = 0) -> AsyncIterator[int]:
 
 
 async def serve(app: AsgiApp, port: int, *, ready: Callable[[int], None] | None = None) -> None:
-    """Serve until cancelled; *ready* is called with the port once connections are taken."""
+    """Serve until cancelled; *ready* is called with the port once connections are accepted."""
     async with serving(app, port) as chosen:
         if ready is not None:
             ready(chosen)
@@ -104,7 +104,7 @@ async def serve(app: AsgiApp, port: int, *, ready: Callable[[int], None] | None 
 
 
 class _LoopbackServer(uvicorn.Server):
-    """uvicorn without its signal handlers, that says when it is ready and stops at once."""
+    """uvicorn without its signal handlers, which says when it is ready and stops at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -119,7 +119,7 @@ class _LoopbackServer(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """Break what is open and end."""
+        """Break open connections and end."""
         for connection in list(self.server_state.connections):
             cast("SandboxProtocol", connection).break_off(reset=True)
         self.should_exit = True
@@ -158,7 +158,7 @@ def _request_of(scope: Message, body: AsyncIterator[bytes]) -> SandboxRequest:
 
 
 async def _body(receive: Receive) -> AsyncGenerator[bytes, None]:
-    """The request's body. Raises _ClientGoneError when it stops in the middle."""
+    """The request's body. Raises _ClientGoneError when it ends in the middle."""
     more = True
     while more:
         message = await receive()
@@ -181,6 +181,6 @@ async def _send_answer(answer: SandboxResponse, send: Send) -> None:
 
 
 async def _until_gone(receive: Receive) -> None:
-    """Wait until the connection is closed, by whichever side, reading nothing that matters."""
+    """Wait until either side has closed the connection, discarding what is read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""Which addresses a notice may be sent to: those of the public internet, unless a person allows others.
+"""Which addresses a notice may be sent to: public ones, unless a setting allows private ones.
 
-The name is resolved once, every address that it has is looked at, and the connection goes to one of these very
-addresses: a name that changes between the look and the connect (DNS rebinding) changes nothing.
+The name is resolved once, all of its addresses are checked, and the connection goes to one of these very addresses: a
+name that changes between the check and the connect (DNS rebinding) changes nothing.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ _STANDS_FOR_V4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96
 
 
 class AddressRefusedError(Exception):
-    """The name stands for nothing that may be asked; the text says why, for people."""
+    """The name has no address, or one that is not allowed; the text says why, for people."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says. Raises OSError."""
+    """Resolve a name with the system's resolver. Raises OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def checked_addresses(host: str, port: int, *, allow_private: bool, resolve: Resolve) -> list[str]:
-    """The addresses of *host*, all of which may be asked. Raises AddressRefusedError: one that may not is enough."""
+    """The addresses of *host*, all of which are allowed. Raises AddressRefusedError: one that is not is enough."""
     try:
         found = await resolve(host, port)
     except OSError as exc:
@@ -91,7 +91,7 @@ async def checked_addresses(host: str, port: int, *, allow_private: bool, resolv
 def is_public(text: str) -> bool:
     """True for an address of the public internet: no loopback, private, link-local or reserved one.
 
-    Nor one that a cloud keeps for itself. An IPv6 address that stands for an IPv4 address is judged as that one.
+    Nor one that a cloud reserves for itself. An IPv6 address that stands for an IPv4 address is checked as that one.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

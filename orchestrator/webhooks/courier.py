@@ -1,4 +1,4 @@
-"""Carries one notice by HTTP: one POST, ten seconds, no redirect, no proxy, and never to an unchecked address."""
+"""Sends one notice by HTTP: one POST, ten seconds, no redirect, no proxy, and never to an unchecked address."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
 from orchestrator.config import WebhookSection
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
+from orchestrator.ports.provider import Courier
 from orchestrator.version import VERSION
 from orchestrator.webhooks.addresses import AddressRefusedError, Resolve, checked_addresses, resolve
 from orchestrator.webhooks.signing import SigningSecret, secret_from
@@ -28,14 +31,17 @@ _GONE: Final = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is known of an endpoint beside its URL. allow_private: it may lie in a private network, and speak http."""
+    """The settings of an endpoint beside its URL.
+
+    allow_private: it may be in a private network, and speak plain http.
+    """
 
     secret: SigningSecret
     allow_private: bool = False
 
 
-class HttpCourier:
-    """See `ports.provider.Courier`. *targets*: by URL. *resolve*, *trust*: the system's own."""
+class HttpCourier(Courier):
+    """Sends notices to *targets*, by URL. *resolve*, *trust*: the system's own by default."""
 
     def __init__(
         self, targets: Mapping[str, Target], *, resolve: Resolve = resolve, trust: ssl.SSLContext | None = None
@@ -45,8 +51,8 @@ class HttpCourier:
         self._trust = trust
         self._client: httpx2.AsyncClient | None = None
 
+    @override
     async def carry(self, notice: Notice, now: datetime) -> DeliveryResult:
-        """One try. Raises nothing but cancellation."""
         target = self._targets.get(notice.url)
         if target is None:
             return DeliveryResult(status=None, error="the endpoint is not in the settings", is_final=True)
@@ -63,13 +69,13 @@ class HttpCourier:
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             return DeliveryResult(status=None, error=f"{type(exc).__name__}: {exc}"[:_SHOWN_BYTES])
 
+    @override
     async def aclose(self) -> None:
-        """Close every connection."""
         if self._client is not None:
             await self._client.aclose()
 
     async def _opened(self) -> httpx2.AsyncClient:
-        """The client; its library is loaded in a thread by the first notice."""
+        """The client; the first notice loads its library, in a thread."""
         module = await asyncio.to_thread(importlib.import_module, "httpx2")
         if self._client is None:
             # A connection that is kept belongs to an address; the next notice may be for another name there.
@@ -81,7 +87,7 @@ class HttpCourier:
         return self._client
 
     async def _post(self, client: httpx2.AsyncClient, notice: Notice, target: Target, now: datetime) -> DeliveryResult:
-        """POST to the first address that takes a connection."""
+        """POST to the first address that accepts a connection."""
         import httpx2
 
         url = httpx2.URL(notice.url)
@@ -111,7 +117,7 @@ class HttpCourier:
 
 
 async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> DeliveryResult:
-    """What the endpoint said; at most 64 KiB of it are read, and its first words are kept if it refuses."""
+    """The response as a result. At most 64 KiB of it are read; its beginning is kept if it is an error."""
     response = await client.send(request, stream=True)
     try:
         body = bytearray()
@@ -132,7 +138,7 @@ async def _answered(client: httpx2.AsyncClient, request: httpx2.Request) -> Deli
 
 
 def courier_for(webhooks: Sequence[WebhookSection], environ: Mapping[str, str] | None = None) -> HttpCourier | None:
-    """None without webhooks. Raises UsageError if a secret is missing: better now than at the first notice."""
+    """The courier for *webhooks*; None without any. Raises UsageError if a secret is missing: better now than later."""
     if not webhooks:
         return None
     env = os.environ if environ is None else environ
@@ -147,5 +153,5 @@ def courier_for(webhooks: Sequence[WebhookSection], environ: Mapping[str, str] |
 
 
 def specs_of(webhooks: Sequence[WebhookSection]) -> list[EndpointSpec]:
-    """The endpoints, as the store keeps them."""
+    """The endpoints in the store's form."""
     return [EndpointSpec(url=webhook.url, events=webhook.events) for webhook in webhooks]

@@ -1,4 +1,4 @@
-"""Signatures by the Standard Webhooks scheme: every language has a library that checks them."""
+"""Signatures by the Standard Webhooks scheme, which libraries in every language can verify."""
 
 from __future__ import annotations
 
