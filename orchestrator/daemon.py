@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +106,7 @@ class Engine:
         """Write the settled requests of *job* in input order; returns how many."""
         return await export(self.bulk, job, sink)
 
-    async def remote_batches(self) -> AsyncIterator[RemoteBatch]:
+    async def remote_batches(self) -> AsyncGenerator[RemoteBatch, None]:
         """Everything that the API lists, newest first."""
         async with aclosing(list_batches(self.provider, _PAGE)) as batches:
             async for batch in batches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -112,7 +112,7 @@ class GuardedSource:
         """See `Source`."""
         return self._source.size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """See `Source`."""
         is_lost = False
         async for chunk in self._source.chunks():

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.domain.errors import UsageError
@@ -178,14 +178,14 @@ class _QueueSource:
     async def put(self, chunk: Chunk | None) -> None:
         await self._chunks.put(chunk)
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
         while (chunk := await self._chunks.get()) is not None:
             yield chunk
 
 
 def _driven(source: Source) -> Iterator[Chunk]:
     """The chunks of a source over plain objects, without a loop: it never awaits anything but `sleep(0)`."""
-    chunks = cast("Any", source.chunks())
+    chunks = source.chunks()
     while True:
         step = chunks.__anext__()
         try:

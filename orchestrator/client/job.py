@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.client.errors import JobTimeout
 from orchestrator.client.job_options import refusal
@@ -232,14 +232,15 @@ class JobAppender:
     async def append(self, source: Source) -> int:
         """Store the requests of *source* chunk by chunk; return how many. Raises what `OpenJob.add` raises."""
         added = 0
-        async with aclosing(cast("Any", source.chunks())) as chunks:
+        async with aclosing(source.chunks()) as chunks:
             async for chunk in chunks:
                 problems = tuple(item for item in chunk if isinstance(item, InputProblem))
                 if problems:
                     raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
-                await self._add(number_lines(chunk, above=self._count))
-                self._count += len(chunk)
-                added += len(chunk)
+                lines = [item for item in chunk if isinstance(item, InputLine)]
+                await self._add(number_lines(lines, above=self._count))
+                self._count += len(lines)
+                added += len(lines)
         return added
 
     async def close(self) -> Job:
@@ -271,7 +272,7 @@ class _Beginning:
         self.content_hash = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
         self.size_bytes = sum(len(line.params) for line in lines)
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         yield self._lines
 
 

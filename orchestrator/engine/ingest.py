@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Final
 
 from orchestrator.domain.errors import InputError, StoreError
 from orchestrator.domain.job_spec import NewJob
@@ -76,7 +76,7 @@ class Ingestor:
 
     async def _read(self, job: JobRow, source: Source, reading: _Reading) -> None:
         # Reading and checking the next chunk, and storing this one, take about as long, each in its own thread.
-        async with aclosing(prefetch(cast("Any", source.chunks()))) as chunks:
+        async with aclosing(prefetch(source.chunks())) as chunks:
             async for chunk in chunks:
                 lines = [item for item in chunk if isinstance(item, InputLine)]
                 problems = [item for item in chunk if isinstance(item, InputProblem)]

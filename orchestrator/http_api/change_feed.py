@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -68,7 +68,7 @@ class ChangeFeed:
             if self._watchers == 0:
                 self._watched.clear()
 
-    async def events(self, after: int, *, job: JobId | None = None) -> AsyncIterator[Sequence[Event]]:
+    async def events(self, after: int, *, job: JobId | None = None) -> AsyncGenerator[Sequence[Event], None]:
         """The events above *after*, of one job or of all, as they happen; () after 15 s without. Ends with *stop*."""
         loop = asyncio.get_running_loop()
         spoke_at = loop.time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -66,7 +66,7 @@ class Services:
     identity: EngineIdentity
     location: StoreLocation
     opener: SourceOpener
-    remote_batches: Callable[[], AsyncIterator[RemoteBatch]]
+    remote_batches: Callable[[], AsyncGenerator[RemoteBatch, None]]
     feed: ChangeFeed
     job_cache: JobCache
     settings: Settings

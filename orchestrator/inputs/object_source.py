@@ -18,7 +18,7 @@ from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from orchestrator.domain.params import ParamRules
 
@@ -65,7 +65,7 @@ class ObjectSource(Source):
     def size_bytes(self) -> int:
         return self._size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         """Yield the requests and the problems, in order. Once only.
 
         Encoding runs on the event loop, in the order of the caller's iterable (whose objects may belong to its thread),

@@ -20,7 +20,7 @@ from orchestrator.ports.runtime import UnlimitedMemory
 from orchestrator.ports.streams import InputItem, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from orchestrator.domain.params import ParamRules
     from orchestrator.ports.runtime import MemoryReservation
@@ -62,7 +62,7 @@ class JsonLinesSource(_TextSource):
         self._stop = threading.Event()
 
     @override
-    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         steps = self._steps()
         try:
             # Reading, unpacking and validating a chunk takes milliseconds to minutes (a pipe), so it is done in a
@@ -105,7 +105,7 @@ class StreamSource(_TextSource):
         self._claim = claim
         self._max_text_bytes = max_text_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputItem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         """Yield the requests and the problems, in order. Once only.
 
         Raises what the stream raises, InputError, BodyTooLarge for an archive that unpacks to too much, ServerBusy.

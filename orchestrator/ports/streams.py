@@ -10,7 +10,7 @@ import msgspec
 from orchestrator.domain.line_splitter import LargeLineTally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
 #: What a `Source` gives at once, at most; one larger request comes alone.
 CHUNK_ITEMS: Final = 2_000
@@ -75,7 +75,7 @@ class Source(Protocol):
         """What is shown before ":line", such as the path or "<stdin>"."""
         ...
 
-    def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """Bounded, non-empty chunks: at most 2,000 items or 4 MiB of params (one larger request comes alone).
 
         Uniqueness of `custom_id` is not checked here: only the store sees the whole job.

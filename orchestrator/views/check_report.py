@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.ports.streams import InputLine, InputProblem
@@ -91,7 +91,7 @@ class Packer:
 async def check_source(source: Source, caps: Caps, *, max_problems: int) -> CheckReport:
     """Read *source* to its end. Raises InputError where reading itself fails."""
     report, ids, packer = CheckReport(), IdRegister(), Packer(caps)
-    chunks = cast("Any", source.chunks())
+    chunks = source.chunks()
     async with aclosing(chunks):
         async for chunk in chunks:
             for item in chunk:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -58,7 +58,7 @@ _decode_end: Final = msgspec.json.Decoder(_End).decode
 async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
     """*source* as bytes, one piece per chunk. Raises what the source raises."""
     is_refused = False
-    async with aclosing(cast("Any", source.chunks())) as chunks:
+    async with aclosing(source.chunks()) as chunks:
         async for chunk in chunks:
             is_refused = is_refused or any(isinstance(item, InputProblem) and item.line == 0 for item in chunk)
             yield encode_items(chunk)
@@ -115,7 +115,7 @@ class DecodedSource:
         """Bytes of text in the input; 0 before the end."""
         return 0 if self._end is None else self._end.size_bytes
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """The requests and the problems, in order. Once only. Raises InputError if the stream was cut."""
         async for block in self._blocks:
             for record in self._splitter.feed(block):

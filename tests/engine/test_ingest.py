@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,7 +104,7 @@ class CutSource:
     content_hash = "none"
     size_bytes = 0
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """One chunk, then the end of the world."""
         yield [InputLine(1, "x", PARAMS.encode())]
         raise InputError("the file is cut short")
@@ -188,7 +188,7 @@ class Failing:
     def __init__(self, fails: Callable[[], Awaitable[None]]) -> None:
         self._fails = fails
 
-    async def chunks(self) -> AsyncIterator[list[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[list[InputLine | InputProblem], None]:
         """One chunk, then the end of it."""
         yield [InputLine(number, f"r{number}", PARAMS.encode()) for number in range(1, 100)]
         await self._fails()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -41,7 +41,7 @@ class Given:
     def __init__(self, *chunks: Sequence[Item]) -> None:
         self._chunks = chunks
 
-    async def chunks(self) -> AsyncIterator[Sequence[Item]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[Item], None]:
         for chunk in self._chunks:
             yield chunk
 

@@ -279,7 +279,7 @@ def test_breaking_off_closes_the_file(tmp_path: Path) -> None:
         async for chunk in chunks:
             assert chunk
             break
-        await chunks.aclose()  # type: ignore[attr-defined]  # the Protocol promises an iterator; it is a generator
+        await chunks.aclose()
 
     before = open_files()
     asyncio.run(first_chunk())

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -129,7 +129,7 @@ async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, 
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
         async with open_commands(settings, sandbox=True) as engine:
-            return await _first(limit, cast("AsyncGenerator[RemoteBatch, None]", engine.remote_batches()))
+            return await _first(limit, engine.remote_batches())
     except StoreOwned as exc:
         raise GuardRefused(
             "the sandbox's API lives in the engine that is running",

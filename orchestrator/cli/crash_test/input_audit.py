@@ -55,8 +55,7 @@ async def count(chosen: InputOptions, settings: Settings) -> int:
 
 
 async def _requests(chosen: InputOptions, settings: Settings) -> AsyncGenerator[InputLine, None]:
-    chunks = cast("AsyncGenerator[list[object], None]", chosen.source(settings).chunks())
-    async with aclosing(chunks):
+    async with aclosing(chosen.source(settings).chunks()) as chunks:
         async for chunk in chunks:
             for item in chunk:
                 if isinstance(item, InputLine):

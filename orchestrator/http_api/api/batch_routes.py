@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 from fastapi import Path, Query
 from starlette.responses import Response
@@ -80,7 +80,7 @@ async def batch(
 async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
     """What the API lists, the newest first, and whose each is: "ours", "in_doubt" or "elsewhere"."""
     found: list[RemoteBatch] = []
-    async with aclosing(cast("Any", services.remote_batches())) as listed:
+    async with aclosing(services.remote_batches()) as listed:
         async for remote in listed:
             found.append(remote)
             if len(found) > limit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Header, Query
@@ -93,7 +93,7 @@ async def _stream(services: Services, job: JobId | None, after: int | None) -> R
 async def _event_stream(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
     """The stream; its first words are where it begins, so that whoever is cut off at once misses nothing."""
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
-    async with aclosing(cast("Any", services.feed.events(after, job=job))) as pages:
+    async with aclosing(services.feed.events(after, job=job)) as pages:
         async for page in pages:
             views = await services.reader.read(partial(event_page, page)) if page else []
             yield b"".join(map(_server_sent_event, views)) if views else _ALIVE

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from fastapi import Depends, Header, Query
@@ -268,7 +268,7 @@ async def _read_all(source: Source, claim: MemoryReservation) -> tuple[list[Inpu
     good: list[InputLine] = []
     wrong: list[InputProblem] = []
     held = 0
-    async with aclosing(cast("Any", source.chunks())) as chunks:
+    async with aclosing(source.chunks()) as chunks:
         async for chunk in chunks:
             good += [item for item in chunk if isinstance(item, InputLine)]
             wrong += [item for item in chunk if isinstance(item, InputProblem)]

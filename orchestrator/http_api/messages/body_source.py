@@ -12,7 +12,7 @@ from orchestrator.domain.create_body import BodyReader
 from orchestrator.ports.streams import Chunker, InputLine, InputProblem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from orchestrator.domain.create_body import Item
     from orchestrator.ports.runtime import MemoryReservation
@@ -68,7 +68,7 @@ class BodySource:
             raise RuntimeError("the body was not read to its end")
         return self._digest.hexdigest()
 
-    async def chunks(self) -> AsyncIterator[Sequence[InputLine | InputProblem]]:
+    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """The requests in order; at the end the one problem of a body that is refused or known."""
         async for block in self._blocks:
             for start in range(0, len(block), _SLICE_BYTES):
