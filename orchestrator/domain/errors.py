@@ -218,6 +218,8 @@ class IllegalStep(Exception):
 class ProviderError(Exception):
     """Base of what a call to the API can end in, other than an answer."""
 
+    retry_after_s: float | None = None  #: for how long the API asks us to wait, where it says so (ProviderBusy)
+
     def __init__(self, message: str, *, request_id: str | None = None) -> None:
         super().__init__(message)
         self.message = message

@@ -12,7 +12,6 @@ from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
 from orchestrator.domain.api_answers import BatchPage, RemoteBatch, ResponseMeta
 from orchestrator.domain.errors import (
     NeedsPerson,
-    ProviderBusy,
     ProviderError,
     ProviderRefused,
     ProviderUnreachable,
@@ -120,8 +119,7 @@ async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
         for job in set(jobs):
             await pause_job(context, job, exc.blocked, exc.message, context.clock.now())
-    retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-    await Gates(context=context).shut(READ_GATE, exc.message, retry_after)
+    await Gates(context=context).shut(READ_GATE, exc.message, exc.retry_after_s)
 
 
 async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:

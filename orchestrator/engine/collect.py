@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
-from orchestrator.domain.errors import ProviderBusy, ProviderError
+from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.result_lines import BadLine, ResultLine, errored_result
 from orchestrator.domain.result_outcome import MISSING_RESULT
@@ -184,7 +184,7 @@ class CollectStage:
         first = self._context.settings.poll.shortest
         pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
         jitter = self._context.entropy.jitter()
-        pause = asked_pause(exc.retry_after_s, 0) if isinstance(exc, ProviderBusy) else None
+        pause = None if exc is None else asked_pause(exc.retry_after_s, 0)
         own = backoff(batch.download_tries + 1, pace, jitter)
         due = now + min(own if pause is None else pause, _LONGEST_PAUSE)
         date = None if meta is None else meta.date

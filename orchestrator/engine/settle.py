@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
-from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderNotFound
+from orchestrator.domain.errors import ProviderError, ProviderNotFound
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.engine.api_calls import Gates, call, pause_job, same_account
@@ -80,8 +80,7 @@ class SettleStage:
         if trouble is None:
             await self._gates.open(_DELETE_GATE)
             return
-        retry_after = trouble.retry_after_s if isinstance(trouble, ProviderBusy) else None
-        await self._gates.shut(_DELETE_GATE, trouble.message, retry_after)
+        await self._gates.shut(_DELETE_GATE, trouble.message, trouble.retry_after_s)
 
     async def _delete_one(self, batch: BatchRow, now: datetime) -> None:
         """A 404 means that it is gone (the answer of an earlier try was lost), if the same account says so twice."""

@@ -16,7 +16,7 @@ from orchestrator.domain.api_answers import (
     TooLarge,
     Unclear,
 )
-from orchestrator.domain.errors import ProviderBusy, ProviderError, ProviderRefused
+from orchestrator.domain.errors import ProviderError, ProviderRefused
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import BatchRow
 from orchestrator.engine.api_calls import (
@@ -124,8 +124,7 @@ class SubmitStage:
             await self._refused(batch, exc)
             return None
         except ProviderError as exc:
-            retry_after = exc.retry_after_s if isinstance(exc, ProviderBusy) else None
-            await self._gates.shut(CREATE_GATE, exc.message, retry_after)
+            await self._gates.shut(CREATE_GATE, exc.message, exc.retry_after_s)
             return None
         now = self._context.clock.now()
         held = await self._held_elsewhere(batch, page.meta)
