@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -34,42 +33,44 @@ _REQUESTED: Final = ".asked"
 GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """Shuts a kind of call for a while and opens it again."""
+    """Shuts a kind of call for a while and opens it again. Each is a row in the store: a restart forgets none."""
 
-    context: Context
+    def __init__(self, context: Context) -> None:
+        self._store = context.store.gates
+        self._clock = context.clock
+        self._entropy = context.entropy
 
     async def is_shut(self, name: str, now: datetime) -> bool:
         """True while the API asked us to wait. A gate from the future (the clock was set back) is open."""
-        gates = await self.context.store.gates.among((name, name + _REQUESTED))
+        gates = await self._store.among((name, name + _REQUESTED))
         return any(gate.set_at <= now < gate.until for gate in gates)
 
     async def tries(self, name: str) -> int:
         """How many calls of this kind failed, or were put off, in a row."""
-        return sum(gate.tries for gate in await self.context.store.gates.among((name, name + _REQUESTED)))
+        return sum(gate.tries for gate in await self._store.among((name, name + _REQUESTED)))
 
     async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
         """Wait as long as the API asks, or with growing pauses of our own: from now on, not from the call on."""
-        now = self.context.clock.now()
-        jitter = self.context.entropy.jitter()
+        now = self._clock.now()
+        jitter = self._entropy.jitter()
         asked_for = asked_pause(retry_after_s, jitter)
         if asked_for is not None:
-            await self.context.store.gates.shut(name + _REQUESTED, now + asked_for, why, now)
+            await self._store.shut(name + _REQUESTED, now + asked_for, why, now)
             return
-        streak = await self.context.store.gates.get(name)
+        streak = await self._store.get(name)
         own = backoff(1 if streak is None else streak.tries + 1, GATE_PACE, jitter)
-        await self.context.store.gates.shut(name, now + own, why, now)
+        await self._store.shut(name, now + own, why, now)
 
     async def open(self, name: str) -> None:
         """A call worked: forget the streak. Writes nothing when there is none."""
-        for gate in await self.context.store.gates.among((name, name + _REQUESTED)):
-            await self.context.store.gates.open(gate.name)
+        for gate in await self._store.among((name, name + _REQUESTED)):
+            await self._store.open(gate.name)
 
     async def forget_streak(self, name: str) -> None:
         """What failed had worked after all: pauses of our own end; one that the API asked for stays."""
-        if await self.context.store.gates.get(name) is not None:
-            await self.context.store.gates.open(name)
+        if await self._store.get(name) is not None:
+            await self._store.open(name)
 
 
 async def pause_job(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
@@ -119,7 +120,7 @@ async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
         for job in set(jobs):
             await pause_job(context, job, exc.blocked, exc.message, context.clock.now())
-    await Gates(context=context).shut(READ_GATE, exc.message, exc.retry_after_s)
+    await Gates(context).shut(READ_GATE, exc.message, exc.retry_after_s)
 
 
 async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:

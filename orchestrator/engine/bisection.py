@@ -36,6 +36,8 @@ class Bisection:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._store = context.store.bisect
+        self._plan = context.store.plan
 
     async def too_large(self, batch: BatchRow, why: str, now: datetime) -> None:
         """413."""
@@ -46,14 +48,14 @@ class Bisection:
         if answer.index is not None and answer.index < batch.count:
             await self._fail(batch, answer.index, _INVALID, answer.why, now)
         elif batch.depth == _FIRST_HALVES:
-            await self._context.store.bisect.park(batch, answer.why, now)
+            await self._store.park(batch, answer.why, now)
             await self.settle_parked(now)
         else:
             await self._split_or_fail(batch, _INVALID, answer.why, now)
 
     async def settle_parked(self, now: datetime) -> None:
         """Decide halves that waited for their sibling's word."""
-        for batch, sibling in await self._context.store.bisect.parked():
+        for batch, sibling in await self._store.parked():
             if sibling is not None and _undecided(sibling):
                 continue
             if sibling is not None and sibling.state in _REFUSED and sibling.refusal == batch.refusal:
@@ -67,20 +69,20 @@ class Bisection:
         if await pause_job(self._context, batch.job_id, REFUSED, words, now):
             log.error("job.refused", job_id=batch.job_id, why=words)
         for half in (batch, sibling):
-            await self._context.store.bisect.abandon(half, words, now)
+            await self._store.abandon(half, words, now)
 
     async def _split_or_fail(self, batch: BatchRow, error_type: str, why: str, now: datetime) -> None:
         if batch.count == 1:
             await self._fail(batch, 0, error_type, why, now)
             return
-        chance, plan = self._context.entropy.nonce, self._context.store.plan
-        nonces = (await plan.nonce(batch.job_id, chance()), await plan.nonce(batch.job_id, chance()))
-        await self._context.store.bisect.halve(batch, nonces, why, now)
+        chance = self._context.entropy.nonce
+        nonces = (await self._plan.nonce(batch.job_id, chance()), await self._plan.nonce(batch.job_id, chance()))
+        await self._store.halve(batch, nonces, why, now)
         log.warning("batch.halved", batch_id=batch.id, requests=batch.count, why=why)
 
     async def _fail(self, batch: BatchRow, index: int, error_type: str, why: str, now: datetime) -> None:
         failed = (index, error_type, why, errored_result(error_type, why))
-        await self._context.store.bisect.abandon(batch, why, now, failed=failed)
+        await self._store.abandon(batch, why, now, failed=failed)
         log.warning("request.refused", batch_id=batch.id, place=index, why=why)
 
 

@@ -22,14 +22,7 @@ from orchestrator.domain.waiting import (
 )
 from orchestrator.engine.api_calls import call, note_failure
 from orchestrator.engine.context import Context
-from orchestrator.engine.download_failures import (
-    RETENTION_NEAR,
-    DownloadFailures,
-    clear_failure,
-    report_failure,
-    report_odd_results,
-    report_useless,
-)
+from orchestrator.engine.download_failures import RETENTION_NEAR, DownloadFailures
 from orchestrator.engine.line_matcher import LineMatcher, LineReading
 from orchestrator.engine.result_file import ResultFile
 from orchestrator.engine.slots import Tick, run_slots, slot_ticks
@@ -52,6 +45,9 @@ class CollectStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._store = context.store.collect
+        self._poll = context.store.poll
+        self._attention = context.store.attention
         self._failures = DownloadFailures(context)
         self._active: set[int] = set()
         self._mended = False
@@ -80,7 +76,7 @@ class CollectStage:
 
     async def _next(self) -> BatchRow | None:
         now = self._context.clock.now()
-        for batch in await self._context.store.collect.to_collect(now, self._context.settings.max_downloads + 1):
+        for batch in await self._store.to_collect(now, self._context.settings.max_downloads + 1):
             if batch.id not in self._active:
                 self._active.add(batch.id)
                 return batch
@@ -88,10 +84,10 @@ class CollectStage:
 
     async def _mend_dues(self, now: datetime) -> None:
         """Once per process: a download that is due later than we ever put one off was put off by another clock."""
-        for batch in await self._context.store.poll.uncollected():
+        for batch in await self._poll.uncollected():
             due = batch.download_due_at
             if not batch.collected and due is not None and due - now > _LONGEST_PAUSE:
-                await self._context.store.collect.again(batch, now, None, full=False)
+                await self._store.again(batch, now, None, full=False)
         self._mended = True
 
     async def advance(self, batch: BatchRow) -> int:
@@ -101,19 +97,13 @@ class CollectStage:
         except ProviderError as exc:
             note_failure(self._context, exc)
             if await self._failures.handle(batch, exc):
-                await clear_failure(self._context, batch)
                 return 1
-            await report_failure(self._context, batch, exc)
             await self._again(batch, None, exc)
             return 0
         self._context.health.note_answer()
-        progress = await self._context.store.collect.progress(batch)
-        await report_odd_results(self._context, batch, matcher, progress)
+        progress = await self._store.progress(batch)
+        await self._failures.report(batch, matcher, progress)
         self._unreadable[batch.id] = matcher.unreadable
-        if progress.seen > 0:
-            await clear_failure(self._context, batch)
-        else:
-            await report_useless(self._context, batch, matcher)
         if complete(progress, batch) or await self._recounted(batch, progress):
             return await self._complete(batch, progress, matcher)
         log.warning("batch.incomplete", batch_id=batch.id, seen=progress.seen, count=batch.count, odd_lines=matcher.odd)
@@ -130,10 +120,10 @@ class CollectStage:
         return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
     async def _complete(self, batch: BatchRow, progress: DownloadProgress, matcher: LineMatcher) -> int:
-        moved = await self._context.store.collect.collected(batch, self._context.clock.now())
+        moved = await self._store.collected(batch, self._context.clock.now())
         self._unreadable.pop(batch.id, None)
         for kind in (COUNTS, RETENTION_NEAR):
-            await self._context.store.attention.unattend(batch.job_id, kind, batch.id)
+            await self._attention.unattend(batch.job_id, kind, batch.id)
         for kind, tokens in matcher.tokens.items():
             self._context.meter.spent(kind, tokens)
         log.info("batch.collected", batch_id=batch.id, **progress.by_kind)
@@ -147,22 +137,22 @@ class CollectStage:
             async for lines in file:
                 await self._take(matcher, batch, lines, whole=not file.ended)
                 if matcher.is_full(len(self._active)):
-                    await self._store(batch, matcher.drain())
+                    await self._write(batch, matcher.drain())
                 if matcher.has_new():
                     file.found_new()
                     if await self._is_all_here(matcher, batch):
                         break
             if file.is_endless:
                 log.warning("batch.endless_results", batch_id=batch.id, found=matcher.found)
-            await self._store(batch, matcher.drain())
+            await self._write(batch, matcher.drain())
             return file.meta, matcher
 
     async def _is_all_here(self, matcher: LineMatcher, batch: BatchRow) -> bool:
         """Whether nothing more need come: the stream may not have an end."""
         if matcher.found < batch.count:
             return False
-        await self._store(batch, matcher.drain())
-        return complete(await self._context.store.collect.progress(batch), batch)
+        await self._write(batch, matcher.drain())
+        return complete(await self._store.progress(batch), batch)
 
     async def _take(
         self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool
@@ -171,12 +161,12 @@ class CollectStage:
         numbers: dict[str, int] | None = None
         if batch.adopted:
             ids = [own for line in lines if (own := matcher.id_of(line)) is not None]
-            numbers = await self._context.store.collect.numbers(batch.job_id, ids)
+            numbers = await self._store.numbers(batch.job_id, ids)
         matcher.take(lines, numbers, whole=whole)
 
-    async def _store(self, batch: BatchRow, lines: list[JudgedLine]) -> None:
+    async def _write(self, batch: BatchRow, lines: list[JudgedLine]) -> None:
         if lines:
-            await self._context.store.collect.store_lines(batch, lines, self._context.clock.now())
+            await self._store.store_lines(batch, lines, self._context.clock.now())
 
     async def _again(self, batch: BatchRow, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
         """Repeat the download: from `poll_interval`, doubling to 10 minutes; as late as the API asks, if it does."""
@@ -188,7 +178,7 @@ class CollectStage:
         own = backoff(batch.download_tries + 1, pace, jitter)
         due = now + min(own if pause is None else pause, _LONGEST_PAUSE)
         date = None if meta is None else meta.date
-        await self._context.store.collect.again(batch, due, date, full=meta is not None)
+        await self._store.again(batch, due, date, full=meta is not None)
 
     async def _incomplete(self, batch: BatchRow, progress: DownloadProgress, meta: ResponseMeta, now: datetime) -> int:
         if not _patience_is_over(batch, meta):
@@ -199,12 +189,12 @@ class CollectStage:
         words = f"the API left out {missing} of {batch.count} results of {batch.remote_id}, download after download"
         if missing == 0:
             words = f"{batch.remote_id}: the results are all here, but the API's counts disagree with them"
-            await self._context.store.attention.attend(batch.job_id, COUNTS, batch.id, words, now)
-            return int(await self._context.store.collect.collected(batch, now))
-        await clear_failure(self._context, batch)
-        await self._context.store.attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
+            await self._attention.attend(batch.job_id, COUNTS, batch.id, words, now)
+            return int(await self._store.collected(batch, now))
+        await self._failures.clear(batch)
+        await self._attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
         error = (MISSING_RESULT, "the API never returned a result for this request")
-        await self._context.store.collect.give_up(batch, error, errored_result(*error), now)
+        await self._store.give_up(batch, error, errored_result(*error), now)
         log.error("batch.results_missing", batch_id=batch.id, missing=missing)
         return 1
 

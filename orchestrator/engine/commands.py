@@ -36,7 +36,13 @@ class EngineCommands:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._intake = Ingestor(context.store.ingest, context.clock, context.entropy, context.imports)
+        self._store = context.store.commands
+        self._doubt = context.store.doubt
+        self._settle = context.store.settle
+        self._ingest = context.store.ingest
+        self._notices = context.store.notices
+        self._attention = context.store.attention
+        self._ingestor = Ingestor(context.store.ingest, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
         """Let every stage go by *settings* from its next look on, and see at once whether the account works again."""
@@ -46,42 +52,42 @@ class EngineCommands:
 
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, whole or not at all."""
-        taken = await self._intake.ingest(source, new, terms)
+        taken = await self._ingestor.ingest(source, new, terms)
         self._context.wakeup.notify_all()
         return taken
 
     async def pause(self, job: JobId) -> bool:
         """Send nothing new."""
-        return await self._context.store.commands.pause(job, BY_USER, _WHY, self._context.clock.now())
+        return await self._store.pause(job, BY_USER, _WHY, self._context.clock.now())
 
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
         unusable = reload_key(self._context)
-        if unusable is not None and (await self._context.store.commands.get(job)).reason_code in KEY_ENDS:
+        if unusable is not None and (await self._store.get(job)).reason_code in KEY_ENDS:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
             raise NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
-        resumed = await self._context.store.commands.resume(job, self._context.clock.now())
+        resumed = await self._store.resume(job, self._context.clock.now())
         self._context.wakeup.notify_all()
         return resumed
 
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
         now = self._context.clock.now()
-        canceled = await self._context.store.commands.cancel(job, now)
-        for over in await self._context.store.settle.finish_jobs(now):
+        canceled = await self._store.cancel(job, now)
+        for over in await self._settle.finish_jobs(now):
             self._context.meter.job_over(over, now)
         self._context.wakeup.notify_all()
         return canceled
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again."""
-        queued = await self._context.store.commands.retry(job, only, self._context.clock.now())
+        queued = await self._store.retry(job, only, self._context.clock.now())
         self._context.wakeup.notify_all()
         return queued
 
     async def test_notice(self, url: str | None) -> list[int]:
         """Send a test to the endpoint *url*, or to each."""
-        sent = await self._context.store.notices.test(url, self._context.clock.now())
+        sent = await self._notices.test(url, self._context.clock.now())
         if not sent:
             hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
             raise NoSuchThing("there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint)
@@ -90,7 +96,7 @@ class EngineCommands:
 
     async def replay_notice(self, delivery: int) -> None:
         """Send a notice that is over again."""
-        if not await self._context.store.notices.replay(delivery, self._context.clock.now()):
+        if not await self._notices.replay(delivery, self._context.clock.now()):
             raise GuardRefused(
                 f"delivery {delivery} cannot be sent again",
                 cause="there is none, or it waits already, or its endpoint is not in the settings any more",
@@ -110,7 +116,7 @@ class EngineCommands:
         """Take a remote batch for ours."""
         if job is not None:
             return await self._adopt_foreign(remote_id, job)
-        doubts = await self._context.store.commands.doubts_about(remote_id)
+        doubts = await self._store.doubts_about(remote_id)
         if not doubts:
             raise NoSuchThing(
                 f"{remote_id} is not an open candidate for any batch in doubt",
@@ -125,38 +131,38 @@ class EngineCommands:
 
     async def disown(self, remote_id: str) -> str:
         """Say that a candidate is not ours."""
-        doubts = await self._context.store.commands.doubts_about(remote_id)
-        if not await self._context.store.commands.disown(remote_id):
+        doubts = await self._store.doubts_about(remote_id)
+        if not await self._store.disown(remote_id):
             raise NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
         for batch in doubts:
-            await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+            await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
         return f"{remote_id} is not ours; the batches in doubt no longer wait for it"
 
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
         """Add requests to an open job."""
-        duplicates = await self._context.store.ingest.extend(job, lines, self._context.clock.now())
+        duplicates = await self._ingest.extend(job, lines, self._context.clock.now())
         if duplicates:
             taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
             raise InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
 
     async def close(self, job: JobId) -> None:
         """No more will come."""
-        await self._context.store.ingest.close_open(job, self._context.clock.now())
+        await self._ingest.close_open(job, self._context.clock.now())
 
     async def _adopt_doubt(self, remote_id: str, batch: BatchRow) -> str:
         remote = await self._remote(remote_id)
-        if not await self._context.store.doubt.claim(batch, remote, self._context.clock.now()):
+        if not await self._doubt.claim(batch, remote, self._context.clock.now()):
             raise GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")
-        await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
-        await Gates(context=self._context).forget_streak(CREATE_GATE)
+        await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+        await Gates(self._context).forget_streak(CREATE_GATE)
         return f"{remote_id} is batch {batch.id}: it is watched and collected"
 
     async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:
         remote = await self._remote(remote_id)
         context = self._context
         page = await call(context, context.provider.page(after_id=None, limit=1))
-        job = await context.store.commands.get(job_id)
-        if not await context.store.commands.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
+        job = await self._store.get(job_id)
+        if not await self._store.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
             raise GuardRefused(
                 f"{remote_id} has {remote.counts.total} requests, job {job.public_id} has {job.requests.total} "
                 f"({job.requests.queued} not planned yet)",

@@ -67,13 +67,17 @@ class DoubtStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.doubt
+        self._evidence = context.store.evidence
+        self._commands = context.store.commands
+        self._attention = context.store.attention
+        self._gates = Gates(context)
         self._next_scan: datetime | None = None
         self._second = SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """Look after every batch in doubt; how many left that state."""
-        batches = await self._context.store.doubt.in_doubt()
+        batches = await self._store.in_doubt()
         if not batches:
             self._next_scan = None
             return 0
@@ -93,7 +97,7 @@ class DoubtStage:
         top = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
-        await self._context.store.doubt.note_date([b for b in batches if b.doubt_date is None], top.meta.date)
+        await self._store.note_date([b for b in batches if b.doubt_date is None], top.meta.date)
         ready = [batch for batch in batches if await self._is_ready(batch, top.meta, top.meta.date, now)]
         if not ready:
             return 0
@@ -114,7 +118,7 @@ class DoubtStage:
         first = date if batch.doubt_date is None else batch.doubt_date
         if now - since < wait and date - first < wait + DATE_MARGIN:
             return False
-        return await self._context.store.doubt.end_wait(batch, date)
+        return await self._store.end_wait(batch, date)
 
     async def _walk(self, ready: list[BatchRow], now: datetime) -> _ListScan:
         """One walk serves every batch whose wait was over before it began.
@@ -138,23 +142,23 @@ class DoubtStage:
         batch = await self._still_in_doubt(was)
         if batch is None or batch.doubt_until is None:
             return 0
-        evidence, until = self._context.store.evidence, batch.doubt_until
+        until = batch.doubt_until
         fitting = [
             remote
             for remote in scan.remotes.values()
             if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
         ]
         fitting += [placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
-        await evidence.add_candidates(batch, await evidence.unclaimed(fitting))
+        await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))
         open_ones = 0
-        for candidate in await evidence.candidates(batch):
+        for candidate in await self._evidence.candidates(batch):
             if candidate.verdict not in {"ours", "foreign"}:
                 open_ones += await self._judge(candidate, batch, scan)
         after = await self._still_in_doubt(batch)
         return 1 if after is None else await self._conclude(after, scan, found=open_ones > 0)
 
     async def _still_in_doubt(self, batch: BatchRow) -> BatchRow | None:
-        return next((b for b in await self._context.store.doubt.in_doubt() if b.id == batch.id), None)
+        return next((b for b in await self._store.in_doubt() if b.id == batch.id), None)
 
     async def _judge(self, candidate: Candidate, batch: BatchRow, scan: _ListScan) -> bool:
         """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
@@ -199,48 +203,44 @@ class DoubtStage:
     async def _nobody_decides(self, candidate: Candidate) -> None:
         """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
         if candidate.verdict == "unprovable":
-            for batch in await self._context.store.commands.doubts_about(candidate.remote_id):
-                await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+            for batch in await self._commands.doubts_about(candidate.remote_id):
+                await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _ours(self, owner: BatchRow, remote: RemoteBatch, now: datetime) -> None:
         """*remote* carries the nonce of *owner*: claim it, or report a purchase that should not exist."""
         if owner.state is not BatchState.IN_DOUBT:
             await report_duplicate(self._context, owner, remote, now)
-        elif await self._context.store.doubt.claim(owner, remote, now):
-            await self._context.store.attention.unattend(owner.job_id, UNPROVABLE, owner.id)
+        elif await self._store.claim(owner, remote, now):
+            await self._attention.unattend(owner.job_id, UNPROVABLE, owner.id)
             await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
     async def _waits_for(self, candidate: Candidate, batch: BatchRow) -> None:
         """It runs: nothing to read yet. A day without it counts anew from the next time that it cannot be seen."""
         if candidate.unreadable_since is not None:
-            await self._context.store.evidence.readable(candidate.remote_id, unreadable_at=None)
+            await self._evidence.readable(candidate.remote_id, unreadable_at=None)
         if candidate.verdict == "unprovable":
-            await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+            await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _unreadable(self, candidate: Candidate, batch: BatchRow, why: str, scan: _ListScan) -> None:
         """Not read this time. After a day of the API's time a person decides; nothing is voided meanwhile."""
-        evidence = self._context.store.evidence
         if scan.date is None:
             return
-        await evidence.readable(candidate.remote_id, unreadable_at=scan.date)
+        await self._evidence.readable(candidate.remote_id, unreadable_at=scan.date)
         since = candidate.unreadable_since
         if since is None or scan.date - since < UNREADABLE_AFTER:
             return
-        await self._context.store.attention.attend(
-            batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now
-        )
-        await evidence.judge(candidate.remote_id, "unprovable", None)
+        await self._attention.attend(batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now)
+        await self._evidence.judge(candidate.remote_id, "unprovable", None)
 
     async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
         """After a whole look: nobody, for the second time in a row, means that it was never created."""
-        store = self._context.store.doubt
         if found or batch.doubt_looks == 0 or scan.date is None:
-            await store.looked(batch, found=found)
+            await self._store.looked(batch, found=found)
             return 0
-        voided = await store.void(batch, scan.date, "not at the API, in two looks after the wait", scan.now)
+        voided = await self._store.void(batch, scan.date, "not at the API, in two looks after the wait", scan.now)
         if voided:
-            await self._context.store.attention.unattend(batch.job_id, UNPROVABLE, batch.id)
+            await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
             log.info("batch.void", batch_id=batch.id)
         return int(voided)
 

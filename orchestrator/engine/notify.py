@@ -24,15 +24,16 @@ class NotifyStage:
 
     def __init__(self, context: Context, courier: Courier) -> None:
         self._context = context
+        self._store = context.store.notices
         self._courier = courier
         self._next_forget: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
         """Send what is due; how many notices moved."""
         if self._next_forget is None or now >= self._next_forget:
-            await self._context.store.notices.delete_old(now - KEPT_FOR)
+            await self._store.delete_old(now - KEPT_FOR)
             self._next_forget = now + _FORGET_EVERY
-        due = await self._context.store.notices.due(now, _AT_ONCE, each=_OF_EACH)
+        due = await self._store.due(now, _AT_ONCE, each=_OF_EACH)
         async with asyncio.TaskGroup() as group:
             for notice in due:
                 group.create_task(self.advance(notice), name=f"notify.{notice.delivery_id}")
@@ -44,11 +45,11 @@ class NotifyStage:
         now = self._context.clock.now()
         tries = notice.tries + 1
         if outcome.error is None and outcome.status is not None:
-            await self._context.store.notices.delivered(notice, outcome.status, now)
+            await self._store.delivered(notice, outcome.status, now)
             log.info("webhook.delivered", delivery_id=notice.delivery_id, status=outcome.status, tries=tries)
             return
         until = None if outcome.is_final else next_try(tries, now, self._context.entropy.jitter())
-        await self._context.store.notices.put_off(notice, outcome, until, now)
+        await self._store.put_off(notice, outcome, until, now)
         say = log.error if until is None else log.warning
         say(
             "webhook.failed", delivery_id=notice.delivery_id, status=outcome.status, tries=tries, given_up=until is None

@@ -31,14 +31,16 @@ class PlanStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._store = context.store.plan
+        self._submit = context.store.submit
         self._max_requests: int | None = None
         self._waited: tuple[int, int, int] | None = None
 
     async def tick(self, now: datetime) -> int:
         """Plan until nothing fits; how many batches were planned."""
         planned = 0
-        while candidates := await self._context.store.plan.plannable(limit=_PAGE):
-            load = await self._context.store.plan.load()
+        while candidates := await self._store.plannable(limit=_PAGE):
+            load = await self._store.load()
             if not await self._has_room(load):
                 break
             moved = await self._plan_first(candidates, load, now)
@@ -56,26 +58,26 @@ class PlanStage:
                 if moved != 0:
                     return moved
             skip += len(candidates)
-            candidates = await self._context.store.plan.plannable(limit=_PAGE, skip=skip)
+            candidates = await self._store.plannable(limit=_PAGE, skip=skip)
         return 0
 
     async def _has_room(self, load: QueueLoad) -> bool:
         """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
         settings = self._context.settings
         prefetch = _AHEAD * settings.max_uploads
-        waiting = await self._context.store.submit.sendable(prefetch)
+        waiting = await self._submit.sendable(prefetch)
         return len(waiting) < prefetch and load.batches < settings.max_in_flight_batches
 
     async def _plan_one(self, candidate: Plannable, load: QueueLoad, now: datetime) -> int | None:
         """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""
-        store, settings, job = self._context.store.plan, self._context.settings, candidate.job
+        settings, job = self._context.settings, candidate.job
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
         room = max(settings.max_in_flight_requests - load.requests, 0)
         situation = (job.id, job.requests.queued, room)
         if situation == self._waited:  # nothing changed: a batch's worth of rows is too dear for every tick
             return None
         # One row more than fits tells that there is more.
-        found = await store.queued(job.id, min(caps.requests, room) + 1, lambda rows: pack(rows, caps))
+        found = await self._store.queued(job.id, min(caps.requests, room) + 1, lambda rows: pack(rows, caps))
         if not found.numbers:
             return await self._fail_first(candidate, now) if found.full else 0
         if self._lingers(job, now) and not found.full and job.requests.queued <= caps.requests:
@@ -83,7 +85,7 @@ class PlanStage:
         if len(found.numbers) > room:
             self._waited = situation
             return None
-        batch = await store.plan(job, found, await store.nonce(job.id, self._context.entropy.nonce()), now)
+        batch = await self._store.plan(job, found, await self._store.nonce(job.id, self._context.entropy.nonce()), now)
         if batch is None:
             return 0
         log.info(
@@ -101,16 +103,16 @@ class PlanStage:
             settings = self._context.settings
             most = settings.max_requests
             if most is None:
-                most = API_MAX_REQUESTS - await self._context.store.plan.size_jitter()
+                most = API_MAX_REQUESTS - await self._store.size_jitter()
             self._max_requests = min(most, settings.max_in_flight_requests)
         return self._max_requests
 
     async def _fail_first(self, candidate: Plannable, now: datetime) -> int:
         """The first queued request does not fit a batch alone (the byte limit was lowered since intake)."""
         job = candidate.job.id
-        ((number, size),) = await self._context.store.plan.queued(job, 1, list)
+        ((number, size),) = await self._store.queued(job, 1, list)
         words = f"the request has {size} bytes of params; a batch may have {self._context.settings.max_bytes}"
         error = ("request_too_large", words)
-        failed = await self._context.store.plan.fail_queued(job, number, error, errored_result(*error), now)
+        failed = await self._store.fail_queued(job, number, error, errored_result(*error), now)
         log.warning("request.too_large", job=candidate.job.public_id, request=request_id(job, number), bytes=size)
         return int(failed)

@@ -38,7 +38,9 @@ class PollStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.poll
+        self._attention = context.store.attention
+        self._gates = Gates(context)
         self._lag = ListLag(context.meter)
         self._next_scan: datetime | None = None
         self._next_cancel: datetime | None = None
@@ -49,10 +51,10 @@ class PollStage:
         self._lag.begin(now)
         moved = await self._cancel(now)
         if self._next_scan is not None and now < self._next_scan:  # a thousand batches are not read to find that out
-            if not await self._context.store.poll.is_watching():
+            if not await self._store.is_watching():
                 self._next_scan = None
             return moved
-        batches = await self._context.store.poll.watched()
+        batches = await self._store.watched()
         if not batches:
             self._next_scan = None
             return moved
@@ -103,23 +105,22 @@ class PollStage:
 
     async def _seen(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
         """What one batch's line in the list means. An unchanged batch writes nothing."""
-        store = self._context.store
         if self._unseen_since.pop(batch.id, None) is not None:
-            await store.attention.unattend(batch.job_id, MISSING, batch.id)
+            await self._attention.unattend(batch.job_id, MISSING, batch.id)
         if remote.status is RemoteStatus.ENDED:
-            await store.attention.unattend(batch.job_id, STUCK, batch.id)
+            await self._attention.unattend(batch.job_id, STUCK, batch.id)
             if batch.cancel_asked_at is not None:
                 await forget_trouble(self._context, batch.job_id)
             return int(await self._ended(batch, remote, now))
         if meta.date is not None and meta.date - remote.created_at > STUCK_AFTER:
             words = f"batch {remote.id} should have ended by {remote.expires_at:%Y-%m-%d %H:%M} UTC and has not"
-            await store.attention.attend(batch.job_id, STUCK, batch.id, words, now)
+            await self._attention.attend(batch.job_id, STUCK, batch.id, words, now)
         if remote.status is RemoteStatus.CANCELING and batch.state is BatchState.IN_PROGRESS:
-            return int(await store.poll.seen_canceling(batch, now))
+            return int(await self._store.seen_canceling(batch, now))
         return 0
 
     async def _ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-        moved = await self._context.store.poll.ended(batch, remote, now)
+        moved = await self._store.ended(batch, remote, now)
         if moved and remote.ended_at is not None:
             self._context.meter.turned_around(remote.ended_at - remote.created_at)
         return moved
@@ -147,20 +148,20 @@ class PollStage:
         since = self._unseen_since.setdefault(batch.id, meta.date)
         if meta.date - since >= UNREADABLE_AFTER:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
-            await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+            await self._attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
     async def _unreadable(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
         """Whatever state it is in, this program cannot tell: a person is told at once, and it is asked for again."""
         self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
         words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"
-        await self._context.store.attention.attend(batch.job_id, MISSING, batch.id, words, now)
+        await self._attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
     async def _cancel(self, now: datetime) -> int:
         """Ask the API to cancel the batches of canceled jobs."""
         if (self._next_cancel is not None and now < self._next_cancel) or await self._gates.is_shut(READ_GATE, now):
             return 0
         moved = 0
-        for batch in await self._context.store.poll.to_cancel():
+        for batch in await self._store.to_cancel():
             try:
                 moved += await self._cancel_one(batch, now)
             except ProviderError as exc:
@@ -184,7 +185,7 @@ class PollStage:
                 raise
             log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
             self._next_scan = now
-        return int(await self._context.store.poll.asked_to_cancel(batch, now))
+        return int(await self._store.asked_to_cancel(batch, now))
 
 
 class ListLag:

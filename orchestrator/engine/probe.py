@@ -42,12 +42,14 @@ class ProbeStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._commands = context.store.commands
+        self._gates = context.store.gates
         self._schedules: dict[str, _ProbeSchedule] = {}
 
     async def tick(self, now: datetime) -> int:
         """How many jobs go on."""
         waiting: dict[str, list[JobRow]] = {}
-        for job in await self._context.store.commands.paused():
+        for job in await self._commands.paused():
             if job.reason_code in MENDABLE:
                 waiting.setdefault(str(job.reason_code), []).append(job)
         await self._forget(set(self._schedules) - set(waiting))
@@ -68,7 +70,7 @@ class ProbeStage:
         """Nobody waits for these any more."""
         for code in codes:
             if self._schedules[code].due is not None:
-                await self._context.store.gates.open(probe_gate(code))
+                await self._gates.open(probe_gate(code))
                 self._schedules[code].due = None
 
     async def _plan(self, code: str, now: datetime) -> None:
@@ -83,7 +85,7 @@ class ProbeStage:
     async def _wait(self, code: str, why: str, now: datetime) -> None:
         schedule = self._schedules[code]
         pause = min(SOON * 2**schedule.tries, SELDOM) if code in _SHOWN_BY_A_READ else SELDOM
-        await self._context.store.gates.shut(probe_gate(code), now + pause, why, now)
+        await self._gates.shut(probe_gate(code), now + pause, why, now)
         schedule.due = now + pause
 
     async def _works(self, codes: list[str], now: datetime) -> bool:
@@ -103,6 +105,6 @@ class ProbeStage:
 
     async def _resume(self, jobs: list[JobRow], now: datetime) -> int:
         for job in jobs:
-            await self._context.store.commands.resume(job.id, now)
+            await self._commands.resume(job.id, now)
             log.info("job.resumed", job=job.public_id, was=job.reason_code)
         return len(jobs)

@@ -46,20 +46,21 @@ class PurgeStage:
 
     def __init__(self, context: Context, *, looks_for_old: bool) -> None:
         self._context = context
+        self._store = context.store.purge
         self._looks_for_old = looks_for_old
         self._checked_at: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
         """How much was marked or cleared away."""
-        return await self._mark_old(now) + await self._context.store.purge.purge_some()
+        return await self._mark_old(now) + await self._store.purge_some()
 
     async def _mark_old(self, now: datetime) -> int:
         keep = self._context.settings.keep_bodies
         if keep is None or not self._looks_for_old or not self._is_time(now):
             return 0
         marked = 0
-        for job in await self._context.store.purge.over_since(now - keep):
-            marked += await self._context.store.purge.mark(job.id, BY_RETENTION, now)
+        for job in await self._store.over_since(now - keep):
+            marked += await self._store.mark(job.id, BY_RETENTION, now)
             log.info("job.purged", job=job.public_id, by=BY_RETENTION)
         return marked
 

@@ -65,7 +65,12 @@ class ReconcileStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.reconcile
+        self._evidence = context.store.evidence
+        self._strays = context.store.strays
+        self._sweep = context.store.sweep
+        self._attention = context.store.attention
+        self._gates = Gates(context)
         self._next_scan: datetime | None = None
         self._second = SecondOpinion()
         self._told = True  # of an earlier process, perhaps
@@ -73,7 +78,7 @@ class ReconcileStage:
 
     async def tick(self, now: datetime) -> int:
         """How many batches were taken in."""
-        search, strays = await self._context.store.reconcile.pending()
+        search, strays = await self._store.pending()
         moved = sum([await self._take_in(stray, now) for stray in strays])
         if search is None:
             if not strays:
@@ -87,7 +92,7 @@ class ReconcileStage:
             moved += await self._scan(search, now)
         except ProviderError as exc:
             await self._tell(search, f"the API does not answer: {exc.message}", now)
-            await back_off(self._context, exc, jobs=await self._context.store.reconcile.unfinished())
+            await back_off(self._context, exc, jobs=await self._store.unfinished())
             return moved
         await self._gates.open(READ_GATE)
         return moved
@@ -116,16 +121,16 @@ class ReconcileStage:
             needed = f"organization {search.organization}, workspace {search.workspace}"
             await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
             return None
-        store, wait = self._context.store.reconcile, self._context.settings.doubt_wait
+        wait = self._context.settings.doubt_wait
         if search.first_date is None:
-            await store.note_date(date)
+            await self._store.note_date(date)
         if search.until is None:
             first = date if search.first_date is None else search.first_date
             if now - search.wait_since < wait and date - first < wait + DATE_MARGIN:
                 await self._tell(search, "what was sent last may not be listed yet", now)
                 return None
-            await store.end_wait(date)
-        return await store.open()
+            await self._store.end_wait(date)
+        return await self._store.open()
 
     async def _unknown(self, search: Reconciliation, until: datetime, scan: _ReconcileScan) -> list[RemoteBatch]:
         """What the API lists of the time that this copy knows nothing of, and nobody was found to own."""
@@ -140,10 +145,9 @@ class ReconcileStage:
         listed |= {remote.id: remote for remote in await retrieve_malformed(self._context, scan.odd.values())}
         for mark in listed.keys() & scan.odd.keys():
             del scan.odd[mark]
-        store = self._context.store
         stand_ins = [placeholder(entry, until) for entry in scan.odd.values()]
-        unclaimed = await store.evidence.unclaimed([*listed.values(), *stand_ins])
-        await store.sweep.see(unclaimed)  # so that a person can disown one
+        unclaimed = await self._evidence.unclaimed([*listed.values(), *stand_ins])
+        await self._sweep.see(unclaimed)  # so that a person can disown one
         return unclaimed
 
     async def _judge(self, remote: RemoteBatch, scan: _ReconcileScan) -> int:
@@ -176,7 +180,7 @@ class ReconcileStage:
             scan.open_ones += 1
             return 0
         if batch.state is BatchState.PLANNED:
-            claimed = await self._context.store.strays.claim_planned(batch, remote, scan.now)
+            claimed = await self._strays.claim_planned(batch, remote, scan.now)
             log.info("batch.claimed", batch_id=batch.id, remote_id=remote.id)
             return int(claimed)
         await report_duplicate(self._context, batch, remote, scan.now)
@@ -194,11 +198,10 @@ class ReconcileStage:
 
     async def _conclude(self, search: Reconciliation, scan: _ReconcileScan) -> None:
         """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
-        store = self._context.store.reconcile
-        if scan.open_ones == 0 and search.looks > 0 and await store.close(scan.now):
+        if scan.open_ones == 0 and search.looks > 0 and await self._store.close(scan.now):
             log.info("store.reconciled", cause=search.cause)
             return
-        await store.looked(is_open=scan.open_ones > 0)
+        await self._store.looked(is_open=scan.open_ones > 0)
         words = (
             "it looks once more" if scan.open_ones == 0 else f"batches there that cannot be told yet: {scan.open_ones}"
         )
@@ -210,7 +213,7 @@ class ReconcileStage:
         """Its job is here: 1 if it became a batch of it. The oldest comes first: later ones may hold what it leaves."""
         if stray.numbers is None:
             return await self._read_stray(stray, now)
-        taken = await self._context.store.strays.absorb(stray, now)
+        taken = await self._strays.absorb(stray, now)
         log.debug("stray.looked_at", remote_id=stray.remote_id, job_id=stray.job_id, taken=taken)
         return int(taken is StrayOutcome.TAKEN)
 
@@ -228,11 +231,11 @@ class ReconcileStage:
                 f"the job waits for {stray.remote_id}, which was sent for it before the store was put back; it cannot "
                 f"be read now ({exc.message}). To go on without it: orchestrator batches disown {stray.remote_id}"
             )
-            await self._context.store.attention.attend(stray.job_id, RECONCILING, None, words, now)
+            await self._attention.attend(stray.job_id, RECONCILING, None, words, now)
             await back_off(self._context, exc, jobs=[stray.job_id])
             self._told = True
             return 0
-        await self._context.store.strays.keep(remote, stray.nonce, stray.job_id, numbers)
+        await self._strays.keep(remote, stray.nonce, stray.job_id, numbers)
         return 1
 
     async def _numbers(self, remote: RemoteBatch, nonce: Nonce) -> array[int]:
@@ -256,16 +259,16 @@ class ReconcileStage:
         )
         some = f" (batches missing: {search.missing})" if search.missing else ""
         words = f"this store {what}{some}: nothing is sent until the API was asked what became of that; {state}"
-        waiting = await self._context.store.reconcile.unfinished()
+        waiting = await self._store.unfinished()
         for job in waiting:
-            await self._context.store.attention.attend(job, RECONCILING, None, words, now)
-        for job in set(await self._context.store.reconcile.jobs_with_attention(RECONCILING)) - set(waiting):
-            await self._context.store.attention.unattend(job, RECONCILING, None)
+            await self._attention.attend(job, RECONCILING, None, words, now)
+        for job in set(await self._store.jobs_with_attention(RECONCILING)) - set(waiting):
+            await self._attention.unattend(job, RECONCILING, None)
         self._told = True
 
     async def _untell(self) -> None:
         if not self._told:
             return
-        for job in await self._context.store.reconcile.jobs_with_attention(RECONCILING):
-            await self._context.store.attention.unattend(job, RECONCILING, None)
+        for job in await self._store.jobs_with_attention(RECONCILING):
+            await self._attention.unattend(job, RECONCILING, None)
         self._told = False

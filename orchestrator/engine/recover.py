@@ -24,12 +24,16 @@ class RecoverStage:
 
     def __init__(self, context: Context, active: Callable[[], AbstractSet[BatchId]]) -> None:
         self._context = context
+        self._submit = context.store.submit
+        self._doubt = context.store.doubt
+        self._reconcile = context.store.reconcile
+        self._commands = context.store.commands
         self._active = active
 
     async def start(self, now: datetime) -> int:
         """At the start nobody watches anything: every intent without an answer is in doubt."""
-        await self._context.store.reconcile.restart_wait(now)
-        restarted = await self._context.store.doubt.restart_waits(now)
+        await self._reconcile.restart_wait(now)
+        restarted = await self._doubt.restart_waits(now)
         if restarted:
             log.info("doubt.waits_restarted", batches=restarted)
         return await self.tick(now)
@@ -37,10 +41,10 @@ class RecoverStage:
     async def tick(self, now: datetime) -> int:
         """How many rows were made whole."""
         moved = 0
-        for batch in await self._context.store.submit.stranded():
+        for batch in await self._submit.stranded():
             if batch.id not in self._active():
-                moved += await self._context.store.submit.doubt(batch, "the POST was interrupted", now)
+                moved += await self._submit.doubt(batch, "the POST was interrupted", now)
                 log.warning("batch.in_doubt", batch_id=batch.id)
-        for job in await self._context.store.commands.canceling():
-            moved += await self._context.store.commands.cancel_queued(job.id)
+        for job in await self._commands.canceling():
+            moved += await self._commands.cancel_queued(job.id)
         return moved + await discard_left(self._context)

@@ -20,6 +20,7 @@ class SampleStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._store = context.store.samples
         self._due: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
@@ -27,5 +28,5 @@ class SampleStage:
         if self._due is None or now >= self._due:
             watched = self._due is not None
             self._due = now + _EVERY
-            await self._context.store.samples.take(now, keep_from=now - _KEPT, watched=watched)
+            await self._store.take(now, keep_from=now - _KEPT, watched=watched)
         return 0

@@ -26,14 +26,16 @@ class SettleStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.settle
+        self._commands = context.store.commands
+        self._gates = Gates(context)
 
     async def tick(self, now: datetime) -> int:
         """How many batches and jobs moved."""
         moved = 0
-        for batch in await self._context.store.settle.to_settle():
+        for batch in await self._store.to_settle():
             moved += await self.advance(batch, now)
-        for job in await self._context.store.settle.finish_jobs(now):
+        for job in await self._store.finish_jobs(now):
             self._context.meter.job_over(job, now)
             log.info("job.over", job=job.public_id, succeeded=job.requests.succeeded, failed=job.requests.failed)
             moved += 1
@@ -55,11 +57,11 @@ class SettleStage:
         return 1
 
     async def _slice(self, batch: BatchRow, now: datetime) -> dict[Settlement, int] | None:
-        return await self._context.store.settle.settle(batch, self._context.settings.max_attempts, now)
+        return await self._store.settle(batch, self._context.settings.max_attempts, now)
 
     async def _pause_first(self, batch: BatchRow, now: datetime) -> None:
-        outcomes = await self._context.store.settle.outcomes(batch)
-        job = await self._context.store.commands.get(batch.job_id)
+        outcomes = await self._store.outcomes(batch)
+        job = await self._commands.get(batch.job_id)
         if outcomes.get(Outcome.CREDIT, 0) and batch.resumes == job.resumes:
             words = f"{outcomes[Outcome.CREDIT]} requests came back because the credit balance is too low"
             await pause_job(self._context, batch.job_id, BILLING, words, now)
@@ -72,7 +74,7 @@ class SettleStage:
         if await self._gates.is_shut(_DELETE_GATE, now):
             return
         trouble: ProviderError | None = None
-        for batch in await self._context.store.settle.to_delete(_DELETES_PER_TICK):
+        for batch in await self._store.to_delete(_DELETES_PER_TICK):
             try:
                 await self._delete_one(batch, now)
             except ProviderError as exc:
@@ -91,4 +93,4 @@ class SettleStage:
             held = same_account(page.meta, batch.organization, batch.workspace)
             if not held or await retrieve(self._context, str(batch.remote_id)) is not None:
                 raise
-        await self._context.store.settle.deleted(batch, now)
+        await self._store.deleted(batch, now)

@@ -56,7 +56,12 @@ class SubmitStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.submit
+        self._plan = context.store.plan
+        self._params = context.store.params
+        self._poll = context.store.poll
+        self._doubt = context.store.doubt
+        self._gates = Gates(context)
         self._bisection = Bisection(context)
         self.active: set[BatchId] = set()
 
@@ -82,7 +87,7 @@ class SubmitStage:
 
     async def _next(self, number: int) -> BatchRow | None:
         now = self._context.clock.now()
-        waiting = await self._context.store.submit.sendable(self._context.settings.max_uploads + 1)
+        waiting = await self._store.sendable(self._context.settings.max_uploads + 1)
         if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
             return None
         if await self._gates.is_shut(CREATE_GATE, now) or (number > 0 and await self._gates.tries(CREATE_GATE)):
@@ -97,8 +102,8 @@ class SubmitStage:
 
     async def _is_full(self) -> bool:
         """The planner keeps the limit; a batch that was halved, or a limit that was lowered since, is met here."""
-        load = await self._context.store.plan.load()
-        submitting = await self._context.store.submit.stranded()
+        load = await self._plan.load()
+        submitting = await self._store.stranded()
         others = load.batches - load.waiting_batches - len(submitting)
         return others + len(self.active) >= self._context.settings.max_in_flight_batches
 
@@ -112,7 +117,7 @@ class SubmitStage:
             return 0
         headers = Headers(api_version=batch.api_version, betas=batch.betas)
         log.info("batch.sending", batch_id=batch.id, requests=batch.count, bytes=batch.size_bytes)
-        answer = await self._context.provider.create(BatchBody(self._context.store.params, submitting), headers)
+        answer = await self._context.provider.create(BatchBody(self._params, submitting), headers)
         await self._apply(submitting, answer, self._context.clock.now())
         return 1
 
@@ -131,12 +136,11 @@ class SubmitStage:
         if held is not None:
             await pause_for_account(self._context, held, page.meta, now)
             return None
-        return await self._context.store.submit.intend(batch, newest(page), page.meta, now)
+        return await self._store.intend(batch, newest(page), page.meta, now)
 
     async def _held_elsewhere(self, batch: BatchRow, meta: ResponseMeta) -> BatchRow | None:
         """A batch of the same job that another account holds than the one that answers now."""
-        store = self._context.store
-        live = [*await store.poll.watched(), *await store.poll.uncollected(), *await store.doubt.in_doubt()]
+        live = [*await self._poll.watched(), *await self._poll.uncollected(), *await self._doubt.in_doubt()]
         mine = [other for other in live if other.job_id == batch.job_id]
         return next((b for b in mine if not same_account(meta, b.organization, b.workspace)), None)
 
@@ -148,7 +152,7 @@ class SubmitStage:
 
     async def _apply(self, batch: BatchRow, answer: CreateAnswer, now: datetime) -> None:
         """Write down what the POST ended in, by the table of `domain.submission`."""
-        store, context = self._context.store.submit, self._context
+        context = self._context
         log.info("batch.answered", batch_id=batch.id, answer=type(answer).__name__)
         match answer:
             case Accepted():
@@ -158,11 +162,11 @@ class SubmitStage:
                 await self._not_sent(batch, answer, now)
             case Busy():
                 context.health.note_answer()
-                await store.give_back(batch, answer.why, now, cut=False)
+                await self._store.give_back(batch, answer.why, now, cut=False)
                 await self._gates.shut(CREATE_GATE, answer.why, answer.retry_after_s)
             case Blocked():
                 context.health.note_trouble(answer.why)
-                await store.give_back(batch, answer.why, now, cut=False)
+                await self._store.give_back(batch, answer.why, now, cut=False)
                 await pause_job(context, batch.job_id, answer.code, answer.why, now)
             case TooLarge():
                 await self._bisection.too_large(batch, answer.why, now)
@@ -170,7 +174,7 @@ class SubmitStage:
                 await self._bisection.invalid(batch, answer, now)
             case Unclear():
                 context.health.note_trouble(answer.why)
-                await store.doubt(batch, answer.why, now)
+                await self._store.doubt(batch, answer.why, now)
                 await self._gates.shut(CREATE_GATE, answer.why, None)
             case _:
                 assert_never(answer)
@@ -178,11 +182,10 @@ class SubmitStage:
     async def _accepted(self, batch: BatchRow, answer: Accepted, now: datetime) -> None:
         """A clear yes, unless the id is one that we know as another batch's: then nothing is clear."""
         self._context.health.note_answer()
-        store = self._context.store.submit
-        if await store.accept(batch, answer.batch, answer.meta, now):
+        if await self._store.accept(batch, answer.batch, answer.meta, now):
             await self._gates.open(CREATE_GATE)
         else:
-            await store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
+            await self._store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
 
     async def _not_sent(self, batch: BatchRow, answer: NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
@@ -190,5 +193,5 @@ class SubmitStage:
         if answer.cut and batch.cuts + 1 >= most:
             await self._bisection.too_large(batch, f"cut {most} times: {answer.why}", now)
             return
-        await self._context.store.submit.give_back(batch, answer.why, now, cut=answer.cut)
+        await self._store.give_back(batch, answer.why, now, cut=answer.cut)
         await self._gates.shut(CREATE_GATE, answer.why, None)

@@ -33,7 +33,9 @@ class SweepStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._gates = Gates(context=context)
+        self._store = context.store.sweep
+        self._evidence = context.store.evidence
+        self._gates = Gates(context)
         self._next_scan: datetime | None = None
         self._second = SecondOpinion()
 
@@ -41,7 +43,7 @@ class SweepStage:
         """One look, every `poll_interval_max`; how many duplicates were found."""
         if self._next_scan is not None and now < self._next_scan:
             return 0
-        closed = await self._context.store.sweep.to_sweep()
+        closed = await self._store.to_sweep()
         self._next_scan = now + self._context.settings.poll.longest
         if not closed or await self._gates.is_shut(READ_GATE, now):
             return 0
@@ -72,9 +74,9 @@ class SweepStage:
 
     async def _examine(self, suspects: list[RemoteBatch], undecided: set[int], now: datetime) -> int:
         """Prove what can be proven; adds the sizes of the others to *undecided*."""
-        store, found = self._context.store, 0
-        unclaimed = await store.evidence.unclaimed(suspects)
-        await store.sweep.see(unclaimed)
+        found = 0
+        unclaimed = await self._evidence.unclaimed(suspects)
+        await self._store.see(unclaimed)
         for remote in unclaimed:
             verdict = await attribute(self._context, remote)
             match verdict:
@@ -94,7 +96,7 @@ class SweepStage:
             age = None if batch.closed_date is None else date - batch.closed_date
             if age is None or age <= SWEEP_FOR or (batch.count in undecided and age <= RETENTION):
                 continue
-            await self._context.store.sweep.swept(batch)
+            await self._store.swept(batch)
 
 
 def _may_be(batch: BatchRow, remote: RemoteBatch) -> bool:

@@ -81,15 +81,15 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/submit.py",
-                "        return await self._context.store.submit.intend(batch, newest(page), page.meta, now)\n",
+                "        return await self._store.intend(batch, newest(page), page.meta, now)\n",
                 "        headers = Headers(api_version=batch.api_version, betas=batch.betas)\n"
-                "        answer = await self._context.provider.create(BatchBody(self._context.store.params, batch), headers)\n"
+                "        answer = await self._context.provider.create(BatchBody(self._params, batch), headers)\n"
                 "        self.__dict__.setdefault('answers', {})[batch.id] = answer\n"
-                "        return await self._context.store.submit.intend(batch, newest(page), page.meta, now)\n",
+                "        return await self._store.intend(batch, newest(page), page.meta, now)\n",
             ),
             (
                 "orchestrator/engine/submit.py",
-                "        answer = await self._context.provider.create(BatchBody(self._context.store.params, submitting), headers)\n",
+                "        answer = await self._context.provider.create(BatchBody(self._params, submitting), headers)\n",
                 "        answer = self.__dict__['answers'].pop(batch.id)\n",
             ),
         ),
@@ -104,7 +104,7 @@ PLANTED: Final = (
                 "orchestrator/engine/submit.py",
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
                 "        if isinstance(answer, Unclear):\n"
-                "            body = BatchBody(self._context.store.params, submitting)\n"
+                "            body = BatchBody(self._params, submitting)\n"
                 "            answer = await self._context.provider.create(body, headers)\n"
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
             ),
@@ -118,8 +118,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/recover.py",
-                'store.submit.doubt(batch, "the POST was interrupted", now)',
-                'store.submit.give_back(batch, "the POST was interrupted", now, cut=False)',
+                'self._submit.doubt(batch, "the POST was interrupted", now)',
+                'self._submit.give_back(batch, "the POST was interrupted", now, cut=False)',
             ),
         ),
         test=f"{CRASHES}::test_a_life_may_end_at_any_step",
@@ -287,8 +287,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "return await self._context.store.doubt.end_wait(batch, date)",
-                "return await self._context.store.doubt.end_wait(batch, now)",
+                "return await self._store.end_wait(batch, date)",
+                "return await self._store.end_wait(batch, now)",
             ),
         ),
         test=f"{ADOPTED}::test_our_clock_set_by_a_day_between_lives_changes_nothing",
@@ -299,11 +299,11 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        await evidence.add_candidates(batch, await evidence.unclaimed(fitting))\n",
-                "        others = [b for b in await self._context.store.doubt.in_doubt() if b.id != batch.id]\n"
-                "        hidden = {c.remote_id for other in others for c in await evidence.candidates(other)}\n"
+                "        await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))\n",
+                "        others = [b for b in await self._store.in_doubt() if b.id != batch.id]\n"
+                "        hidden = {c.remote_id for other in others for c in await self._evidence.candidates(other)}\n"
                 "        fitting = [remote for remote in fitting if remote.id not in hidden]\n"
-                "        await evidence.add_candidates(batch, await evidence.unclaimed(fitting))\n",
+                "        await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))\n",
             ),
         ),
         test=f"{RUNNING}::test_two_in_doubt_whose_batches_still_run_keep_the_candidates_of_both",
@@ -752,7 +752,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/settle.py",
                 "        await self._pause_first(batch, now)\n        totals",
-                "        asked = await self._context.store.settle.outcomes(batch)\n        totals",
+                "        asked = await self._store.outcomes(batch)\n        totals",
             ),
             (
                 "orchestrator/engine/settle.py",
@@ -763,7 +763,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/settle.py",
                 "    async def _pause_first(self, batch: BatchRow, now: datetime) -> None:\n"
-                "        outcomes = await self._context.store.settle.outcomes(batch)\n",
+                "        outcomes = await self._store.outcomes(batch)\n",
                 "    async def _pause_first(self, batch: BatchRow, now: datetime, outcomes: dict[Outcome, int]) -> None:\n",
             ),
         ),
