@@ -86,9 +86,9 @@ class Reloader:
     def _renewed(self, found: Settings) -> bool:
         if self._tcp is None:
             return False
-        from orchestrator.http_api.listen import renew
+        from orchestrator.http_api.listen import reload_access
 
-        return renew(self._tcp, found.server)
+        return reload_access(self._tcp, found.server)
 
 
 def differing(old: Settings, new: Settings) -> Iterator[str]:

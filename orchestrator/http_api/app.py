@@ -51,15 +51,15 @@ def build_app(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         exception_handlers={
-            OrchestratorError: _our_error,
-            ProviderError: _api_error,
-            RequestValidationError: _wrong_question,
-            HTTPException: _wrong_request,
-            ClientDisconnect: _nobody_listens,
-            Exception: _bug,
+            OrchestratorError: _own_error_response,
+            ProviderError: _provider_error_response,
+            RequestValidationError: _invalid_parameter,
+            HTTPException: _http_error,
+            ClientDisconnect: _client_gone,
+            Exception: _internal_error,
         },
     )
-    app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_without_slash` does it
+    app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_redirect_without_slash` does it
     app.state.services = services
     app.add_middleware(InvalidateOnWrite, job_cache=services.job_cache)
     app.add_middleware(ReleaseClaims, shared=services.memory)
@@ -71,11 +71,11 @@ def build_app(services: Services) -> FastAPI:
     return app
 
 
-async def _our_error(_: Request, exc: Exception) -> Response:
+async def _own_error_response(_: Request, exc: Exception) -> Response:
     return problem_response(cast("OrchestratorError", exc))
 
 
-async def _api_error(_: Request, exc: Exception) -> Response:
+async def _provider_error_response(_: Request, exc: Exception) -> Response:
     """The Message Batches API was to be asked, and did not answer as it should."""
     return problem(
         ProblemView(
@@ -89,7 +89,7 @@ async def _api_error(_: Request, exc: Exception) -> Response:
     )
 
 
-async def _wrong_question(_: Request, exc: Exception) -> Response:
+async def _invalid_parameter(_: Request, exc: Exception) -> Response:
     """A parameter that is not what the route takes."""
     first: dict[str, Any] = cast("RequestValidationError", exc).errors()[0]
     place = ".".join(map(str, first["loc"][1:]))
@@ -97,9 +97,9 @@ async def _wrong_question(_: Request, exc: Exception) -> Response:
     return problem_response(UsageError(told, cause=str(first["msg"]), hint="/openapi.json says what it may be"))
 
 
-async def _wrong_request(request: Request, exc: Exception) -> Response:
+async def _http_error(request: Request, exc: Exception) -> Response:
     wrong = cast("HTTPException", exc)
-    if (answer := _without_slash(request, wrong)) is not None:
+    if (answer := _redirect_without_slash(request, wrong)) is not None:
         return answer
     if (page := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
         return page
@@ -118,7 +118,7 @@ async def _wrong_request(request: Request, exc: Exception) -> Response:
     return response
 
 
-def _without_slash(request: Request, wrong: HTTPException) -> Response | None:
+def _redirect_without_slash(request: Request, wrong: HTTPException) -> Response | None:
     """The way to a route that was asked for with a slash too many, by a path alone: only a caller knows its scheme."""
     raw = request.scope["raw_path"].decode("latin-1")
     if wrong.status_code != HTTPStatus.NOT_FOUND or not raw.endswith("/") or raw.startswith("//"):
@@ -130,12 +130,12 @@ def _without_slash(request: Request, wrong: HTTPException) -> Response | None:
     return Response(status_code=HTTPStatus.TEMPORARY_REDIRECT, headers={"location": f"{raw.rstrip('/')}{query}"})
 
 
-async def _nobody_listens(_: Request, __: Exception) -> Response:
+async def _client_gone(_: Request, __: Exception) -> Response:
     """The client went away in the middle of its body; what was read of it is discarded already."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-async def _bug(_: Request, exc: Exception) -> Response:
+async def _internal_error(_: Request, exc: Exception) -> Response:
     """Starlette raises the error again behind this answer, and the server logs it."""
     if (lacking := shortage(exc)) is not None:
         return problem_response(lacking)

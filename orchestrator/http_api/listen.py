@@ -63,7 +63,7 @@ class TcpListener:
     taken_port: int | None
     own_token: Path | None
 
-    def way_in(self) -> tuple[str, str]:
+    def dashboard_link(self) -> tuple[str, str]:
         """The dashboard's address for people, who may come through a proxy, and the path that opens it.
 
         Where one has to log in the path does that for one browser, once and within `sessions.CODE_S`.
@@ -109,7 +109,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     )
 
 
-def renew(at: TcpListener, server: ServerSection) -> bool:
+def reload_access(at: TcpListener, server: ServerSection) -> bool:
     """Hold every request from now on to the token and the names of *server*; True if the token is another one.
 
     The address stays. Raises UsageError as `listen` does; then nothing changes.

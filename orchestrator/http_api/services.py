@@ -50,29 +50,23 @@ class EngineIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Handed to every route.
-
-    reader: quick looks. bulk: many rows, without delaying a look. remote_batches: all that the API lists, newest first.
-    job_cache: for who asks for a job again and again. caps: what one batch may hold. meters: what this process counted.
-    unready: why the engine does not work as it should; None: it does. way_in: the dashboard's address and a path that
-    opens it, with a code where one has to log in; None: there is no dashboard.
-    memory: what uploads share for large lines. passed: the stores that creates came through.
-    """
+    """One running engine, as handed to every route."""
 
     commands: AllCommands
-    reader: Reader
-    bulk: Reader
+    reader: Reader  #: for short reads
+    bulk: Reader  #: for long ones, which would hold up short ones
     health: EngineHealth
     identity: EngineIdentity
     location: StoreLocation
     opener: SourceOpener
-    remote_batches: Callable[[], AsyncGenerator[RemoteBatch, None]]
+    remote_batches: Callable[[], AsyncGenerator[RemoteBatch, None]]  #: everything that the API lists, newest first
     feed: ChangeFeed
     job_cache: JobCache
     settings: Settings
-    caps: Caps
-    meters: Meters
-    memory: LargeLineMemory
-    passed: LoopGuard
-    unready: Callable[[], str | None]
-    way_in: Callable[[], tuple[str, str] | None]
+    caps: Caps  #: of one batch
+    meters: Meters  #: counters of this process
+    memory: LargeLineMemory  #: shared by all uploads
+    passed: LoopGuard  #: the stores that a create came through
+    why_not_ready: Callable[[], str | None]  #: None: it is ready
+    #: The dashboard's address, and a path that opens it (with a login code if one is needed); None: no dashboard.
+    dashboard_link: Callable[[], tuple[str, str] | None]

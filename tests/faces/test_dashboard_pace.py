@@ -30,20 +30,20 @@ GRAIN: Final = 100
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
     ask = PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
-    return lambda reads: job_page._look(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
+    return lambda reads: job_page._read(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
 
 
 LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
-    "overview": lambda reads: overview_page._look(status_text.ApiClock(now=datetime.now(UTC)), reads),
-    "jobs": lambda reads: jobs_page._look(ALL_JOBS, None, reads),
-    "batches": lambda reads: batches_page._look(None, None, reads),
-    "events": lambda reads: events_page._look(None, reads),
+    "overview": lambda reads: overview_page._read(status_text.ApiClock(now=datetime.now(UTC)), reads),
+    "jobs": lambda reads: jobs_page._read(ALL_JOBS, None, reads),
+    "batches": lambda reads: batches_page._read(None, None, reads),
+    "events": lambda reads: events_page._read(None, reads),
     "requests": inside("requests"),
     "succeeded requests": inside("requests", "state=succeeded"),
     "requests of a batch": inside("requests", "batch=1"),
     "job's batches": inside("batches"),
     "job's events": inside("events"),
-    "one request": lambda reads: request_page._look("@last", 150, reads),
+    "one request": lambda reads: request_page._read("@last", 150, reads),
 }
 
 

@@ -163,7 +163,7 @@ def test_uploads_and_downloads_leave_places_too() -> None:
         asked("GET", "/api/v1/jobs/x/results", b"follow=0"),
     ):
         for _ in range(512):
-            place = places.taken(scope)
+            place = places.slot(scope)
             try:
                 place.__enter__()
             except ServerBusy:
@@ -174,7 +174,7 @@ def test_uploads_and_downloads_leave_places_too() -> None:
         assert long_request(asked("GET", short)) is None
     for place in held:
         place.__exit__(None, None, None)
-    with places.taken(asked("GET", "/live")):
+    with places.slot(asked("GET", "/live")):
         pass
 
 

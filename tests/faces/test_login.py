@@ -25,7 +25,7 @@ from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
 from orchestrator.http_api.guard.access_rules import digest_of
 from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
-from orchestrator.http_api.listen import TcpListener, listen, renew
+from orchestrator.http_api.listen import TcpListener, listen, reload_access
 from orchestrator.store.location import SqliteLocation
 
 PAGE = {"accept": "text/html,application/xhtml+xml"}
@@ -59,7 +59,7 @@ def token_in(folder: Path) -> str:
 
 async def logged_in(at: TcpListener, client: httpx2.AsyncClient) -> str:
     """Follow a link; the value of the cookie, which the client has from now on."""
-    answer = await client.get(at.way_in()[1])
+    answer = await client.get(at.dashboard_link()[1])
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     (name,) = answer.cookies.keys()
     return str(answer.cookies[name])
@@ -80,7 +80,7 @@ def test_a_daemon_makes_its_token_once_and_for_its_user_alone(tmp_path: Path) ->
         assert first.access.token == at.access.token == digest_of(token_in(tmp_path))
         assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", path.read_text())
         path.unlink()
-        assert renew(at, server)
+        assert reload_access(at, server)
         assert at.access.token == digest_of(token_in(tmp_path)) != first.access.token
         assert sorted(each.name for each in tmp_path.iterdir()) == ["x.db.token"]
     finally:
@@ -130,7 +130,7 @@ def test_a_link_logs_a_browser_in_once_and_leaves_the_address(tmp_path: Path) ->
 
     async def check() -> None:
         async with served(tmp_path) as (at, client):
-            _, path = at.way_in()
+            _, path = at.dashboard_link()
             assert (await client.head(path)).status_code == 200  # what only looks at a link does not use it up
             answer = await client.get(path)
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -306,9 +306,9 @@ def test_a_login_outlives_a_restart_and_dies_with_the_token(tmp_path: Path) -> N
         async with served(tmp_path, server__listen=f"127.0.0.1:{port}") as (at, client):
             shown = {"cookie": f"orchestrator-{port}=nonsense; orchestrator-{port}={cookie}"}
             assert (await client.get("/jobs", headers=shown)).status_code == 200
-            _, link = at.way_in()
+            _, link = at.dashboard_link()
             SqliteLocation(tmp_path / "x.db").token_file.unlink()
-            assert renew(at, settings(tmp_path / "x.db", server__listen=f"127.0.0.1:{port}").server)
+            assert reload_access(at, settings(tmp_path / "x.db", server__listen=f"127.0.0.1:{port}").server)
             assert (await client.get("/jobs", headers=shown)).status_code == 401
             assert (await client.get(link)).status_code == 401
 
@@ -354,7 +354,7 @@ def test_behind_tls_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
 
     async def check() -> None:
         async with served(tmp_path, server__public_url="https://batches.example.com") as (at, client):
-            base, path = at.way_in()
+            base, path = at.dashboard_link()
             assert base == "https://batches.example.com"
             outside = {"host": "batches.example.com", "x-forwarded-proto": "https"}
             answer = await client.get(path, headers=outside)
@@ -376,7 +376,7 @@ def test_a_daemon_without_a_token_sends_everybody_from_the_login_to_the_dashboar
             running_engine(chosen, sandbox=True, tcp=at),
             httpx2.AsyncClient(base_url=at.url, headers=PAGE, trust_env=False) as client,
         ):
-            assert at.way_in() == (at.url, "/")
+            assert at.dashboard_link() == (at.url, "/")
             for answer in (await client.get("/login"), await client.get("/login?code=x"), await client.post("/logout")):
                 assert (answer.status_code, answer.headers["location"]) == (303, "/")
             assert "/logout" not in (await client.get("/")).text

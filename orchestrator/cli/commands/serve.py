@@ -189,7 +189,7 @@ def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) 
     if _goes_to_a_journal(os.environ):
         yield f"log in: `orchestrator login` prints a link that is good once, for {minutes} minutes"
     else:
-        base, path = tcp.way_in()
+        base, path = tcp.dashboard_link()
         yield f"log in: {base}{path}"
         yield f"  (good once, for {minutes} minutes; `orchestrator login` prints another)"
     yield from _for_the_sdk(tcp.url, f'"$(cat {shlex.quote(str(token_file))})"')
@@ -223,5 +223,5 @@ def _open(tcp: TcpListener) -> None:
     """Show the dashboard in the browser, logged in."""
     from orchestrator.cli.commands.login import open_in_browser
 
-    url, path = tcp.way_in()
+    url, path = tcp.dashboard_link()
     open_in_browser(f"{url}{path}", is_secret=tcp.access.token is not None)

@@ -72,7 +72,7 @@ async def livez() -> Response:
 @api.get("/readyz", responses=answers(ReadyView))
 async def readyz(services: ServicesDep) -> Response:
     """Whether jobs can be handed in and are worked on: the store answers and has space, and every stage goes round."""
-    trouble = services.unready()
+    trouble = services.why_not_ready()
     try:
         async with asyncio.timeout(_STORE_S):
             await services.reader.read(lambda reads: reads.last_event())
@@ -101,7 +101,7 @@ async def health(services: ServicesDep) -> Response:
 @api.post("/login", responses=answers(WayInView))
 async def login(services: ServicesDep) -> Response:
     """A link that logs a browser in at the dashboard, once. The login of a browser is no proof here."""
-    found = services.way_in()
+    found = services.dashboard_link()
     if found is None:
         raise GuardRefused(
             "this engine does not listen on TCP, so it has no dashboard", hint="`orchestrator serve` has"

@@ -55,9 +55,9 @@ def routes(services: Services) -> list[BaseRoute]:
     return [
         *(route for route, _ in screens),
         Route("/live", LiveUpdates(services, screens).stream, methods=["GET"]),
-        Route("/chart.json", overview_page.chart_data(services), methods=["GET"]),
+        Route("/chart.json", overview_page.chart_endpoint(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
-        Route("/new", new_job_page.take(services), methods=["POST"]),
+        Route("/new", new_job_page.submit_form(services), methods=["POST"]),
         Route("/static/{name:path}", rendering.serve_asset, methods=["GET"]),
     ]
 

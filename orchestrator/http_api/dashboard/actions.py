@@ -69,16 +69,16 @@ _VERBS: Final = MappingProxyType(
 )
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """The question before an act. Raises UsageError, NoSuchThing."""
-    verb = ask.one_of("verb", frozenset(_VERBS))
+    verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
         raise UsageError("nothing is asked for", hint="go back and choose what to do")
-    jobs = await ask.services.reader.read(partial(_jobs, ask.query.getlist("job")))
-    remote = ask.query.get("remote")
+    jobs = await request.services.reader.read(partial(_jobs, request.query.getlist("job")))
+    remote = request.query.get("remote")
     if not jobs and remote is None:
         raise UsageError("no job is picked", hint="go back and pick some")
-    told, only = _VERBS[verb], ask.query.get("only")
+    told, only = _VERBS[verb], request.query.get("only")
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
     meaning = told.meaning if only is None else f"Only those that failed with {humanize.plain(only)}. {told.meaning}"
     return {

@@ -25,28 +25,28 @@ _REMOTE: Final = 200
 _STATES: Final = frozenset(state.value for state in BatchState)
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """What the page of batches shows."""
-    state = ask.one_of("state", _STATES)
-    before = ask.number("before")
-    remote = ask.query.get("remote") == "1"
-    look = partial(_look, state, None if before is None else BatchId(before))
-    facts: dict[str, Any] = await ask.services.reader.read(look)
+    state = request.one_of("state", _STATES)
+    before = request.number("before")
+    remote = request.query.get("remote") == "1"
+    look = partial(_read, state, None if before is None else BatchId(before))
+    facts: dict[str, Any] = await request.services.reader.read(look)
     rows = facts["rows"]
     return {
         **facts,
         "batches": [batch for batch, _ in rows[:_PAGE]],
         "jobs": [job for _, job in rows[:_PAGE]],
-        "chips": state_chips(ask, BatchState, facts["totals"].batches, on=state),
-        "first": None if before is None else ask.link(before=None),
-        "more": ask.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None,
-        "remote": await _remote(ask, facts["doubts"]) if remote else None,
-        "remote_href": ask.link(remote=1, before=None),
+        "chips": state_chips(request, BatchState, facts["totals"].batches, on=state),
+        "first": None if before is None else request.link(before=None),
+        "more": request.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None,
+        "remote": await _remote(request, facts["doubts"]) if remote else None,
+        "remote_href": request.link(remote=1, before=None),
         "live": not remote,
     }
 
 
-def _look(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, object]:
+def _read(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, object]:
     states = frozenset() if state is None else frozenset({BatchState(state)})
     rows = reads.batches_page(limit=_PAGE + 1, before=before, states=states)
     doubts = reads.batches_page(limit=_DOUBTS, states=frozenset({BatchState.IN_DOUBT}))
@@ -62,18 +62,18 @@ def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, Job]
     return [(batch, jobs[batch.job_id]) for batch in batches]
 
 
-async def _remote(ask: PageRequest, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
+async def _remote(request: PageRequest, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
     """The newest batches at the API, and whose each is."""
     found: list[RemoteBatch] = []
     try:
-        async for remote in ask.services.remote_batches():
+        async for remote in request.services.remote_batches():
             found.append(remote)
             if len(found) > _REMOTE:
                 break
     except ProviderError as exc:
         return {"rows": [], "trouble": exc.message, "more": False}
     shown = list(islice(found, _REMOTE))
-    ours = await ask.services.reader.read(partial(_ours, [remote.id for remote in shown]))
+    ours = await request.services.reader.read(partial(_ours, [remote.id for remote in shown]))
     sizes = {batch.count for batch, _, _ in doubts}
     rows = [
         {

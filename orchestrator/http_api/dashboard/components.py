@@ -35,9 +35,9 @@ _SIGNS: Final = {
 _FINISHED_SIGNS: Final = {status_text.Tone.OK: "check", status_text.Tone.WARN: "alert", status_text.Tone.BAD: "cross"}
 
 
-def speed_of(ask: PageRequest) -> float:
+def api_speed(request: PageRequest) -> float:
     """How many seconds of the API pass in one of ours."""
-    return ask.services.settings.sandbox.speed if ask.services.identity.sandbox else 1.0
+    return request.services.settings.sandbox.speed if request.services.identity.sandbox else 1.0
 
 
 def job_row(status: JobStatus) -> dict[str, object]:
@@ -57,7 +57,7 @@ def job_row(status: JobStatus) -> dict[str, object]:
     }
 
 
-def standing_of(job: Job) -> dict[str, str]:
+def state_badge(job: Job) -> dict[str, str]:
     """How a job stands, as a badge: its tone, its sign and its words."""
     tone = status_text.tone_of(job)
     icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]
@@ -79,26 +79,36 @@ def segments(counts: RequestCounts) -> list[dict[str, object]]:
 
 
 def state_chips(
-    ask: PageRequest, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
+    request: PageRequest, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
 ) -> list[dict[str, object]]:
     """The filter by state, as links; states that nothing is in are left out, unless it is the one that is *on*."""
     shown = [each for each in states if counts[each] or each == on]
     anew = {"before": None, "above": None, "stop": None}
-    everything = {"text": "all", "count": sum(counts.values()), "on": on is None, "href": ask.link(state=None, **anew)}
+    everything = {
+        "text": "all",
+        "count": sum(counts.values()),
+        "on": on is None,
+        "href": request.link(state=None, **anew),
+    }
     return [
         everything,
         *(
-            {"text": each.value, "count": counts[each], "on": each == on, "href": ask.link(state=each.value, **anew)}
+            {
+                "text": each.value,
+                "count": counts[each],
+                "on": each == on,
+                "href": request.link(state=each.value, **anew),
+            }
             for each in shown
         ),
     ]
 
 
-def stop_chips(ask: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
+def stop_chips(request: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
     """The filter by how answers ended, as links; none where every answer ended by itself."""
     shown = [name for name in counts if name == on or stop_words({name: counts[name]})]
     anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}
     return [
-        {"text": name, "count": counts.get(name, 0), "on": name == on, "href": ask.link(stop=name, **anew)}
+        {"text": name, "count": counts.get(name, 0), "on": name == on, "href": request.link(stop=name, **anew)}
         for name in shown
     ]

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 _PAGE: Final = 100
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """A page of the event log of all jobs."""
-    before = ask.number("before")
-    rows = await ask.services.reader.read(partial(_look, before))
-    more = ask.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None
-    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+    before = request.number("before")
+    rows = await request.services.reader.read(partial(_read, before))
+    more = request.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None
+    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
-def _look(before: int | None, reads: Reads) -> list[tuple[Event, Job | None]]:
+def _read(before: int | None, reads: Reads) -> list[tuple[Event, Job | None]]:
     events = reads.newest_events(None, limit=_PAGE + 1, before=before)
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
     return [(event, None if event.job_id is None else jobs.get(event.job_id)) for event in events]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """What the health page shows."""
-    services = ask.services
+    services = request.services
     rows = [row for row in shown(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
     return {
         "findings": await findings_of(services),

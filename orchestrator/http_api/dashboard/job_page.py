@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
-from orchestrator.http_api.dashboard.components import job_row, speed_of, state_chips, stop_chips
+from orchestrator.http_api.dashboard.components import api_speed, job_row, state_chips, stop_chips
 from orchestrator.http_api.dashboard.page import Page, PageRequest
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
@@ -27,19 +27,19 @@ _FLYING: Final = 500
 _ORDER: Final = ("requests", "failures", "batches", "events")
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """What the page of one job shows. Raises NoSuchThing."""
-    tab = ask.one_of("tab", frozenset(_ORDER)) or "requests"
-    api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=speed_of(ask))
+    tab = request.one_of("tab", frozenset(_ORDER)) or "requests"
+    api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=api_speed(request))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
-    reader = ask.services.bulk if tab == "failures" else ask.services.reader
-    facts = await reader.read(partial(_look, ask, tab, api_clock))
-    tabs = [{"name": name, "on": name == tab, "href": f"{ask.path}?tab={name}"} for name in _ORDER]
+    reader = request.services.bulk if tab == "failures" else request.services.reader
+    facts = await reader.read(partial(_read, request, tab, api_clock))
+    tabs = [{"name": name, "on": name == tab, "href": f"{request.path}?tab={name}"} for name in _ORDER]
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _look(ask: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
-    job = reads.find(ask.params["ref"])
+def _read(request: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+    job = reads.find(request.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
     return {
@@ -49,10 +49,14 @@ def _look(ask: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Re
         "counts": job.requests,
         "batch_words": status_text.batch_words(status),
         "api_words": status_text.api_words(status, _age_words(status, api_clock, reads)),
-        "acts": _acts(job),
+        "acts": _available_actions(job),
         "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), api_clock),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
-        **({"still": "parts/job-tab.html"} if ask.live and tab == "failures" else _INSIDE[tab](ask, status, reads)),
+        **(
+            {"still": "parts/job-tab.html"}
+            if request.live and tab == "failures"
+            else _INSIDE[tab](request, status, reads)
+        ),
     }
 
 
@@ -62,7 +66,7 @@ def _age_words(status: JobStatus, api_clock: status_text.ApiClock, reads: Reads)
     return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), api_clock)
 
 
-def _acts(job: Job) -> list[str]:
+def _available_actions(job: Job) -> list[str]:
     """What can be asked of the job as it stands."""
     found = job.requests
     acts = {JobState.RUNNING: ["pause", "cancel"], JobState.PAUSED: ["resume", "cancel"]}.get(job.state, [])
@@ -70,48 +74,48 @@ def _acts(job: Job) -> list[str]:
     return [*acts, "retry"] if again else list(acts)
 
 
-def _requests(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _requests(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     job = status.job
-    state = ask.one_of("state", _STATES)
-    batch, above = ask.number("batch"), ask.number("above")
+    state = request.one_of("state", _STATES)
+    batch, above = request.number("batch"), request.number("above")
     where = RequestFilter(
         state=None if state is None else RequestState(state),
         batch=None if batch is None else BatchId(batch),
-        error_type=ask.query.get("error") or None,
-        cause=ask.query.get("cause"),
-        stop_reason=ask.query.get("stop") or None,
+        error_type=request.query.get("error") or None,
+        cause=request.query.get("cause"),
+        stop_reason=request.query.get("stop") or None,
     )
     rows = reads.requests(job.id, above=above or 0, limit=_PAGE + 1, where=where)
     counts = {each.value: getattr(job.requests, each) for each in RequestState}
     return {
         "requests": rows[:_PAGE],
-        "chips": state_chips(ask, RequestState, counts, on=state),
-        "stop_chips": stop_chips(ask, status.stop_reasons, on=where.stop_reason),
+        "chips": state_chips(request, RequestState, counts, on=state),
+        "stop_chips": stop_chips(request, status.stop_reasons, on=where.stop_reason),
         "batch": batch,
         "error": where.error_type,
         "cause": where.cause,
-        "unfiltered": f"{ask.path}?tab=requests",
-        "first": None if above is None else ask.link(above=None),
-        "more": ask.link(above=rows[_PAGE - 1].number) if len(rows) > _PAGE else None,
+        "unfiltered": f"{request.path}?tab=requests",
+        "first": None if above is None else request.link(above=None),
+        "more": request.link(above=rows[_PAGE - 1].number) if len(rows) > _PAGE else None,
     }
 
 
 def _failures(_: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
-    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _acts(status.job)}
+    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _available_actions(status.job)}
 
 
-def _batches(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
-    before = ask.number("before")
+def _batches(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+    before = request.number("before")
     rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=status.job.id)
-    more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
-    return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+    more = request.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
+    return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
-def _events(ask: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
-    before = ask.number("before")
+def _events(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+    before = request.number("before")
     rows = reads.newest_events(status.job.id, limit=_PAGE + 1, before=before)
-    more = ask.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
-    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else ask.link(before=None)}
+    more = request.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
+    return {"events": rows[:_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
 _INSIDE: Final = {"requests": _requests, "failures": _failures, "batches": _batches, "events": _events}

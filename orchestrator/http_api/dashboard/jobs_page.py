@@ -18,26 +18,26 @@ _PAGE: Final = 50
 _STATES: Final = frozenset(state.value for state in JobState)
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """A page of jobs."""
-    state = ask.one_of("state", _STATES)
-    text = ask.query.get("q", "").strip()
-    before = ask.number("before")
+    state = request.one_of("state", _STATES)
+    text = request.query.get("q", "").strip()
+    before = request.number("before")
     states = frozenset[JobState]() if state is None else frozenset({JobState(state)})
-    look = partial(_look, JobFilter(states=states, text=text or None), None if before is None else JobId(before))
-    facts = await ask.services.reader.read(look)
+    look = partial(_read, JobFilter(states=states, text=text or None), None if before is None else JobId(before))
+    facts = await request.services.reader.read(look)
     jobs = facts["jobs"]
     return {
         "rows": facts["rows"],
-        "chips": state_chips(ask, JobState, facts["totals"].jobs, on=state),
+        "chips": state_chips(request, JobState, facts["totals"].jobs, on=state),
         "state": state,
         "q": text,
-        "first": None if before is None else ask.link(before=None),
-        "more": ask.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
+        "first": None if before is None else request.link(before=None),
+        "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
     }
 
 
-def _look(where: JobFilter, before: JobId | None, reads: Reads) -> dict[str, Any]:
+def _read(where: JobFilter, before: JobId | None, reads: Reads) -> dict[str, Any]:
     jobs = reads.jobs(limit=_PAGE + 1, before=before, where=where)
     return {"jobs": jobs, "rows": [job_row(reads.status(job)) for job in jobs[:_PAGE]], "totals": reads.totals()}
 

@@ -48,10 +48,10 @@ class LiveUpdates:
     async def stream(self, request: Request) -> Response:
         """The stream of the page that `at` names (path and query)."""
         try:
-            page, ask = self._find(request.query_params.get("at", ""))
+            page, page_request = self._find(request.query_params.get("at", ""))
         except OrchestratorError as exc:
             return error_page(request, self._services, exc)
-        messages = self._messages(page, ask, request)
+        messages = self._messages(page, page_request, request)
         return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
 
     def _find(self, at: str) -> tuple[Page, PageRequest]:
@@ -60,13 +60,13 @@ class LiveUpdates:
         for route, page in self._pages:
             match, child = route.matches(scope)
             if match is Match.FULL and page.parts:
-                ask = PageRequest(
+                page_request = PageRequest(
                     services=self._services, path=path, params=child["path_params"], query=QueryParams(query), live=True
                 )
-                return page, ask
+                return page, page_request
         raise NoSuchThing("no such page lives", hint="open it again")
 
-    async def _messages(self, page: Page, ask: PageRequest, request: Request) -> AsyncIterator[bytes]:
+    async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncIterator[bytes]:
         """Until the engine stops, or the browser is logged out: the page then asks again, and is told."""
         feed, around = self._services.feed, base_context(request, self._services)
         loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ class LiveUpdates:
         spoke_at = loop.time()
         while not feed.is_over and is_session_valid(request):
             try:
-                facts = {**around, "live": True, **(await page.load(ask))}
+                facts = {**around, "live": True, **(await page.load(page_request))}
             except (
                 NoSuchThing,
                 UsageError,
@@ -114,7 +114,7 @@ def part_id(part: str) -> str:
     return part.rpartition("/")[2].removesuffix(".html")
 
 
-def point_of(totals: Totals) -> tuple[int, int, int, int]:
+def chart_point(totals: Totals) -> tuple[int, int, int, int]:
     """What the charts follow: requests in flight, requests that wait, settled and failed ones since ever."""
     found = totals.requests
     settled = found.succeeded + found.failed + found.canceled

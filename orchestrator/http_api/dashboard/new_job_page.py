@@ -29,13 +29,13 @@ async def load(_: PageRequest) -> dict[str, object]:
     return _NOTHING
 
 
-def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
+def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The form's own route: the file is read as it arrives."""
 
     async def taken_in(request: Request) -> Response:
         try:
             check_origin(request)
-            taken = await _take(request, services)
+            taken = await _ingest(request, services)
         except OrchestratorError as exc:
             return error_page(request, services, exc)
         if taken.job is None:
@@ -51,7 +51,7 @@ def take(services: Services) -> Callable[[Request], Awaitable[Response]]:
     return taken_in
 
 
-async def _take(request: Request, services: Services) -> IngestResult:
+async def _ingest(request: Request, services: Services) -> IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise UsageError("that is no form of these pages", hint="choose a file and submit it")

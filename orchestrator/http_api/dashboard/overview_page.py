@@ -16,8 +16,8 @@ from orchestrator.domain.account import BY_USER
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.result_outcome import stop_words
 from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
-from orchestrator.http_api.dashboard.components import job_row, speed_of
-from orchestrator.http_api.dashboard.live_updates import point_of
+from orchestrator.http_api.dashboard.components import api_speed, job_row
+from orchestrator.http_api.dashboard.live_updates import chart_point
 from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest
 from orchestrator.views import status_text
 
@@ -38,16 +38,16 @@ _LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """What the overview shows."""
     now = datetime.now(UTC)
-    health = ask.services.health
-    api_clock = status_text.ApiClock(now=now, speed=speed_of(ask))
-    facts = await ask.services.reader.read(partial(_look, api_clock))
+    health = request.services.health
+    api_clock = status_text.ApiClock(now=now, speed=api_speed(request))
+    facts = await request.services.reader.read(partial(_read, api_clock))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
-def _look(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+def _read(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     now, totals = api_clock.now, reads.totals()
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
@@ -62,7 +62,7 @@ def _look(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
         "attentions": reads.attentions()[:_ASKING],
         "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != BY_USER],
         "jobs": [job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
-        "point": point_of(totals),
+        "point": chart_point(totals),
     }
 
 
@@ -77,7 +77,7 @@ def _expiry_by_our_clock(api_clock: status_text.ApiClock, reads: Reads) -> datet
     return api_clock.now + min(left) if left else None
 
 
-def chart_data(services: Services) -> Callable[[Request], Awaitable[Response]]:
+def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """The last hour for the charts: times, in flight, waiting, settled, failed; a point holds until the next."""
 
     async def columns(_: Request) -> Response:
@@ -104,7 +104,7 @@ _STEP: Final = timedelta(seconds=10)
 def settled_since(since: datetime, totals: Totals, reads: Reads) -> int | None:
     """How many requests an engine saw settled since *since*; None where no engine has looked before now."""
     samples = samples_since(since, reads)
-    return max(point_of(totals)[2] - samples[0].settled, 0) if samples else None
+    return max(chart_point(totals)[2] - samples[0].settled, 0) if samples else None
 
 
 def samples_since(since: datetime, reads: Reads) -> list[Sample]:

@@ -118,11 +118,11 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
     """The route's function of *page*; an error of ours becomes a page that says it."""
 
     async def shown_page(request: Request) -> Response:
-        ask = PageRequest(
+        page_request = PageRequest(
             services=services, path=request.url.path, params=request.path_params, query=request.query_params
         )
         try:
-            facts = await page.load(ask)
+            facts = await page.load(page_request)
         except OrchestratorError as exc:
             return error_page(request, services, exc)
         context = {**base_context(request, services), "title": page.title, "live": bool(page.parts), **facts}

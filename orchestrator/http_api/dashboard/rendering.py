@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from orchestrator.domain import humanize
-from orchestrator.http_api.dashboard.components import standing_of
+from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.version import VERSION
 from orchestrator.views.view import optional_time_text
 
@@ -47,7 +47,7 @@ def _environment() -> Environment:
             "ago": _ago,
             "exact": _exact,
             "asset": asset_url,
-            "standing": standing_of,
+            "standing": state_badge,
         },
         globals={"version": VERSION},
         undefined_behavior="strict",

@@ -23,12 +23,12 @@ _SHOWN: Final = 100_000
 _DECODE: Final = msgspec.json.Decoder()
 
 
-async def load(ask: PageRequest) -> dict[str, object]:
+async def load(request: PageRequest) -> dict[str, object]:
     """What the page of one request shows. Raises NoSuchThing."""
-    text: str = ask.params["number"]
+    text: str = request.params["number"]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NoSuchThing(f"no request {text!r} in this job", hint="requests are numbered from 1, in input order")
-    facts = await ask.services.bulk.read(partial(_look, ask.params["ref"], int(text)))
+    facts = await request.services.bulk.read(partial(_read, request.params["ref"], int(text)))
     view: RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
@@ -47,7 +47,7 @@ async def load(ask: PageRequest) -> dict[str, object]:
     }
 
 
-def _look(ref: str, number: int, reads: Reads) -> dict[str, Any]:
+def _read(ref: str, number: int, reads: Reads) -> dict[str, Any]:
     job = reads.find(ref)
     before, after = reads.neighbours(job.id, number)
     return {"job": job, "view": reads.request_at(job.id, number), "before": before, "after": after}

@@ -97,9 +97,9 @@ class AccessRules:
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._answers_to(hosts[0]):
             return _WRONG_HOST
-        if not _is_own_page(method, headers, hosts[0]):
+        if not _is_same_origin(method, headers, hosts[0]):
             return _WRONG_ORIGIN
-        if self.token is None or path in _OPEN or _shows(self.token, headers):
+        if self.token is None or path in _OPEN or _has_token(self.token, headers):
             return None
         return _NO_TOKEN if self.session(method, path, headers) is None else None
 
@@ -111,7 +111,7 @@ class AccessRules:
         """
         if self.token is None or not any(name == b"cookie" for name, _ in headers):
             return None
-        if _NOT_BY_COOKIE.fullmatch(path) or not _asks_for_itself(method, headers):
+        if _NOT_BY_COOKIE.fullmatch(path) or not _is_own_or_typed(method, headers):
             return None
         known = (self.sessions.find(value, self.token) for value in _cookies(headers, cookie_name(headers)))
         return next((found for found in known if found is not None), None)
@@ -183,7 +183,7 @@ def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
                 yield text
 
 
-def _asks_for_itself(method: str, headers: Headers) -> bool:
+def _is_own_or_typed(method: str, headers: Headers) -> bool:
     """True if a browser says that our own page asks, or a person who opens an address.
 
     Without a word of it (an old browser, no browser) only what changes nothing is let through.
@@ -191,7 +191,7 @@ def _asks_for_itself(method: str, headers: Headers) -> bool:
     told = dict(headers)
     site = told.get(b"sec-fetch-site")
     if site is None:
-        return method not in _UNSAFE or b"origin" in told  # which `_is_own_page` has compared
+        return method not in _UNSAFE or b"origin" in told  # which `_is_same_origin` has compared
     return site in (b"same-origin", b"none") or (method not in _UNSAFE and told.get(b"sec-fetch-mode") == b"navigate")
 
 
@@ -212,7 +212,7 @@ def _is_literal(name: str) -> bool:
     return True
 
 
-def _is_own_page(method: str, headers: Headers, host: bytes) -> bool:
+def _is_same_origin(method: str, headers: Headers, host: bytes) -> bool:
     """True unless a browser says that a page of another site asks: then it may not even read."""
     origins = [value for name, value in headers if name == b"origin"]
     own = host.decode("latin-1").lower()
@@ -238,13 +238,13 @@ def _with_port(authority: str, scheme: str) -> str:
     return authority if has_port else f"{authority}:{_DEFAULT_PORTS.get(scheme, 0)}"
 
 
-def _shows(token: bytes, headers: Headers) -> bool:
+def _has_token(token: bytes, headers: Headers) -> bool:
     """True if the request shows the token. Every candidate is compared, each in constant time."""
-    shown = [hmac.compare_digest(token, hashlib.sha256(each).digest()) for each in _candidates(headers)]
+    shown = [hmac.compare_digest(token, hashlib.sha256(each).digest()) for each in _presented_tokens(headers)]
     return any(shown)
 
 
-def _candidates(headers: Headers) -> Iterator[bytes]:
+def _presented_tokens(headers: Headers) -> Iterator[bytes]:
     """Where a token may stand: Bearer, the SDK's own header, and the password of Basic (`curl -u`)."""
     for name, value in headers:
         scheme, _, rest = value.partition(b" ")

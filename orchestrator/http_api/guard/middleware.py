@@ -51,7 +51,7 @@ class Guard:
         self._app = app
         self._access = access
         self._limits = limits
-        self._places = LongRequestSlots(connections)
+        self._slots = LongRequestSlots(connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -59,22 +59,22 @@ class Guard:
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
         keep_slashes(scope)
         body = LimitedBody(scope, receive, self._limits)
-        answer = _GuardedResponse(send, body, has_body=_announces_body(scope["headers"]))
-        early = self._refused(scope) or _checked_length(body, scope)
+        answer = _GuardedResponse(send, body, has_body=_has_body(scope["headers"]))
+        early = self._refused(scope) or _length_error(body, scope)
         if early is not None:
             await early(scope, body.receive, answer.send)
             return
         try:
-            with self._places.taken(scope):
+            with self._slots.slot(scope):
                 await self._app(scope, body.receive, answer.send)
         except (BodyTooSlow, BodyTooLarge, ServerBusy) as exc:
             if answer.has_begun:
                 raise
-            await _shaped(scope, exc)(scope, body.receive, answer.send)
+            await _error_response(scope, exc)(scope, body.receive, answer.send)
 
     def _refused(self, scope: Scope) -> Response | None:
         headers: Headers = scope["headers"]
-        wrong = _wrong_framing(scope, headers)
+        wrong = _framing_error(scope, headers)
         if wrong is not None:
             return wrong
         if self._access is None:
@@ -83,7 +83,7 @@ class Guard:
         peer = scope.get("client")
         set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
         set_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
-        return None if refusal is None else _refusal_answer(refusal, scope)
+        return None if refusal is None else _refusal_response(refusal, scope)
 
 
 class _GuardedResponse:
@@ -107,44 +107,48 @@ class _GuardedResponse:
         await self._send(message)
 
 
-def _announces_body(headers: Headers) -> bool:
+def _has_body(headers: Headers) -> bool:
     return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
 
 
-def _wrong_framing(scope: Scope, headers: Headers) -> Response | None:
+def _framing_error(scope: Scope, headers: Headers) -> Response | None:
     """A request that a proxy before us may read in another way than we do is nobody's honest mistake."""
     names = [name for name, _ in headers]
     if len(names) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MAX_HEAD_BYTES:
         told = "there are too many headers, or they are too long"
-        return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", told)
+        return _malformed_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-headers", told)
     if b"transfer-encoding" in names and scope["http_version"] == "1.0":
-        return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "HTTP/1.0 has no Transfer-Encoding")
+        return _malformed_response(HTTPStatus.BAD_REQUEST, "bad-framing", "HTTP/1.0 has no Transfer-Encoding")
     if b"transfer-encoding" in names and b"content-length" in names:
-        return _plain(HTTPStatus.BAD_REQUEST, "bad-framing", "Content-Length and Transfer-Encoding exclude each other")
+        return _malformed_response(
+            HTTPStatus.BAD_REQUEST, "bad-framing", "Content-Length and Transfer-Encoding exclude each other"
+        )
     if not scope["raw_path"].startswith(b"/") or b"#" in scope["raw_path"] + scope["query_string"]:
-        return _plain(HTTPStatus.BAD_REQUEST, "bad-target", "the target must be a path")
+        return _malformed_response(HTTPStatus.BAD_REQUEST, "bad-target", "the target must be a path")
     if scope["http_version"] not in _VERSIONS:
-        return _plain(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad-version", "only HTTP/1.1 and HTTP/1.0 are spoken")
+        return _malformed_response(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad-version", "only HTTP/1.1 and HTTP/1.0 are spoken"
+        )
     return None
 
 
-def _checked_length(body: LimitedBody, scope: Scope) -> Response | None:
+def _length_error(body: LimitedBody, scope: Scope) -> Response | None:
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
     try:
         body.check_length(declared)
     except BodyTooLarge as exc:
-        return _shaped(scope, exc)
+        return _error_response(scope, exc)
     return None
 
 
-def _plain(status: HTTPStatus, slug: str, title: str) -> Response:
+def _malformed_response(status: HTTPStatus, slug: str, title: str) -> Response:
     answer = problem(ProblemView(type=slug, title=title, exit_code=UsageError.exit_code, status=status))
     answer.headers["connection"] = "close"
     return answer
 
 
-def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
-    if refusal.status is HTTPStatus.UNAUTHORIZED and _wants_page(scope):
+def _refusal_response(refusal: Refusal, scope: Scope) -> Response:
+    if refusal.status is HTTPStatus.UNAUTHORIZED and _wants_html(scope):
         return page_before(scope)
     if speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
@@ -160,12 +164,12 @@ def _refusal_answer(refusal: Refusal, scope: Scope) -> Response:
     return answer
 
 
-def _wants_page(scope: Scope) -> bool:
+def _wants_html(scope: Scope) -> bool:
     is_page = not scope["path"].startswith(("/api/", "/v1/"))
     return is_page and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
-def _shaped(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
+def _error_response(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
     if not speaks_as_the_api(scope):
         return problem_response(exc)
     answer = _api_error(HTTPStatus(problem_of(exc).status), exc.message)

@@ -114,10 +114,10 @@ def long_request(scope: Scope) -> LongRequest | None:
         return LongRequest.MOVING
     if method not in _LOOKS:
         return None
-    if _STREAMS.fullmatch(path) or path in _REMOTE or (_JOB.fullmatch(path) and _asks(scope, "wait")):
+    if _STREAMS.fullmatch(path) or path in _REMOTE or (_JOB.fullmatch(path) and _has_parameter(scope, "wait")):
         return LongRequest.WAITING
     if _RESULTS.fullmatch(path):
-        return LongRequest.WAITING if _asks(scope, "follow") else LongRequest.MOVING
+        return LongRequest.WAITING if _has_parameter(scope, "follow") else LongRequest.MOVING
     return None
 
 
@@ -131,7 +131,7 @@ class LongRequestSlots:
         self._free = {LongRequest.WAITING: max(1, connections // 2), LongRequest.MOVING: max(1, connections * 3 // 8)}
 
     @contextmanager
-    def taken(self, scope: Scope) -> Iterator[None]:
+    def slot(self, scope: Scope) -> Iterator[None]:
         """A place for the time of this request. Raises ServerBusy."""
         kind = long_request(scope)
         if kind is None:
@@ -150,7 +150,7 @@ class LongRequestSlots:
             self._free[kind] += 1
 
 
-def _asks(scope: Scope, parameter: str) -> bool:
+def _has_parameter(scope: Scope, parameter: str) -> bool:
     """True if the query has *parameter*, and does not say no."""
     asked = parse_qsl(scope["query_string"].decode("latin-1"))
     return any(name == parameter and value != "0" for name, value in asked)

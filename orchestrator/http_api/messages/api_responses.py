@@ -67,12 +67,12 @@ async def api_error(request: Request, exc: Exception) -> Response:
     return Response(body, error.status, dict(error.headers), media_type="application/json")
 
 
-async def our_error(request: Request, exc: Exception) -> Response:
+async def own_error_response(request: Request, exc: Exception) -> Response:
     """*exc*, an error of ours, as the nearest of the API's."""
     return await api_error(request, _nearest(cast("OrchestratorError", exc)))
 
 
-async def wrong_route(request: Request, exc: Exception) -> Response:
+async def unknown_route(request: Request, exc: Exception) -> Response:
     """A path or a method that there is not."""
     wrong = cast("HTTPException", exc)
     if wrong.status_code != 405:
@@ -91,7 +91,7 @@ def _not_served(request: Request) -> str:
     return f"{request.method} {path} is not served here, only {_BATCHES} and what is below it. {remedy}."
 
 
-async def nobody_listens(_: Request, __: Exception) -> Response:
+async def client_gone(_: Request, __: Exception) -> Response:
     """The client went away in the middle of its body; what was read of it is discarded already."""
     return Response(status_code=400)
 
@@ -135,8 +135,8 @@ def handlers() -> dict[Any, Any]:
 
     return {
         ApiError: api_error,
-        OrchestratorError: our_error,
-        HTTPException: wrong_route,
-        ClientDisconnect: nobody_listens,
+        OrchestratorError: own_error_response,
+        HTTPException: unknown_route,
+        ClientDisconnect: client_gone,
         Exception: bug,
     }

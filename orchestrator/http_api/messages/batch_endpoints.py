@@ -72,7 +72,7 @@ class BatchEndpoints:
 
     async def retrieve(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}`."""
-        view = await self._view(request, (await self._asked_for(request)).id)
+        view = await self._view(request, (await self._job_of_path(request)).id)
         return json_response(view, headers=None if view.processing_status == "ended" else _PAUSE)
 
     async def list(self, request: Request) -> Response:
@@ -81,7 +81,7 @@ class BatchEndpoints:
         query = request.query_params
         before, after, limit = query.get("before_id"), query.get("after_id"), page_limit(query.get("limit"))
         check_page(before, after, limit)
-        cut = _older if before is None else _newer
+        cut = _older_jobs if before is None else _newer_jobs
         cursor = after if before is None else before
         start = None if cursor is None else (self._job_of(cursor), cursor)
         context = partial(self._context, request)
@@ -93,7 +93,7 @@ class BatchEndpoints:
 
         The answer is the batch as the cancel found it, canceling: with nothing at the API it may be over by now.
         """
-        job = await self._asked_for(request)
+        job = await self._job_of_path(request)
         before = await self._view(request, job.id)
         if not await self._commands.cancel(job.id):
             return json_response(await self._view(request, job.id))
@@ -105,7 +105,7 @@ class BatchEndpoints:
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/messages/batches/{id}`: what was handed in and answered is gone."""
-        job = await self._asked_for(request)
+        job = await self._job_of_path(request)
         if not is_over(job):
             raise delete_too_early()
         batch_id = self._ids.of(job.id)
@@ -115,16 +115,16 @@ class BatchEndpoints:
 
     async def results(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}/results`."""
-        job = await self._asked_for(request)
+        job = await self._job_of_path(request)
         if not has_results(job):
             raise no_results(self._ids.of(job.id))
-        return await results_answer(request, self._services.bulk, job.id)
+        return await results_response(request, self._services.bulk, job.id)
 
-    async def _asked_for(self, request: Request) -> Job:
+    async def _job_of_path(self, request: Request) -> Job:
         """The job behind the id in the path. Raises ApiError 404."""
         known_version(request.headers.get("anthropic-version"))
         batch_id: str = request.path_params["batch_id"]
-        return await self._reader.read(partial(_shown, (self._job_of(batch_id), batch_id)))
+        return await self._reader.read(partial(_shown_job, (self._job_of(batch_id), batch_id)))
 
     def _job_of(self, batch_id: str) -> JobId:
         job = self._ids.job(batch_id)
@@ -146,10 +146,10 @@ class BatchEndpoints:
 
 
 #: A job by its number and its public id.
-_Place = tuple[JobId, str]
+_JobRef = tuple[JobId, str]
 
 
-def _shown(place: _Place, reads: Reads) -> Job:
+def _shown_job(place: _JobRef, reads: Reads) -> Job:
     """The job at *place*. Raises ApiError 404."""
     found = reads.newer_jobs(JobId(place[0] - 1), limit=1)
     if not found or found[0].id != place[0] or not is_shown(found[0]):
@@ -157,10 +157,10 @@ def _shown(place: _Place, reads: Reads) -> Job:
     return found[0]
 
 
-def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
+def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
     """The newest jobs older than *after*, and whether there are more."""
     found: list[JobRow] = []
-    before = None if after is None else _shown(after, reads).id
+    before = None if after is None else _shown_job(after, reads).id
     while page := reads.jobs(limit=limit + 1, before=before):
         found += filter(is_shown, page)
         if len(found) > limit:
@@ -169,10 +169,10 @@ def _older(after: _Place | None, limit: int, reads: Reads) -> tuple[list[JobRow]
     return found[:limit], len(found) > limit
 
 
-def _newer(before: _Place | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
+def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
     """The jobs just newer than *before*, the newest first, and whether there are more in that direction."""
     found: list[JobRow] = []
-    above = JobId(0) if before is None else _shown(before, reads).id
+    above = JobId(0) if before is None else _shown_job(before, reads).id
     while page := reads.newer_jobs(above, limit=limit + 1):
         found += filter(is_shown, page)
         if len(found) > limit:
@@ -192,7 +192,7 @@ def _page(cut: tuple[list[JobRow], bool], reads: Reads, context: Callable[[JobId
 _PAGE: Final = 200
 
 
-async def results_answer(request: Request, reader: Reader, job: JobId) -> Response:
+async def results_response(request: Request, reader: Reader, job: JobId) -> Response:
     """Every result of *job*, which is over. Raises Purged if they went meanwhile."""
     first = await reader.read(partial(_results_page, job, 0))
     lines = _lines(reader, job, first)

@@ -60,7 +60,7 @@ class BatchCreator:
     async def create(self, request: Request) -> Job:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
         try:
-            new = self._let_in(request)
+            new = self._admit(request)
         except ApiError:
             async for _ in body_blocks(request):  # a sender that finds the connection closed cannot read why
                 pass
@@ -79,10 +79,10 @@ class BatchCreator:
             attempt.close()
         job = attempt.found if taken.job is None else taken.job
         if job is None:
-            raise _refusal(taken, source)
+            raise _refusal_of(taken, source)
         return job
 
-    def _let_in(self, request: Request) -> NewJob:
+    def _admit(self, request: Request) -> NewJob:
         """What the headers say of the job. Raises ApiError."""
         if not self._passed.take(",".join(request.headers.getlist(LOOP_HEADER))):
             raise not_found(_COMES_BACK)
@@ -160,7 +160,7 @@ def _is_same(job: Job, new: NewJob, content_hash: str) -> bool:
     return made_here and sent == (content_hash, new.api_version, new.betas)
 
 
-def _refusal(taken: IngestResult, source: BodySource) -> ApiError:
+def _refusal_of(taken: IngestResult, source: BodySource) -> ApiError:
     """Why nothing was stored: what is wrong with the first request that is wrong."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:
