@@ -45,7 +45,6 @@ __all__ = [
     "GuardRefused",
     "InputError",
     "InputRefused",
-    "InvalidOption",
     "JobTimeout",
     "KeyReused",
     "NeedsPerson",

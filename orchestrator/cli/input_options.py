@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli.output import near_path
 from orchestrator.domain import humanize
-from orchestrator.domain.errors import InputError, InvalidOption
+from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.humanize import readable
 from orchestrator.domain.job_spec import OPTIONS, JobOptions, checked, name_of
 
@@ -94,7 +94,7 @@ def _option(field: str, note: str = "", **more: Any) -> Callable[[F], F]:  # noq
 def _checked(_ctx: click.Context, param: click.Parameter, value: object) -> object:
     try:
         return checked(str(param.name), value)
-    except InvalidOption as exc:
+    except UsageError as exc:
         raise click.BadParameter(str(exc.hint)) from exc
 
 

@@ -23,7 +23,6 @@ from orchestrator.domain.errors import BodyTooLarge as BodyTooLarge
 from orchestrator.domain.errors import BodyTooSlow as BodyTooSlow
 from orchestrator.domain.errors import GuardRefused as GuardRefused
 from orchestrator.domain.errors import InputError as InputError
-from orchestrator.domain.errors import InvalidOption as InvalidOption
 from orchestrator.domain.errors import KeyReused as KeyReused
 from orchestrator.domain.errors import NeedsPerson as NeedsPerson
 from orchestrator.domain.errors import NoSuchThing as NoSuchThing

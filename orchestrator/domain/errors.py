@@ -3,7 +3,6 @@
 OrchestratorError                     exit
 ├── UsageError                         2   the command line or a setting is wrong
 │   ├── InputError                     2   the input file is wrong; nothing was stored or sent
-│   ├── InvalidOption                  2   an option of a new job is not what it may be
 │   ├── BodyTooLarge                   2   what came over HTTP is more than is taken
 │   ├── BodyTooSlow                    2   what comes over HTTP does not come on
 │   └── BadCursor                      2   a page was asked for by a place that no list gave: begin anew
@@ -65,14 +64,6 @@ class UsageError(OrchestratorError):
 
 class InputError(UsageError):
     """The input file is wrong; nothing was stored or sent."""
-
-
-class InvalidOption(UsageError):
-    """An option of a new job has a value it may not have. option: the field of `JobOptions`. hint: its rule."""
-
-    def __init__(self, message: str, *, cause: str | None = None, hint: str | None = None, option: str = "") -> None:
-        super().__init__(message, cause=cause, hint=hint)
-        self.option = option
 
 
 class BodyTooLarge(UsageError):

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Final
 
-from orchestrator.domain.errors import InvalidOption
+from orchestrator.domain.errors import UsageError
 from orchestrator.domain.humanize import plain, readable
 
 DEFAULT_PRIORITY: Final = 10
@@ -105,7 +105,7 @@ class JobOptions:
     priority: int = DEFAULT_PRIORITY
 
     def new_job(self, source: str, *, default_name: str, default_version: str, still_open: bool = False) -> NewJob:
-        """The job to make out of *source*. Raises InvalidOption."""
+        """The job to make out of *source*. Raises UsageError, whose hint is the rule."""
         chosen = {field: checked(field, getattr(self, field)) for field in OPTIONS}
         is_named = chosen["name"] is not None
         if not is_named:
@@ -148,13 +148,13 @@ class NewJob(JobOptions):
 
 
 def checked(field: str, value: Any) -> Any:  # noqa: ANN401 - each option has its own type
-    """*value* if the option *field* may have it; None, which is no choice, always. Raises InvalidOption."""
+    """*value* if the option *field* may have it, or None (not chosen). Raises UsageError, whose hint is the rule."""
     if isinstance(value, str):
         value = readable(value)
     option = OPTIONS[field]
     if value is not None and not option.is_valid(value):
         told = ascii(value) if len(ascii(value)) <= _SHOWN_CHARS else f"{ascii(value)[:_SHOWN_CHARS]}…"
-        raise InvalidOption(f"{field} is {told}", hint=option.rule, option=field)
+        raise UsageError(f"{field} is {told}", hint=option.rule)
     return value
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from orchestrator.domain.errors import InvalidOption
+from orchestrator.domain.errors import UsageError
 from orchestrator.domain.job_spec import OPTIONS, JobOptions, name_of
 
 
@@ -37,7 +37,7 @@ def test_options_travel_as_text() -> None:
 def test_a_wrong_type_is_no_value() -> None:
     """A program may hand in anything: "a" is no list of betas, True is no priority."""
     for wrong in (JobOptions(betas="one"), JobOptions(priority=True), JobOptions(priority="5"), JobOptions(name=5)):  # type: ignore[arg-type]  # tested
-        with pytest.raises(InvalidOption):
+        with pytest.raises(UsageError):
             wrong.new_job("<x>", default_name="x", default_version="2023-06-01")
 
 

@@ -17,7 +17,6 @@ from orchestrator.domain.batches_api import (
     known_version,
     not_found,
 )
-from orchestrator.domain.errors import InvalidOption
 from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob
 from orchestrator.domain.limits import largest_params
 from orchestrator.domain.states import JobState
@@ -124,15 +123,17 @@ class _CreateAttempt:
 def _new_job(request: Request) -> NewJob:
     headers = request.headers
     betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
-    options = JobOptions(betas=betas, key=headers.get("idempotency-key"))
-    version = known_version(headers.get("anthropic-version"))
-    try:
-        return options.new_job(SOURCE, default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}", default_version=version)
-    except InvalidOption as exc:
-        if exc.option == "key":
-            raise invalid_request(f"idempotency-key: {exc.hint}") from exc
-        wrong = [beta for beta in sorted(betas) if not OPTIONS["betas"].is_valid([beta])] or sorted(betas)
-        raise invalid_request(f"Unexpected value(s) `{wrong[0][:64]}` for the `anthropic-beta` header.") from exc
+    for beta in sorted(betas):
+        if not OPTIONS["betas"].is_valid([beta]):
+            raise invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
+    key = headers.get("idempotency-key")
+    if key is not None and not OPTIONS["key"].is_valid(key):
+        raise invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
+    return JobOptions(betas=betas, key=key).new_job(
+        SOURCE,
+        default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        default_version=known_version(headers.get("anthropic-version")),
+    )
 
 
 def _is_retry(request: Request) -> bool:
