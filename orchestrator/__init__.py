@@ -30,6 +30,7 @@ __all__ = [
     "EngineHealth",
     "ErrorGroup",
     "InputProblem",
+    "JobSnapshot",
     "JobState",
     "JobStatus",
     "RequestCounts",

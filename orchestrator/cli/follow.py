@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import EngineHealth
     from orchestrator.ports.reads import RemoteReader, RemoteReads
 
@@ -71,7 +71,7 @@ class StatusSampler:
         return status, self._ages, api_clock
 
 
-def is_over(job: Job) -> bool:
+def is_over(job: JobSnapshot) -> bool:
     """Nothing of it will change by itself."""
     return job.state in OVER
 
@@ -82,7 +82,7 @@ async def wait_for_job(
     progress: ProgressDisplay,
     *,
     limits: WaitLimits,
-    until: Callable[[Job], bool] = is_over,
+    until: Callable[[JobSnapshot], bool] = is_over,
 ) -> JobStatus:
     """Show the job's progress until *until* holds; gives its last status.
 
@@ -165,11 +165,11 @@ def paused_error(status: JobStatus) -> NeedsPerson:
     )
 
 
-def short_reason(job: Job) -> str:
+def short_reason(job: JobSnapshot) -> str:
     """Why *job* is paused, in its first words: to recall it, not to act on it."""
     return reason_without_remedy(job).removeprefix("paused ").partition(" (")[0].partition("; ")[0]
 
 
-def reason_without_remedy(job: Job) -> str:
+def reason_without_remedy(job: JobSnapshot) -> str:
     """Why *job* is paused, without what to do."""
     return str(job.reason).removesuffix(f" — {REMEDIES.get(str(job.reason_code), _REMEDY)}")

@@ -15,7 +15,7 @@ from orchestrator.views import status_text
 from orchestrator.views.status_text import Tone
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Batch, Job, JobStatus
+    from orchestrator.domain.model import Batch, JobSnapshot, JobStatus
     from orchestrator.views.status_text import ApiClock, BatchAges
 
 _COLOURS = {Tone.RUN: "blue", Tone.WARN: "yellow", Tone.OK: "green", Tone.BAD: "red"}
@@ -62,7 +62,7 @@ def _request_line(status: JobStatus) -> str:
     return f"{found.total:,}: {', '.join(parts)}" if parts else f"{found.total:,}"
 
 
-def headers_text(sent: Job | Batch) -> str:
+def headers_text(sent: JobSnapshot | Batch) -> str:
     """What requests are sent with: `API version 2023-06-01, betas one, two`."""
     betas = f", betas {', '.join(sent.betas)}" if sent.betas else ""
     return humanize.plain(f"API version {sent.api_version}{betas}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.client.results_file import Output
     from orchestrator.domain.job_spec import NewJob
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.engine import IngestOptions
     from orchestrator.ports.reads import RemoteReader
     from orchestrator.ports.streams import Source
@@ -45,7 +45,7 @@ def checked_output(options: GlobalOptions, path: str, *, overwrite: bool) -> Out
     return output
 
 
-def default_output_path(job: Job) -> str:
+def default_output_path(job: JobSnapshot) -> str:
     """What the results of *job* are called unless somebody says: no other job, of any store, has its id."""
     return f"{job.public_id}.results.jsonl"
 
@@ -139,7 +139,9 @@ def guard_output(source: Source, output: Output, new: NewJob, terms: IngestOptio
     return GuardedSource(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
 
 
-def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: IngestOptions) -> Job | None:
+def _attached_to(
+    jobs: Sequence[JobSnapshot], content_hash: str, new: NewJob, terms: IngestOptions
+) -> JobSnapshot | None:
     """The job of *jobs*, newest first, that this input is already; as the store finds it, when it has been read."""
     if new.key is not None and (keyed := [job for job in jobs if job.key == new.key]):
         return keyed[0]
@@ -148,6 +150,6 @@ def _attached_to(jobs: Sequence[Job], content_hash: str, new: NewJob, terms: Ing
     return same[0] if same and not terms.force_new else None
 
 
-def _has_changed(jobs: Sequence[Job], new: NewJob) -> bool:
+def _has_changed(jobs: Sequence[JobSnapshot], new: NewJob) -> bool:
     """True for a file that was another when a job was made of it: intake refuses it, in its own words."""
     return new.is_from_file and any((job.source, job.name) == (new.source, new.name) for job in jobs)

@@ -14,7 +14,7 @@ from orchestrator.domain.errors import OutputNotWritten
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import RemoteReader, RemoteReads
     from orchestrator.ports.streams import InputProblem
 
@@ -38,7 +38,7 @@ def refused_path(chosen: InputOptions, output: str | None) -> Path | None:
 
 
 async def write_refused(
-    options: GlobalOptions, reader: RemoteReader, job: Job, path: Path | None, *, overwrite: bool = False
+    options: GlobalOptions, reader: RemoteReader, job: JobSnapshot, path: Path | None, *, overwrite: bool = False
 ) -> None:
     """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
 
@@ -58,7 +58,7 @@ async def write_refused(
     say_refused_lines(options, lines, humanize.plain(str(place)))
 
 
-async def _may_write(path: Path, reader: RemoteReader, job: Job) -> bool:
+async def _may_write(path: Path, reader: RemoteReader, job: JobSnapshot) -> bool:
     """Nothing is there, nothing is in it, or it is what would be written."""
     return not _is_taken(path) or await _holds(path, _refused(reader, job.id))
 
@@ -70,7 +70,7 @@ def _is_taken(path: Path) -> bool:
         return False  # if it cannot be written, that is told then
 
 
-async def _write(path: Path, reader: RemoteReader, job: Job) -> int:
+async def _write(path: Path, reader: RemoteReader, job: JobSnapshot) -> int:
     from orchestrator.results import open_sink
 
     lines = 0

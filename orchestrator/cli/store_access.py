@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.engine import Commands, NoticeCommands
     from orchestrator.ports.reads import RemoteReader, RemoteReads
 
@@ -103,7 +103,7 @@ def _sandbox_store(options: GlobalOptions) -> SqliteLocation | None:
     return location if options.db is None and location.exists else None
 
 
-def job_or_newest(reads: RemoteReads, ref: str | None) -> Job:
+def job_or_newest(reads: RemoteReads, ref: str | None) -> JobSnapshot:
     """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
     if ref is not None:
         return reads.find(ref)

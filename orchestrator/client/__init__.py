@@ -37,6 +37,7 @@ from orchestrator.domain.errors import StoreFull as StoreFull
 from orchestrator.domain.errors import StoreLost as StoreLost
 from orchestrator.domain.errors import StoreOwned as StoreOwned
 from orchestrator.domain.errors import UsageError as UsageError
+from orchestrator.domain.model import JobSnapshot as JobSnapshot
 from orchestrator.domain.model import JobStatus as JobStatus
 from orchestrator.domain.model import RequestCounts as RequestCounts
 from orchestrator.domain.queries import Attempt as Attempt

@@ -47,7 +47,7 @@ class Job:
     def __init__(
         self,
         handle: Callable[[], EngineHandle],
-        job: model.Job,
+        job: model.JobSnapshot,
         *,
         attached: bool = False,
         refused_count: int = 0,
@@ -214,7 +214,7 @@ class JobAppender:
     """
 
     def __init__(
-        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: model.Job | None
+        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: model.JobSnapshot | None
     ) -> None:
         self._handle = handle
         self._new = new

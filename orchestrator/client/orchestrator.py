@@ -235,7 +235,7 @@ def _place(path: str | os.PathLike[str]) -> str:
     return "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
 
 
-def _found(reads: RemoteReads, ref: str) -> tuple[model.Job, GuardRefused | None]:
+def _found(reads: RemoteReads, ref: str) -> tuple[model.JobSnapshot, GuardRefused | None]:
     """The job, and why it may not be the one that is meant."""
     try:
         return reads.sole(ref), None

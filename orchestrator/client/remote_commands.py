@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.client.transport import Transport
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.job_spec import NewJob
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import RemoteReader
 
 
@@ -125,7 +125,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
         return bool(answer["purged"])
 
     @override
-    async def purge_older(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
         answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._ingest_timeout())
         ids: list[str] = answer["pruned"]
         return await self.reader.read(lambda reads: [reads.find(public_id) for public_id in ids])

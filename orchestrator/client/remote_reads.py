@@ -28,7 +28,7 @@ from orchestrator.views.view import View
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.domain.model import Batch, Event, Job, JobStatus
+    from orchestrator.domain.model import Batch, Event, JobSnapshot, JobStatus
     from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
     from orchestrator.domain.queries import ErrorGroup, RequestDetails, ResultRow
     from orchestrator.ports.reads import RemoteReads
@@ -77,33 +77,33 @@ class HttpReads:
         version = self._ask(VersionView, "version", {})
         return StoreIdentity(lineage=version.lineage, sandbox=version.sandbox)
 
-    def find(self, ref: str) -> Job:
+    def find(self, ref: str) -> JobSnapshot:
         """The job that *ref* means. Raises NoSuchThing."""
         if ref in _NO_PATH or "/" in ref:
             return self._named(ref)
         return self._noted(self._ask(JobView, f"jobs/{quote(ref, safe='@')}", {})).job
 
-    def sole(self, ref: str) -> Job:
+    def sole(self, ref: str) -> JobSnapshot:
         """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
             refuse_several(ref, [view.id for view in self._jobs({"q": ref[:_LONGEST_Q]}) if view.name == ref])
         return job
 
-    def get(self, job: JobId) -> Job:
+    def get(self, job: JobId) -> JobSnapshot:
         """The job as it is now."""
         return self._status(job).job
 
-    def jobs(self, *, limit: int) -> list[Job]:
+    def jobs(self, *, limit: int) -> list[JobSnapshot]:
         """The newest *limit* jobs."""
         return [self._noted(view).job for view in self._jobs({}, most=limit)]
 
-    def unfinished(self) -> list[Job]:
+    def unfinished(self) -> list[JobSnapshot]:
         """Jobs that are not over, the oldest first."""
         states = [state.value for state in JobState if state not in OVER]
         return [self._noted(view).job for view in self._jobs({"state": states})][::-1]
 
-    def status(self, job: Job) -> JobStatus:
+    def status(self, job: JobSnapshot) -> JobStatus:
         """Everything that `status` shows."""
         return self._status(job.id)
 
@@ -158,7 +158,7 @@ class HttpReads:
         ]
         return ended[-_SPANS:]
 
-    def over_since(self, until: datetime) -> list[Job]:
+    def over_since(self, until: datetime) -> list[JobSnapshot]:
         """Jobs that were over at *until* and have their requests and results still, the oldest first."""
         views = self._jobs({"state": [state.value for state in JobState if state in OVER]})
         jobs = [self._noted(view).job for view in views]
@@ -207,7 +207,7 @@ class HttpReads:
         self._known[status.job.id] = status
         return status
 
-    def _named(self, ref: str) -> Job:
+    def _named(self, ref: str) -> JobSnapshot:
         """The newest job of a name that no path can hold. Raises NoSuchThing."""
         views = self._jobs({"q": ref}) if ref else iter(())
         found = next((view for view in views if view.name == ref), None)

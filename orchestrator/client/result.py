@@ -32,7 +32,7 @@ class _ErrorText(msgspec.Struct, gc=False):
     message: str | None = None
 
 
-class _ErrorEnvelope(msgspec.Struct, gc=False):
+class _ErrorFrame(msgspec.Struct, gc=False):
     """The object around an error; a server that leaves it out has the error itself in its place."""
 
     error: _ErrorText | None = None
@@ -49,7 +49,7 @@ class _Shape(msgspec.Struct, gc=False):
 
     type: str
     message: _MessageText | None = None
-    error: _ErrorEnvelope | None = None
+    error: _ErrorFrame | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Shape).decode
@@ -142,7 +142,7 @@ class Result:
         return _Shape(
             type=kind if isinstance(kind, str) else _BY_STATE.get(self._state, "errored"),
             message=_MessageText(content=_texts(message.get("content"))) if isinstance(message, dict) else None,
-            error=_ErrorEnvelope(error=_error(error)) if isinstance(error, dict) else None,
+            error=_ErrorFrame(error=_error(error)) if isinstance(error, dict) else None,
         )
 
 

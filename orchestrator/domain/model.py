@@ -31,7 +31,7 @@ class RequestCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class JobSnapshot:
     """A job as every face shows it, from a store of this machine or from a server. All times are our clock's."""
 
     id: JobId  #: the store's row id; of a job on a server, made from `public_id`
@@ -55,7 +55,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow(Job):
+class JobRow(JobSnapshot):
     """A job as its own store has it, with what only the engine needs."""
 
     source_bytes: int | None  #: size of the decompressed input; None until it was read whole
@@ -143,7 +143,7 @@ class JobStatus:
     asked_again_at: when a daemon asks whether the account works again, for a job that is paused for its sake.
     """
 
-    job: Job
+    job: JobSnapshot
     batches: dict[str, int]
     stop_reasons: dict[str, int]
     attention: tuple[Attention, ...]

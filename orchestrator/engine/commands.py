@@ -18,7 +18,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import BatchRow, Job
+from orchestrator.domain.model import BatchRow, JobSnapshot
 from orchestrator.engine import purge
 from orchestrator.engine.api_calls import CREATE_GATE, Gates, call, reload_key
 from orchestrator.engine.context import Context
@@ -108,7 +108,7 @@ class EngineCommands:
         """Delete what was handed in and what was answered."""
         return await purge.purge(self._context, job)
 
-    async def purge_older(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
         """Purge every job that has been over for so long."""
         return await purge.purge_older(self._context, older_than)
 

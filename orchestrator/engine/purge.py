@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.job_store import BY_PERSON, BY_RETENTION
@@ -23,7 +23,7 @@ async def purge(context: Context, job: JobId) -> bool:
     return marked
 
 
-async def purge_older(context: Context, older_than: timedelta) -> list[Job]:
+async def purge_older(context: Context, older_than: timedelta) -> list[JobSnapshot]:
     """See `ports.engine.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
     now = context.clock.now()
     old = await context.store.purge.over_since(now - older_than)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class IngestResult:
     renamed_from: what the job that was there was called; None: it is called as before.
     """
 
-    job: Job | None
+    job: JobSnapshot | None
     attached: bool
     problems: tuple[InputProblem, ...]
     problem_count: int
@@ -79,7 +79,7 @@ class Commands(Protocol):
         """
         ...
 
-    async def purge_older(self, older_than: timedelta) -> list[Job]:
+    async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
         """Purge every job that has been over for *older_than*; which, as they were."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import Job, JobRow
+from orchestrator.domain.model import JobRow, JobSnapshot
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
 from orchestrator.ports.streams import InputLine, InputProblem
 
@@ -118,7 +118,7 @@ class PurgeStore(Protocol):
         """
         ...
 
-    async def over_since(self, until: datetime) -> list[Job]:
+    async def over_since(self, until: datetime) -> list[JobSnapshot]:
         """Jobs that were over at *until* and have their bodies still."""
         ...
 

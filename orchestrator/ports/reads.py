@@ -21,8 +21,8 @@ from orchestrator.domain.model import (
     Candidate,
     Event,
     Gate,
-    Job,
     JobRow,
+    JobSnapshot,
     JobStatus,
     StoreIdentity,
     StoreMeta,
@@ -50,34 +50,34 @@ T = TypeVar("T")
 class RemoteJobReads(Protocol):
     """Jobs."""
 
-    def find(self, ref: str) -> Job:
+    def find(self, ref: str) -> JobSnapshot:
         """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
 
         Raises NoSuchThing with similar names as the hint.
         """
         ...
 
-    def sole(self, ref: str) -> Job:
+    def sole(self, ref: str) -> JobSnapshot:
         """As `find`, for a command that changes the job. Raises GuardRefused for a name that several jobs have."""
         ...
 
-    def get(self, job: JobId) -> Job:
+    def get(self, job: JobId) -> JobSnapshot:
         """The job as it is in this snapshot."""
         ...
 
-    def jobs(self, *, limit: int) -> Sequence[Job]:
+    def jobs(self, *, limit: int) -> Sequence[JobSnapshot]:
         """The newest *limit* jobs, newest first."""
         ...
 
-    def unfinished(self) -> list[Job]:
+    def unfinished(self) -> list[JobSnapshot]:
         """Jobs that are not over, the oldest first."""
         ...
 
-    def over_since(self, until: datetime) -> list[Job]:
+    def over_since(self, until: datetime) -> list[JobSnapshot]:
         """Jobs that were over at *until* and are not purged, the oldest first."""
         ...
 
-    def status(self, job: Job) -> JobStatus:
+    def status(self, job: JobSnapshot) -> JobStatus:
         """The job with its counts and troubles, in constant time, however large the job."""
         ...
 
@@ -165,7 +165,7 @@ class StoreReads(Protocol):
         """Sums over all jobs."""
         ...
 
-    def asked_again_at(self, job: Job) -> datetime | None:
+    def asked_again_at(self, job: JobSnapshot) -> datetime | None:
         """When the API is next asked whether the account of a paused *job* works again; None: it is not asked."""
         ...
 
@@ -173,7 +173,7 @@ class StoreReads(Protocol):
         """Waits that the API asked for, or that followed its refusals, and that no success has ended."""
         ...
 
-    def attentions(self) -> list[tuple[Job, Attention]]:
+    def attentions(self) -> list[tuple[JobSnapshot, Attention]]:
         """Everything that needs a person, of all jobs, the oldest first."""
         ...
 
@@ -190,7 +190,7 @@ class JobReads(RemoteJobReads, Protocol):
         """The next *limit* jobs after *job*, in the order they were made."""
         ...
 
-    def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
+    def known(self, ids: Collection[JobId]) -> dict[JobId, JobSnapshot]:
         """Those of *ids* that exist: an import that was discarded left only its events."""
         ...
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId, Nonce, is_signed, job_identity, signed
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.store.connection import Database
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
 from orchestrator.store.rows import dict_rows, join_betas, record, to_job, to_text
@@ -160,7 +160,7 @@ def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:
     return signed(chance, secret_of(c), identity_of(to_job(row), c))
 
 
-def give_strays(job: Job, c: sqlite3.Connection) -> None:
+def give_strays(job: JobSnapshot, c: sqlite3.Connection) -> None:
     """A job was handed in: those strays are its own that were sent for it before it was lost. In that transaction."""
     rows = c.execute(SQL["ownerless"]).fetchall()
     if not rows:
@@ -177,7 +177,7 @@ def secret_of(c: sqlite3.Connection) -> str:
     return secret
 
 
-def identity_of(job: Job, c: sqlite3.Connection) -> str:
+def identity_of(job: JobSnapshot, c: sqlite3.Connection) -> str:
     """Who *job* is, also where it was lost and handed in again; see `domain.ids.job_identity`."""
     earlier = 0
     if job.content_hash:

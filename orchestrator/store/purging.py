@@ -18,7 +18,7 @@ from typing_extensions import override
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.job_store import PurgeStore
 from orchestrator.store.facet import Facet, snapshot, transaction
@@ -72,7 +72,7 @@ class SqlitePurgeStore(Facet, PurgeStore):
 
     @override
     @snapshot
-    def over_since(self, c: sqlite3.Connection, until: datetime) -> list[Job]:
+    def over_since(self, c: sqlite3.Connection, until: datetime) -> list[JobSnapshot]:
         return JobReader(c).over_since(until)
 
     @override

@@ -14,7 +14,7 @@ from typing_extensions import override
 from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Attention, Gate, Job, JobRow, JobStatus, RequestCounts, StoreMeta
+from orchestrator.domain.model import Attention, Gate, JobRow, JobSnapshot, JobStatus, RequestCounts, StoreMeta
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.domain.waiting import SWEEP_FOR
@@ -49,7 +49,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         )
 
     @override
-    def find(self, ref: str) -> Job:
+    def find(self, ref: str) -> JobSnapshot:
         if ref == "@last":
             rows = dict_rows(self._c.execute(SQL["last"]))
             if not rows:
@@ -64,7 +64,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         raise NoSuchThing(f"no job {ref!r}", hint=self._near(ref))
 
     @override
-    def sole(self, ref: str) -> Job:
+    def sole(self, ref: str) -> JobSnapshot:
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
             refuse_several(ref, [row[0] for row in self._c.execute(SQL["ids_of_name"], {"name": ref})])
@@ -78,7 +78,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         return f"did you mean {', '.join(near)}?" if near else "orchestrator ls shows every job"
 
     @override
-    def get(self, job: JobId) -> Job:
+    def get(self, job: JobId) -> JobSnapshot:
         return to_job(dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
     @override
@@ -96,12 +96,12 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
 
     @override
-    def known(self, ids: Collection[JobId]) -> dict[JobId, Job]:
+    def known(self, ids: Collection[JobId]) -> dict[JobId, JobSnapshot]:
         rows = dict_rows(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
         return {job.id: job for job in map(to_job, rows)}
 
     @override
-    def unfinished(self) -> list[Job]:
+    def unfinished(self) -> list[JobSnapshot]:
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["unfinished"]))]
 
     @override
@@ -129,17 +129,17 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         return number
 
     @override
-    def attentions(self) -> list[tuple[Job, Attention]]:
+    def attentions(self) -> list[tuple[JobSnapshot, Attention]]:
         rows = dict_rows(self._c.execute(SQL["attentions"]))
         jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
         return [(jobs[row["job_id"]], _attention(row)) for row in rows]
 
     @override
-    def over_since(self, until: datetime) -> list[Job]:
+    def over_since(self, until: datetime) -> list[JobSnapshot]:
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
 
     @override
-    def status(self, job: Job) -> JobStatus:
+    def status(self, job: JobSnapshot) -> JobStatus:
         found: dict[str, int] = dict(self._c.execute(SQL["batch_states"], {"id": job.id}).fetchall())
         closed = from_text_or_none(self._c.execute(SQL["sweep_until"], {"id": job.id}).fetchone()[0])
         expiry = self._c.execute(SQL["next_expiry"], {"id": job.id}).fetchone()[0]
@@ -155,7 +155,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         )
 
     @override
-    def asked_again_at(self, job: Job) -> datetime | None:
+    def asked_again_at(self, job: JobSnapshot) -> datetime | None:
         if job.state is not JobState.PAUSED or job.reason_code is None:
             return None
         row = self._c.execute(SQL["gate_until"], {"name": probe_gate(job.reason_code)}).fetchone()

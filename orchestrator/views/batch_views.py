@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Batch, Candidate, Job
+from orchestrator.domain.model import Batch, Candidate, JobSnapshot
 from orchestrator.domain.states import BatchState
 from orchestrator.views.view import (
     Count,
@@ -23,7 +23,7 @@ from orchestrator.views.view import (
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
 
-OwnedBatch = tuple[Batch, Job]
+OwnedBatch = tuple[Batch, JobSnapshot]
 
 
 class BatchView(View, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class BatchView(View, frozen=True, kw_only=True):
     downloads: Count
 
     @classmethod
-    def of(cls, batch: Batch, job: Job) -> BatchView:
+    def of(cls, batch: Batch, job: JobSnapshot) -> BatchView:
         """How *batch* is shown, which is of *job*."""
         return BatchView(
             batch=batch.id,
@@ -130,7 +130,7 @@ class BatchInFullView(BatchView, frozen=True, kw_only=True):
     candidates: list[CandidateView]
 
     @classmethod
-    def with_candidates(cls, batch: Batch, job: Job, candidates: Sequence[Candidate]) -> Self:
+    def with_candidates(cls, batch: Batch, job: JobSnapshot, candidates: Sequence[Candidate]) -> Self:
         """How *batch* is shown where everything is."""
         return cls(**BatchView.of(batch, job).fields(), candidates=[CandidateView.of(each) for each in candidates])
 

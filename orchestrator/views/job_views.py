@@ -10,7 +10,7 @@ import msgspec
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.model import Attention, Job, JobStatus, RequestCounts
+from orchestrator.domain.model import Attention, JobSnapshot, JobStatus, RequestCounts
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.streams import InputProblem
@@ -138,8 +138,8 @@ class JobView(View, frozen=True, kw_only=True):
             asked_again_at=parse_optional_time(self.asked_again_at),
         )
 
-    def _job(self, number: JobId) -> Job:
-        return Job(
+    def _job(self, number: JobId) -> JobSnapshot:
+        return JobSnapshot(
             id=number,
             public_id=self.id,
             name=self.name,
@@ -269,7 +269,7 @@ class CheckView(View, frozen=True, kw_only=True):
         )
 
 
-def does_not_apply(verb: str, job: Job) -> GuardRefused:
+def does_not_apply(verb: str, job: JobSnapshot) -> GuardRefused:
     """The refusal of a "pause", "resume" or "cancel" that *job* is in no state for."""
     hint = IMPORT_ENDS if job.state is JobState.IMPORTING else None
     message = f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}; nothing was changed"

@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.json_text import mask_lone_surrogates
-from orchestrator.domain.model import Job, JobStatus, RequestCounts
+from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
 from orchestrator.domain.queries import Attempt, ErrorGroup, RequestDetails, RequestRow, ResultRow
 from orchestrator.domain.result_lines import result_of
 from orchestrator.domain.states import RequestState
@@ -127,7 +127,7 @@ class RequestView(View, frozen=True, kw_only=True):
     trips: list[AttemptView]
 
     @classmethod
-    def of(cls, job: Job, request: RequestDetails, around: tuple[int | None, int | None]) -> Self:
+    def of(cls, job: JobSnapshot, request: RequestDetails, around: tuple[int | None, int | None]) -> Self:
         """How *request* of *job* is shown. around: the numbers of its neighbours."""
         return cls(
             job=job.public_id,

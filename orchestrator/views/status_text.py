@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Batch, Job, JobStatus
+    from orchestrator.domain.model import Batch, JobSnapshot, JobStatus
     from orchestrator.ports.reads import RemoteReads
 
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
@@ -164,7 +164,7 @@ class Tone(StrEnum):
     MUTE = "mute"  #: over because a person said so
 
 
-def tone_of(job: Job) -> Tone:
+def tone_of(job: JobSnapshot) -> Tone:
     """The tone of *job*: one with failures is never `OK`."""
     match job.state:
         case JobState.IMPORTING:
@@ -180,14 +180,14 @@ def tone_of(job: Job) -> Tone:
     assert_never(job.state)
 
 
-def _tone_of_finished(job: Job) -> Tone:
+def _tone_of_finished(job: JobSnapshot) -> Tone:
     found = job.requests
     if found.succeeded == found.total:
         return Tone.OK
     return Tone.WARN if found.succeeded else Tone.BAD
 
 
-def state_words(job: Job) -> str:
+def state_words(job: JobSnapshot) -> str:
     """`running`, `paused (billing)`, `finished, 3 failed`, `finished, all failed`: the state in a cell of a table."""
     if job.state is JobState.FINISHED and job.requests.failed:
         everything = job.requests.failed == job.requests.total

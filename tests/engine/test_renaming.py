@@ -11,7 +11,7 @@ from support.world import API_VERSION, World, in_a_loop, new_world
 
 from orchestrator.domain.errors import GuardRefused, InputError
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import open_source
 from orchestrator.ports.engine import IngestOptions, IngestResult
@@ -25,7 +25,7 @@ async def hand_in(world: World, path: Path, name: str | None = None, **more: Any
     return await world.commands.ingest(source, new, IngestOptions())
 
 
-async def found(world: World, ref: str) -> Job:
+async def found(world: World, ref: str) -> JobSnapshot:
     return await world.store.read(lambda reads: reads.find(ref))
 
 

@@ -30,7 +30,7 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.params import ParamRules
 from orchestrator.http_api.app import build_app
@@ -233,7 +233,7 @@ async def _with_bad_lines(world: World) -> None:
     await world.commands.ingest(source, new, IngestOptions(skip_bad=True))
 
 
-async def _open(world: World) -> Job:
+async def _open(world: World) -> JobSnapshot:
     """A job that is still open."""
     source = source_from_objects(
         [{"custom_id": "o", "params": message("open")}], name="<open>", rules=ParamRules(api_version=API_VERSION)

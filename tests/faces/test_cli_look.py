@@ -13,7 +13,7 @@ from faces.cli_world import SLOW, Program, program_in, request, write_lines
 from orchestrator.cli.progress import LineProgress
 from orchestrator.domain import humanize
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import Job, JobStatus, RequestCounts
+from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.views import status_text
 from orchestrator.views.status_text import ApiClock, BatchAges
@@ -31,7 +31,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None = None, **counts: int) -> JobStatus:
     numbers = {name: counts.get(name, 0) for name in ("queued", "batched", "succeeded", "failed", "canceled")}
-    job = Job(
+    job = JobSnapshot(
         id=JobId(1),
         public_id="reviews-7f3a",
         name="reviews",

@@ -21,7 +21,7 @@ from orchestrator.daemon import Engine, running_engine
 from orchestrator.domain.account import ENDPOINT
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.model import Job, JobRow
+from orchestrator.domain.model import JobRow, JobSnapshot
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.listen import TcpListener, is_own_address, listen
 from orchestrator.provider.address import find_address
@@ -157,7 +157,7 @@ async def jobs(engine: Engine) -> list[JobRow]:
     return await engine.read(lambda reads: reads.jobs(limit=9))
 
 
-async def paused(engine: Engine) -> Job:
+async def paused(engine: Engine) -> JobSnapshot:
     """Its job that is paused, once there is one."""
     async with asyncio.timeout(10):
         while True:

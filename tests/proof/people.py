@@ -17,7 +17,7 @@ from orchestrator.daemon import Engine
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.params import ParamRules
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.inputs import source_from_objects
@@ -119,10 +119,10 @@ class People:
             await self._decide(engine, job)
         return len(known) == len(self.wishes) and all(job.state in {"finished", "canceled"} for _, job in known)
 
-    async def _job(self, engine: Engine, key: JobId) -> Job:
+    async def _job(self, engine: Engine, key: JobId) -> JobSnapshot:
         return await engine.read(lambda reads: reads.get(key))
 
-    async def _decide(self, engine: Engine, job: Job) -> None:
+    async def _decide(self, engine: Engine, job: JobSnapshot) -> None:
         """What the engine cannot prove, because nobody can read it any more, a person decides when asked."""
         status = await engine.read(lambda reads: reads.status(reads.get(job.id)))
         for item in status.attention:
@@ -133,7 +133,7 @@ class People:
                     elif not self.is_ours(named[0], None):
                         await engine.commands.disown(named[0])
 
-    async def _see_to(self, engine: Engine, wish: Wish, job: Job) -> None:
+    async def _see_to(self, engine: Engine, wish: Wish, job: JobSnapshot) -> None:
         """A paused job goes on, sometimes or surely; a running one is sometimes paused, canceled or tried again."""
         with suppress(StoreFull):
             if job.state == "paused" and (self.calm or self.chance.random() < 0.5):

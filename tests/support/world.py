@@ -21,7 +21,7 @@ from typing import Any, Final, ParamSpec
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, JobId, Nonce
 from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import BatchRow, Job, JobRow, JobStatus
+from orchestrator.domain.model import BatchRow, JobRow, JobSnapshot, JobStatus
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands
@@ -181,7 +181,7 @@ class World:
 
     async def settle(self, *, step: timedelta = timedelta(minutes=1), rounds: int = 400) -> None:
         """Let time pass and stages tick until every job is over or waits for a person."""
-        jobs: list[Job] = []
+        jobs: list[JobSnapshot] = []
         for _ in range(rounds):
             await self.round()
             jobs = await self.store.read(lambda reads: reads.unfinished())

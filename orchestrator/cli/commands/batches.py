@@ -20,7 +20,7 @@ from orchestrator.cli.store_access import open_reads, server_reader
 from orchestrator.domain import humanize
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
-from orchestrator.domain.model import Batch, Event, Job
+from orchestrator.domain.model import Batch, Event, JobSnapshot
 from orchestrator.domain.states import BatchState
 from orchestrator.store.location import location_of, open_reader
 from orchestrator.views.batch_views import BatchView, RemoteBatchesView, RemoteBatchView
@@ -60,8 +60,8 @@ batches = group(
 class KnownBatches:
     """What our store knows of the batches at the API: ours by remote id, and those that wait for a proof."""
 
-    ours: dict[str, tuple[Batch, Job]]
-    in_doubt: list[tuple[Batch, Job]]
+    ours: dict[str, tuple[Batch, JobSnapshot]]
+    in_doubt: list[tuple[Batch, JobSnapshot]]
 
 
 @command(EXAMPLES)
@@ -161,7 +161,7 @@ def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
         return KnownBatches(ours={}, in_doubt=[])
 
 
-def _in_doubt(reads: Reads) -> list[tuple[Batch, Job]]:
+def _in_doubt(reads: Reads) -> list[tuple[Batch, JobSnapshot]]:
     jobs = [job for job in reads.unfinished() if reads.status(job).batches[BatchState.IN_DOUBT]]
     return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
 
@@ -210,7 +210,7 @@ def _remote_table(remotes: Sequence[RemoteBatchView]) -> str:
     return as_table(rows, right=(2,))
 
 
-def _batch_lines(batch: Batch, job: Job, events: Sequence[Event], *, now: datetime) -> Iterator[str]:
+def _batch_lines(batch: Batch, job: JobSnapshot, events: Sequence[Event], *, now: datetime) -> Iterator[str]:
     """The screen of `batches show`."""
     yield f"batch      {batch.id}" + ("" if batch.remote_id is None else f"  {humanize.plain(batch.remote_id)}")
     yield f"job        {job.public_id}"

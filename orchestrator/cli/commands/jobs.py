@@ -16,7 +16,7 @@ from orchestrator.cli.output import say, say_banner, show, show_banner, show_jso
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
 from orchestrator.cli.summary import engine_lines
-from orchestrator.domain.model import Job
+from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
@@ -142,7 +142,12 @@ def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
 
 
 def _followed(
-    options: GlobalOptions, settings: Settings, job: Job, limits: WaitLimits, *, until: Callable[[Job], bool]
+    options: GlobalOptions,
+    settings: Settings,
+    job: JobSnapshot,
+    limits: WaitLimits,
+    *,
+    until: Callable[[JobSnapshot], bool],
 ) -> JobStatus:
     """The last status of *job*, which is shown until then."""
     from orchestrator.cli.run_async import run_async
@@ -151,12 +156,12 @@ def _followed(
     return run_async(lambda: wait_for_job(sampler, lambda: (reader, None), progress, limits=limits, until=until))
 
 
-def _needs_no_waiting(job: Job) -> bool:
+def _needs_no_waiting(job: JobSnapshot) -> bool:
     """Over, or paused, so that only a person moves it on."""
     return is_over(job) or job.state is JobState.PAUSED
 
 
-def _warn_if_idle(options: GlobalOptions, job: Job, *, sandbox: bool) -> None:
+def _warn_if_idle(options: GlobalOptions, job: JobSnapshot, *, sandbox: bool) -> None:
     if job.state not in OVER and not engine_is_running(options, options.settings()):
         works = engine_lines(options, job.public_id, sandbox=sandbox)
         say(options, f"no engine is running on this store: nothing moves until {works} does")

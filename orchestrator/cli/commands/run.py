@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.client.session import Session
     from orchestrator.config import Settings
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import Commands
     from orchestrator.ports.reads import RemoteReader
 
@@ -273,12 +273,12 @@ class _Running:
                 raise unwritten
             return status
 
-    async def resume_job(self, job: Job) -> JobStatus:
+    async def resume_job(self, job: JobSnapshot) -> JobStatus:
         """Go on with *job* and stay."""
         async with open_session(self._options, self._settings) as session:
             return await self._stay(session, job.id)
 
-    async def _take_in(self, session: Session, chosen: InputOptions) -> Job:
+    async def _take_in(self, session: Session, chosen: InputOptions) -> JobSnapshot:
         """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
         engine = session.handle
@@ -292,7 +292,7 @@ class _Running:
         say_taken_in(self._options, source.name, source.size_bytes, taken)
         return job
 
-    async def _write_refused(self, session: Session, chosen: InputOptions, job: Job) -> OutputError | None:
+    async def _write_refused(self, session: Session, chosen: InputOptions, job: JobSnapshot) -> OutputError | None:
         """Write what was left out. Why that was not possible waits until the work is done."""
         if not self._refused:
             return None
@@ -348,7 +348,7 @@ def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: 
     return status_text.exit_code_of(status)
 
 
-def _unpause(options: GlobalOptions, settings: Settings, job: Job) -> int:
+def _unpause(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> int:
     async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
         did_apply = await commands.resume(job.id)
         return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))

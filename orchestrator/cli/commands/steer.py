@@ -16,7 +16,7 @@ from orchestrator.config import Settings
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.job_spec import JobOptions
-from orchestrator.domain.model import Job, JobStatus
+from orchestrator.domain.model import JobSnapshot, JobStatus
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.ports.engine import Commands
@@ -187,7 +187,7 @@ def disown(options: GlobalOptions, remote_id: str) -> None:
     _say_done(options, sentence, sandbox=sandbox)
 
 
-def _find(options: GlobalOptions, ref: str) -> tuple[Settings, Job]:
+def _find(options: GlobalOptions, ref: str) -> tuple[Settings, JobSnapshot]:
     settings = options.settings()
     with open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
@@ -198,12 +198,12 @@ def _find(options: GlobalOptions, ref: str) -> tuple[Settings, Job]:
     return settings, found
 
 
-def _now(options: GlobalOptions, settings: Settings, job: Job) -> JobStatus:
+def _now(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> JobStatus:
     """What has become of *job*."""
     return reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
 
 
-def _types(options: GlobalOptions, settings: Settings, job: Job) -> str:
+def _types(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> str:
     """Which error types `--only` could name."""
     groups = reader_for(options, settings).read_now(lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0))
     if not groups:

@@ -18,7 +18,7 @@ from orchestrator.domain.states import OVER, JobState
 from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.engine import Commands, IngestResult
     from orchestrator.ports.reads import RemoteReader
 
@@ -75,7 +75,7 @@ def describe_stop(options: GlobalOptions, stopped: Stopped, go_on: str | None) -
     stopped.hint = same_line(options) if go_on is None else go_on
 
 
-def job_of_ingest(taken: IngestResult, source_name: str, chosen: InputOptions) -> Job:
+def job_of_ingest(taken: IngestResult, source_name: str, chosen: InputOptions) -> JobSnapshot:
     """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
     if taken.job is not None:
         return taken.job

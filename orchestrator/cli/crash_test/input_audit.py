@@ -18,7 +18,7 @@ from orchestrator.ports.streams import InputLine
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import InputOptions
     from orchestrator.config import Settings
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import Reads
     from orchestrator.sandbox.ledger import Audit, Books
 
@@ -31,7 +31,7 @@ class _ResultId(msgspec.Struct):
     custom_id: str
 
 
-def the_job(reads: Reads) -> Job:
+def the_job(reads: Reads) -> JobSnapshot:
     """The first job of the store. A later one is a life's reading of the same input, which it did not finish."""
     return min(reads.jobs(limit=_MANY), key=lambda job: job.id)
 

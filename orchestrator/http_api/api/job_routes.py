@@ -17,7 +17,7 @@ from starlette.responses import Response
 from orchestrator.domain.errors import InputError
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.limits import API_MAX_BYTES
-from orchestrator.domain.model import Job, JobStatus
+from orchestrator.domain.model import JobSnapshot, JobStatus
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.api import job_upload, route_docs
@@ -251,7 +251,7 @@ async def prune(
     return json_response(PrunedView(pruned=[job.public_id for job in pruned]))
 
 
-async def _after_command(services: Services, job: Job, verb: str, *, done: bool) -> Response:
+async def _after_command(services: Services, job: JobSnapshot, verb: str, *, done: bool) -> Response:
     if done:
         return json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
@@ -259,7 +259,7 @@ async def _after_command(services: Services, job: Job, verb: str, *, done: bool)
     return problem(msgspec.structs.replace(refusal, type=DOES_NOT_APPLY))
 
 
-async def _view(services: Services, job: Job) -> JobView:
+async def _view(services: Services, job: JobSnapshot) -> JobView:
     return JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 

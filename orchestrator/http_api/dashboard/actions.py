@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reads
 
@@ -94,7 +94,7 @@ async def load(request: PageRequest) -> dict[str, object]:
     }
 
 
-def _jobs(refs: list[str], reads: Reads) -> list[Job]:
+def _jobs(refs: list[str], reads: Reads) -> list[JobSnapshot]:
     if len(refs) > _MOST:
         raise UsageError(f"{len(refs)} jobs are picked", hint=f"at most {_MOST} at once")
     return [reads.sole(ref) for ref in refs]
@@ -158,7 +158,7 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     return where, f"{humanize.count(moved, 'job')} {_VERBS[verb].done}{rest}"
 
 
-async def _retried(services: Services, jobs: list[Job], only: str | None) -> str:
+async def _retried(services: Services, jobs: list[JobSnapshot], only: str | None) -> str:
     queued, refused = 0, 0
     for job in jobs:
         try:

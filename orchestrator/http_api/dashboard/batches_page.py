@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.model import Batch, Job
+    from orchestrator.domain.model import Batch, JobSnapshot
     from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 50
@@ -57,12 +57,12 @@ def _read(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, 
     }
 
 
-def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, Job]]:
+def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, JobSnapshot]]:
     jobs = {batch.job_id: reads.get(batch.job_id) for batch in batches}
     return [(batch, jobs[batch.job_id]) for batch in batches]
 
 
-async def _remote(request: PageRequest, doubts: list[tuple[Batch, Job, object]]) -> dict[str, object]:
+async def _remote(request: PageRequest, doubts: list[tuple[Batch, JobSnapshot, object]]) -> dict[str, object]:
     """The newest batches at the API, and whose each is."""
     found: list[RemoteBatch] = []
     try:
@@ -86,7 +86,7 @@ async def _remote(request: PageRequest, doubts: list[tuple[Batch, Job, object]])
     return {"rows": rows, "trouble": None, "more": len(found) > _REMOTE}
 
 
-def _ours(ids: list[str], reads: Reads) -> dict[str, tuple[Batch, Job]]:
+def _ours(ids: list[str], reads: Reads) -> dict[str, tuple[Batch, JobSnapshot]]:
     found = reads.batches_by_remote(ids)
     pairs = _with_jobs(list(found.values()), reads)
     return {str(remote_id): pair for remote_id, pair in zip(found, pairs, strict=True)}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import StrEnum
 
-    from orchestrator.domain.model import Job, JobStatus, RequestCounts
+    from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
     from orchestrator.http_api.dashboard.page import PageRequest
 
 #: The segments of a job's bar, in their order: the count's name, what it is called, its class.
@@ -57,7 +57,7 @@ def job_row(status: JobStatus) -> dict[str, object]:
     }
 
 
-def state_badge(job: Job) -> dict[str, str]:
+def state_badge(job: JobSnapshot) -> dict[str, str]:
     """How a job stands, as a badge: its tone, its sign and its words."""
     tone = status_text.tone_of(job)
     icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]

@@ -15,7 +15,7 @@ from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Job, JobStatus
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import Reads
 
 _STATES: Final = frozenset(state.value for state in RequestState)
@@ -66,7 +66,7 @@ def _age_words(status: JobStatus, api_clock: status_text.ApiClock, reads: Reads)
     return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), api_clock)
 
 
-def _available_actions(job: Job) -> list[str]:
+def _available_actions(job: JobSnapshot) -> list[str]:
     """What can be asked of the job as it stands."""
     found = job.requests
     acts = {JobState.RUNNING: ["pause", "cancel"], JobState.PAUSED: ["resume", "cancel"]}.get(job.state, [])

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Job, JobRow
+    from orchestrator.domain.model import JobRow, JobSnapshot
     from orchestrator.domain.queries import ResultRow
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reader, Reads
@@ -120,7 +120,7 @@ class BatchEndpoints:
             raise no_results(self._ids.of(job.id))
         return await results_response(request, self._services.bulk, job.id)
 
-    async def _job_of_path(self, request: Request) -> Job:
+    async def _job_of_path(self, request: Request) -> JobSnapshot:
         """The job behind the id in the path. Raises ApiError 404."""
         known_version(request.headers.get("anthropic-version"))
         batch_id: str = request.path_params["batch_id"]
@@ -149,7 +149,7 @@ class BatchEndpoints:
 _JobRef = tuple[JobId, str]
 
 
-def _shown_job(place: _JobRef, reads: Reads) -> Job:
+def _shown_job(place: _JobRef, reads: Reads) -> JobSnapshot:
     """The job at *place*. Raises ApiError 404."""
     found = reads.newer_jobs(JobId(place[0] - 1), limit=1)
     if not found or found[0].id != place[0] or not is_shown(found[0]):

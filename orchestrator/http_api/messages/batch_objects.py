@@ -19,7 +19,7 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.job_store import BY_PERSON
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import Job, JobRow
+    from orchestrator.domain.model import JobRow, JobSnapshot
     from orchestrator.ports.reads import Reads
 
 #: How long the API works on one attempt of a request. Source: Message Batches API reference.
@@ -42,17 +42,17 @@ def is_shown(job: JobRow) -> bool:
     return job.state is not JobState.IMPORTING and job.purged_by != BY_PERSON
 
 
-def is_over(job: Job) -> bool:
+def is_over(job: JobSnapshot) -> bool:
     """Every request has its last word."""
     return job.state in {JobState.FINISHED, JobState.CANCELED}
 
 
-def has_results(job: Job) -> bool:
+def has_results(job: JobSnapshot) -> bool:
     """They can be read now."""
     return is_over(job) and job.purged_at is None
 
 
-def batch_view(job: Job, reads: Reads, context: BatchContext) -> MessageBatchObject:
+def batch_view(job: JobSnapshot, reads: Reads, context: BatchContext) -> MessageBatchObject:
     """*job* as it is in the snapshot of *reads*."""
     return MessageBatchObject(
         id=context.batch_id,
@@ -79,7 +79,7 @@ def _status(state: JobState) -> Literal["in_progress", "canceling", "ended"]:
             assert_never(state)
 
 
-def _counts(job: Job, reads: Reads) -> RequestCountsObject:
+def _counts(job: JobSnapshot, reads: Reads) -> RequestCountsObject:
     """They add up at any time, and they move while the job runs: the API documents zeros until the end."""
     requests = job.requests
     expired = reads.failed_of_type(job.id, "expired") if requests.failed else 0
@@ -92,7 +92,7 @@ def _counts(job: Job, reads: Reads) -> RequestCountsObject:
     )
 
 
-def _expires_at(job: Job, context: BatchContext) -> datetime:
+def _expires_at(job: JobSnapshot, context: BatchContext) -> datetime:
     """When the last attempt of a request that expires every time has expired, if it were sent at once each time.
 
     A job that outlives it (it was paused, or the account's queue was full) may take another attempt from now on.
@@ -101,7 +101,7 @@ def _expires_at(job: Job, context: BatchContext) -> datetime:
     return planned if is_over(job) or planned > context.now else context.now + _ATTEMPT
 
 
-def _canceled_at(job: Job, reads: Reads) -> datetime | None:
+def _canceled_at(job: JobSnapshot, reads: Reads) -> datetime | None:
     """When the last cancel came, out of the log: its first step goes from a state in which the job was not over."""
     if job.state not in {JobState.CANCELING, JobState.CANCELED}:
         return None

@@ -28,7 +28,7 @@ from orchestrator.ports.engine import IngestOptions
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from orchestrator.domain.model import Job
+    from orchestrator.domain.model import JobSnapshot
     from orchestrator.http_api.services import Services
     from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.reads import Reader, Reads
@@ -56,7 +56,7 @@ class BatchCreator:
         self._ending = asyncio.Lock()
         self._passed = services.passed
 
-    async def create(self, request: Request) -> Job:
+    async def create(self, request: Request) -> JobSnapshot:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
         try:
             new = self._admit(request)
@@ -93,7 +93,7 @@ class _CreateAttempt:
 
     def __init__(self, request: Request, new: NewJob, reader: Reader, ending: asyncio.Lock) -> None:
         self.new = new
-        self.found: Job | None = None
+        self.found: JobSnapshot | None = None
         self._request = request
         self._reader = reader
         self._ending = ending
@@ -142,7 +142,7 @@ def _is_retry(request: Request) -> bool:
     return count.isascii() and count.isdigit() and int(count[:4]) > 0
 
 
-def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) -> Job | None:
+def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) -> JobSnapshot | None:
     """The newest job that was made here of the same body since *since*."""
     page = reads.jobs(limit=_JOBS_AT_ONCE)
     while page:
@@ -155,7 +155,7 @@ def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) 
     return None
 
 
-def _is_same(job: Job, new: NewJob, content_hash: str) -> bool:
+def _is_same(job: JobSnapshot, new: NewJob, content_hash: str) -> bool:
     made_here = job.source == SOURCE and job.state is not JobState.IMPORTING and job.purged_at is None
     sent = (job.content_hash, job.api_version, job.betas)
     return made_here and sent == (content_hash, new.api_version, new.betas)
