@@ -19,10 +19,10 @@ from orchestrator.domain.states import JobState
 from orchestrator.ports.store import CollectStore, DownloadProgress, SettleStore
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.facet import Facet, snapshot, transaction
+from orchestrator.store.history import record
 from orchestrator.store.rows import (
     dict_rows,
     moved,
-    record,
     store_result,
     store_results,
     to_batches,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from typing_extensions import override
 
+from orchestrator.domain.account import BY_USER
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.ports.job_store import NoticeStore
@@ -19,6 +22,17 @@ from orchestrator.store.sql_text import MAX_ID, load
 
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
+_ATTENTION: Final = "attention."
+#: Steps that somebody may be told of, and by what type of notice.
+_TOLD: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
+    {
+        ("job.moved", "finished"): "job.finished",
+        ("job.moved", "canceled"): "job.canceled",
+        ("job.moved", "paused"): "job.attention",
+        ("batch.moved", "in_doubt"): "batch.in_doubt",
+        ("batch.moved", "ended"): "batch.expired",
+    }
+)
 
 
 class SqliteNoticeStore(Facet, NoticeStore):
@@ -78,6 +92,66 @@ class SqliteNoticeStore(Facet, NoticeStore):
         while count := await self._db.write(lambda c: c.execute(SQL["forget"], {"before": to_text(before)}).rowcount):
             done += count
         return done
+
+
+def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happened to which, and when
+    c: sqlite3.Connection, event: int | None, kind: str, new: str | None, job: int | None, batch: int | None, at: str
+) -> None:
+    """Put down a notice of *event* for every endpoint that wants it, in the transaction in which it happens.
+
+    So none is lost in a crash, and none tells of what never was. Its payload is fixed then, too: counts and ids as they
+    are now, no prompts, no answers, no words of the API.
+    """
+    may_tell = kind.startswith(_ATTENTION) or (kind, new) in _TOLD
+    if not may_tell or c.execute(SQL["is_listened"]).fetchone() is None:
+        return
+    jobs = dict_rows(c.execute(SQL["noticed_job"], {"id": job}))
+    batches = dict_rows(c.execute(SQL["noticed_batch"], {"id": batch}))
+    told = _type_of(kind, new, jobs[0] if jobs else {}, batches[0] if batches else {})
+    if told is None:
+        return
+    reason = jobs[0]["reason_code"] if kind == "job.moved" and jobs else None
+    if kind.startswith(_ATTENTION):
+        reason = kind.removeprefix(_ATTENTION)
+    data = {
+        "event": event,
+        "reason": reason,
+        "job": _job_told(jobs[0], c) if jobs else None,
+        "batch": _batch_told(batches[0]) if batches else None,
+    }
+    payload = json.dumps({"type": told, "timestamp": at, "data": data}, separators=(",", ":"), ensure_ascii=False)
+    c.execute(SQL["enqueue"], {"event": event, "type": told, "payload": payload, "at": at})
+
+
+def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, Any]) -> str | None:
+    """The type of notice that an event makes; None: nobody is told of it."""
+    if kind.startswith(_ATTENTION):
+        return "job.attention"
+    if new == "paused" and job.get("reason_code") in {None, BY_USER}:
+        return None
+    if new == "ended" and not batch.get("api_expired"):
+        return None
+    return _TOLD[kind, new]
+
+
+def _job_told(row: dict[str, Any], c: sqlite3.Connection) -> dict[str, Any]:
+    counts = ("total", "queued", "batched", "succeeded", "failed", "canceled")
+    return {
+        "id": row["public_id"],
+        "state": row["state"],
+        "requests": {name: row[name] for name in counts},
+        "stop_reasons": dict(c.execute(SQL["noticed_stops"], {"id": row["id"]}).fetchall()),
+    }
+
+
+def _batch_told(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["remote_id"],
+        "number": row["id"],
+        "state": row["state"],
+        "requests": row["count"],
+        "expired": row["api_expired"],
+    }
 
 
 def _notice(row: dict[str, Any]) -> Notice:

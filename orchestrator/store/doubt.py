@@ -15,7 +15,8 @@ from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.rows import dict_rows, moved, record, to_batch, to_batches, to_remote, to_text
+from orchestrator.store.history import record
+from orchestrator.store.rows import dict_rows, moved, to_batch, to_batches, to_remote, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
 

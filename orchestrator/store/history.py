@@ -17,6 +17,7 @@ from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.job_store import SampleStore
 from orchestrator.ports.reads import HistoryReads
+from orchestrator.store.deliveries import enqueue_notices
 from orchestrator.store.facet import Facet, SnapshotReads
 from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
 from orchestrator.store.sql_text import MAX_ID, load
@@ -24,6 +25,26 @@ from orchestrator.store.sql_text import MAX_ID, load
 SQL: Final = load("history")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = "9999"
+
+
+def record(  # noqa: PLR0913 - the columns of the event log, all but two optional
+    c: sqlite3.Connection,
+    now: datetime,
+    kind: str,
+    *,
+    job: int | None = None,
+    batch: int | None = None,
+    old: str | None = None,
+    new: str | None = None,
+    why: str | None = None,
+) -> None:
+    """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters.
+
+    The only writer of `event`: so the notices that an event asks for are put down here, with it.
+    """
+    text = None if why is None else why[:2000]
+    event = c.execute(SQL["record"], (to_text(now), job, batch, kind, old, new, text)).lastrowid
+    enqueue_notices(c, event, kind, new, job, batch, to_text(now))
 
 
 class HistoryReader(SnapshotReads, HistoryReads):

@@ -18,8 +18,9 @@ from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId, Nonce, is_signed, job_identity, signed
 from orchestrator.domain.model import JobSnapshot
 from orchestrator.store.connection import Database
+from orchestrator.store.history import record
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
-from orchestrator.store.rows import dict_rows, join_betas, record, to_job, to_text
+from orchestrator.store.rows import dict_rows, join_betas, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("identity")

@@ -21,9 +21,10 @@ from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.connection import Database
 from orchestrator.store.custom_ids import RUN, Known, RepeatedId, append_run, finder, forget, forget_run, grow, repeats
 from orchestrator.store.facet import Facet, transaction
+from orchestrator.store.history import record
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.rows import dict_rows, join_betas, moved, record, to_job, to_jobs, to_text
+from orchestrator.store.rows import dict_rows, join_betas, moved, to_job, to_jobs, to_text
 from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 

@@ -22,8 +22,9 @@ from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.job_store import PurgeStore
 from orchestrator.store.facet import Facet, snapshot, transaction
+from orchestrator.store.history import record
 from orchestrator.store.read import JobReader
-from orchestrator.store.rows import dict_rows, moved, record, to_job, to_text
+from orchestrator.store.rows import dict_rows, moved, to_job, to_text
 from orchestrator.store.sql_text import load
 
 T = TypeVar("T")

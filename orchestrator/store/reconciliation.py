@@ -21,6 +21,7 @@ from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.ports.doubts import ReconcileStore, Reconciliation, Stray, StrayOutcome, StrayStore
 from orchestrator.store.facet import Facet, snapshot, transaction
+from orchestrator.store.history import record
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (
@@ -28,7 +29,6 @@ from orchestrator.store.rows import (
     from_text,
     from_text_or_none,
     moved,
-    record,
     split_betas,
     to_batch,
     to_job,

@@ -199,22 +199,6 @@ def to_event(row: dict[str, Any]) -> Event:
     )
 
 
-def record(  # noqa: PLR0913 - the columns of the event log, all but two optional
-    connection: sqlite3.Connection,
-    now: datetime,
-    kind: str,
-    *,
-    job: int | None = None,
-    batch: int | None = None,
-    old: str | None = None,
-    new: str | None = None,
-    why: str | None = None,
-) -> None:
-    """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters."""
-    text = None if why is None else why[:2000]
-    connection.execute(SQL["record"], (to_text(now), job, batch, kind, old, new, text))
-
-
 def failure(error_type: str, message: str) -> dict[str, str]:
     """The columns that say why a request failed."""
     return {"error_type": error_type, "error_message": message, "cause": cause_of(message)}

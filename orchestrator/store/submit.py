@@ -18,13 +18,13 @@ from orchestrator.domain.packing import Pack
 from orchestrator.ports.store import BisectStore, ParamsStore, SubmitStore
 from orchestrator.store.connection import Database
 from orchestrator.store.facet import Facet, bulk_snapshot, snapshot, transaction
+from orchestrator.store.history import record
 from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
 from orchestrator.store.rows import (
     dict_rows,
     failure,
-    record,
     store_result,
     to_batch,
     to_batches,

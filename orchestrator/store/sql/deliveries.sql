@@ -61,3 +61,20 @@ SELECT delivery.*, url FROM delivery JOIN endpoint ON endpoint.id = endpoint_id 
 
 -- name: delivery_counts
 SELECT state, count(*) FROM delivery GROUP BY state
+
+-- name: is_listened
+SELECT 1 FROM endpoint WHERE active = 1 LIMIT 1
+
+-- name: noticed_job
+SELECT * FROM job WHERE id = :id
+
+-- name: noticed_stops
+SELECT name, count FROM stop_count JOIN stop_reason ON stop_reason.id = stop WHERE job_id = :id ORDER BY stop
+
+-- name: noticed_batch
+SELECT * FROM batch WHERE id = :id
+
+-- name: enqueue
+INSERT INTO delivery (endpoint_id, event_id, type, payload, state, created_at, next_at)
+SELECT id, :event, :type, :payload, 'waiting', :at, :at
+  FROM endpoint WHERE active = 1 AND (events = '' OR instr(events, ' ' || :type || ' ') > 0)

@@ -1,3 +1,7 @@
+-- name: record
+-- The event log; always in the transaction that makes it true.
+INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)
+
 -- name: events
 SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit
 
