@@ -1,5 +1,5 @@
-"""The engine's HTTP face: every route over the unix socket, and over TCP where it is asked for.
+"""The HTTP API of a running engine: over its unix socket, and over TCP where that is configured.
 
-Owns how facts and errors look as JSON, and the servers. Holds no rules of its own: it reads through the ports it is
-handed and asks the engine. What it shares with the other faces is in `orchestrator.views`.
+Owns the servers, the routes and the pages. Holds no rules of its own: it reads through ports and sends commands to the
+engine. What it shares with the command line and the library is in `orchestrator.views`.
 """

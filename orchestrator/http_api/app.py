@@ -1,4 +1,4 @@
-"""The application: every face over HTTP in one, and what all of them answer to an error."""
+"""The ASGI application: all routes, and how errors become responses."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def _own_error_response(_: Request, exc: Exception) -> Response:
 
 
 async def _provider_error_response(_: Request, exc: Exception) -> Response:
-    """The Message Batches API was to be asked, and did not answer as it should."""
+    """The Message Batches API had to be called, and failed."""
     return problem(
         ProblemView(
             type=API_TROUBLE,
@@ -90,7 +90,7 @@ async def _provider_error_response(_: Request, exc: Exception) -> Response:
 
 
 async def _invalid_parameter(_: Request, exc: Exception) -> Response:
-    """A parameter that is not what the route takes."""
+    """A parameter that the route does not accept."""
     first: dict[str, Any] = cast("RequestValidationError", exc).errors()[0]
     place = ".".join(map(str, first["loc"][1:]))
     told = f"{place} cannot be used" if place else "the request cannot be used"
@@ -119,7 +119,7 @@ async def _http_error(request: Request, exc: Exception) -> Response:
 
 
 def _redirect_without_slash(request: Request, wrong: HTTPException) -> Response | None:
-    """The way to a route that was asked for with a slash too many, by a path alone: only a caller knows its scheme."""
+    """A relative redirect for a path with a trailing slash: only a proxy may know the scheme of an absolute one."""
     raw = request.scope["raw_path"].decode("latin-1")
     if wrong.status_code != HTTPStatus.NOT_FOUND or not raw.endswith("/") or raw.startswith("//"):
         return None
@@ -131,12 +131,12 @@ def _redirect_without_slash(request: Request, wrong: HTTPException) -> Response 
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
-    """The client went away in the middle of its body; what was read of it is discarded already."""
+    """The client disconnected in the middle of its body; what was read has been discarded already."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _internal_error(_: Request, exc: Exception) -> Response:
-    """Starlette raises the error again behind this answer, and the server logs it."""
+    """Starlette re-raises the error after this response, and the server logs it."""
     if (lacking := shortage(exc)) is not None:
         return problem_response(lacking)
     return problem(

@@ -46,14 +46,14 @@ _TOO_OFTEN: Final = {
 
 
 class LoginMiddleware:
-    """*app*, with `/login` and `/logout` before it, for the address of *access*."""
+    """Serves `/login` and `/logout` in front of *app*, for the address of *access*."""
 
     def __init__(self, app: ASGIApp, access: AccessRules) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer `/login` and `/logout`; pass on everything else."""
         if scope["path"] not in (LOGIN, LOGOUT):
             await self._app(scope, receive, send)
             return
@@ -72,9 +72,9 @@ class LoginMiddleware:
         return await self._by_token(request, token) if request.method == "POST" else self._asked(request, token)
 
     def _asked(self, request: Request, token: bytes) -> Response:
-        """A visit: by a link with a code, which HEAD does not use up, or for the page.
+        """A visit to the page, or a login link with a code (HEAD does not use the code up).
 
-        A redirect takes the code out of the address, and out of what the browser remembers of it.
+        The redirect removes the code from the address bar and the browser's history.
         """
         code = request.query_params.get("code") if request.method == "GET" else None
         if code is not None and self._access.sessions.redeem(code, token):
@@ -135,7 +135,7 @@ def _see(place: str) -> Response:
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    """The form's fields; small, because anybody may send one. Raises BodyTooLarge."""
+    """The form's fields. Small, because no login is needed to send one. Raises BodyTooLarge."""
     body = bytearray()
     async for block in request.stream():
         body += block
@@ -162,10 +162,10 @@ def login_page(
     status: HTTPStatus = HTTPStatus.OK,
     asks_again: bool = False,
 ) -> Response:
-    """The page. said: what stands above the field; place: where a login leads.
+    """The login page. said: a message above the field. place: where to go after the login.
 
-    asks_again: the browser asks once more by itself, and then from our own page, so that it shows a cookie that it
-    keeps back where another site's link led here.
+    asks_again: the page reloads itself once, from our own origin, so that the browser sends a SameSite=strict cookie
+    that it holds back when another site's link led here.
     """
     words = "" if said is None else f'<p class="said" role="alert">{escape(said)}</p>'
     text = (
@@ -181,7 +181,7 @@ def login_page(
 
 
 def page_before(scope: Scope) -> Response:
-    """The page in the place of the one that a browser asked for; a login leads on to that."""
+    """The login page in place of the requested one; a login leads on to that."""
     told = dict(scope["headers"])
     is_led_here = told.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
     is_visit = scope["method"] == "GET" and told.get(b"sec-fetch-mode") == b"navigate"
@@ -192,7 +192,7 @@ def page_before(scope: Scope) -> Response:
 
 
 def place_or_home(place: str) -> str:
-    """*place*, a path and query of this server, to go to after a login; "/" for what is none."""
+    """*place* if it is a path and query of this server, to go to after a login; otherwise "/"."""
     is_page = _PLACE.fullmatch(place) is not None and not place.startswith((LOGIN, LOGOUT))
     return place if is_page else "/"
 
@@ -204,7 +204,7 @@ def _template() -> str:
 
 @cache
 def _policy() -> str:
-    """Nothing is loaded and nothing runs; the one style is named by its hash."""
+    """Nothing is loaded and no script runs; the one style is allowed by its hash."""
     style = _template().partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (

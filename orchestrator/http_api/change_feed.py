@@ -1,4 +1,4 @@
-"""Tells whoever watches that something moved: one pump for all, however many watch; none while nobody does."""
+"""Notifies watchers that something changed: one polling task for all of them, idle while there are none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAGE: Final = 500
 
 
 class ChangeFeed:
-    """The engine's moves and events for those who watch. `run` is one core task; every wait ends with *stop*."""
+    """Changes and events for streams and long polling. `run` is a core task; every wait ends with *stop*."""
 
     def __init__(self, reader: Reader, moves: ChangeSignal, stop: asyncio.Event) -> None:
         self._reader = reader
@@ -37,11 +37,11 @@ class ChangeFeed:
 
     @property
     def is_over(self) -> bool:
-        """The engine stops: nobody should wait any more."""
+        """The engine is stopping: nobody should wait any longer."""
         return self._stop.is_set()
 
     async def run(self) -> None:
-        """Beat after every move while somebody watches. Until cancelled."""
+        """Wake the watchers after every change, while there are any. Runs until cancelled."""
         while True:
             await self._watched.wait()
             await self._moves.wait(_LONGEST)
@@ -50,11 +50,11 @@ class ChangeFeed:
             await asyncio.sleep(_SHORTEST_S)
 
     def close(self) -> None:
-        """Let everybody who waits go; call it when *stop* is set."""
+        """Wake everybody who waits; call it when *stop* is set."""
         self._beat.set()
 
     async def change(self, at_most: timedelta) -> None:
-        """Wait until something may have moved, for *at_most*; returns at once when the engine stops."""
+        """Wait until something may have changed, at most *at_most*; returns at once when the engine stops."""
         if self._stop.is_set():
             return
         self._watchers += 1
@@ -69,7 +69,7 @@ class ChangeFeed:
                 self._watched.clear()
 
     async def events(self, after: int, *, job: JobId | None = None) -> AsyncGenerator[Sequence[Event], None]:
-        """The events above *after*, of one job or of all, as they happen; () after 15 s without. Ends with *stop*."""
+        """Events above *after*, of one job or of all, as they happen; () after 15 s without one. Ends with *stop*."""
         loop = asyncio.get_running_loop()
         spoke_at = loop.time()
         while not self._stop.is_set():

@@ -1,4 +1,4 @@
-"""The status of a job, read once for all who ask at the same time: two hundred clients that poll are one reader.
+"""A short-lived cache of job JSON: clients that poll the same job at the same time share one read of the store.
 
 A cached job is at most a tenth of a second old, and never older than the last change made over HTTP.
 """
@@ -32,7 +32,7 @@ _HEADERS: Final = ((b"cache-control", b"no-cache"), (b"content-type", b"applicat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedJob:
-    """A job as it is shown: in JSON, with a strong ETag, which is the same while all that is shown is the same."""
+    """A job as JSON, with a strong ETag that changes exactly when the JSON does."""
 
     public_id: str
     body: bytes
@@ -40,7 +40,7 @@ class CachedJob:
 
 
 class JobCache:
-    """Looks at jobs through *reader*."""
+    """Reads jobs through *reader*."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -58,7 +58,7 @@ class JobCache:
         return await asyncio.shield(held[1])
 
     def invalidate(self) -> None:
-        """Something was changed: whoever asks from now on sees it."""
+        """Something changed: everybody who asks from now on sees it."""
         self._held.clear()
 
 
@@ -67,27 +67,27 @@ def _read(ref: str, reads: Reads) -> CachedJob:
 
 
 def cached_job(status: JobStatus) -> CachedJob:
-    """How *status* is shown."""
+    """*status* as JSON, with its ETag."""
     body = msgspec.json.encode(JobView.of(status))
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     return CachedJob(public_id=status.job.public_id, body=body, tag=tag)
 
 
 def _retrieve_error(reading: asyncio.Future[CachedJob]) -> None:
-    """Everybody who asked may be gone; an error that nobody waits for any more is no error."""
+    """All waiters may have been cancelled: retrieve the exception, or asyncio logs it as never retrieved."""
     if not reading.cancelled():
         reading.exception()
 
 
 class InvalidateOnWrite:
-    """*app*, whose every answer to a change makes what was seen before it old."""
+    """Empties the cache before any response to a request that may have changed something."""
 
     def __init__(self, app: ASGIApp, job_cache: JobCache) -> None:
         self._app = app
         self._cache = job_cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass the request on; a response to a write empties the cache first."""
         if scope["type"] != "http" or scope["method"] in _SAFE:
             await self._app(scope, receive, send)
             return
@@ -100,10 +100,10 @@ class InvalidateOnWrite:
 
 
 class FastJobRoute:
-    """*app*, that answers the plain question for one job itself: the same answer for a third of the work.
+    """Answers the plain `GET` of one job itself: the same response for a third of the work.
 
-    It is the one question that hundreds of clients ask every second; whatever is out of the ordinary about it (a query,
-    a tag, a job that is not there) is for *app*.
+    Hundreds of clients send it every second. Anything unusual (a query, a tag, a job that does not exist) goes to
+    *app*.
     """
 
     def __init__(self, app: ASGIApp, job_cache: JobCache) -> None:
@@ -111,7 +111,7 @@ class FastJobRoute:
         self._cache = job_cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer from the cache if possible, else pass the request on."""
         ref = _plain_job_ref(scope)
         try:
             found = None if ref is None else await self._cache.get(ref)
@@ -126,7 +126,7 @@ class FastJobRoute:
 
 
 def _plain_job_ref(scope: Scope) -> str | None:
-    """The job that `GET /api/v1/jobs/{ref}` asks for, without anything else in the question."""
+    """The job of a plain `GET /api/v1/jobs/{ref}`; None for any other request."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
         return None
     path: str = scope["path"]

@@ -49,11 +49,11 @@ _OTHER: Final = "choose another with --listen, such as 127.0.0.1:0 for any that 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpListener:
-    """An address that is bound, and who may ask there. url: for people, and for clients on this machine.
+    """A bound address and its access rules. url: for people, and for clients on this machine.
 
-    host, url: numeric, whatever name the settings have. taken_port: the default port, where another program has it and
-    this is a free one in its place. own_token: where the daemon keeps a token of its own making, which is asked for
-    where the settings name none; None: then nobody is.
+    host, url: numeric, even if the settings have a name. taken_port: the default port, if another program has it and
+    this is a free one instead. own_token: the file of the daemon's own token, required if the settings name none; None:
+    no token is required.
     """
 
     host: str
@@ -66,7 +66,7 @@ class TcpListener:
     def dashboard_link(self) -> tuple[str, str]:
         """The dashboard's address for people, who may come through a proxy, and the path that opens it.
 
-        Where one has to log in the path does that for one browser, once and within `sessions.CODE_S`.
+        If a login is required, the path logs one browser in, once, within `sessions.CODE_S`.
         """
         base = self.url if self.access.public_url is None else self.access.public_url
         token = self.access.token
@@ -74,19 +74,19 @@ class TcpListener:
 
     @property
     def own_addresses(self) -> tuple[tuple[str, int], ...]:
-        """Where only this machine reaches it, as IP addresses with the port."""
+        """Loopback addresses by which this machine reaches it, with the port."""
         host, port = self.listener.getsockname()[:2]
         hosts = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}.get(host, (host,))  # noqa: S104 - looked at
         return tuple((each, port) for each in hosts if is_loopback(each))
 
 
 def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> TcpListener | None:
-    """Bind the address of the settings; None if it is empty. is_chosen: somebody named it, if only as the default is.
+    """Bind the address in the settings; None if it is empty. is_chosen: the user named it, even if it is the default.
 
-    own_token: the file of a token for callers on this machine, made if need be, where the settings name none.
-    Raises UsageError: an address that others can reach without a token, a token file that may not be used, an address
-    that cannot be bound. Only the default address gives way, to a free port, where another program has it and nobody
-    named it.
+    own_token: the file of a token for callers on this machine, created if needed, in case the settings name none.
+    Raises UsageError for an address that others can reach without a token, an unusable token file, or an address that
+    cannot be bound. Only the default address falls back to a free port, if another program has it and the user did not
+    name it.
     """
     if not server.listen:
         return None
@@ -110,7 +110,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
 
 
 def reload_access(at: TcpListener, server: ServerSection) -> bool:
-    """Hold every request from now on to the token and the names of *server*; True if the token is another one.
+    """Apply the token and the names in *server* to all further requests; True if the token changed.
 
     The address stays. Raises UsageError as `listen` does; then nothing changes.
     """
@@ -122,7 +122,7 @@ def reload_access(at: TcpListener, server: ServerSection) -> bool:
 async def serve_tcp(
     app: ASGIApp, at: TcpListener, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Serve *app* there until *stop*; see `server.serve_on`."""
+    """Serve *app* there until *stop*; see `uvicorn_server.serve_on`."""
     share = _share(server.max_connections)
     bodies = BodyLimits(upload_bytes=server.max_body)
     guarded = Guard(LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=share.connections)
@@ -134,7 +134,7 @@ async def serve_tcp(
 
 
 def _share(wanted: int) -> ConnectionShare:
-    """What the limit of open files leaves of *wanted* connections; where that is less, the log says so."""
+    """What the limit of open files leaves of *wanted* connections; logs if that is less."""
     open_files = limit()
     share = connection_share(open_files, wanted)
     if share.connections < wanted:
@@ -144,9 +144,9 @@ def _share(wanted: int) -> ConnectionShare:
 
 
 def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
-    """The digest of the token that is asked for, if one is; *own* is the file of the daemon's.
+    """The digest of the required token, if there is one; *own* is the daemon's own token file.
 
-    Raises UsageError for a token that may not be used, or is missing.
+    Raises UsageError for a token that is unusable, or missing where it is required.
     """
     if server.token_file is not None:
         return digest_of(read_token(server.token_file))
@@ -159,9 +159,9 @@ def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
 
 
 def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
-    """The first address of *name*, which then stands for it: another one may be another program's. Raises UsageError.
+    """The first address of *name*, which is used from then on: the others may be another program's. Raises UsageError.
 
-    A client that asks by the name may reach that program, with our token in its hands.
+    A client that connects by the name could reach that program, and hand it our token.
     """
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -193,18 +193,17 @@ def _bound(family: socket.AddressFamily, address: _Address, *, may_give_way: boo
 
 
 def _shown(host: str) -> str:
-    """*host* as a URL has it; an address that stands for all of this machine's is shown as this machine."""
+    """*host* as it stands in a URL; the wildcard addresses are shown as this machine."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - looked at, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], stop: asyncio.Event) -> None:
-    """Serve *app* on the socket *path* until *stop*; see `server.serve_on`.
+    """Serve *app* on the unix socket *path* until *stop*; see `uvicorn_server.serve_on`.
 
-    The caller holds the store's lock, so a socket that is there already is a dead owner's, and is replaced. Who may
-    open it may ask: its mode is the proof. Raises UsageError for a path that is too long, StoreError where the socket
-    cannot be made.
+    The caller holds the store's lock, so an existing socket belonged to a dead process, and is replaced. Its mode
+    decides who may connect. Raises UsageError for a path that is too long, StoreError if the socket cannot be created.
     """
     listener = bind_unix_socket(path)
     share = connection_share(limit(), ConnectionLimits().connections)
@@ -255,7 +254,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def is_own_address(at: TcpListener, url: str) -> bool:
-    """True if *url* is an address of *at*, or its `public_url`. Its host is looked up where the port is the same."""
+    """True if *url* is an address of *at*, or its `public_url`. The host is resolved only if the port matches."""
     host, port = _place(url)
     public = at.access.public_url
     if public is not None and _place(public) == (host, port):
@@ -276,7 +275,7 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 
 
 def _addresses(host: str) -> Iterator[IPv4Address | IPv6Address]:
-    """What *host* stands for, also "127.1" and the like; nothing for a name that is not known."""
+    """The IP addresses of *host*, also of "127.1" and the like; none for an unknown name."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -294,7 +293,7 @@ def _reaches(address: IPv4Address | IPv6Address, own: IPv4Address | IPv6Address)
 
 
 def _is_of_this_machine(address: IPv4Address | IPv6Address) -> bool:
-    """Nothing is sent: only an address of this machine can be bound."""
+    """Only an address of this machine can be bound; nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as trying:

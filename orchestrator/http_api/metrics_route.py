@@ -1,6 +1,6 @@
-"""`/metrics`: what the store knows and what this process has counted, as Prometheus reads it.
+"""`/metrics` in Prometheus's format: what the store knows and what this process has counted.
 
-Nothing is kept for it: every scrape reads one snapshot of maintained sums, however large the jobs are.
+Nothing is cached: every scrape reads one snapshot of maintained sums, however large the jobs are.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PREFIX: Final = "orchestrator_"
 
 
 def routes(services: Services) -> list[BaseRoute]:
-    """The one route."""
+    """The route of `/metrics`."""
 
     async def metrics(request: Request) -> Response:
         facts = await _read(services)
@@ -55,7 +55,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapeFacts:
-    """What is read for one scrape. attentions: how many matters a person should look at."""
+    """What one scrape reads. attentions: matters that a person should look at."""
 
     totals: Totals
     attentions: int
@@ -80,7 +80,7 @@ async def _read(services: Services) -> ScrapeFacts:
 
 
 class _FixedCollector(Collector):
-    """Metrics that are there already."""
+    """Yields metrics that are computed already."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
@@ -90,7 +90,7 @@ class _FixedCollector(Collector):
 
 
 def from_store(facts: ScrapeFacts) -> Iterator[Metric]:
-    """What survives a restart. A time that there is none of is left out: 0 would be a lie."""
+    """Metrics that survive a restart. An unknown time is left out: 0 would be wrong."""
     totals = facts.totals
     requests = {state.value: getattr(totals.requests, state.value) for state in RequestState}
     yield _by_state("requests", "Requests of all jobs, by state", requests)
@@ -114,7 +114,7 @@ def from_store(facts: ScrapeFacts) -> Iterator[Metric]:
 
 
 def from_process(meters: Meters) -> Iterator[Metric]:
-    """What counts from 0 at the start of the process."""
+    """Metrics that start at 0 with the process."""
     info = {"version": VERSION, "python": platform.python_version()}
     yield InfoMetricFamily(f"{PREFIX}build", "Which program this is", value=info)
     calls = CounterMetricFamily(f"{PREFIX}api_requests", "Calls of the API, by HTTP status", labels=["op", "code"])
@@ -148,7 +148,7 @@ def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> Metric:
 
 
 def _by_stop_reason(counts: Mapping[str, int]) -> Metric:
-    """A counter: a success is never taken back. So many names at most as `domain.result_outcome` bounds them to."""
+    """A counter, since a success is never taken back. `domain.result_outcome` bounds the number of names."""
     family = CounterMetricFamily(f"{PREFIX}answers", "Requests that succeeded, by stop reason", labels=["stop_reason"])
     for name, count in counts.items():
         family.add_metric([name], count)

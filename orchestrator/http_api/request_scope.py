@@ -27,31 +27,31 @@ _BASE: Final = "orchestrator.base_url"
 
 
 def set_session(scope: Scope, look: Callable[[], str | None]) -> None:
-    """Hand on which login a browser shows; *look* gives None for everybody who is let in by other means, or no more."""
+    """Note the login session of this request; *look* returns None if it needs none, or once the session is over."""
     scope[_SESSION] = look()
     scope[_LOOK] = look
 
 
 def session_of(request: Request) -> str | None:
-    """The login that let this browser in; None: it needed none."""
+    """The login session of this request; None if it needed none."""
     found: str | None = request.scope.get(_SESSION)
     return found
 
 
 def is_session_valid(request: Request) -> bool:
-    """False once the login that a long answer began under is over: it was logged out, or the token is another one."""
+    """False once the session that a long response began under is over: logged out, or the token was replaced."""
     session = session_of(request)
     return session is None or request.scope[_LOOK]() == session
 
 
 def set_base_url(scope: Scope, base_url: str) -> None:
-    """Hand on where the caller sees this server, its scheme included."""
+    """Note the address by which the caller reaches this server, with its scheme."""
     scope["scheme"] = base_url.partition("://")[0]
     scope[_BASE] = base_url
 
 
 def base_url_of(request: Request) -> str:
-    """Where the caller sees this server, without a slash at the end."""
+    """The address by which the caller reaches this server, without a trailing slash."""
     found: str | None = request.scope.get(_BASE)
     return f"http://{request.headers.get('host', 'localhost')}" if found is None else found
 
@@ -61,21 +61,21 @@ _QUOTED: Final = re.compile("%(2F|25)")
 
 
 def keep_slashes(scope: Scope) -> None:
-    """Leave the slashes of a name quoted in the path of *scope*; safe to repeat."""
+    """Keep slashes inside a segment quoted in the path of *scope*; idempotent."""
     raw: bytes = scope.get("raw_path") or b""
     if b"%" in raw and _KEPT.search(raw):
         scope["path"] = unquote(_KEPT.sub(lambda found: b"%25" + found[1].upper(), raw).decode("ascii"))
 
 
 class _Segment(StringConvertor):
-    """Between two slashes: anything."""
+    """Matches one path segment, with any characters."""
 
     def convert(self, value: str) -> str:
         return _unquoted(value)
 
 
 class _Rest(PathConvertor):
-    """To the end of the path: anything, line breaks too."""
+    """Matches the rest of the path, line breaks included."""
 
     regex = "(?s:.*)"
 
@@ -88,19 +88,19 @@ def _unquoted(text: str) -> str:
 
 
 def teach_routes() -> None:
-    """Make it so for every route that is made from now on."""
+    """Use these converters for every route created from now on."""
     register_url_convertor("str", _Segment())
     register_url_convertor("path", _Rest())
 
 
 class PathMiddleware:
-    """*app*, which answers HEAD wherever it answers GET (RFC 9110, 9.3.2), and whose paths keep their slashes."""
+    """Answers HEAD wherever *app* answers GET (RFC 9110, 9.3.2), and keeps quoted slashes in paths."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. A stream that is only asked for its head is ended there: the server says it is over."""
+        """For HEAD a stream is ended after its head: the server then reports the client as gone."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

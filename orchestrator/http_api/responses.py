@@ -30,12 +30,12 @@ RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
 
 
 def problem(view: ProblemView | RefusedView) -> Response:
-    """*view* as an answer."""
+    """The problem document *view* as a response."""
     return Response(msgspec.json.encode(view), view.status, media_type=CONTENT_TYPE)
 
 
 def problem_response(exc: OrchestratorError) -> Response:
-    """*exc* as an answer."""
+    """*exc* as a response."""
     answer = problem(problem_of(exc))
     if isinstance(exc, ServerBusy):
         answer.headers.update(RETRY_SOON)
@@ -43,19 +43,19 @@ def problem_response(exc: OrchestratorError) -> Response:
 
 
 def api_error_response(status: int, kind: str, message: str) -> Response:
-    """A refusal in the form of the Message Batches API, for who stands before its routes (`speaks_as_the_api`)."""
+    """An error in the form of the Message Batches API, outside its routes (`speaks_as_the_api`)."""
     request_id = f"req_{secrets.token_hex(12)}"
     body = error_body(kind, message, request_id)
     return Response(body, status, {"request-id": request_id}, media_type="application/json")
 
 
 def speaks_as_the_api(scope: Scope) -> bool:
-    """The path is the Message Batches API's, whose SDK raises its own classes by errors of that form."""
+    """True for paths of the Message Batches API, whose SDK makes its exceptions from errors of that form."""
     return str(scope["path"]).startswith("/v1/")
 
 
 def allowed(request: Request) -> list[str]:
-    """The methods of all routes of this path; the router knows only those of the first."""
+    """The methods of all routes of this path; the router reports only those of the first."""
     allowed: set[str] = set()
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -69,7 +69,7 @@ _SLICE_BYTES: Final = 256 * 1024
 
 
 def takes_gzip(accept_encoding: str) -> bool:
-    """What the header `Accept-Encoding` says about gzip; a weight of 0 refuses it."""
+    """Whether `Accept-Encoding` allows gzip; a weight of 0 refuses it."""
     for part in accept_encoding.lower().split(","):
         name, _, weight = part.partition(";")
         if name.strip() in {"gzip", "*"}:
@@ -78,7 +78,7 @@ def takes_gzip(accept_encoding: str) -> bool:
 
 
 async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """*pieces* as one gzip stream, in which each can be read when it was sent; closes them at its end."""
+    """*pieces* as one gzip stream, flushed after each piece; closes *pieces* at its end."""
     packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP_WINDOW)
     async with aclosing(pieces):
         async for piece in pieces:

@@ -1,4 +1,4 @@
-"""What every face over HTTP is handed: one engine, seen through ports. Holds no rules and no routes."""
+"""What every HTTP route is handed: one engine, seen through ports. Holds no rules and no routes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 class AllCommands(Commands, OpenJobs, NoticeCommands, Protocol):
-    """Everything that a running engine can be asked."""
+    """All commands of a running engine."""
 
 
 class SourceOpener(Protocol):
-    """Makes a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
+    """Opens a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
 
     def __call__(
         self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation
     ) -> Source:
-        """*name* stands before ":line"; *api_version* is the one to check the requests against."""
+        """*name* stands before ":line"; the requests are checked against *api_version*."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineIdentity:
-    """Which engine this is. db: the database's absolute path. api_version: for jobs that name none."""
+    """Identifies the engine. db: the database's absolute path. api_version: for jobs that name none."""
 
     db: str
     sandbox: bool

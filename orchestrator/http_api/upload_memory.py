@@ -1,4 +1,4 @@
-"""What all uploads together may hold of large lines: who finds no room waits a little, then is told to come back."""
+"""The memory that all uploads share for large lines: an upload without room waits a little, then is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLAIMS: Final = "orchestrator.claims"
 
 
 class LargeLineMemory:
-    """The memory that is shared. held: how much of it is taken now."""
+    """The shared budget. held: how much of it is in use."""
 
     def __init__(self, total: int = LARGE_LINES_BYTES, *, patience_s: float = PATIENCE_S) -> None:
         self.held = 0
@@ -27,7 +27,7 @@ class LargeLineMemory:
         self._freed = asyncio.Event()
 
     async def exchange(self, before: int, after: int) -> int:
-        """Give *before* bytes back and take *after*; returns what was taken. Raises ServerBusy, and nothing changes."""
+        """Release *before* bytes and take *after*; returns what was taken. Raises ServerBusy, and nothing changes."""
         after = min(after, self._total)  # alone, even the largest finds room
         if after > before:
             await self._room(after - before)
@@ -51,7 +51,7 @@ class LargeLineMemory:
 
 
 class UploadClaim:
-    """See `ports.runtime.MemoryReservation`; the first `LARGE_LINE_BYTES` of every upload are free."""
+    """One upload's share of the budget; its first `LARGE_LINE_BYTES` are free."""
 
     def __init__(self, shared: LargeLineMemory) -> None:
         self._shared = shared
@@ -63,14 +63,14 @@ class UploadClaim:
 
 
 class ReleaseClaims:
-    """*app*, each of whose requests lets go in the end of what it claimed."""
+    """Releases at the end of each request what it claimed."""
 
     def __init__(self, app: ASGIApp, shared: LargeLineMemory) -> None:
         self._app = app
         self._shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass the request on, then release its claims."""
         held = scope[_CLAIMS] = _RequestClaims(self._shared)
         try:
             await self._app(scope, receive, send)
@@ -96,6 +96,6 @@ class _RequestClaims:
 
 
 def claim_of(request: Request) -> UploadClaim:
-    """A claim for one thing that is held for *request*; it ends with the request."""
+    """A new claim for *request*; it is released when the request ends."""
     claims: _RequestClaims = request.scope[_CLAIMS]
     return claims.new_claim()

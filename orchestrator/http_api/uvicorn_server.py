@@ -37,9 +37,9 @@ GRACE_S: Final = 2
 async def serve_on(
     listener: socket.socket, app: ASGIApp, limits: ConnectionLimits, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Serve *app* on *listener* until *stop*; *ready* is called once connections are taken.
+    """Serve *app* on *listener* until *stop*; *ready* is called once connections are accepted.
 
-    At the end requests get `GRACE_S` to finish, then they are cancelled; none runs any more when this returns.
+    On stop, running requests get `GRACE_S` to finish, then they are cancelled; none runs any more when this returns.
     """
     server = _EmbeddedServer(_quiet(app), limits, ready)
     try:
@@ -52,7 +52,7 @@ async def serve_on(
 
 
 class _EmbeddedServer(uvicorn.Server):
-    """uvicorn without its signal handlers, that says when it is ready and leaves no request running."""
+    """uvicorn without signal handlers; it reports readiness, and leaves no request running."""
 
     def __init__(self, app: ASGIApp, limits: ConnectionLimits, ready: Callable[[], None]) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class _EmbeddedServer(uvicorn.Server):
         yield
 
     async def close_all(self) -> None:
-        """Close what is still open, and wait for the requests that were cancelled: they tidy up behind themselves."""
+        """Close what is open, and wait until the cancelled requests have cleaned up."""
         for listening in getattr(self, "servers", []):
             listening.close()
         running = set(self.server_state.tasks)
@@ -107,7 +107,7 @@ def _cancel(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def _quiet(app: ASGIApp) -> ASGIApp:
-    """*app*, whose requests say why they end when the server cancels them; uvicorn would log each as a failure."""
+    """Makes cancelled requests answer that the server is stopping; uvicorn would log each as a failure."""
 
     async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
         answer = _ResponseState(send)
@@ -124,7 +124,7 @@ def _quiet(app: ASGIApp) -> ASGIApp:
 
 
 class _ResponseState:
-    """Whether an answer has begun, and ended; is_events: it has no end of its own, so that it may end anywhere."""
+    """Whether a response has begun and ended. is_events: an event stream, which may end anywhere."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -151,14 +151,14 @@ def _stopping_response(scope: Scope) -> Response:
 
 
 class LazyApp:
-    """`app.build_app`, once it is needed."""
+    """Builds the application at the first request: an engine that serves none never loads the framework."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Build the application if needed, and pass the request to it."""
         if self._app is None:
             built = await asyncio.to_thread(self._build)
             if self._app is None:  # two may have asked at once
@@ -166,7 +166,7 @@ class LazyApp:
         await self._app(scope, receive, send)
 
     def _build(self) -> ASGIApp:
-        """It takes half a second of a processor, in which the engine goes on."""
+        """Takes half a second of CPU, in a thread, while the engine goes on."""
         with loading():
             from orchestrator.http_api.app import build_app
             from orchestrator.http_api.job_cache import FastJobRoute

@@ -1,7 +1,7 @@
-"""The dashboard: pages for people, rendered here, readable without JavaScript, and live with it.
+"""The dashboard: pages rendered on the server, readable without JavaScript, and updated live with it.
 
-Owns screens and their static files. Holds no rules of its own: it reads through the ports and asks the engine, as every
-other face does. What models, files and people wrote is text on these pages, and nothing else.
+Owns pages and their static files. Holds no rules of its own: it reads through ports and sends commands to the engine.
+Text that models, files and people wrote stays text on these pages.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HINT: Final = "the screens are in the list at the side"
 
 
 def routes(services: Services) -> list[BaseRoute]:
-    """Every page, its static files, its acts, and the stream that keeps it true."""
+    """All pages, their static files, actions, and the stream of live updates."""
     pages = {
         "/": overview_page.PAGE,
         "/jobs": jobs_page.PAGE,
@@ -63,7 +63,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 
 def http_error_page(services: Services, request: Request, wrong: HTTPException) -> Response | None:
-    """An address that leads nowhere, told as a page to a browser; None for everybody else, who gets a document."""
+    """An HTTP error as a page for browsers; None for other clients, which get a problem document."""
     if request.url.path.startswith(("/api/", "/v1/")) or "text/html" not in request.headers.get("accept", ""):
         return None
     missing = wrong.status_code == HTTPStatus.NOT_FOUND

@@ -1,6 +1,6 @@
-"""What a person does from a page: a question first where it cannot be taken back, then a POST that sends one back.
+"""Actions from a page: a confirmation first if they cannot be undone, then a POST that redirects back.
 
-A POST is taken only from a page of this very address, so that no other site can act through somebody's browser.
+A POST is accepted only from a page of this same address, so that no other site can act through somebody's browser.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """How a verb is asked about, what it means, the confirmation when it was done."""
+    """The question before an action, what it means, and the confirmation after it."""
 
     question: str
     meaning: str
@@ -70,7 +70,7 @@ _VERBS: Final = MappingProxyType(
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """The question before an act. Raises UsageError, NoSuchThing."""
+    """The confirmation page. Raises UsageError, NoSuchThing."""
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
         raise UsageError("nothing is asked for", hint="go back and choose what to do")
@@ -101,7 +101,7 @@ def _jobs(refs: list[str], reads: Reads) -> list[JobSnapshot]:
 
 
 def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The route of every act: does it, and sends the browser back to where it shows."""
+    """The route of all actions: performs one, and redirects to the page that shows the effect."""
 
     async def done(request: Request) -> Response:
         try:
@@ -116,7 +116,7 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
 
 
 def redirect_with_flash(request: Request, where: str, flash: str) -> Response:
-    """Back to a page that says what was done: a reload then does not do it again."""
+    """Redirect to a page that shows what was done; reloading it does not repeat the action."""
     answer = RedirectResponse(where, status_code=303, headers=HEADERS)
     set_flash(answer, request, flash)
     return answer
@@ -140,7 +140,7 @@ async def _form(request: Request) -> FormData:
 
 
 async def _do(services: Services, form: FormData) -> tuple[str, str]:
-    """Do it; where to go then, and what to say there."""
+    """Perform the action; returns where to redirect to, and the message there."""
     verb, refs, remote = str(form.get("verb")), [str(ref) for ref in form.getlist("job")], form.get("remote")
     if verb in {"adopt", "disown"} and isinstance(remote, str):
         asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)

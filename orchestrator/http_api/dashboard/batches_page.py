@@ -1,4 +1,4 @@
-"""Batches: ours, the ones in doubt with what may be done, and on demand everything that the API lists."""
+"""The batches page: ours, those in doubt with what can be done, and on demand all that the API lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATES: Final = frozenset(state.value for state in BatchState)
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """What the page of batches shows."""
+    """Data of the batches page."""
     state = request.one_of("state", _STATES)
     before = request.number("before")
     remote = request.query.get("remote") == "1"
@@ -63,7 +63,7 @@ def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, JobS
 
 
 async def _remote(request: PageRequest, doubts: list[tuple[Batch, JobSnapshot, object]]) -> dict[str, object]:
-    """The newest batches at the API, and whose each is."""
+    """The newest batches at the API, and whose they are."""
     found: list[RemoteBatch] = []
     try:
         async for remote in request.services.remote_batches():

@@ -1,4 +1,4 @@
-"""What several screens show: the row of a job, its bar, the filter by state."""
+"""Components of several pages: a job's row, its progress bar, filters."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _FINISHED_SIGNS: Final = {status_text.Tone.OK: "check", status_text.Tone.WARN: "
 
 
 def api_speed(request: PageRequest) -> float:
-    """How many seconds of the API pass in one of ours."""
+    """Seconds of API time per second of ours; 1 outside the sandbox."""
     return request.services.settings.sandbox.speed if request.services.identity.sandbox else 1.0
 
 
 def job_row(status: JobStatus) -> dict[str, object]:
-    """One job in a list."""
+    """One job of a list."""
     found = status.job.requests
     settled = found.succeeded + found.failed + found.canceled
     return {
@@ -58,14 +58,14 @@ def job_row(status: JobStatus) -> dict[str, object]:
 
 
 def state_badge(job: JobSnapshot) -> dict[str, str]:
-    """How a job stands, as a badge: its tone, its sign and its words."""
+    """The badge of a job's state: tone, icon and text."""
     tone = status_text.tone_of(job)
     icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]
     return {"tone": tone.value, "icon": icon, "text": status_text.state_words(job)}
 
 
 def segments(counts: RequestCounts) -> list[dict[str, object]]:
-    """The bar of a job, 1000 wide; whatever is not nothing is seen."""
+    """Segments of the progress bar on a 1000-unit scale; a non-zero count always gets a visible width."""
     parts = [(getattr(counts, name), text, tone) for name, text, tone in _SEGMENTS]
     total = counts.total
     found: list[dict[str, object]] = []
@@ -81,7 +81,7 @@ def segments(counts: RequestCounts) -> list[dict[str, object]]:
 def state_chips(
     request: PageRequest, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
 ) -> list[dict[str, object]]:
-    """The filter by state, as links; states that nothing is in are left out, unless it is the one that is *on*."""
+    """The filter by state, as links; empty states are left out, except the selected one, *on*."""
     shown = [each for each in states if counts[each] or each == on]
     anew = {"before": None, "above": None, "stop": None}
     everything = {
@@ -105,7 +105,7 @@ def state_chips(
 
 
 def stop_chips(request: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
-    """The filter by how answers ended, as links; none where every answer ended by itself."""
+    """The filter by stop reason, as links; none if every answer ended by itself."""
     shown = [name for name in counts if name == on or stop_words({name: counts[name]})]
     anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}
     return [

@@ -1,4 +1,4 @@
-"""What happened, newest first."""
+"""The event log of all jobs, newest first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE: Final = 100
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """A page of the event log of all jobs."""
+    """One page of the event log."""
     before = request.number("before")
     rows = await request.services.reader.read(partial(_read, before))
     more = request.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None

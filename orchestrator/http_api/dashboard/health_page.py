@@ -1,4 +1,4 @@
-"""What `doctor` finds without the network, and the settings that hold. No path and no secret is among them."""
+"""Health: what `doctor` checks without the network, and the settings. Shows no path and no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """What the health page shows."""
+    """Data of the health page."""
     services = request.services
     rows = [row for row in shown(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
     return {

@@ -1,4 +1,4 @@
-"""One job: how it stands in a sentence, its batches over time, and what is inside it, tab by tab."""
+"""The page of one job: its status in a sentence, its batches over time, and tabs for what is inside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ORDER: Final = ("requests", "failures", "batches", "events")
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """What the page of one job shows. Raises NoSuchThing."""
+    """Data of the job page. Raises NoSuchThing."""
     tab = request.one_of("tab", frozenset(_ORDER)) or "requests"
     api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=api_speed(request))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
@@ -67,7 +67,7 @@ def _age_words(status: JobStatus, api_clock: status_text.ApiClock, reads: Reads)
 
 
 def _available_actions(job: JobSnapshot) -> list[str]:
-    """What can be asked of the job as it stands."""
+    """The actions that the job's state allows."""
     found = job.requests
     acts = {JobState.RUNNING: ["pause", "cancel"], JobState.PAUSED: ["resume", "cancel"]}.get(job.state, [])
     again = job.state in OVER and (found.failed or found.canceled) and job.purged_at is None

@@ -1,4 +1,4 @@
-"""Every job, by state and by name: the filter stands in the address."""
+"""The list of jobs, filtered by state and name; the filter is in the address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATES: Final = frozenset(state.value for state in JobState)
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """A page of jobs."""
+    """One page of jobs."""
     state = request.one_of("state", _STATES)
     text = request.query.get("q", "").strip()
     before = request.number("before")

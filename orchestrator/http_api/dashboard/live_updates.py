@@ -1,6 +1,6 @@
-"""One stream per open page: the parts of it that changed, at most twice a second, and a point for the charts.
+"""One event stream per open page: the parts that changed, at most twice a second, and points for the charts.
 
-A stream starts with every part, so a page that lost its engine is true again as soon as it is connected.
+A stream begins with every part, so a page that lost its engine is up to date as soon as it reconnects.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LiveUpdates:
         self._pages = pages
 
     async def stream(self, request: Request) -> Response:
-        """The stream of the page that `at` names (path and query)."""
+        """The stream of the page in the parameter `at` (path and query)."""
         try:
             page, page_request = self._find(request.query_params.get("at", ""))
         except OrchestratorError as exc:
@@ -67,7 +67,7 @@ class LiveUpdates:
         raise NoSuchThing("no such page lives", hint="open it again")
 
     async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncIterator[bytes]:
-        """Until the engine stops, or the browser is logged out: the page then asks again, and is told."""
+        """Until the engine stops or the browser is logged out: the page then reconnects, and is told."""
         feed, around = self._services.feed, base_context(request, self._services)
         loop = asyncio.get_running_loop()
         shown: dict[str, str] = {}
@@ -91,7 +91,7 @@ class LiveUpdates:
 
 
 def _changed(page: Page, facts: dict[str, object], shown: dict[str, str]) -> Iterator[bytes]:
-    """Messages for the parts whose text is not the one in *shown*, which they replace there; "still" stays as it is."""
+    """Messages for the parts whose text differs from *shown*, which is updated; the part "still" is left alone."""
     swaps = []
     for part in page.parts:
         if part == facts.get("still"):
@@ -115,7 +115,7 @@ def part_id(part: str) -> str:
 
 
 def chart_point(totals: Totals) -> tuple[int, int, int, int]:
-    """What the charts follow: requests in flight, requests that wait, settled and failed ones since ever."""
+    """A point of the charts: requests in flight, waiting, settled and failed."""
     found = totals.requests
     settled = found.succeeded + found.failed + found.canceled
     return totals.in_flight_requests, found.queued, settled, found.failed

@@ -1,6 +1,6 @@
-"""A model's answer as pieces that a template prints: paragraphs, headings, lists, code. Nothing of it becomes markup.
+"""A model's Markdown as blocks for a template: paragraphs, headings, list items, code. None of it becomes markup.
 
-Only structure is read. Links stay text and pictures stay their text: a page never asks for what an answer names.
+Only structure is parsed. Links and images stay text: a page never loads what an answer names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MarkdownBlock:
 
 
 def pieces(text: str) -> list[MarkdownBlock]:
-    """*text* cut into pieces; a fence that is never closed reaches to the end."""
+    """*text* as blocks; an unclosed fence reaches to the end."""
     found: list[MarkdownBlock] = []
     held: list[str] = []
     code: list[str] | None = None

@@ -1,4 +1,4 @@
-"""A new job out of a file: a plain form that works alone; with JavaScript the file is streamed to the API instead."""
+"""The form for a new job from a file. It works without JavaScript; with it, the file is streamed to the REST API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def load(_: PageRequest) -> dict[str, object]:
 
 
 def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The form's own route: the file is read as it arrives."""
+    """The route of the form: the file is read as it arrives."""
 
     async def taken_in(request: Request) -> Response:
         try:

@@ -39,7 +39,7 @@ _HOUR: Final = timedelta(hours=1)
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """What the overview shows."""
+    """Data of the overview."""
     now = datetime.now(UTC)
     health = request.services.health
     api_clock = status_text.ApiClock(now=now, speed=api_speed(request))
@@ -67,7 +67,7 @@ def _read(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
 
 
 def _expiry_by_our_clock(api_clock: status_text.ApiClock, reads: Reads) -> datetime | None:
-    """When the next batch would expire if the sandbox's time ran from now on as ours does."""
+    """When the next batch would expire if the sandbox's time ran at our speed from now on."""
     flying = reads.batches_page(limit=_FLYING, states=status_text.AT_THE_API)
     left = [
         batch.expires_at - batch.created_at - (api_clock.now - batch.sent_at) * api_clock.speed
@@ -78,7 +78,7 @@ def _expiry_by_our_clock(api_clock: status_text.ApiClock, reads: Reads) -> datet
 
 
 def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The last hour for the charts: times, in flight, waiting, settled, failed; a point holds until the next."""
+    """The last hour for the charts, by column: time, in flight, waiting, settled, failed."""
 
     async def columns(_: Request) -> Response:
         since = datetime.now(UTC) - _HOUR
@@ -102,15 +102,15 @@ _STEP: Final = timedelta(seconds=10)
 
 
 def settled_since(since: datetime, totals: Totals, reads: Reads) -> int | None:
-    """How many requests an engine saw settled since *since*; None where no engine has looked before now."""
+    """How many requests were settled since *since*; None if no engine ran before now."""
     samples = samples_since(since, reads)
     return max(chart_point(totals)[2] - samples[0].settled, 0) if samples else None
 
 
 def samples_since(since: datetime, reads: Reads) -> list[Sample]:
-    """How busy it was from *since* on: the first as it was at that time, if that is known.
+    """Samples from *since* on, beginning with the state at that time, if it is known.
 
-    Sums are levelled: what was settled while nobody looked is in all of them, and so in no difference between two.
+    Requests that were settled while no engine ran are added to all sums, so that they appear in no difference of two.
     """
     before = reads.sample_at(since)
     first = [] if before is None else [replace(before, at=since)]

@@ -1,8 +1,8 @@
-"""A dashboard page: its template, its live parts, the function that loads its data; and flash messages.
+"""Dashboard pages: a template, its live parts, the function that loads its data; and flash messages.
 
-A flash message tells once, on the next page, what an action did. It travels in a cookie, because a link could make a
-page say anything. A page on another port of this host may set cookies here too, so the message carries a MAC of this
-process over the text and the browser's session.
+A flash message says once, on the next page, what an action did. It travels in a cookie: in the address, a link could
+make a page say anything. A page on another port of this host may set cookies here too, so the message carries a MAC of
+this process over the text and the browser's session.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _THEMES: Final = frozenset({"light", "dark"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """What a page is asked for: the engine, and where on the page one is. live: for a stream, again and again."""
+    """A request for a page: the engine, the path and its parameters. live: repeated, for a stream."""
 
     services: Services
     path: str
@@ -55,7 +55,7 @@ class PageRequest:
     live: bool = False
 
     def one_of(self, key: str, known: frozenset[str]) -> str | None:
-        """The value of *key* if it is *known*; None without one. Raises UsageError."""
+        """The value of *key*, which must be in *known*; None without one. Raises UsageError."""
         value = self.query.get(key)
         if value is None or value == "":
             return None
@@ -73,7 +73,7 @@ class PageRequest:
         return int(value)
 
     def link(self, **changes: object) -> str:
-        """This page with its query changed; None takes a key away."""
+        """The address of this page with its query changed; None removes a key."""
         kept = [(key, value) for key, value in self.query.multi_items() if key not in changes]
         query = urlencode([*kept, *((key, value) for key, value in changes.items() if value is not None)])
         return f"{self.path}?{query}" if query else self.path
@@ -84,7 +84,7 @@ Load = Callable[[PageRequest], Awaitable[dict[str, object]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A screen. parts: templates of elements with an id of their own, shown anew as things move."""
+    """A page. parts: templates of elements with an id, which are sent again when they change."""
 
     template: str
     load: Load
@@ -93,7 +93,7 @@ class Page:
 
 
 def base_context(request: Request, services: Services) -> dict[str, object]:
-    """What every screen needs beside its own facts."""
+    """Template variables of every page."""
     theme = request.cookies.get("theme")
     path = request.url.path
     return {
@@ -108,14 +108,14 @@ def base_context(request: Request, services: Services) -> dict[str, object]:
 
 
 def page_response(template: str, context: dict[str, object], *, status: int = 200) -> Response:
-    """A rendered page, with the headers that every page has."""
+    """A rendered page, with the headers of every page."""
     from orchestrator.http_api.dashboard.rendering import render
 
     return HTMLResponse(render(template, context), status_code=status, headers=HEADERS)
 
 
 def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The route's function of *page*; an error of ours becomes a page that says it."""
+    """The route function of *page*; errors of ours become an error page."""
 
     async def shown_page(request: Request) -> Response:
         page_request = PageRequest(
@@ -148,21 +148,21 @@ _KEY: Final = secrets.token_bytes(32)
 
 
 def set_flash(answer: Response, request: Request, text: str) -> None:
-    """Have the next page that this browser opens say *text*, within half a minute."""
+    """Show *text* on the next page that this browser opens within half a minute."""
     value = f"{_seal(request, text)}.{quote(text)}"
     secure = request.url.scheme == "https"
     answer.set_cookie(_COOKIE, value, max_age=_FOR_S, httponly=True, samesite="strict", secure=secure)
 
 
 def get_flash(request: Request) -> str:
-    """What is to be said on this page; "" for nothing, and for what is not from us."""
+    """The message for this page; "" if there is none, or if its MAC is not ours."""
     seal, _, quoted = request.cookies.get(_COOKIE, "").partition(".")
     text = unquote(quoted)
     return text if hmac.compare_digest(seal.encode(), _seal(request, text).encode()) else ""
 
 
 def clear_flash(answer: Response) -> None:
-    """It was said."""
+    """The message has been shown."""
     answer.delete_cookie(_COOKIE)
 
 

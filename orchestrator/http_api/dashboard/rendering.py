@@ -1,6 +1,6 @@
 """Renders templates and serves static files. Everything a template prints is escaped; no filter undoes that.
 
-The address of a static file has a hash of its content: a browser may keep it for good, and never shows a stale one.
+The address of a static file holds a hash of its content, so browsers may cache it for ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TEMPLATES: Final = resources.files(__package__) / "templates"
 
 
 def render(template: str, context: dict[str, object]) -> str:
-    """The text of *template*; a name that it uses and *context* lacks is a bug, and raises."""
+    """The text of *template*; a variable that *context* lacks raises: it is a bug."""
     return _environment().render_template(template, **context)
 
 
@@ -63,7 +63,7 @@ def _source(name: str) -> str:
 
 
 def _ago(at: datetime) -> str:
-    """`3m ago`, `in 2h`: the page says it anew as time passes (static/app.js)."""
+    """`3m ago`, `in 2h`; static/app.js keeps it current."""
     distance = datetime.now(UTC) - at
     if distance < timedelta(0):
         return f"in {humanize.span(-distance)}"
@@ -92,7 +92,7 @@ _FILES: Final = resources.files(__package__) / "static"
 
 
 def asset_url(name: str) -> str:
-    """Where *name* is served."""
+    """The address of the static file *name*."""
     return f"/static/{name}?v={_tag(name)}"
 
 

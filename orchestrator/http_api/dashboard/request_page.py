@@ -1,4 +1,4 @@
-"""One request: what was asked, what came back, every trip that it made."""
+"""The page of one request: its prompt, its answer, and every attempt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DECODE: Final = msgspec.json.Decoder()
 
 
 async def load(request: PageRequest) -> dict[str, object]:
-    """What the page of one request shows. Raises NoSuchThing."""
+    """Data of the request page. Raises NoSuchThing."""
     text: str = request.params["number"]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NoSuchThing(f"no request {text!r} in this job", hint="requests are numbered from 1, in input order")
@@ -68,7 +68,7 @@ def _message(view: RequestDetails) -> dict[str, Any] | None:
 
 
 def _prompt(params: dict[str, Any]) -> Iterator[dict[str, object]]:
-    """Who says what, in order; whatever is no text is named."""
+    """The turns of the prompt, in order; blocks that are not text are named."""
     if (system := params.get("system")) is not None:
         yield {"role": "system", "blocks": _blocks(system)}
     turns = params.get("messages")
@@ -111,7 +111,7 @@ def _answer(message: dict[str, Any]) -> list[dict[str, object]]:
 
 
 def _usage(view: RequestDetails, message: dict[str, Any] | None) -> list[tuple[str, int]]:
-    """Tokens by kind; only whole numbers are told."""
+    """Tokens by kind; only whole numbers are shown."""
     usage = {} if message is None else message.get("usage")
     if isinstance(usage, dict):
         found = [(str(key).replace("_", " "), value) for key, value in usage.items() if type(value) is int and value]
@@ -122,7 +122,7 @@ def _usage(view: RequestDetails, message: dict[str, Any] | None) -> list[tuple[s
 
 
 def _pretty(text: bytes | None) -> dict[str, object] | None:
-    """JSON with its numbers as they stand in it, indented; cut where it is long."""
+    """JSON, indented, with its numbers unchanged; truncated if it is long."""
     if text is None:
         return None
     if len(text) > _SHOWN:
@@ -138,7 +138,7 @@ def _cut(text: str) -> str:
 
 
 def _curl(params: bytes | None, api_version: str) -> str | None:
-    """The same call, made by hand at the full price; the key stays a variable. None for what is gone or too long."""
+    """The same call by hand, at full price, with the key as a variable. None if the prompt is gone or too long."""
     if params is None or len(params) > _SHOWN:
         return None
     body = shlex.quote(params.decode("utf-8", "replace"))

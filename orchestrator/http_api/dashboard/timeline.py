@@ -1,7 +1,7 @@
-"""The batches of a job over time, as places in a picture: percents of its width, rows from the top.
+"""The batches of a job on a time axis: x in percent of the width, rows from the top.
 
-Where a batch was, and when, is what the event log says, by our clock; only when the API was done with it is put behind
-the moment that it took it. In the sandbox the API's time runs faster.
+Times come from the event log, by our clock. Only the end at the API is placed by the API's own duration after its
+start; in the sandbox the API's time runs faster.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """One batch by our clock. mark: how it ended, if it did. expiry: when its 24 hours end, if that is known."""
+    """One batch by our clock. mark: how it ended, if it did. expiry: the end of its 24 hours, if known."""
 
     batch: Batch
     pieces: list[_Segment]
@@ -80,7 +80,7 @@ class _Bar:
 def timeline(
     batches: Sequence[Batch], histories: Mapping[BatchId, Sequence[tuple[datetime, BatchState]]], api_clock: ApiClock
 ) -> dict[str, object] | None:
-    """The picture of *batches*, in their order; None where none was planned. histories: when each came into a state."""
+    """The chart of *batches*, in their order; None if there are none. histories: when each entered a state."""
     bars = [_bar(batch, histories.get(batch.id, ()), api_clock) for batch in batches]
     if not bars:
         return None
@@ -138,7 +138,7 @@ def _add(pieces: list[_Segment], kind: str, start: datetime, end: datetime) -> N
 
 
 def _end_at_the_api(pieces: list[_Segment], batch: Batch, api_clock: ApiClock) -> None:
-    """The API may have been done with the batch before we saw it: then its results waited for us."""
+    """The API may have ended the batch before we noticed: from then on its results waited for us."""
     if batch.created_at is None or batch.ended_at is None:
         return
     for piece, following in pairwise(pieces):

@@ -1,4 +1,4 @@
-"""Who may ask, and how much patience a connection gets: what stands between the network and the routes.
+"""What stands between the network and the routes: access control, deadlines and limits.
 
-Owns addresses, the token, Host and Origin, deadlines and caps. Knows no route but for which ones take uploads.
+Owns addresses, the token, Host and Origin checks, deadlines and caps. Knows no route, except which ones take uploads.
 """

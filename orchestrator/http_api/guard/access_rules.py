@@ -1,4 +1,4 @@
-"""Who may ask over TCP: which names this server answers to, where a page may come from, and the token."""
+"""Access over TCP: the host names this server answers to, which origins may call it, and the token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_COOKIE: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a request is not let in."""
+    """Why a request is refused."""
 
     status: HTTPStatus
     slug: str
@@ -64,12 +64,12 @@ _NO_TOKEN: Final = Refusal(
 
 
 def digest_of(token: str) -> bytes:
-    """What is kept of a token, and compared in constant time."""
+    """The digest of a token: only this is kept, and it is compared in constant time."""
     return hashlib.sha256(token.encode()).digest()
 
 
 class AccessRules:
-    """The rules for one TCP address. name: what the settings call *host*, where that is not the same.
+    """The rules for one TCP address. name: the host name in the settings, if it differs from *host*.
 
     `token` (a digest), `allowed_hosts` and `public_url` may be replaced while it serves.
     """
@@ -93,7 +93,7 @@ class AccessRules:
         self.sessions = Sessions(port)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
-        """Why this request is not let in; None if it is. The checks come in this order: host, origin, token."""
+        """Why this request is refused; None if it is allowed. Checked in this order: host, origin, token."""
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._answers_to(hosts[0]):
             return _WRONG_HOST
@@ -104,10 +104,10 @@ class AccessRules:
         return _NO_TOKEN if self.session(method, path, headers) is None else None
 
     def session(self, method: str, path: str, headers: Headers) -> str | None:
-        """The login whose cookie this request shows, where a cookie counts; None without one.
+        """The login session whose cookie this request carries, where a cookie counts; None without one.
 
-        It counts for pages and /api/v1, when one of our own pages asks or a person goes to an address. A browser sends
-        it to every port of a host, and also where a page of another port asks.
+        A cookie counts for pages and /api/v1, if one of our own pages sends the request or a person opens an address. A
+        browser sends it to every port of a host, and also when a page of another port makes the request.
         """
         if self.token is None or not any(name == b"cookie" for name, _ in headers):
             return None
@@ -130,10 +130,11 @@ class AccessRules:
         return self._is_own_name(name) and port in (None, str(self._port))
 
     def base_url(self, headers: Headers, peer: str | None) -> str:
-        """Where the caller sees this server, without a slash at the end. The daemon speaks no TLS, a proxy may.
+        """The address by which the caller reaches this server, without a trailing slash.
 
-        peer: the address that the connection comes from; only a proxy on this machine is believed. Without a word of
-        it, a name of `allowed_hosts` on another port than ours is a proxy's, which is expected to have TLS.
+        peer: the address that the connection comes from; only a proxy on this machine is trusted to name the scheme. If
+        it does not, a name of `allowed_hosts` on a port other than ours is a proxy's, which is expected to speak TLS.
+        The daemon itself does not.
         """
         host = b"".join(value for name, value in headers if name == b"host").decode("latin-1").lower()
         found = _AUTHORITY.fullmatch(host)
@@ -157,9 +158,9 @@ class AccessRules:
         return name == public_name and port in (None, public_port)
 
     def _is_own_name(self, name: str) -> bool:
-        """True for the address itself and, where this machine's own is one of ours, for its names.
+        """True for the address itself and, if it is a loopback address, for this machine's names.
 
-        A server on every address goes by any literal: no name leads to a literal, so none can be turned against it.
+        A server on every address accepts any IP literal: DNS rebinding needs a name, so a literal cannot be abused.
         """
         if self._host in _EVERYWHERE:
             return name in _LOOPBACK_NAMES or _is_literal(name)
@@ -168,14 +169,14 @@ class AccessRules:
 
 
 def cookie_name(headers: Headers) -> str:
-    """What the cookie of a login is called: cookies know no ports, so the one that the browser sees is in its name."""
+    """The name of the login cookie. Cookies ignore ports, so the name holds the port that the browser uses."""
     host = b"".join(value for name, value in headers if name == b"host").decode("latin-1").lower()
     found = _AUTHORITY.fullmatch(host)
     return f"orchestrator-{(found and found[2]) or 'default'}"
 
 
 def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
-    """The values of the cookie *wanted*: a page of another port may have put a second one beside ours."""
+    """All values of the cookie *wanted*: a page of another port may have set a second one of that name."""
     for name, value in headers:
         for each in value.decode("latin-1").split(";") if name == b"cookie" else ():
             key, _, text = each.strip().partition("=")
@@ -184,9 +185,9 @@ def _cookies(headers: Headers, wanted: str) -> Iterator[str]:
 
 
 def _is_own_or_typed(method: str, headers: Headers) -> bool:
-    """True if a browser says that our own page asks, or a person who opens an address.
+    """True if the browser says that our own page sends this, or a person opens the address.
 
-    Without a word of it (an old browser, no browser) only what changes nothing is let through.
+    If it does not say (old browsers, other programs), only requests that change nothing are allowed.
     """
     told = dict(headers)
     site = told.get(b"sec-fetch-site")
@@ -196,7 +197,7 @@ def _is_own_or_typed(method: str, headers: Headers) -> bool:
 
 
 def _forwarded_scheme(headers: Headers, peer: str | None) -> str | None:
-    """What a proxy on this machine says that its caller asked by; None without one, or for what it cannot be."""
+    """The scheme in X-Forwarded-Proto from a proxy on this machine; None without a proxy or for another scheme."""
     told = [value for name, value in headers if name == b"x-forwarded-proto"]
     if not told or peer is None or not is_loopback(peer.removeprefix("::ffff:")):
         return None
@@ -213,7 +214,7 @@ def _is_literal(name: str) -> bool:
 
 
 def _is_same_origin(method: str, headers: Headers, host: bytes) -> bool:
-    """True unless a browser says that a page of another site asks: then it may not even read."""
+    """False if a browser says that a page of another site sends this; such a page may not even read."""
     origins = [value for name, value in headers if name == b"origin"]
     own = host.decode("latin-1").lower()
     if any(_authority_of(origin) != _with_port(own, _scheme_of(origin)) for origin in origins):
@@ -227,7 +228,7 @@ def _scheme_of(origin: bytes) -> str:
 
 
 def _authority_of(origin: bytes) -> str | None:
-    """host:port of an Origin header; None for `null` and whatever else is no origin."""
+    """host:port of an Origin header; None for `null` and anything else that is not an origin."""
     scheme, separator, authority = origin.decode("latin-1").lower().partition("://")
     return _with_port(authority, scheme) if separator and scheme in _DEFAULT_PORTS else None
 
@@ -239,13 +240,13 @@ def _with_port(authority: str, scheme: str) -> str:
 
 
 def _has_token(token: bytes, headers: Headers) -> bool:
-    """True if the request shows the token. Every candidate is compared, each in constant time."""
+    """True if the request carries the token. Every candidate is compared, each in constant time."""
     shown = [hmac.compare_digest(token, hashlib.sha256(each).digest()) for each in _presented_tokens(headers)]
     return any(shown)
 
 
 def _presented_tokens(headers: Headers) -> Iterator[bytes]:
-    """Where a token may stand: Bearer, the SDK's own header, and the password of Basic (`curl -u`)."""
+    """Tokens in the request: Bearer, the SDK's own header, and the password of Basic (`curl -u`)."""
     for name, value in headers:
         scheme, _, rest = value.partition(b" ")
         if name == b"x-api-key":

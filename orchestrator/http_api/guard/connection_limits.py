@@ -22,14 +22,14 @@ _TURNS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionShare:
-    """What one listener may take. connections: open at once. accepted: taken in one turn of the event loop."""
+    """Limits of one listener. connections: open at once. accepted: per turn of the event loop."""
 
     connections: int
     accepted: int
 
 
 def raise_open_files_limit() -> int:
-    """Raise this process's soft limit of open files as far as the hard one lets it; returns what holds now."""
+    """Raise this process's soft limit of open files as far as the hard limit allows; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -48,9 +48,9 @@ def limit() -> int:
 
 
 def connection_share(open_files: int, wanted: int) -> ConnectionShare:
-    """What one listener may take where *open_files* may be open, if it would like *wanted* connections.
+    """The limits of one listener, given *open_files* in all and *wanted* connections.
 
-    Even while a flood comes in, all listeners together leave the reserve alone.
+    All listeners together leave the reserve alone, even under a flood of connections.
     """
     free = (open_files - min(_RESERVED, open_files // 2)) // _LISTENERS
     accepted = max(1, min(_ACCEPTED_AT_ONCE, free // (2 * _TURNS)))

@@ -1,4 +1,4 @@
-"""The gate in front of every route, as ASGI: framing, access, body limits, and the headers that every answer has."""
+"""The guard in front of every route, as ASGI: framing, access, body limits, and headers of every response."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _TYPES: Final = {
 
 
 class Guard:
-    """Lets a request through to *app*, or answers it. access: None where the connection is proof enough (a socket).
+    """Passes a request on to *app*, or refuses it. access: None if the connection itself is proof (unix socket).
 
-    connections: how many of them the listener takes; requests that last get a part of them.
+    connections: how many the listener accepts; long requests get a part of them.
     """
 
     def __init__(self, app: ASGIApp, *, access: AccessRules | None, limits: BodyLimits, connections: int = 512) -> None:
@@ -54,7 +54,7 @@ class Guard:
         self._slots = LongRequestSlots(connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Refuse the request, or pass it on with its body under limits."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
         keep_slashes(scope)
@@ -87,7 +87,7 @@ class Guard:
 
 
 class _GuardedResponse:
-    """What goes out: the common headers are added, and a client whose body we did not read to its end is let go."""
+    """Adds the common headers, and closes the connection of a client whose body was not read to its end."""
 
     def __init__(self, send: Send, body: LimitedBody, *, has_body: bool) -> None:
         self._send = send
@@ -112,7 +112,7 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _framing_error(scope: Scope, headers: Headers) -> Response | None:
-    """A request that a proxy before us may read in another way than we do is nobody's honest mistake."""
+    """Refuses requests that a proxy in front of us might read differently: they are never an honest mistake."""
     names = [name for name, _ in headers]
     if len(names) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MAX_HEAD_BYTES:
         told = "there are too many headers, or they are too long"

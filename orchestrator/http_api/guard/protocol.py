@@ -1,11 +1,11 @@
 r"""uvicorn's HTTP/1.1 protocol with deadlines, a cap on connections, and strict parsing of request heads.
 
-uvicorn alone keeps a connection open for ever that never sends a whole header, or never reads its answer.
+uvicorn alone keeps a connection open for ever if the client never completes a header, or never reads its response.
 
-`StrictBuffer` refuses what h11 forgives, so that every proxy reads a head as we do. A line that ends without b"\r"
-(RFC 9112, 2.2 lets a server take it), a header over several lines (5.2) and a length said twice (RFC 9110, 8.6) are
-nobody's honest request any more; behind a proxy that reads them in another way, each can hide a second request. How
-HTTP/1.0 may be framed is checked by the guard's middleware, which sees the whole head.
+`StrictBuffer` refuses what h11 tolerates, so that every proxy reads a head as we do: a line that ends without b"\r"
+(RFC 9112, 2.2 lets a server accept it), a header folded over several lines (5.2), and a repeated length (RFC 9110,
+8.6). No honest client sends them any more, and behind a proxy that reads them differently each can smuggle a second
+request. How HTTP/1.0 may be framed is checked by the guard's middleware, which sees the whole head.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class GuardedProtocol(H11Protocol):
         return cycle is None or cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take the connection, or make room for it, or say that there is none."""
+        """Accept the connection; if all are taken, drop an idle one or refuse this one."""
         if len(self.connections) >= self._limits.connections and not self._make_room():
             transport.write(_FULL)
             transport.close()
@@ -70,12 +70,12 @@ class GuardedProtocol(H11Protocol):
         self._await_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Cancel the timers."""
         self._drop(self._header_timer, self._stall_timer)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read; whoever has begun a header must end it in time."""
+        """Read; a header that has begun must be complete in time."""
         if self.transport.is_closing():
             return
         if self.is_idle and self._header_timer is None:
@@ -86,25 +86,25 @@ class GuardedProtocol(H11Protocol):
             self._header_timer = None
 
     def on_response_complete(self) -> None:
-        """An answer is written; what of it the client has not taken yet, it must take in time."""
+        """The response is written; the client must read the rest of it in time."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size() and self._stall_timer is None:
             self._await_reader()
 
     def pause_writing(self) -> None:
-        """The client does not take what we send."""
+        """The client does not read what we send."""
         super().pause_writing()
         self._drop(self._stall_timer)
         self._await_reader()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The client reads again."""
         self._drop(self._stall_timer)
         self._stall_timer = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; the words are ours
-        """Say that this is no HTTP and close; in the middle of an answer there is no place to say it."""
+        """Refuse what is not HTTP, and close; in the middle of a response only close."""
         if self.is_idle and self.conn.our_state is h11.IDLE:
             self.transport.write(_MALFORMED)
             self.transport.close()
@@ -112,7 +112,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.abort()
 
     def _should_upgrade(self) -> bool:
-        """No other protocol is spoken, and an offer of one is not answered (RFC 9110, 7.8); uvicorn would log each."""
+        """No other protocol is spoken; an offer of one is ignored (RFC 9110, 7.8). uvicorn would log each."""
         return False
 
     def _await_header(self) -> None:
@@ -131,7 +131,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.abort()
 
     def _make_room(self) -> bool:
-        """Let the connection go that has waited longest without asking anything; False if all are at work."""
+        """Drop the connection that has been idle longest; False if all are busy."""
         waiting = [each for each in self.connections if isinstance(each, GuardedProtocol) and each.is_idle]
         if not waiting:
             return False
@@ -142,7 +142,7 @@ class GuardedProtocol(H11Protocol):
 
     @property
     def since(self) -> float:
-        """When it began to wait, by the loop's clock."""
+        """When it became idle, by the loop's clock."""
         timer = self._header_timer if self._header_timer is not None else self.timeout_keep_alive_task
         return timer.when() if timer is not None else 0.0
 
@@ -159,14 +159,14 @@ _CHUNK: Final = re.compile(rb"[0-9A-Fa-f]+(?:;[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\
 
 
 class StrictBuffer(ReceiveBuffer):
-    """h11's buffer, that looks at the very bytes of a head before h11 takes them apart."""
+    """h11's buffer, which checks the raw bytes of a head before h11 parses them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._is_head = False
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        """The lines of a head or of trailers. Raises LocalProtocolError, which h11 makes the client's error of."""
+        """The lines of a head or of trailers. Raises LocalProtocolError, which h11 reports as the client's error."""
         self._is_head = True
         try:
             return super().maybe_extract_lines()

@@ -26,9 +26,9 @@ _HINT: Final = "requests go to POST /api/v1/jobs as application/x-ndjson, of any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyLimits:
-    """small_bytes, small_s: a whole body that is no upload. upload_bytes: an upload.
+    """small_bytes, small_s: limits of a whole body that is no upload. upload_bytes: the cap of an upload.
 
-    An upload brings at least `pace_bytes` in every `pace_s` seconds that we wait for it.
+    An upload must deliver at least `pace_bytes` in every `pace_s` seconds that we wait for it.
     """
 
     small_bytes: int = 1 << 20
@@ -44,7 +44,7 @@ def is_upload(method: str, path: str) -> bool:
 
 
 class LimitedBody:
-    """The body of one request, as its application receives it."""
+    """The body of one request, received under limits."""
 
     def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits) -> None:
         self._receive = receive
@@ -101,14 +101,14 @@ _REMOTE: Final = frozenset({"/api/v1/remote-batches"})
 
 
 class LongRequest(Enum):
-    """Why a request may last."""
+    """Why a request may take long."""
 
     WAITING = "stream or wait"  #: until something happens
     MOVING = "upload or download"  #: as long as the client takes to send or to read
 
 
 def long_request(scope: Scope) -> LongRequest | None:
-    """Why this request may last; None: it is short."""
+    """Why this request may take long; None if it is short."""
     method, path = scope["method"], scope["path"]
     if is_upload(method, path):
         return LongRequest.MOVING
@@ -122,9 +122,9 @@ def long_request(scope: Scope) -> LongRequest | None:
 
 
 class LongRequestSlots:
-    """The places of one listener: half of its *connections* for who waits, three eighths for who sends or reads much.
+    """Half of a listener's *connections* are for requests that wait, three eighths for uploads and downloads.
 
-    An eighth is left for short requests, whatever the others do.
+    An eighth stays free for short requests.
     """
 
     def __init__(self, connections: int) -> None:
@@ -132,7 +132,7 @@ class LongRequestSlots:
 
     @contextmanager
     def slot(self, scope: Scope) -> Iterator[None]:
-        """A place for the time of this request. Raises ServerBusy."""
+        """Holds a slot while this request runs. Raises ServerBusy if none is free."""
         kind = long_request(scope)
         if kind is None:
             yield
@@ -151,6 +151,6 @@ class LongRequestSlots:
 
 
 def _has_parameter(scope: Scope, parameter: str) -> bool:
-    """True if the query has *parameter*, and does not say no."""
+    """True if the query has *parameter*, and its value is not "0"."""
     asked = parse_qsl(scope["query_string"].decode("latin-1"))
     return any(name == parameter and value != "0" for name, value in asked)

@@ -37,7 +37,7 @@ _VALUE: Final = re.compile(r"(\d{1,12})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Code:
-    """digest: of the code. key: the token's digest at that time, so that a token that is replaced takes it along."""
+    """digest: of the code. key: the token's digest when it was made, so that replacing the token voids the code."""
 
     digest: bytes
     key: bytes
@@ -45,7 +45,7 @@ class _Code:
 
 
 class FailureThrottle:
-    """How often somebody was wrong lately."""
+    """Counts recent failures, and blocks further attempts after too many."""
 
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._ticks = ticks
@@ -53,21 +53,21 @@ class FailureThrottle:
 
     @property
     def wait_s(self) -> int:
-        """How long nobody may try again, because too many were wrong; 0: at once."""
+        """Seconds until the next attempt is allowed; 0: now."""
         if len(self._times) < _MOST_FAILURES:
             return 0
         return max(0, -int(-(self._times[0] + _WITHIN_S - self._ticks()) // 1))
 
     def note(self) -> None:
-        """Somebody was wrong."""
+        """Count a failure."""
         self._times.append(self._ticks())
 
 
 class Sessions:
-    """The logins at the address of *port*. key: always the digest of the token that is asked for at this moment.
+    """The logins at the address of *port*. key: always the digest of the current token.
 
-    now: seconds by this machine's clock; ticks: seconds that only go forward. wrong_tokens and wrong_codes are counted
-    apart: old links, which anybody can open, keep nobody with the token out.
+    now: wall-clock seconds; ticks: monotonic seconds. Wrong tokens and wrong codes are counted separately: anybody can
+    open old links, and that must not lock out somebody with the token.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Sessions:
         return code
 
     def redeem(self, code: str, key: bytes) -> bool:
-        """True, once, for a code that is still good. Each is compared in constant time."""
+        """True, once, for a valid code. Each candidate is compared in constant time."""
         shown = _digest(code)
         same = [each for each in self._codes if hmac.compare_digest(each.digest, shown)]
         for each in same:
@@ -95,12 +95,12 @@ class Sessions:
         return any(each.until > self._ticks() and hmac.compare_digest(each.key, key) for each in same)
 
     def begin(self, key: bytes) -> str:
-        """A new session, as a cookie has it."""
+        """The cookie value of a new session."""
         until, number = int(self._now()) + SESSION_S, secrets.token_urlsafe(_SECRET_BYTES)
         return f"{until}.{number}.{self._mac(key, until, number)}"
 
     def find(self, value: str, key: bytes) -> str | None:
-        """The session that a cookie's *value* stands for; None: there is none, or it is over."""
+        """The session behind a cookie's *value*; None if there is none or it is over."""
         found = _VALUE.fullmatch(value)
         if found is None:
             return None
@@ -109,12 +109,12 @@ class Sessions:
         return number if is_ours and until > self._now() and number not in self.over else None
 
     def end(self, number: str) -> None:
-        """Log a session out: a copy of its cookie opens nothing any more. Raises OSError: it does after a restart."""
+        """Revoke a session: copies of its cookie stop working. Raises OSError if a restart would forget that."""
         now = int(self._now())
         self.over.add(number, now + SESSION_S, now=now)
 
     def _mac(self, key: bytes, until: int, number: str) -> str:
-        """The port is in it: what a browser shows to another port of this host opens nothing here."""
+        """The port is part of it: a cookie that a browser sends to another port of this host is worth nothing here."""
         mac = hmac.digest(key, f"session\n{self._port}\n{until}\n{number}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
@@ -129,7 +129,7 @@ _MOST: Final = 10_000
 
 
 class RevokedSessions:
-    """Sessions by their number, each until its cookie would have ended by itself."""
+    """Session numbers, each kept until its cookie would have expired anyway."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -137,7 +137,7 @@ class RevokedSessions:
         self._turn = threading.Lock()
 
     def keep_at(self, path: Path) -> None:
-        """Remember them in the file at *path* from now on, and what it holds. Raises UsageError for an unusable one."""
+        """Load the file at *path*, and write to it from now on. Raises UsageError for an unusable one."""
         self._path = path
         try:
             text = read_sane(path)[0].decode("ascii", "replace")
@@ -155,7 +155,7 @@ class RevokedSessions:
         return number in self._until
 
     def add(self, number: str, until: int, *, now: int) -> None:
-        """*number* is over from now on; written at once. Raises OSError: then only this process knows."""
+        """Revoke *number*; written at once. Raises OSError: then only this process knows."""
         with self._turn:
             good = {each: end for each, end in self._until.items() if end > now}
             self._until = dict([*good.items(), (number, until)][-_MOST:])
@@ -164,7 +164,7 @@ class RevokedSessions:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at *path* as a whole; nobody else may read it."""
+    """Replace the file at *path* atomically; nobody else may read it."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""The token's file: it holds the token alone, and nobody else may read or replace it."""
+"""The token file: it holds the token alone, and only its owner may read or replace it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TOKEN_BYTES: Final = 32
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """A random token."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def read_or_make_token(path: Path) -> str:
-    """The token in the file at *path*, which is made if it is not there: whole or not at all, mode 0600.
+    """The token in the file at *path*, which is created (atomically, mode 0600) if it does not exist.
 
-    It lies beside the store, whose folder must be there. Raises UsageError, naming the file and never its content;
-    StoreError where it cannot be made.
+    Its folder, the store's, must exist. Raises UsageError, naming the file and never its content; StoreError if the
+    file cannot be created.
     """
     if path.is_symlink():  # whoever else may write to the folder could have it lead to any secret of ours
         raise UsageError(f"the token file {path} is a link", hint="remove it, and the next start makes a token")
@@ -44,7 +44,7 @@ def read_or_make_token(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """Write a new token beside *path* and give it its name; one that another process made meanwhile stays."""
+    """Create a token file at *path*; one that another process created meanwhile stays."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:

@@ -1,7 +1,6 @@
-"""The Message Batches API over an engine: the official SDK works by changing its `base_url`; each "batch" is a job.
+"""The Message Batches API in front of the engine: the official SDK works by its `base_url`; a "batch" is a job.
 
-Owns the API's shapes, ids and refusals for jobs. Must not know how a job is worked on. `routes` is all that the
-application needs of it.
+Owns the API's shapes, ids and errors for jobs. Must not know how a job is worked on. `routes` is its only export.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def routes(services: Services) -> list[BaseRoute]:
-    """Everything below `/v1`; what is not the API's answers 404 in its form."""
+    """Everything below `/v1`; unknown paths answer 404 in the API's form."""
     ask = BatchEndpoints(services)
     one = "/messages/batches/{batch_id}"
     inner = Starlette(

@@ -1,4 +1,4 @@
-"""Answers in the API's own form: objects, refusals, and a `request-id` on each."""
+"""Responses in the API's own form: objects, errors, and a `request-id` on each."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class RequestIdMiddleware:
-    """*app*, whose requests have an id that each of its answers shows."""
+    """Gives each request an id, and adds it to the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass the request on with its new id."""
         request_id = f"req_{secrets.token_hex(12)}"
         scope["state"] = {**scope.get("state", {}), _ID: request_id}
 
@@ -56,24 +56,24 @@ class RequestIdMiddleware:
 
 
 def json_response(content: object, *, headers: Mapping[str, str] | None = None) -> Response:
-    """A success: *content* as JSON."""
+    """*content* as JSON."""
     return Response(_encode(content), media_type="application/json", headers=headers)
 
 
 async def api_error(request: Request, exc: Exception) -> Response:
-    """*exc*, an ApiError, as the API says it."""
+    """An ApiError in the API's form."""
     error = cast("ApiError", exc)
     body = error.body(request.scope["state"][_ID])
     return Response(body, error.status, dict(error.headers), media_type="application/json")
 
 
 async def own_error_response(request: Request, exc: Exception) -> Response:
-    """*exc*, an error of ours, as the nearest of the API's."""
+    """An error of ours as the closest one of the API's."""
     return await api_error(request, _nearest(cast("OrchestratorError", exc)))
 
 
 async def unknown_route(request: Request, exc: Exception) -> Response:
-    """A path or a method that there is not."""
+    """A path or a method that does not exist."""
     wrong = cast("HTTPException", exc)
     if wrong.status_code != 405:
         return await api_error(request, not_found(_not_served(request)))
@@ -92,18 +92,18 @@ def _not_served(request: Request) -> str:
 
 
 async def client_gone(_: Request, __: Exception) -> Response:
-    """The client went away in the middle of its body; what was read of it is discarded already."""
+    """The client disconnected in the middle of its body; what was read has been discarded already."""
     return Response(status_code=400)
 
 
 async def bug(request: Request, exc: Exception) -> Response:
-    """Starlette raises the error again behind this answer, and the server logs it."""
+    """Starlette re-raises the error after this response, and the server logs it."""
     lacking = shortage(exc)
     return await api_error(request, _internal() if lacking is None else _nearest(lacking))
 
 
 def _nearest(exc: OrchestratorError) -> ApiError:
-    """No cause and no hint: they are for people at this machine, and may name its files."""
+    """Without cause and hint: they are for people at this machine, and may name its files."""
     match exc:
         case NoSuchThing():
             return not_found(exc.message)

@@ -56,7 +56,7 @@ _QUICK: Final = 100
 
 
 class BatchEndpoints:
-    """One method per endpoint; each raises ApiError for what the API refuses."""
+    """One method per endpoint; each raises ApiError where the API would refuse."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -91,7 +91,7 @@ class BatchEndpoints:
     async def cancel(self, request: Request) -> Response:
         """`POST /v1/messages/batches/{id}/cancel`. Of a batch that has ended: the batch.
 
-        The answer is the batch as the cancel found it, canceling: with nothing at the API it may be over by now.
+        Returns the batch as the cancel found it, but canceling: with nothing at the API it may have ended already.
         """
         job = await self._job_of_path(request)
         before = await self._view(request, job.id)
@@ -104,7 +104,7 @@ class BatchEndpoints:
         return json_response(canceling)
 
     async def delete(self, request: Request) -> Response:
-        """`DELETE /v1/messages/batches/{id}`: what was handed in and answered is gone."""
+        """`DELETE /v1/messages/batches/{id}`: requests and results are deleted."""
         job = await self._job_of_path(request)
         if not is_over(job):
             raise delete_too_early()
@@ -121,7 +121,7 @@ class BatchEndpoints:
         return await results_response(request, self._services.bulk, job.id)
 
     async def _job_of_path(self, request: Request) -> JobSnapshot:
-        """The job behind the id in the path. Raises ApiError 404."""
+        """The job of the id in the path. Raises ApiError 404."""
         known_version(request.headers.get("anthropic-version"))
         batch_id: str = request.path_params["batch_id"]
         return await self._reader.read(partial(_shown_job, (self._job_of(batch_id), batch_id)))
@@ -170,7 +170,7 @@ def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[J
 
 
 def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
-    """The jobs just newer than *before*, the newest first, and whether there are more in that direction."""
+    """The jobs just newer than *before*, newest first, and whether there are more in that direction."""
     found: list[JobRow] = []
     above = JobId(0) if before is None else _shown_job(before, reads).id
     while page := reads.newer_jobs(above, limit=limit + 1):
@@ -193,7 +193,7 @@ _PAGE: Final = 200
 
 
 async def results_response(request: Request, reader: Reader, job: JobId) -> Response:
-    """Every result of *job*, which is over. Raises Purged if they went meanwhile."""
+    """All results of *job*, which is over. Raises Purged if they were deleted meanwhile."""
     first = await reader.read(partial(_results_page, job, 0))
     lines = _lines(reader, job, first)
     headers = {"vary": "accept-encoding"}
@@ -204,7 +204,7 @@ async def results_response(request: Request, reader: Reader, job: JobId) -> Resp
 
 
 async def _lines(reader: Reader, job: JobId, page: list[ResultRow]) -> AsyncGenerator[bytes, None]:
-    """The next page is read when the one before is sent: a slow client holds one of them."""
+    """A page is read only when the one before is sent: a slow client holds one page in memory."""
     while page:
         yield settled_lines(page)
         page = await reader.read(partial(_results_page, job, page[-1].number))

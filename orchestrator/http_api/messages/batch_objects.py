@@ -29,7 +29,7 @@ _EVENTS: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchContext:
-    """What a view needs beside the job. max_attempts: trips of a request at most. base_url: as the client knows us."""
+    """What a batch object needs beside its job. max_attempts: of a request. base_url: as the client knows us."""
 
     batch_id: str
     base_url: str
@@ -38,22 +38,22 @@ class BatchContext:
 
 
 def is_shown(job: JobRow) -> bool:
-    """There is such a batch: its body came whole, and nobody deleted it."""
+    """True if the job is visible as a batch: its upload is complete, and nobody deleted it."""
     return job.state is not JobState.IMPORTING and job.purged_by != BY_PERSON
 
 
 def is_over(job: JobSnapshot) -> bool:
-    """Every request has its last word."""
+    """Every request is settled."""
     return job.state in {JobState.FINISHED, JobState.CANCELED}
 
 
 def has_results(job: JobSnapshot) -> bool:
-    """They can be read now."""
+    """The results can be read now."""
     return is_over(job) and job.purged_at is None
 
 
 def batch_view(job: JobSnapshot, reads: Reads, context: BatchContext) -> MessageBatchObject:
-    """*job* as it is in the snapshot of *reads*."""
+    """*job* as a batch object, in the snapshot of *reads*."""
     return MessageBatchObject(
         id=context.batch_id,
         processing_status=_status(job.state),
@@ -80,7 +80,7 @@ def _status(state: JobState) -> Literal["in_progress", "canceling", "ended"]:
 
 
 def _counts(job: JobSnapshot, reads: Reads) -> RequestCountsObject:
-    """They add up at any time, and they move while the job runs: the API documents zeros until the end."""
+    """They always add up, and change while the job runs; the API documents zeros until the end."""
     requests = job.requests
     expired = reads.failed_of_type(job.id, "expired") if requests.failed else 0
     return RequestCountsObject(
@@ -93,16 +93,16 @@ def _counts(job: JobSnapshot, reads: Reads) -> RequestCountsObject:
 
 
 def _expires_at(job: JobSnapshot, context: BatchContext) -> datetime:
-    """When the last attempt of a request that expires every time has expired, if it were sent at once each time.
+    """When the last attempt of a request would expire, if every attempt did and the next began at once.
 
-    A job that outlives it (it was paused, or the account's queue was full) may take another attempt from now on.
+    A job that outlives this (it was paused, or the account's queue was full) may need another attempt from now on.
     """
     planned = job.created_at + context.max_attempts * _ATTEMPT
     return planned if is_over(job) or planned > context.now else context.now + _ATTEMPT
 
 
 def _canceled_at(job: JobSnapshot, reads: Reads) -> datetime | None:
-    """When the last cancel came, out of the log: its first step goes from a state in which the job was not over."""
+    """The time of the last cancel, from the event log: its first step leaves a state that is not final."""
     if job.state not in {JobState.CANCELING, JobState.CANCELED}:
         return None
     before: int | None = None
@@ -122,18 +122,18 @@ _WORD_END: Final = 1 << 64
 
 
 class BatchIds:
-    """Makes and reads the ids of one store."""
+    """Encodes and decodes the ids of one store."""
 
     def __init__(self, lineage: str) -> None:
         self._key = lineage.encode()
 
     def of(self, job: JobId) -> str:
-        """The id that stands for *job*."""
+        """The public id of *job*."""
         proof = self._word(b"proof", job)
         return f"{_PREFIX}{_text(proof)}{_text(job ^ self._word(b'mask', proof))}"
 
     def job(self, batch_id: str) -> JobId | None:
-        """The job that *batch_id* stands for, whether or not there is one; None: it is no id of this store."""
+        """The job that *batch_id* encodes, whether or not it exists; None if it is no id of this store."""
         text = batch_id.removeprefix(_PREFIX)
         if len(text) != 2 * _WORD_CHARS or len(batch_id) == len(text) or not set(text) <= set(_ALPHABET):
             return None

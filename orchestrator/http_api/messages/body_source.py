@@ -1,4 +1,4 @@
-"""The body of a create as a `Source`: its requests as they arrive, or the API's own refusal of the whole."""
+"""The body of a create as a `Source`: its requests as they arrive, or the API's error for the whole body."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ID_IN_RAW: Final = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]+)"')
 
 
 class BodySource:
-    """A `Source` out of a body that arrives in *blocks*; holds one request and one block at most, under *claim*.
+    """A `Source` from a body that arrives in *blocks*; holds at most one request and one block, accounted to *claim*.
 
-    *largest_params*: what one request may weigh. *is_known* is asked at the end of a body that is right, with its hash:
-    True means that it is a job already, and nothing of it may be taken.
+    *largest_params*: the cap of one request. *is_known* is called with the hash at the end of a valid body: True means
+    that it is a job already, and nothing of it may be stored.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BodySource:
 
     @property
     def name(self) -> str:
-        """What stands before ":line"; nobody sees it here."""
+        """Never shown here."""
         return self._name
 
     @property
@@ -69,7 +69,7 @@ class BodySource:
         return self._digest.hexdigest()
 
     async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
-        """The requests in order; at the end the one problem of a body that is refused or known."""
+        """The requests in order; at the end one problem if the body is refused or known already."""
         async for block in self._blocks:
             for start in range(0, len(block), _SLICE_BYTES):
                 piece = block[start : start + _SLICE_BYTES]
@@ -97,7 +97,7 @@ class BodySource:
             yield last
 
     def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | InputProblem]]:
-        """Whole chunks out of *items*; what does not fill one waits for more."""
+        """Full chunks of *items*; the rest waits for more."""
         for item in items:
             params = bytes(item.params)
             if len(params) > self._largest:
@@ -109,17 +109,17 @@ class BodySource:
                 yield full
 
     def _refuse(self, refusal: ApiError, *, line: int) -> None:
-        """The first refusal stands; the rest of the body is read, as the API reads it, and let go."""
+        """The first refusal counts; the rest of the body is read and discarded, as the API does."""
         if self.refusal is None:
             self.refusal, self._refused_at = refusal, line
 
 
 def repeated_id(problem: InputProblem) -> str | None:
-    """The custom_id that *problem* says comes twice, out of the request it shows; None: it says something else."""
+    """The custom_id that *problem* reports as repeated, from the request it shows; None for another problem."""
     found = _ID_IN_RAW.match(problem.raw)
     return None if found is None else found[1].decode()
 
 
 def _problem(line: int) -> InputProblem:
-    """Nothing of the body may be taken. What the client is told is `refusal`: the words are the API's."""
+    """Makes the engine refuse the whole body. The client is told `refusal`, in the API's words."""
     return InputProblem(line=line, field="", message="the create is refused", remedy="", raw=b"")

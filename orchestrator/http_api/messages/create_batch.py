@@ -1,4 +1,4 @@
-"""Create: a body of any size becomes a job, once, however often the client sends the same create again."""
+"""Create: a body of any size becomes a job, exactly once, however often the client retries the same create."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _COMES_BACK: Final = (
 
 
 class BatchCreator:
-    """Takes creates in. Their ends come one after the other: a retry sees what the try before it has made."""
+    """Ingests creates. They finish one after the other, so that a retry sees the job of the attempt before it."""
 
     def __init__(self, services: Services) -> None:
         self._commands = services.commands
@@ -82,14 +82,14 @@ class BatchCreator:
         return job
 
     def _admit(self, request: Request) -> NewJob:
-        """What the headers say of the job. Raises ApiError."""
+        """The job that the headers describe. Raises ApiError."""
         if not self._passed.take(",".join(request.headers.getlist(LOOP_HEADER))):
             raise not_found(_COMES_BACK)
         return _new_job(request)
 
 
 class _CreateAttempt:
-    """One try of a create, from its first byte to its answer."""
+    """One attempt of a create, from its first byte to its response."""
 
     def __init__(self, request: Request, new: NewJob, reader: Reader, ending: asyncio.Lock) -> None:
         self.new = new
@@ -100,10 +100,10 @@ class _CreateAttempt:
         self._is_ending = False
 
     async def is_known(self, content_hash: str) -> bool:
-        """The body is whole: whether it is the job of an earlier try. Until `close` no other create ends.
+        """True if an earlier attempt made this job; asked at the end of the body. No other create ends before `close`.
 
-        A client that is gone already sends the same again, or does not care: its create is let go, else a try that
-        came late could be a second job beside its own retry's.
+        If the client has gone, the create is dropped: it retries or gives up, and a late attempt could become a second
+        job beside its own retry's.
         """
         await self._ending.acquire()
         self._is_ending = True
@@ -137,13 +137,13 @@ def _new_job(request: Request) -> NewJob:
 
 
 def _is_retry(request: Request) -> bool:
-    """The SDK counts its own retries; there is nothing else by which they could be told from a second create."""
+    """The SDK counts its retries in a header; nothing else tells them from a second create."""
     count = request.headers.get("x-stainless-retry-count", "0")
     return count.isascii() and count.isdigit() and int(count[:4]) > 0
 
 
 def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) -> JobSnapshot | None:
-    """The newest job that was made here of the same body since *since*."""
+    """The newest job made here from the same body since *since*."""
     page = reads.jobs(limit=_JOBS_AT_ONCE)
     while page:
         for job in page:
@@ -162,7 +162,7 @@ def _is_same(job: JobSnapshot, new: NewJob, content_hash: str) -> bool:
 
 
 def _refusal_of(taken: IngestResult, source: BodySource) -> ApiError:
-    """Why nothing was stored: what is wrong with the first request that is wrong."""
+    """Why nothing was stored: the problem of the first request that has one."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:
         return duplicate_id(repeated)
