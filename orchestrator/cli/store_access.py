@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from orchestrator.cli.output import say
 from orchestrator.domain.errors import NoSuchThing, StoreOwned
@@ -25,25 +25,14 @@ if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.domain.model import JobSnapshot
+    from orchestrator.domain.ids import JobId
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import Commands, NoticeCommands
     from orchestrator.ports.reads import RemoteReader, RemoteReads
 
 T = TypeVar("T")
 Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
 _KNOCK_S: Final = 2.0
-
-
-class NowReader(Protocol):
-    """See `ports.reads.RemoteReader`; it can also be used without a loop."""
-
-    async def read(self, look: Callable[[RemoteReads], T]) -> T:
-        """Run *look* away from the loop."""
-        ...
-
-    def read_now(self, look: Callable[[RemoteReads], T]) -> T:
-        """The same, here and now."""
-        ...
 
 
 @contextmanager
@@ -61,7 +50,7 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
         yield reads
 
 
-def reader_for(options: GlobalOptions, settings: Settings) -> NowReader:
+def reader_for(options: GlobalOptions, settings: Settings) -> RemoteReader:
     """For a command that has looked, and looks again."""
     server = options.remote()
     if server is None:
@@ -101,6 +90,11 @@ def _sandbox_store(options: GlobalOptions) -> SqliteLocation | None:
 
     location = location_of(replace(options, sandbox=True).settings())
     return location if options.db is None and location.exists else None
+
+
+def status_of(job: JobId) -> Callable[[RemoteReads], JobStatus]:
+    """Reads the status of *job*."""
+    return lambda reads: reads.status(reads.get(job))
 
 
 def job_or_newest(reads: RemoteReads, ref: str | None) -> JobSnapshot:

@@ -276,15 +276,6 @@ class HttpReader:
             except ServerSilent as exc:
                 await asyncio.sleep(self._pause(pauses, exc))
 
-    def read_now(self, look: Callable[[RemoteReads], T]) -> T:
-        """The same, here and now."""
-        pauses = self._pauses()
-        while True:
-            try:
-                return self._once(look)
-            except ServerSilent as exc:
-                time.sleep(self._pause(pauses, exc))
-
     @contextmanager
     def snapshot(self) -> Iterator[RemoteReads]:
         """Several looks by hand, none of which is repeated."""

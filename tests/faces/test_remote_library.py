@@ -170,7 +170,7 @@ async def test_a_network_that_cuts_connections_is_waited_out(daemon: Daemon) -> 
         await reader.read(lambda reads: reads.meta())
     lost = HttpReader(ServerTransport(Server(url=NOBODY)), has_answered=True, patience=timedelta(0))
     with lost, pytest.raises(ServerSilent) as caught:
-        lost.read_now(lambda reads: reads.meta())
+        await lost.read(lambda reads: reads.meta())
     assert caught.value.exit_code == 6
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +35,7 @@ from orchestrator.cli.store_access import (
     open_session,
     reader_for,
     run_command,
+    status_of,
 )
 from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
 from orchestrator.domain import humanize
@@ -45,8 +45,6 @@ from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from orchestrator.client.results_file import Output
     from orchestrator.client.session import Session
     from orchestrator.config import Settings
@@ -88,12 +86,6 @@ Ctrl-C detaches; everything is safe. Exit codes are those of run.
 """
 
 _LARGE_BYTES = 50_000_000
-_NOT_IN_A_CRASH_TEST = {
-    "--detach": "it starts its own engines, and stays until the audit",
-    "--timeout": "it ends by itself, after some 20 seconds where the input is small",
-    "--server": "it kills its own engines, here",
-    "--db": "it makes a store of its own, so that yours is not touched, and removes it",
-}
 
 
 class OutputChoice(NamedTuple):
@@ -137,13 +129,13 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
     """It can be killed at any instant and given again: no request is lost, none is paid for twice. The same input is
     the same job. A file that is not this job's earlier output is never replaced, unless by --overwrite.
     """
-    wish = OutputChoice(output, overwrite)
     if crash_test:
+        from orchestrator.cli.crash_test.processes import run_crash_test  # it loads the sandbox
+
         refused = {"--detach": detach, "--timeout": timeout is not None, "--db": options.db is not None}
         refused["--server"] = options.server is not None
-        return _crash_test(
-            options, chosen, wish, silence, refused=[name for name, is_there in refused.items() if is_there]
-        )
+        named = [name for name, is_there in refused.items() if is_there]
+        return run_crash_test(options, chosen, output, silence, overwrite=overwrite, refused=named)
     if detach:
         if output is not None or overwrite:
             raise HintedUsageError(
@@ -151,7 +143,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
             )
         submit_job(options, chosen)
         return 0
-    return _run(options, chosen, wish, WaitLimits(timeout=timeout, silence=silence))
+    return _run(options, chosen, OutputChoice(output, overwrite), WaitLimits(timeout=timeout, silence=silence))
 
 
 def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, limits: WaitLimits) -> int:
@@ -206,36 +198,6 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
     again = resume_line(options, found.public_id, output, sandbox=sandbox)
     status = run_async(lambda: running.resume_job(found), lambda stopped: describe_stop(options, stopped, again))
     return _finish(options, status, running.path, api)
-
-
-def _crash_test(
-    options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, silence: timedelta, *, refused: Sequence[str]
-) -> int:
-    """The demonstration in `cli/crash_test/processes.py`. refused: options that were given and do not go with it."""
-    if not options.sandbox:
-        raise HintedUsageError("--crash-test works with the local API only", hint="add --sandbox")
-    if refused:
-        hint = f"leave {refused[0]} out: {_NOT_IN_A_CRASH_TEST[refused[0]]}"
-        raise HintedUsageError(f"--crash-test takes no {refused[0]}", hint=hint)
-    if chosen.path == STDIN or Path(chosen.path).is_fifo():
-        raise HintedUsageError(
-            "--crash-test reads its input again in every life", hint="write it to a file, and name that"
-        )
-    from orchestrator.cli.crash_test.processes import (
-        CrashTest,  # brings asyncio and the sandbox, which --help must not load
-    )
-    from orchestrator.client.results_file import foreign, is_device
-
-    named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if wish.output is None else wish.output
-    place = checked_output(options, named, overwrite=wish.overwrite)
-    refuse_the_input(chosen, place.path)
-    if place.path == STDIN or is_device(place.path):
-        raise HintedUsageError(
-            "--crash-test reads the results again, and stdout is for its audit", hint="name a file: -o FILE"
-        )
-    if place.is_taken:
-        raise foreign(place.path)  # its store is new, so whatever lies there is another job's
-    return CrashTest(options=options, chosen=chosen, output=place.path, overwrite=wish.overwrite, silence=silence).run()
 
 
 class _Running:
@@ -351,7 +313,7 @@ def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: 
 def _unpause(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> int:
     async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
         did_apply = await commands.resume(job.id)
-        return did_apply, await reader.read(lambda reads: reads.status(reads.get(job.id)))
+        return did_apply, await reader.read(status_of(job.id))
 
     (did_apply, status), has_engine = run_command(options, settings, act)
     if options.as_json:

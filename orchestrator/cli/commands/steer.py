@@ -1,6 +1,9 @@
-"""`pause`, `cancel`, `retry`, `batches adopt`, `batches disown`: a person's word, to the engine or into the store."""
+"""`pause`, `cancel`, `retry`, `batches adopt`, `batches disown`: run by the engine that runs, else on the store."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import click
 
@@ -10,17 +13,19 @@ from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
 from orchestrator.cli.options import GlobalOptions, JobRef, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_json
-from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, reader_for, run_command
+from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, run_command, status_of
 from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import JobOptions
 from orchestrator.domain.model import JobSnapshot, JobStatus
+from orchestrator.domain.queries import ErrorGroup
 from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
 from orchestrator.domain.states import JobState
 from orchestrator.ports.engine import Commands
-from orchestrator.ports.reads import RemoteReader
+from orchestrator.ports.reads import RemoteReader, RemoteReads
 from orchestrator.views.job_views import JobView, does_not_apply
 
 _STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
@@ -69,11 +74,10 @@ Examples:
 def pause(options: GlobalOptions, job: str) -> None:
     settings, found = _find(options, job)
 
-    async def act(commands: Commands, _reader: RemoteReader) -> bool:
-        return await commands.pause(found.id)
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
+        return await commands.pause(found.id), await reader.read(status_of(found.id))
 
-    did_apply, _ = run_command(options, settings, act)
-    now = _now(options, settings, found)
+    (did_apply, now), _ = run_command(options, settings, act)
     if not did_apply and now.job.state is not JobState.PAUSED:
         raise does_not_apply("pause", now.job)
     again = resume_line(options, found.public_id, None, sandbox=now.sandbox)
@@ -85,11 +89,10 @@ def pause(options: GlobalOptions, job: str) -> None:
 def cancel(options: GlobalOptions, job: str) -> None:
     settings, found = _find(options, job)
 
-    async def act(commands: Commands, _reader: RemoteReader) -> bool:
-        return await commands.cancel(found.id)
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
+        return await commands.cancel(found.id), await reader.read(status_of(found.id))
 
-    did_apply, has_engine = run_command(options, settings, act)
-    now = _now(options, settings, found)
+    (did_apply, now), has_engine = run_command(options, settings, act)
     if not did_apply and now.job.state not in _STOPPED:
         raise does_not_apply("cancel", now.job)
     state = "canceled" if now.job.state is JobState.CANCELED else "being canceled"
@@ -104,20 +107,22 @@ def cancel(options: GlobalOptions, job: str) -> None:
 def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     settings, found = _find(options, job)
 
-    async def act(commands: Commands, _reader: RemoteReader) -> int:
-        return await commands.retry(found.id, only)
+    async def act(commands: Commands, reader: RemoteReader) -> _Retried:
+        before = await reader.read(status_of(found.id))
+        queued = await commands.retry(found.id, only)
+        groups = [] if queued or only is None else await reader.read(_error_groups(found.id))
+        return _Retried(queued=queued, before=before, now=await reader.read(status_of(found.id)), groups=groups)
 
-    kept = [matter for matter in _now(options, settings, found).attention if matter.kind in MAY_BE_PAID_FOR]
-    queued, has_engine = run_command(options, settings, act)
-    if queued and kept:
+    done, has_engine = run_command(options, settings, act)
+    if done.queued and any(matter.kind in MAY_BE_PAID_FOR for matter in done.before.attention):
         say(options, "some of these may have been paid for once: their results came, in a form that could not be used")
     if options.as_json:
-        show_json({"queued": queued, "job": JobView.of(_now(options, settings, found))})
+        show_json({"queued": done.queued, "job": JobView.of(done.now)})
     else:
-        show(f"{found.public_id}: {humanize.count(queued, 'request')} queued again")
-    if not queued and only is not None:
-        say(options, _types(options, settings, found))
-    if queued and not has_engine:
+        show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again")
+    if not done.queued and only is not None:
+        say(options, _types(done.groups))
+    if done.queued and not has_engine:
         say(options, f"no engine is running; to go on: {resume_line(options, found.public_id, None)}")
 
 
@@ -198,14 +203,21 @@ def _find(options: GlobalOptions, ref: str) -> tuple[Settings, JobSnapshot]:
     return settings, found
 
 
-def _now(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> JobStatus:
-    """What has become of *job*."""
-    return reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
+class _Retried(NamedTuple):
+    """What a retry queued, the job before and after it, and, if nothing was queued, the causes of its failures."""
+
+    queued: int
+    before: JobStatus
+    now: JobStatus
+    groups: list[ErrorGroup]
 
 
-def _types(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> str:
+def _error_groups(job: JobId) -> Callable[[RemoteReads], list[ErrorGroup]]:
+    return lambda reads: reads.errors(job, groups=_MANY_GROUPS, examples=0)
+
+
+def _types(groups: Sequence[ErrorGroup]) -> str:
     """Which error types `--only` could name."""
-    groups = reader_for(options, settings).read_now(lambda reads: reads.errors(job.id, groups=_MANY_GROUPS, examples=0))
     if not groups:
         return "no request of it has failed"
     types = dict.fromkeys(group.error_type for group in groups)

@@ -12,13 +12,13 @@ from orchestrator.cli.input_options import InputOptions, job_input_options, prob
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.refused_lines import refused_path, write_refused
-from orchestrator.cli.store_access import is_sandbox_store, reader_for, run_command
+from orchestrator.cli.store_access import is_sandbox_store, run_command, status_of
 from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_taken_in
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import JobSnapshot
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import Commands, IngestResult
     from orchestrator.ports.reads import RemoteReader
 
@@ -47,26 +47,26 @@ def submit_job(options: GlobalOptions, chosen: InputOptions) -> None:
 
     known: list[str] = []
 
-    async def act(commands: Commands, reader: RemoteReader) -> IngestResult:
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[IngestResult, JobStatus | None]:
         taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
-        if taken.job is not None:
-            known.append(resume_line(options, taken.job.public_id, None))
-            if taken.refused:
-                await write_refused(options, reader, taken.job, refused_path(chosen, None))
-        return taken
+        if taken.job is None:
+            return taken, None
+        known.append(resume_line(options, taken.job.public_id, None))
+        if taken.refused:
+            await write_refused(options, reader, taken.job, refused_path(chosen, None))
+        return taken, await reader.read(status_of(taken.job.id)) if options.as_json else None
 
-    taken, has_engine = run_command(
+    (taken, status), has_engine = run_command(
         options, settings, act, lambda stopped: describe_stop(options, stopped, known[0] if known else None)
     )
     job = job_of_ingest(taken, source.name, chosen)
     say_taken_in(options, source.name, source.size_bytes, taken)
-    if options.as_json:
-        status = reader_for(options, settings).read_now(lambda reads: reads.status(reads.get(job.id)))
+    if status is not None:
         told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
         show_json({**JobView.of(status).fields(), **told})
     else:
-        show(public_id(taken))
-    _say_who_works(options, taken, has_engine=has_engine)
+        show(job.public_id)
+    _say_who_works(options, job, has_engine=has_engine)
 
 
 def describe_stop(options: GlobalOptions, stopped: Stopped, go_on: str | None) -> None:
@@ -84,14 +84,8 @@ def job_of_ingest(taken: IngestResult, source_name: str, chosen: InputOptions) -
     raise refused_input(source_name, taken, may_skip=not chosen.skip_bad)
 
 
-def public_id(taken: IngestResult) -> str:
-    """What people call the job of an input that was taken in."""
-    return "" if taken.job is None else taken.job.public_id
-
-
-def _say_who_works(options: GlobalOptions, taken: IngestResult, *, has_engine: bool) -> None:
-    job = taken.job
-    if job is None or job.state in OVER:
+def _say_who_works(options: GlobalOptions, job: JobSnapshot, *, has_engine: bool) -> None:
+    if job.state in OVER:
         return
     if job.state is JobState.PAUSED:
         say(options, f"it is paused ({job.reason_code}); to go on: {resume_line(options, job.public_id, None)}")

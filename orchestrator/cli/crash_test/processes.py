@@ -8,6 +8,7 @@ fresh one in a temporary folder, so nothing of the user's is touched; it is kept
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -26,10 +27,14 @@ from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum
 from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, ApiUnreachable, Stopped
 from orchestrator.cli.follow import reason_without_remedy
+from orchestrator.cli.group import HintedUsageError
+from orchestrator.cli.input_options import STDIN
 from orchestrator.cli.output import say, say_banner, show, show_json
+from orchestrator.cli.output_file import checked_output, refuse_the_input
 from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.cli.summary import same_line, say_outcome
+from orchestrator.client.results_file import foreign, is_device
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
 from orchestrator.sandbox import CrashPoint
@@ -37,6 +42,7 @@ from orchestrator.sandbox.ledger import Audit, witness
 from orchestrator.store.location import DirectReader, SqliteLocation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from orchestrator.cli.input_options import InputOptions
@@ -52,10 +58,48 @@ _BATCHES: Final = 8
 _SPEED: Final = 2400
 
 
+#: Options of `run` that do not go with it, and why.
+_REFUSED: Final = {
+    "--detach": "it starts its own engines, and stays until the audit",
+    "--timeout": "it ends by itself, after some 20 seconds where the input is small",
+    "--server": "it kills its own engines, here",
+    "--db": "it makes a store of its own, so that yours is not touched, and removes it",
+}
+
+
 class CrashTestFailed(OrchestratorError):
     """The promise was broken, or the test could not be carried out: a bug of ours."""
 
     exit_code = INTERNAL
+
+
+def run_crash_test(
+    options: GlobalOptions,
+    chosen: InputOptions,
+    output: str | None,
+    silence: timedelta,
+    *,
+    overwrite: bool,
+    refused: Sequence[str],
+) -> int:
+    """Check what was given, and run the test. refused: options that were given and do not go with it."""
+    if not options.sandbox:
+        raise HintedUsageError("--crash-test works with the local API only", hint="add --sandbox")
+    if refused:
+        hint = f"leave {refused[0]} out: {_REFUSED[refused[0]]}"
+        raise HintedUsageError(f"--crash-test takes no {refused[0]}", hint=hint)
+    if chosen.path == STDIN or Path(chosen.path).is_fifo():
+        hint = "write it to a file, and name that"
+        raise HintedUsageError("--crash-test reads its input again in every life", hint=hint)
+    named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if output is None else output
+    place = checked_output(options, named, overwrite=overwrite)
+    refuse_the_input(chosen, place.path)
+    if place.path == STDIN or is_device(place.path):
+        hint = "name a file: -o FILE"
+        raise HintedUsageError("--crash-test reads the results again, and stdout is for its audit", hint=hint)
+    if place.is_taken:
+        raise foreign(place.path)  # its store is new, so whatever lies there is another job's
+    return CrashTest(options=options, chosen=chosen, output=place.path, overwrite=overwrite, silence=silence).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
