@@ -98,13 +98,19 @@ def _commands() -> Iterator[str]:
 
 def _command(words: tuple[str, ...]) -> tuple[click.Command, click.Context]:
     command: click.Command = cli
-    ctx = click.Context(cli, info_name=PROGRAM)
+    ctx = _context(cli, PROGRAM)
     for word in words:
         assert isinstance(command, click.Group)
         found = command.get_command(ctx, word)
         assert found is not None, words
-        command, ctx = found, click.Context(found, info_name=word, parent=ctx)
+        command, ctx = found, _context(found, word, ctx)
     return command, ctx
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    """As the program makes it: with the names of its help option, which a command remembers when it is first asked."""
+    names = cli.context_settings["help_option_names"]
+    return click.Context(command, info_name=name, parent=parent, help_option_names=names)
 
 
 def _usage(ctx: click.Context, command: click.Command) -> str:
@@ -112,7 +118,7 @@ def _usage(ctx: click.Context, command: click.Command) -> str:
 
 
 def _options(command: click.Command, *, shared: bool) -> Iterator[str]:
-    ctx = click.Context(command, info_name=PROGRAM)
+    ctx = _context(command, PROGRAM)
     found = [
         record
         for param in command.get_params(ctx)

@@ -1,4 +1,4 @@
-"""What a running engine finds of itself without the network: `doctor` over HTTP, and the dashboard's health page.
+"""Health checks of a running engine, for `GET /doctor` and the dashboard. They do not use the network.
 
 No path and no secret is among it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def findings_of(services: Services) -> list[Finding]:
-    """Engine, API, store, disk, limits."""
+    """Check engine, API, store, disk and limits."""
     meta, unfinished = await services.reader.read(_look)
     store = await asyncio.to_thread(_store, services.location, meta)
     return [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]

@@ -1,5 +1,4 @@
-"""What every face shows of a job, a batch, an error or an input, and how it looks as JSON and as a sentence.
+"""Presentation shared by the faces (`cli`, `client`, `http_api`): JSON objects, status sentences, problem documents.
 
-Needs no web framework and no event loop. The faces (`cli`, `client`, `http_api`) import from here, never from each
-other.
+Needs no web framework.
 """

@@ -1,4 +1,4 @@
-"""Batches as JSON: ours, those at the API, and which of those one in doubt may be."""
+"""Batches as JSON: our own, and those in the API's list with their owners."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BatchView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, batch: Batch, job: JobSnapshot) -> BatchView:
-        """How *batch* is shown, which is of *job*."""
+        """The view of *batch*, which belongs to *job*."""
         return BatchView(
             batch=batch.id,
             job=job.public_id,
@@ -73,7 +73,7 @@ class BatchView(View, frozen=True, kw_only=True):
         )
 
     def to_batch(self, job: JobId) -> Batch:
-        """The value that this was made of. job: what its job is called on this side."""
+        """Convert back to a `Batch`. job: the id that stands for its job on this side."""
         return Batch(
             id=BatchId(self.batch),
             job_id=job,
@@ -104,7 +104,7 @@ class BatchesView(View, frozen=True, kw_only=True):
 
 
 class CandidateView(View, frozen=True, kw_only=True):
-    """A batch at the API that one in doubt may be."""
+    """A batch at the API that may be the one in doubt. `verdict`: what has been proven about it."""
 
     id: str
     requests: Count
@@ -114,7 +114,7 @@ class CandidateView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, candidate: Candidate) -> Self:
-        """How *candidate* is shown; `verdict` is what was proven of it."""
+        """The view of *candidate*."""
         return cls(
             id=candidate.remote_id,
             requests=candidate.count,
@@ -125,13 +125,13 @@ class CandidateView(View, frozen=True, kw_only=True):
 
 
 class BatchInFullView(BatchView, frozen=True, kw_only=True):
-    """A batch of ours, and what at the API it may be."""
+    """A batch of ours with its candidates: batches at the API that it may be while it is in doubt."""
 
     candidates: list[CandidateView]
 
     @classmethod
     def with_candidates(cls, batch: Batch, job: JobSnapshot, candidates: Sequence[Candidate]) -> Self:
-        """How *batch* is shown where everything is."""
+        """The view of *batch* with its candidates."""
         return cls(**BatchView.of(batch, job).fields(), candidates=[CandidateView.of(each) for each in candidates])
 
 
@@ -147,7 +147,7 @@ class RemoteCountsView(View, frozen=True, kw_only=True):
 
 
 class RemoteBatchView(View, frozen=True, kw_only=True):
-    """A batch at the API, and whose it is: `owner` is "ours", "elsewhere" or "in_doubt"."""
+    """A batch at the API and its owner: "ours", "elsewhere" or "in_doubt" (then `may_be` has our batches)."""
 
     id: str
     status: str
@@ -164,7 +164,7 @@ class RemoteBatchView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, remote: RemoteBatch, owned: OwnedBatch | None, in_doubt: Sequence[OwnedBatch]) -> Self:
-        """How *remote* is shown. owned: the batch of ours that it is; in_doubt: those that it may be."""
+        """The view of *remote*. owned: our batch, if it is ours; in_doubt: our batches in doubt, which it may be."""
         owner, candidates = owner_of(remote, owned, in_doubt)
         return cls(
             id=remote.id,
@@ -191,7 +191,7 @@ class RemoteBatchesView(View, frozen=True, kw_only=True):
 
 
 def owner_of(remote: RemoteBatch, owned: OwnedBatch | None, in_doubt: Sequence[OwnedBatch]) -> tuple[str, list[int]]:
-    """Whose *remote* is, and which of our batches in doubt it might be (they have the same size)."""
+    """The owner of *remote*, and which of our batches in doubt it may be: those of the same size."""
     if owned is not None:
         return "ours", []
     candidates = [int(batch.id) for batch, _ in in_doubt if batch.count == remote.counts.total]

@@ -1,4 +1,4 @@
-"""The report of `check`: what an input holds, and the batches it would be cut into; stores and sends nothing."""
+"""Checks an input without storing or sending anything: its size, its problems, and the batches it would make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PARTS: Final = 256
 
 @dataclass(slots=True, kw_only=True)
 class CheckReport:
-    """What `check` found. batches: (requests, bytes of the exact body) each; problems: the first of them, by line."""
+    """Result of a check. batches: (requests, bytes of the exact body) each; problems: the first ones, by line."""
 
     requests: int = 0
     size_bytes: int = 0
@@ -31,7 +31,7 @@ class CheckReport:
 
 
 class IdRegister:
-    """Finds repeated ids in 16 bytes per request, however long they are: hashes first, then equal hashes by part.
+    """Finds repeated ids with 16 bytes per request, whatever their length: compares hashes, one part at a time.
 
     Two different ids with one hash would be called the same: with ten million ids that happens once in 350,000 files.
     """
@@ -41,7 +41,7 @@ class IdRegister:
         self._lines = [array("Q") for _ in range(_PARTS)]
 
     def add(self, custom_id: str, line: int) -> None:
-        """Note an id and its line."""
+        """Add an id with its line."""
         digest = blake2b(custom_id.encode(), digest_size=8).digest()
         self._hashes[digest[0]].append(int.from_bytes(digest, "little"))
         self._lines[digest[0]].append(line)
@@ -67,7 +67,7 @@ class Packer:
         self.batches: list[tuple[int, int]] = []
 
     def add(self, params_bytes: int) -> None:
-        """Note the next request."""
+        """Add the next request."""
         self._number += 1
         self._rows.append((self._number, params_bytes))
         self._bytes += params_bytes
@@ -75,7 +75,7 @@ class Packer:
             self._cut()
 
     def finish(self) -> None:
-        """The last batches."""
+        """Cut what is left."""
         while self._rows:
             self._cut()
 

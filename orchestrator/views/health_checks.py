@@ -1,4 +1,4 @@
-"""What `doctor` and the dashboard's health page find alike: a verdict, what was found, what to do about it."""
+"""Health checks shared by `doctor` and the dashboard: each finding has a verdict, a fact and a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONG_LOG_BYTES: Final = 128_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line: what was looked at, "ok", "warn" or "fail", what was found, what to do. exit_code: of a fail."""
+    """The result of one check. verdict: "ok", "warn" or "fail"; exit_code: of the command, after a fail."""
 
     check: str
     verdict: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def disk(folder: Path, *, called: str) -> Finding:
-    """The space in the *folder* of the store; *called*: how that is named to who reads this."""
+    """Free space and write access in the store's *folder*; *called*: its name in the sentence."""
     free = shutil.disk_usage(folder).free
     fact = f"{humanize.size(free)} free at {called}"
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -53,7 +53,7 @@ def disk(folder: Path, *, called: str) -> Finding:
 
 
 def long_log(size_bytes: int) -> Iterator[Finding]:
-    """That the log of the store has grown far beyond where it is written back, if it has."""
+    """A warning if the write-ahead log has grown far beyond the size at which it is checkpointed."""
     if size_bytes > _LONG_LOG_BYTES:
         yield Finding(
             check="log",
@@ -66,14 +66,14 @@ def long_log(size_bytes: int) -> Iterator[Finding]:
 
 
 def duplicates(total: int) -> Iterator[Finding]:
-    """That batches were sent twice, if any was."""
+    """A warning if batches were sent twice."""
     if total:
         fact = f"{humanize.batches(total)} turned out to have been sent twice"
         yield Finding(check="duplicates", verdict=WARN, fact=fact, remedy="raise [limits] doubt_wait")
 
 
 def limits(settings: Settings) -> Iterator[Finding]:
-    """How much goes to the API at once, and a wait that is too short to be safe."""
+    """The limits on work in flight, and a warning if `doubt_wait` is too short to be safe."""
     limits, batching = settings.limits, settings.batching
     most = "just under 100,000" if batching.max_requests is None else f"{batching.max_requests:,}"
     yield Finding(

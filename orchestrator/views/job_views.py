@@ -1,4 +1,4 @@
-"""Jobs, their inputs, and what a command to a job answers, as JSON."""
+"""Jobs as JSON: status, lists, problems of an input, and the answers to commands."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class AttentionView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, attention: Attention) -> Self:
-        """How *attention* is shown."""
+        """The view of *attention*."""
         since = time_text(attention.since)
         return cls(kind=attention.kind, batch=attention.batch_id, message=attention.message, since=since)
 
     def to_attention(self) -> Attention:
-        """The value that this was made of."""
+        """Convert back to an `Attention`."""
         batch = None if self.batch is None else BatchId(self.batch)
         return Attention(kind=self.kind, batch_id=batch, message=self.message, since=parse_time(self.since))
 
@@ -97,7 +97,7 @@ class JobView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, status: JobStatus) -> Self:
-        """How *status* is shown; `id` is what people call the job."""
+        """The view of *status*; its `id` is the public one."""
         job = status.job
         return cls(
             id=job.public_id,
@@ -126,7 +126,7 @@ class JobView(View, frozen=True, kw_only=True):
         )
 
     def to_status(self, number: JobId) -> JobStatus:
-        """The value that this was made of. number: what the job is called on this side."""
+        """Convert back to a `JobStatus`. number: the id that stands for the job on this side."""
         return JobStatus(
             job=self._job(number),
             batches={state.value: self.batches[state.value] for state in BatchState},
@@ -178,18 +178,18 @@ class LineProblemView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, problem: InputProblem) -> Self:
-        """How *problem* is shown, without the line itself."""
+        """The view of *problem*, without the text of the line."""
         return cls(line=problem.line, field=problem.field, problem=problem.message, remedy=problem.remedy)
 
     def to_problem(self, raw: bytes = b"") -> InputProblem:
-        """The value that this was made of. raw: the line."""
+        """Convert back to an `InputProblem`. raw: the text of the line."""
         return InputProblem(line=self.line, field=self.field, message=self.problem, remedy=self.remedy, raw=raw)
 
 
 class IngestResultView(View, frozen=True, kw_only=True):
-    """What became of an input. attached: the job was there. refused: lines left out by `skip_bad`.
+    """Result of handing in an input. attached: a job with this content existed. refused: lines left out by `skip_bad`.
 
-    renamed_from: what the job that was there was called before it got the name that was asked for.
+    renamed_from: the former name of the existing job, if it was given the requested one.
     """
 
     job: JobView
@@ -226,7 +226,7 @@ class PrunedView(View, frozen=True, kw_only=True):
 
 
 class DoneView(View, frozen=True, kw_only=True):
-    """A sentence of what was done."""
+    """What was done, as a sentence."""
 
     done: str
 
@@ -239,7 +239,7 @@ class PlannedView(View, frozen=True, kw_only=True):
 
 
 class CheckView(View, frozen=True, kw_only=True):
-    """What an input holds. Nothing was stored or sent."""
+    """The contents of an input; nothing was stored or sent."""
 
     source: str
     valid: bool
@@ -254,7 +254,7 @@ class CheckView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, plan: CheckReport, api_version: str, betas: Collection[str], *, sandbox: bool) -> Self:
-        """What `check` found in the source *name*, and the batches that would be made."""
+        """The view of *plan*, the report on the source *name*."""
         return cls(
             source=name,
             valid=plan.problem_count == 0,
@@ -270,7 +270,7 @@ class CheckView(View, frozen=True, kw_only=True):
 
 
 def does_not_apply(verb: str, job: JobSnapshot) -> GuardRefused:
-    """The refusal of a "pause", "resume" or "cancel" that *job* is in no state for."""
+    """The error of a "pause", "resume" or "cancel" that is not possible in the state of *job*."""
     hint = IMPORT_ENDS if job.state is JobState.IMPORTING else None
     message = f"job {job.public_id} is {job.state.value}: it cannot be {_DONE[verb]}; nothing was changed"
     return GuardRefused(message, hint=hint)

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457) and back: an error that crosses the socket is the same error on both sides."""
+"""Errors as problem documents (RFC 9457) and back, so that a client raises the same error as the engine."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class RefusedView(View, frozen=True, kw_only=True):
 
 
 def problem_of(exc: OrchestratorError) -> ProblemView:
-    """The document for *exc*."""
+    """The problem document of *exc*."""
     slug, kind = next((slug, kind) for slug, kind in _PROBLEM_TYPES.items() if isinstance(exc, kind.error))
     return ProblemView(
         type=slug, title=exc.message, detail=exc.cause, hint=exc.hint, exit_code=exc.exit_code, status=kind.status
@@ -115,7 +115,7 @@ def problem_types() -> Iterator[tuple[str, int, type[OrchestratorError]]]:
 
 
 def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
-    """The error that *problem* was made of; a type that this version does not know is told by its exit code."""
+    """The error behind *problem*; for an unknown type, the class is chosen by the exit code."""
     kind = _PROBLEM_TYPES.get(str(problem.get("type")))
     error = _by_exit_code(problem.get("exit_code")) if kind is None else kind.error
     title = problem.get("title")

@@ -1,4 +1,4 @@
-"""What is inside a job, as JSON: requests, results, failures by cause, and lines that were left out."""
+"""The contents of a job as JSON: requests, results, failures by cause, and lines that were left out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RequestRowView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, row: RequestRow) -> Self:
-        """How *row* is shown."""
+        """The view of *row*."""
         return cls(
             number=row.number,
             custom_id=row.custom_id,
@@ -73,7 +73,7 @@ class AttemptView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
-        """How *attempt* is shown."""
+        """The view of *attempt*."""
         return cls(
             batch=attempt.batch_id,
             kind=attempt.kind,
@@ -84,7 +84,7 @@ class AttemptView(View, frozen=True, kw_only=True):
         )
 
     def to_attempt(self) -> Attempt:
-        """The value that this was made of."""
+        """Convert back to an `Attempt`."""
         return Attempt(
             batch_id=BatchId(self.batch),
             kind=self.kind,
@@ -128,7 +128,7 @@ class RequestView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, job: JobSnapshot, request: RequestDetails, around: tuple[int | None, int | None]) -> Self:
-        """How *request* of *job* is shown. around: the numbers of its neighbours."""
+        """The view of *request* of *job*. around: the numbers of its neighbours."""
         return cls(
             job=job.public_id,
             number=request.number,
@@ -151,7 +151,7 @@ class RequestView(View, frozen=True, kw_only=True):
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
-        """The one in *content*, with params and result byte for byte, also with half a surrogate pair in them."""
+        """Decode *content*; params and result stay byte for byte, even with half a surrogate pair in them."""
         try:
             return msgspec.json.decode(content, type=cls)
         except msgspec.DecodeError:  # JSON allows such halves, decoders refuse them
@@ -161,7 +161,7 @@ class RequestView(View, frozen=True, kw_only=True):
             return msgspec.structs.replace(view, result=result)
 
     def to_details(self) -> RequestDetails:
-        """The value that this was made of."""
+        """Convert back to a `RequestDetails`."""
         usage: dict[str, Any] = self.usage.fields()
         return RequestDetails(
             number=self.number,
@@ -191,11 +191,11 @@ class ResultRowView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, row: ResultRow) -> Self:
-        """How *row* is shown; one that was never sent has a result like the API's own."""
+        """The view of *row*; a request that was never sent gets a result in the API's form."""
         return cls(number=row.number, custom_id=row.custom_id, state=row.state, result=msgspec.Raw(result_of(row)))
 
     def to_row(self) -> ResultRow:
-        """The value that this was made of."""
+        """Convert back to a `ResultRow`."""
         return ResultRow(self.number, self.custom_id, self.state, _body(self.result))
 
 
@@ -207,7 +207,7 @@ class ResultPageView(View, frozen=True, kw_only=True):
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
-        """The one in *content*, each result byte for byte as the API gave it."""
+        """Decode *content*; each result stays byte for byte as the API gave it."""
         try:
             return msgspec.json.decode(content, type=cls)
         except msgspec.DecodeError:  # half a surrogate pair in an answer
@@ -226,11 +226,11 @@ class LineLeftOutView(LineProblemView, frozen=True, kw_only=True):
 
     @classmethod
     def with_line(cls, problem: InputProblem) -> Self:
-        """How *problem* is shown, with the line itself."""
+        """The view of *problem* with the text of the line."""
         return cls(**LineProblemView.of(problem).fields(), raw=b64encode(problem.raw).decode("ascii"))
 
     def to_left_out(self) -> InputProblem:
-        """The value that this was made of."""
+        """Convert back to an `InputProblem`."""
         return self.to_problem(b64decode(self.raw, validate=True))
 
 
@@ -259,7 +259,7 @@ class ErrorGroupView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, group: ErrorGroup) -> Self:
-        """How *group* is shown."""
+        """The view of *group*."""
         return cls(
             type=group.error_type,
             cause=group.cause,
@@ -269,7 +269,7 @@ class ErrorGroupView(View, frozen=True, kw_only=True):
         )
 
     def to_group(self) -> ErrorGroup:
-        """The value that this was made of."""
+        """Convert back to an `ErrorGroup`."""
         return ErrorGroup(
             error_type=self.type,
             cause=self.cause,
@@ -290,7 +290,7 @@ class ErrorsView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, status: JobStatus, groups: list[ErrorGroup]) -> Self:
-        """How the failures of a job are shown."""
+        """The view of the failures of a job."""
         return cls(
             job=status.job.public_id,
             requests=status.job.requests,
@@ -310,7 +310,7 @@ def _body(raw: msgspec.Raw) -> bytes | None:
 
 
 def _unmasked(content: bytes, masked: bytes, result: bytes, after: int) -> tuple[msgspec.Raw, int]:
-    """The bytes of *content* that *result* is in *masked*, and where they end: masking keeps every offset."""
+    """The original bytes of *result*, which was found in *masked*, and where they end: masking keeps every offset."""
     key = b'"result":'
     start = masked.index(key + result, after) + len(key)
     end = start + len(result)

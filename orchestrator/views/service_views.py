@@ -33,7 +33,7 @@ JobCounts = Annotated[
 
 
 class VersionView(View, frozen=True, kw_only=True):
-    """Who answers."""
+    """The daemon that answers."""
 
     version: str
     pid: int
@@ -43,7 +43,7 @@ class VersionView(View, frozen=True, kw_only=True):
 
 
 class WayInView(View, frozen=True, kw_only=True):
-    """The dashboard's address, and the path there that opens it; with a code in it once, within `expires_in_s`."""
+    """The dashboard's address and a path that opens it; a login code in the path works once, for `expires_in_s`."""
 
     url: str
     path: str
@@ -51,13 +51,13 @@ class WayInView(View, frozen=True, kw_only=True):
 
 
 class AliveView(View, frozen=True, kw_only=True):
-    """The process answers."""
+    """Liveness: the process answers."""
 
     alive: bool
 
 
 class ReadyView(View, frozen=True, kw_only=True):
-    """Jobs can be handed in and are worked on."""
+    """Readiness: jobs can be handed in and are worked on."""
 
     ready: bool
 
@@ -71,12 +71,12 @@ class HealthView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, health: EngineHealth) -> Self:
-        """How *health* is shown."""
+        """The view of *health*."""
         return cls(api_worked=health.api_worked, last_trouble=health.last_trouble, reads_blocked=health.reads_blocked)
 
 
 class FindingView(View, frozen=True, kw_only=True):
-    """What was looked at, and what was found: "ok", "warn" or "fail"."""
+    """The result of one health check. `verdict`: "ok", "warn" or "fail"."""
 
     check: str
     verdict: str
@@ -85,19 +85,19 @@ class FindingView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
-        """How *finding* is shown."""
+        """The view of *finding*."""
         return cls(check=finding.check, verdict=finding.verdict, fact=finding.fact, remedy=finding.remedy)
 
 
 class FindingsView(View, frozen=True, kw_only=True):
-    """Healthy: nothing fails."""
+    """The results of all health checks. `healthy`: no verdict is "fail"."""
 
     checks: list[FindingView]
     healthy: bool
 
 
 class EventView(View, frozen=True, kw_only=True):
-    """Who moved what, when and why."""
+    """A change of the state of a job or batch."""
 
     id: int
     at: Timestamp
@@ -110,7 +110,7 @@ class EventView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, event: Event, job: str | None) -> Self:
-        """How *event* is shown. job: its public id, if the job is there still."""
+        """The view of *event*. job: its public id, if the job still exists."""
         return cls(
             id=event.id,
             at=time_text(event.at),
@@ -123,7 +123,7 @@ class EventView(View, frozen=True, kw_only=True):
         )
 
     def to_event(self, job: JobId | None) -> Event:
-        """The value that this was made of. job: what its job is called on this side."""
+        """Convert back to an `Event`. job: the id that stands for its job on this side."""
         return Event(
             id=self.id,
             at=parse_time(self.at),
@@ -144,7 +144,7 @@ class EventsView(View, frozen=True, kw_only=True):
 
 
 class EndpointView(View, frozen=True, kw_only=True):
-    """A program that is told by webhook; `active` is false once the settings do not name it any more."""
+    """A webhook endpoint; `active` is false once the settings no longer name it."""
 
     url: str
     events: list[str]
@@ -152,11 +152,11 @@ class EndpointView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Self:
-        """How *endpoint* is shown."""
+        """The view of *endpoint*."""
         return cls(url=endpoint.url, events=list(endpoint.events), active=endpoint.active)
 
     def to_endpoint(self) -> Endpoint:
-        """The value that this was made of, without the number that its store gives it."""
+        """Convert back to an `Endpoint`, without the id that it has in its store."""
         return Endpoint(id=0, url=self.url, events=tuple(self.events), active=self.active)
 
 
@@ -167,7 +167,7 @@ class EndpointsView(View, frozen=True, kw_only=True):
 
 
 class DeliveryView(View, frozen=True, kw_only=True):
-    """One notice on its way to one endpoint. `event` is null for a test."""
+    """The delivery of one notice to one endpoint. `event` is null for a test."""
 
     id: Count
     url: str
@@ -183,7 +183,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, delivery: Delivery) -> Self:
-        """How *delivery* is shown."""
+        """The view of *delivery*."""
         return cls(
             id=delivery.id,
             url=delivery.url,
@@ -199,7 +199,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
         )
 
     def to_delivery(self) -> Delivery:
-        """The value that this was made of."""
+        """Convert back to a `Delivery`."""
         return Delivery(
             id=self.id,
             url=self.url,
@@ -216,7 +216,7 @@ class DeliveryView(View, frozen=True, kw_only=True):
 
 
 class DeliveriesView(View, frozen=True, kw_only=True):
-    """Notices, the newest first; `next` is the cursor of the page after."""
+    """A page of deliveries, the newest first; `next` is the cursor of the next page."""
 
     deliveries: list[DeliveryView]
     next: str | None
@@ -229,9 +229,9 @@ class SentView(View, frozen=True, kw_only=True):
 
 
 class SampleView(View, frozen=True, kw_only=True):
-    """How busy all jobs were, from `at` to the next sample; `settled`, `failed` and `resubmitted` are sums since ever.
+    """The load of all jobs from `at` to the next sample; `settled`, `failed` and `resubmitted` are running totals.
 
-    Not watched: no engine looked between the one before and this, so that it may have changed at any time.
+    `watched` is false if no engine ran since the sample before: the values may have changed at any time in between.
     """
 
     at: Timestamp
@@ -245,7 +245,7 @@ class SampleView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, sample: Sample) -> Self:
-        """How *sample* is shown."""
+        """The view of *sample*."""
         return cls(
             at=time_text(sample.at),
             queued=sample.queued,
@@ -279,7 +279,7 @@ class TotalsView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, totals: Totals) -> Self:
-        """How *totals* are shown."""
+        """The view of *totals*."""
         return cls(
             requests=totals.requests,
             jobs={state.value: count for state, count in totals.jobs.items()},
@@ -304,14 +304,14 @@ class GateView(View, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, gate: Gate) -> Self:
-        """How *gate* is shown."""
+        """The view of *gate*."""
         return cls(
             name=gate.call, set_at=time_text(gate.set_at), until=time_text(gate.until), tries=gate.tries, why=gate.why
         )
 
 
 class LimitsView(View, frozen=True, kw_only=True):
-    """What bounds the engine."""
+    """The limits of the engine: settings, the size of a batch, current load and waits."""
 
     settings: dict[str, int | str | None]
     batch: PlannedView

@@ -1,13 +1,14 @@
-r"""Requests that a face has read and checked already, on their way to the engine: a `Source` as a stream of bytes.
+r"""A `Source` as a stream of bytes: requests that a client has read and checked, sent to the engine.
 
-Why not the file's own bytes: a source may be objects of a program, or standard input; and the engine must see the same
-line numbers, problems and content hash as if it had read the source itself, so that the same input is the same job.
+Why not the bytes of the file: a source may also be a program's objects or standard input, and the engine must get the
+same line numbers, problems and content hash as if it had read the source itself, so that the same input is the same
+job.
 
 One record per line (`b"\n"` occurs in none of them), its kind is its first byte:
 
     +[line, custom_id, params]
     !{"line", "field", "message", "remedy", "raw"}      raw in base64
-    #                                                   nothing, at some length: the source is slow, and still there
+    #                                                   keep-alive: the source is slow, but still there
     .{"content_hash", "size_bytes"}                     the end; without it the stream was cut
 """
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
 
-#: A record that says nothing.
+#: Sent while the source is slow, so that the connection does not time out.
 KEEP_ALIVE_RECORD: Final = b"#%b\n" % (b" " * 1022)
 
 #: The face has checked every size; this bounds only what a foreign client could make us hold.
@@ -44,7 +45,7 @@ _text: Final = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
-    """content_hash: None for an input that was refused as a whole."""
+    """The last record. content_hash: None for an input that was refused as a whole."""
 
     content_hash: str | None
     size_bytes: int
@@ -56,7 +57,7 @@ _decode_end: Final = msgspec.json.Decoder(_End).decode
 
 
 async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
-    """*source* as bytes, one piece per chunk. Raises what the source raises."""
+    """Encode *source*, one piece per chunk. Raises what the source raises."""
     is_refused = False
     async with aclosing(source.chunks()) as chunks:
         async for chunk in chunks:
@@ -67,7 +68,7 @@ async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
 
 
 def encode_lines(items: Sequence[InputLine]) -> bytes:
-    """A stream of *items* alone, which no content hash stands for."""
+    """A whole stream of *items*, without a content hash."""
     return encode_items(items) + b".%b\n" % _text(_End(content_hash=None, size_bytes=0))
 
 
@@ -77,7 +78,7 @@ def encode_items(items: Sequence[InputLine | InputProblem]) -> bytes:
 
 
 def number_lines(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
-    """*items* with line numbers that go on from *above*: in a job that grows, no two requests share one."""
+    """*items* with line numbers counted on from *above*, so that no two requests of an open job share one."""
     return [msgspec.structs.replace(item, line=above + place) for place, item in enumerate(items, start=1)]
 
 
@@ -88,7 +89,7 @@ def _record(item: InputLine | InputProblem) -> bytes:
 
 
 class DecodedSource:
-    """A `Source` read from the bytes of `encode_source`, in blocks cut anywhere; large lines are held under *claim*."""
+    """A `Source` decoded from the bytes of `encode_source`, in blocks of any size; *claim* accounts for large lines."""
 
     def __init__(self, blocks: AsyncIterator[bytes], *, name: str, claim: MemoryReservation | None = None) -> None:
         self._blocks = blocks

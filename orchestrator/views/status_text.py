@@ -1,4 +1,4 @@
-"""One look at a job, and the sentences that say honestly how far it is.
+"""Sentences about the progress of a job, for terminal and dashboard.
 
 A batch's counts stay zero at the API until it has ended, so progress is told in batches that ended and requests that
 are settled here; how long it may still take is judged from batches that have ended.
@@ -29,7 +29,7 @@ _GIVEN_UP = (BatchState.VOID, BatchState.ABANDONED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAges:
-    """How old what is at the API is, and how long such batches take.
+    """Ages of the batches in flight, and how long such batches take.
 
     oldest_sent_at: our clock. lifetime: from creation to expiry, and typical: from creation to the end, by the API's
     clock. requests: in flight.
@@ -43,19 +43,19 @@ class BatchAges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiClock:
-    """How the API's time runs beside ours: now, and how many of its seconds one of ours has (sandbox: many)."""
+    """The current time, and how many seconds pass at the API in one of ours (more than one in a sandbox)."""
 
     now: datetime
     speed: float = 1.0
 
 
 def read_ages(reads: RemoteReads, job: JobId) -> BatchAges:
-    """The ages of *job*'s batches; reads every batch of it, so not for every look at a job with thousands."""
+    """The ages of the batches of *job*. Reads all of them: not for frequent polling of a job with thousands."""
     return ages_of(reads.batches(job), reads.spans(job))
 
 
 def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]) -> BatchAges:
-    """The ages of those *batches* that are at the API; *spans*: from creation to end, of some that have ended."""
+    """The ages of those *batches* that are in flight; *spans*: (created, ended) of some that have ended."""
     flying = [batch for batch in batches if batch.state in AT_THE_API and batch.sent_at is not None]
     took = sorted(ended - created for created, ended in spans)
     oldest = min(flying, key=lambda batch: str(batch.sent_at), default=None)
@@ -71,7 +71,7 @@ def ages_of(batches: Iterable[Batch], spans: Iterable[tuple[datetime, datetime]]
 
 
 def batches_ended(status: JobStatus) -> tuple[int, int]:
-    """How many batches ended, and how many there are; those that were given up do not count."""
+    """(ended, total) number of batches, without those that were given up."""
     found = status.batches
     ended = sum(found[state] for state in _DONE)
     return ended, sum(found.values()) - sum(found[state] for state in _GIVEN_UP)
@@ -128,7 +128,7 @@ def age_words(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> str:
 
 
 def api_words(status: JobStatus, ages: str) -> str:
-    """What the API has, or may have: *ages* (`age_words`), and batches in doubt; empty if it has nothing."""
+    """What is at the API, or may be: *ages* (from `age_words`), and batches in doubt; empty if there is nothing."""
     found = status.batches
     sending, doubtful = found[BatchState.SUBMITTING], found[BatchState.IN_DOUBT]
     parts = [ages] if ages else []
@@ -154,7 +154,7 @@ def time_left(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> timede
 
 
 class Tone(StrEnum):
-    """How a job stands, at a glance; each face has a colour and a sign for it."""
+    """The severity of a job's state; each face has a colour and a sign for it."""
 
     WAIT = "wait"  #: not begun
     RUN = "run"  #: goes on by itself
@@ -196,7 +196,7 @@ def state_words(job: JobSnapshot) -> str:
 
 
 def sentence(status: JobStatus) -> str:
-    """The state of the job in one sentence, with what to do where a person is needed."""
+    """The state of the job in one sentence, with the remedy where a person is needed."""
     job, found = status.job, status.job.requests
     match job.state:
         case JobState.IMPORTING:
@@ -214,7 +214,7 @@ def sentence(status: JobStatus) -> str:
 
 
 def asked_again_words(at: datetime | None, now: datetime) -> str:
-    """`the API is asked again in 40s, at 19:15:04 UTC`; empty where nobody asks, or just does."""
+    """`the API is asked again in 40s, at 19:15:04 UTC`; empty if it is not due again, or due now."""
     if at is None or at <= now:
         return ""
     return f"the API is asked again in {humanize.span(at - now)}, at {at:%H:%M:%S} UTC"
@@ -239,5 +239,5 @@ def outcome_words(status: JobStatus) -> str:
 
 
 def exit_code_of(status: JobStatus) -> int:
-    """0 if every request of a job that is over succeeded, else 1."""
+    """0 if every request succeeded, else 1; of a job that is over."""
     return 0 if status.job.requests.succeeded == status.job.requests.total else 1

@@ -1,8 +1,8 @@
-"""What every view stands on.
+"""The base of all views, and how times are written.
 
-A view is a msgspec.Struct that is one object of the REST API and of `--json`. It is written in one place and used three
-times: `of` makes it of domain values and it is encoded; the OpenAPI document has its schema, under its name without
-"View"; and a client decodes it and turns it back with `to_…`. Fields stand in the order in which they are encoded.
+A view is one JSON object of the REST API and of `--json`, declared once as a msgspec.Struct and used three times: `of`
+builds it from domain values to be encoded; its schema is a component of the OpenAPI document, named without "View"; a
+client decodes it and converts it back with a `to_…` method. Fields are encoded in the order of their declaration.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """An object of the API. Keys that this version does not know are ignored when it is decoded."""
+    """A JSON object of the API. Decoding ignores unknown keys: a newer server may send more."""
 
     def fields(self) -> dict[str, Any]:
-        """Its own keys and values, to put others beside them."""
+        """Keys and values, to merge with others."""
         return msgspec.structs.asdict(self)
 
 
 def time_text(at: datetime) -> Timestamp:
-    """*at*, which must be aware."""
+    """Format *at*, which must be aware."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def optional_time_text(at: datetime | None) -> Timestamp | None:
-    """*at* or None."""
+    """Format *at*; None stays None."""
     return None if at is None else time_text(at)
 
 
 def parse_time(text: Timestamp) -> datetime:
-    """The time that `time_text` wrote. Raises ValueError, also for a time without its zone."""
+    """Parse the output of `time_text`. Raises ValueError, also for a time without a zone."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a time without its zone")
@@ -44,5 +44,5 @@ def parse_time(text: Timestamp) -> datetime:
 
 
 def parse_optional_time(text: Timestamp | None) -> datetime | None:
-    """The time that `optional_time_text` wrote."""
+    """Parse the output of `optional_time_text`."""
     return None if text is None else parse_time(text)

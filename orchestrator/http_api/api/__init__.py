@@ -1,4 +1,4 @@
-"""`/api/v1`: the engine as a REST API. Owns its routes, the shapes of their answers, and their description.
+"""The REST API, `/api/v1`: routes by resource (`*_routes`), their parameters, and the OpenAPI document.
 
-One module per kind of thing; `shapes` has every answer, `views` (one folder up) builds them; no rules of its own.
+Answers are views (`orchestrator.views`). Has no rules of its own.
 """

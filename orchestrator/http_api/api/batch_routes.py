@@ -1,4 +1,4 @@
-"""Batches: ours, and the API's list with whose each is."""
+"""Routes of batches: ours, and the API's list with the owner of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ api = router("batches")
 
 States = Annotated[list[BatchState] | None, Query(alias="state", description="Only batches in one of these states.")]
 RemoteRef = Annotated[str, Path(description="A batch at the API, `msgbatch_…`.")]
-#: More batches in doubt than anybody will look through.
+#: Batches in doubt that are listed; nobody looks through more.
 _MOST_IN_DOUBT = 1000
 
 
@@ -67,7 +67,7 @@ def _shown(reads: Reads, batch: Batch) -> BatchView:
 async def batch(
     services: ServicesDep, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
 ) -> Response:
-    """One batch of ours; while it is in doubt, what at the API it may be."""
+    """One batch of ours; while it is in doubt, with the batches at the API that it may be."""
 
     def look(reads: Reads) -> BatchInFullView:
         found = reads.batch(ref)
@@ -78,7 +78,7 @@ async def batch(
 
 @api.get("/remote-batches", responses=answers(RemoteBatchesView, 502))
 async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
-    """What the API lists, the newest first, and whose each is: "ours", "in_doubt" or "elsewhere"."""
+    """The batches that the API lists, the newest first, with the owner of each: "ours", "in_doubt" or "elsewhere"."""
     found: list[RemoteBatch] = []
     async with aclosing(services.remote_batches()) as listed:
         async for remote in listed:
@@ -106,14 +106,14 @@ async def adopt(
     remote_id: RemoteRef,
     job: Annotated[str | None, Query(description="The job whose requests a batch made elsewhere holds.")] = None,
 ) -> Response:
-    """Take a batch at the API for ours: the candidate of one in doubt, or one made elsewhere."""
+    """Declare a batch at the API ours: the candidate of one in doubt, or one made elsewhere."""
     chosen = None if job is None else (await services.reader.read(lambda reads: reads.sole(job))).id
     return json_response(DoneView(done=await services.commands.adopt(remote_id, chosen)))
 
 
 @api.post("/batches/{remote_id}/disown", responses=answers(DoneView, 404))
 async def disown(services: ServicesDep, remote_id: RemoteRef) -> Response:
-    """Say that a batch at the API is not ours."""
+    """Declare that a batch at the API is not ours."""
     return json_response(DoneView(done=await services.commands.disown(remote_id)))
 
 

@@ -1,4 +1,4 @@
-"""Who moved what, when and why: in pages, and live as Server-Sent Events."""
+"""Routes of events: in pages, and live as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.views.service_views import EventsView, EventView
 api = router("events")
 
 After = Annotated[int, Query(ge=0, le=LARGEST, description="Only events above this `id`.")]
-#: Where a stream begins; without it only what is still to come is told.
+#: Start of a stream; without it, only new events are sent.
 From = Annotated[int | None, Query(alias="after", ge=0, le=LARGEST, description="Begin above this `id`; else now.")]
 LastId = Annotated[
     int | None, Header(alias="Last-Event-ID", ge=0, le=LARGEST, description="As `after`, and before it.")
@@ -72,7 +72,7 @@ async def live_of_job(
 
 
 def event_page(events: Sequence[Event], reads: Reads) -> list[EventView]:
-    """*events* with the public ids of their jobs."""
+    """Views of *events*, with the public ids of their jobs."""
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
     names: dict[JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
     return [EventView.of(event, names.get(event.job_id)) for event in events]
@@ -91,7 +91,7 @@ async def _stream(services: Services, job: JobId | None, after: int | None) -> R
 
 
 async def _event_stream(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
-    """The stream; its first words are where it begins, so that whoever is cut off at once misses nothing."""
+    """The stream. It begins with its start id, so that a client that is cut off at once misses nothing."""
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
     async with aclosing(services.feed.events(after, job=job)) as pages:
         async for page in pages:

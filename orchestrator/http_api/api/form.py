@@ -1,4 +1,4 @@
-"""A form with a file, read as it arrives: the fields first, then the file in blocks; it is never held whole."""
+"""Streaming parser of a multipart form: the fields, then the file in blocks. The file is never held in memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Form:
             raise _wrong(str(exc)) from exc
 
     async def fields(self) -> dict[str, str | list[str]]:
-        """Everything before the file; those of `_REPEATABLE` are lists. The file's own name stands for its source."""
+        """The fields before the file; those of `_REPEATABLE` are lists. `source` defaults to the name of the file."""
         while not self._parts.has_file:
             piece = await anext(self._blocks, None)
             if piece is None:
@@ -45,7 +45,7 @@ class Form:
         return self._parts.fields
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """The file."""
+        """The file, in blocks."""
         async with aclosing(self._blocks):
             for held in self._parts.taken():
                 yield held
@@ -57,7 +57,7 @@ class Form:
 
 
 class _Parts:
-    """The parser's callbacks: gathers fields, and the pieces of the file until they are taken."""
+    """Callbacks of the parser: collect the fields, and buffer the file until `taken`."""
 
     def __init__(self, boundary: bytes) -> None:
         self.fields: dict[str, str | list[str]] = {}
@@ -92,7 +92,7 @@ class _Parts:
             raise _wrong(str(exc)) from exc
 
     def taken(self) -> list[bytes]:
-        """The pieces of the file that came since."""
+        """Remove and return the buffered pieces of the file."""
         pieces = list(self._file)
         self._file.clear()
         return pieces
@@ -153,7 +153,7 @@ class _Parts:
             self.fields[name] = value
 
     def _count_in(self, name: str) -> None:
-        """One more field, repeated ones included: their number and their size are bounded as a whole."""
+        """Count a field, repeated ones too: number and total size of fields are limited."""
         self._count += 1
         self._bytes += len(name) + len(self._held)
         if self._count > _MAX_FIELDS or self._bytes > _MAX_FIELDS_BYTES:

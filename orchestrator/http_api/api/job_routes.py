@@ -1,4 +1,4 @@
-"""Jobs: made, listed, looked at, waited for, steered."""
+"""Routes of jobs: create, check, list, show, wait for a change, and control."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ if TYPE_CHECKING:
 
 api = router("jobs")
 
-#: Of a question for a change of a job.
+#: Upper bound of `wait`.
 LONGEST_WAIT: Final = timedelta(seconds=60)
-#: Problems of lines that are listed of those added to an open job.
+#: Problems listed when requests are added to an open job.
 _LISTED: Final = 20
 
 
 async def status_of(ref: Ref, services: ServicesDep) -> JobStatus:
-    """The job that the path means. Raises NoSuchThing."""
+    """Resolve the job in the path. Raises NoSuchThing."""
     return await services.reader.read(lambda reads: reads.status(reads.find(ref)))
 
 
@@ -79,7 +79,7 @@ JobDep = Annotated[JobStatus, Depends(status_of)]
 
 
 async def status_of_one(ref: Ref, services: ServicesDep) -> JobStatus:
-    """The same where something is changed. Raises GuardRefused for a name that several jobs have."""
+    """Resolve the job of a route that changes it. Raises NoSuchThing, GuardRefused for an ambiguous name."""
     return await services.reader.read(lambda reads: reads.status(reads.sole(ref)))
 
 
@@ -96,7 +96,7 @@ async def jobs(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
-    """The newest jobs first."""
+    """List jobs, the newest first."""
     where = JobFilter(states=frozenset(state or ()), text=q)
     return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
 
@@ -124,7 +124,7 @@ async def take_in(
         str | None, Header(description="Your own name of this hand-over: again with the same content, the same job.")
     ] = None,
 ) -> Response:
-    """A new job from the body, whole or not at all; or the one that was made of the same content."""
+    """Create a job from the body, all of it or nothing; or return the job that has the same content."""
     wanted = await job_upload.parse_upload(request, services, options, key=idempotency_key)
     taken = await services.commands.ingest(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
@@ -141,7 +141,7 @@ async def take_in(
 
 @api.post("/check", responses=answers(CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
 async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
-    """Whether a body is fit to be handed in, and the batches that would be made; nothing is stored or sent."""
+    """Check a body, and show the batches it would make; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
     plan = await check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
@@ -161,7 +161,7 @@ async def job(
     wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
     if_none_match: Annotated[str | None, Header(description="`ETag` of the answer that you have.")] = None,
 ) -> Response:
-    """One job. With `wait`, the answer comes when the job is another than `If-None-Match` says, or than it is now."""
+    """One job. With `wait`, answers when the job differs from `If-None-Match`, or from its state now."""
     longest = parse_wait(wait, longest=LONGEST_WAIT)
     found = await services.job_cache.get(ref)
     had = {found.tag} if if_none_match is None else parse_etags(if_none_match)
@@ -179,7 +179,7 @@ async def job(
     openapi_extra=route_docs.LINES_BODY,
 )
 async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
-    """More requests for an open job: all of the body, or nothing of it."""
+    """Add requests to an open job: all of the body, or nothing."""
     job = found.job
     source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
     added, wrong = await _read_all(source, claim_of(request))
@@ -194,26 +194,26 @@ async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> R
 
 @api.post("/jobs/{ref}/close", responses=answers(JobView, 404))
 async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
-    """No more requests will come: the job may finish."""
+    """Close an open job: no more requests will come, and it may finish."""
     await services.commands.close(found.job.id)
     return json_response(await _view(services, found.job))
 
 
 @api.post("/jobs/{ref}/pause", responses=answers(JobView, 404))
 async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
-    """Send nothing new; what is at the API goes on."""
+    """Pause a job: nothing new is sent; what is at the API goes on."""
     return await _after_command(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
 @api.post("/jobs/{ref}/resume", responses=answers(JobView, 404))
 async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
-    """Go on with a paused job."""
+    """Resume a paused job."""
     return await _after_command(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
 @api.post("/jobs/{ref}/cancel", responses=answers(JobView, 404))
 async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
-    """Stop a job; what had succeeded is kept."""
+    """Cancel a job; what has succeeded is kept."""
     return await _after_command(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
 
@@ -236,7 +236,7 @@ async def retry(
 
 @api.delete("/jobs/{ref}", responses=answers(PurgedView, 404))
 async def purge(services: ServicesDep, found: UniqueJobDep) -> Response:
-    """Delete what was handed in and what was answered, of a job that is over; all else of it stays."""
+    """Purge a job that is over: delete its prompts and results; all else stays."""
     purged = await services.commands.purge(found.job.id)
     return json_response(PurgedView(purged=purged, job=await _view(services, found.job)))
 
@@ -246,7 +246,7 @@ async def prune(
     services: ServicesDep,
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
-    """Purge every job that has been over for so long."""
+    """Purge every job that has been over for that long."""
     pruned = await services.commands.purge_older(parse_duration_param(older_than, "older_than"))
     return json_response(PrunedView(pruned=[job.public_id for job in pruned]))
 
@@ -264,7 +264,7 @@ async def _view(services: Services, job: JobSnapshot) -> JobView:
 
 
 async def _read_all(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
-    """Everything in *source*, which must be small enough to be held: it is stored whole or not at all."""
+    """All requests and problems of *source*; held in memory, since it is stored whole or not at all."""
     good: list[InputLine] = []
     wrong: list[InputProblem] = []
     held = 0
@@ -294,14 +294,14 @@ def _input_refused(taken: IngestResult) -> Response:
 
 
 def parse_etags(header: str) -> set[str]:
-    """The tags of an `If-None-Match`; a weak one stands for the strong one."""
+    """The tags in an `If-None-Match` header; a weak tag counts as the strong one."""
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}
 
 
 async def _wait_for_change(
     request: Request, services: Services, ref: str, had: set[str], longest: timedelta
 ) -> CachedJob:
-    """The job when its tag is none of *had*, or as it is after *longest*, or when the engine stops or nobody waits."""
+    """Wait until the tag of the job is none of *had*, at most *longest*; ends early if the engine or client stops."""
     loop = asyncio.get_running_loop()
     now = loop.time()
     ends_at = now + longest.total_seconds()

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 #: Larger bodies are streamed, as JSON Lines.
 MAX_JSON_BYTES: Final = 8 << 20
-#: What is no input is small.
+#: Limit of bodies that bring no requests.
 MAX_ASKED_BYTES: Final = 1 << 20
-#: What a body that is taken apart in memory may weigh beside itself, as a list of its parts.
+#: Memory of a parsed body in multiples of its size.
 _COPIES: Final = 8
-#: Blocks are put together up to this size: every one costs two changes of thread further on.
+#: Small blocks are joined up to this size: each costs two thread switches later.
 _BLOCK_BYTES: Final = 256 * 1024
 
 _TYPES: Final[dict[str, Any]] = {"string": str, "integer": int, "array": list[str]}
@@ -53,7 +53,7 @@ Flag = Literal["0", "1"]
 
 
 def _option(field: str, help_text: str | None = None) -> FieldInfo:
-    """The parameter of an option of a new job; its value is checked when the job is made (`JobOptions.new_job`)."""
+    """The parameter of a job option; its value is checked by `JobOptions.new_job`, not by the framework."""
     option = OPTIONS[field]
 
     def describe(schema: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ _DEFAULT_NAME: Final = "As `name` for a new job; one that is there keeps its nam
 
 
 class UploadOptions(BaseModel):
-    """How a new job is made of a body: as parameters, as fields of a form, or beside the requests in JSON."""
+    """Options of an upload: query parameters, fields of a form, or keys beside the requests in JSON."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -86,19 +86,19 @@ class UploadOptions(BaseModel):
     shown_as: Annotated[str | None, Field(max_length=4096, description='What stands before ":line".')] = None
 
     def job_options(self) -> JobOptions:
-        """The options of the job among the parameters."""
+        """The job options among them."""
         return JobOptions(**{field: getattr(self, option.param) for field, option in OPTIONS.items()})
 
 
 class _Only(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be retried."""
+    """Body of a retry."""
 
     only: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobUpload:
-    """What a body is to become."""
+    """A parsed upload: its requests, the job to create, and how to ingest it."""
 
     source: Source
     new: NewJob
@@ -108,10 +108,9 @@ class JobUpload:
 async def parse_upload(
     request: Request, services: Services, options: UploadOptions, *, key: str | None = None
 ) -> JobUpload:
-    """The body of *request* as a source, and what it is to become; key: of the header `Idempotency-Key`.
+    """Parse the body of *request* up to its first request. key: of the header `Idempotency-Key`.
 
-    Raises BodyTooLarge, HTTPException 415, UsageError for fields that are wrong. Nothing is read yet but what stands
-    before the requests.
+    Raises BodyTooLarge, HTTPException 415, UsageError for invalid fields. The requests are read from the source later.
     """
     kind = body_type(request)
     if key is not None:
@@ -133,7 +132,7 @@ async def parse_upload(
 
 
 def lines_source(request: Request, services: Services, *, name: str, api_version: str) -> Source:
-    """The body as a source, without options. Raises HTTPException 415."""
+    """A body of JSON Lines without options, as a source. Raises HTTPException 415."""
     kind = body_type(request)
     if kind in (JSON, FORM):
         raise _not_taken(kind)
@@ -154,7 +153,7 @@ async def parse_retry_filter(request: Request) -> str | None:
 
 
 def body_type(request: Request) -> str:
-    """The type of the body. Raises HTTPException 415 with what to send in its place."""
+    """The media type of the body. Raises HTTPException 415."""
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "zstd"):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body's encoding is not gzip, zstd or identity")
     kind = request.headers.get("content-type", STREAMED[-1]).partition(";")[0].strip().lower()
@@ -164,7 +163,7 @@ def body_type(request: Request) -> str:
 
 
 async def body_blocks(request: Request) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives; nothing is read from the socket before it is wanted here.
+    """The body in blocks as it arrives; reads from the socket only on demand.
 
     Raises starlette's ClientDisconnect when the client goes away before the end.
     """
@@ -203,7 +202,7 @@ def _new(options: UploadOptions, *, api_version: str) -> NewJob:
 
 
 async def _small(request: Request, options: UploadOptions) -> tuple[UploadOptions, AsyncIterator[bytes]]:
-    """A job in one JSON object: its options, and its requests as lines."""
+    """The options and the requests of a job in one JSON object."""
     body = await read_small_body(request, MAX_JSON_BYTES)
     try:
         small: Any = msgspec.json.decode(body, type=_SmallJob)
@@ -215,7 +214,7 @@ async def _small(request: Request, options: UploadOptions) -> tuple[UploadOption
 
 
 async def _lines(requests: list[msgspec.Raw]) -> AsyncGenerator[bytes, None]:
-    """The requests as JSON Lines; only white space between tokens is taken out, and only where a line would break."""
+    """The requests as JSON Lines; white space between tokens is removed only where a line would break."""
     held = bytearray()
     for request in requests:
         raw = bytes(request)
@@ -240,7 +239,7 @@ async def read_small_body(request: Request, most: int) -> bytes:
 
 
 def _merged(options: UploadOptions, fields: dict[str, Any]) -> UploadOptions:
-    """*options* with *fields* in the body, which win. Raises UsageError."""
+    """*options* overridden by *fields* of the body. Raises UsageError."""
     try:
         return UploadOptions.model_validate({**options.model_dump(exclude_unset=True), **fields})
     except ValidationError as exc:

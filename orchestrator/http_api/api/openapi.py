@@ -1,4 +1,4 @@
-"""Every route, and their description as OpenAPI 3.1, made once, when it is asked for."""
+"""All routes of the REST API, and their OpenAPI 3.1 document, built at the first request for it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _GUARDED: Final = (
     ("431", "TooManyHeaders", "There are too many headers."),
 )
 _JOB: Final = f"{PREFIX}/jobs/{{ref}}"
-#: Answer by path, method and status; the paths that it leads to; and where in it each of their parameters stands.
+#: Path, method and status of an answer; prefix of the paths it links to; where their parameters are in the answer.
 _LINKS: Final[tuple[tuple[str, str, str, str, dict[str, str]], ...]] = (
     (f"{PREFIX}/jobs", "get", "200", _JOB, {"ref": "$response.body#/jobs/0/id"}),
     (f"{PREFIX}/jobs", "post", "200", _JOB, {"ref": "$response.body#/job/id"}),
@@ -87,14 +87,14 @@ _MODULES: Final = (
 
 
 def routes() -> list[BaseRoute]:
-    """Every route of the REST API, flat, so that each can be asked for its path and its methods."""
+    """Every route of the REST API, as a flat list."""
     routers = [each for module in _MODULES for each in module.ROUTERS]
     return [route for each in (*routers, api) for route in each.routes]
 
 
 @api.get("/openapi.json", responses=error_responses(), response_model=dict[str, Any])
 async def openapi(request: Request) -> Response:
-    """This description."""
+    """This document."""
     app = request.app
     if not hasattr(app.state, "described"):
         app.state.described = await asyncio.to_thread(lambda: msgspec.json.encode(described(app.routes)))
@@ -102,7 +102,7 @@ async def openapi(request: Request) -> Response:
 
 
 def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """The whole document: *routes* that are described. Those of the other faces are not, and are left out."""
+    """The document of *routes*; routes without a description (those of other faces) are left out."""
     document = get_openapi(title=TITLE, version=VERSION, openapi_version="3.1.0", description=_ABOUT, routes=routes)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for path, methods in document["paths"].items():
@@ -119,7 +119,7 @@ def described(routes: Sequence[BaseRoute]) -> dict[str, Any]:
 
 
 def view_schemas() -> dict[str, Any]:
-    """The schema of every view, and of what is in them, by its public name. An answer has every key, and no other."""
+    """The schemas of all views and their parts, by public name. Answers have all of the keys, and no others."""
     views = list(_subclasses(View))
     _, found = msgspec.json.schema_components(views, ref_template="#/components/schemas/{name}")
     for schema in found.values():
@@ -145,7 +145,7 @@ def _subclasses(kind: type[View]) -> Iterator[type[View]]:
 
 
 def _publicly(schema: Any) -> Any:  # noqa: ANN401 - a part of a schema: an object, a list, a text or a number
-    """*schema* with public names."""
+    """*schema* with public names in its references and titles."""
     if isinstance(schema, list):
         return [_publicly(each) for each in schema]
     if not isinstance(schema, dict):
@@ -159,21 +159,21 @@ def _publicly(schema: Any) -> Any:  # noqa: ANN401 - a part of a schema: an obje
 
 
 def _mend(responses: dict[str, Any]) -> None:
-    """The framework's own answer to a wrong parameter is never given: ours is 400."""
+    """Remove the framework's 422 for an invalid parameter: ours is 400."""
     wrong = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
     if wrong.get("$ref", "").endswith("/HTTPValidationError"):
         del responses["422"]
 
 
 def _guard(operation: dict[str, Any], *, open_to_all: bool) -> None:
-    """What stands between the network and every route; on the unix socket nothing of it."""
+    """Add the answers of the guard, which stands before every route on TCP, and the ways to send a token."""
     for status, name, _ in _GUARDED:
         operation["responses"].setdefault(status, {"$ref": f"#/components/responses/{name}"})
     operation["security"] = [{}] if open_to_all else [{}, {"bearer": []}, {"basic": []}, {"key": []}]
 
 
 def _link(paths: dict[str, Any]) -> None:
-    """Where each answer leads: what it names can be asked for."""
+    """Add links from answers to the operations that their values lead to."""
     for path, method, status, below, given in _LINKS:
         links = paths[path][method]["responses"][status].setdefault("links", {})
         for target in (target for target in paths if target.startswith(below)):

@@ -1,4 +1,4 @@
-"""What is inside a job: its requests, one with everything that is known of it, and failures by cause."""
+"""Routes of the requests of a job: a list, one in full, and failures by cause."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def wanted(
         str | None, Query(max_length=100, description='Only answers that ended like this, such as "refusal".')
     ] = None,
 ) -> RequestFilter:
-    """Which requests are asked for."""
+    """The filter in the query."""
     return RequestFilter(
         state=state,
         batch=None if batch is None else BatchId(batch),
@@ -77,7 +77,7 @@ def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads
 async def request(
     services: ServicesDep, found: JobDep, custom_id: Annotated[str, Path(description="The request's own id.")]
 ) -> Response:
-    """One request: prompt, answer, usage, and every trip that did not succeed."""
+    """One request: params, result, usage, and its failed attempts."""
 
     def look(reads: Reads) -> RequestView:
         view = reads.request(found.job.id, custom_id)

@@ -1,4 +1,4 @@
-"""Results: streamed as they are written to a file, or in pages; and lines that were left out."""
+"""Routes of results: a stream in the format of a result file, pages, and lines that were left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ResultQuery:
-    """What is asked for. after: the request that was read last; follow: wait for what is not settled yet."""
+    """after: the request that the client read last; follow: wait for requests that are not settled yet."""
 
     job: JobId
     after: RequestDetails | None
@@ -67,10 +67,10 @@ async def results(
     follow: Annotated[Literal["0", "1"], Query(description="1: wait until the job is over.")] = "0",
     accept_encoding: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """The results that there are, one line each; also compressed, where `Accept-Encoding` says so.
+    """The results so far, one line each; gzipped if `Accept-Encoding` allows it.
 
-    A download that broke goes on with `after`: the `custom_id` of the last whole line, in either order. Of a job that
-    was retried meanwhile, begin anew. In input order, `follow` gives nothing before the job is over.
+    Resume a broken download with `after`: the `custom_id` of the last whole line, in either order. If the job was
+    retried meanwhile, start over. In input order, `follow` sends nothing before the job is over.
     """
     job = found.job.id
     await services.bulk.read(lambda reads: reads.results(job, above=0, limit=1))  # purged: said before the first byte
@@ -84,7 +84,7 @@ async def results(
 
 
 class _CutStream(StreamingResponse):
-    """A stream that is left without its end when it cannot go on: nobody takes it for the whole."""
+    """A stream that is cut, without its final chunk, when it fails: so nobody mistakes it for the whole."""
 
     async def stream_response(self, send: Send) -> None:
         """Send it all, or stop in the middle."""
@@ -118,14 +118,14 @@ async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[
 
 
 async def _wait_for_move(services: Services) -> None:
-    """Until something moved. Raises GuardRefused when the engine stops."""
+    """Wait for a change of state. Raises GuardRefused when the engine stops."""
     if services.feed.is_over:
         raise GuardRefused("the engine is stopping", hint="go on with after=")
     await services.feed.change(_LOOK)
 
 
 async def _place_of(services: Services, job: JobId, last: RequestDetails) -> SettledCursor:
-    """Where *last* stands in the order of settling: behind the event that settled its batch."""
+    """The place of *last* in settling order: behind the event that settled its batch."""
     if last.batch_id is None:
         return SettledCursor(event=None, number=last.number)
     after, place = 0, None
@@ -169,7 +169,7 @@ async def result_page(
     above: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only requests above this `number`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="At most so many.")] = 100,
 ) -> Response:
-    """The next settled requests, in input order, with their numbers; the stream of all is /results."""
+    """A page of settled requests in input order, with their numbers; /results streams all of them."""
     return json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
 
 
@@ -186,7 +186,7 @@ async def refused(
     after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only lines behind this one.")] = 0,
     limit: Limit = 100,
 ) -> Response:
-    """The lines that `skip_bad` left out, in file order, with what is wrong; a line may have several problems."""
+    """The lines that `skip_bad` left out, in file order, with their problems; a line may have several."""
     job = found.job.id
     problems = await services.bulk.read(lambda reads: reads.refused(job, after=after, limit=limit))
     more = problems[-1].line if len(problems) >= limit else None

@@ -26,7 +26,7 @@ _WHY: Final = {
 }
 #: How a problem document is described.
 PROBLEM: Final = {problem_details.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-#: The names by which the description knows them; that of a view is its own without "View".
+#: Public schema names that are not the class name without "View".
 _PUBLIC_NAMES: Final = {"IngestResultView": "TakenIn", "AttemptView": "Trip", "RequestCounts": "Counts"}
 FORM: Final = "multipart/form-data"
 JSON: Final = "application/json"
@@ -41,21 +41,21 @@ STREAMED: Final = (
 
 
 def public_name(kind: str) -> str:
-    """What the description calls the class *kind*."""
+    """The public schema name of the class called *kind*."""
     return _PUBLIC_NAMES.get(kind, kind.removesuffix("View"))
 
 
 def answers(
     view: type[View], *refusals: int, status: int = HTTPStatus.OK, what: str = "Successful Response"
 ) -> dict[int | str, dict[str, Any]]:
-    """The description of a route that answers *view*, or refuses with *refusals* (see `error_responses`)."""
+    """Responses of a route that answers with *view*. refusals: see `error_responses`."""
     schema = {"$ref": f"#/components/schemas/{public_name(view.__name__)}"}
     answer = {"description": what, "content": {"application/json": {"schema": schema}}}
     return {int(status): answer, **error_responses(*refusals)}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The description of what a route refuses with *statuses*, beside what every route may answer."""
+    """Refusals of a route: *statuses*, and those that every route may give."""
     return {status: _refusal(status) for status in sorted({*_ALWAYS, *statuses})}
 
 

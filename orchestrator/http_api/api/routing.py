@@ -30,7 +30,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 async def services_of(request: Request) -> Services:  # async, or every request pays for a change of threads
-    """The engine that the application was built over."""
+    """The services of the engine behind the application."""
     services: Services = request.app.state.services
     return services
 
@@ -39,7 +39,7 @@ ServicesDep = Annotated[Services, Depends(services_of)]
 
 
 def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
-    """A router whose routes refuse a parameter that they do not know."""
+    """A router whose routes refuse unknown parameters."""
     return APIRouter(prefix=prefix, tags=[tag], dependencies=[Depends(_refuse_unknown_parameters)])
 
 
@@ -49,7 +49,7 @@ def json_response(view: View, status: int = HTTPStatus.OK, *, headers: Mapping[s
 
 
 async def _refuse_unknown_parameters(request: Request) -> None:
-    """Raises UsageError for a parameter that the route does not have: it would change nothing, silently."""
+    """Raises UsageError for an unknown parameter, which would silently have no effect."""
     if not request.query_params:
         return
     known = _parameter_names(request.scope["route"].dependant)
@@ -60,7 +60,7 @@ async def _refuse_unknown_parameters(request: Request) -> None:
 
 
 def _parameter_names(dependant: Dependant) -> set[str]:
-    """The parameters of a route and of what it depends on; those of a model are its fields."""
+    """Names of the query parameters of a route and its dependencies; a model stands for its fields."""
     known: set[str] = set()
     for field in dependant.query_params:
         kind: object = field.field_info.annotation
@@ -88,12 +88,12 @@ Cursor = Annotated[str | None, Query(description="`next` of the page before.", m
 
 
 def encode_cursor(place: int | str) -> str:
-    """*place* for who asks for the next page."""
+    """An opaque cursor that holds *place*."""
     return urlsafe_b64encode(msgspec.json.encode([_VERSION, place])).decode().rstrip("=")
 
 
 def decode_cursor(text: str | None) -> int | None:
-    """The number that a cursor holds; None without one. Raises BadCursor."""
+    """The number in a cursor; None without one. Raises BadCursor."""
     if text is None:
         return None
     try:
@@ -108,7 +108,7 @@ def decode_cursor(text: str | None) -> int | None:
 
 
 def parse_wait(text: str | None, *, longest: timedelta) -> timedelta:
-    """The duration that *text* says, "30s" for instance; none without it. Raises UsageError."""
+    """A duration such as "30s"; zero without one. Raises UsageError, also if it is over *longest*."""
     if text is None:
         return timedelta(0)
     wait = parse_duration_param(text, "the time")
@@ -122,7 +122,7 @@ def _bad_cursor() -> BadCursor:
 
 
 def parse_duration_param(text: str, key: str) -> timedelta:
-    """A duration with its unit. Raises UsageError."""
+    """The duration in parameter *key*. Raises UsageError."""
     try:
         return parse_duration(text)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Who answers, whether it lives and is ready, how the API treats it, how busy it is, and what bounds it."""
+"""Routes of the service: version, liveness, readiness, health, login, load, totals and limits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _STORE_S: Final = 2.0
 @root.get("/version", responses=answers(VersionView))
 @api.get("/version", responses=answers(VersionView))
 async def version(services: ServicesDep) -> Response:
-    """Who answers: also the proof that the engine is alive."""
+    """Version and identity of the daemon."""
     identity = services.identity
     view = VersionView(
         version=VERSION,
@@ -64,14 +64,14 @@ async def version(services: ServicesDep) -> Response:
 @root.get("/livez", responses=answers(AliveView))
 @api.get("/livez", responses=answers(AliveView))
 async def livez() -> Response:
-    """Whether this process answers; nothing is asked of the store."""
+    """Liveness: the process answers; the store is not read."""
     return json_response(AliveView(alive=True))
 
 
 @root.get("/readyz", responses=answers(ReadyView))
 @api.get("/readyz", responses=answers(ReadyView))
 async def readyz(services: ServicesDep) -> Response:
-    """Whether jobs can be handed in and are worked on: the store answers and has space, and every stage goes round."""
+    """Readiness: the store answers and has space, and every stage is alive."""
     trouble = services.why_not_ready()
     try:
         async with asyncio.timeout(_STORE_S):
@@ -100,7 +100,7 @@ async def health(services: ServicesDep) -> Response:
 
 @api.post("/login", responses=answers(WayInView))
 async def login(services: ServicesDep) -> Response:
-    """A link that logs a browser in at the dashboard, once. The login of a browser is no proof here."""
+    """A one-time link that logs a browser in to the dashboard. A browser's own login does not authorize this."""
     found = services.dashboard_link()
     if found is None:
         raise GuardRefused(
@@ -122,7 +122,7 @@ Duration = Annotated[str, Query(max_length=30, description="Such as 30s, 5m, 24h
 
 @stats_api.get("/stats", responses=answers(StatsView))
 async def stats(services: ServicesDep, window: Duration = "24h", step: Duration = "5m") -> Response:
-    """The last sample of each *step* in the *window* that ends now; one holds until the next."""
+    """The last sample of each `step` in the `window` that ends now; a sample holds until the next."""
     back, width = parse_wait(window, longest=_LONGEST), parse_wait(step, longest=_LONGEST)
     if width < _SHORTEST or back / width > _MOST:
         raise UsageError("there would be too many steps", hint=f"at least 10s a step, at most {_MOST:,} in the window")
@@ -139,7 +139,7 @@ async def totals(services: ServicesDep) -> Response:
 
 @stats_api.get("/limits", responses=answers(LimitsView))
 async def limits(services: ServicesDep) -> Response:
-    """What bounds the engine: settings, what one batch may hold, what is at the API now, and what it waits for."""
+    """Limits of the engine: settings, the size of a batch, requests in flight, and waits."""
     sums, gates = await services.reader.read(lambda reads: (reads.totals(), reads.gates()))
     settings = [each for each in shown(services.settings) if each.name.startswith(_SECTIONS)]
     view = LimitsView(
@@ -153,14 +153,14 @@ async def limits(services: ServicesDep) -> Response:
 
 
 def _plain(toml: str) -> int | str:
-    """A value as JSON has it: a number, or a text without TOML's quotes."""
+    """A TOML value as JSON: a number, or a text without quotes."""
     value: int | str = tomllib.loads(f"value = {toml}")["value"]
     return value
 
 
 @stats_api.get("/doctor", responses=answers(FindingsView))
 async def doctor(services: ServicesDep) -> Response:
-    """What the engine finds of itself without asking the API; `orchestrator doctor` looks closer."""
+    """Health checks that do not ask the API; `orchestrator doctor` makes more."""
     found = await findings_of(services)
     checks = [FindingView.of(finding) for finding in found]
     return json_response(FindingsView(checks=checks, healthy=all(finding.verdict != FAIL for finding in found)))

@@ -1,4 +1,4 @@
-"""Webhooks: who is told, what became of every notice, a test, and a notice once more."""
+"""Routes of webhooks: endpoints, deliveries, a test notice, and a replay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="A delivery's numb
 
 @api.get("/webhooks", responses=answers(EndpointsView))
 async def endpoints(services: ServicesDep) -> Response:
-    """Who is told, as the settings said when the engine started; who is told no more comes last."""
+    """The endpoints, as of the start of the engine; those no longer configured come last."""
     found = await services.reader.read(lambda reads: reads.endpoints())
     return json_response(EndpointsView(endpoints=[EndpointView.of(endpoint) for endpoint in found]))
 
@@ -42,7 +42,7 @@ async def deliveries(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
-    """The notices of the last 30 days, the newest first."""
+    """The deliveries of the last 30 days, the newest first."""
     return json_response(await services.reader.read(partial(_page, state, decode_cursor(cursor), limit)))
 
 
@@ -63,7 +63,7 @@ async def send_test(
 
 @api.post("/webhooks/deliveries/{number}/replay", responses=answers(DeliveryView, 404))
 async def replay(services: ServicesDep, number: Number) -> Response:
-    """Send a notice that is over again, as it was, with the same id."""
+    """Send a finished delivery again, unchanged and with the same id."""
     await services.reader.read(lambda reads: reads.delivery(number))
     await services.commands.replay_notice(number)
     return json_response(DeliveryView.of(await services.reader.read(lambda reads: reads.delivery(number))))
