@@ -31,7 +31,7 @@ def say_taken_in(options: GlobalOptions, source_name: str, size_bytes: int, take
         say(options, _line("done", "job", job.public_id))
         return
     found = job.requests
-    settled = found.succeeded + found.failed + found.canceled
+    settled = found.settled
     where = job.state.value if job.state in OVER else f"{job.state.value}, {settled:,}/{found.total:,} settled"
     say(options, _line("done", "job", f"{job.public_id} is there already: {where} (--new would start another one)"))
     if taken.renamed_from is not None:

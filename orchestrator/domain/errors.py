@@ -19,7 +19,6 @@ OrchestratorError                     exit
 │   ├── StoreLost                      8   the file was removed or replaced under the engine
 │   └── StoreOwned                     5   another process owns the store
 ├── OutOfMemory                       71   the system gives this process no more memory, or no more threads
-├── IllegalStep                        -   a bug: a row was asked to move along an edge that does not exist
 └── ProviderError                      -   an answer of the API, or the lack of one
     ├── ProviderUnreachable            -   no clear answer came; asking again is harmless for a read
     │   └── ProviderUnreadable         -   an answer came, and what it says cannot be read
@@ -200,10 +199,6 @@ def _is_memory(exc: BaseException) -> bool:
     if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
         return True
     return any(words in str(exc).lower() for words in _NO_MEMORY)
-
-
-class IllegalStep(Exception):
-    """A row was asked to move along an edge that the transition table does not have."""
 
 
 class ProviderError(Exception):

@@ -18,6 +18,8 @@ Nonce = NewType("Nonce", str)
 
 NUMBER_BITS: Final = 32
 MAX_NUMBER: Final = (1 << NUMBER_BITS) - 1
+#: The largest integer that SQLite stores: no row id is above it.
+MAX_INTEGER: Final = (1 << 63) - 1
 
 #: 20 characters of base 32: 50 bits of chance, then a MAC of 50 bits (`signed`). Two stores never make the same nonce,
 #: and one that has forgotten a batch can tell that it is its own.
@@ -35,11 +37,6 @@ def request_id(job: JobId, number: int) -> RequestId:
 def number_of(request: RequestId) -> int:
     """The request's place in its job, from 1."""
     return request & MAX_NUMBER
-
-
-def job_of(request: RequestId) -> JobId:
-    """The job that the request belongs to."""
-    return JobId(request >> NUMBER_BITS)
 
 
 def signed(nonce: Nonce, secret: str, identity: str) -> Nonce:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.domain.error_text import ErrorFields, error_fields
+from orchestrator.domain.ids import MAX_INTEGER
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, mask_lone_surrogates
 from orchestrator.domain.line_splitter import LongLine
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 #: A result line over this is not kept in memory: it is counted, skipped and reported.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
-#: SQLite's largest integer: a token count over it is not a count.
 _BOM: Final = b"\xef\xbb\xbf"
-_MAX_COUNT: Final = 2**63 - 1
 
 
 class ResultLine(msgspec.Struct, frozen=True, gc=False):
@@ -190,7 +189,7 @@ def _in_other_words(wire_id: str, kind: str, raw: bytes, view: bytes) -> ResultL
 
 
 def _count(tokens: int | None) -> int | None:
-    return tokens if tokens is not None and 0 <= tokens <= _MAX_COUNT else None
+    return tokens if tokens is not None and 0 <= tokens <= MAX_INTEGER else None
 
 
 def _decode_patiently(line: bytes, offset: int) -> ResultLine | BadLine:
@@ -287,11 +286,6 @@ def unreadable_result(error_type: str, message: str, raw: bytes) -> bytes:
     """An `errored` result for a line that cannot be read, with the line's own bytes in `raw_base64`."""
     own = errored_result(error_type, message)
     return b'%b,"raw_base64":"%b"}' % (own[:-1], base64.b64encode(raw))
-
-
-def expired_result() -> bytes:
-    """The result of a request that its batch did not reach within 24 hours."""
-    return b'{"type":"expired"}'
 
 
 def canceled_result() -> bytes:

@@ -1,6 +1,7 @@
-"""The three state machines: closed sets, one transition table each; nothing else changes a state.
+"""The three state machines: closed sets of states, and one transition table each.
 
-The schema repeats the members in CHECKs; a test compares the two.
+The schema enforces them: CHECKs hold the states, triggers refuse a step that its table `step` does not have. Tests
+compare both with what stands here.
 """
 
 from __future__ import annotations
@@ -8,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeVar
-
-from orchestrator.domain.errors import IllegalStep
+from typing import Final
 
 
 class JobState(StrEnum):
@@ -89,13 +88,4 @@ REQUEST_STEPS: Final[Mapping[RequestState, frozenset[RequestState]]] = MappingPr
 
 #: The API holds, or may hold, requests of these batches that have not ended: they count against its queue limit.
 IN_FLIGHT: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT, BatchState.IN_PROGRESS, BatchState.CANCELING})
-SETTLED_REQUEST: Final = frozenset({RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED})
 OVER: Final = frozenset({JobState.FINISHED, JobState.CANCELED})
-
-S = TypeVar("S", JobState, BatchState, RequestState)
-
-
-def check_step(table: Mapping[S, frozenset[S]], old: S, new: S) -> None:
-    """Raise IllegalStep unless *table* has the edge *old* → *new*."""
-    if new not in table[old]:
-        raise IllegalStep(f"{type(old).__name__}: {old} -> {new}")

@@ -13,12 +13,13 @@ from typing_extensions import override
 
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.ids import MAX_INTEGER
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.ports.job_store import NoticeStore
 from orchestrator.ports.reads import NoticeReads
 from orchestrator.store.facet import Facet, SnapshotReads, snapshot, transaction
 from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
-from orchestrator.store.sql_text import MAX_ID, load
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
@@ -179,7 +180,7 @@ class NoticeReader(SnapshotReads, NoticeReads):
     def deliveries(
         self, *, limit: int, before: int | None = None, state: DeliveryState | None = None
     ) -> list[Delivery]:
-        values = {"limit": limit, "before": MAX_ID if before is None else before, "state": state}
+        values = {"limit": limit, "before": MAX_INTEGER if before is None else before, "state": state}
         query = SQL["deliveries"] if state is None else SQL["deliveries_in"]
         return [_delivery(row) for row in dict_rows(self._c.execute(query, values))]
 

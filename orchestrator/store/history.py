@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
@@ -20,7 +20,7 @@ from orchestrator.ports.reads import HistoryReads
 from orchestrator.store.deliveries import enqueue_notices
 from orchestrator.store.facet import Facet, SnapshotReads
 from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
-from orchestrator.store.sql_text import MAX_ID, load
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("history")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ class HistoryReader(SnapshotReads, HistoryReads):
     @override
     def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
         query = SQL["newest_of_all"] if job is None else SQL["newest_events"]
-        return self._events(query, {"id": job, "before": MAX_ID if before is None else before, "limit": limit})
+        return self._events(query, {"id": job, "before": MAX_INTEGER if before is None else before, "limit": limit})
 
     @override
     def last_event(self) -> int:

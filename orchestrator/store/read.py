@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from orchestrator.domain.account import probe_gate
 from orchestrator.domain.errors import NoSuchThing, StoreError
-from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.model import Attention, Gate, JobRow, JobSnapshot, JobStatus, RequestCounts, StoreMeta
 from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
@@ -29,7 +29,7 @@ from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_sch
 from orchestrator.store.read_batches import BatchReader
 from orchestrator.store.read_requests import RequestReader
 from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, to_gate, to_job, to_text
-from orchestrator.store.sql_text import MAX_ID, load
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("read")
 
@@ -85,7 +85,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
     def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
         values = {
             "limit": limit,
-            "before": MAX_ID if before is None else before,
+            "before": MAX_INTEGER if before is None else before,
             "states": json.dumps(sorted(where.states)),
             "text": where.text,
         }

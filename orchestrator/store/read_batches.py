@@ -15,13 +15,13 @@ from typing import Any, Final
 from typing_extensions import override
 
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.domain.ids import BatchId, JobId, RemoteId
+from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId, RemoteId
 from orchestrator.domain.model import Batch, BatchRow, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.reads import BatchReads
 from orchestrator.store.facet import SnapshotReads
 from orchestrator.store.rows import dict_rows, from_text, to_batch, to_remote
-from orchestrator.store.sql_text import MAX_ID, load
+from orchestrator.store.sql_text import load
 
 SQL: Final = load("batches")
 
@@ -42,14 +42,14 @@ class BatchReader(SnapshotReads, BatchReads):
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
     ) -> list[BatchRow]:
-        values = {"before": MAX_ID if before is None else before, "job": job}
+        values = {"before": MAX_INTEGER if before is None else before, "job": job}
         with closing(_newest(values, states, self._c)) as rows:
             return [to_batch(row) for row in islice(rows, limit)]
 
     @override
     def batch(self, ref: str) -> Batch:
         rows = dict_rows(self._c.execute(SQL["batch_by_remote"], {"remote_id": ref}))
-        if not rows and ref.isascii() and ref.isdigit() and len(ref) < len(str(MAX_ID)):
+        if not rows and ref.isascii() and ref.isdigit() and len(ref) < len(str(MAX_INTEGER)):
             rows = dict_rows(self._c.execute(SQL["batch"], {"id": int(ref)}))
         if not rows:
             raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")

@@ -26,8 +26,6 @@ def load(name: str) -> Mapping[str, str]:
     return MappingProxyType(dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True)))
 
 
-#: Above every row id.
-MAX_ID: Final = (1 << 63) - 1
 #: Measured for requests: 4.1 us of CPU a row by `executemany`, 2.5 in twenties, 2.2 in hundreds, 2.1 in 500s. And after
 #: each statement another thread may take the interpreter: beside a busy one 3.5 us a row in hundreds, 1.7 in 500s.
 _ROWS: Final = 500

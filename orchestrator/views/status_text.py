@@ -102,7 +102,7 @@ _BATCH_WORDS = (
 def request_words(status: JobStatus) -> str:
     """`requests 100/200 settled, 3 resubmitted`."""
     found = status.job.requests
-    parts = [f"requests {found.succeeded + found.failed + found.canceled:,}/{found.total:,} settled"]
+    parts = [f"requests {found.settled:,}/{found.total:,} settled"]
     for number, text in (
         (found.failed, "failed"),
         (found.canceled, "canceled"),

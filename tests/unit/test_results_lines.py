@@ -17,12 +17,12 @@ from orchestrator.domain.result_lines import (
     decode_lines,
     decode_split,
     errored_result,
-    expired_result,
     output_line,
     output_lines,
     wire_ids_of,
 )
 
+EXPIRED = b'{"type":"expired"}'
 MESSAGE = (
     b'{"type":"succeeded","message":{"id":"msg_1","type":"message","role":"assistant","content":[],'
     b'"stop_reason":"end_turn","usage":{"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":3,'
@@ -52,7 +52,7 @@ def test_an_error_is_read_from_where_the_api_nests_it() -> None:
     assert (found.api_request_id, found.input_tokens) == ("workerreq_1", None)
 
 
-@pytest.mark.parametrize(("result", "kind"), [(expired_result(), "expired"), (canceled_result(), "canceled")])
+@pytest.mark.parametrize(("result", "kind"), [(EXPIRED, "expired"), (canceled_result(), "canceled")])
 def test_bare_results_are_kinds(result: bytes, kind: str) -> None:
     """Expired and canceled rows carry nothing else."""
     assert only(line(result)) == ResultLine("n-1", kind, result)
@@ -136,7 +136,7 @@ BAD: list[bytes] = [
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 def test_a_line_that_is_no_result_is_a_value_with_its_offset(bad: bytes) -> None:
     """One bad line does not cost the good ones around it."""
-    good = line(expired_result())
+    good = line(EXPIRED)
     first, second, third = decode_lines(good + bad + b"\n" + good)
     assert isinstance(second, BadLine)
     assert second.offset == len(good)
@@ -145,7 +145,7 @@ def test_a_line_that_is_no_result_is_a_value_with_its_offset(bad: bytes) -> None
 
 def test_blank_lines_and_crlf_are_skipped_over() -> None:
     """The SDK's own decoder fails on both."""
-    found = decode_lines(b"\r\n\n" + line(expired_result()).replace(b"\n", b"\r\n") + b"  \n")
+    found = decode_lines(b"\r\n\n" + line(EXPIRED).replace(b"\n", b"\r\n") + b"  \n")
     assert [type(item) for item in found] == [ResultLine]
 
 
@@ -205,4 +205,4 @@ def test_built_results_have_the_apis_shape() -> None:
             "request_id": None,
         },
     }
-    assert output_line("a", expired_result()) == b'{"custom_id":"a","result":{"type":"expired"}}\n'
+    assert output_line("a", EXPIRED) == b'{"custom_id":"a","result":{"type":"expired"}}\n'

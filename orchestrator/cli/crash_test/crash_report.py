@@ -107,6 +107,6 @@ def _life_view(life: Life, batches: Mapping[BatchId, Batch]) -> dict[str, object
         "where": None if life.point is None else WHERE[life.point],
         "signal": None if life.point is None else 9,
         "batches": life.status.batches,
-        "settled": counts.succeeded + counts.failed + counts.canceled,
+        "settled": counts.settled,
         "cut_off": [{"batch": key, "at_the_api": batches[key].state is not BatchState.VOID} for key in life.unclear],
     }

@@ -11,22 +11,22 @@ import msgspec
 from fastapi import Header, Query
 from starlette.responses import Response, StreamingResponse
 
-from orchestrator.domain.ids import JobId
+from orchestrator.domain.ids import MAX_INTEGER, JobId
 from orchestrator.domain.model import Event
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.route_docs import answers, error_responses
-from orchestrator.http_api.api.routing import LARGEST, Limit, ServicesDep, json_response, router
+from orchestrator.http_api.api.routing import Limit, ServicesDep, json_response, router
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
 from orchestrator.views.service_views import EventsView, EventView
 
 api = router("events")
 
-After = Annotated[int, Query(ge=0, le=LARGEST, description="Only events above this `id`.")]
+After = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only events above this `id`.")]
 #: Start of a stream; without it, only new events are sent.
-From = Annotated[int | None, Query(alias="after", ge=0, le=LARGEST, description="Begin above this `id`; else now.")]
+From = Annotated[int | None, Query(alias="after", ge=0, le=MAX_INTEGER, description="Begin above this `id`; else now.")]
 LastId = Annotated[
-    int | None, Header(alias="Last-Event-ID", ge=0, le=LARGEST, description="As `after`, and before it.")
+    int | None, Header(alias="Last-Event-ID", ge=0, le=MAX_INTEGER, description="As `after`, and before it.")
 ]
 #: How long a browser waits before it comes back.
 _RETRY_MS: Final = 2000

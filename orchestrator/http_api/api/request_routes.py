@@ -8,13 +8,12 @@ from typing import Annotated
 from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
-from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.queries import RequestFilter
 from orchestrator.domain.states import RequestState
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import (
-    LARGEST,
     Cursor,
     Limit,
     ServicesDep,
@@ -31,7 +30,7 @@ api = router("requests")
 
 async def wanted(
     state: Annotated[RequestState | None, Query(description="Only requests in this state.")] = None,
-    batch: Annotated[int | None, Query(ge=1, le=LARGEST, description="Only requests of this batch.")] = None,
+    batch: Annotated[int | None, Query(ge=1, le=MAX_INTEGER, description="Only requests of this batch.")] = None,
     error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
     error_message: Annotated[
         str | None, Query(max_length=10_000, description="Only failures with this message.")

@@ -73,8 +73,6 @@ def _parameter_names(dependant: Dependant) -> set[str]:
 
 _VERSION: Final = 1
 _MOST: Final = 1000
-#: What SQLite can hold.
-LARGEST: Final = (1 << 63) - 1
 
 Ref = Annotated[
     str,

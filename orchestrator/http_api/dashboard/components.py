@@ -43,7 +43,7 @@ def api_speed(request: PageRequest) -> float:
 def job_row(status: JobStatus) -> dict[str, object]:
     """One job of a list."""
     found = status.job.requests
-    settled = found.succeeded + found.failed + found.canceled
+    settled = found.settled
     return {
         "job": status.job,
         "stops": stop_words(status.stop_reasons),

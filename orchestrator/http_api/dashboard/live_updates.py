@@ -117,7 +117,7 @@ def part_id(part: str) -> str:
 def chart_point(totals: Totals) -> tuple[int, int, int, int]:
     """A point of the charts: requests in flight, waiting, settled and failed."""
     found = totals.requests
-    settled = found.succeeded + found.failed + found.canceled
+    settled = found.settled
     return totals.in_flight_requests, found.queued, settled, found.failed
 
 
