@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.measure import calls, end_batches
+from orchestrator.assembly import Engine
 from orchestrator.config import load_settings
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.model import JobStatus
 from orchestrator.domain.states import BatchState
 

@@ -15,7 +15,7 @@ from orchestrator.observability.logs import get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.daemon import Engine
+    from orchestrator.assembly import Engine
     from orchestrator.http_api.listen import TcpListener
 
 log = get_logger(__name__)

@@ -188,7 +188,7 @@ class Orchestrator:
         self, options: JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
     ) -> NewJob:
         """The job that *options* describe; *default_name* applies where none was chosen. Raises UsageError."""
-        from orchestrator.daemon import api_version
+        from orchestrator.assembly import api_version
 
         version = api_version(self._loaded())
         return options.new_job(source, default_name=default_name, default_version=version, still_open=still_open)

@@ -25,9 +25,9 @@ from orchestrator.ports.reads import RemoteReader
 from orchestrator.store.location import DirectReader, location_of
 
 if TYPE_CHECKING:
+    from orchestrator.assembly import Engine
     from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
-    from orchestrator.daemon import Engine
 
 #: How often we look whether the engine of another process is still there.
 _CHECK_EVERY: Final = timedelta(seconds=2)

@@ -15,8 +15,9 @@ import httpx2
 import uvicorn
 from faces.client_world import requests, settings
 
-from orchestrator import daemon
-from orchestrator.daemon import Engine, Runtime, running_engine
+from orchestrator import serving
+from orchestrator.assembly import Engine, Runtime
+from orchestrator.daemon import running_engine
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.services import Services
 
@@ -33,9 +34,9 @@ def lines(count: int, *, said: str = "hello") -> bytes:
 async def engine_with_services(database: Path, **overrides: object) -> AsyncIterator[tuple[Engine, Services]]:
     """A sandbox engine without a socket, and what faces are handed."""
     without = Runtime(listens=False)
-    async with running_engine(settings(database, **overrides), sandbox=True, around=without) as engine:
+    async with running_engine(settings(database, **overrides), sandbox=True, runtime=without) as engine:
         stop = asyncio.Event()
-        services = await daemon._services(engine, stop)
+        services = await serving.services_of(engine, stop)
         feed = asyncio.create_task(services.feed.run())
         try:
             yield engine, services

@@ -18,11 +18,13 @@ from faces.client_world import requests as plain_requests
 from faces.client_world import settings, short_runtime_folder
 from starlette.applications import Starlette
 
-from orchestrator.daemon import Engine, _services, running_engine
+from orchestrator.assembly import Engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.model import JobRow
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.listen import listen
 from orchestrator.sandbox import MachineSettings, SandboxSettings, build_sandbox
+from orchestrator.serving import services_of
 
 T = TypeVar("T")
 
@@ -98,7 +100,7 @@ async def _serve(
             url=tcp.url,
             sandbox_url=f"http://127.0.0.1:{sandbox_port}",
             engine=engine,
-            app=build_app(await _services(engine, stop)),
+            app=build_app(await services_of(engine, stop)),
             loop=asyncio.get_running_loop(),
         )
         tell(one)

@@ -23,9 +23,9 @@ from faces.client_world import settings
 from support.receiver import Receiver, receiving
 from support.world import API_VERSION, World, message, new_world
 
+from orchestrator.assembly import Engine
 from orchestrator.cli.main import _invoke
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.daemon import Engine, _services
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
@@ -38,6 +38,7 @@ from orchestrator.http_api.messages.batch_objects import BatchIds
 from orchestrator.inputs import source_from_objects
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.engine import IngestOptions
+from orchestrator.serving import services_of
 from orchestrator.store.location import SqliteLocation
 from orchestrator.version import VERSION
 from orchestrator.webhooks.courier import HttpCourier, Target
@@ -140,7 +141,7 @@ async def _faces(db: Path, secret: SigningSecret) -> AsyncIterator[Faces]:
             await world.store.notices.mirror([endpoint], world.clock.now())
             await fill(world)
             engine = await _engine(world)
-            services = await _services(engine, asyncio.Event())
+            services = await services_of(engine, asyncio.Event())
             async with _serving(build_app(services)) as url, httpx2.AsyncClient(base_url=url, timeout=60) as client:
                 lineage = services.identity.lineage
                 yield Faces(db=db, url=url, client=client, lineage=lineage, receiver=receiver)

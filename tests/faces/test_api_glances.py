@@ -11,7 +11,8 @@ from typing import TypeVar
 import pytest
 from faces.client_world import SLOW, requests, settings, short_runtime_folder, talking_to
 
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.assembly import Engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.http_api.job_cache import JobCache
 from orchestrator.ports.reads import Reads

@@ -17,7 +17,8 @@ from faces.api_world import NDJSON, engine_with_services, lines
 from faces.client_world import requests, settings, short_runtime_folder
 
 from orchestrator import Orchestrator
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.assembly import Engine
+from orchestrator.daemon import running_engine
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.listen import listen
 

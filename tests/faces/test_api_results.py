@@ -12,7 +12,7 @@ import pytest
 from faces.api_world import NDJSON, api, finished, lines, served_api
 from faces.client_world import SLOW
 
-from orchestrator.daemon import Engine
+from orchestrator.assembly import Engine
 from orchestrator.results.sinks import open_sink
 
 #: Batches of three: settled in several steps.

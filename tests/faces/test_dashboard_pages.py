@@ -19,9 +19,10 @@ import msgspec
 import pytest
 from faces.client_world import SLOW, requests, settings, short_runtime_folder, until
 
+from orchestrator.assembly import Engine
 from orchestrator.cli.jobs_text import status_lines
 from orchestrator.config import default_socket_path
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.daemon import running_engine
 from orchestrator.http_api.dashboard import rendering
 from orchestrator.http_api.dashboard.markdown import pieces
 from orchestrator.views import status_text

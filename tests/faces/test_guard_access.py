@@ -65,10 +65,10 @@ def routes(chosen: Settings) -> list[tuple[str, str]]:
     import re
 
     async def found() -> list[tuple[str, str]]:
-        from orchestrator.daemon import _services
+        from orchestrator.serving import services_of
 
         async with running_engine(chosen, sandbox=True) as engine:
-            app = build_app(await _services(engine, asyncio.Event()))
+            app = build_app(await services_of(engine, asyncio.Event()))
         return [
             (method, re.sub(r"\{[^}]*\}", "x", getattr(route, "path", "")))
             for route in app.routes

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from faces.client_world import requests, settings, short_runtime_folder, until
 
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.assembly import Engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import Event
 from orchestrator.domain.params import ParamRules

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from faces.client_world import QUICK, SLOW, requests, settings, short_runtime_folder, talking_to, until
 
+from orchestrator.assembly import Engine
 from orchestrator.config import default_socket_path
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.listen import bind_unix_socket
 

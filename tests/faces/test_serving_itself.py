@@ -15,9 +15,10 @@ from faces.client_world import SLOW, settings, short_runtime_folder
 from faces.client_world import requests as plain_requests
 from faces.messages_world import served
 
+from orchestrator.assembly import Engine
 from orchestrator.cli.commands.serve import refuse_own_address
 from orchestrator.config import Settings, load_settings
-from orchestrator.daemon import Engine, running_engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.account import ENDPOINT
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError

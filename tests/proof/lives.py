@@ -18,8 +18,9 @@ from typing import Final
 from support.inline import Inline
 from support.world import SeededEntropy
 
+from orchestrator.assembly import Runtime
 from orchestrator.config import Settings
-from orchestrator.daemon import Runtime, running_engine
+from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import GuardRefused, StoreFull, StoreOwned
 from orchestrator.store.identity import Trust
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
@@ -197,7 +198,7 @@ class Lives:
 
     async def _process(self, life: int, *, stay: bool) -> None:
         around = self._surroundings(life)
-        async with running_engine(self.settings, sandbox=False, keep_probing=True, around=around) as engine:
+        async with running_engine(self.settings, sandbox=False, keep_probing=True, runtime=around) as engine:
             self._is_up = True
             await self.people.attend(engine, life)
             if stay:

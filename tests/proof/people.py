@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from support.world import message, sha256_of
 
-from orchestrator.daemon import Engine
+from orchestrator.assembly import Engine
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreFull
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob

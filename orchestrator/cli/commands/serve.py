@@ -28,7 +28,7 @@ from orchestrator.domain.errors import StoreOwned, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.daemon import Engine
+    from orchestrator.assembly import Engine
     from orchestrator.http_api.listen import TcpListener
     from orchestrator.provider.address import ApiAddress
 
