@@ -59,9 +59,9 @@ class GlobalOptions:
         flags = {"database.path": self.db, **({} if more is None else more)}
         env: Mapping[str, str] = os.environ
         if self.server is not None:
-            from orchestrator.client.server_address import homeless
+            from orchestrator.client.server_address import environ_for_remote
 
-            env = homeless(env)
+            env = environ_for_remote(env)
         return load_settings(flags=flags, env=env, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
 
     def remote(self) -> Server | None:

@@ -215,7 +215,7 @@ class Orchestrator:
         return self._settings
 
     def _load(self) -> Settings:
-        from orchestrator.client.server_address import homeless
+        from orchestrator.client.server_address import environ_for_remote
         from orchestrator.config import load_settings
         from orchestrator.config.sources import ARGUMENT
 
@@ -223,7 +223,7 @@ class Orchestrator:
         if self._db is not None:
             flags["database.path"] = os.fspath(self._db)
         config = None if self._config is None else Path(self._config)
-        env = os.environ if self._server is None else homeless(os.environ)
+        env = os.environ if self._server is None else environ_for_remote(os.environ)
         return load_settings(
             flags=flags, env=env, cwd=Path.cwd(), config_file=config, sandbox=self._sandbox, called=ARGUMENT
         )

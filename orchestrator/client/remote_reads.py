@@ -1,4 +1,4 @@
-"""Reading a server over its HTTP API as a store is read here: the same questions, the same values."""
+"""Reads of a server over its HTTP API: the same questions and values as those of a store on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from typing_extensions import override
 
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.transport import ServerTransport, cause_of
@@ -19,6 +20,7 @@ from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import StoreIdentity
 from orchestrator.domain.queries import refuse_several
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.ports.reads import RemoteReads
 from orchestrator.views.batch_views import BatchesView, BatchInFullView
 from orchestrator.views.job_views import JobsView, JobView
 from orchestrator.views.request_views import ErrorsView, LeftOutView, RequestView, ResultPageView
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import Batch, Event, JobSnapshot, JobStatus
     from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
     from orchestrator.domain.queries import ErrorGroup, RequestDetails, ResultRow
-    from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import InputProblem
 
 V = TypeVar("V", bound=View)
@@ -55,102 +56,102 @@ _NO_PATH: Final = frozenset({"", ".", ".."})
 
 
 def number_of(public_id: str) -> JobId:
-    """What a job is called on this side: its id, read as a number, so that all who look mean the same."""
+    """The JobId of a server's job: its public id read as a number, so that every reader has the same one."""
     return JobId(int.from_bytes(public_id.encode(), "big"))
 
 
 def public_id_of(number: JobId) -> str:
-    """The other way."""
+    """The public id of a `number_of`."""
     return number.to_bytes((number.bit_length() + 7) // 8, "big").decode()
 
 
-class HttpReads:
-    """A job and its batches are fetched once per look, so that what is shown is of one moment."""
+class HttpReads(RemoteReads):
+    """The reads of one look. A job and its batches are fetched once, so that what is shown is of one moment."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._known: dict[JobId, JobStatus] = {}
+        self._statuses: dict[JobId, JobStatus] = {}
         self._batches: dict[JobId, list[Batch]] = {}
 
+    @override
     def meta(self) -> StoreIdentity:
-        """Who that store is."""
         version = self._ask(VersionView, "version", {})
         return StoreIdentity(lineage=version.lineage, sandbox=version.sandbox)
 
+    @override
     def find(self, ref: str) -> JobSnapshot:
-        """The job that *ref* means. Raises NoSuchThing."""
         if ref in _NO_PATH or "/" in ref:
-            return self._named(ref)
-        return self._noted(self._ask(JobView, f"jobs/{quote(ref, safe='@')}", {})).job
+            return self._find_by_name(ref)
+        return self._remember(self._ask(JobView, f"jobs/{quote(ref, safe='@')}", {})).job
 
+    @override
     def sole(self, ref: str) -> JobSnapshot:
-        """The same for who changes something. Raises GuardRefused for a name that several jobs have."""
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
             refuse_several(ref, [view.id for view in self._jobs({"q": ref[:_LONGEST_Q]}) if view.name == ref])
         return job
 
+    @override
     def get(self, job: JobId) -> JobSnapshot:
-        """The job as it is now."""
         return self._status(job).job
 
+    @override
     def jobs(self, *, limit: int) -> list[JobSnapshot]:
-        """The newest *limit* jobs."""
-        return [self._noted(view).job for view in self._jobs({}, most=limit)]
+        return [self._remember(view).job for view in self._jobs({}, most=limit)]
 
+    @override
     def unfinished(self) -> list[JobSnapshot]:
-        """Jobs that are not over, the oldest first."""
         states = [state.value for state in JobState if state not in OVER]
-        return [self._noted(view).job for view in self._jobs({"state": states})][::-1]
+        return [self._remember(view).job for view in self._jobs({"state": states})][::-1]
 
+    @override
     def status(self, job: JobSnapshot) -> JobStatus:
-        """Everything that `status` shows."""
         return self._status(job.id)
 
+    @override
     def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[InputProblem]:
-        """Lines that `--skip-bad` left out, with their reasons, in file order."""
         page = self._ask(LeftOutView, self._path(job, "refused"), {"after": after, "limit": limit})
         return [view.to_left_out() for view in page.refused]
 
+    @override
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        """Failed requests grouped by cause, the largest group first."""
         found = self._ask(ErrorsView, self._path(job, "errors"), {"groups": groups, "examples": examples})
         return [view.to_group() for view in found.groups]
 
+    @override
     def request(self, job: JobId, custom_id: str) -> RequestDetails:
-        """One request with every trip that did not succeed. Raises NoSuchThing."""
-        content = self._fetch(self._path(job, "requests", _segment(custom_id)), {})
+        content = self._fetch(self._path(job, "requests", _path_segment(custom_id)), {})
         return RequestView.decode(content).to_details()
 
+    @override
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
-        """The next settled requests after the number *above*, in input order; fewer than *limit* are not the last."""
         query: Query = {"above": above, "limit": min(limit, _RESULTS)}
         page = ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
         return [row.to_row() for row in page.results]
 
+    @override
     def events(self, job: JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[Event]:
-        """The job's history and its batches', oldest first; None: of every job."""
         path = "events" if job is None else self._path(job, "events")
         page = self._ask(EventsView, path, {"after": after, "limit": limit})
         return [view.to_event(None if view.job is None else number_of(view.job)) for view in page.events]
 
+    @override
     def batches(self, job: JobId) -> list[Batch]:
-        """Every batch of the job, in the order they were planned."""
         if job not in self._batches:
             pages = self._pages(BatchesView, self._path(job, "batches"), {})
             found = [view.to_batch(job) for page in pages for view in page.batches]
             self._batches[job] = sorted(found, key=lambda batch: batch.id)
         return self._batches[job]
 
+    @override
     def batch(self, ref: str) -> Batch:
-        """A batch by its remote id or its own number. Raises NoSuchThing."""
         if ref in _NO_PATH or "/" in ref:
             raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
         view = self._ask(BatchInFullView, f"batches/{quote(ref, safe='')}", {})
         return view.to_batch(number_of(view.job))
 
+    @override
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
-        """(created, ended) of the job's last ended batches, by the API's clock."""
         ended = [
             (batch.created_at, batch.ended_at)
             for batch in self.batches(job)
@@ -158,22 +159,22 @@ class HttpReads:
         ]
         return ended[-_SPANS:]
 
+    @override
     def over_since(self, until: datetime) -> list[JobSnapshot]:
-        """Jobs that were over at *until* and have their requests and results still, the oldest first."""
         views = self._jobs({"state": [state.value for state in JobState if state in OVER]})
-        jobs = [self._noted(view).job for view in views]
+        jobs = [self._remember(view).job for view in views]
         return [
             job
             for job in reversed(jobs)
             if job.purged_at is None and job.finished_at is not None and job.finished_at <= until
         ]
 
+    @override
     def endpoints(self) -> list[Endpoint]:
-        """Who is told of what happens."""
         return [view.to_endpoint() for view in self._ask(EndpointsView, "webhooks", {}).endpoints]
 
+    @override
     def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
-        """The newest notices on their way to somebody."""
         query: Query = {} if state is None else {"state": state.value}
         pages = self._pages(DeliveriesView, "webhooks/deliveries", query, most=limit)
         return [view.to_delivery() for page in pages for view in page.deliveries]
@@ -198,29 +199,29 @@ class HttpReads:
                 return
 
     def _status(self, job: JobId) -> JobStatus:
-        if job not in self._known:
-            return self._noted(self._ask(JobView, self._path(job), {}))
-        return self._known[job]
+        if job not in self._statuses:
+            return self._remember(self._ask(JobView, self._path(job), {}))
+        return self._statuses[job]
 
-    def _noted(self, view: JobView) -> JobStatus:
+    def _remember(self, view: JobView) -> JobStatus:
         status = view.to_status(number_of(view.id))
-        self._known[status.job.id] = status
+        self._statuses[status.job.id] = status
         return status
 
-    def _named(self, ref: str) -> JobSnapshot:
-        """The newest job of a name that no path can hold. Raises NoSuchThing."""
+    def _find_by_name(self, ref: str) -> JobSnapshot:
+        """The newest job with a name that no path can hold. Raises NoSuchThing."""
         views = self._jobs({"q": ref}) if ref else iter(())
         found = next((view for view in views if view.name == ref), None)
         if found is None:
             raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")
-        return self._noted(found).job
+        return self._remember(found).job
 
     def _path(self, job: JobId, *more: str) -> str:
         return "/".join(("jobs", quote(public_id_of(job), safe=""), *more))
 
 
-def _segment(text: str) -> str:
-    """*text* as one segment of a path; one of dots alone would be taken out on the way."""
+def _path_segment(text: str) -> str:
+    """*text* as one segment of a path; a segment of dots alone would be normalised away."""
     return text.replace(".", "%2E") if text in _NO_PATH else quote(text, safe="")
 
 
@@ -234,10 +235,10 @@ _LONGEST_PAUSE_S: Final = 5.0
 
 
 class HttpReader:
-    """See `ports.reads.RemoteReader`. Safe to use from several threads; close it at the end.
+    """Reads a server over one connection. Safe to use from several threads; close it at the end.
 
-    patience: how long a server that has answered once is asked again while it is silent; has_answered: it did already.
-    say: is told once when that begins.
+    patience: how long a silent server is asked again, if it answered before. has_answered: it did already. say: is
+    called once when that begins.
     """
 
     def __init__(
@@ -255,11 +256,9 @@ class HttpReader:
         self._has_answered = has_answered
 
     def __enter__(self) -> Self:
-        """Close it at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """See `close`."""
         self.close()
 
     def close(self) -> None:
@@ -268,7 +267,7 @@ class HttpReader:
             self._client.close()
 
     async def read(self, look: Callable[[RemoteReads], T]) -> T:
-        """Run *look* in a thread; a server that has gone silent meanwhile is asked again. Raises ServerSilent."""
+        """Run *look* in a thread; repeat it while a server that answered before is silent. Raises ServerSilent."""
         pauses = self._pauses()
         while True:
             try:
@@ -278,8 +277,8 @@ class HttpReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[RemoteReads]:
-        """Several looks by hand, none of which is repeated."""
-        with self._understood():
+        """Reads that are not repeated."""
+        with self._checked_form():
             yield HttpReads(self.fetch)
 
     def ask(self, kind: type[V], path: str, query: Query) -> V:
@@ -287,7 +286,7 @@ class HttpReader:
         return msgspec.json.decode(self.fetch(path, query), type=kind)
 
     def fetch(self, path: str, query: Query) -> bytes:
-        """The JSON that the server answers to a GET of *path*. Raises ServerSilent, and the error that it tells."""
+        """The JSON body of a GET of *path*. Raises ServerSilent, and the error that a problem document describes."""
         import httpx2
 
         if self._client is None:
@@ -301,21 +300,21 @@ class HttpReader:
         return response.content
 
     def _once(self, look: Callable[[RemoteReads], T]) -> T:
-        with self._understood():
+        with self._checked_form():
             found = look(HttpReads(self.fetch))
         self._has_answered = True
         return found
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
-        """Raises ServerUnreadable where the JSON is not what this version knows."""
+    def _checked_form(self) -> Iterator[None]:
+        """Raise ServerUnreadable for JSON that this version does not know."""
         try:
             yield
         except (KeyError, TypeError, ValueError, msgspec.DecodeError) as exc:
             raise self._transport.unreadable(f"its answer has another form ({cause_of(exc)})") from exc
 
     def _pauses(self) -> Iterator[float]:
-        """From one try to the next, until the patience is over; none for a server that never answered."""
+        """The pauses between tries until the patience is over; none for a server that never answered."""
         give_up_at = time.monotonic() + self._patience.total_seconds()
         pause = _SHORTEST_PAUSE_S
         while self._has_answered and time.monotonic() < give_up_at:

@@ -99,7 +99,7 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def homeless(environ: Mapping[str, str]) -> Mapping[str, str]:
+def environ_for_remote(environ: Mapping[str, str]) -> Mapping[str, str]:
     """*environ* for settings without a store: a container without a home directory can use a server, too."""
     return environ if "HOME" in environ else {"XDG_DATA_HOME": os.devnull, **environ}
 
