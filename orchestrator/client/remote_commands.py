@@ -217,31 +217,11 @@ async def login_link(transport: Transport) -> tuple[str, str, int | None]:
 class RemoteHealth(EngineHealth):
     """The health of a remote engine, as of its last answer."""
 
-    def __init__(self) -> None:
-        self._worked = False
-        self._trouble: str | None = None
-        self._blocked = False
-
-    @property
-    @override
-    def api_worked(self) -> bool:
-        return self._worked
-
-    @property
-    @override
-    def last_trouble(self) -> str | None:
-        return self._trouble
-
-    @property
-    @override
-    def reads_blocked(self) -> bool:
-        return self._blocked
-
     def note(self, answer: Mapping[str, Any]) -> None:
         """Store an answer of `GET /health`."""
-        self._worked = bool(answer["api_worked"])
-        self._trouble = answer["last_trouble"]
-        self._blocked = bool(answer["reads_blocked"])
+        self.api_worked = bool(answer["api_worked"])
+        self.last_trouble = answer["last_trouble"]
+        self.reads_blocked = bool(answer["reads_blocked"])
 
 
 def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:

@@ -55,17 +55,17 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _PlainMessage(msgspec.Struct, gc=False):
+class _MessageShape(msgspec.Struct, gc=False):
     role: str
     content: msgspec.Raw
 
 
-class _Plain(msgspec.Struct, gc=False):
+class _PlainParams(msgspec.Struct, gc=False):
     """Params that need no explanation. A field typed `None` may be absent or null; what else it may be is explained."""
 
     model: _Text
     max_tokens: _Count
-    messages: Annotated[list[_PlainMessage], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[_MessageShape], msgspec.Meta(min_length=1)]
     stream: bool | None = None
     speed: None = None
     store: None = None
@@ -79,18 +79,18 @@ class _Plain(msgspec.Struct, gc=False):
     anthropic_beta_header: _Never = msgspec.field(default="", name="anthropic-beta")
 
 
-class _PlainStricter(_Plain, gc=False):
+class _StricterPlainParams(_PlainParams, gc=False):
     temperature: _Never = ""
     top_p: _Never = ""
     top_k: _Never = ""
 
 
-class _Message(msgspec.Struct):
+class _LooseMessage(msgspec.Struct):
     role: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Block(msgspec.Struct):
+class _ContentBlock(msgspec.Struct):
     type: msgspec.Raw = msgspec.Raw()
     citations: msgspec.Raw = msgspec.Raw()
 
@@ -104,7 +104,7 @@ class _BillingPolicy(msgspec.Struct):
     bill_to: str | None = None
 
 
-class _Known(msgspec.Struct):
+class _KnownParams(msgspec.Struct):
     """The parameters that are looked at, untouched. Others are not even gathered: a stranger may send millions."""
 
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -126,16 +126,16 @@ class _Known(msgspec.Struct):
     top_k: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_plain: Final = msgspec.json.Decoder(_Plain)
-_plain_stricter: Final = msgspec.json.Decoder(_PlainStricter)
-_known: Final = msgspec.json.Decoder(_Known)
-_KNOWN: Final = {field.name: field.encode_name for field in msgspec.structs.fields(_Known)}
+_plain: Final = msgspec.json.Decoder(_PlainParams)
+_plain_stricter: Final = msgspec.json.Decoder(_StricterPlainParams)
+_known: Final = msgspec.json.Decoder(_KnownParams)
+_KNOWN: Final = {field.name: field.encode_name for field in msgspec.structs.fields(_KnownParams)}
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
 #: These end at the first item that is not what it must be, however many follow.
-_plain_messages: Final = msgspec.json.Decoder(list[_PlainMessage])
+_plain_messages: Final = msgspec.json.Decoder(list[_MessageShape])
 _typed_blocks: Final = msgspec.json.Decoder(list[_TypedBlock])
-_message: Final = msgspec.json.Decoder(_Message)
-_block: Final = msgspec.json.Decoder(_Block)
+_message: Final = msgspec.json.Decoder(_LooseMessage)
+_block: Final = msgspec.json.Decoder(_ContentBlock)
 _billing_policy: Final = msgspec.json.Decoder(_BillingPolicy)
 _integer: Final = msgspec.json.Decoder(int)
 
@@ -338,7 +338,7 @@ def _said_in(messages: bytes) -> Iterator[tuple[int, bytes, bytes]]:
                 yield place, bytes(message.role), bytes(message.content)
 
 
-def _blocks(content: bytes) -> Iterator[tuple[int, _Block | _TypedBlock]]:
+def _blocks(content: bytes) -> Iterator[tuple[int, _ContentBlock | _TypedBlock]]:
     if kind_of(content) != "an array":
         return
     if len(content) > LARGE_LINE_BYTES:

@@ -64,7 +64,7 @@ class BadLine(msgspec.Struct, frozen=True, gc=False):
             return None
 
 
-class _Line(msgspec.Struct, gc=False):
+class _LineEnvelope(msgspec.Struct, gc=False):
     custom_id: str
     result: msgspec.Raw
 
@@ -82,43 +82,43 @@ class _Usage(msgspec.Struct, gc=False):
     cache_creation: _CacheWrites | None = None
 
 
-class _Message(msgspec.Struct, gc=False):
+class _AnswerMessage(msgspec.Struct, gc=False):
     stop_reason: str | None = None
     usage: _Usage | None = None
 
 
-class _ErrorBody(msgspec.Struct, gc=False):
+class _InnerError(msgspec.Struct, gc=False):
     type: str | None = None
     message: str | None = None
 
 
-class _Error(msgspec.Struct, gc=False):
-    error: _ErrorBody | None = None
+class _ErrorEnvelope(msgspec.Struct, gc=False):
+    error: _InnerError | None = None
     request_id: str | None = None
 
 
-class _Result(msgspec.Struct, gc=False):
+class _ResultFields(msgspec.Struct, gc=False):
     type: str
-    message: _Message | None = None
-    error: _Error | None = None
+    message: _AnswerMessage | None = None
+    error: _ErrorEnvelope | None = None
 
 
-class _Stop(msgspec.Struct, gc=False):
+class _StopReason(msgspec.Struct, gc=False):
     stop_reason: str | None = None
 
 
-class _Stopped(msgspec.Struct, gc=False):
-    message: _Stop | None = None
+class _MessageStop(msgspec.Struct, gc=False):
+    message: _StopReason | None = None
 
 
-class _Kind(msgspec.Struct, gc=False):
+class _ResultType(msgspec.Struct, gc=False):
     type: str
 
 
-_line: Final = msgspec.json.Decoder(_Line)
-_result: Final = msgspec.json.Decoder(_Result)
-_stopped: Final = msgspec.json.Decoder(_Stopped)
-_kind: Final = msgspec.json.Decoder(_Kind)
+_line: Final = msgspec.json.Decoder(_LineEnvelope)
+_result: Final = msgspec.json.Decoder(_ResultFields)
+_stopped: Final = msgspec.json.Decoder(_MessageStop)
+_kind: Final = msgspec.json.Decoder(_ResultType)
 
 
 def decode_lines(buffer: bytes) -> list[ResultLine | BadLine]:
@@ -155,7 +155,7 @@ def _decode(line: bytes, offset: int) -> ResultLine | BadLine:
     return _with_error(envelope.custom_id, raw, result.type, result.error)
 
 
-def _with_message(wire_id: str, raw: bytes, kind: str, message: _Message) -> ResultLine:
+def _with_message(wire_id: str, raw: bytes, kind: str, message: _AnswerMessage) -> ResultLine:
     usage = message.usage
     if usage is None:
         return ResultLine(wire_id, kind, raw, stop_reason=message.stop_reason)
@@ -176,7 +176,7 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _Message) -> Res
     )
 
 
-def _with_error(wire_id: str, raw: bytes, kind: str, error: _Error | None) -> ResultLine:
+def _with_error(wire_id: str, raw: bytes, kind: str, error: _ErrorEnvelope | None) -> ResultLine:
     if error is not None and error.error is not None and error.error.message is not None:
         return ResultLine(wire_id, kind, raw, error.error.type, error.error.message, error.request_id)
     return _in_other_words(wire_id, kind, raw, raw)

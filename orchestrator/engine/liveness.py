@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.ports.engine import EngineHealth
+
 #: A stage rests ten seconds at most (`engine/runner.py`); one that rests so long was forgotten.
 _TOO_LONG: Final = timedelta(seconds=30)
 
@@ -41,40 +43,21 @@ class StageLiveness:
 
 
 @dataclass(slots=True)
-class ApiHealth:
-    """Whether the API answers."""
-
-    worked: bool = False
-    trouble: str | None = None
-    blocked: bool = False
-
-    @property
-    def api_worked(self) -> bool:
-        """Some call got an answer since the start."""
-        return self.worked
-
-    @property
-    def last_trouble(self) -> str | None:
-        """Why the last call failed; None if it worked."""
-        return self.trouble
-
-    @property
-    def reads_blocked(self) -> bool:
-        """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
-        return self.blocked
+class ApiHealth(EngineHealth):
+    """The health that the calls of the API report to."""
 
     def note_answer(self) -> None:
         """A call worked."""
-        self.worked = True
-        self.trouble = None
-        self.blocked = False
+        self.api_worked = True
+        self.last_trouble = None
+        self.reads_blocked = False
 
     def note_trouble(self, why: str) -> None:
         """A call failed."""
-        self.trouble = why
+        self.last_trouble = why
 
     def note_refusal(self, why: str, *, blocked: bool) -> None:
         """A read got an answer, and it was a refusal; *blocked*: until a person acts."""
-        self.worked = True
-        self.trouble = why
-        self.blocked = blocked
+        self.api_worked = True
+        self.last_trouble = why
+        self.reads_blocked = blocked

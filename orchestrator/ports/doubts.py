@@ -61,31 +61,24 @@ class DoubtStore(Protocol):
 
     async def in_doubt(self) -> list[BatchRow]:
         """Batches whose POST got no clear answer."""
-        ...
 
     async def restart_waits(self, now: datetime) -> int:
         """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
-        ...
 
     async def note_date(self, batches: Iterable[BatchRow], date: datetime) -> None:
         """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
-        ...
 
     async def end_wait(self, batch: BatchRow, until: datetime) -> bool:
         """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
-        ...
 
     async def looked(self, batch: BatchRow, *, found: bool) -> bool:
         """One whole look at the list is done; `found`: some candidate is not proven foreign."""
-        ...
 
     async def void(self, batch: BatchRow, date: datetime, why: str, now: datetime) -> bool:
         """It never appeared: its requests are queued again, with no attempt burnt."""
-        ...
 
     async def claim(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*: it is in progress."""
-        ...
 
 
 class EvidenceStore(Protocol):
@@ -93,27 +86,21 @@ class EvidenceStore(Protocol):
 
     async def unclaimed(self, remotes: Sequence[RemoteBatch]) -> list[RemoteBatch]:
         """Of *remotes*, those that are not ours already and not proven foreign."""
-        ...
 
     async def add_candidates(self, batch: BatchRow, remotes: Sequence[RemoteBatch]) -> None:
         """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
-        ...
 
     async def candidates(self, batch: BatchRow) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
-        ...
 
     async def judge(self, remote_id: str, verdict: str, owner: BatchRow | None) -> bool:
         """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
-        ...
 
     async def readable(self, remote_id: str, *, unreadable_at: datetime | None) -> None:
         """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
-        ...
 
     async def by_nonce(self, nonce: Nonce) -> BatchRow | None:
         """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
-        ...
 
 
 class SweepStore(Protocol):
@@ -121,23 +108,18 @@ class SweepStore(Protocol):
 
     async def to_sweep(self) -> list[BatchRow]:
         """Void and abandoned batches that are still looked for."""
-        ...
 
     async def swept(self, batch: BatchRow) -> None:
         """Its time is over."""
-        ...
 
     async def see(self, remotes: Sequence[RemoteBatch]) -> None:
         """Remember remote batches that are watched."""
-        ...
 
     async def duplicate(self, batch: BatchRow, remote_id: str, now: datetime) -> bool:
         """A batch that was closed turned out to exist: count it, once, and log it."""
-        ...
 
     async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
         """Keep results of such a batch: (number, result)."""
-        ...
 
 
 class ReconcileStore(Protocol):
@@ -145,39 +127,30 @@ class ReconcileStore(Protocol):
 
     async def open(self) -> Reconciliation | None:
         """The search that is not over; None: the store lacks nothing."""
-        ...
 
     async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
         """The same, and the strays of jobs that may still need them, the oldest first."""
-        ...
 
     async def restart_wait(self, now: datetime) -> None:
         """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
-        ...
 
     async def note_date(self, date: datetime) -> None:
         """Commit the API's first Date, so that a crash loop does not start the wait again."""
-        ...
 
     async def end_wait(self, until: datetime) -> None:
         """The wait is over: only what the API created up to *until* (its Date) can be missing here."""
-        ...
 
     async def looked(self, *, is_open: bool) -> None:
         """One whole look is done; *is_open*: something that it showed cannot be told yet."""
-        ...
 
     async def close(self, now: datetime) -> bool:
         """Nothing is missing any more: the store plans and sends again."""
-        ...
 
     async def unfinished(self) -> list[JobId]:
         """Jobs that wait for it."""
-        ...
 
     async def jobs_with_attention(self, kind: str) -> list[JobId]:
         """Jobs that show attention of *kind*."""
-        ...
 
 
 class StrayStore(Protocol):
@@ -185,16 +158,12 @@ class StrayStore(Protocol):
 
     async def owner(self, nonce: Nonce) -> JobId | None:
         """The job for whose requests this store made *nonce*, by its MAC; None: for none that is here."""
-        ...
 
     async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
         """Remember *remote*; numbers: of the requests of *job* that it has."""
-        ...
 
     async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
-        ...
 
     async def claim_planned(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is only planned here: it is in progress."""
-        ...

@@ -54,34 +54,27 @@ class Commands(Protocol):
         The same bytes for the same API version and betas attach to the job that is there, unless `terms.force_new`.
         A file that changed since a job of the same name was made from it is refused (InputError), unless `force_new`.
         """
-        ...
 
     async def pause(self, job: JobId) -> bool:
         """Send nothing new. False: the job does not run."""
-        ...
 
     async def resume(self, job: JobId) -> bool:
         """Go on. False: the job is not paused. Raises NeedsPerson if it waits for a key, and the key file has none."""
-        ...
 
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; what had succeeded is kept. False: it is over already."""
-        ...
 
     async def retry(self, job: JobId, only: str | None) -> int:
         """Queue failed and canceled requests again, or those of one error type; how many."""
-        ...
 
     async def purge(self, job: JobId) -> bool:
         """Delete what was handed in and what was answered; counts, ids, errors and history stay. False: purged already.
 
         Raises GuardRefused while the job is not over.
         """
-        ...
 
     async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
         """Purge every job that has been over for *older_than*; which, as they were."""
-        ...
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         """Take a remote batch for ours; a sentence of what was done.
@@ -89,11 +82,9 @@ class Commands(Protocol):
         Without *job*: the candidate of a batch in doubt. With it: a batch made elsewhere whose requests are exactly
         those of *job*, of which none has been planned.
         """
-        ...
 
     async def disown(self, remote_id: str) -> str:
         """Say that a candidate is not ours. A sentence of what was done."""
-        ...
 
 
 class OpenJobs(Protocol):
@@ -101,11 +92,9 @@ class OpenJobs(Protocol):
 
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
         """Add requests to an open job; a custom_id that it has already raises InputError and adds nothing."""
-        ...
 
     async def close(self, job: JobId) -> None:
         """No more will come: the job may finish."""
-        ...
 
 
 class ChangeSignal(Protocol):
@@ -113,26 +102,15 @@ class ChangeSignal(Protocol):
 
     async def wait(self, at_most: timedelta) -> None:
         """Wait for the next move since the last wait, or *at_most*; a hint: not every change is a move."""
-        ...
 
 
-class EngineHealth(Protocol):
-    """What an engine knows of itself."""
+@dataclass(slots=True, kw_only=True)
+class EngineHealth:
+    """Whether the API answers the engine, as it heard last; it changes in place."""
 
-    @property
-    def api_worked(self) -> bool:
-        """Some API call got an answer since the start."""
-        ...
-
-    @property
-    def last_trouble(self) -> str | None:
-        """Why the last API call failed; None if it worked."""
-        ...
-
-    @property
-    def reads_blocked(self) -> bool:
-        """The last read was refused for what only a person can mend: nothing can be collected meanwhile."""
-        ...
+    api_worked: bool = False  #: some call got an answer since the start
+    last_trouble: str | None = None  #: why the last call failed; None if it worked
+    reads_blocked: bool = False  #: the last read was refused until a person acts: nothing can be collected meanwhile
 
 
 class NoticeCommands(Protocol):
@@ -140,8 +118,6 @@ class NoticeCommands(Protocol):
 
     async def test_notice(self, url: str | None) -> list[int]:
         """Send a test to the endpoint *url*, or to each. Raises NoSuchThing."""
-        ...
 
     async def replay_notice(self, delivery: int) -> None:
         """Send a notice that is over again. Raises GuardRefused if there is none, or it waits already."""
-        ...

@@ -55,11 +55,9 @@ class IngestStore(Protocol):
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
         """A new job, importing; nothing of it is planned before `conclude`."""
-        ...
 
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
         """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
-        ...
 
     async def repeated(
         self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
@@ -68,19 +66,15 @@ class IngestStore(Protocol):
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
         """
-        ...
 
     async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
-        ...
 
     async def close_open(self, job: JobId, now: datetime) -> bool:
         """No more requests will come: the job may finish."""
-        ...
 
     async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
         """Keep refused lines with their reasons."""
-        ...
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
@@ -92,15 +86,12 @@ class IngestStore(Protocol):
         another job. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns
         what it came to, and the job as it ran before (the import is then the caller's to discard) or runs now.
         """
-        ...
 
     async def importing(self) -> list[JobRow]:
         """Jobs that are importing, once everything that was asked for before is written."""
-        ...
 
     async def discard(self, job: JobId) -> None:
         """Take an import away without a trace; safe to repeat. One that was concluded stays."""
-        ...
 
 
 #: Who purges: `JobRow.purged_by`.
@@ -116,15 +107,12 @@ class PurgeStore(Protocol):
 
         Raises GuardRefused while it is not over.
         """
-        ...
 
     async def over_since(self, until: datetime) -> list[JobSnapshot]:
         """Jobs that were over at *until* and have their bodies still."""
-        ...
 
     async def purge_some(self) -> bool:
         """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
-        ...
 
 
 class SampleStore(Protocol):
@@ -135,7 +123,6 @@ class SampleStore(Protocol):
 
         watched: see `domain.looks.Sample`.
         """
-        ...
 
 
 class NoticeStore(Protocol):
@@ -143,28 +130,21 @@ class NoticeStore(Protocol):
 
     async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
         """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
-        ...
 
     async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
         """The notices to send now, the longest due first, at most *each* of an endpoint."""
-        ...
 
     async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
         """The endpoint took it. False: somebody else moved it."""
-        ...
 
     async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
         """It failed; due again at *until*, or given up."""
-        ...
 
     async def replay(self, delivery: int, now: datetime) -> bool:
         """Send one that is over again, with all its tries. False: there is none, or it waits already."""
-        ...
 
     async def test(self, url: str | None, now: datetime) -> list[int]:
         """A test notice for the endpoint *url*, or for each; their numbers."""
-        ...
 
     async def delete_old(self, before: datetime) -> int:
         """Drop what is over and was written down before *before*; how many."""
-        ...

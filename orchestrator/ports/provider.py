@@ -26,16 +26,13 @@ class CreateBody(Protocol):
     @property
     def size_bytes(self) -> int:
         """The exact Content-Length."""
-        ...
 
     @property
     def count(self) -> int:
         """How many requests are inside."""
-        ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, some 512 KiB at a time, more where one request is larger."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +52,18 @@ class Provider(Protocol):
 
     async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
         """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer."""
-        ...
 
     async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
         """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000."""
-        ...
 
     async def retrieve(self, remote_id: str) -> RemoteBatch:
         """One batch."""
-        ...
 
     async def cancel(self, remote_id: str) -> RemoteBatch:
         """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
-        ...
 
     async def delete(self, remote_id: str) -> None:
         """Delete an ended batch and its results at the API; a batch that is gone already raises ProviderNotFound."""
-        ...
 
     def results(self, remote_id: str) -> AbstractAsyncContextManager[Download]:
         """Open the result file of an ended batch, from our own base URL.
@@ -79,18 +71,15 @@ class Provider(Protocol):
         A broken download raises ProviderUnreachable out of the iterator; a silent cut just ends it: whether all came is
         the caller's to check.
         """
-        ...
 
     def renew(self) -> bool:
         """Read the key again where it comes from a file; True if it is another one, for every later call.
 
         It happens by itself after a key was refused. Raises NeedsPerson for a file that cannot be used: the key stays.
         """
-        ...
 
     async def aclose(self) -> None:
         """Close every connection."""
-        ...
 
 
 class Courier(Protocol):
@@ -98,8 +87,6 @@ class Courier(Protocol):
 
     async def carry(self, notice: Notice, now: datetime) -> DeliveryResult:
         """One try, within a bounded time. Raises nothing but cancellation: every end is an outcome."""
-        ...
 
     async def aclose(self) -> None:
         """Close every connection."""
-        ...

@@ -55,38 +55,30 @@ class RemoteJobReads(Protocol):
 
         Raises NoSuchThing with similar names as the hint.
         """
-        ...
 
     def sole(self, ref: str) -> JobSnapshot:
         """As `find`, for a command that changes the job. Raises GuardRefused for a name that several jobs have."""
-        ...
 
     def get(self, job: JobId) -> JobSnapshot:
         """The job as it is in this snapshot."""
-        ...
 
     def jobs(self, *, limit: int) -> Sequence[JobSnapshot]:
         """The newest *limit* jobs, newest first."""
-        ...
 
     def unfinished(self) -> list[JobSnapshot]:
         """Jobs that are not over, the oldest first."""
-        ...
 
     def over_since(self, until: datetime) -> list[JobSnapshot]:
         """Jobs that were over at *until* and are not purged, the oldest first."""
-        ...
 
     def status(self, job: JobSnapshot) -> JobStatus:
         """The job with its counts and troubles, in constant time, however large the job."""
-        ...
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with the reasons, in file order; a page ends with a whole line.
 
         `raw` is empty in a purged job.
         """
-        ...
 
 
 class RemoteRequestReads(Protocol):
@@ -94,18 +86,15 @@ class RemoteRequestReads(Protocol):
 
     def request(self, job: JobId, custom_id: str) -> RequestDetails:
         """One request with every attempt that failed. Raises NoSuchThing."""
-        ...
 
     def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
         """The next settled requests after the number *above*, in input order. Raises Purged.
 
         A server may give fewer than *limit* before the end; no results are the end.
         """
-        ...
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
-        ...
 
 
 class RemoteBatchReads(Protocol):
@@ -113,15 +102,12 @@ class RemoteBatchReads(Protocol):
 
     def batches(self, job: JobId) -> list[Batch]:
         """Every batch of the job, in the order they were planned."""
-        ...
 
     def batch(self, ref: str) -> Batch:
         """A batch by its remote id or its own number. Raises NoSuchThing."""
-        ...
 
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
         """(created, ended) of the job's last ended batches, by the API's clock."""
-        ...
 
 
 class RemoteHistoryReads(Protocol):
@@ -129,7 +115,6 @@ class RemoteHistoryReads(Protocol):
 
     def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """The job's history and its batches', oldest first; None: of every job."""
-        ...
 
 
 class RemoteNoticeReads(Protocol):
@@ -137,11 +122,9 @@ class RemoteNoticeReads(Protocol):
 
     def endpoints(self) -> list[Endpoint]:
         """Every endpoint that was ever configured, those of today first."""
-        ...
 
     def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
         """The newest deliveries, newest first; of *state*, if given."""
-        ...
 
 
 class RemoteReads(
@@ -151,7 +134,6 @@ class RemoteReads(
 
     def meta(self) -> StoreIdentity:
         """Which store this is."""
-        ...
 
 
 class StoreReads(Protocol):
@@ -159,23 +141,18 @@ class StoreReads(Protocol):
 
     def meta(self) -> StoreMeta:
         """Which store this is, and how it plans."""
-        ...
 
     def totals(self) -> Totals:
         """Sums over all jobs."""
-        ...
 
     def asked_again_at(self, job: JobSnapshot) -> datetime | None:
         """When the API is next asked whether the account of a paused *job* works again; None: it is not asked."""
-        ...
 
     def gates(self) -> list[Gate]:
         """Waits that the API asked for, or that followed its refusals, and that no success has ended."""
-        ...
 
     def attentions(self) -> list[tuple[JobSnapshot, Attention]]:
         """Everything that needs a person, of all jobs, the oldest first."""
-        ...
 
 
 class JobReads(RemoteJobReads, Protocol):
@@ -184,15 +161,12 @@ class JobReads(RemoteJobReads, Protocol):
     @override
     def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
         """The newest *limit* jobs that match *where*, older than *before* if given; newest first."""
-        ...
 
     def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
         """The next *limit* jobs after *job*, in the order they were made."""
-        ...
 
     def known(self, ids: Collection[JobId]) -> dict[JobId, JobSnapshot]:
         """Those of *ids* that exist: an import that was discarded left only its events."""
-        ...
 
 
 class RequestReads(RemoteRequestReads, Protocol):
@@ -202,15 +176,12 @@ class RequestReads(RemoteRequestReads, Protocol):
         self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
     ) -> list[RequestRow]:
         """The next requests after the number *above* that match *where*, in input order."""
-        ...
 
     def request_at(self, job: JobId, number: int) -> RequestDetails:
         """As `request`, by the number in the job."""
-        ...
 
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
         """The numbers of the requests before and after this one; None where there is none."""
-        ...
 
     def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
@@ -218,11 +189,9 @@ class RequestReads(RemoteRequestReads, Protocol):
         Results that no batch brought come last, when the job is over. It is complete when nothing came and the job is
         over. A request that is retried comes once more when it settles again.
         """
-        ...
 
     def failed_of_type(self, job: JobId, error_type: str) -> int:
         """How many requests failed with *error_type*."""
-        ...
 
 
 class BatchReads(RemoteBatchReads, Protocol):
@@ -237,15 +206,12 @@ class BatchReads(RemoteBatchReads, Protocol):
         job: JobId | None = None,
     ) -> list[BatchRow]:
         """The newest *limit* batches, newest first: older than *before*, in *states* and of *job*, where given."""
-        ...
 
     def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
         """Our batches among these remote ids."""
-        ...
 
     def candidates(self, batch: BatchId) -> list[Candidate]:
         """Remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
-        ...
 
 
 class HistoryReads(RemoteHistoryReads, Protocol):
@@ -253,26 +219,21 @@ class HistoryReads(RemoteHistoryReads, Protocol):
 
     def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
         """As `events`, newest first, older than the event *before* if given."""
-        ...
 
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
         """When each of *batches* entered which state, in order."""
-        ...
 
     def last_event(self) -> int:
         """The number of the newest event; 0 before the first."""
-        ...
 
     def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
         """The last sample of each *step* since *since*, oldest first; steps without one are left out.
 
         Steps are counted from 1970, so that two calls cut time alike.
         """
-        ...
 
     def sample_at(self, at: datetime) -> Sample | None:
         """The last sample at *at* or before; None where there is none so old."""
-        ...
 
 
 class NoticeReads(RemoteNoticeReads, Protocol):
@@ -283,15 +244,12 @@ class NoticeReads(RemoteNoticeReads, Protocol):
         self, *, limit: int, state: DeliveryState | None = None, before: int | None = None
     ) -> list[Delivery]:
         """The newest deliveries, newest first: of *state* and older than *before*, where given."""
-        ...
 
     def delivery(self, number: int) -> Delivery:
         """One delivery. Raises NoSuchThing."""
-        ...
 
     def delivery_counts(self) -> dict[DeliveryState, int]:
         """How many deliveries are in each state; every state is a key."""
-        ...
 
 
 class Reads(StoreReads, JobReads, RequestReads, BatchReads, HistoryReads, NoticeReads, RemoteReads, Protocol):
@@ -303,7 +261,6 @@ class RemoteReader(Protocol):
 
     async def read(self, look: Callable[[RemoteReads], T]) -> T:
         """The answer of *look*, which runs on another thread."""
-        ...
 
 
 class Reader(Protocol):
@@ -311,7 +268,6 @@ class Reader(Protocol):
 
     async def read(self, look: Callable[[Reads], T]) -> T:
         """The answer of *look*, which sees one committed snapshot and runs on another thread."""
-        ...
 
 
 class StoreLocation(Protocol):
@@ -319,24 +275,19 @@ class StoreLocation(Protocol):
 
     def __str__(self) -> str:
         """What a person calls it: a path."""
-        ...
 
     @property
     def name(self) -> str:
         """The same, short."""
-        ...
 
     @property
     def size_bytes(self) -> int:
         """What its data takes; 0 where nothing is."""
-        ...
 
     @property
     def log_bytes(self) -> int:
         """What its log takes beside that; 0 where there is none, as in a store that nobody has open."""
-        ...
 
     @property
     def folder(self) -> Path:
         """The folder whose disk it fills; a folder above where that is yet to be made."""
-        ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from typing_extensions import override
+
 from orchestrator.domain.ids import Nonce
 from orchestrator.domain.model import BatchRow, JobRow
 
@@ -18,11 +20,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The time, aware, UTC."""
-        ...
 
     async def sleep(self, pause: timedelta) -> None:
         """Wait; returns early only by cancellation."""
-        ...
 
 
 class Entropy(Protocol):
@@ -30,11 +30,9 @@ class Entropy(Protocol):
 
     def nonce(self) -> Nonce:
         """A new nonce, `NONCE_LENGTH` characters of `NONCE_ALPHABET`, never the same twice."""
-        ...
 
     def jitter(self) -> float:
         """A number in [0, 1)."""
-        ...
 
 
 class Meter(Protocol):
@@ -45,56 +43,49 @@ class Meter(Protocol):
 
         took: until the answer's head was there, which for a file of results is not the end.
         """
-        ...
 
     def turned_around(self, took: timedelta) -> None:
         """A batch of ours ended; *took* since it was created, by the API's clock."""
-        ...
 
     def listed(self, lag: timedelta) -> None:
         """A new batch was in the API's list for the first time, *lag* after it was created, by the API's clock."""
-        ...
 
     def spent(self, kind: str, tokens: int) -> None:
         """A batch is collected, and its answers took so many tokens of *kind*."""
-        ...
 
     def worked(self, stage: str, moved: int, took: timedelta) -> None:
         """A tick of *stage* moved something."""
-        ...
 
     def batch_over(self, batch: BatchRow, at: datetime) -> None:
         """A batch is settled."""
-        ...
 
     def job_over(self, job: JobRow, at: datetime) -> None:
         """A job is over; *job* is as it was just before."""
-        ...
 
 
-class NullMeter:
-    """Nobody listens."""
+class NullMeter(Meter):
+    """Discards every measurement."""
 
-    def called(self, op: str, code: str, took: timedelta) -> None:
-        """Nothing."""
+    @override
+    def called(self, op: str, code: str, took: timedelta) -> None: ...
 
-    def turned_around(self, took: timedelta) -> None:
-        """Nothing."""
+    @override
+    def turned_around(self, took: timedelta) -> None: ...
 
-    def listed(self, lag: timedelta) -> None:
-        """Nothing."""
+    @override
+    def listed(self, lag: timedelta) -> None: ...
 
-    def spent(self, kind: str, tokens: int) -> None:
-        """Nothing."""
+    @override
+    def spent(self, kind: str, tokens: int) -> None: ...
 
-    def worked(self, stage: str, moved: int, took: timedelta) -> None:
-        """Nothing."""
+    @override
+    def worked(self, stage: str, moved: int, took: timedelta) -> None: ...
 
-    def batch_over(self, batch: BatchRow, at: datetime) -> None:
-        """Nothing."""
+    @override
+    def batch_over(self, batch: BatchRow, at: datetime) -> None: ...
 
-    def job_over(self, job: JobRow, at: datetime) -> None:
-        """Nothing."""
+    @override
+    def job_over(self, job: JobRow, at: datetime) -> None: ...
 
 
 class MemoryReservation(Protocol):
@@ -105,11 +96,10 @@ class MemoryReservation(Protocol):
 
         Raises ServerBusy when there was no room in time.
         """
-        ...
 
 
-class UnlimitedMemory:
-    """A `MemoryReservation` of who shares with nobody: a file of this machine's own user."""
+class UnlimitedMemory(MemoryReservation):
+    """Not shared with anybody: for a file of this machine's own user."""
 
-    async def hold(self, size_bytes: int) -> None:
-        """There is always room."""
+    @override
+    async def hold(self, size_bytes: int) -> None: ...

@@ -73,7 +73,6 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What is shown before ":line", such as the path or "<stdin>"."""
-        ...
 
     def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """Bounded, non-empty chunks: at most 2,000 items or 4 MiB of params (one larger request comes alone).
@@ -81,17 +80,14 @@ class Source(Protocol):
         Uniqueness of `custom_id` is not checked here: only the store sees the whole job.
         Raises InputError where reading itself fails (no such file, truncated archive).
         """
-        ...
 
     @property
     def content_hash(self) -> str:
         """SHA-256 (hex) of the decompressed bytes. Raises RuntimeError before `chunks` is exhausted."""
-        ...
 
     @property
     def size_bytes(self) -> int:
         """Decompressed bytes read so far."""
-        ...
 
 
 class Sink(Protocol):
@@ -99,15 +95,12 @@ class Sink(Protocol):
 
     async def write(self, chunk: bytes) -> None:
         """Take *chunk*; nothing is visible under the final name yet."""
-        ...
 
     async def commit(self) -> None:
         """Make everything written visible and durable (fsync, rename, fsync of the folder); stdout is flushed."""
-        ...
 
     async def abort(self) -> None:
         """Leave nothing behind. After `commit`, and the second time, it does nothing."""
-        ...
 
 
 def is_stdout(output: str) -> bool:
