@@ -25,9 +25,8 @@ from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageE
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.browser_login import LoginMiddleware
 from orchestrator.http_api.guard.access_rules import AccessRules, digest_of
-from orchestrator.http_api.guard.connection_limits import ConnectionShare, connection_share, limit
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits, connection_limits, open_files_limit
 from orchestrator.http_api.guard.middleware import Guard
-from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.guard.request_limits import BodyLimits
 from orchestrator.http_api.guard.token_file import read_or_make_token, read_token
 from orchestrator.http_api.request_scope import LOGIN
@@ -123,24 +122,23 @@ async def serve_tcp(
     app: ASGIApp, at: TcpListener, server: ServerSection, *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Serve *app* there until *stop*; see `uvicorn_server.serve_on`."""
-    share = _share(server.max_connections)
+    limits = _limits(server.max_connections)
     bodies = BodyLimits(upload_bytes=server.max_body)
-    guarded = Guard(LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=share.connections)
-    limits = ConnectionLimits(connections=share.connections, accepted=share.accepted)
+    guarded = Guard(LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=limits.connections)
     try:
         await serve_on(at.listener, guarded, limits, ready=ready, stop=stop)
     finally:
         at.listener.close()
 
 
-def _share(wanted: int) -> ConnectionShare:
+def _limits(wanted: int) -> ConnectionLimits:
     """What the limit of open files leaves of *wanted* connections; logs if that is less."""
-    open_files = limit()
-    share = connection_share(open_files, wanted)
-    if share.connections < wanted:
+    open_files = open_files_limit()
+    limits = connection_limits(open_files, wanted)
+    if limits.connections < wanted:
         hint = "raise the hard limit of open files (`ulimit -Hn`, LimitNOFILE= in a unit)"
-        log.warning("connections.lowered", wanted=wanted, taken=share.connections, open_files=open_files, hint=hint)
-    return share
+        log.warning("connections.lowered", wanted=wanted, taken=limits.connections, open_files=open_files, hint=hint)
+    return limits
 
 
 def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
@@ -206,10 +204,9 @@ async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], s
     decides who may connect. Raises UsageError for a path that is too long, StoreError if the socket cannot be created.
     """
     listener = bind_unix_socket(path)
-    share = connection_share(limit(), ConnectionLimits().connections)
+    limits = connection_limits(open_files_limit())
     try:
-        guarded = Guard(app, access=None, limits=BodyLimits(), connections=share.connections)
-        limits = ConnectionLimits(connections=share.connections, accepted=share.accepted)
+        guarded = Guard(app, access=None, limits=BodyLimits(), connections=limits.connections)
         await serve_on(listener, guarded, limits, ready=ready, stop=stop)
     finally:
         _unlisten(listener, path)

@@ -67,14 +67,14 @@ def keep_slashes(scope: Scope) -> None:
         scope["path"] = unquote(_KEPT.sub(lambda found: b"%25" + found[1].upper(), raw).decode("ascii"))
 
 
-class _Segment(StringConvertor):
+class _SegmentConvertor(StringConvertor):
     """Matches one path segment, with any characters."""
 
     def convert(self, value: str) -> str:
         return _unquoted(value)
 
 
-class _Rest(PathConvertor):
+class _RestConvertor(PathConvertor):
     """Matches the rest of the path, line breaks included."""
 
     regex = "(?s:.*)"
@@ -89,8 +89,8 @@ def _unquoted(text: str) -> str:
 
 def teach_routes() -> None:
     """Use these converters for every route created from now on."""
-    register_url_convertor("str", _Segment())
-    register_url_convertor("path", _Rest())
+    register_url_convertor("str", _SegmentConvertor())
+    register_url_convertor("path", _RestConvertor())
 
 
 class PathMiddleware:

@@ -17,7 +17,8 @@ import msgspec
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.guard.protocol import ConnectionLimits, GuardedProtocol
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits
+from orchestrator.http_api.guard.protocol import GuardedProtocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
 from orchestrator.observability.heavy_imports import loading
 from orchestrator.views.problem_details import STOPPING, problem_of

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from orchestrator.http_api.guard.access_rules import AccessRules
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits
 from orchestrator.http_api.guard.middleware import Guard
-from orchestrator.http_api.guard.protocol import ConnectionLimits
 from orchestrator.http_api.guard.request_limits import BodyLimits
 from orchestrator.http_api.uvicorn_server import serve_on
 

@@ -19,8 +19,7 @@ from faces.guard_world import guarded, head, said_to, statuses
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import ServerBusy
-from orchestrator.http_api.guard.connection_limits import connection_share, raise_open_files_limit
-from orchestrator.http_api.guard.protocol import ConnectionLimits
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits, connection_limits, raise_open_files_limit
 from orchestrator.http_api.guard.request_limits import LongRequestSlots, long_request
 from orchestrator.http_api.listen import listen
 from orchestrator.observability.logs import Floods, configure_logging, get_logger
@@ -61,7 +60,7 @@ def test_a_flood_of_connections_opens_no_more_files_than_the_cap() -> None:
                 clients += await asyncio.gather(*[asyncio.open_connection("127.0.0.1", port) for _ in range(10)])
                 ours = len(clients)
                 most = max(most, open_files() - before - ours)
-            share = connection_share(1024, 512)
+            share = connection_limits(1024, 512)
             assert most <= PATIENT.connections + 4 * PATIENT.accepted
             assert share.connections + 4 * share.accepted <= (1024 - 192) // 2
             assert statuses(await said_to(port, head("/", "connection: close"))) == [200]
@@ -74,7 +73,7 @@ def test_a_flood_of_connections_opens_no_more_files_than_the_cap() -> None:
 @pytest.mark.parametrize("open_files", [64, 256, 1024, 4096, 65_536, 1 << 20])
 def test_all_listeners_together_leave_files_for_the_store(open_files: int) -> None:
     """M1: two listeners, each at its cap and in the middle of a flood, leave the reserve alone."""
-    share = connection_share(open_files, 512)
+    share = connection_limits(open_files, 512)
     assert 1 <= share.accepted <= 16
     assert 1 <= share.connections <= 512
     assert 2 * (share.connections + 4 * share.accepted) <= open_files - min(192, open_files // 2)

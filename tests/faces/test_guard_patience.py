@@ -15,7 +15,7 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder
 from faces.guard_world import guarded, head, said_to, statuses, to_the_end
 
 from orchestrator.daemon import running_engine
-from orchestrator.http_api.guard.protocol import ConnectionLimits
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits
 from orchestrator.http_api.listen import listen
 
 UPLOAD: Final = "/api/v1/jobs"

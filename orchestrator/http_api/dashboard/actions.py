@@ -73,11 +73,11 @@ async def load(request: PageRequest) -> dict[str, object]:
     """The confirmation page. Raises UsageError, NoSuchThing."""
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
-        raise UsageError("nothing is asked for", hint="go back and choose what to do")
+        raise UsageError("no action is chosen", hint="go back and choose one")
     jobs = await request.services.reader.read(partial(_jobs, request.query.getlist("job")))
     remote = request.query.get("remote")
     if not jobs and remote is None:
-        raise UsageError("no job is picked", hint="go back and pick some")
+        raise UsageError("no job is selected", hint="go back and select some")
     told, only = _VERBS[verb], request.query.get("only")
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
     meaning = told.meaning if only is None else f"Only those that failed with {humanize.plain(only)}. {told.meaning}"
@@ -96,7 +96,7 @@ async def load(request: PageRequest) -> dict[str, object]:
 
 def _jobs(refs: list[str], reads: Reads) -> list[JobSnapshot]:
     if len(refs) > _MOST:
-        raise UsageError(f"{len(refs)} jobs are picked", hint=f"at most {_MOST} at once")
+        raise UsageError(f"{len(refs)} jobs are selected", hint=f"at most {_MOST} at once")
     return [reads.sole(ref) for ref in refs]
 
 
@@ -135,7 +135,7 @@ def check_origin(request: Request) -> None:
 
 async def _form(request: Request) -> FormData:
     if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
-        raise UsageError("that is no form of these pages", hint="use the buttons")
+        raise UsageError("this form is not from these pages", hint="use the buttons")
     return await request.form(max_fields=_MOST + 10)
 
 
@@ -146,7 +146,7 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
         asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)
         return "/batches", await asked
     if verb not in {"pause", "resume", "cancel", "retry"} or not refs:
-        raise UsageError("nothing is asked for", hint="go back and choose what to do")
+        raise UsageError("no action is chosen", hint="go back and choose one")
     jobs = await services.reader.read(partial(_jobs, refs))
     where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
     if verb == "retry":

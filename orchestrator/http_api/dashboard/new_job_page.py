@@ -54,7 +54,7 @@ def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
 async def _ingest(request: Request, services: Services) -> IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        raise UsageError("that is no form of these pages", hint="choose a file and submit it")
+        raise UsageError("this form is not from these pages", hint="choose a file and submit it")
     form = Form(kind, body_blocks(request))
     fields = await form.fields()
     source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 import h11
 from h11._receivebuffer import ReceiveBuffer
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from orchestrator.http_api.guard.connection_limits import ConnectionLimits
 
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
@@ -29,20 +30,6 @@ _MALFORMED: Final = (
     b"content-type: application/problem+json\r\ncontent-length: 85\r\n\r\n"
     b'{"type":"malformed","title":"this is no HTTP/1.1 request","status":400,"exit_code":2}'
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """header_s: for a whole header, from the connection or from the first byte of a later request.
-
-    stall_s: for a client that takes nothing of its answer. connections: how many may be open at once. accepted: how
-    many are taken in one turn of the event loop.
-    """
-
-    header_s: float = 5.0
-    stall_s: float = 30.0
-    connections: int = 512
-    accepted: int = 16
 
 
 class GuardedProtocol(H11Protocol):
