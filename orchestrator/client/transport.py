@@ -14,8 +14,8 @@ from orchestrator.client.server_address import check_listener
 from orchestrator.config.network import client_options, making_a_client
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.ports.engine import IngestResult
-from orchestrator.ports.streams import InputProblem
 from orchestrator.views import problem_details
+from orchestrator.views.job_views import LineProblemView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +209,7 @@ def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
     """The exception that a problem document describes."""
     match answer.get("type"):
         case problem_details.INPUT_REFUSED:
-            listed = tuple(_problem(problem) for problem in answer["problems"])
+            listed = tuple(msgspec.convert(each, LineProblemView).to_problem() for each in answer["problems"])
             count: int = answer["problem_count"]
             return RefusedError(IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0))
         case problem_details.DOES_NOT_APPLY:
@@ -221,10 +221,6 @@ def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
 def cause_of(exc: Exception) -> str:
     """The text of an exception of the HTTP library, with its class."""
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
-
-
-def _problem(view: Mapping[str, Any]) -> InputProblem:
-    return InputProblem(line=view["line"], field=view["field"], message=view["problem"], remedy=view["remedy"], raw=b"")
 
 
 def _decoded(content: bytes) -> dict[str, Any] | None:

@@ -10,15 +10,7 @@ from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch, Candidate, JobSnapshot
 from orchestrator.domain.states import BatchState
-from orchestrator.views.view import (
-    Count,
-    Timestamp,
-    View,
-    optional_time_text,
-    parse_optional_time,
-    parse_time,
-    time_text,
-)
+from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.api_answers import RemoteBatch
@@ -63,11 +55,11 @@ class BatchView(View, frozen=True, kw_only=True):
             organization=batch.organization,
             workspace=batch.workspace,
             planned_at=time_text(batch.planned_at),
-            sent_at=optional_time_text(batch.sent_at),
-            created_at=optional_time_text(batch.created_at),
-            expires_at=optional_time_text(batch.expires_at),
-            ended_at=optional_time_text(batch.ended_at),
-            settled_at=optional_time_text(batch.settled_at),
+            sent_at=time_text(batch.sent_at),
+            created_at=time_text(batch.created_at),
+            expires_at=time_text(batch.expires_at),
+            ended_at=time_text(batch.ended_at),
+            settled_at=time_text(batch.settled_at),
             results=batch.api_counts,
             downloads=batch.downloads,
         )
@@ -85,12 +77,12 @@ class BatchView(View, frozen=True, kw_only=True):
             organization=self.organization,
             workspace=self.workspace,
             planned_at=parse_time(self.planned_at),
-            sent_at=parse_optional_time(self.sent_at),
+            sent_at=parse_time(self.sent_at),
             remote_id=self.remote_id,
-            created_at=parse_optional_time(self.created_at),
-            expires_at=parse_optional_time(self.expires_at),
-            ended_at=parse_optional_time(self.ended_at),
-            settled_at=parse_optional_time(self.settled_at),
+            created_at=parse_time(self.created_at),
+            expires_at=parse_time(self.expires_at),
+            ended_at=parse_time(self.ended_at),
+            settled_at=parse_time(self.settled_at),
             api_counts=self.results,
             downloads=self.downloads,
         )
@@ -120,7 +112,7 @@ class CandidateView(View, frozen=True, kw_only=True):
             requests=candidate.count,
             created_at=time_text(candidate.created_at),
             verdict=candidate.verdict,
-            unreadable_since=optional_time_text(candidate.unreadable_since),
+            unreadable_since=time_text(candidate.unreadable_since),
         )
 
 
@@ -172,8 +164,8 @@ class RemoteBatchView(View, frozen=True, kw_only=True):
             requests=RemoteCountsView(total=remote.counts.total, **asdict(remote.counts)),
             created_at=time_text(remote.created_at),
             expires_at=time_text(remote.expires_at),
-            ended_at=optional_time_text(remote.ended_at),
-            archived_at=optional_time_text(remote.archived_at),
+            ended_at=time_text(remote.ended_at),
+            archived_at=time_text(remote.archived_at),
             owner=owner,
             batch=None if owned is None else owned[0].id,
             state=None if owned is None else owned[0].state,

@@ -14,15 +14,7 @@ from orchestrator.domain.model import Attention, JobSnapshot, JobStatus, Request
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.streams import InputProblem
-from orchestrator.views.view import (
-    Count,
-    Timestamp,
-    View,
-    optional_time_text,
-    parse_optional_time,
-    parse_time,
-    time_text,
-)
+from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
 if TYPE_CHECKING:
     from typing import Self
@@ -105,16 +97,16 @@ class JobView(View, frozen=True, kw_only=True):
             state=job.state,
             reason=job.reason,
             reason_code=job.reason_code,
-            asked_again_at=optional_time_text(status.asked_again_at),
+            asked_again_at=time_text(status.asked_again_at),
             requests=job.requests,
             batches=status.batches,
             stop_reasons=status.stop_reasons,
             resubmitted=job.resubmitted,
             created_at=time_text(job.created_at),
-            finished_at=optional_time_text(job.finished_at),
-            purged_at=optional_time_text(job.purged_at),
-            next_expiry=optional_time_text(status.next_expiry),
-            sweep_until=optional_time_text(status.sweep_until),
+            finished_at=time_text(job.finished_at),
+            purged_at=time_text(job.purged_at),
+            next_expiry=time_text(status.next_expiry),
+            sweep_until=time_text(status.sweep_until),
             attention=[AttentionView.of(each) for each in status.attention],
             source=job.source,
             content_hash=job.content_hash or None,
@@ -132,10 +124,10 @@ class JobView(View, frozen=True, kw_only=True):
             batches={state.value: self.batches[state.value] for state in BatchState},
             stop_reasons=self.stop_reasons,
             attention=tuple(each.to_attention() for each in self.attention),
-            next_expiry=parse_optional_time(self.next_expiry),
-            sweep_until=parse_optional_time(self.sweep_until),
+            next_expiry=parse_time(self.next_expiry),
+            sweep_until=parse_time(self.sweep_until),
             sandbox=self.sandbox,
-            asked_again_at=parse_optional_time(self.asked_again_at),
+            asked_again_at=parse_time(self.asked_again_at),
         )
 
     def _job(self, number: JobId) -> JobSnapshot:
@@ -154,9 +146,9 @@ class JobView(View, frozen=True, kw_only=True):
             priority=self.priority,
             still_open=self.still_open,
             created_at=parse_time(self.created_at),
-            finished_at=parse_optional_time(self.finished_at),
+            finished_at=parse_time(self.finished_at),
             resubmitted=self.resubmitted,
-            purged_at=parse_optional_time(self.purged_at),
+            purged_at=parse_time(self.purged_at),
             requests=self.requests,
         )
 

@@ -8,27 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from orchestrator.domain.errors import (
-    BadCursor,
-    BodyTooLarge,
-    BodyTooSlow,
-    GuardRefused,
-    InputError,
-    KeyReused,
-    NeedsPerson,
-    NoSuchThing,
-    OrchestratorError,
-    OutOfMemory,
-    OutputError,
-    OutputNotWritten,
-    Purged,
-    ServerBusy,
-    StoreError,
-    StoreFull,
-    StoreLost,
-    StoreOwned,
-    UsageError,
-)
+from orchestrator.domain import errors
 from orchestrator.views.job_views import LineProblemView
 from orchestrator.views.view import Count, View
 
@@ -46,33 +26,33 @@ STOPPING: Final = "stopping"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ProblemType:
-    error: type[OrchestratorError]
+    error: type[errors.OrchestratorError]
     status: int
 
 
 #: By `type`. A subclass stands before its base: the first that fits is taken.
 _PROBLEM_TYPES: Final = MappingProxyType(
     {
-        "input-error": _ProblemType(error=InputError, status=422),
-        "bad-cursor": _ProblemType(error=BadCursor, status=400),
-        "body-too-large": _ProblemType(error=BodyTooLarge, status=413),
-        "body-too-slow": _ProblemType(error=BodyTooSlow, status=408),
-        "usage-error": _ProblemType(error=UsageError, status=400),
-        "output-not-written": _ProblemType(error=OutputNotWritten, status=500),
-        "output-error": _ProblemType(error=OutputError, status=500),
-        "needs-person": _ProblemType(error=NeedsPerson, status=409),
-        "purged": _ProblemType(error=Purged, status=410),
-        "no-such-thing": _ProblemType(error=NoSuchThing, status=404),
-        "key-reused": _ProblemType(error=KeyReused, status=409),
-        "guard-refused": _ProblemType(error=GuardRefused, status=409),
-        DOES_NOT_APPLY: _ProblemType(error=GuardRefused, status=409),
-        "server-busy": _ProblemType(error=ServerBusy, status=503),
-        "store-full": _ProblemType(error=StoreFull, status=507),
-        "store-lost": _ProblemType(error=StoreLost, status=503),
-        "store-owned": _ProblemType(error=StoreOwned, status=503),
-        "store-error": _ProblemType(error=StoreError, status=500),
-        "out-of-memory": _ProblemType(error=OutOfMemory, status=503),
-        "error": _ProblemType(error=OrchestratorError, status=500),
+        "input-error": _ProblemType(error=errors.InputError, status=422),
+        "bad-cursor": _ProblemType(error=errors.BadCursor, status=400),
+        "body-too-large": _ProblemType(error=errors.BodyTooLarge, status=413),
+        "body-too-slow": _ProblemType(error=errors.BodyTooSlow, status=408),
+        "usage-error": _ProblemType(error=errors.UsageError, status=400),
+        "output-not-written": _ProblemType(error=errors.OutputNotWritten, status=500),
+        "output-error": _ProblemType(error=errors.OutputError, status=500),
+        "needs-person": _ProblemType(error=errors.NeedsPerson, status=409),
+        "purged": _ProblemType(error=errors.Purged, status=410),
+        "no-such-thing": _ProblemType(error=errors.NoSuchThing, status=404),
+        "key-reused": _ProblemType(error=errors.KeyReused, status=409),
+        "guard-refused": _ProblemType(error=errors.GuardRefused, status=409),
+        DOES_NOT_APPLY: _ProblemType(error=errors.GuardRefused, status=409),
+        "server-busy": _ProblemType(error=errors.ServerBusy, status=503),
+        "store-full": _ProblemType(error=errors.StoreFull, status=507),
+        "store-lost": _ProblemType(error=errors.StoreLost, status=503),
+        "store-owned": _ProblemType(error=errors.StoreOwned, status=503),
+        "store-error": _ProblemType(error=errors.StoreError, status=500),
+        "out-of-memory": _ProblemType(error=errors.OutOfMemory, status=503),
+        "error": _ProblemType(error=errors.OrchestratorError, status=500),
     }
 )
 
@@ -101,7 +81,7 @@ class RefusedView(View, frozen=True, kw_only=True):
     status: int
 
 
-def problem_of(exc: OrchestratorError) -> ProblemView:
+def problem_of(exc: errors.OrchestratorError) -> ProblemView:
     """The problem document of *exc*."""
     slug, kind = next((slug, kind) for slug, kind in _PROBLEM_TYPES.items() if isinstance(exc, kind.error))
     return ProblemView(
@@ -109,12 +89,12 @@ def problem_of(exc: OrchestratorError) -> ProblemView:
     )
 
 
-def problem_types() -> Iterator[tuple[str, int, type[OrchestratorError]]]:
+def problem_types() -> Iterator[tuple[str, int, type[errors.OrchestratorError]]]:
     """Every `type` with its HTTP status and the error that it stands for."""
     yield from ((slug, kind.status, kind.error) for slug, kind in _PROBLEM_TYPES.items())
 
 
-def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
+def error_of(problem: Mapping[str, Any]) -> errors.OrchestratorError:
     """The error behind *problem*; for an unknown type, the class is chosen by the exit code."""
     kind = _PROBLEM_TYPES.get(str(problem.get("type")))
     error = _by_exit_code(problem.get("exit_code")) if kind is None else kind.error
@@ -126,9 +106,9 @@ def error_of(problem: Mapping[str, Any]) -> OrchestratorError:
     )
 
 
-def _by_exit_code(exit_code: object) -> type[OrchestratorError]:
-    bases = (UsageError, NeedsPerson, NoSuchThing, GuardRefused, StoreError)
-    return next((error for error in bases if error.exit_code == exit_code), OrchestratorError)
+def _by_exit_code(exit_code: object) -> type[errors.OrchestratorError]:
+    bases = (errors.UsageError, errors.NeedsPerson, errors.NoSuchThing, errors.GuardRefused, errors.StoreError)
+    return next((error for error in bases if error.exit_code == exit_code), errors.OrchestratorError)
 
 
 def _text_or_none(value: object) -> str | None:

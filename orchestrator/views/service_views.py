@@ -10,15 +10,7 @@ from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Event, Gate, RequestCounts
 from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
 from orchestrator.views.job_views import BatchCounts, PlannedView, StopReasons
-from orchestrator.views.view import (
-    Count,
-    Timestamp,
-    View,
-    optional_time_text,
-    parse_optional_time,
-    parse_time,
-    time_text,
-)
+from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
 if TYPE_CHECKING:
     from orchestrator.domain.queries import Sample, Totals
@@ -192,8 +184,8 @@ class DeliveryView(View, frozen=True, kw_only=True):
             state=delivery.state,
             tries=delivery.tries,
             created_at=time_text(delivery.created_at),
-            next_at=optional_time_text(delivery.next_at),
-            last_at=optional_time_text(delivery.last_at),
+            next_at=time_text(delivery.next_at),
+            last_at=time_text(delivery.last_at),
             last_status=delivery.last_status,
             last_error=delivery.last_error,
         )
@@ -208,8 +200,8 @@ class DeliveryView(View, frozen=True, kw_only=True):
             state=self.state,
             tries=self.tries,
             created_at=parse_time(self.created_at),
-            next_at=parse_optional_time(self.next_at),
-            last_at=parse_optional_time(self.last_at),
+            next_at=parse_time(self.next_at),
+            last_at=parse_time(self.last_at),
             last_status=self.last_status,
             last_error=self.last_error,
         )
@@ -286,10 +278,10 @@ class TotalsView(View, frozen=True, kw_only=True):
             batches={state.value: count for state, count in totals.batches.items()},
             stop_reasons=dict(totals.stop_reasons),
             in_flight_requests=totals.in_flight_requests,
-            next_expiry=optional_time_text(totals.next_expiry),
+            next_expiry=time_text(totals.next_expiry),
             resubmitted=totals.resubmitted,
             duplicates_total=totals.duplicates_total,
-            oldest_unfinished_at=optional_time_text(totals.oldest_unfinished_at),
+            oldest_unfinished_at=time_text(totals.oldest_unfinished_at),
         )
 
 

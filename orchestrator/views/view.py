@@ -8,7 +8,7 @@ client decodes it and converts it back with a `to_…` method. Fields are encode
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 import msgspec
 
@@ -25,24 +25,24 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.asdict(self)
 
 
-def time_text(at: datetime) -> Timestamp:
-    """Format *at*, which must be aware."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+@overload
+def time_text(at: datetime) -> Timestamp: ...
+@overload
+def time_text(at: datetime | None) -> Timestamp | None: ...
+def time_text(at: datetime | None) -> Timestamp | None:
+    """Format *at*, which must be aware; None stays None."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def optional_time_text(at: datetime | None) -> Timestamp | None:
-    """Format *at*; None stays None."""
-    return None if at is None else time_text(at)
-
-
-def parse_time(text: Timestamp) -> datetime:
+@overload
+def parse_time(text: Timestamp) -> datetime: ...
+@overload
+def parse_time(text: Timestamp | None) -> datetime | None: ...
+def parse_time(text: Timestamp | None) -> datetime | None:
     """Parse the output of `time_text`. Raises ValueError, also for a time without a zone."""
+    if text is None:
+        return None
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("a time without its zone")
     return at
-
-
-def parse_optional_time(text: Timestamp | None) -> datetime | None:
-    """Parse the output of `optional_time_text`."""
-    return None if text is None else parse_time(text)

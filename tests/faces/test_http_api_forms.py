@@ -16,7 +16,7 @@ from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorErr
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.views import problem_details
 from orchestrator.views.source_codec import DecodedSource, encode_lines, encode_source
-from orchestrator.views.view import optional_time_text, time_text
+from orchestrator.views.view import time_text
 
 Item = InputLine | InputProblem
 
@@ -147,5 +147,5 @@ def test_an_error_of_a_newer_engine_is_told_by_its_exit_code() -> None:
 def test_times_are_rfc_3339_in_utc() -> None:
     """The face's times are what every JSON reader understands."""
     assert time_text(datetime(2026, 11, 23, 6, 18, 52, 123456, tzinfo=UTC)) == "2026-11-23T06:18:52.123Z"
-    assert optional_time_text(None) is None
+    assert time_text(None) is None
     assert re.fullmatch(r"[\dT:.-]+Z", time_text(datetime.now(UTC)))

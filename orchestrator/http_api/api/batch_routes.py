@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.model import Batch
 from orchestrator.domain.states import BatchState
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.route_docs import answers
@@ -19,8 +18,8 @@ from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
+    cut_page,
     decode_cursor,
-    encode_cursor,
     json_response,
     router,
 )
@@ -55,12 +54,8 @@ def _page(
 ) -> BatchesView:
     below = None if before is None else BatchId(before)
     found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(states or ()), job=job)
-    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return BatchesView(batches=[_shown(reads, batch) for batch in found[:limit]], next=more)
-
-
-def _shown(reads: Reads, batch: Batch) -> BatchView:
-    return BatchView.of(batch, reads.get(batch.job_id))
+    page, more = cut_page(found, limit, lambda batch: batch.id)
+    return BatchesView(batches=[BatchView.of(batch, reads.get(batch.job_id)) for batch in page], next=more)
 
 
 @api.get("/batches/{ref}", responses=answers(BatchInFullView, 404))

@@ -29,8 +29,8 @@ from orchestrator.http_api.api.routing import (
     Limit,
     Ref,
     ServicesDep,
+    cut_page,
     decode_cursor,
-    encode_cursor,
     json_response,
     parse_duration_param,
     parse_wait,
@@ -43,20 +43,8 @@ from orchestrator.ports.engine import IngestResult
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.runtime import MemoryReservation
 from orchestrator.ports.streams import InputLine, InputProblem, Source
-from orchestrator.views import source_codec
+from orchestrator.views import job_views, source_codec
 from orchestrator.views.check_report import check_source
-from orchestrator.views.job_views import (
-    AddedView,
-    CheckView,
-    IngestResultView,
-    JobsView,
-    JobView,
-    LineProblemView,
-    PrunedView,
-    PurgedView,
-    QueuedView,
-    does_not_apply,
-)
 from orchestrator.views.problem_details import DOES_NOT_APPLY, RefusedView, problem_of
 
 if TYPE_CHECKING:
@@ -86,7 +74,7 @@ async def status_of_one(ref: Ref, services: ServicesDep) -> JobStatus:
 UniqueJobDep = Annotated[JobStatus, Depends(status_of_one)]
 
 
-@api.get("/jobs", responses=answers(JobsView))
+@api.get("/jobs", responses=answers(job_views.JobsView))
 async def jobs(
     services: ServicesDep,
     state: Annotated[
@@ -101,18 +89,20 @@ async def jobs(
     return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
 
 
-def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> JobsView:
+def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> job_views.JobsView:
     found = reads.jobs(limit=limit + 1, before=None if before is None else JobId(before), where=where)
-    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return JobsView(jobs=[JobView.of(reads.status(job)) for job in found[:limit]], next=more)
+    page, more = cut_page(found, limit, lambda job: job.id)
+    return job_views.JobsView(jobs=[job_views.JobView.of(reads.status(job)) for job in page], next=more)
 
 
 @api.post(
     "/jobs",
     status_code=HTTPStatus.CREATED,
     responses={
-        **answers(IngestResultView, status=HTTPStatus.CREATED),
-        **answers(IngestResultView, 409, 413, 415, 422, 507, what="The same content is a job already: this is it."),
+        **answers(job_views.IngestResultView, status=HTTPStatus.CREATED),
+        **answers(
+            job_views.IngestResultView, 409, 413, 415, 422, 507, what="The same content is a job already: this is it."
+        ),
     },
     openapi_extra=route_docs.JOB_BODY,
 )
@@ -129,7 +119,7 @@ async def take_in(
     taken = await services.commands.ingest(wanted.source, wanted.new, wanted.terms)
     if taken.job is None:
         return _input_refused(taken)
-    view = IngestResultView(
+    view = job_views.IngestResultView(
         job=await _view(services, taken.job),
         attached=taken.attached,
         refused=taken.refused,
@@ -139,20 +129,20 @@ async def take_in(
     return json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
-@api.post("/check", responses=answers(CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
+@api.post("/check", responses=answers(job_views.CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
 async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
     """Check a body, and show the batches it would make; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
     plan = await check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
     return json_response(
-        CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
+        job_views.CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
     )
 
 
 @api.get(
     "/jobs/{ref}",
-    responses={**answers(JobView), 304: {"description": "It did not change."}, **error_responses(404)},
+    responses={**answers(job_views.JobView), 304: {"description": "It did not change."}, **error_responses(404)},
 )
 async def job(
     request: Request,
@@ -175,7 +165,7 @@ async def job(
 
 @api.post(
     "/jobs/{ref}/requests",
-    responses=answers(AddedView, 404, 413, 415, 422, 507),
+    responses=answers(job_views.AddedView, 404, 413, 415, 422, 507),
     openapi_extra=route_docs.LINES_BODY,
 )
 async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
@@ -189,29 +179,29 @@ async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> R
         )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
-    return json_response(AddedView(added=len(added), job=await _view(services, job)))
+    return json_response(job_views.AddedView(added=len(added), job=await _view(services, job)))
 
 
-@api.post("/jobs/{ref}/close", responses=answers(JobView, 404))
+@api.post("/jobs/{ref}/close", responses=answers(job_views.JobView, 404))
 async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Close an open job: no more requests will come, and it may finish."""
     await services.commands.close(found.job.id)
     return json_response(await _view(services, found.job))
 
 
-@api.post("/jobs/{ref}/pause", responses=answers(JobView, 404))
+@api.post("/jobs/{ref}/pause", responses=answers(job_views.JobView, 404))
 async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Pause a job: nothing new is sent; what is at the API goes on."""
     return await _after_command(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
-@api.post("/jobs/{ref}/resume", responses=answers(JobView, 404))
+@api.post("/jobs/{ref}/resume", responses=answers(job_views.JobView, 404))
 async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Resume a paused job."""
     return await _after_command(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
-@api.post("/jobs/{ref}/cancel", responses=answers(JobView, 404))
+@api.post("/jobs/{ref}/cancel", responses=answers(job_views.JobView, 404))
 async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Cancel a job; what has succeeded is kept."""
     return await _after_command(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
@@ -219,7 +209,7 @@ async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
 
 @api.post(
     "/jobs/{ref}/retry",
-    responses=answers(QueuedView, 404, 413, 415),
+    responses=answers(job_views.QueuedView, 404, 413, 415),
     openapi_extra=route_docs.RETRY_BODY,
 )
 async def retry(
@@ -231,36 +221,36 @@ async def retry(
     """Queue failed and canceled requests again."""
     in_body = await job_upload.parse_retry_filter(request)
     queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
-    return json_response(QueuedView(queued=queued, job=await _view(services, found.job)))
+    return json_response(job_views.QueuedView(queued=queued, job=await _view(services, found.job)))
 
 
-@api.delete("/jobs/{ref}", responses=answers(PurgedView, 404))
+@api.delete("/jobs/{ref}", responses=answers(job_views.PurgedView, 404))
 async def purge(services: ServicesDep, found: UniqueJobDep) -> Response:
     """Purge a job that is over: delete its prompts and results; all else stays."""
     purged = await services.commands.purge(found.job.id)
-    return json_response(PurgedView(purged=purged, job=await _view(services, found.job)))
+    return json_response(job_views.PurgedView(purged=purged, job=await _view(services, found.job)))
 
 
-@api.post("/prune", responses=answers(PrunedView))
+@api.post("/prune", responses=answers(job_views.PrunedView))
 async def prune(
     services: ServicesDep,
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
     """Purge every job that has been over for that long."""
     pruned = await services.commands.purge_older(parse_duration_param(older_than, "older_than"))
-    return json_response(PrunedView(pruned=[job.public_id for job in pruned]))
+    return json_response(job_views.PrunedView(pruned=[job.public_id for job in pruned]))
 
 
 async def _after_command(services: Services, job: JobSnapshot, verb: str, *, done: bool) -> Response:
     if done:
         return json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
-    refusal = problem_of(does_not_apply(verb, now))
+    refusal = problem_of(job_views.does_not_apply(verb, now))
     return problem(msgspec.structs.replace(refusal, type=DOES_NOT_APPLY))
 
 
-async def _view(services: Services, job: JobSnapshot) -> JobView:
-    return JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
+async def _view(services: Services, job: JobSnapshot) -> job_views.JobView:
+    return job_views.JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
 async def _read_all(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
@@ -286,7 +276,7 @@ def _input_refused(taken: IngestResult) -> Response:
             detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
             hint="fix the lines, or leave them out with skip_bad=1",
             exit_code=InputError.exit_code,
-            problems=[LineProblemView.of(each) for each in taken.problems],
+            problems=[job_views.LineProblemView.of(each) for each in taken.problems],
             problem_count=taken.problem_count,
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
         )

@@ -17,8 +17,8 @@ from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
+    cut_page,
     decode_cursor,
-    encode_cursor,
     json_response,
     router,
 )
@@ -68,8 +68,8 @@ async def requests(
 
 def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> RequestsView:
     rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
-    more = encode_cursor(rows[limit - 1].number) if len(rows) > limit else None
-    return RequestsView(requests=[RequestRowView.of(row) for row in rows[:limit]], next=more)
+    page, more = cut_page(rows, limit, lambda row: row.number)
+    return RequestsView(requests=[RequestRowView.of(row) for row in page], next=more)
 
 
 @api.get("/jobs/{ref}/requests/{custom_id:path}", responses=answers(RequestView, 404))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query
@@ -25,6 +25,7 @@ from orchestrator.views.view import View
 
 teach_routes()
 
+T = TypeVar("T")
 PREFIX: Final = "/api/v1"
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -103,6 +104,15 @@ def decode_cursor(text: str | None) -> int | None:
     if not 0 <= held[1] <= MAX_NUMBER or encode_cursor(held[1]) != text:
         raise _bad_cursor()
     return held[1]
+
+
+def cut_page(found: Sequence[T], limit: int, number: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
+    """The first *limit* entries of *found*, and the cursor of the next page if *found* has more.
+
+    number: the number of an entry, after which the next page begins.
+    """
+    page = found[:limit]
+    return page, encode_cursor(number(page[-1])) if len(found) > limit else None
 
 
 def parse_wait(text: str | None, *, longest: timedelta) -> timedelta:

@@ -15,8 +15,8 @@ from orchestrator.http_api.api.routing import (
     Cursor,
     Limit,
     ServicesDep,
+    cut_page,
     decode_cursor,
-    encode_cursor,
     json_response,
     router,
 )
@@ -48,8 +48,8 @@ async def deliveries(
 
 def _page(state: DeliveryState | None, before: int | None, limit: int, reads: Reads) -> DeliveriesView:
     found = reads.deliveries(limit=limit + 1, before=before, state=state)
-    more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    return DeliveriesView(deliveries=[DeliveryView.of(delivery) for delivery in found[:limit]], next=more)
+    page, more = cut_page(found, limit, lambda delivery: delivery.id)
+    return DeliveriesView(deliveries=[DeliveryView.of(delivery) for delivery in page], next=more)
 
 
 @api.post("/webhooks/test", responses=answers(SentView, 404))

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from orchestrator.domain import humanize
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.version import VERSION
-from orchestrator.views.view import optional_time_text
+from orchestrator.views.view import time_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,7 +43,7 @@ def _environment() -> Environment:
             "size": humanize.size,
             "span": humanize.span,
             "n": "{:,}".format,
-            "iso": optional_time_text,
+            "iso": time_text,
             "ago": _ago,
             "exact": _exact,
             "asset": asset_url,
