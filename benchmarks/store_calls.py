@@ -104,10 +104,17 @@ def settled(line: ResultLine) -> JudgedLine:
     """A line as the collect stage hands it over."""
     number = int(line.wire_id.rpartition("-")[2])
     outcome = Outcome.SUCCEEDED if line.kind == "succeeded" else Outcome.AGAIN
-    tokens = (line.input_tokens, line.output_tokens, line.cache_read_tokens)
-    writes = (line.cache_write_5m_tokens, line.cache_write_1h_tokens)
     return JudgedLine(
-        number, line.kind, outcome, line.result, None, None, None, *tokens, *writes, stop_name(line.stop_reason)
+        number,
+        line.kind,
+        outcome,
+        line.result,
+        input_tokens=line.input_tokens,
+        output_tokens=line.output_tokens,
+        cache_read_tokens=line.cache_read_tokens,
+        cache_write_5m_tokens=line.cache_write_5m_tokens,
+        cache_write_1h_tokens=line.cache_write_1h_tokens,
+        stop_reason=stop_name(line.stop_reason),
     )
 
 

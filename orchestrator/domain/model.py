@@ -202,11 +202,11 @@ class JudgedLine(msgspec.Struct, frozen=True, gc=False):
     kind: str
     outcome: Outcome
     body: bytes
-    error_type: str | None
-    error_message: str | None
-    api_request_id: str | None
-    input_tokens: int | None
-    output_tokens: int | None
+    error_type: str | None = None
+    error_message: str | None = None
+    api_request_id: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_5m_tokens: int | None = None
     cache_write_1h_tokens: int | None = None

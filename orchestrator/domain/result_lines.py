@@ -164,15 +164,14 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _AnswerMessage) 
         wire_id,
         kind,
         raw,
-        None,
-        None,
-        None,
-        message.stop_reason,
-        _count(usage.input_tokens),
-        _count(usage.output_tokens),
-        _count(usage.cache_read_input_tokens),
-        _count(usage.cache_creation_input_tokens if writes is None else writes.ephemeral_5m_input_tokens),
-        None if writes is None else _count(writes.ephemeral_1h_input_tokens),
+        stop_reason=message.stop_reason,
+        input_tokens=_count(usage.input_tokens),
+        output_tokens=_count(usage.output_tokens),
+        cache_read_tokens=_count(usage.cache_read_input_tokens),
+        cache_write_5m_tokens=_count(
+            usage.cache_creation_input_tokens if writes is None else writes.ephemeral_5m_input_tokens
+        ),
+        cache_write_1h_tokens=None if writes is None else _count(writes.ephemeral_1h_input_tokens),
     )
 
 

@@ -142,15 +142,15 @@ def _settled(number: int, line: ResultLine) -> JudgedLine:
         line.kind,
         judge(line.kind, line.error_type, line.error_message),
         line.result,
-        error_type,
-        error_message,
-        line.api_request_id,
-        line.input_tokens,
-        line.output_tokens,
-        line.cache_read_tokens,
-        line.cache_write_5m_tokens,
-        line.cache_write_1h_tokens,
-        stop_name(line.stop_reason),
+        error_type=error_type,
+        error_message=error_message,
+        api_request_id=line.api_request_id,
+        input_tokens=line.input_tokens,
+        output_tokens=line.output_tokens,
+        cache_read_tokens=line.cache_read_tokens,
+        cache_write_5m_tokens=line.cache_write_5m_tokens,
+        cache_write_1h_tokens=line.cache_write_1h_tokens,
+        stop_reason=stop_name(line.stop_reason),
     )
 
 
@@ -160,4 +160,5 @@ def _kept_as_it_is(number: int, line: BadLine) -> JudgedLine:
     if len(line.raw) < line.size_bytes:
         message = f"the API's result line cannot be read ({line.why}); its beginning is kept in raw_base64"
     body = unreadable_result(UNREADABLE_RESULT, message, line.raw)
-    return JudgedLine(number, UNREADABLE_RESULT, Outcome.FAILED, body, UNREADABLE_RESULT, message, None, None, None)
+    kind = UNREADABLE_RESULT
+    return JudgedLine(number, kind, Outcome.FAILED, body, error_type=kind, error_message=message)

@@ -139,12 +139,12 @@ def remote(nonce: str, count: int, *, created_at: datetime = NOW) -> RemoteBatch
 
 def won(number: int, body: bytes = BODY) -> JudgedLine:
     """A line that brings a success."""
-    return JudgedLine(number, "succeeded", Outcome.SUCCEEDED, body, None, None, None, 3, 5)
+    return JudgedLine(number, "succeeded", Outcome.SUCCEEDED, body, input_tokens=3, output_tokens=5)
 
 
 def lost(number: int, outcome: Outcome = Outcome.AGAIN, kind: str = "expired") -> JudgedLine:
     """A line that brings none."""
-    return JudgedLine(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), None, None, "req_1", None, None)
+    return JudgedLine(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), api_request_id="req_1")
 
 
 def raw(path: Path) -> sqlite3.Connection:

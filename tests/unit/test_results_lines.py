@@ -41,7 +41,16 @@ def only(buffer: bytes) -> ResultLine | BadLine:
 
 def test_a_success_brings_its_tokens_and_its_very_bytes() -> None:
     """Byte for byte is the promise of the output."""
-    assert only(line(MESSAGE)) == ResultLine("n-1", "succeeded", MESSAGE, None, None, None, "end_turn", 10, 5, 3, 2)
+    assert only(line(MESSAGE)) == ResultLine(
+        "n-1",
+        "succeeded",
+        MESSAGE,
+        stop_reason="end_turn",
+        input_tokens=10,
+        output_tokens=5,
+        cache_read_tokens=3,
+        cache_write_5m_tokens=2,
+    )
 
 
 def test_an_error_is_read_from_where_the_api_nests_it() -> None:
