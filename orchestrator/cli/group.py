@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.epilog import write_epilog
 from orchestrator.cli.options import GlobalOption, GlobalOptions, add_global_options
 
 _COMMANDS = "orchestrator.cli.commands"
@@ -80,7 +81,7 @@ class CliCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
-        _write_examples(self.examples, formatter)
+        write_epilog(self.examples, formatter)
 
 
 class LazyGroup(click.Group):
@@ -138,7 +139,7 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
-        _write_examples(self.examples, formatter)
+        write_epilog(self.examples, formatter)
 
 
 def command(examples: str) -> Callable[[Callable[..., Any]], CliCommand]:
@@ -171,15 +172,6 @@ def _write_options(shown: click.Command, ctx: click.Context, formatter: click.He
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)
-
-
-def _write_examples(examples: str, formatter: click.HelpFormatter) -> None:
-    """*examples*, as they are."""
-    if not examples:
-        return
-    formatter.write_paragraph()
-    for line in examples.strip("\n").split("\n"):
-        formatter.write(f"{line}\n")
 
 
 def command_paths(group: LazyGroup, prefix: Sequence[str] = ()) -> list[tuple[str, ...]]:

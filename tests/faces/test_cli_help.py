@@ -18,6 +18,8 @@ from orchestrator.cli.main import cli
 
 assert isinstance(cli, LazyGroup)
 PATHS = command_paths(cli)
+#: How lines begin that are longer than a terminal: commands, and a request.
+PASTED = ("  orchestrator ", "  mkdir ", '  {"custom_id": ')
 HEAVY = {
     "anthropic",
     "httpx2",
@@ -54,6 +56,21 @@ def test_the_line_in_the_main_help_is_the_commands_own(name: str) -> None:
     assert command is not None
     assert command.help is not None
     assert command.help.split("\n")[0] == COMMANDS[name].help
+
+
+@pytest.mark.parametrize("path", [(), *PATHS], ids=" ".join)
+def test_a_help_fits_a_terminal_of_80_columns(path: tuple[str, ...]) -> None:
+    """What is beside or below a command is folded; only a line that is pasted whole may be longer."""
+    shown = CliRunner().invoke(cli, [*path, "--help"], prog_name="orchestrator", env={"COLUMNS": "80"})
+    wide = [line for line in shown.output.splitlines() if len(line) > 80]
+    assert all(line.startswith(PASTED) for line in wide)
+
+
+def test_the_settings_are_shown_within_80_columns(program: Program) -> None:
+    """What a setting means while it is not set is wrapped in its column; a value, such as a long path, never is."""
+    shown = program("config", "show", "--db", "x.db").out
+    assert "not set: " in shown
+    assert max(len(line) for line in shown.splitlines() if line.endswith("default") or line.startswith(" ")) <= 80
 
 
 def test_the_main_help_shows_the_exit_codes() -> None:

@@ -37,6 +37,7 @@ Examples:
   zcat big.jsonl.gz | orchestrator check -
 
 Exit codes: 0 fit to be sent, 2 it has problems (each with its line and a remedy).
+
 The batches are counted as if every line were sent; how many go at a time is up to [limits].
 """
 

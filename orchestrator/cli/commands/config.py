@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import Final
 
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import as_table, say, show, show_banner, show_json
-from orchestrator.config import PROJECT_FILE, render_example, shown
+from orchestrator.cli.output import say, show, show_banner, show_json
+from orchestrator.config import PROJECT_FILE, Shown, render_example, shown
 from orchestrator.domain.errors import GuardRefused, OutputError
+
+_VALUE_WIDTH: Final = 38
 
 EXAMPLES = """
 Examples:
@@ -38,11 +43,17 @@ def show_settings(options: GlobalOptions) -> None:
         show_json({"settings": settings, "sandbox": options.sandbox})
         return
     show_banner(options, sandbox=options.sandbox)
-    cells = [("SETTING", "VALUE", "FROM")]
+    show("\n".join(_setting_lines(rows)))
+
+
+def _setting_lines(rows: Sequence[Shown]) -> Iterator[str]:
+    """A table within 80 columns: what a setting means while it is not set is wrapped, a long value is not."""
+    width = max(len(row.name) for row in rows)
+    yield f"{'SETTING':<{width}}  {'VALUE':<{_VALUE_WIDTH}}  FROM"
     for row in rows:
-        value = f"not set: {row.unset}" if row.text is None else row.text
-        cells.append((row.name, value, row.origin))
-    show(as_table(cells))
+        value, *more = [row.text] if row.text is not None else wrap(f"not set: {row.unset}", _VALUE_WIDTH)
+        yield f"{row.name:<{width}}  {value:<{_VALUE_WIDTH}}  {row.origin}"
+        yield from (f"{'':<{width}}  {line}" for line in more)
 
 
 @command(EXAMPLES)

@@ -24,6 +24,7 @@ Examples:
   orchestrator doctor --json | jq '.checks[] | select(.verdict != "ok")'
 
 It asks the API for one page of the list of batches, which costs nothing, and changes nothing anywhere.
+
 Exit codes: 0 all well or only warnings, 2 an address, a proxy or certificates that cannot be used, 3 no usable
 credentials, 6 the API is out of reach, 8 the store or its disk.
 """

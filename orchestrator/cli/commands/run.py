@@ -72,6 +72,7 @@ whether it was found at the API later.
 
 Ctrl-C once detaches: everything is safe, and the same command goes on. Ctrl-C twice ends at once, which is safe, too.
 If a job is paused for a person (credit, key, ...), fix the cause and give the same command again.
+
 Exit codes: 0 all succeeded, 1 some did not, 2 wrong input, 3 a person is needed, 6 the API never answered,
 7 --timeout (the job goes on with its engine, or with the next run), 9 all is done, but not written to FILE.
 """
