@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.assembly import Engine, api_version
-from orchestrator.config import Settings, announced
+from orchestrator.config import Settings, socket_links
 from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
 from orchestrator.domain.model import StoreMeta
 from orchestrator.domain.packing import Caps
@@ -41,7 +41,7 @@ async def listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | No
 
 async def _announce(tcp: TcpListener, socket: Path, stop: asyncio.Event) -> None:
     """Commands of the same user that are given the address find the socket instead, and need no token."""
-    with announced(socket, *tcp.own_addresses):
+    with socket_links(socket, *tcp.own_addresses):
         await stop.wait()
 
 

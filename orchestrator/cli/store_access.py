@@ -165,7 +165,7 @@ def run_notice_command(
     from orchestrator.cli.run_async import run_async
 
     configure_log(options, settings)
-    return run_async(lambda: _steer(options, settings, lambda link: act(link.noticing)))
+    return run_async(lambda: _steer(options, settings, lambda link: act(link.notices)))
 
 
 async def _steer(

@@ -247,12 +247,12 @@ class JobAppender:
         """Let the job finish. Raises UsageError if it never got a request."""
         if self._key is None or self.job is None:
             raise UsageError("the job has no requests", hint="add at least one before closing it")
-        await self._handle().growing.close(self._key)
+        await self._handle().open_jobs.close(self._key)
         return self.job
 
     async def _add(self, lines: Sequence[InputLine]) -> None:
         if self._key is not None:
-            await self._handle().growing.add(self._key, lines)
+            await self._handle().open_jobs.add(self._key, lines)
             return
         # Its content is never complete, so nothing may take it for the job of the same content.
         taken = await self._handle().commands.ingest(_Beginning(lines), self._new, IngestOptions(force_new=True))

@@ -256,10 +256,10 @@ async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:
 
 
 def _steps(path: str, stop: threading.Event) -> Iterator[list[bytes | LongLine]]:
-    from orchestrator.inputs import blocks_of_path, text_of
+    from orchestrator.inputs import read_blocks, unpacked_text
 
     splitter = LineSplitter(MAX_LINE_BYTES)
-    for text in text_of(path, blocks_of_path(path, stop)):
+    for text in unpacked_text(path, read_blocks(path, stop)):
         if lines := splitter.feed(text):
             yield lines
     if any(splitter.rest()):

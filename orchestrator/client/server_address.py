@@ -80,11 +80,11 @@ def _own_socket(parts: SplitResult, environ: Mapping[str, str]) -> Path | None:
     host = str(parts.hostname)
     if parts.scheme != "http" or parts.path.rstrip("/") or not is_loopback(host):
         return None
-    from orchestrator.config import socket_at
+    from orchestrator.config import daemon_socket
 
     port = 80 if parts.port is None else parts.port
     hosts = ("127.0.0.1", "::1") if host == "localhost" else (str(ip_address(host)),)
-    found = (socket_at((each, port), environ) for each in hosts)
+    found = (daemon_socket((each, port), environ) for each in hosts)
     return next((path for path in found if path is not None and _answers(path)), None)
 
 

@@ -144,8 +144,8 @@ class EngineHandle:
     """The ports of an engine. bulk: reads many rows without delaying `reader`. is_local: it runs in this process."""
 
     commands: Commands
-    growing: OpenJobs
-    noticing: NoticeCommands
+    open_jobs: OpenJobs
+    notices: NoticeCommands
     health: EngineHealth
     reader: RemoteReader
     bulk: RemoteReader
@@ -156,8 +156,8 @@ def local_handle(engine: Engine) -> EngineHandle:
     """The handle to an engine in this process."""
     return EngineHandle(
         commands=engine.commands,
-        growing=engine.commands,
-        noticing=engine.commands,
+        open_jobs=engine.commands,
+        notices=engine.commands,
         health=engine.health,
         reader=engine,
         bulk=engine.bulk,
@@ -169,8 +169,8 @@ def remote_handle(engine: RemoteEngine) -> EngineHandle:
     """The handle to an engine in another process."""
     return EngineHandle(
         commands=engine,
-        growing=engine,
-        noticing=engine,
+        open_jobs=engine,
+        notices=engine,
         health=engine.health,
         reader=engine.reader,
         bulk=engine.reader,

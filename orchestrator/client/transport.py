@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from orchestrator.client.errors import DoesNotApplyError, EngineSilent, RefusedError, ServerSilent, ServerUnreadable
 from orchestrator.client.server_address import check_listener
-from orchestrator.config.network import client_options, making_a_client
+from orchestrator.config.network import client_errors_hidden, client_options
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.ports.engine import IngestResult
 from orchestrator.views import problem_details
@@ -118,7 +118,7 @@ class ServerTransport(Transport):
         own = self.server.socket
         transport = None if own is None else httpx2.AsyncHTTPTransport(uds=str(own), verify=False)
         timeout = httpx2.Timeout(COMMAND_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        with making_a_client():
+        with client_errors_hidden():
             hooks = {"request": [self._check_listener_async]}
             return httpx2.AsyncClient(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 
@@ -129,7 +129,7 @@ class ServerTransport(Transport):
         own = self.server.socket
         transport = None if own is None else httpx2.HTTPTransport(uds=str(own), verify=False)
         timeout = httpx2.Timeout(_READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        with making_a_client():
+        with client_errors_hidden():
             hooks = {"request": [self._check_listener]}
             return httpx2.Client(transport=transport, timeout=timeout, event_hooks=hooks, **self._client_options())
 

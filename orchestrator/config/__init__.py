@@ -6,13 +6,13 @@ Importing it loads neither the SDK, nor SQLite, nor rich.
 """
 
 from orchestrator.config.example import render_example
-from orchestrator.config.loading import Settings, Shown, effective, load_settings, shown
+from orchestrator.config.loading import SettingRow, Settings, effective, load_settings, setting_rows
 from orchestrator.config.paths import (
     PROJECT_FILE,
-    announced,
+    daemon_socket,
     default_socket_path,
-    socket_at,
     socket_folder,
+    socket_links,
     user_config_file,
 )
 from orchestrator.config.sections import (
@@ -45,11 +45,11 @@ __all__ = [
     "RetrySection",
     "SandboxSection",
     "ServerSection",
+    "SettingRow",
     "Settings",
-    "Shown",
     "TelemetrySection",
     "WebhookSection",
-    "announced",
+    "daemon_socket",
     "default_socket_path",
     "effective",
     "format_duration",
@@ -59,8 +59,8 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "render_example",
-    "shown",
-    "socket_at",
+    "setting_rows",
     "socket_folder",
+    "socket_links",
     "user_config_file",
 ]

@@ -28,7 +28,7 @@ from orchestrator.config.sections import (
 from orchestrator.config.setting import Key
 from orchestrator.config.sources import FLAG, SettingEntry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
-from orchestrator.config.webhook_section import WEBHOOKS, WebhookSection, shown_as
+from orchestrator.config.webhook_section import WEBHOOKS, WebhookSection, inline_table
 from orchestrator.domain.errors import UsageError
 
 DEFAULT: Final = "default"
@@ -74,7 +74,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class SettingRow:
     """One row of `config show`. `text`: the value as TOML; None when it is not set: then `unset` says what applies."""
 
     name: str
@@ -128,11 +128,11 @@ def effective(settings: Settings, *, sandbox: bool) -> Settings:
     return settings
 
 
-def shown(settings: Settings) -> Iterator[Shown]:
+def setting_rows(settings: Settings) -> Iterator[SettingRow]:
     """Every setting with its value and its origin, in the order of the example file."""
     for key in KEYS.values():
         value = getattr(getattr(settings, key.section), key.key)
-        yield Shown(
+        yield SettingRow(
             name=key.name,
             text=None if value is None else key.meaning.kind.show(value),
             unset=key.meaning.unset,
@@ -141,7 +141,7 @@ def shown(settings: Settings) -> Iterator[Shown]:
     for number, webhook in enumerate(settings.webhooks, start=1):
         name = f"{WEBHOOKS}.{number}"
         origin = settings.origin(WEBHOOKS)
-        yield Shown(name=name, text=shown_as(webhook), unset="", origin=origin)
+        yield SettingRow(name=name, text=inline_table(webhook), unset="", origin=origin)
 
 
 def _entries(

@@ -59,7 +59,7 @@ def client_options(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def making_a_client() -> Iterator[None]:
+def client_errors_hidden() -> Iterator[None]:
     """Wraps the construction of a client, so that a library's error about the environment is not shown.
 
     Raises UsageError.

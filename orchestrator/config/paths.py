@@ -132,7 +132,7 @@ Address = tuple[str, int]
 
 
 @contextmanager
-def announced(socket: Path, *addresses: Address) -> Iterator[None]:
+def socket_links(socket: Path, *addresses: Address) -> Iterator[None]:
     """For the length of a block, links to *socket* beside it, one for each of *addresses*.
 
     Stale links of an earlier process, which listened elsewhere, are removed. Where no link can be made there is none:
@@ -152,7 +152,7 @@ def announced(socket: Path, *addresses: Address) -> Iterator[None]:
             _remove(link, socket)
 
 
-def socket_at(address: Address, env: Mapping[str, str]) -> Path | None:
+def daemon_socket(address: Address, env: Mapping[str, str]) -> Path | None:
     """The socket of this user's daemon at *address*, if one is known. Whether it still runs is not checked."""
     try:
         link = socket_folder(env) / _name(address)

@@ -25,27 +25,27 @@ _MOST_LINKS: Final = 40
 _CONTAINER_SECRETS: Final = Path("/run/secrets")
 
 
-class UnfitFileError(Exception):
+class UnusableFileError(Exception):
     """The file exists and must not be read; the text says why, for people."""
 
 
-def read_sane(path: Path) -> tuple[bytes, os.stat_result]:
+def read_regular_file(path: Path) -> tuple[bytes, os.stat_result]:
     """The content of the file at *path*, at most `MOST_BYTES`, and its status. Raises OSError, UnfitFileError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise UnfitFileError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
+            raise UnusableFileError("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(MOST_BYTES + 1)
     finally:
         os.close(descriptor)
     if len(content) > MOST_BYTES:
-        raise UnfitFileError(f"it is larger than {MOST_BYTES >> 20} MiB")
+        raise UnusableFileError(f"it is larger than {MOST_BYTES >> 20} MiB")
     return content, found
 
 
-def why_not_ours(path: Path, found: os.stat_result) -> str | None:
+def why_untrusted(path: Path, found: os.stat_result) -> str | None:
     """Why another user may have written the file at *path* (absolute); None: only root and we can have written it.
 
     found: the status of the opened file. Its author may also be that of a link, so the owner of each link on the way
@@ -54,14 +54,14 @@ def why_not_ours(path: Path, found: os.stat_result) -> str | None:
     ours = {os.geteuid(), _ROOT}
     if found.st_uid not in ours:
         return "it belongs to another user"
-    if any(link.lstat().st_uid not in ours for link in links_to(path)):
+    if any(link.lstat().st_uid not in ours for link in symlinks_on_the_way(path)):
         return "a link on the way to it belongs to another user"
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid)):
         return f"others may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
     return None
 
 
-def links_to(path: Path) -> Iterator[Path]:
+def symlinks_on_the_way(path: Path) -> Iterator[Path]:
     """Every symbolic link that is followed to open *path*, those of folders too. Raises OSError."""
     done, rest, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
     while rest:
@@ -88,10 +88,10 @@ def read_secret(path: Path, *, called: str, hint: str, error: type[OrchestratorE
     provides secrets, the mode is theirs to choose, as long as nobody else can write.
     """
     try:
-        content, found = read_sane(path)
+        content, found = read_regular_file(path)
     except OSError as exc:
         why = exc.strerror
-    except UnfitFileError as exc:
+    except UnusableFileError as exc:
         why = str(exc)
     else:
         _check_secret(path, found, called=called, hint=hint, error=error)

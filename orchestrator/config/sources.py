@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from orchestrator.config.safe_files import UnfitFileError, read_sane, why_not_ours
+from orchestrator.config.safe_files import UnusableFileError, read_regular_file, why_untrusted
 from orchestrator.config.sections import KEYS, SECTIONS
 from orchestrator.config.setting import INSIDE, REFUSED, Key
 from orchestrator.config.values import SettingOrigin
@@ -162,15 +162,15 @@ def from_flags(flags: Mapping[str, object], cwd: Path, home: Path | None, label:
 
 def _load(file: Path, label: str, *, is_named: bool) -> Mapping[str, object]:
     try:
-        content, found = read_sane(file)
-        foreign = None if is_named else why_not_ours(file, found)
+        content, found = read_regular_file(file)
+        foreign = None if is_named else why_untrusted(file, found)
     except (FileNotFoundError, NotADirectoryError) as exc:
         if not is_named:
             return {}
         raise UsageError(
             f"no such configuration file: {label}", hint="`orchestrator config init` writes one to start from"
         ) from exc
-    except (OSError, UnfitFileError) as exc:
+    except (OSError, UnusableFileError) as exc:
         cause = exc.strerror if isinstance(exc, OSError) else str(exc)
         hint = "make it a file that you can read, or name another with --config"
         raise UsageError(f"the configuration file cannot be read: {label}", cause=cause, hint=hint) from exc

@@ -96,7 +96,7 @@ def webhook_settings() -> Iterator[tuple[str, Meaning]]:
     yield from _FIELDS.items()
 
 
-def shown_as(webhook: WebhookSection) -> str:
+def inline_table(webhook: WebhookSection) -> str:
     """One endpoint as an inline table, for `config show`, without default values."""
     told = [(each.name, getattr(webhook, each.name), each.default) for each in fields(WebhookSection)]
     return "{" + ", ".join(f"{name} = {toml_text(value)}" for name, value, default in told if value != default) + "}"

@@ -20,7 +20,7 @@ from orchestrator.domain.errors import GuardRefused
 from orchestrator.http_api.guard.connection_limits import ConnectionLimits
 from orchestrator.http_api.guard.protocol import GuardedProtocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
-from orchestrator.observability.heavy_imports import loading
+from orchestrator.observability.heavy_imports import gc_paused
 from orchestrator.views.problem_details import STOPPING, problem_of
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class LazyApp:
 
     def _build(self) -> ASGIApp:
         """Takes half a second of CPU, in a thread, while the engine goes on."""
-        with loading():
+        with gc_paused():
             from orchestrator.http_api.app import build_app
             from orchestrator.http_api.job_cache import FastJobRoute
 

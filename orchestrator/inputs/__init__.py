@@ -4,8 +4,8 @@ Owns reading, unpacking, splitting into lines and validation line by line. Must 
 which `custom_id` occurred before: uniqueness is checked by the store, which sees the whole job through an index.
 """
 
-from orchestrator.inputs.blocks import blocks_of_path
-from orchestrator.inputs.formats import text_of
+from orchestrator.inputs.blocks import read_blocks
+from orchestrator.inputs.formats import unpacked_text
 from orchestrator.inputs.object_source import ObjectSource, source_from_objects
 from orchestrator.inputs.problem_report import problem_line, problem_lines, refused_lines
 from orchestrator.inputs.text_sources import JsonLinesSource, StreamSource, open_source, source_from_stream
@@ -14,12 +14,12 @@ __all__ = [
     "JsonLinesSource",
     "ObjectSource",
     "StreamSource",
-    "blocks_of_path",
     "open_source",
     "problem_line",
     "problem_lines",
+    "read_blocks",
     "refused_lines",
     "source_from_objects",
     "source_from_stream",
-    "text_of",
+    "unpacked_text",
 ]

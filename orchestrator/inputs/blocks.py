@@ -20,7 +20,7 @@ BLOCK_BYTES: Final = 1 << 18
 _LOOK_MS: Final = 200
 
 
-def blocks_of_path(path: str, stop: threading.Event) -> Iterator[bytes]:
+def read_blocks(path: str, stop: threading.Event) -> Iterator[bytes]:
     """The bytes of the file at *path*, in blocks; ends early once *stop* is set.
 
     Raises InputError if it cannot be read, is a folder or a device, or changes while it is read.
@@ -41,7 +41,7 @@ def blocks_of_path(path: str, stop: threading.Event) -> Iterator[bytes]:
         raise InputError(f"{path} changed while it was read", hint="run again when nothing writes to it")
 
 
-def blocks_of_stdin(name: str, stop: threading.Event) -> Iterator[bytes]:
+def read_stdin_blocks(name: str, stop: threading.Event) -> Iterator[bytes]:
     """The bytes of standard input, in blocks; ends early once *stop* is set. Does not close it."""
     if sys.stdin is None:
         raise InputError("there is no standard input", hint="give a path instead of -")

@@ -90,7 +90,7 @@ class Unpacker:
         return _NotCompressed()
 
 
-def text_of(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+def unpacked_text(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The text of a whole file, given its *blocks*. Raises InputError as `Unpacker` does."""
     unpacker = Unpacker(name)
     for block in blocks:

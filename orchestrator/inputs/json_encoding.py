@@ -36,7 +36,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 
 
-class Unwritable(ValueError):
+class NotJsonError(ValueError):
     """*field* of a request, such as "params.messages[0].content", has no JSON form; *remedy*: what to do."""
 
     def __init__(self, field: str, message: str, remedy: str = _REMEDY) -> None:
@@ -50,7 +50,7 @@ class _File(Protocol):
     def read(self, size: int, /) -> object: ...
 
 
-def json_of(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
     """*value* as compact JSON. Raises Unwritable.
 
     Iterators are used up and files are read to their end. The fast path encodes in C and reads the text back: if that
@@ -63,7 +63,7 @@ def json_of(value: object) -> bytes:
     try:
         return _encode(_plain(value, ""))
     except RecursionError:
-        raise Unwritable("", "is nested too deeply, or contains itself") from None
+        raise NotJsonError("", "is nested too deeply, or contains itself") from None
 
 
 def _plain(value: object, at: str) -> object:
@@ -79,19 +79,19 @@ def _plain(value: object, at: str) -> object:
         if isinstance(value, Sequence | AbstractSet | MappingView | Iterator):
             return _items(value, at)
         return _plain(_converted(value, at), at)
-    except (Unwritable, RecursionError, MemoryError):
+    except (NotJsonError, RecursionError, MemoryError):
         raise
     except Exception as exc:  # what the object's own code raises; its caller is told where
-        raise Unwritable(at, f"is {_kind(value)}, which cannot be read: {_said(exc)}", "mend the object") from exc
+        raise NotJsonError(at, f"is {_kind(value)}, which cannot be read: {_said(exc)}", "mend the object") from exc
 
 
 def _refuse_special(value: object, at: str) -> None:
     """Refuse what would be iterated by mistake: bytes into numbers, a file into lines."""
     if isinstance(value, bytes | bytearray | memoryview | UserString):
-        raise Unwritable(at, f"is {_kind(value)}, which is no JSON", "decode it: bytes stand for base64 data only")
+        raise NotJsonError(at, f"is {_kind(value)}, which is no JSON", "decode it: bytes stand for base64 data only")
     if _is_file(value):
         remedy = 'read it yourself, or put it where {"type": "base64", "data": …} has its data'
-        raise Unwritable(at, f"is {_kind(value)}: a file stands for base64 data only", remedy)
+        raise NotJsonError(at, f"is {_kind(value)}: a file stands for base64 data only", remedy)
 
 
 def _converted(value: object, at: str) -> object:
@@ -112,14 +112,14 @@ def _scalar(value: str | float | Decimal, at: str) -> object:
     if isinstance(value, str):
         text = str.__str__(value)
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise Unwritable(
+            raise NotJsonError(
                 at, "has half a surrogate pair, which is not a character", "remove it, or decode it rightly"
             )
         return text
     if isinstance(value, int):
         return _integer(int(value), at)
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise Unwritable(at, f"is {value}; NaN and infinity are not JSON numbers", "leave it out, or give a number")
+        raise NotJsonError(at, f"is {value}; NaN and infinity are not JSON numbers", "leave it out, or give a number")
     return msgspec.Raw(str(value).encode()) if isinstance(value, Decimal) else float(value)
 
 
@@ -128,7 +128,7 @@ def _integer(value: int, at: str) -> int:
     try:
         _encode(value)
     except (ValueError, OverflowError):
-        raise Unwritable(at, "is an integer with too many digits", "send it as a string") from None
+        raise NotJsonError(at, "is an integer with too many digits", "send it as a string") from None
     return value
 
 
@@ -136,7 +136,7 @@ def _mapping(value: Mapping[Any, object], at: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, inner in value.items():
         if not isinstance(key, str):
-            raise Unwritable(at, f"has the key {key!r}, which is no string", "write keys as strings")
+            raise NotJsonError(at, f"has the key {key!r}, which is no string", "write keys as strings")
         if _is_left_out(inner):
             continue
         place = f"{at}.{key}" if at else key
@@ -160,12 +160,12 @@ def _dumped(value: object, dump: Callable[..., object], at: str) -> object:
     except (RecursionError, MemoryError):
         raise
     except Exception as exc:  # the model's own code: whatever it raises
-        raise Unwritable(at, f"is {_kind(value)}, whose model_dump failed: {_said(exc)}") from exc
+        raise NotJsonError(at, f"is {_kind(value)}, whose model_dump failed: {_said(exc)}") from exc
 
 
 def _date(value: date, at: str) -> str:
     if value != value:  # noqa: PLR0124 - so a missing time of pandas (NaT) is told
-        raise Unwritable(at, f"is {value}, a missing time", "leave it out, or write the time as text")
+        raise NotJsonError(at, f"is {value}, a missing time", "leave it out, or write the time as text")
     return value.isoformat()
 
 
@@ -178,24 +178,24 @@ def _base64(value: object, at: str) -> object:
     try:
         content = _content(value, at)
     except (OSError, ValueError) as exc:
-        if isinstance(exc, Unwritable):
+        if isinstance(exc, NotJsonError):
             raise
         why = (exc.strerror if isinstance(exc, OSError) else None) or str(exc) or type(exc).__name__
-        raise Unwritable(at, f"cannot be read: {why}", "check the file") from exc
+        raise NotJsonError(at, f"cannot be read: {why}", "check the file") from exc
     if not content:
-        raise Unwritable(at, "is a file with nothing to read", "open it anew, or seek(0), if it was read before")
+        raise NotJsonError(at, "is a file with nothing to read", "open it anew, or seek(0), if it was read before")
     return base64.b64encode(content).decode("ascii")
 
 
 def _content(value: object, at: str) -> bytes:
     if isinstance(value, Path):
         if not stat.S_ISREG(value.stat().st_mode):  # a pipe would be waited for
-            raise Unwritable(at, f"is {str(value)!r}, which is not a file", "name a file")
+            raise NotJsonError(at, f"is {str(value)!r}, which is not a file", "name a file")
         with value.open("rb") as file:
             return _read(file, at)
     if callable(getattr(value, "read", None)):
         return _read(value, at)  # type: ignore[arg-type]  # it has a `read`: what that gives is looked at
-    raise Unwritable(at, f"is {_kind(value)}; of paths only pathlib.Path is read", "hand over a pathlib.Path")
+    raise NotJsonError(at, f"is {_kind(value)}; of paths only pathlib.Path is read", "hand over a pathlib.Path")
 
 
 def _read(file: _File, at: str) -> bytes:
@@ -203,10 +203,10 @@ def _read(file: _File, at: str) -> bytes:
     content = bytearray()
     while piece := file.read(_READ_BYTES):
         if not isinstance(piece, str | bytes):
-            raise Unwritable(at, f"is {_kind(file)}, whose read() gives no bytes", "hand over an open file")
+            raise NotJsonError(at, f"is {_kind(file)}, whose read() gives no bytes", "hand over an open file")
         content += piece.encode() if isinstance(piece, str) else piece
         if len(content) > MAX_INPUT_LINE_BYTES:
-            raise Unwritable(at, f"is a file of more than {MAX_INPUT_LINE_BYTES:,} bytes", "send a smaller one")
+            raise NotJsonError(at, f"is a file of more than {MAX_INPUT_LINE_BYTES:,} bytes", "send a smaller one")
     return bytes(content)
 
 
@@ -230,14 +230,14 @@ def _numpy_number(value: object) -> bool | int | float | None:
     return found if isinstance(found, bool | int | float) and type(found) is not type(value) else None
 
 
-def _formless(value: object, at: str) -> Unwritable:
+def _formless(value: object, at: str) -> NotJsonError:
     kind = _kind(value)
     remedies = {
         "dataclass": "hand over dataclasses.asdict(x)",
         "enum": "hand over its .value",
     }
     sort = "dataclass" if hasattr(value, "__dataclass_fields__") else "enum" if hasattr(value, "_value_") else ""
-    return Unwritable(at, f"is {kind}, which has no JSON form", remedies.get(sort, _REMEDY))
+    return NotJsonError(at, f"is {kind}, which has no JSON form", remedies.get(sort, _REMEDY))
 
 
 def _said(exc: Exception) -> str:

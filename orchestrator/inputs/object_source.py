@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from orchestrator.domain.errors import UsageError
-from orchestrator.inputs.json_encoding import Unwritable, json_of
+from orchestrator.inputs.json_encoding import NotJsonError, encode_json
 from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem, Source
 
@@ -86,8 +86,8 @@ class ObjectSource(Source):
 
     def _read(self, request: object, number: int) -> list[InputItem]:
         try:
-            line = json_of(request)
-        except Unwritable as exc:
+            line = encode_json(request)
+        except NotJsonError as exc:
             return [InputProblem(line=number, field=exc.field, message=exc.message, remedy=exc.remedy, raw=b"")]
         self._hash.update(line + b"\n")
         self._size_bytes += len(line) + 1

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.domain.humanize import readable
-from orchestrator.inputs.blocks import blocks_of_path, blocks_of_stdin
+from orchestrator.inputs.blocks import read_blocks, read_stdin_blocks
 from orchestrator.inputs.formats import OF_UPLOADS
 from orchestrator.inputs.line_chunker import LineChunker
 from orchestrator.ports.runtime import UnlimitedMemory
@@ -140,8 +140,8 @@ def open_source(path_or_dash: str | os.PathLike[str], *, rules: ParamRules, max_
     name = STDIN_NAME if path == "-" else readable(path)
     chunker = LineChunker(name=name, rules=rules, max_line_bytes=max_line_bytes)
     if path == "-":
-        return JsonLinesSource(lambda stop: blocks_of_stdin(name, stop), chunker, name=name)
-    return JsonLinesSource(lambda stop: blocks_of_path(path, stop), chunker, name=name)
+        return JsonLinesSource(lambda stop: read_stdin_blocks(name, stop), chunker, name=name)
+    return JsonLinesSource(lambda stop: read_blocks(path, stop), chunker, name=name)
 
 
 def source_from_stream(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Suspend garbage collection while a large package is imported, and exempt its objects for ever.
 
     Half a million classes and functions that live as long as the process took 15 % of the time of the import, and then

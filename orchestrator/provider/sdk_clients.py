@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.config.network import client_options, making_a_client
+from orchestrator.config.network import client_errors_hidden, client_options
 from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
-from orchestrator.observability.heavy_imports import loading
+from orchestrator.observability.heavy_imports import gc_paused
 from orchestrator.provider import credentials as keys
 from orchestrator.provider.address import ADDRESS_HINT, ApiAddress, find_address
 from orchestrator.provider.credentials import Credentials
@@ -59,7 +59,7 @@ async def load_sdk() -> None:
 
 def _import_sdk() -> None:
     """Three thousand modules."""
-    with loading():
+    with gc_paused():
         importlib.import_module("anthropic")
 
 
@@ -121,7 +121,7 @@ def _http_client(
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=8 if keep_alive else 0)
     if transport is not None:
         return httpx2.AsyncClient(transport=transport, timeout=timeout, limits=limits, follow_redirects=False)
-    with making_a_client():
+    with client_errors_hidden():
         return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)
 
 

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.safe_files import links_to
+from orchestrator.config.safe_files import symlinks_on_the_way
 
 _WHERE: Final = "in a folder that everybody may write to"
 
@@ -24,7 +24,7 @@ def is_foreign(path: Path, found: os.stat_result) -> bool:
 
 def refuse_foreign_links(path: Path) -> None:
     """Raise PermissionError if a link of another user, in such a folder, is on the way to *path*."""
-    for link in links_to(path.absolute()):
+    for link in symlinks_on_the_way(path.absolute()):
         found = link.lstat()
         if is_foreign(link, found):
             raise PermissionError(13, f"{link} is a link of another user (uid {found.st_uid}) {_WHERE}")

@@ -235,7 +235,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if os.geteuid() != 0:  # root may replace it
             shared_folders.refuse_foreign(target)
     except OSError as exc:
-        message, cause, hint = _told(Path(path), exc)
+        message, cause, hint = _error_texts(Path(path), exc)
         raise OutputError(message, cause=cause, hint=hint) from exc
 
 
@@ -324,11 +324,11 @@ def _fsync_folder(folder: Path) -> None:
 
 def _unwritable(path: Path, exc: OSError) -> OutputNotWritten:
     """The error for a failed write after the work is done: nothing is lost."""
-    message, cause, hint = _told(path, exc)
+    message, cause, hint = _error_texts(path, exc)
     return OutputNotWritten(message, cause=cause, hint=f"{hint}; {_SAFE}")
 
 
-def _told(path: Path, exc: OSError) -> tuple[str, str | None, str]:
+def _error_texts(path: Path, exc: OSError) -> tuple[str, str | None, str]:
     """Message, cause and hint."""
     cause = exc.strerror
     match exc:

@@ -55,7 +55,7 @@ class Sandbox:
 
     def _die(self) -> None:
         """Record the kill in the journal, so that an audit can tell it from others, and kill this process."""
-        self.machine.note_kill(str(self.crash_at))
+        self.machine.record_kill(str(self.crash_at))
         kill_this_process()
 
 

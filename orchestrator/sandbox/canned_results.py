@@ -35,7 +35,7 @@ def result_lines(batch: SandboxBatch, *, seed: int, download: int, plan: FaultPl
 
     *download* counts from 1; line faults are drawn for each download. Only one block of rows is decoded at a time.
     """
-    alter = _Spoiler(batch, download, plan).lines if plan.lines_may_fail else None
+    alter = _LineDamager(batch, download, plan).lines if plan.lines_may_fail else None
     for number in _shuffled(batch.block_count(), word(seed, "blocks", batch.id)):
         rows = batch.block(number)
         for place in _shuffled(len(rows), word(seed, "rows", batch.id, number)):
@@ -111,7 +111,7 @@ def _altered(line: bytes, row: Row, alter: Callable[[bytes, Row], Iterator[bytes
         yield from alter(line, row)
 
 
-class _Spoiler:
+class _LineDamager:
     """Damages lines of one download, at the rates of the plan."""
 
     def __init__(self, batch: SandboxBatch, download: int, plan: FaultPlan) -> None:

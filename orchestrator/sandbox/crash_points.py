@@ -50,18 +50,18 @@ class CrashInjector(Responder):
     async def answer(self, request: SandboxRequest) -> SandboxResponse:
         point, is_create = self._point, _is_create(request)
         if is_create and point is CrashPoint.SENDING:
-            request = replace(request, body=_broken_off(request.body, self._die))
+            request = replace(request, body=_dying_midway(request.body, self._die))
         if is_create and point is CrashPoint.RECEIVED:
-            request = replace(request, body=_last_words(request.body, self._die))
+            request = replace(request, body=_dying_after(request.body, self._die))
         answer = await self._router.answer(request)
         if answer.status != 200:
             return answer
         if is_create and point is CrashPoint.CREATED:
             self._die()
-        if (is_create and point is CrashPoint.ANSWERED) or point is _look_of(request):
-            return replace(answer, body=_last_words(answer.body, self._die))
+        if (is_create and point is CrashPoint.ANSWERED) or point is _list_crash_point(request):
+            return replace(answer, body=_dying_after(answer.body, self._die))
         if point is CrashPoint.READING and request.path.endswith("/results"):
-            return replace(answer, body=_broken_off(answer.body, self._die))
+            return replace(answer, body=_dying_midway(answer.body, self._die))
         return answer
 
 
@@ -69,21 +69,21 @@ def _is_create(request: SandboxRequest) -> bool:
     return request.method == "POST" and request.path.rstrip("/").endswith("/batches")
 
 
-def _look_of(request: SandboxRequest) -> CrashPoint | None:
+def _list_crash_point(request: SandboxRequest) -> CrashPoint | None:
     """The crash point of a list call: one for the newest batch alone, or one for many. None for other calls."""
     if request.method != "GET" or not request.path.rstrip("/").endswith("/batches"):
         return None
     return CrashPoint.CURSOR if parse_qs(request.query).get("limit") == ["1"] else CrashPoint.WATCHING
 
 
-async def _last_words(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
+async def _dying_after(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
     """Yield all of *body*, and die when more is asked for: the receiver then has the last piece."""
     async for piece in body:
         yield piece
     die()
 
 
-async def _broken_off(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
+async def _dying_midway(body: AsyncIterator[bytes], die: Die) -> AsyncGenerator[bytes, None]:
     """Yield half of the first piece of *body*, and die when the rest is asked for."""
     async for piece in body:
         yield piece[: max(1, len(piece) // 2)]

@@ -44,7 +44,7 @@ def ledger_rows(batches: Iterable[SandboxBatch], now: datetime) -> Iterator[Ledg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class AuditResult:
     """The findings of an audit.
 
     requests: asked for. batches: at the API. lost: asked for, but not executed or not answered. paid_twice: billed
@@ -57,7 +57,7 @@ class Books:
     paid_twice: int
 
     @property
-    def are_right(self) -> bool:
+    def is_clean(self) -> bool:
         """True if every request was executed, answered, and billed at most once."""
         return self.lost == 0 and self.paid_twice == 0
 
@@ -86,9 +86,9 @@ class Audit:
         self._executed[params_sha256] -= 1
         self._billed[params_sha256] -= 1
 
-    def books(self) -> Books:
+    def books(self) -> AuditResult:
         """The findings, once every request was added."""
-        return Books(
+        return AuditResult(
             requests=self._requests,
             batches=len(self._batches),
             lost=self._lost,

@@ -79,7 +79,7 @@ _NAMELESS: Final[tuple[Callable[[Entry], object], ...]] = (
 )
 
 
-def odd_page(page: BatchListObject, plan: FaultPlan, *, seed: int, foreign: Callable[[str], bool]) -> object:
+def malformed_page(page: BatchListObject, plan: FaultPlan, *, seed: int, foreign: Callable[[str], bool]) -> object:
     """*page* with malformed entries for a share of the batches, always the same ones in the same way.
 
     Clients must bear entries that are not batches as documented.

@@ -263,7 +263,7 @@ class Machine:
         self._recorder.seen(now)
         return now
 
-    def note_kill(self, point: str) -> None:
+    def record_kill(self, point: str) -> None:
         """Record that the process is killed at *point*: the last record of this life."""
         self._recorder.killed(point, self.now())
 

@@ -40,7 +40,7 @@ from orchestrator.sandbox.exchange import (
 from orchestrator.sandbox.fault_responses import CUTS, as_answer, as_error
 from orchestrator.sandbox.faults import ENDPOINTS
 from orchestrator.sandbox.journal import JournalError
-from orchestrator.sandbox.listing import odd_page
+from orchestrator.sandbox.listing import malformed_page
 from orchestrator.sandbox.machine import Machine
 from orchestrator.sandbox.seeded import ScaledClock, token, unit
 
@@ -94,7 +94,7 @@ class Router(Responder):
         headers.append(("anthropic-workspace-id", caller.workspace))
         fault = self._machine.plan.draw(endpoint) if endpoint in ENDPOINTS else None
         if fault is not None:
-            met = await self._meet(fault, endpoint, request)
+            met = await self._fault_before_call(fault, endpoint, request)
             if met is not None:
                 return met
         match endpoint:
@@ -115,7 +115,7 @@ class Router(Responder):
         match endpoint:
             case "list":
                 page = self._list(query, caller)
-                said: object = odd_page(page, machine.plan, seed=machine.seed, foreign=machine.is_foreign)
+                said: object = malformed_page(page, machine.plan, seed=machine.seed, foreign=machine.is_foreign)
             case "retrieve":
                 said = machine.retrieve(name, caller)
             case "cancel":
@@ -128,7 +128,7 @@ class Router(Responder):
                 said = machine.model(name) if name else machine.models()
         return said
 
-    async def _meet(self, fault: str, endpoint: str, request: SandboxRequest) -> SandboxResponse | None:
+    async def _fault_before_call(self, fault: str, endpoint: str, request: SandboxRequest) -> SandboxResponse | None:
         """Apply a fault that strikes before the machine acts; None when it strikes later."""
         if fault in {"drop_mid", "413"} or fault.endswith("_after_accept") or fault.startswith(("cut_", "stall")):
             return None
@@ -139,9 +139,9 @@ class Router(Responder):
             return as_answer(fault)
         await read_all(request.body, 0)
         self._machine.bodies_received += endpoint == "create"
-        return self._play(fault)
+        return self._fault_response(fault)
 
-    def _play(self, fault: str) -> SandboxResponse:
+    def _fault_response(self, fault: str) -> SandboxResponse:
         """The response that a fault stands for. Raises ApiError or ConnectionCut where it is one of these."""
         error = as_error(fault, retry_after_s=self._machine.plan.amount("retry_after", 1.0))
         if error is not None:
@@ -170,7 +170,7 @@ class Router(Responder):
             raise too_large()
         batch = intake.accept()
         if fault is not None:
-            return self._play(fault)
+            return self._fault_response(fault)
         return _json(batch, headers)
 
     def _list(self, query: str, caller: Caller) -> BatchListObject:

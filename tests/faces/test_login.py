@@ -19,7 +19,7 @@ from orchestrator import Orchestrator
 from orchestrator.client.remote_commands import login_link
 from orchestrator.client.server_address import server_at
 from orchestrator.client.transport import ServerTransport, SocketTransport
-from orchestrator.config import announced, default_socket_path, socket_at
+from orchestrator.config import daemon_socket, default_socket_path, socket_links
 from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
@@ -445,17 +445,17 @@ def test_an_address_that_a_killed_daemon_had_leads_nowhere(tmp_path: Path) -> No
         link = tmp_path / f"orchestrator-at-127.0.0.1-{port}"
         return str(link.readlink()) if link.is_symlink() else None
 
-    with announced(first, ("127.0.0.1", 1), ("127.0.0.1", 2)):
-        with announced(first, ("127.0.0.1", 2)):
+    with socket_links(first, ("127.0.0.1", 1), ("127.0.0.1", 2)):
+        with socket_links(first, ("127.0.0.1", 2)):
             assert (at(1), at(2)) == (None, "a.sock")
-            with announced(second, ("127.0.0.1", 2)):
+            with socket_links(second, ("127.0.0.1", 2)):
                 assert at(2) == "b.sock"
         assert at(2) is None
-    assert socket_at(("127.0.0.1", 2), env) is None
+    assert daemon_socket(("127.0.0.1", 2), env) is None
     with short_runtime_folder() as folder, socket.socket(socket.AF_UNIX) as killed:
         killed.bind(str(folder / "c.sock"))
-        with announced(folder / "c.sock", ("127.0.0.1", 3)):
-            assert socket_at(("127.0.0.1", 3), os.environ) is not None
+        with socket_links(folder / "c.sock", ("127.0.0.1", 3)):
+            assert daemon_socket(("127.0.0.1", 3), os.environ) is not None
             assert server_at("http://127.0.0.1:3").socket is None
             killed.listen(1)
             assert server_at("http://127.0.0.1:3").socket is not None

@@ -13,7 +13,7 @@ from sandbox.sandbox_world import BATCHES, HEADERS, HOUR, body, http_client, run
 from orchestrator.sandbox import CrashPoint, Sandbox, SandboxSettings, build_sandbox, parse_faults
 from orchestrator.sandbox.crash_points import CrashInjector
 from orchestrator.sandbox.in_process import SandboxTransport
-from orchestrator.sandbox.ledger import Audit, Books, LedgerRow, witness
+from orchestrator.sandbox.ledger import Audit, AuditResult, LedgerRow, witness
 
 PIECES = 4
 
@@ -153,8 +153,8 @@ def test_the_journal_tells_of_kills_and_of_batches_that_still_run(tmp_path: Path
     path = tmp_path / "journal"
     sandbox = still_sandbox(journal=path)
     sandbox.machine.create(body(3))
-    sandbox.machine.note_kill("created")
-    sandbox.machine.note_kill("reading")
+    sandbox.machine.record_kill("created")
+    sandbox.machine.record_kill("reading")
     sandbox.close()
     seen = witness(path)
     assert seen.kills == ("created", "reading")
@@ -169,7 +169,7 @@ def _row(batch: str, params: str, *, billed: bool = True) -> LedgerRow:
     return LedgerRow(batch_id=batch, custom_id="w", params_sha256=params, outcome=outcome, billed=billed)  # type: ignore[arg-type]  # one of the outcomes
 
 
-def _books(rows: list[LedgerRow], asked: list[tuple[str, bool]]) -> Books:
+def _books(rows: list[LedgerRow], asked: list[tuple[str, bool]]) -> AuditResult:
     audit = Audit(rows)
     for params, is_answered in asked:
         audit.ask(params, is_answered=is_answered)
@@ -180,8 +180,8 @@ def test_right_books_are_found_right() -> None:
     """Equal requests may be billed as often as they were asked for; one that failed is neither lost nor billed."""
     rows = [_row("m1", "a"), _row("m1", "a"), _row("m2", "b", billed=False), _row("m3", "b")]
     books = _books(rows, [("a", True), ("a", True), ("b", True)])
-    assert books == Books(requests=3, batches=3, lost=0, paid_twice=0)
-    assert books.are_right
+    assert books == AuditResult(requests=3, batches=3, lost=0, paid_twice=0)
+    assert books.is_clean
 
 
 @pytest.mark.parametrize(
@@ -202,4 +202,4 @@ def test_wrong_books_are_found_wrong(
     """An auditor that finds nothing is worth nothing: planted losses and double purchases are counted."""
     books = _books(rows, asked)
     assert (books.lost, books.paid_twice) == (lost, paid_twice)
-    assert not books.are_right
+    assert not books.is_clean

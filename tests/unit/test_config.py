@@ -19,7 +19,7 @@ from orchestrator.config import (
     effective,
     load_settings,
     render_example,
-    shown,
+    setting_rows,
 )
 from orchestrator.domain.errors import UsageError
 
@@ -310,7 +310,7 @@ def test_the_uncommented_example_gives_the_defaults(place: Place) -> None:
     plain = place.load()
     file = place.user_file(uncommented)
     settings = place.load()
-    assert [row.text for row in shown(settings)] == [row.text for row in shown(plain)]
+    assert [row.text for row in setting_rows(settings)] == [row.text for row in setting_rows(plain)]
     assert settings.origin("log.format") == str(file)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import Settings, WebhookSection, load_settings, shown
+from orchestrator.config import Settings, WebhookSection, load_settings, setting_rows
 from orchestrator.domain.errors import UsageError
 
 GOOD = """
@@ -39,7 +39,7 @@ def test_endpoints_are_read_in_order_with_their_defaults(tmp_path: Path) -> None
         ),
     )
     assert settings.origin("webhooks") == "hooks.toml"
-    rows = {row.name: row.text for row in shown(settings)}
+    rows = {row.name: row.text for row in setting_rows(settings)}
     assert rows["webhooks.1"] == '{url = "https://example.com/hook", secret_env = "HOOK"}'
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, show, show_banner, show_json
-from orchestrator.config import PROJECT_FILE, Shown, render_example, shown
+from orchestrator.config import PROJECT_FILE, SettingRow, render_example, setting_rows
 from orchestrator.domain.errors import GuardRefused, OutputError
 
 _VALUE_WIDTH: Final = 38
@@ -37,7 +37,7 @@ config = group(
 
 @command(EXAMPLES)
 def show_settings(options: GlobalOptions) -> None:
-    rows = list(shown(options.settings()))
+    rows = list(setting_rows(options.settings()))
     if options.as_json:
         settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
         show_json({"settings": settings, "sandbox": options.sandbox})
@@ -46,7 +46,7 @@ def show_settings(options: GlobalOptions) -> None:
     show("\n".join(_setting_lines(rows)))
 
 
-def _setting_lines(rows: Sequence[Shown]) -> Iterator[str]:
+def _setting_lines(rows: Sequence[SettingRow]) -> Iterator[str]:
     """A table within 80 columns: what a setting means while it is not set is wrapped, a long value is not."""
     width = max(len(row.name) for row in rows)
     yield f"{'SETTING':<{width}}  {'VALUE':<{_VALUE_WIDTH}}  FROM"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.ids import BatchId
     from orchestrator.domain.model import Batch, JobStatus
-    from orchestrator.sandbox.ledger import Books
+    from orchestrator.sandbox.ledger import AuditResult
 
 WHERE: Final = {
     CrashPoint.CURSOR: "before the intent to send was stored",
@@ -78,7 +78,7 @@ def _verdict(batch: Batch) -> str:
     return "not found at the API, sent again in a new batch" if is_void else "found at the API, adopted, not sent again"
 
 
-def sum_line(books: Books) -> str:
+def sum_line(books: AuditResult) -> str:
     """The audit in one line."""
     return (
         f"requests {books.requests:,} · batches at the API {books.batches:,} · "
@@ -86,7 +86,7 @@ def sum_line(books: Books) -> str:
     )
 
 
-def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: Books, output: str) -> dict[str, object]:
+def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: AuditResult, output: str) -> dict[str, object]:
     """The same as JSON."""
     return {
         "requests": books.requests,

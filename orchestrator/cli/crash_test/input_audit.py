@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import Reads
-    from orchestrator.sandbox.ledger import Audit, Books
+    from orchestrator.sandbox.ledger import Audit, AuditResult
 
 
 #: More than a crash test has lives.
@@ -62,7 +62,9 @@ async def _requests(chosen: InputOptions, settings: Settings) -> AsyncGenerator[
                     yield item
 
 
-async def books_of(audit: Audit, chosen: InputOptions, settings: Settings, output: str, left_out: set[int]) -> Books:
+async def books_of(
+    audit: Audit, chosen: InputOptions, settings: Settings, output: str, left_out: set[int]
+) -> AuditResult:
     """Hold the input, request by request, against the API's books, and its ids against those of the results."""
     answers = _ids_in(output)
     async with aclosing(_requests(chosen, settings)) as requests:

@@ -146,7 +146,7 @@ class CrashTest:
             raise _failed("the lives did not end where they should have", lives.db, f"{seen.kills} instead of {killed}")
         if unmet := [WHERE[point] for point in CrashPoint if point not in killed]:
             say(self.options, f"not met, the job was over before: {'; '.join(unmet)}")
-        if not books.are_right:
+        if not books.is_clean:
             raise _failed(f"a promise is broken: {sum_line(books)}", lives.db)
         say_outcome(self.options, lives.lives[-1].status, self.output)
         return code

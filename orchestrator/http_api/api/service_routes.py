@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from fastapi import Query
 from starlette.responses import Response
 
-from orchestrator.config import shown
+from orchestrator.config import setting_rows
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import ServicesDep, json_response, parse_wait, router
@@ -141,7 +141,7 @@ async def totals(services: ServicesDep) -> Response:
 async def limits(services: ServicesDep) -> Response:
     """Limits of the engine: settings, the size of a batch, requests in flight, and waits."""
     sums, gates = await services.reader.read(lambda reads: (reads.totals(), reads.gates()))
-    settings = [each for each in shown(services.settings) if each.name.startswith(_SECTIONS)]
+    settings = [each for each in setting_rows(services.settings) if each.name.startswith(_SECTIONS)]
     view = LimitsView(
         settings={each.name: None if each.text is None else _plain(each.text) for each in settings},
         batch=PlannedView(requests=services.caps.requests, bytes=services.caps.size_bytes),

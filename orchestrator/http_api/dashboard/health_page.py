@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.config import shown
+from orchestrator.config import setting_rows
 from orchestrator.http_api.dashboard.page import Page, PageRequest
 from orchestrator.http_api.self_checks import findings_of
 
@@ -17,7 +17,7 @@ _SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 async def load(request: PageRequest) -> dict[str, object]:
     """Data of the health page."""
     services = request.services
-    rows = [row for row in shown(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
+    rows = [row for row in setting_rows(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
     return {
         "findings": await findings_of(services),
         "settings": [(row.name, str(row.text)) for row in rows],

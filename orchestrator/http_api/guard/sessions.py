@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.config.safe_files import UnfitFileError, read_sane
+from orchestrator.config.safe_files import UnusableFileError, read_regular_file
 from orchestrator.domain.errors import UsageError
 
 CODE_S: Final = 600
@@ -140,10 +140,10 @@ class RevokedSessions:
         """Load the file at *path*, and write to it from now on. Raises UsageError for an unusable one."""
         self._path = path
         try:
-            text = read_sane(path)[0].decode("ascii", "replace")
+            text = read_regular_file(path)[0].decode("ascii", "replace")
         except FileNotFoundError:
             return
-        except (OSError, UnfitFileError) as exc:
+        except (OSError, UnusableFileError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else str(exc)
             hint = "see to the file; without it every login that was ended is good again until its week is over"
             raise UsageError(f"the file of ended logins {path} cannot be read", cause=why, hint=hint) from exc
