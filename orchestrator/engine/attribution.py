@@ -102,7 +102,7 @@ async def record_foreign(context: Context, remote: RemoteBatch, verdict: Lost | 
         job = verdict.job if isinstance(verdict, Lost) else None
         await context.store.strays.keep(remote, verdict.nonce, job, None)
     await context.store.sweep.see([remote])
-    await context.store.evidence.judge(remote.id, "foreign", None)
+    await context.store.evidence.judge(remote.id, "foreign")
 
 
 async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:

@@ -231,7 +231,7 @@ class DoubtStage:
         if since is None or scan.date - since < UNREADABLE_AFTER:
             return
         await self._attention.attend(batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now)
-        await self._evidence.judge(candidate.remote_id, "unprovable", None)
+        await self._evidence.judge(candidate.remote_id, "unprovable")
 
     async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
         """After a whole look: nobody, for the second time in a row, means that it was never created."""

@@ -1,1 +1,1 @@
-"""What the engine needs from the outside, as Protocols: provider, clock, entropy, source, sink, store facets."""
+"""The interfaces between the core and everything around it, as Protocols, with the values that cross them."""

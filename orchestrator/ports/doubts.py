@@ -1,4 +1,4 @@
-"""What the store keeps of doubt: POSTs without a clear answer, what they may have made, and the late sweep."""
+"""The store's facets of doubt: POSTs without a clear answer, the batches they may have created, lost intents."""
 
 from __future__ import annotations
 
@@ -60,41 +60,41 @@ class DoubtStore(Protocol):
     """Batches in doubt (promise 2)."""
 
     async def in_doubt(self) -> list[BatchRow]:
-        """Batches whose POST got no clear answer."""
+        """Batches in doubt: their POST got no clear answer."""
 
     async def restart_waits(self, now: datetime) -> int:
-        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
+        """At the start: begin the waits by our own clock again. Those that the API's Date ended stay ended."""
 
     async def note_date(self, batches: Iterable[BatchRow], date: datetime) -> None:
-        """Commit the API's first Date after discovery, so that a crash loop does not start the wait again."""
+        """Commit the API's first Date after the doubt began, so that a crash loop does not restart the wait."""
 
     async def end_wait(self, batch: BatchRow, until: datetime) -> bool:
-        """The wait is over: only what the API created up to *until* (its Date) can be this batch."""
+        """End the wait: only a batch that the API created up to *until* (its Date) can be this one."""
 
     async def looked(self, batch: BatchRow, *, found: bool) -> bool:
-        """One whole look at the list is done; `found`: some candidate is not proven foreign."""
+        """Count a complete search of the API's list. found: some candidate is not proven foreign."""
 
     async def void(self, batch: BatchRow, date: datetime, why: str, now: datetime) -> bool:
-        """It never appeared: its requests are queued again, with no attempt burnt."""
+        """The batch was never created: its requests are queued again, and no attempt is burnt."""
 
     async def claim(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-        """*remote* is proven to be *batch*: it is in progress."""
+        """*remote* is proven to be *batch*, which is now in progress."""
 
 
 class EvidenceStore(Protocol):
-    """Remote batches that may be ours, and what was proven of each."""
+    """Candidates: remote batches that may be ours, and what was proven of each."""
 
     async def unclaimed(self, remotes: Sequence[RemoteBatch]) -> list[RemoteBatch]:
         """Of *remotes*, those that are not ours already and not proven foreign."""
 
     async def add_candidates(self, batch: BatchRow, remotes: Sequence[RemoteBatch]) -> None:
-        """Remember which remote batches may be *batch*: one that vanishes from the list is still waited for."""
+        """Store which remote batches may be *batch*; one that disappears from the list stays a candidate."""
 
     async def candidates(self, batch: BatchRow) -> list[Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
 
-    async def judge(self, remote_id: str, verdict: str, owner: BatchRow | None) -> bool:
-        """Store a verdict: 'foreign', 'unprovable', or 'ours' with its owner. A proof is final."""
+    async def judge(self, remote_id: str, verdict: str) -> bool:
+        """Store a verdict: "foreign" or "unprovable". False: it is proven already, which is final."""
 
     async def readable(self, remote_id: str, *, unreadable_at: datetime | None) -> None:
         """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
@@ -104,63 +104,63 @@ class EvidenceStore(Protocol):
 
 
 class SweepStore(Protocol):
-    """Closed batches that are still looked for (promise 2, late sweep)."""
+    """Closed batches that are still searched for at the API (promise 2, late sweep)."""
 
     async def to_sweep(self) -> list[BatchRow]:
-        """Void and abandoned batches that are still looked for."""
+        """Void and abandoned batches that are still searched for."""
 
     async def swept(self, batch: BatchRow) -> None:
-        """Its time is over."""
+        """Search for *batch* no longer."""
 
     async def see(self, remotes: Sequence[RemoteBatch]) -> None:
-        """Remember remote batches that are watched."""
+        """Store remote batches that may turn out to be ours."""
 
     async def duplicate(self, batch: BatchRow, remote_id: str, now: datetime) -> bool:
-        """A batch that was closed turned out to exist: count it, once, and log it."""
+        """Count and log, once, that *batch*, which was closed, exists at the API."""
 
     async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Keep results of such a batch: (number, result)."""
+        """Store the results of such a batch, (number, result), apart from those of its requests."""
 
 
 class ReconcileStore(Protocol):
-    """The search for what a store lacks that was put back from a copy; while it is open nothing is planned or sent."""
+    """The search for batches that a restored store does not know; until it ends, nothing is planned or sent."""
 
     async def open(self) -> Reconciliation | None:
-        """The search that is not over; None: the store lacks nothing."""
+        """The search that is under way; None: there is none."""
 
     async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
-        """The same, and the strays of jobs that may still need them, the oldest first."""
+        """The search that is under way, and the strays of jobs that may need them, the oldest first."""
 
     async def restart_wait(self, now: datetime) -> None:
-        """At the start: a wait by our own clock begins again; what the API's Date proved stays."""
+        """At the start: begin the wait by our own clock again, unless the API's Date ended it."""
 
     async def note_date(self, date: datetime) -> None:
-        """Commit the API's first Date, so that a crash loop does not start the wait again."""
+        """Commit the API's first Date since the search began, so that a crash loop does not restart the wait."""
 
     async def end_wait(self, until: datetime) -> None:
-        """The wait is over: only what the API created up to *until* (its Date) can be missing here."""
+        """End the wait: only what the API created up to *until* (its Date) can be missing here."""
 
     async def looked(self, *, is_open: bool) -> None:
-        """One whole look is done; *is_open*: something that it showed cannot be told yet."""
+        """Count a complete search. is_open: it showed batches whose owner is not known yet."""
 
     async def close(self, now: datetime) -> bool:
-        """Nothing is missing any more: the store plans and sends again."""
+        """Nothing is missing: plan and send again."""
 
     async def unfinished(self) -> list[JobId]:
-        """Jobs that wait for it."""
+        """Jobs that wait for the search."""
 
     async def jobs_with_attention(self, kind: str) -> list[JobId]:
         """Jobs that show attention of *kind*."""
 
 
 class StrayStore(Protocol):
-    """Remote batches that are ours by their nonce, and that this copy of the store knows nothing of."""
+    """Strays: remote batches that are ours by their nonce, and that this copy of the store does not know."""
 
     async def owner(self, nonce: Nonce) -> JobId | None:
-        """The job for whose requests this store made *nonce*, by its MAC; None: for none that is here."""
+        """The job for which this store made *nonce*, by its MAC; None: no job that is here."""
 
     async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
-        """Remember *remote*; numbers: of the requests of *job* that it has."""
+        """Store *remote* as a stray. numbers: of the requests of *job* that it has, once they were read."""
 
     async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""

@@ -1,4 +1,4 @@
-"""What faces may ask of a running engine; the same whether the engine is in this process or behind a socket."""
+"""The engine as a face sees it, whether it runs in this process or behind a socket."""
 
 from __future__ import annotations
 
@@ -46,45 +46,45 @@ class IngestResult:
 
 
 class Commands(Protocol):
-    """What a person asks for. Raises NoSuchThing, GuardRefused, InputError."""
+    """Commands on jobs and batches. They raise NoSuchThing, GuardRefused and InputError."""
 
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
-        """Read *source* into a job, whole or not at all.
+        """Read *source* into a job, all of it or nothing.
 
         The same bytes for the same API version and betas attach to the job that is there, unless `terms.force_new`.
         A file that changed since a job of the same name was made from it is refused (InputError), unless `force_new`.
         """
 
     async def pause(self, job: JobId) -> bool:
-        """Send nothing new. False: the job does not run."""
+        """Plan and send nothing new. False: the job is not running."""
 
     async def resume(self, job: JobId) -> bool:
-        """Go on. False: the job is not paused. Raises NeedsPerson if it waits for a key, and the key file has none."""
+        """Resume a paused job. False: it is not paused. Raises NeedsPerson if the key file has no key that it needs."""
 
     async def cancel(self, job: JobId) -> bool:
-        """Stop a job; what had succeeded is kept. False: it is over already."""
+        """Cancel a job; results that came are kept. False: it is over already."""
 
     async def retry(self, job: JobId, only: str | None) -> int:
-        """Queue failed and canceled requests again, or those of one error type; how many."""
+        """Queue failed and canceled requests again, all or those of one error type; returns how many."""
 
     async def purge(self, job: JobId) -> bool:
-        """Delete what was handed in and what was answered; counts, ids, errors and history stay. False: purged already.
+        """Delete a job's params and results; its counts, errors and history stay. False: it was purged already.
 
         Raises GuardRefused while the job is not over.
         """
 
     async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
-        """Purge every job that has been over for *older_than*; which, as they were."""
+        """Purge every job that has been over for *older_than*; returns them as they were."""
 
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
-        """Take a remote batch for ours; a sentence of what was done.
+        """Take over a remote batch; returns a sentence about what was done.
 
-        Without *job*: the candidate of a batch in doubt. With it: a batch made elsewhere whose requests are exactly
-        those of *job*, of which none has been planned.
+        Without *job*: a candidate of a batch in doubt. With *job*: a batch created elsewhere with just the
+        requests of *job*, none of which has been planned.
         """
 
     async def disown(self, remote_id: str) -> str:
-        """Say that a candidate is not ours. A sentence of what was done."""
+        """Declare that a candidate is not ours; returns a sentence about what was done."""
 
 
 class OpenJobs(Protocol):
@@ -94,14 +94,14 @@ class OpenJobs(Protocol):
         """Add requests to an open job; a custom_id that it has already raises InputError and adds nothing."""
 
     async def close(self, job: JobId) -> None:
-        """No more will come: the job may finish."""
+        """Close the job: no more requests will come, so it may finish."""
 
 
 class ChangeSignal(Protocol):
-    """Hears that a stage moved something. One listener each."""
+    """Tells one listener that a stage changed something."""
 
     async def wait(self, at_most: timedelta) -> None:
-        """Wait for the next move since the last wait, or *at_most*; a hint: not every change is a move."""
+        """Wait for the next change since the last wait, at most *at_most*. A hint: not every change is signalled."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,10 +114,10 @@ class EngineHealth:
 
 
 class NoticeCommands(Protocol):
-    """What a person may ask of notices."""
+    """Commands on webhook notices."""
 
     async def test_notice(self, url: str | None) -> list[int]:
         """Send a test to the endpoint *url*, or to each. Raises NoSuchThing."""
 
     async def replay_notice(self, delivery: int) -> None:
-        """Send a notice that is over again. Raises GuardRefused if there is none, or it waits already."""
+        """Send a finished delivery again. Raises GuardRefused if there is none, or it waits already."""

@@ -1,4 +1,4 @@
-"""What the store does for a job from outside of the stages: ingest, purge, samples."""
+"""The store's facets beside the stages: ingest, purge, samples, notices."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from orchestrator.ports.streams import InputLine, InputProblem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a whole source was: its sha256, and how much of it there was."""
+    """The SHA-256 (hex) and the size of a whole source, decompressed."""
 
     hash: str
     size_bytes: int
 
 
 class IngestOutcome(StrEnum):
-    """What a whole import came to."""
+    """How an import ended."""
 
     MADE = "made"  #: a new job runs
     SAME = "same"  #: its content is a job already, or its key stands for this content
@@ -51,13 +51,13 @@ class Duplicate:
 
 
 class IngestStore(Protocol):
-    """A job and its requests come in, whole or not at all."""
+    """Imports: a job and its requests are stored whole or not at all."""
 
     async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
-        """A new job, importing; nothing of it is planned before `conclude`."""
+        """Create a job in state importing; nothing of it is planned before `conclude`."""
 
     async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
-        """Store the next requests of an import. Whether custom ids repeat is for `repeated` to say, at its end."""
+        """Store the next requests of an import. Duplicate custom ids are found at its end, by `repeated`."""
 
     async def repeated(
         self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
@@ -71,10 +71,10 @@ class IngestStore(Protocol):
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
 
     async def close_open(self, job: JobId, now: datetime) -> bool:
-        """No more requests will come: the job may finish."""
+        """Close an open job: no more requests will come, so it may finish."""
 
     async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
-        """Keep refused lines with their reasons."""
+        """Store refused lines with the reasons."""
 
     async def conclude(
         self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
@@ -91,7 +91,7 @@ class IngestStore(Protocol):
         """Jobs that are importing, once everything that was asked for before is written."""
 
     async def discard(self, job: JobId) -> None:
-        """Take an import away without a trace; safe to repeat. One that was concluded stays."""
+        """Delete an import without a trace; may be repeated. One that was concluded stays."""
 
 
 #: Who purges: `JobRow.purged_by`.
@@ -100,51 +100,48 @@ BY_RETENTION: Final = "retention"
 
 
 class PurgeStore(Protocol):
-    """Marks jobs as purged, then deletes what was handed in and what was answered; all else of them stays."""
+    """Marks jobs as purged, then deletes their params and results; counts, ids, errors and history stay."""
 
     async def mark(self, job: JobId, by: str, now: datetime) -> bool:
-        """Nobody is shown the bodies of *job* from now on. False: it was purged already.
+        """Hide the params and results of *job* from now on. False: it was purged already.
 
         Raises GuardRefused while it is not over.
         """
 
     async def over_since(self, until: datetime) -> list[JobSnapshot]:
-        """Jobs that were over at *until* and have their bodies still."""
+        """Jobs that were over at *until* and are not purged."""
 
     async def purge_some(self) -> bool:
-        """Delete the next bodies of jobs that are marked; False when nothing is left. May run beside itself."""
+        """Delete a slice of what marked jobs had; False when nothing is left. May run concurrently with itself."""
 
 
 class SampleStore(Protocol):
-    """Writes down how busy all jobs together were."""
+    """Samples of the load, for charts."""
 
     async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
-        """Write down how busy all jobs are; False: just as at the last time. Older ones than *keep_from* go.
-
-        watched: see `domain.looks.Sample`.
-        """
+        """Store a sample of the load; False: nothing changed since the last. Deletes samples older than *keep_from*."""
 
 
 class NoticeStore(Protocol):
-    """Notices that wait. Writing one down is the store's own doing, with its event."""
+    """The queue of webhook notices. The store enqueues them itself, with the event that they tell of."""
 
     async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
-        """Take over what the settings say. Notices for an endpoint that is not there any more are given up."""
+        """Make the endpoints those of the settings. Notices for an endpoint that is gone are given up."""
 
     async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
         """The notices to send now, the longest due first, at most *each* of an endpoint."""
 
     async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
-        """The endpoint took it. False: somebody else moved it."""
+        """Note that the endpoint accepted *notice*. False: it was changed meanwhile."""
 
     async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
-        """It failed; due again at *until*, or given up."""
+        """Note a failed try: due again at *until*; None: given up."""
 
     async def replay(self, delivery: int, now: datetime) -> bool:
-        """Send one that is over again, with all its tries. False: there is none, or it waits already."""
+        """Send a finished delivery again, with all its tries. False: there is none, or it waits already."""
 
     async def test(self, url: str | None, now: datetime) -> list[int]:
-        """A test notice for the endpoint *url*, or for each; their numbers."""
+        """Enqueue a test notice for the endpoint *url*, or for each; returns the deliveries' numbers."""
 
     async def delete_old(self, before: datetime) -> int:
-        """Drop what is over and was written down before *before*; how many."""
+        """Delete finished deliveries created before *before*; returns how many."""

@@ -1,4 +1,4 @@
-"""The Message Batches API, as the engine sees it."""
+"""What the engine calls over the network: the Message Batches API, and the carrier of webhook notices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.domain.notices import DeliveryResult, Notice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headers:
-    """What a batch is sent with, fixed per job: `anthropic-version`, and the betas in sorted order."""
+    """The headers of a job's batches: `anthropic-version`, and the betas in sorted order."""
 
     api_version: str
     betas: tuple[str, ...]
@@ -37,7 +37,7 @@ class CreateBody(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """An open result file: what the headers say, and its bytes as they come."""
+    """An open result file: its headers, and its bytes as they arrive."""
 
     meta: ResponseMeta
     chunks: AsyncIterator[bytes]
@@ -47,7 +47,7 @@ class Provider(Protocol):
     """The API. Reads raise ProviderUnreachable, ProviderBusy, ProviderRefused or ProviderNotFound; nothing else.
 
     Reads and `cancel`/`delete` may be tried up to three times within five seconds, by the provider itself. `create`
-    is sent once, whatever happens.
+    is sent exactly once.
     """
 
     async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
@@ -57,7 +57,7 @@ class Provider(Protocol):
         """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000."""
 
     async def retrieve(self, remote_id: str) -> RemoteBatch:
-        """One batch."""
+        """The batch *remote_id* as the API has it now."""
 
     async def cancel(self, remote_id: str) -> RemoteBatch:
         """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
@@ -83,10 +83,10 @@ class Provider(Protocol):
 
 
 class Courier(Protocol):
-    """Carries one notice to its endpoint."""
+    """Delivers webhook notices."""
 
     async def carry(self, notice: Notice, now: datetime) -> DeliveryResult:
-        """One try, within a bounded time. Raises nothing but cancellation: every end is an outcome."""
+        """Try once to deliver *notice*, in bounded time. Raises nothing but cancellation: a failure is a result."""
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -22,11 +22,11 @@ class Clock(Protocol):
         """The time, aware, UTC."""
 
     async def sleep(self, pause: timedelta) -> None:
-        """Wait; returns early only by cancellation."""
+        """Sleep for *pause*; only cancellation ends it early."""
 
 
 class Entropy(Protocol):
-    """Chance, injected so that a seed repeats a run."""
+    """Randomness, injected so that a seed repeats a run."""
 
     def nonce(self) -> Nonce:
         """A new nonce, `NONCE_LENGTH` characters of `NONCE_ALPHABET`, never the same twice."""
@@ -36,7 +36,7 @@ class Entropy(Protocol):
 
 
 class Meter(Protocol):
-    """Hears what happened, right after it. Every method is quick and never fails."""
+    """Receives measurements of engine and provider. Every method is quick and never fails; nothing depends on it."""
 
     def called(self, op: str, code: str, took: timedelta) -> None:
         """One call of the API ended: "create", "list", …; its HTTP status, or "none" if no answer came.
@@ -89,10 +89,10 @@ class NullMeter(Meter):
 
 
 class MemoryReservation(Protocol):
-    """What one upload holds of the memory that all of them share for large lines."""
+    """One upload's part of the memory that all uploads share for large lines."""
 
     async def hold(self, size_bytes: int) -> None:
-        """Hold *size_bytes* from now on, in place of what was held before; waits for others to let go, not for long.
+        """Hold *size_bytes* in place of what was held before; waits a limited time for others to release theirs.
 
         Raises ServerBusy when there was no room in time.
         """

@@ -1,6 +1,7 @@
-"""What the engine and the faces need of the store, cut by consumer. `store/` keeps them; nothing else knows columns.
+"""The store as the stages see it: one facet for each, and `EngineStore`, which has them all.
 
-`batch` arguments are values as they were read: the write is fenced by their `fence`, and does nothing if the row moved.
+A `batch` or `job` argument is the row as it was read. A write is guarded by its `fence`: if the row changed meanwhile,
+nothing is written, and the method returns False or None.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plannable:
-    """A job that has queued requests, and how much of the account's queue it already uses."""
+    """A job that has queued requests, and how many of its requests the API already holds."""
 
     job: JobRow
     in_flight: int
@@ -31,7 +32,7 @@ class Plannable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLoad:
-    """What all jobs together have at the API or about to be: batches and requests that have not ended."""
+    """Batches and requests of all jobs that have not ended at the API, or are about to be sent."""
 
     batches: int
     requests: int
@@ -40,40 +41,40 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadProgress:
-    """How much of an ended batch the store has: requests by the API's result type."""
+    """How many results of an ended batch are stored, by the API's result type."""
 
     count: int
     by_kind: dict[str, int]
 
     @property
     def seen(self) -> int:
-        """How many of the batch's requests were seen in its results."""
+        """How many requests of the batch have a result."""
         return sum(self.by_kind.values())
 
 
 class PlanStore(Protocol):
-    """What waits, and how full the API's queue is."""
+    """Queued requests, and how full the API's queue is."""
 
     async def load(self) -> QueueLoad:
-        """How full the API's queue is, by our own doing."""
+        """How much of the API's queue is ours."""
 
     async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
         """Running jobs with queued requests, up to *limit* behind the first *skip*.
 
-        The one with the least in flight for its priority comes first, among equals the older one.
+        Fewest requests in flight for its priority first; among equals the older job.
         """
 
     async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
-        """What *cut* makes of the next *limit* queued requests, (number, params bytes) in file order.
+        """The answer of *cut* to the next *limit* queued requests, (number, params bytes) in file order.
 
-        It runs where the rows are read, one by one: a batch's worth of them is never held.
+        *cut* runs where the rows are read, one by one, so that a batch's worth of rows is never held.
         """
 
     async def nonce(self, job: JobId, chance: Nonce) -> Nonce:
-        """The nonce of a new batch of *job*: of *chance*, with the store's MAC, which proves later whose it is."""
+        """The nonce of a new batch of *job*: *chance* with the store's MAC, which later proves whose the batch is."""
 
     async def plan(self, job: JobRow, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
-        """Make a planned batch of *pack*; None, and nothing stored, if the job or a request moved meanwhile."""
+        """Store a planned batch of *pack*; None, and nothing is stored, if the job or a request changed meanwhile."""
 
     async def fail_queued(self, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime) -> bool:
         """Settle a queued request as failed with *error* (type, message) and its result *body*."""
@@ -83,7 +84,7 @@ class PlanStore(Protocol):
 
 
 class SubmitStore(Protocol):
-    """Intent, clear yes, clear no, doubt. Each step is guarded: False or None means that the row moved meanwhile."""
+    """Sending a batch: the intent, then accepted, given back or in doubt."""
 
     async def sendable(self, limit: int) -> list[BatchRow]:
         """Planned batches of running jobs, the most urgent first."""
@@ -91,28 +92,28 @@ class SubmitStore(Protocol):
     async def intend(
         self, batch: BatchRow, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime
     ) -> BatchRow | None:
-        """Commit the intent to POST: afterwards only a clear answer or doubt can follow. None: it moved meanwhile."""
+        """Commit the intent to POST; from here on only a clear answer or doubt can follow."""
 
     async def accept(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
-        """A clear yes: the batch is in progress. False: it moved meanwhile, or the id is another batch's."""
+        """The API accepted: the batch is in progress. False also if the id is another batch's."""
 
     async def give_back(self, batch: BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
-        """A clear no: it waits to be sent again, under its nonce. `cut`: the connection broke inside the body."""
+        """Clearly refused: the batch is planned again, with its nonce. cut: the connection broke inside the body."""
 
     async def doubt(self, batch: BatchRow, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
 
     async def stranded(self) -> list[BatchRow]:
-        """Batches in `submitting`; at the start all of them, later those whose task was cancelled."""
+        """Batches left in `submitting`: by a crash, or by a task that was cancelled."""
 
 
 class BisectStore(Protocol):
-    """A refused batch is narrowed down until the request at fault is found (promise 4)."""
+    """Bisection of a refused batch, until the request at fault is found (promise 4)."""
 
     async def abandon(
         self, batch: BatchRow, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
     ) -> bool:
-        """Never sent: its requests are queued again, but the one in *failed*, which is settled.
+        """Give up a batch that was never sent: its requests are queued again, except *failed*, which is settled.
 
         failed: (place in the batch from 0, error type, message, result body).
         """
@@ -121,46 +122,46 @@ class BisectStore(Protocol):
         """Abandon *batch* and plan its two halves. It has at least two requests."""
 
     async def park(self, batch: BatchRow, words: str, now: datetime) -> bool:
-        """Keep the unnamed refusal of a half until its sibling's word is known."""
+        """Keep the refusal of a half, which names no request, until the answer to its sibling is known."""
 
     async def parked(self) -> list[tuple[BatchRow, BatchRow | None]]:
-        """Parked halves, each with its sibling."""
+        """Parked halves, each with its sibling, if there is one."""
 
 
 class ParamsStore(Protocol):
     """The params of a batch, streamed."""
 
     async def slice(self, batch: BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
-        """(number, params) of the members with a number above *above*, in order; ends with a block of payload.
+        """(number, params) of the batch's requests above *above*, in order, up to the end of a payload block.
 
-        Empty at the end; else at least *limit_bytes* of params, if there are as many, and at most a block more.
+        Empty at the end; else at least *limit_bytes* of params, if so many are left, and at most one block more.
         """
 
 
 class GateStore(Protocol):
-    """Waits that the API asked for."""
+    """Gates: kinds of calls that have to wait."""
 
     async def get(self, name: str) -> Gate | None:
-        """The gate, if it is shut or was shut without a success since."""
+        """The gate, if it is shut, or was shut and no call succeeded since."""
 
     async def among(self, names: Sequence[str]) -> list[Gate]:
-        """Those of *names* that are shut, or were shut without a success since."""
+        """The gates among *names* that `get` would return."""
 
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
-        """No call of this kind before *until*; counts the refusals in a row."""
+        """Allow no call of this kind before *until*; counts the refusals in a row."""
 
     async def open(self, name: str) -> None:
-        """A call worked."""
+        """A call succeeded: remove the gate."""
 
 
 class PollStore(Protocol):
-    """Batches that the API works on."""
+    """Batches at the API."""
 
     async def watched(self) -> list[BatchRow]:
-        """Batches the API works on, newest first."""
+        """Batches in progress or canceling, newest first."""
 
     async def is_watching(self) -> bool:
-        """Whether there is any such batch."""
+        """Whether any batch is in progress or canceling."""
 
     async def to_cancel(self) -> list[BatchRow]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
@@ -169,27 +170,27 @@ class PollStore(Protocol):
         """Ended batches whose results are not all stored."""
 
     async def asked_to_cancel(self, batch: BatchRow, now: datetime) -> bool:
-        """The API was asked, by us."""
+        """Note that we asked the API to cancel *batch*."""
 
     async def seen_canceling(self, batch: BatchRow, now: datetime) -> bool:
-        """The API says it is canceling the batch, and not because we asked."""
+        """Note that the API is canceling *batch* without our having asked."""
 
     async def ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-        """The API stopped: its results can be collected. The counts are the API's last word."""
+        """The batch ended: its results can be collected. The counts in *remote* are final."""
 
 
 class AttentionStore(Protocol):
-    """What a person should look at."""
+    """Matters that need a person."""
 
     async def attend(self, job: JobId, kind: str, batch: BatchId | None, message: str, now: datetime) -> None:
         """Show *message* with the job until `unattend`; the first time it is also an event."""
 
     async def unattend(self, job: JobId, kind: str, batch: BatchId | None) -> None:
-        """The cause is gone."""
+        """Remove the message: its cause is gone."""
 
 
 class CollectStore(Protocol):
-    """Every line once, whatever the download does (promise 3)."""
+    """Results, each stored once, however often they are downloaded (promise 3)."""
 
     async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
         """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
@@ -198,23 +199,23 @@ class CollectStore(Protocol):
         """Ended batches whose download is due, the oldest first."""
 
     async def store_lines(self, batch: BatchRow, lines: Sequence[JudgedLine], now: datetime) -> int:
-        """Store a chunk of a download; lines of requests that do not wait for one any more change nothing."""
+        """Store a chunk of a download; a line of a request that has its result already changes nothing."""
 
     async def progress(self, batch: BatchRow) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
 
     async def again(self, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
-        """Repeat the download at *due*. full: it came to a clean end; *date*: the API's Date of it."""
+        """Download again at *due*. full: the last download was complete; date: the API's Date of it."""
 
     async def collected(self, batch: BatchRow, now: datetime) -> bool:
-        """Every wire id was seen and the counts agree."""
+        """The batch is collected: every wire id was seen, and the counts agree with the API's."""
 
     async def give_up(self, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
-        """Settle the members that never came as failed with *error* (type, message), and call the batch collected."""
+        """Fail the requests without a result, with *error* (type, message): the batch is collected."""
 
 
 class SettleStore(Protocol):
-    """The requests' last word, and the jobs'."""
+    """The final outcome of requests, and the end of jobs."""
 
     async def to_settle(self) -> list[BatchRow]:
         """Collected batches."""
@@ -223,26 +224,26 @@ class SettleStore(Protocol):
         """How many undecided attempts of a collected batch had which outcome."""
 
     async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[Settlement, int] | None:
-        """Decide a slice of what did not succeed, and say of how many requests what; None: the batch is settled."""
+        """Settle a slice of the requests that did not succeed, and count what became of them; None: all are settled."""
 
     async def finish_jobs(self, now: datetime) -> list[JobRow]:
-        """Jobs with nothing left to do end: `finished`, or `canceled` after a cancel. Returns them as they were."""
+        """End jobs that have nothing left to do: finished, or canceled after a cancel. Returns them as they were."""
 
     async def to_delete(self, limit: int) -> list[BatchRow]:
         """Settled batches that still exist at the API, as far as we know."""
 
     async def deleted(self, batch: BatchRow, now: datetime) -> None:
-        """It is gone at the API."""
+        """Note that *batch* is deleted at the API."""
 
 
 class CommandStore(Protocol):
-    """What a person commands."""
+    """What a person asks for."""
 
     async def pause(self, job: JobId, code: str, reason: str, now: datetime) -> bool:
-        """Plan and send nothing new; what is in flight is still collected. False: it does not run."""
+        """Plan and send nothing new; what is in flight is still collected. False: the job is not running."""
 
     async def resume(self, job: JobId, now: datetime) -> bool:
-        """Go on after a pause. False: it is not paused."""
+        """Resume a paused job. False: it is not paused."""
 
     async def cancel(self, job: JobId, now: datetime) -> bool:
         """Cancel a job: nothing new is sent, what is planned is dropped, what is at the API is asked to stop.
@@ -260,16 +261,16 @@ class CommandStore(Protocol):
         """Queue failed and canceled requests again (of one error type, or all); returns how many."""
 
     async def paused(self) -> list[JobRow]:
-        """Jobs that wait for a person."""
+        """Paused jobs."""
 
     async def get(self, job: JobId) -> JobRow:
         """The job as it is now."""
 
     async def disown(self, remote_id: str) -> bool:
-        """A person says that a remote batch is not ours; False: it is not a candidate, or proven already."""
+        """Note a person's word that a remote batch is not ours. False: it is no candidate, or proven already."""
 
     async def adopt(self, job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
-        """Take *remote*, made elsewhere, for all of *job*. False: the numbers differ, or some are planned."""
+        """Make *remote*, created elsewhere, the only batch of *job*. False: the numbers differ, or some are planned."""
 
     async def doubts_about(self, remote_id: str) -> list[BatchRow]:
         """Batches in doubt that *remote_id* is a candidate for."""

@@ -29,7 +29,7 @@ class InputLine(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputProblem:
-    """One thing that is wrong with one line; a line may have several."""
+    """One problem of one line; a line may have several."""
 
     line: int  #: 1-based; 0 = the file as a whole, and nothing of it may be taken
     field: str  #: "custom_id", "params.max_tokens", "" for the whole line
@@ -72,7 +72,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What is shown before ":line", such as the path or "<stdin>"."""
+        """The path, or "<stdin>" and the like; stands before ":line" in messages."""
 
     def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
         """Bounded, non-empty chunks: at most 2,000 items or 4 MiB of params (one larger request comes alone).
@@ -91,16 +91,16 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """A place for results. Every method raises OutputError where the place itself fails."""
+    """Where results are written. Every method raises OutputError if the target fails."""
 
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*; nothing is visible under the final name yet."""
+        """Write *chunk*; nothing is visible under the final name yet."""
 
     async def commit(self) -> None:
         """Make everything written visible and durable (fsync, rename, fsync of the folder); stdout is flushed."""
 
     async def abort(self) -> None:
-        """Leave nothing behind. After `commit`, and the second time, it does nothing."""
+        """Remove what was written. Does nothing after `commit` or a second time."""
 
 
 def is_stdout(output: str) -> bool:

@@ -109,8 +109,8 @@ class SqliteEvidenceStore(Facet, EvidenceStore):
 
     @override
     @transaction
-    def judge(self, c: sqlite3.Connection, remote_id: str, verdict: str, owner: BatchRow | None) -> bool:
-        values = {"remote_id": remote_id, "verdict": verdict, "batch_id": None if owner is None else owner.id}
+    def judge(self, c: sqlite3.Connection, remote_id: str, verdict: str) -> bool:
+        values = {"remote_id": remote_id, "verdict": verdict, "batch_id": None}
         return moved(c, SQL["judge"], values)
 
     @override

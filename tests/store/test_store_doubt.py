@@ -60,7 +60,7 @@ def test_a_verdict_is_final_and_a_candidate_hides_from_nobody(tmp_path: Path) ->
                 await store.evidence.add_candidates(batch, [remote("z", 2), remote("y", 2)])
                 await store.evidence.add_candidates(batch, [remote("z", 2)])
             assert [b.id for b in await store.commands.doubts_about("msgbatch_z")] == [one.id, two.id]
-            assert await store.evidence.judge("msgbatch_y", "foreign", None)
+            assert await store.evidence.judge("msgbatch_y", "foreign")
             assert not await store.commands.disown("msgbatch_y"), "proven already"
             found = await store.evidence.unclaimed([remote("z", 2), remote("y", 2), remote("x", 2)])
             assert [r.id for r in found] == ["msgbatch_z", "msgbatch_x"]
@@ -70,7 +70,7 @@ def test_a_verdict_is_final_and_a_candidate_hides_from_nobody(tmp_path: Path) ->
             assert (seen.remote_id, seen.unreadable_since) == ("msgbatch_z", NOW)
             now_one = await batch_of(store, one.id)
             assert await store.doubt.claim(now_one, remote("z", 2), NOW)
-            assert not await store.evidence.judge("msgbatch_z", "foreign", None), "a proof is final"
+            assert not await store.evidence.judge("msgbatch_z", "foreign"), "a proof is final"
             assert await store.evidence.unclaimed([remote("z", 2)]) == []
             assert await store.doubt.void(await batch_of(store, two.id), LATER, "nobody", NOW)
             assert (await store.commands.get(job.id)).requests.queued == 2
