@@ -257,7 +257,7 @@ class StatsView(View, frozen=True, kw_only=True):
 
 
 class TotalsView(View, frozen=True, kw_only=True):
-    """Sums over all jobs."""
+    """Requests, jobs and batches by state, and other sums over all jobs."""
 
     requests: RequestCounts
     jobs: JobCounts

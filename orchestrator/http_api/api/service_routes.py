@@ -133,7 +133,7 @@ async def stats(services: ServicesDep, window: Duration = "24h", step: Duration 
 
 @stats_api.get("/totals", responses=answers(TotalsView))
 async def totals(services: ServicesDep) -> Response:
-    """Sums over all jobs."""
+    """Totals over all jobs."""
     return json_response(TotalsView.of(await services.reader.read(lambda reads: reads.totals())))
 
 
