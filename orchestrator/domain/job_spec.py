@@ -48,6 +48,10 @@ class Option:
         return _fits(value, self.schema)
 
 
+def _list_of(pattern: str, *, longest: int, most: int) -> Mapping[str, Any]:
+    return {"type": "array", "maxItems": most, "items": {"type": "string", "pattern": pattern, "maxLength": longest}}
+
+
 #: By the field of `JobOptions`.
 OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
     {
@@ -78,11 +82,7 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
             param="beta",
             help="A beta to send the requests with; may be repeated.",
             rule='the name of a beta has letters, digits, ".", "_" and "-", and begins with a letter or a digit',
-            schema={
-                "type": "array",
-                "maxItems": 100,
-                "items": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "maxLength": 200},
-            },
+            schema=_list_of("^[A-Za-z0-9][A-Za-z0-9._-]*$", longest=200, most=100),
         ),
         "priority": Option(
             param="priority",
@@ -112,8 +112,8 @@ class JobOptions:
             chosen["name"] = checked("name", default_name)
         if chosen["api_version"] is None:
             chosen["api_version"] = default_version
-        chosen["betas"] = tuple(sorted(set(chosen["betas"])))
-        return NewJob(**chosen, source=source, still_open=still_open, is_named=is_named)
+        lists = {field: tuple(sorted(set(chosen[field]))) for field, option in OPTIONS.items() if option.is_list}
+        return NewJob(**chosen | lists, source=source, still_open=still_open, is_named=is_named)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """(parameter, value as text) of each option that is not the default; a list item by item."""

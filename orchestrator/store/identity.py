@@ -20,7 +20,7 @@ from orchestrator.domain.model import JobSnapshot
 from orchestrator.store.connection import Database
 from orchestrator.store.history import record
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
-from orchestrator.store.rows import dict_rows, join_betas, to_job, to_text
+from orchestrator.store.rows import dict_rows, join_list, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("identity")
@@ -182,7 +182,7 @@ def identity_of(job: JobSnapshot, c: sqlite3.Connection) -> str:
     """Who *job* is, also where it was lost and handed in again; see `domain.ids.job_identity`."""
     earlier = 0
     if job.content_hash:
-        values = {"content_hash": job.content_hash, "api_version": job.api_version, "betas": join_betas(job.betas)}
+        values = {"content_hash": job.content_hash, "api_version": job.api_version, "betas": join_list(job.betas)}
         earlier = c.execute(SQL["earlier"], {**values, "id": job.id}).fetchone()[0]
     return job_identity(
         public_id=job.public_id,

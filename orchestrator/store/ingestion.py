@@ -24,7 +24,7 @@ from orchestrator.store.facet import Facet, transaction
 from orchestrator.store.history import record
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.rows import dict_rows, join_betas, moved, to_job, to_jobs, to_text
+from orchestrator.store.rows import dict_rows, join_list, moved, to_job, to_jobs, to_text
 from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 
@@ -49,7 +49,7 @@ class SqliteIngestStore(Facet, IngestStore):
             "name": new.name,
             "source": new.source,
             "api_version": new.api_version,
-            "betas": join_betas(new.betas),
+            "betas": join_list(new.betas),
             "priority": new.priority,
             "still_open": int(new.still_open),
             "now": to_text(now),
@@ -253,7 +253,7 @@ def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> JobRow | Non
     job = to_job(rows[0])
     grows = job.content_hash in {None, ""}  # it was opened to grow
     same = rows[0]["key_content"] == content.hash and grows == new.still_open
-    if same and (job.api_version, join_betas(job.betas)) == (new.api_version, join_betas(new.betas)):
+    if same and (job.api_version, join_list(job.betas)) == (new.api_version, join_list(new.betas)):
         return job
     raise KeyReused(
         f"the key {new.key!r} stands for job {job.public_id}",
@@ -264,7 +264,7 @@ def _keyed(new: NewJob, content: Content, c: sqlite3.Connection) -> JobRow | Non
 
 def _there(new: NewJob, content: Content, c: sqlite3.Connection) -> tuple[IngestOutcome, JobRow] | None:
     """The job that is there already, by its content or its file. One without a key gets that of *new*."""
-    headers = {"api_version": new.api_version, "betas": join_betas(new.betas)}
+    headers = {"api_version": new.api_version, "betas": join_list(new.betas)}
     same = _one_job("job_with_content", {"content_hash": content.hash, **headers}, c)
     if same is not None:
         if new.key is not None:

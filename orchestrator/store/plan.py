@@ -17,7 +17,7 @@ from orchestrator.ports.store import Plannable, PlanStore, QueueLoad
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
 from orchestrator.store.identity import sign
-from orchestrator.store.rows import dict_rows, failure, join_betas, moved, store_result, to_job, to_text
+from orchestrator.store.rows import dict_rows, failure, join_list, moved, store_result, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("plan")
@@ -116,7 +116,7 @@ def add_batch(
         "size_bytes": pack.size_bytes,
         "digest": digest_of(members),
         "api_version": job.api_version,
-        "betas": join_betas(job.betas),
+        "betas": join_list(job.betas),
         "now": to_text(now),
         "parent_id": None if parent is None else parent[0],
         "depth": 0 if parent is None else parent[1],

@@ -29,7 +29,7 @@ from orchestrator.store.rows import (
     from_text,
     from_text_or_none,
     moved,
-    split_betas,
+    split_list,
     to_batch,
     to_job,
     to_stray,
@@ -128,7 +128,7 @@ class SqliteStrayStore(Facet, StrayStore):
                 public_id=row["public_id"],
                 content_hash=row["content_hash"],
                 api_version=row["api_version"],
-                betas=split_betas(row["betas"]),
+                betas=split_list(row["betas"]),
                 earlier=row["earlier"],
             )
             if is_signed(nonce, secret, identity):

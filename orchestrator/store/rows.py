@@ -63,14 +63,14 @@ def dict_rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in cursor]
 
 
-def split_betas(text: str) -> tuple[str, ...]:
-    """The betas as they are stored: sorted, comma-separated."""
+def split_list(text: str) -> tuple[str, ...]:
+    """Betas and tags as they are stored: in order, with commas between them."""
     return tuple(text.split(",")) if text else ()
 
 
-def join_betas(betas: tuple[str, ...]) -> str:
-    """How betas are stored."""
-    return ",".join(sorted(betas))
+def join_list(texts: tuple[str, ...]) -> str:
+    """How betas and tags are stored; none of them has a comma."""
+    return ",".join(sorted(texts))
 
 
 def to_job(row: dict[str, Any]) -> JobRow:
@@ -87,7 +87,7 @@ def to_job(row: dict[str, Any]) -> JobRow:
         source_bytes=row["source_bytes"],
         key=row["key"],
         api_version=row["api_version"],
-        betas=split_betas(row["betas"]),
+        betas=split_list(row["betas"]),
         priority=row["priority"],
         still_open=bool(row["still_open"]),
         added_at=from_text(row["added_at"]),
@@ -126,7 +126,7 @@ def to_batch(row: dict[str, Any]) -> BatchRow:
         job_id=JobId(row["job_id"]),
         nonce=Nonce(row["nonce"]),
         state=BatchState(row["state"]),
-        betas=split_betas(row["betas"]),
+        betas=split_list(row["betas"]),
         planned_at=from_text(row["planned_at"]),
         parent_id=None if row["parent_id"] is None else BatchId(row["parent_id"]),
         api_counts=counts if ended else None,
