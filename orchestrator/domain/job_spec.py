@@ -90,6 +90,12 @@ OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
             rule="a priority is a whole number from 1 to 100",
             schema={"type": "integer", "minimum": 1, "maximum": 100},
         ),
+        "tags": Option(
+            param="tag",
+            help="File the job under a tag; may be repeated.",
+            rule="a tag has 1 to 64 characters, no comma, no line breaks, and no space in front or at the end",
+            schema=_list_of(f"^[^ ,{_HIDDEN}]([^,{_HIDDEN}]*[^ ,{_HIDDEN}])?$", longest=64, most=20),
+        ),
     }
 )
 
@@ -103,6 +109,7 @@ class JobOptions:
     api_version: str | None = None
     betas: Collection[str] = ()
     priority: int = DEFAULT_PRIORITY
+    tags: Collection[str] = ()
 
     def new_job(self, source: str, *, default_name: str, default_version: str, still_open: bool = False) -> NewJob:
         """The job to make out of *source*. Raises UsageError, whose hint is the rule."""

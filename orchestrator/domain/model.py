@@ -46,6 +46,7 @@ class JobSnapshot:
     api_version: str  #: header `anthropic-version` of its batches
     betas: tuple[str, ...]  #: header `anthropic-beta` of its batches, sorted
     priority: int  #: 1 to 100; larger goes first
+    tags: tuple[str, ...]  #: what it is filed under, sorted
     still_open: bool  #: more requests may be added (library)
     created_at: datetime
     finished_at: datetime | None  #: when it finished or was canceled; None until then

@@ -51,6 +51,7 @@ class SqliteIngestStore(Facet, IngestStore):
             "api_version": new.api_version,
             "betas": join_list(new.betas),
             "priority": new.priority,
+            "tags": join_list(new.tags),
             "still_open": int(new.still_open),
             "now": to_text(now),
         }

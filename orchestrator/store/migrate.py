@@ -32,7 +32,7 @@ from orchestrator.store.sql_text import load
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 SQL: Final = load("migrate")
 
 

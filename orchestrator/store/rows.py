@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -68,7 +68,7 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
 
 
-def join_list(texts: tuple[str, ...]) -> str:
+def join_list(texts: Collection[str]) -> str:
     """How betas and tags are stored; none of them has a comma."""
     return ",".join(sorted(texts))
 
@@ -89,6 +89,7 @@ def to_job(row: dict[str, Any]) -> JobRow:
         api_version=row["api_version"],
         betas=split_list(row["betas"]),
         priority=row["priority"],
+        tags=split_list(row["tags"]),
         still_open=bool(row["still_open"]),
         added_at=from_text(row["added_at"]),
         resumes=row["resumes"],

@@ -43,6 +43,7 @@ def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None =
         key=None,
         api_version="2026-10-21",
         betas=(),
+        tags=(),
         priority=10,
         still_open=False,
         created_at=NOW,

@@ -78,6 +78,7 @@ class UploadOptions(BaseModel):
     api_version: Annotated[str | None, _option("api_version")] = None
     beta: Annotated[list[str], _option("betas")] = []
     priority: Annotated[int, _option("priority")] = DEFAULT_PRIORITY
+    tag: Annotated[list[str], _option("tags")] = []
     open: Annotated[Flag, Field(description="1: more requests will come; close it then.")] = "0"
     key: Annotated[str | None, _option("key")] = None
     new: Annotated[Flag, Field(description="1: a new job although the same content is there.")] = "0"

@@ -30,8 +30,8 @@ UPDATE job SET name = :name WHERE id = :id
 SELECT * FROM job WHERE state = 'importing'
 
 -- name: begin
-INSERT INTO job (public_id, name, state, source, api_version, betas, priority, still_open, added_at, created_at)
-VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :still_open, :now, :now)
+INSERT INTO job (public_id, name, state, source, api_version, betas, priority, tags, still_open, added_at, created_at)
+VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :tags, :still_open, :now, :now)
 RETURNING *
 
 -- name: job_state
