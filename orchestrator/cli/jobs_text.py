@@ -41,6 +41,8 @@ def status_lines(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> Ite
     if job.state not in OVER and status.next_expiry is not None:
         yield f"expiry     the next batch expires at {_instant(status.next_expiry)} by the API's clock"
     yield f"input      {humanize.plain(near_path(job.source))}, {headers_text(job)}"
+    if job.tags:
+        yield f"tags       {humanize.plain(', '.join(job.tags))}"
     yield f"created    {_instant(job.created_at)}, {humanize.span(api_clock.now - job.created_at)} ago"
     if job.finished_at is not None:
         yield f"over       {_instant(job.finished_at)}, after {humanize.span(job.finished_at - job.created_at)}"
@@ -84,11 +86,11 @@ def _instant(at: datetime) -> str:
 
 def jobs_table(statuses: Sequence[JobStatus], api_clock: ApiClock) -> str:
     """The table of `ls`."""
-    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "NAME")]
+    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "TAGS", "NAME")]
     rows += [_row(status, api_clock) for status in statuses]
-    if not any(row[6] for row in rows[1:]):  # nothing was refused or cut: no column for it
-        rows = [row[:6] + row[7:] for row in rows]
-    return as_table(rows, right=(2, 3, 4, 5))
+    # Nothing was refused or cut, or no job has tags: no column for it.
+    used = [column for column in range(len(rows[0])) if column not in {6, 7} or any(row[column] for row in rows[1:])]
+    return as_table([tuple(row[column] for column in used) for row in rows], right=(2, 3, 4, 5))
 
 
 def _row(status: JobStatus, api_clock: ApiClock) -> tuple[str, ...]:
@@ -102,5 +104,6 @@ def _row(status: JobStatus, api_clock: ApiClock) -> tuple[str, ...]:
         f"{ended}/{known}",
         humanize.span(api_clock.now - job.created_at),
         ", ".join(stop_words(status.stop_reasons)),
+        humanize.plain(", ".join(job.tags)),
         humanize.plain(job.name),
     )

@@ -24,9 +24,9 @@ class Submission(TypedDict, total=False):
     """Options of `submit`, `submit_file` and `open_job`.
 
     api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
-    account's queue for a larger number. tags: what it is filed under. new: start a new job although one with the same content exists. skip_bad: leave
-    bad requests out instead of refusing all. key: an idempotency key of your own: the same key again is the same job,
-    even with `new`; with other requests it raises KeyReused.
+    account's queue for a larger number. tags: what it is filed under. new: start a new job although one with the same
+    content exists. skip_bad: leave bad requests out instead of refusing all. key: an idempotency key of your own: the
+    same key again is the same job, even with `new`; with other requests it raises KeyReused.
     """
 
     api_version: str | None

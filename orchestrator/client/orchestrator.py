@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from orchestrator.domain.humanize import readable
 from orchestrator.domain.job_spec import name_of
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.params import ParamRules
+from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
@@ -145,9 +146,12 @@ class Orchestrator:
         found, unclear = await self._handle().reader.read(lambda reads: _found(reads, ref))
         return Job(self._handle, found, unclear=unclear)
 
-    async def jobs(self, *, limit: int = 100) -> list[JobStatus]:
-        """The newest jobs."""
-        return await self._handle().reader.read(lambda reads: [reads.status(job) for job in reads.jobs(limit=limit)])
+    async def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
+        """The newest jobs, newest first; those with all of *tags*."""
+        where = JobFilter(tags=frozenset(tags))
+        return await self._handle().reader.read(
+            lambda reads: [reads.status(job) for job in reads.jobs(limit=limit, where=where)]
+        )
 
     def _prepare(
         self, requests: Iterable[object] | AsyncIterable[object], options: SubmitOptions

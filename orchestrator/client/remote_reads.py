@@ -18,8 +18,8 @@ from orchestrator.client.transport import ServerTransport, cause_of
 from orchestrator.domain.errors import NoSuchThing
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import StoreIdentity
-from orchestrator.domain.queries import refuse_several
-from orchestrator.domain.states import OVER, JobState
+from orchestrator.domain.queries import ALL_JOBS, UNFINISHED, JobFilter, refuse_several
+from orchestrator.domain.states import OVER
 from orchestrator.ports.reads import RemoteReads
 from orchestrator.views.batch_views import BatchesView, BatchInFullView
 from orchestrator.views.job_views import JobsView, JobView
@@ -88,7 +88,7 @@ class HttpReads(RemoteReads):
     def sole(self, ref: str) -> JobSnapshot:
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
-            refuse_several(ref, [view.id for view in self._jobs({"q": ref[:_LONGEST_Q]}) if view.name == ref])
+            refuse_several(ref, [view.id for view in self._jobs(JobFilter(text=ref[:_LONGEST_Q])) if view.name == ref])
         return job
 
     @override
@@ -96,13 +96,12 @@ class HttpReads(RemoteReads):
         return self._status(job).job
 
     @override
-    def jobs(self, *, limit: int) -> list[JobSnapshot]:
-        return [self._remember(view).job for view in self._jobs({}, most=limit)]
+    def jobs(self, *, limit: int, where: JobFilter = ALL_JOBS) -> list[JobSnapshot]:
+        return [self._remember(view).job for view in self._jobs(where, most=limit)]
 
     @override
     def unfinished(self) -> list[JobSnapshot]:
-        states = [state.value for state in JobState if state not in OVER]
-        return [self._remember(view).job for view in self._jobs({"state": states})][::-1]
+        return [self._remember(view).job for view in self._jobs(JobFilter(states=UNFINISHED))][::-1]
 
     @override
     def status(self, job: JobSnapshot) -> JobStatus:
@@ -161,7 +160,7 @@ class HttpReads(RemoteReads):
 
     @override
     def over_since(self, until: datetime) -> list[JobSnapshot]:
-        views = self._jobs({"state": [state.value for state in JobState if state in OVER]})
+        views = self._jobs(JobFilter(states=OVER))
         jobs = [self._remember(view).job for view in views]
         return [
             job
@@ -182,7 +181,8 @@ class HttpReads(RemoteReads):
     def _ask(self, kind: type[V], path: str, query: Query) -> V:
         return msgspec.json.decode(self._fetch(path, query), type=kind)
 
-    def _jobs(self, query: Query, *, most: int | None = None) -> Iterator[JobView]:
+    def _jobs(self, where: JobFilter, *, most: int | None = None) -> Iterator[JobView]:
+        query: Query = {"state": sorted(where.states), "tag": sorted(where.tags), "q": where.text}
         for page in self._pages(JobsView, "jobs", query, most=most):
             yield from page.jobs
 
@@ -210,7 +210,7 @@ class HttpReads(RemoteReads):
 
     def _find_by_name(self, ref: str) -> JobSnapshot:
         """The newest job with a name that no path can hold. Raises NoSuchThing."""
-        views = self._jobs({"q": ref}) if ref else iter(())
+        views = self._jobs(JobFilter(text=ref)) if ref else iter(())
         found = next((view for view in views if view.name == ref), None)
         if found is None:
             raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -112,9 +112,9 @@ class SyncOrchestrator:
         """The job that *ref* means."""
         return self._job(lambda orc: orc.job(ref))
 
-    def jobs(self, *, limit: int = 100) -> list[JobStatus]:
-        """The newest jobs."""
-        return self._bridge.call(lambda orc: orc.jobs(limit=limit))
+    def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
+        """The newest jobs, newest first; those with all of *tags*."""
+        return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags))
 
     def _job(self, use: Callable[[Orchestrator], Coroutine[Any, Any, Job]]) -> SyncJob:
         return SyncJob(self._bridge, self._bridge.call(use))

@@ -92,13 +92,19 @@ class ResultRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs: in one of these states (none given: any), with *text* in the name or the id, whatever its case."""
+    """Which jobs: in one of these states (none given: any), with all *tags*, and *text* in the name or the id.
+
+    Upper and lower case of *text* are one.
+    """
 
     states: frozenset[JobState] = frozenset()
+    tags: frozenset[str] = frozenset()
     text: str | None = None
 
 
 ALL_JOBS: Final = JobFilter()
+#: The states of a job that is handed in whole and not over.
+UNFINISHED: Final = frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

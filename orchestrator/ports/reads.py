@@ -62,8 +62,8 @@ class RemoteJobReads(Protocol):
     def get(self, job: JobId) -> JobSnapshot:
         """The job as it is in this snapshot."""
 
-    def jobs(self, *, limit: int) -> Sequence[JobSnapshot]:
-        """The newest *limit* jobs, newest first."""
+    def jobs(self, *, limit: int, where: JobFilter = ALL_JOBS) -> Sequence[JobSnapshot]:
+        """The newest *limit* jobs that match *where*, newest first."""
 
     def unfinished(self) -> list[JobSnapshot]:
         """Jobs that are not over, the oldest first."""

@@ -87,6 +87,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
             "limit": limit,
             "before": MAX_INTEGER if before is None else before,
             "states": json.dumps(sorted(where.states)),
+            "tags": json.dumps(sorted(where.tags)),
             "text": where.text,
         }
         return [to_job(row) for row in dict_rows(self._c.execute(SQL["jobs"], values))]

@@ -84,7 +84,7 @@ class JobView(View, frozen=True, kw_only=True):
     api_version: str
     betas: list[str]
     priority: int
-    tags: list[str] = []
+    tags: tuple[str, ...] = ()
     still_open: bool
     sandbox: bool
 
@@ -114,7 +114,7 @@ class JobView(View, frozen=True, kw_only=True):
             api_version=job.api_version,
             betas=list(job.betas),
             priority=job.priority,
-            tags=list(job.tags),
+            tags=job.tags,
             still_open=job.still_open,
             sandbox=status.sandbox,
         )
@@ -146,7 +146,7 @@ class JobView(View, frozen=True, kw_only=True):
             api_version=self.api_version,
             betas=tuple(self.betas),
             priority=self.priority,
-            tags=tuple(self.tags),
+            tags=self.tags,
             still_open=self.still_open,
             created_at=parse_time(self.created_at),
             finished_at=parse_time(self.finished_at),

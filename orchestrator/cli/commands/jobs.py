@@ -17,6 +17,7 @@ from orchestrator.cli.progress import progress_for
 from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
 from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import JobSnapshot
+from orchestrator.domain.queries import ALL_JOBS, UNFINISHED, JobFilter
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
@@ -31,6 +32,7 @@ LS_EXAMPLES = """
 Examples:
   orchestrator ls
   orchestrator ls --unfinished
+  orchestrator ls --tag nightly --tag fr
   orchestrator ls --json | jq -r '.jobs[] | select(.state == "paused") | .id'
 """
 
@@ -62,11 +64,13 @@ It only waits: an engine (serve, run or resume) must do the work.
 @command(LS_EXAMPLES)
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N jobs.")
 @click.option("--unfinished", is_flag=True, help="Only jobs that are not over.")
-def ls(options: GlobalOptions, limit: int, unfinished: bool) -> None:
+@click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; may be repeated.")
+def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...]) -> None:
     settings = options.settings()
+    where = JobFilter(states=UNFINISHED if unfinished else frozenset(), tags=frozenset(tags))
     with open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
-        jobs = list(reversed(reads.unfinished())) if unfinished else reads.jobs(limit=limit + 1)
+        jobs = reads.jobs(limit=limit + 1, where=where)
         statuses = [reads.status(job) for job in jobs[:limit]]
     has_more = len(jobs) > limit
     if options.as_json:
@@ -75,7 +79,7 @@ def ls(options: GlobalOptions, limit: int, unfinished: bool) -> None:
     show_banner(options, sandbox=sandbox)
     if not statuses:
         makes = pasteable(options, "orchestrator run INPUT", sandbox=sandbox)
-        show("no jobs" if unfinished else f"no jobs yet: `{makes}` makes one")
+        show("no jobs" if where != ALL_JOBS else f"no jobs yet: `{makes}` makes one")
         return
     show(jobs_table(statuses, api_clock_of(settings, sandbox=sandbox)))
     if has_more:

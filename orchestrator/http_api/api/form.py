@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.job_spec import OPTIONS
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
@@ -18,7 +19,7 @@ _MAX_FIELDS: Final = 200
 _MAX_FIELDS_BYTES: Final = 1 << 20
 _MAX_HEADER_BYTES: Final = 8 * 1024
 #: The fields that may come several times.
-_REPEATABLE: Final = frozenset({"beta"})
+_REPEATABLE: Final = frozenset(option.param for option in OPTIONS.values() if option.is_list)
 _FILE: Final = "file"
 
 

@@ -80,12 +80,13 @@ async def jobs(
     state: Annotated[
         list[JobState] | None, Query(max_length=len(JobState), description="Only jobs in one of these states.")
     ] = None,
+    tag: Annotated[list[str] | None, Query(max_length=20, description="Only jobs with all of these tags.")] = None,
     q: Annotated[str | None, Query(description="Only jobs with this in the name or the id.", max_length=200)] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
     """List jobs, the newest first."""
-    where = JobFilter(states=frozenset(state or ()), text=q)
+    where = JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
     return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
 
 

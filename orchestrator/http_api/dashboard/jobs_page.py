@@ -24,14 +24,17 @@ async def load(request: PageRequest) -> dict[str, object]:
     text = request.query.get("q", "").strip()
     before = request.number("before")
     states = frozenset[JobState]() if state is None else frozenset({JobState(state)})
-    look = partial(_read, JobFilter(states=states, text=text or None), None if before is None else JobId(before))
-    facts = await request.services.reader.read(look)
+    tags = request.query.getlist("tag")
+    where = JobFilter(states=states, tags=frozenset(tags), text=text or None)
+    facts = await request.services.reader.read(partial(_read, where, None if before is None else JobId(before)))
     jobs = facts["jobs"]
     return {
         "rows": facts["rows"],
         "chips": state_chips(request, JobState, facts["totals"].jobs, on=state),
         "state": state,
         "q": text,
+        "tags": tags,
+        "without_tags": request.link(tag=None, before=None),
         "first": None if before is None else request.link(before=None),
         "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
     }

@@ -61,7 +61,10 @@ async def _ingest(request: Request, services: Services) -> IngestResult:
     if not source:
         raise UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
-    new = JobOptions(name=name or None).new_job(source, default_name=name_of(source), default_version=version)
+    tags = [tag for part in str(fields.get("tags", "")).split(",") if (tag := part.strip())]
+    new = JobOptions(name=name or None, tags=tags).new_job(
+        source, default_name=name_of(source), default_version=version
+    )
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
     return await services.commands.ingest(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 

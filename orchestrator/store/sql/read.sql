@@ -14,10 +14,11 @@ SELECT * FROM job ORDER BY id DESC LIMIT 1
 SELECT public_id, name FROM job ORDER BY id DESC LIMIT 200
 
 -- name: jobs
--- :states is a JSON list; an empty one asks for all.
+-- :states and :tags are JSON lists; an empty one asks for all.
 SELECT * FROM job
  WHERE id < :before
    AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+   AND NOT EXISTS (SELECT 1 FROM json_each(:tags) WHERE NOT instr(',' || tags || ',', ',' || value || ','))
    AND (:text IS NULL OR instr(lower(name), lower(:text)) OR instr(lower(public_id), lower(:text)))
  ORDER BY id DESC LIMIT :limit
 

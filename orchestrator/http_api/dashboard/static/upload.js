@@ -53,6 +53,7 @@
     const found = new URLSearchParams({ source: file.name });
     const name = document.querySelector("#name").value.trim();
     if (name) found.set("name", name);
+    for (const tag of document.querySelector("#tags").value.split(",")) if (tag.trim()) found.append("tag", tag.trim());
     if (document.querySelector("#skip-bad").checked) found.set("skip_bad", "1");
     return found;
   };
