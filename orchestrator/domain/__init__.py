@@ -1,4 +1,4 @@
 """Pure values and decisions: states, packing, outcome classification, retry policy, errors.
 
-Owns every rule of the road. Must not await, do I/O, or ask a clock or a random source: what it needs is handed in.
+Every rule of the program is here. Must not await, do I/O, or ask a clock or a random source: callers pass those in.
 """

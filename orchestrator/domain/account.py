@@ -1,4 +1,4 @@
-"""Troubles of the account that only a person can end, and what to tell that person.
+"""Account problems that only a person can fix, and what to tell that person.
 
 Source of the codes and texts: the SDK's error classes (2.12) and the Message Batches API reference. The docs advise
 against matching messages; the two limits that a user sets come back as plain 400s without a code, so for those the
@@ -39,10 +39,10 @@ REMEDIES: Final = MappingProxyType(
     }
 )
 
-#: Pauses that end by themselves when the account works again; the others are a person's own word.
+#: Pauses that end by themselves when the account works again; the others end only when a person resumes the job.
 MENDABLE: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
 
-#: Pauses that another key ends: such a job does not go on while the file of the key cannot be used.
+#: Pauses that need another key: such a job is not resumed while the key file cannot be used.
 KEY_ENDS: Final = frozenset({CREDENTIALS, PERMISSION, OTHER_ACCOUNT})
 
 
@@ -67,7 +67,7 @@ _STATUSES: Final = MappingProxyType({401: CREDENTIALS, 402: BILLING, 403: PERMIS
 
 
 def blocked_by(status: int, error_code: str | None, message: str) -> str | None:
-    """The code of the account trouble that an HTTP error answer means, or None if it means something else."""
+    """The code of the account problem that an HTTP error response means; None: it means something else."""
     if error_code is not None and error_code in _CODES:
         return _CODES[error_code]
     if status in _STATUSES:
@@ -78,7 +78,7 @@ def blocked_by(status: int, error_code: str | None, message: str) -> str | None:
 
 
 def blocked_message(message: str) -> str | None:
-    """The same for a message alone: empty credit also arrives inside the results, row by row."""
+    """As `blocked_by`, for a message alone: empty credit also arrives in the results, row by row."""
     text = message.lower()
     if text.startswith("your credit balance is too low"):
         return BILLING

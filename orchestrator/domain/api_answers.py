@@ -1,4 +1,4 @@
-"""What the API says, as values: the shapes that cross the provider port."""
+"""The API's responses as values: what the provider port returns."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ApiCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseMeta:
-    """What the headers of an answer say.
+    """What the headers of a response say.
 
     date: the API's own clock (second resolution), the only one that counts for doubt and retention; organization and
-    workspace: whose account answered.
+    workspace: of the account that answered.
     """
 
     date: datetime | None = None
@@ -48,7 +48,7 @@ class ResponseMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBatch:
-    """A batch as the API shows it; all times are aware, UTC, and the API's own."""
+    """A batch as the API returns it; all times are aware, UTC, and by the API's clock."""
 
     id: str
     status: RemoteStatus
@@ -59,15 +59,15 @@ class RemoteBatch:
     archived_at: datetime | None = None
 
 
-#: How the mark of an entry without an id begins.
+#: Begins the mark of an entry without an id.
 NAMELESS: Final = "unreadable-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MalformedEntry:
-    """An entry of the list that is not a batch as the API documents it; what could be read of it, else None.
+    """An entry of the list that is not a batch as the API documents it, with the fields that could be read.
 
-    mark: names the entry: its id, or where it has none NAMELESS and a hash of its bytes.
+    mark: identifies the entry: its id, or NAMELESS and a hash of its bytes.
     """
 
     mark: str
@@ -91,7 +91,7 @@ class BatchPage:
     malformed: tuple[MalformedEntry, ...] = ()
 
 
-# --- what a create can end in -------------------------------------------------------------------------------------
+# --- the outcomes of a create -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """A clear no: no connection, or the body was not handed over whole. `cut`: the connection broke inside the body."""
+    """A clear no: no connection, or the body was not sent whole. cut: the connection broke inside the body."""
 
     why: str
     cut: bool
@@ -127,7 +127,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """A clear no: 400 or 422. `index` is the place in the batch (from 0) of the request that the API names, if any."""
+    """A clear no: 400 or 422. index: place in the batch (from 0) of the request that it names, if any."""
 
     why: str
     index: int | None
@@ -135,7 +135,7 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """A clear no that only a person can change; `code` is one of `account.BLOCKS`."""
+    """A clear no that only a person can change. code: a key of `account.REMEDIES`."""
 
     code: str
     why: str
@@ -143,7 +143,7 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
-    """Anything else: the batch may or may not exist now."""
+    """Anything else: the batch may or may not exist."""
 
     why: str
 

@@ -1,7 +1,7 @@
-"""What the Message Batches API says: its objects as msgspec structs, and its refusals as exceptions.
+"""The wire format of the Message Batches API: its objects as msgspec structs, its errors as exceptions.
 
-Shared by whatever speaks like the API: the sandbox, and the daemon's own `/v1`. Field names, order and texts follow
-the Message Batches API reference and the types of SDK 2.12. Nothing here knows how a batch lives.
+For what serves this API: the sandbox, and the daemon's own `/v1`. Field names, order and texts follow the Message
+Batches API reference and the types of SDK 2.12.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ApiError(Exception):
         self.details = details
 
     def body(self, request_id: str | None) -> bytes:
-        """The error as the API's JSON body."""
+        """The error as a JSON body of the API."""
         return error_body(self.kind, self.message, request_id, self.details)
 
 
@@ -173,10 +173,10 @@ _MOST: Final = 32
 
 
 class LoopGuard:
-    """The stores whose creates a daemon passes on: its *own*, and those that it was sent creates from.
+    """Detects a ring of daemons that are each other's API: the stores whose creates this daemon passes on.
 
-    Not kept per job: a daemon has one API, so whoever sends to it at all sends through it. Nor across a restart: the
-    next create of a ring brings it back.
+    Those are its *own* and all that sent creates to it. Not kept per job, because a daemon has one API, through which
+    everything goes that is sent to it. Nor across a restart: the next create in a ring brings the names back.
     """
 
     def __init__(self, own: str) -> None:
@@ -185,11 +185,11 @@ class LoopGuard:
 
     @property
     def header(self) -> str:
-        """What to send along with a create."""
+        """The value of LOOP_HEADER for a create."""
         return ",".join((self._own, *self._others))
 
     def take(self, header: str) -> bool:
-        """Remember the stores that a create came through; False: ours is among them, and nothing is remembered."""
+        """Note the stores that a create came through; False: ours is among them, and nothing is noted."""
         named = [name for name in (part.strip() for part in header.split(",")) if _LINEAGE.fullmatch(name)]
         if self._own in named:
             return False

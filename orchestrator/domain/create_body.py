@@ -1,4 +1,4 @@
-"""Reads the body of a create piece by piece: `{"requests":[{"custom_id":…,"params":{…}}, …]}`.
+"""Parses the body of a create incrementally: `{"requests":[{"custom_id":…,"params":{…}}, …]}`.
 
 Memory stays at one item plus one piece, however long the body is. How: the separator between the first two items is
 learned (`},{"custom_id"` for instance). From then on everything up to the *last* separator in hand is decoded as one
@@ -44,11 +44,11 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class BodyReader:
-    """Takes a body by `feed`, gives its items as soon as they are whole, complains in `finish`.
+    """Parses a body: `feed` yields items as soon as they are complete, `finish` raises what was wrong.
 
     *max_requests*, *max_bytes*: the API's limits; None: there is none. Only the size is complained about at once (413);
     every other fault waits for the end of the body, as at the API, which reads all of it before it answers.
-    *max_held*: what may be held at once, so what one item may have (413 at the end). *remembers_ids*: False where
+    *max_held*: the most that is held at once, which bounds one item (413 at the end). *remembers_ids*: False where
     somebody else looks for ids that come twice; then memory does not grow with the number of items either.
     """
 

@@ -1,6 +1,6 @@
-"""What the end of a create means: clear yes, clear no, or doubt (promise 2). The heart of paying once.
+"""How a create ended: a clear yes, a clear no, or doubt (promise 2). Paying once rests on this table.
 
-The table, top to bottom, first match wins:
+From top to bottom, the first match wins:
 
 | what came back                                                         | means        |
 |------------------------------------------------------------------------|--------------|
@@ -60,7 +60,7 @@ class Exchange:
 
 
 def classify(exchange: Exchange) -> CreateAnswer:
-    """What *exchange* means, by the table above."""
+    """The outcome of *exchange*, by the table above."""
     if exchange.status is None:
         return _without_answer(exchange)
     if exchange.status == 200:

@@ -1,4 +1,8 @@
-"""What an error says, in whatever shape it arrives, and what failures of one cause have in common."""
+"""The text of the API's errors: read from any nesting, and reduced to what failures of one cause have in common.
+
+The API nests an error twice, gateways do not always. Read are `{"error": {"error": {"type", "message"}}}`, every
+flatter form of it down to a plain text, and `detail`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from orchestrator.domain.json_text import UNREADABLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Of a message so much is looked at, and of what it comes to so much is kept.
+#: How many characters of a message are read, and how many of its cause are kept.
 _READ: Final = 2_000
 _KEPT: Final = 300
 _URL: Final = re.compile(r"\b(?:[a-zA-Z][a-zA-Z0-9+.-]{0,30}://|data:[a-z]+/)[^\s\"'<>`]+")
@@ -59,7 +63,7 @@ def _stand_in(match: re.Match[str]) -> str:
 
 
 def _of_mixed(text: str) -> str:
-    """What stands for letters and digits in one word."""
+    """What replaces a word of letters and digits."""
     if _HEX.fullmatch(text):
         return "ID"
     if found := _WORD_AND_NUMBER.fullmatch(text):
@@ -76,7 +80,7 @@ _DEEPEST: Final = 4
 
 
 class ErrorFields(msgspec.Struct, frozen=True, gc=False):
-    """What an error says of itself; None where it does not."""
+    """The fields of an error; None where it has none."""
 
     type: str | None = None
     message: str | None = None
@@ -84,7 +88,7 @@ class ErrorFields(msgspec.Struct, frozen=True, gc=False):
 
 
 def error_fields(raw: bytes | msgspec.Raw) -> ErrorFields:
-    """The words of the error in *raw*; the innermost win."""
+    """The fields of the error in *raw*; the innermost win."""
     return _words(raw, _DEEPEST)
 
 

@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose; a class exists only where somebody acts differently on it.
+"""Every error that this project raises on purpose. A class exists only where a caller acts differently on it.
 
 OrchestratorError                     exit
 ├── UsageError                         2   the command line or a setting is wrong

@@ -1,4 +1,4 @@
-"""How things are said: durations, sizes, counts, and text of others made safe for a line of its own."""
+"""Text for people: durations, sizes, counts, and foreign text made safe to print."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-#: How a job that is importing ends, for who wants to be rid of it.
+#: How to get rid of a job that is importing.
 IMPORT_ENDS: Final = (
     "it ends with the command or upload that brings its input: stop that; the engine takes away what a failed one left "
     "once the disk has space"
@@ -66,7 +66,7 @@ def size(size_bytes: int) -> str:
 
 
 def span(duration: timedelta) -> str:
-    """About how long, in at most two units: `45s`, `3m`, `5h12m`, `2d3h`; a negative one counts as zero."""
+    """Approximate duration in at most two units: `45s`, `3m`, `5h12m`, `2d3h`; a negative one counts as zero."""
     seconds = max(0, round(duration.total_seconds()))
     if seconds < 100:
         return f"{seconds}s"
@@ -84,7 +84,7 @@ def _two(amount: int, per: int, unit: str, rest_unit: str) -> str:
 
 
 def clock(duration: timedelta) -> str:
-    """How long, running: `00:07`, `23:59:10`."""
+    """Elapsed time: `00:07`, `23:59:10`."""
     seconds = max(0, int(duration.total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""Identifiers and how they are made from each other.
+"""Identifiers, and how one is computed from another.
 
 A request's id is arithmetic: `job << 32 | number`. So the rows of a job lie together in file order, its payload
 and its result are found by the same key, and no index has to say which job a request belongs to.
@@ -54,7 +54,7 @@ def is_signed(nonce: Nonce, secret: str, identity: str) -> bool:
 def job_identity(
     *, public_id: str, content_hash: str | None, api_version: str, betas: tuple[str, ...], earlier: int
 ) -> str:
-    """Who a job is, also to a store that lost it and takes it in again: its content, where it has a hash of that.
+    """What identifies a job even in a store that lost it and ingests it again: its content, if that has a hash.
 
     earlier: how many jobs of the same content, API version and betas came before it in the store (`--new` makes such).
     """

@@ -1,6 +1,6 @@
-"""What can be said about a piece of JSON text without taking it apart; shared by intake and collect.
+"""Questions about JSON text that need no full parse: its kind, its encoding, where the items of a list end.
 
-JSON is text from strangers: deep nesting, half surrogate pairs and bad UTF-8 are ordinary here, not exceptional.
+JSON is untrusted input: deep nesting, half surrogate pairs and bad UTF-8 are ordinary here, not exceptional.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PIECE_BYTES: Final = 1 << 20
 
 
 def kind_of(value: bytes) -> str:
-    """What sort of JSON value *value* is, with its article: "an object", "null", "a number"."""
+    """The JSON type of *value*, with its article: "an object", "null", "a number"."""
     return _KINDS.get(value[0], "a number") if value else "nothing"
 
 
@@ -91,7 +91,7 @@ _STRUCTURE: Final = re.compile(rb'["{}\[\]]')
 
 
 class ItemScanner:
-    """Finds where items end, token by token; goes on where it stopped when the buffer has grown."""
+    """Finds the ends of the items of a JSON list that arrives in pieces; continues where it stopped."""
 
     def __init__(self) -> None:
         self._at = 0

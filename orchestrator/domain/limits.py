@@ -1,4 +1,4 @@
-"""The API's limits, and what a body of a given batch weighs, to the byte."""
+"""The API's limits, and the exact size of a batch's body."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ API_MAX_BYTES: Final = 256_000_000
 #: A line of input holds one request and its custom_id, which may be long.
 MAX_INPUT_LINE_BYTES: Final = API_MAX_BYTES + 1024 * 1024
 
-#: A line over this is large: what uploads hold of such lines is bounded for all of them together.
+#: Lines over this are large: what all uploads together hold of such lines is bounded.
 LARGE_LINE_BYTES: Final = 1 << 20
 #: At least the largest line fits, alone.
 LARGE_LINES_BYTES: Final = MAX_INPUT_LINE_BYTES
-#: How far back a zstd frame may reach, which is memory. Source: RFC 8878, 3.1.1.1.2 asks for 8 MiB at least; `zstd -d`
+#: The largest window of a zstd frame: it costs memory. Source: RFC 8878, 3.1.1.1.2 asks for 8 MiB at least; `zstd -d`
 #: takes 128 MiB unless told otherwise. A file is its user's own, so it gets as much; an upload is anybody's.
 UPLOAD_WINDOW_BYTES: Final = 8 << 20
 FILE_WINDOW_BYTES: Final = 128 << 20

@@ -8,20 +8,20 @@ from typing import Final
 
 from orchestrator.domain.limits import LARGE_LINE_BYTES
 
-#: How much of a line that was too long is kept, to show what it was.
+#: How much of a line that is too long is kept, to show it.
 KEPT_HEAD_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongLine:
-    """Stands in place of a line over the cap, whose bytes were counted and let go."""
+    """A line over the cap, whose bytes were counted and dropped."""
 
     size_bytes: int  #: without its newline
     head: bytes  #: its first 64 KiB
 
 
 class LineSplitter:
-    r"""Give it chunks cut anywhere; it gives complete lines, blank ones included, without their b"\n".
+    r"""Splits chunks cut anywhere into complete lines, blank ones included, without their b"\n".
 
     A line may end in b"\r"; other separators (U+2028, a lone b"\r") do not end a line. Every line of the stream gives
     exactly one element, so lines can be numbered by counting. Holds at most `max_line_bytes` and one chunk.

@@ -1,4 +1,4 @@
-"""Jobs and batches as the engine reads them: one value per row, read in one transaction, never changed in place."""
+"""Jobs, batches and what belongs to them, as they were read in one transaction; never changed in place."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class BatchRow(Batch):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """Something a person should look at; gone when its cause is gone."""
+    """A matter that needs a person; removed when its cause is gone."""
 
     kind: str
     batch_id: BatchId | None
@@ -138,10 +138,10 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """One look at a job, in one snapshot. `batches` has every batch state as a key.
+    """A job with its counts and troubles, in one snapshot. `batches` has every batch state as a key.
 
-    stop_reasons: how many successes ended how; those of which it is not known are not counted.
-    asked_again_at: when a daemon asks whether the account works again, for a job that is paused for its sake.
+    stop_reasons: successes by stop reason; those of unknown reason are not counted.
+    asked_again_at: when a daemon next asks whether the account works again, for a job that is paused because of it.
     """
 
     job: JobSnapshot
@@ -156,7 +156,7 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A wait that the API asked for, the streak of refusals that a create is in, or when a blocked account is tried."""
+    """Until when a kind of call waits: as the API asked, after refused creates, or to try a blocked account again."""
 
     name: str
     set_at: datetime
@@ -172,7 +172,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A remote batch that might be ours, and what is known of it."""
+    """A remote batch that might be ours, and what was proven of it."""
 
     remote_id: str
     count: int
@@ -184,7 +184,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One step of a job or batch: who moved what, when and why."""
+    """One entry of the event log: what happened to a job or batch, and why."""
 
     id: int
     at: datetime
@@ -197,7 +197,7 @@ class Event:
 
 
 class JudgedLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of a download, judged. A msgspec struct: hot path, one per request."""
+    """A result with its outcome. A msgspec struct, because one is made per request."""
 
     number: int
     kind: str

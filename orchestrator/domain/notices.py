@@ -1,4 +1,4 @@
-"""Notices to other programs (webhooks): what they are called, when one is sent again, and when it is given up."""
+"""Webhook notices: their types, their retries, and when one is given up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class NoticeType(StrEnum):
-    """What a notice tells of."""
+    """The type of a notice, as the settings name it."""
 
     JOB_FINISHED = "job.finished"  #: every request has its last word
     JOB_CANCELED = "job.canceled"  #: canceled, and nothing is at the API any more
@@ -20,7 +20,7 @@ class NoticeType(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a notice is."""
+    """Where a delivery stands."""
 
     WAITING = "waiting"  #: to be sent at `next_at`
     DELIVERED = "delivered"  #: the endpoint said 2xx
@@ -46,7 +46,7 @@ KEPT_FOR: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
-    """An endpoint as the settings have it; *events* empty: all."""
+    """An endpoint of the settings. events: empty means all."""
 
     url: str
     events: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An endpoint as the store has it. active: False once the settings do not name it any more."""
+    """An endpoint in the store. active: the settings still name it."""
 
     id: int
     url: str
@@ -81,7 +81,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What is sent: *message_id* is the same at every try. payload: the exact bytes."""
+    """What is sent. message_id: the same at every try. payload: the exact bytes."""
 
     delivery_id: int
     message_id: str
@@ -92,7 +92,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """What became of one try. status: of the answer, None without one. error: None if it was delivered."""
+    """The result of one try. status: of the response, None without one. error: None if it was delivered."""
 
     status: int | None
     error: str | None
@@ -100,7 +100,7 @@ class DeliveryResult:
 
 
 def next_try(tries: int, now: datetime, jitter: float) -> datetime | None:
-    """When a notice is due again that has failed *tries* times (>= 1); None: it is given up.
+    """When a delivery that failed *tries* times (>= 1) is due again; None: it is given up.
 
     *jitter* in [0, 1) adds up to a tenth, so that what failed together does not come back together.
     """

@@ -1,4 +1,4 @@
-"""Cutting a row of requests into one batch: order kept, never over a limit, nothing skipped."""
+"""Packs queued requests into a batch: in order, never over a limit, none skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL, body_bytes, item_by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """What one batch may hold: `requests` >= 1, `size_bytes` of the exact body."""
+    """The limits of one batch: `requests` >= 1, `size_bytes` of the exact body."""
 
     requests: int
     size_bytes: int

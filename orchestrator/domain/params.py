@@ -1,4 +1,4 @@
-"""May these params go into a batch? Decided before anything is sent, because the API says no only a day later.
+"""Checks whether params may go into a batch, before anything is sent: the API would refuse them only a day later.
 
 Params are not validated when a batch is created: a request that a batch cannot run comes back `errored` when the batch
 ends. So what is documented as refused is refused at intake. Everything else passes through: the API decides.
@@ -31,7 +31,7 @@ STRICTER_API_VERSION: Final = "2026-10-21"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParamRules:
-    """What one job's requests are checked against; both are fixed per job."""
+    """What the requests of one job are checked against."""
 
     api_version: str  #: the `anthropic-version` that the job's batches are sent with
     max_request_bytes: int = largest_params(API_MAX_BYTES)  #: the largest params that fit a batch alone

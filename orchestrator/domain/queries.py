@@ -1,4 +1,4 @@
-"""What faces ask the store for, and what they get: filters, rows of lists, places to go on from, sums."""
+"""The vocabulary of reads: filters, rows of lists, cursors, sums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKENS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDetails:
-    """One request with all its trips that did not succeed. params: as handed in; None if purged, as is the result.
+    """One request with its failed attempts. params: as handed in; None if purged, as is the result.
 
     Tokens are as the API counted them, None where it is not known; those of the cache are not among the input's.
     """
@@ -57,7 +57,7 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt that did not succeed, and why."""
+    """An attempt that failed, and why."""
 
     batch_id: BatchId
     kind: str
@@ -92,10 +92,7 @@ class ResultRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs: in one of these states (none given: any), with all *tags*, and *text* in the name or the id.
-
-    Upper and lower case of *text* are one.
-    """
+    """Jobs in one of *states* (empty: any) with all of *tags*, and *text* in the name or the id, in any case."""
 
     states: frozenset[JobState] = frozenset()
     tags: frozenset[str] = frozenset()
@@ -109,7 +106,7 @@ UNFINISHED: Final = frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
-    """Which requests of a job; what is None does not matter. batch: the one that they belong to now."""
+    """Requests of a job; a field that is None matches all. batch: the one that they belong to now."""
 
     state: RequestState | None = None
     batch: BatchId | None = None
@@ -140,7 +137,7 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledCursor:
-    """How far one has read in the order in which results came.
+    """A place in the results, in the order in which they settled.
 
     event: of the settling of the batch that is being read; None: the rest, which no settled batch brought, is being
     read. number: the last request that was read there.
@@ -183,7 +180,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How busy all jobs together were at one moment; `settled`, `failed` and `resubmitted` are sums since ever.
+    """The load of all jobs at one moment; `settled`, `failed` and `resubmitted` are sums since ever.
 
     It holds until the next one. watched: an engine has looked every few seconds since the sample before; if not, what
     changed between them may have changed at any time.

@@ -1,4 +1,4 @@
-"""Reads the lines of the API's result files, whatever the stream did to them, and writes results the API never gave.
+"""Reads and writes the lines of result files, in the API's own format.
 
 A line that cannot be read is a value (`BadLine`), never an exception: one bad line must not cost a download.
 What is unknown passes through: kinds and error types are open sets.
@@ -29,7 +29,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class ResultLine(msgspec.Struct, frozen=True, gc=False):
-    """One result. A msgspec struct, not a dataclass: millions are made, and it is ten times cheaper to make."""
+    """One result. A msgspec struct, because millions are made and a dataclass costs ten times as much."""
 
     wire_id: str  #: the `custom_id` of the line
     kind: str  #: "succeeded", "errored", "expired", "canceled", or whatever the API says
@@ -192,7 +192,7 @@ def _count(tokens: int | None) -> int | None:
 
 
 def _decode_patiently(line: bytes, offset: int) -> ResultLine | BadLine:
-    """For a line that the fast path refused: a paid answer is kept if its id and its kind can be read at all.
+    """Decode a line that the fast path refused: a paid answer is kept if its id and its kind can be read at all.
 
     Half a surrogate pair in a text is legal JSON that decoders refuse (a model can be cut in the middle of an emoji):
     it is masked for the reading and kept in the bytes.

@@ -1,4 +1,4 @@
-"""What a result line means for its request: settled, tried again, or tried again for free (stage settle)."""
+"""What a result means for its request: settled, tried again, or tried again for free; and why answers ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.domain.account import blocked_message
 
 
 class Outcome(StrEnum):
-    """What to do with a request after one line of results."""
+    """What a result means for its request."""
 
     SUCCEEDED = "succeeded"  #: settled; its answer is stored
     FAILED = "failed"  #: settled; the request itself is at fault
@@ -106,7 +106,7 @@ def settlement_of(
             assert_never(outcome)
 
 
-#: What is counted by no name of its own.
+#: Counts the stop reasons that have no name of their own in the store.
 OTHER_STOP: Final = "other"
 #: The names that a store knows from its beginning, by their numbers in it (a test compares). The first three are the
 #: usual ends of whole answers. Source: Messages API reference, "stop_reason".

@@ -1,4 +1,4 @@
-"""Which addresses a client can ask, and which hosts only this machine reaches: keys travel to no other in the clear."""
+"""Checks of URLs and hosts: which a client can call, and which are loopback, the only ones that get keys by http."""
 
 from __future__ import annotations
 

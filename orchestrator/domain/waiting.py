@@ -1,4 +1,4 @@
-"""How long to wait: between looks, after a refusal, before a download is tried again. Pure; jitter is handed in."""
+"""How long to wait: between polls, after a refusal, before the next download. Pure: the caller passes the jitter."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MOST_JITTER: Final = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The bounds between which the time from one look to the next grows."""
+    """The bounds of a pause that grows."""
 
     shortest: timedelta
     longest: timedelta
 
 
 def poll_pause(age: timedelta, pace: Pace, jitter: float) -> timedelta:
-    """The pause before the next look at a batch of *age*: a twentieth of the age, within *pace*.
+    """The pause before the next poll of a batch of *age*: a twentieth of the age, within *pace*.
 
     Most batches end within the hour, so a young batch is looked at often and an old one rarely.
     jitter: a number in [0, 1); the pause is lengthened by at most a tenth of itself.
