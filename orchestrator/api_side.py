@@ -1,4 +1,4 @@
-"""The API that an engine works with: the real one, or the sandbox in this process. `daemon.py` puts it in place."""
+"""The API that an engine works with: the real one, or the sandbox in this process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def provider_of(
 ) -> Provider:
     """The real API, or a sandbox in this process. The SDK itself is loaded by the first call.
 
-    passed: the stores that creates come through, to be named where the API may be another daemon.
+    passed: the stores that creates come through, to be named to an API that may be another daemon.
     """
     from orchestrator.provider.client import AnthropicProvider
     from orchestrator.provider.credentials import Credentials, Secret
@@ -67,7 +67,7 @@ async def provider_of(
 def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress:
     """Where the real API is, by the settings and the environment. Raises UsageError if no key may be sent there.
 
-    with_profile: also by the SDK's profile, where that is what holds the key; then the SDK is loaded (1.2 s).
+    with_profile: also by the SDK's profile, if that is what holds the key; then the SDK is loaded (1.2 s).
     """
     from orchestrator.provider.address import find_address
     from orchestrator.provider.credentials import find
@@ -81,12 +81,12 @@ def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress
 
 
 def check_network(settings: Settings) -> None:
-    """Raise UsageError for an address, a proxy or certificates that the API cannot be asked with: at the start."""
+    """Raise UsageError, at the start, for an address, a proxy or certificates that cannot be used for the API."""
     client_options(api_address(settings).url, os.environ)
 
 
 def credentials_for(settings: Settings) -> Credentials | None:
-    """The key out of `[api] key_file`, if that is set; None: what the environment has, at the first call."""
+    """The key in `[api] key_file`, if that is set; None: use what the environment has, at the first call."""
     from orchestrator.provider.credentials import from_file
 
     return None if settings.api.key_file is None else from_file(settings.api.key_file)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from typing_extensions import override
+
 from orchestrator.api_side import provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings
 from orchestrator.config.network import check_exporter
@@ -24,7 +26,7 @@ from orchestrator.engine.settings import engine_settings
 from orchestrator.engine.wakeup import Wakeup
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
-from orchestrator.ports.reads import Reads
+from orchestrator.ports.reads import Reader, Reads
 from orchestrator.ports.runtime import Clock, Entropy, Meter
 from orchestrator.ports.streams import Sink
 from orchestrator.store.connection import Start, Thread
@@ -59,8 +61,8 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """An engine in this process: what faces may ask, and what they may read."""
+class Engine(Reader):
+    """An engine in this process: what the faces may read, and what they may ask of it."""
 
     location: SqliteLocation
     sandbox: bool
@@ -75,8 +77,8 @@ class Engine:
     meters: Meters
     passed: LoopGuard
 
+    @override
     async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one committed snapshot."""
         return await self.store.read(look)
 
     @property
@@ -95,14 +97,14 @@ class Engine:
                 yield batch
 
 
-class BulkReader:
-    """Reads of many rows, on the connection that never delays a look."""
+class BulkReader(Reader):
+    """Reads of many rows, on a connection of their own that never delays other reads."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
+    @override
     async def read(self, look: Callable[[Reads], T]) -> T:
-        """Run *look* on one committed snapshot."""
         return await self._store.read_bulk(look)
 
 

@@ -66,7 +66,7 @@ async def running_engine(
 
 @asynccontextmanager
 async def open_commands(settings: Settings, *, sandbox: bool) -> AsyncIterator[Engine]:
-    """Own the store for a command; no stage runs, the API is asked only by commands that need it."""
+    """Own the store for a command; no stage runs, and the API is asked only by commands that need it."""
     async with AsyncExitStack() as stack:
         engine, _ = await open_engine(stack, settings, Runtime(), sandbox=sandbox)
         await engine.store.discard_leftovers()
@@ -98,7 +98,7 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 async def _mirror_webhooks(engine: Engine) -> None:
-    """The store knows who is to be told, so that it can note it with the event; without webhooks nothing is written."""
+    """Tell the store the endpoints, so that it notes notices with the events; without webhooks nothing is written."""
     known = await engine.read(lambda reads: reads.endpoints())
     if engine.settings.webhooks or any(endpoint.active for endpoint in known):
         await engine.store.notices.mirror(specs_of(engine.settings.webhooks), engine.clock.now())

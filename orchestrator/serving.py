@@ -1,4 +1,4 @@
-"""Serves an engine over HTTP: the services that its faces are handed, and the socket and port where they listen."""
+"""Serves an engine over HTTP: what the faces are given, and the socket and port that they listen on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | No
 
 
 async def _announce(tcp: TcpListener, socket: Path, stop: asyncio.Event) -> None:
-    """Commands of the same user that are given the address find the socket instead, and need no token."""
+    """Let commands of the same user that name the address find the socket instead, and need no token."""
     with socket_links(socket, *tcp.own_addresses):
         await stop.wait()
 
@@ -57,14 +57,14 @@ async def _until_ready(
 
 
 async def _end_feed(feed: ChangeFeed, task: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """At the end everybody who watches is let go first, so that no answer holds the stop up."""
+    """On stop, let go of everybody who watches first, so that no open answer delays the stop."""
     await stop.wait()
     feed.close()
     task.cancel()
 
 
 async def services_of(engine: Engine, stop: asyncio.Event, tcp: TcpListener | None = None) -> Services:
-    """What the faces over HTTP are handed."""
+    """What the faces over HTTP are given."""
     meta = await engine.read(lambda reads: reads.meta())
     return Services(
         commands=engine.commands,
@@ -106,7 +106,7 @@ def _caps(settings: Settings, meta: StoreMeta) -> Caps:
 
 
 def _stream_opener(settings: Settings) -> SourceOpener:
-    """Makes sources of bodies that arrive over HTTP."""
+    """Makes sources of request bodies that arrive over HTTP."""
     largest = largest_params(settings.batching.max_bytes)
 
     def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation) -> Source:

@@ -1,4 +1,4 @@
-"""The machine's clock and chance, as the ports want them."""
+"""The machine's clock and entropy."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 
+from typing_extensions import override
+
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, Nonce
+from orchestrator.ports.runtime import Clock, Entropy
 
 
-class SystemClock:
-    """See `ports.runtime.Clock`: wall time at the start plus monotonic time since."""
+class SystemClock(Clock):
+    """Wall time at the start plus monotonic time since."""
 
     def __init__(self) -> None:
         self._started = datetime.now(UTC)
         self._origin = time.monotonic()
 
+    @override
     def now(self) -> datetime:
-        """The time, aware, UTC."""
         return self._started + timedelta(seconds=time.monotonic() - self._origin)
 
+    @override
     async def sleep(self, pause: timedelta) -> None:
-        """Wait."""
         await asyncio.sleep(pause.total_seconds())
 
 
-class SystemEntropy:
-    """See `ports.runtime.Entropy`."""
+class SystemEntropy(Entropy):
+    """Random numbers of the machine."""
 
+    @override
     def nonce(self) -> Nonce:
         """100 random bits, from the operating system."""
         return Nonce("".join(secrets.choice(NONCE_ALPHABET) for _ in range(NONCE_LENGTH)))
 
+    @override
     def jitter(self) -> float:
-        """A number in [0, 1)."""
         return random.random()  # noqa: S311 - jitter is no secret

@@ -1,4 +1,4 @@
-"""Asking the API politely: one place where the end of a read becomes an answer, a wait, or a pause."""
+"""Calls of the API by the stages: here every failed read becomes a wait, a pause of jobs, or attention."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes
 
 
 class Gates:
-    """Shuts a kind of call for a while and opens it again. Each is a row in the store: a restart forgets none."""
+    """Backoff for one kind of call: shut for a while, then open again. Gates are rows and survive a restart."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.store.gates
@@ -42,16 +42,16 @@ class Gates:
         self._entropy = context.entropy
 
     async def is_shut(self, name: str, now: datetime) -> bool:
-        """True while the API asked us to wait. A gate from the future (the clock was set back) is open."""
+        """Whether this kind of call must wait. A gate set in the future (the clock was set back) counts as open."""
         gates = await self._store.among((name, name + _REQUESTED))
         return any(gate.set_at <= now < gate.until for gate in gates)
 
     async def tries(self, name: str) -> int:
-        """How many calls of this kind failed, or were put off, in a row."""
+        """How many calls of this kind in a row failed or were put off."""
         return sum(gate.tries for gate in await self._store.among((name, name + _REQUESTED)))
 
     async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
-        """Wait as long as the API asks, or with growing pauses of our own: from now on, not from the call on."""
+        """Wait as long as the API asks, or with growing pauses of our own, counted from now and not from the call."""
         now = self._clock.now()
         jitter = self._entropy.jitter()
         asked_for = asked_pause(retry_after_s, jitter)
@@ -63,20 +63,20 @@ class Gates:
         await self._store.shut(name, now + own, why, now)
 
     async def open(self, name: str) -> None:
-        """A call worked: forget the streak. Writes nothing when there is none."""
+        """A call worked: forget the failures in a row. Writes nothing if there were none."""
         for gate in await self._store.among((name, name + _REQUESTED)):
             await self._store.open(gate.name)
 
     async def forget_streak(self, name: str) -> None:
-        """What failed had worked after all: pauses of our own end; one that the API asked for stays."""
+        """A call that seemed to fail had worked: end our own pauses, but not one that the API asked for."""
         if await self._store.get(name) is not None:
             await self._store.open(name)
 
 
 async def pause_job(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
-    """Pause *job* because only a person can help: the API's words, and what to do.
+    """Pause *job* until a person acts; the reason shown is the API's *words* and the remedy for *code*.
 
-    A job that is being canceled cannot be paused; the person who waits for its end is told all the same.
+    A job that is being canceled cannot be paused: it shows the reason as attention instead.
     """
     text = f"{words} — {REMEDIES[code]}"
     if await context.store.commands.pause(job, code, text, now):
@@ -87,13 +87,13 @@ async def pause_job(context: Context, job: JobId, code: str, words: str, now: da
 
 
 async def forget_trouble(context: Context, job: JobId) -> None:
-    """The account works: what a job that is being canceled was waiting for is over."""
+    """Clear the account troubles shown with *job*: the account works again."""
     for code in REMEDIES:
         await context.store.attention.unattend(job, code, None)
 
 
 def note_failure(context: Context, exc: ProviderError) -> None:
-    """A read failed: for the faces, what that says about the API."""
+    """Report a failed read to the API's health."""
     if isinstance(exc, ProviderRefused):
         context.health.note_refusal(exc.message, blocked=exc.blocked is not None)
     else:
@@ -101,7 +101,7 @@ def note_failure(context: Context, exc: ProviderError) -> None:
 
 
 async def call(context: Context, request: Awaitable[T]) -> T:
-    """Await *request* and note whether the API answers. Raises what it raises."""
+    """Await *request* and report to the API's health whether it was answered. Raises what *request* raises."""
     try:
         answer = await request
         if isinstance(answer, BatchPage) and answer.meta.date is None:
@@ -116,7 +116,7 @@ async def call(context: Context, request: Awaitable[T]) -> T:
 
 
 async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
-    """After a read that failed: wait before the next one; where only a person can help, pause *jobs* as well."""
+    """After a failed read: shut the gate of reads; if only a person can help, pause *jobs* as well."""
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
         for job in set(jobs):
             await pause_job(context, job, exc.blocked, exc.message, context.clock.now())
@@ -124,7 +124,7 @@ async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId
 
 
 async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
-    """The list from the newest down, page by page, ending behind the first batch created before *until* (API time).
+    """Walk the list from the newest batch down, page by page, to the first created before *until* (the API's time).
 
     Raises ProviderUnreachable for a list that cannot be walked to there.
     """
@@ -143,9 +143,9 @@ async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[B
 
 
 def reload_key(context: Context) -> NeedsPerson | None:
-    """Read the key again where it comes from a file, because a person may have put another one there.
+    """Read the key again if it comes from a file: a person may have replaced it.
 
-    Returns why that file cannot be used; then the key stays as it is.
+    Returns why the file cannot be used, and keeps the old key then; else None.
     """
     try:
         if context.provider.renew():
@@ -157,7 +157,7 @@ def reload_key(context: Context) -> NeedsPerson | None:
 
 
 def same_account(meta: ResponseMeta, organization: str | None, workspace: str | None) -> bool:
-    """False only where both sides name an account and the names differ."""
+    """False only where both sides name an organization, or a workspace, and the names differ."""
     for seen, known in ((meta.organization, organization), (meta.workspace, workspace)):
         if seen is not None and known is not None and seen != known:
             return False
@@ -165,21 +165,22 @@ def same_account(meta: ResponseMeta, organization: str | None, workspace: str | 
 
 
 def search_from(batch: BatchRow) -> datetime:
-    """Nothing that was created before this (API's clock) can be *batch*: what it listed before the POST, less a margin.
+    """The earliest `created_at` (the API's clock) that *batch* can have: the cursor before its POST, less a margin.
 
-    The cursor's own `created_at` or the Date of that answer, whichever is earlier: one odd time must not hide a batch.
+    That is the cursor's own `created_at` or the Date of the answer that gave it, whichever is earlier: one wrong time
+    must not hide a batch.
     """
     times = [at for at in (batch.cursor_created_at, batch.cursor_date) if at is not None]
     return min(times, default=batch.planned_at) - WALK_MARGIN
 
 
 def newest(page: BatchPage) -> RemoteBatch | None:
-    """The batch on top of the list."""
+    """The newest batch on the first page of the list."""
     return page.batches[0] if page.batches else None
 
 
 async def pause_for_account(context: Context, batch: BatchRow, meta: ResponseMeta, now: datetime) -> bool:
-    """Pause the job of *batch*, which another account holds than the one that answers now; say which is needed."""
+    """Pause the job of *batch*, which another account holds than the one that answers; the reason names the account."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"
     return await pause_job(context, batch.job_id, OTHER_ACCOUNT, words, now)

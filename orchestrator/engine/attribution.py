@@ -1,4 +1,4 @@
-"""Whose is a remote batch? Only its results tell: a wire id with our nonce is proof (promise 2)."""
+"""Attribution of a remote batch: only its results tell whose it is; a wire id with our nonce is proof (promise 2)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LIFE: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """One line has the nonce of *batch*."""
+    """A line has the nonce of *batch*."""
 
     batch: BatchRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """One line has a nonce that this store signed for *job*, and no batch here has it: it was made by a later state."""
+    """A line has a nonce that this store signed for *job*, but no batch here has it: a later state of it sent that."""
 
     nonce: Nonce
     job: JobId
@@ -42,9 +42,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Enough complete lines, or all of them, without a nonce of ours.
+    """Enough complete lines, or all of them, and none with a nonce of ours.
 
-    nonce: of our form, though of no job that is here: a job that was lost may be handed in again.
+    nonce: one of our form, but of no job in this store; the job may be lost, and be handed in again.
     """
 
     nonce: Nonce | None
@@ -52,7 +52,7 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsure:
-    """It still runs, or its results could not be read, or not far enough."""
+    """Not known yet: it still runs, or too little of its results could be read."""
 
     why: str
 
@@ -61,16 +61,16 @@ Verdict = Ours | Lost | Foreign | Unsure
 
 
 class SecondOpinion:
-    """Who looked foreign once. A verdict is for good, and one download may be of no use: two must agree.
+    """Lets a batch be called foreign only by two readings: the verdict is final, and one download may be garbage.
 
-    Kept in memory: a crash only means that both are read again.
+    Kept in memory: after a crash the first reading is done again.
     """
 
     def __init__(self) -> None:
         self._once: set[str] = set()
 
     def agrees(self, remote_id: str) -> bool:
-        """True if this is the second reading of *remote_id* that found it foreign."""
+        """True at the second reading in which *remote_id* looks foreign."""
         if remote_id in self._once:
             self._once.discard(remote_id)
             return True
@@ -79,7 +79,7 @@ class SecondOpinion:
 
 
 async def attribute(context: Context, remote: RemoteBatch) -> Verdict:
-    """Read the results of *remote* until it is sure whose they are.
+    """Read the results of *remote* until they tell whose it is.
 
     Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
     """
@@ -89,7 +89,7 @@ async def attribute(context: Context, remote: RemoteBatch) -> Verdict:
 
 
 async def attribute_by_lines(context: Context, remote_id: str, total: int | None) -> Verdict:
-    """The same by its results alone; *total*: how many there must be, None where that cannot be read."""
+    """Attribute a batch by its results alone. total: how many lines it must have, None if unknown."""
     try:
         return await _read(context, remote_id, total)
     except (ProviderNotFound, ProviderUnreachable) as exc:
@@ -97,7 +97,7 @@ async def attribute_by_lines(context: Context, remote_id: str, total: int | None
 
 
 async def record_foreign(context: Context, remote: RemoteBatch, verdict: Lost | Foreign) -> None:
-    """*remote* is no batch that is here; but what may be of a job that is, or was, is remembered as a stray."""
+    """Record that *remote* is no batch of this store. One with a nonce of our form is kept as a stray of its job."""
     if verdict.nonce is not None:
         job = verdict.job if isinstance(verdict, Lost) else None
         await context.store.strays.keep(remote, verdict.nonce, job, None)
@@ -106,7 +106,7 @@ async def record_foreign(context: Context, remote: RemoteBatch, verdict: Lost | 
 
 
 async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
-    """A clean end short of the batch's own count proves nothing: a cut download may look like that."""
+    """The verdict of one reading. An end short of *total* lines proves nothing: a cut download looks the same."""
     seen = 0
     strange: Counter[Nonce] = Counter()
     async with aclosing(wire_ids(context, remote_id)) as wires:
@@ -124,12 +124,12 @@ async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
 
 
 def _foreign(strange: Counter[Nonce]) -> Foreign:
-    """All lines of a batch of ours have one nonce; others were mixed in by whatever spoilt the download."""
+    """The most frequent nonce is the batch's own: a batch of ours has one, others came in with a spoilt download."""
     return Foreign(nonce=next((nonce for nonce, _ in strange.most_common(1)), None))
 
 
 async def wire_ids(context: Context, remote_id: str, nonce: Nonce | None = None) -> AsyncGenerator[str, None]:
-    """The custom ids of the complete lines of a result file; with *nonce*, also of spoilt lines of that batch."""
+    """The custom ids in the complete lines of a result file; with *nonce*, also in unreadable lines of its batch."""
     pattern = None if nonce is None else wire_ids_of(nonce)
     async with context.provider.results(remote_id) as download:
         file = ResultFile(download)
@@ -158,7 +158,7 @@ async def _owner(context: Context, nonce: Nonce) -> Ours | Lost | None:
 
 
 async def retrieve(context: Context, remote_id: str) -> RemoteBatch | None:
-    """One remote batch, or None if the API does not show it now (which proves nothing)."""
+    """One remote batch; None if the API does not show it now, which proves nothing."""
     try:
         return await call(context, context.provider.retrieve(remote_id))
     except ProviderNotFound:
@@ -166,9 +166,9 @@ async def retrieve(context: Context, remote_id: str) -> RemoteBatch | None:
 
 
 async def retrieve_malformed(context: Context, entries: Iterable[MalformedEntry]) -> list[RemoteBatch]:
-    """What can be read of *entries* when each is asked for by its id; only so many are, the rest stay as they are.
+    """The batches behind *entries* of the list, each retrieved by its id and readable there; 20 at most.
 
-    What is ours already, or is known to be foreign, is not asked for.
+    Those that are ours already, or known to be foreign, are not retrieved.
     """
     named = {entry.mark: placeholder(entry, context.clock.now()) for entry in entries if entry.id is not None}
     if not named:
@@ -186,7 +186,7 @@ async def retrieve_malformed(context: Context, entries: Iterable[MalformedEntry]
 
 
 def placeholder(entry: MalformedEntry, at: datetime) -> RemoteBatch:
-    """A batch in place of an entry that cannot be read: what is unknown of it is 0, *at*, or the API's own span."""
+    """A batch in place of an unreadable entry: what is unknown is 0, *at*, or the API's own life span of 24 hours."""
     created_at = at if entry.created_at is None else entry.created_at
     return RemoteBatch(
         id=entry.mark,

@@ -33,17 +33,17 @@ _QUIET_FOR: Final = timedelta(minutes=1)
 
 
 class EndlessList(ProviderUnreachable):
-    """The list says that there is more, page after page, beyond anything that a workspace holds."""
+    """The list announces more pages than any workspace can fill."""
 
 
 class PageSize:
-    """How many entries are asked for at once: halved where the API refuses, and what it took is kept."""
+    """How many entries to ask for at once: halved while the API refuses, and then kept at what it accepted."""
 
     def __init__(self, largest: int = LARGEST) -> None:
         self.size = largest
 
     async def page(self, ask: Ask, after_id: str | None) -> BatchPage:
-        """One page below *after_id*. Raises what *ask* raises; a refusal once the smallest page is refused."""
+        """One page below *after_id*. Raises what *ask* raises; a refusal only once the smallest page is refused."""
         size = self.size
         while True:
             try:
@@ -58,10 +58,11 @@ class PageSize:
 
 
 async def walk_pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerator[BatchPage, None]:
-    """The whole list from the newest down, as long as the caller wants it; *below* gives one page, of *size*.
+    """The pages of the list, the newest first, for as long as the caller wants them; *below* fetches one.
 
-    Goes by `after_id` only: what is created meanwhile comes on top and moves nothing below. Raises ProviderUnreachable
-    for a list that says there is more and does not show it: half a walk must never pass for a whole one.
+    size: how many entries *below* asks for. Goes by `after_id` only: batches created meanwhile appear on top and shift
+    nothing below. Raises ProviderUnreachable for a list that announces more and does not show it: half a walk must
+    never pass for a whole one.
     """
     after: str | None = None
     seen: set[str] = set()
@@ -84,9 +85,9 @@ async def walk_pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerat
 async def list_batches(
     provider: Provider, largest: int = LARGEST, odd: list[MalformedEntry] | None = None
 ) -> AsyncGenerator[RemoteBatch, None]:
-    """Every batch that the API lists and that can be read, the newest first, for whoever has no engine.
+    """Every readable batch in the API's list, the newest first, for callers without an engine.
 
-    The entries that cannot be read are added to *odd*.
+    Unreadable entries are added to *odd*.
     """
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
@@ -106,7 +107,7 @@ async def _sleep(pause: timedelta) -> None:
 
 
 class MalformedEntries:
-    """`entries`: how many were met, each time that a page showed one."""
+    """Counts unreadable entries, again each time that a page shows one, and logs them at most once a minute."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -114,7 +115,7 @@ class MalformedEntries:
         self._told = 0
 
     def note(self, odd: Sequence[MalformedEntry], now: datetime) -> None:
-        """A page had *odd* entries. A clock that was set back does not silence us."""
+        """Count the unreadable entries of a page. A clock that was set back does not silence the log."""
         if not odd:
             return
         self.entries += len(odd)

@@ -1,8 +1,8 @@
-"""Narrowing a refused batch down, so that a poisoned request does not sink the others (promise 4).
+"""Bisects a refused batch, so that one bad request does not sink the others (promise 4).
 
 - A 400 that names a request fails that one; the others are planned again.
-- An unnamed 400 is halved once. If both halves are refused with the same words, the cause is not in a request: the job
-  pauses with the words, and nothing is failed. Else halving goes on, down to the request at fault.
+- An unnamed 400 is halved once. If both halves are refused in the same words, the cause is not in a request: the job
+  pauses with these words, and nothing is failed. Otherwise halving goes on, down to the request at fault.
 - A 413 is halved, down to one request, which fails as too large.
 """
 
@@ -32,7 +32,7 @@ _REFUSED: Final = frozenset({BatchState.PLANNED, BatchState.ABANDONED})
 
 
 class Bisection:
-    """What to do with a batch that the API refused for what is in it."""
+    """Handles a batch that the API refused because of its content. A parked half waits in the store for its sibling."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -40,11 +40,11 @@ class Bisection:
         self._plan = context.store.plan
 
     async def too_large(self, batch: BatchRow, why: str, now: datetime) -> None:
-        """413."""
+        """Handle a 413."""
         await self._split_or_fail(batch, _TOO_LARGE, why, now)
 
     async def invalid(self, batch: BatchRow, answer: Invalid, now: datetime) -> None:
-        """400 or 422, with or without the place of the request at fault."""
+        """Handle a 400 or 422, with or without the index of the request at fault."""
         if answer.index is not None and answer.index < batch.count:
             await self._fail(batch, answer.index, _INVALID, answer.why, now)
         elif batch.depth == _FIRST_HALVES:
@@ -54,7 +54,7 @@ class Bisection:
             await self._split_or_fail(batch, _INVALID, answer.why, now)
 
     async def settle_parked(self, now: datetime) -> None:
-        """Decide halves that waited for their sibling's word."""
+        """Decide the parked halves whose siblings are decided."""
         for batch, sibling in await self._store.parked():
             if sibling is not None and _undecided(sibling):
                 continue
@@ -87,5 +87,5 @@ class Bisection:
 
 
 def _undecided(sibling: BatchRow) -> bool:
-    """True while the sibling's fate is open: not sent yet, or sent without a clear answer."""
+    """Whether the sibling was not sent yet, or has no clear answer."""
     return sibling.state in _PENDING or (sibling.state is BatchState.PLANNED and sibling.refusal is None)

@@ -1,4 +1,4 @@
-"""Stage collect: downloads the results of ended batches and stores every line exactly once (promise 3)."""
+"""Stage collect: downloads the results of ended batches and stores each line exactly once (promise 3)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ COUNTS: Final = "counts_disagree"
 
 
 class CollectStage:
-    """Fills batches in `ended` until every wire id was seen and the counts by type are the API's own.
+    """Takes batches in `ended`, and marks one collected once every wire id was seen and the counts are the API's own.
 
-    A download that breaks, ends early or carries bad lines is repeated from its start; lines that are stored do not
-    change. What the API still omits after ten full downloads over a day becomes `failed: missing_result`.
+    A download that breaks, ends early or has bad lines is repeated from its start; stored lines never change, so a
+    crash in the middle costs one more download. What the API still omits after ten full downloads over a day becomes
+    `failed: missing_result`.
     """
 
     def __init__(self, context: Context) -> None:
@@ -51,19 +52,19 @@ class CollectStage:
         self._failures = DownloadFailures(context)
         self._active: set[int] = set()
         self._mended = False
-        #: What could not be read in the last download of a batch, see `Sieve`; a crash only means one download more.
+        #: The unreadable lines of the last download, by batch and number; a crash only means one download more.
         self._unreadable: dict[int, dict[int, LineReading]] = {}
 
     async def tick(self, _now: datetime) -> int:
-        """Download what is due, up to `max_downloads` side by side; how many batches were completed."""
+        """Download what is due, up to `max_downloads` at once. Returns how many batches were completed."""
         return await run_slots(self.work, self._context.settings.max_downloads, "download")
 
     def slots(self) -> dict[str, Tick]:
-        """The download slots, each with a tick of its own."""
+        """The download slots, each as a tick of its own."""
         return slot_ticks(self.work, self._context.settings.max_downloads, "download")
 
     async def work(self, number: int) -> int:
-        """One download slot: takes batches until none is due."""
+        """One download slot: downloads batch after batch until none is due."""
         if number == 0 and not self._mended:
             await self._mend_dues(self._context.clock.now())
         done = 0
@@ -83,7 +84,7 @@ class CollectStage:
         return None
 
     async def _mend_dues(self, now: datetime) -> None:
-        """Once per process: a download that is due later than we ever put one off was put off by another clock."""
+        """Once per process: pull in downloads due later than any pause of ours, which a wrong clock must have set."""
         for batch in await self._poll.uncollected():
             due = batch.download_due_at
             if not batch.collected and due is not None and due - now > _LONGEST_PAUSE:
@@ -91,7 +92,7 @@ class CollectStage:
         self._mended = True
 
     async def advance(self, batch: BatchRow) -> int:
-        """One download of one batch, and what follows from it. 1 if the batch is complete now."""
+        """Download one batch and act on the outcome. 1 if the batch is complete now."""
         try:
             meta, matcher = await self._download(batch)
         except ProviderError as exc:
@@ -110,7 +111,7 @@ class CollectStage:
         return await self._incomplete(batch, progress, meta, self._context.clock.now())
 
     async def _recounted(self, batch: BatchRow, progress: DownloadProgress) -> bool:
-        """Every id came, but the counts differ: those of the first look at the end may have been stale. Ask again."""
+        """Every id came, but the counts differ: those seen when the batch ended may have been stale, so ask again."""
         if progress.seen != progress.count:
             return False
         try:
@@ -148,7 +149,7 @@ class CollectStage:
             return file.meta, matcher
 
     async def _is_all_here(self, matcher: LineMatcher, batch: BatchRow) -> bool:
-        """Whether nothing more need come: the stream may not have an end."""
+        """Whether the batch is complete already, so that the download can stop: the stream may not have an end."""
         if matcher.found < batch.count:
             return False
         await self._write(batch, matcher.drain())
@@ -157,7 +158,7 @@ class CollectStage:
     async def _take(
         self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool
     ) -> None:
-        """Sift lines by nonce, or by the user's own ids where the batch was made elsewhere."""
+        """Match lines by nonce, or by the user's own ids if the batch was made elsewhere."""
         numbers: dict[str, int] | None = None
         if batch.adopted:
             ids = [own for line in lines if (own := matcher.id_of(line)) is not None]
@@ -169,7 +170,7 @@ class CollectStage:
             await self._store.store_lines(batch, lines, self._context.clock.now())
 
     async def _again(self, batch: BatchRow, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
-        """Repeat the download: from `poll_interval`, doubling to 10 minutes; as late as the API asks, if it does."""
+        """Schedule the next download: from `poll_interval`, doubling to 10 minutes, or when the API asks for it."""
         now = self._context.clock.now()
         first = self._context.settings.poll.shortest
         pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
@@ -200,7 +201,7 @@ class CollectStage:
 
 
 def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
-    """Promise 3: every wire id was seen, and the counts by type are the API's (or within them, where it has more)."""
+    """Promise 3: every wire id was seen, and the counts by type are the API's, or below if there are unknown types."""
     counts = batch.api_counts
     if counts is None or progress.seen != progress.count:
         return False
@@ -213,7 +214,7 @@ def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
 
 
 def _patience_is_over(batch: BatchRow, meta: ResponseMeta) -> bool:
-    """Ten full downloads, this one included, over a day of the API's time."""
+    """Whether this was the tenth full download or a later one, and a day of the API's time after the first."""
     if batch.first_download_date is None or meta.date is None:
         return False
     enough = batch.downloads + 1 >= PATIENCE_DOWNLOADS

@@ -1,10 +1,12 @@
-"""What a person asks of an engine: take in, pause, resume, cancel, retry, adopt, disown."""
+"""The commands: what a person may ask of an engine, from ingest to disown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
+
+from typing_extensions import override
 
 from orchestrator.domain.account import BY_USER, KEY_ENDS
 from orchestrator.domain.api_answers import RemoteBatch
@@ -25,14 +27,14 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Ingestor
 from orchestrator.engine.settings import EngineSettings
-from orchestrator.ports.engine import IngestOptions, IngestResult
+from orchestrator.ports.engine import Commands, IngestOptions, IngestResult, NoticeCommands, OpenJobs
 from orchestrator.ports.streams import InputLine, Source
 
 _WHY: Final = "paused by a person"
 
 
-class EngineCommands:
-    """See `ports.engine.Commands` and `ports.engine.OpenJobs`. They need the store's lock, not running stages."""
+class EngineCommands(Commands, OpenJobs, NoticeCommands):
+    """Needs the store's lock, but no running stages: a command also works while no engine runs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -50,16 +52,17 @@ class EngineCommands:
         self._context.ask_at_once = True
         self._context.wakeup.notify_all()
 
+    @override
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
-        """Read *source* into a job, whole or not at all."""
         taken = await self._ingestor.ingest(source, new, terms)
         self._context.wakeup.notify_all()
         return taken
 
+    @override
     async def pause(self, job: JobId) -> bool:
-        """Send nothing new."""
         return await self._store.pause(job, BY_USER, _WHY, self._context.clock.now())
 
+    @override
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
         unusable = reload_key(self._context)
@@ -70,6 +73,7 @@ class EngineCommands:
         self._context.wakeup.notify_all()
         return resumed
 
+    @override
     async def cancel(self, job: JobId) -> bool:
         """Stop a job; the poll stage asks the API to cancel what is in flight. With nothing there it is over now."""
         now = self._context.clock.now()
@@ -79,14 +83,14 @@ class EngineCommands:
         self._context.wakeup.notify_all()
         return canceled
 
+    @override
     async def retry(self, job: JobId, only: str | None) -> int:
-        """Queue failed and canceled requests again."""
         queued = await self._store.retry(job, only, self._context.clock.now())
         self._context.wakeup.notify_all()
         return queued
 
+    @override
     async def test_notice(self, url: str | None) -> list[int]:
-        """Send a test to the endpoint *url*, or to each."""
         sent = await self._notices.test(url, self._context.clock.now())
         if not sent:
             hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
@@ -94,8 +98,8 @@ class EngineCommands:
         self._context.wakeup.notify_all()
         return sent
 
+    @override
     async def replay_notice(self, delivery: int) -> None:
-        """Send a notice that is over again."""
         if not await self._notices.replay(delivery, self._context.clock.now()):
             raise GuardRefused(
                 f"delivery {delivery} cannot be sent again",
@@ -104,16 +108,16 @@ class EngineCommands:
             )
         self._context.wakeup.notify_all()
 
+    @override
     async def purge(self, job: JobId) -> bool:
-        """Delete what was handed in and what was answered."""
         return await purge.purge(self._context, job)
 
+    @override
     async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
-        """Purge every job that has been over for so long."""
         return await purge.purge_older(self._context, older_than)
 
+    @override
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
-        """Take a remote batch for ours."""
         if job is not None:
             return await self._adopt_foreign(remote_id, job)
         doubts = await self._store.doubts_about(remote_id)
@@ -129,8 +133,8 @@ class EngineCommands:
             )
         return await self._adopt_doubt(remote_id, doubts[0])
 
+    @override
     async def disown(self, remote_id: str) -> str:
-        """Say that a candidate is not ours."""
         doubts = await self._store.doubts_about(remote_id)
         if not await self._store.disown(remote_id):
             raise NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
@@ -138,15 +142,15 @@ class EngineCommands:
             await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
         return f"{remote_id} is not ours; the batches in doubt no longer wait for it"
 
+    @override
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
-        """Add requests to an open job."""
         duplicates = await self._ingest.extend(job, lines, self._context.clock.now())
         if duplicates:
             taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
             raise InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
 
+    @override
     async def close(self, job: JobId) -> None:
-        """No more will come."""
         await self._ingest.close_open(job, self._context.clock.now())
 
     async def _adopt_doubt(self, remote_id: str, batch: BatchRow) -> str:

@@ -1,4 +1,4 @@
-"""What every stage is handed: the store, the API, time, chance, settings, and where to note the API's health."""
+"""What every stage is given: store, API, clock, entropy, settings, and the signals that stages share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from orchestrator.ports.store import EngineStore
 
 @dataclass(slots=True)
 class Imports:
-    """Imports of this process. reading: the jobs, by public id, whose input comes in now; all others are over.
+    """Imports of this process.
 
-    may_be_left: one failed, so its job may be there still.
+    reading: the public ids of jobs whose input is being read; any other `importing` job is a leftover. may_be_left: an
+    import failed, so it may have left one.
     """
 
     reading: set[str] = field(default_factory=set)
@@ -26,10 +27,10 @@ class Imports:
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """Handed to every stage. courier: None where no notices are to be sent.
+    """Given to every stage.
 
-    settings: replaced, whole, when a daemon reads its configuration again; look each time. ask_at_once: a person may
-    have mended the account, so the probe does not wait for its time.
+    settings: replaced as a whole on reload, so read it anew each time. courier: None if no notices are to be sent.
+    ask_at_once: a person may have fixed the account, so the probe need not wait.
     """
 
     store: EngineStore

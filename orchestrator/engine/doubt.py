@@ -1,7 +1,8 @@
 """Stage doubt: finds out what became of a POST without a clear answer, and never guesses (promise 2).
 
-Wait until a created batch must be listed; walk the list; every remote batch of the same size that is not known to be
-ours or foreign is a candidate; when a candidate has ended, its results prove whose it is. Nobody, twice: void.
+It waits until a created batch must be listed, and walks the list. Every remote batch of the same size that is not known
+to be ours or foreign is a candidate; once a candidate has ended, its results prove whose it is. No candidate in two
+walks: void.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ UNPROVABLE = "unprovable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ListScan:
-    """One whole walk of the list: what it showed, by id, and the API's Date at its end.
+    """One whole walk of the list: the batches by id, the unreadable entries by mark, and the API's Date at its end.
 
-    odd: entries that cannot be read, by their mark; each may be whatever of it is not known to differ.
+    An unreadable entry may be any batch that its readable fields do not rule out.
     """
 
     remotes: dict[str, RemoteBatch]
@@ -63,7 +64,10 @@ class _ListScan:
 
 
 class DoubtStage:
-    """Moves batches `in_doubt → in_progress | void`."""
+    """Takes batches in `in_doubt`, and leaves them in `in_progress` or, with their requests queued again, in `void`.
+
+    Candidates, verdicts and the wait are rows: a crash in between costs at most one more walk.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -76,7 +80,7 @@ class DoubtStage:
         self._second = SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
-        """Look after every batch in doubt; how many left that state."""
+        """Examine every batch in doubt. Returns how many left that state."""
         batches = await self._store.in_doubt()
         if not batches:
             self._next_scan = None
@@ -105,14 +109,14 @@ class DoubtStage:
         return sum([await self._advance(batch, scan) for batch in ready])
 
     async def _is_ready(self, batch: BatchRow, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
-        """The wait is over, and it is this batch's account that answers."""
+        """Whether the wait is over and the account that answers is the batch's own."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
             return False
         return batch.doubt_until is not None or await self._wait_is_over(batch, date, now)
 
     async def _wait_is_over(self, batch: BatchRow, date: datetime, now: datetime) -> bool:
-        """By our own clock, or by the API's: whichever proves it first. Closes the set of candidates at *date*."""
+        """Whether our own clock or the API's says so, the first that does. Closes the set of candidates at *date*."""
         wait = self._context.settings.doubt_wait
         since = now if batch.doubt_since is None else batch.doubt_since
         first = date if batch.doubt_date is None else batch.doubt_date
@@ -121,9 +125,9 @@ class DoubtStage:
         return await self._store.end_wait(batch, date)
 
     async def _walk(self, ready: list[BatchRow], now: datetime) -> _ListScan:
-        """One walk serves every batch whose wait was over before it began.
+        """One walk for every batch whose wait was over before it began.
 
-        An entry that cannot be read and may be one of them is asked for by its own id, if it has one.
+        An unreadable entry that may be one of them is retrieved by its id, if it has one.
         """
         remotes: dict[str, RemoteBatch] = {}
         odd: dict[str, MalformedEntry] = {}
@@ -138,7 +142,7 @@ class DoubtStage:
         return _ListScan(remotes=remotes, odd=still, date=date, now=now)
 
     async def _advance(self, was: BatchRow, scan: _ListScan) -> int:
-        """What *look* means for one batch, read again: a proof for another one, or a person, may have moved it."""
+        """Apply *scan* to one batch, read anew: proof for another batch, or a person, may have moved it meanwhile."""
         batch = await self._still_in_doubt(was)
         if batch is None or batch.doubt_until is None:
             return 0
@@ -161,7 +165,7 @@ class DoubtStage:
         return next((b for b in await self._store.in_doubt() if b.id == batch.id), None)
 
     async def _judge(self, candidate: Candidate, batch: BatchRow, scan: _ListScan) -> bool:
-        """True if *candidate* is still open: it may be *batch*, and cannot be told yet."""
+        """True if *candidate* may still be *batch* and cannot be told yet."""
         if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in scan.odd:
             await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
             return False
@@ -185,7 +189,7 @@ class DoubtStage:
                 return True
 
     async def _verdict(self, candidate: Candidate, scan: _ListScan) -> tuple[Verdict, RemoteBatch | None]:
-        """What can be proven of *candidate*, and the batch as the API shows it, None where that cannot be read."""
+        """The verdict on *candidate*, and the batch as the API shows it; None if that cannot be read."""
         entry, remote = scan.odd.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
         if remote is None and entry is None:
@@ -201,13 +205,13 @@ class DoubtStage:
         return (Unsure(why=why) if isinstance(by_lines, Unsure) else by_lines), None
 
     async def _nobody_decides(self, candidate: Candidate) -> None:
-        """It is proven after all: no person is asked about it any more, whichever batch it might have been."""
+        """Decided after all: withdraw the question from every batch that the candidate may have been."""
         if candidate.verdict == "unprovable":
             for batch in await self._commands.doubts_about(candidate.remote_id):
                 await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _ours(self, owner: BatchRow, remote: RemoteBatch, now: datetime) -> None:
-        """*remote* carries the nonce of *owner*: claim it, or report a purchase that should not exist."""
+        """*remote* has the nonce of *owner*: claim it, or report a purchase that should not exist."""
         if owner.state is not BatchState.IN_DOUBT:
             await report_duplicate(self._context, owner, remote, now)
         elif await self._store.claim(owner, remote, now):
@@ -216,14 +220,14 @@ class DoubtStage:
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
     async def _waits_for(self, candidate: Candidate, batch: BatchRow) -> None:
-        """It runs: nothing to read yet. A day without it counts anew from the next time that it cannot be seen."""
+        """Still running, so there are no results yet. Resets the 24-hour "unreadable" timer."""
         if candidate.unreadable_since is not None:
             await self._evidence.readable(candidate.remote_id, unreadable_at=None)
         if candidate.verdict == "unprovable":
             await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
     async def _unreadable(self, candidate: Candidate, batch: BatchRow, why: str, scan: _ListScan) -> None:
-        """Not read this time. After a day of the API's time a person decides; nothing is voided meanwhile."""
+        """Not readable this time. After a day of the API's time a person is asked; nothing is voided meanwhile."""
         if scan.date is None:
             return
         await self._evidence.readable(candidate.remote_id, unreadable_at=scan.date)
@@ -234,7 +238,7 @@ class DoubtStage:
         await self._evidence.judge(candidate.remote_id, "unprovable")
 
     async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
-        """After a whole look: nobody, for the second time in a row, means that it was never created."""
+        """After a whole walk: no candidate for the second time in a row means that the batch was never created."""
         if found or batch.doubt_looks == 0 or scan.date is None:
             await self._store.looked(batch, found=found)
             return 0
@@ -246,7 +250,7 @@ class DoubtStage:
 
 
 def _may_be(batch: BatchRow, entry: MalformedEntry) -> bool:
-    """False only where what can be read of *entry* says that it is not *batch*."""
+    """False only if a readable field of *entry* rules *batch* out."""
     if entry.total is not None and entry.total != batch.count:
         return False
     until = batch.doubt_until
@@ -256,7 +260,7 @@ def _may_be(batch: BatchRow, entry: MalformedEntry) -> bool:
 
 
 def _named(candidate: Candidate) -> RemoteBatch:
-    """A batch that only its results speak for, as it was listed."""
+    """A stand-in, made of what the list showed, for a batch that only its results can be read of."""
     entry = MalformedEntry(
         mark=candidate.remote_id,
         id=candidate.remote_id,
@@ -268,7 +272,7 @@ def _named(candidate: Candidate) -> RemoteBatch:
 
 
 def _question(candidate: Candidate, batch: BatchRow, why: str) -> str:
-    """What a person is asked about a candidate that nothing is proven of."""
+    """The question put to a person about a candidate that cannot be read."""
     if candidate.remote_id.startswith(NAMELESS):
         return (
             f"batch {batch.id} may be an entry of the API's list that has no id and cannot be read ({why}): "

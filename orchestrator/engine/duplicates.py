@@ -1,4 +1,4 @@
-"""A purchase that should not exist: kept as spare, reported, counted. Never silent, never mixed into a job."""
+"""A batch that was bought twice: reported, counted, and its results kept apart from the job's. Never silent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _OPEN = frozenset({BatchState.PLANNED, BatchState.SUBMITTING, BatchState.IN_DOUB
 
 
 async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-    """*remote* carries the nonce of *batch*, which is closed or is another remote batch. False: it is not, or is known.
+    """Report *remote*, which has the nonce of a closed *batch*, or of one with another remote id.
 
-    The count comes last: what a crash cuts off before it is done again. Raises ProviderError if the results of
-    *remote* cannot be read.
+    False if that is not so, or is known already. The count is written last: whatever a crash cuts off before it is done
+    again. Raises ProviderError if the results of *remote* cannot be read.
     """
     if batch.state in _OPEN or batch.remote_id == remote.id:
         return False
@@ -41,7 +41,7 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatc
 
 
 async def _keep(context: Context, remote: RemoteBatch) -> None:
-    """Keep every result of *remote*."""
+    """Store every result of *remote* beside the job."""
     kept: set[int] = set()
     async with context.provider.results(remote.id) as download:
         file = ResultFile(download)

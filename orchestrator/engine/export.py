@@ -1,4 +1,4 @@
-"""Stage export: settled requests in input order, each line exactly the API's own shape."""
+"""Export: settled requests in the order of the input, each line in exactly the API's own shape."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PAGE: Final = 1000
 
 
 async def export(reader: RemoteReader, job: JobId, sink: Sink) -> int:
-    """Write every request of *job* that is settled now; returns how many. Commits the sink, or aborts it.
+    """Write every request of *job* that is settled now. Returns how many. Commits the sink, or aborts it.
 
-    Streams page by page, each from its own snapshot: settled is settled, so what was written stays true.
+    Reads page by page, each from a snapshot of its own: a settled request never changes, so earlier pages stay true.
     """
     written = above = 0
     try:

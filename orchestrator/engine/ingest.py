@@ -1,4 +1,4 @@
-"""Stage intake: a source becomes a job, whole or not at all; the same content becomes the same job."""
+"""Ingest: a source becomes a job, whole or not at all; the same content becomes the same job."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _TOLD_BYTES: Final = 1024
 
 
 class Ingestor:
-    """Reads sources into jobs. An import that is killed leaves an `importing` job, which the next start takes away.
+    """Reads sources into jobs.
 
-    One that fails is discarded; where that fails as well (a full disk), `discard_left` tries again.
+    An import that is killed leaves an `importing` job, which the next start discards. One that fails is discarded at
+    once; if that fails as well (a full disk), `discard_left` tries again.
     """
 
     def __init__(self, store: IngestStore, clock: Clock, entropy: Entropy, imports: Imports) -> None:
@@ -62,7 +63,7 @@ class Ingestor:
             raise
 
     async def _discard(self, job: JobRow) -> None:
-        """Take the import away, now or later: what became of it is known, and must not depend on that."""
+        """Discard the import, now or later: its outcome is known, and must not depend on that."""
         try:
             await self._store.discard(job.id)
         except StoreError as exc:
@@ -70,7 +71,7 @@ class Ingestor:
             self._imports.may_be_left = True
 
     def public_id(self, name: str) -> str:
-        """What people call the job: its name, cut down to what a shell takes, and four characters of chance."""
+        """The job's id for people: its name, reduced to what a shell takes, and six random characters."""
         kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name).strip("-.")
         return f"{kept[:40] if kept else 'job'}-{self._entropy.nonce()[:6]}"
 
@@ -89,7 +90,7 @@ class Ingestor:
                         await self._store.add_refused(job.id, problems)
 
     async def _find_repeats(self, job: JobRow, source: Source, reading: _Reading) -> None:
-        """Only the whole import shows which custom ids come twice: the later ones are problems of their lines."""
+        """Turn repeated custom ids into problems of the later lines; only the whole import shows them."""
         after: DuplicatesCursor | None = DuplicatesCursor()
         while after is not None:
             duplicates, after = await self._store.repeated(job.id, after, leave_out=reading.terms.skip_bad)
@@ -100,7 +101,7 @@ class Ingestor:
                 await self._store.add_refused(job.id, problems)
 
     async def _conclude(self, job: JobRow, source: Source, new: NewJob, reading: _Reading) -> IngestResult:
-        """The whole source is read: refuse it, attach to the job that is there, or let the new one run."""
+        """The source is read: refuse it, attach to the job of the same content, or start the new one."""
         if reading.is_lost or reading.taken == 0:
             await self._discard(job)
             return reading.outcome(None, attached=False)
@@ -121,7 +122,7 @@ class Ingestor:
 
 
 async def discard_left(context: Context) -> int:
-    """Take away what failed imports of this process left; how many. Raises StoreError where that fails again."""
+    """Discard what failed imports of this process left. Returns how many. Raises StoreError if that fails again."""
     imports = context.imports
     if not imports.may_be_left:
         return 0
@@ -138,7 +139,7 @@ async def discard_left(context: Context) -> int:
 
 
 class _Reading:
-    """What has been read so far, and whether it can still become a job."""
+    """The tally of one import, and whether it can still become a job."""
 
     def __init__(self, terms: IngestOptions) -> None:
         self.terms = terms
@@ -179,14 +180,14 @@ class _Reading:
 
 
 def _shortened(problem: InputProblem) -> InputProblem:
-    """*problem*, as it is told: the whole line is stored, and thousands of long ones would be held here."""
+    """*problem* with only the beginning of its line: the store has all of it; here thousands may be held."""
     if len(problem.raw) <= _TOLD_BYTES:
         return problem
     return replace(problem, raw=problem.raw[:_TOLD_BYTES])
 
 
 def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
-    """The job that was there, with the name that was chosen for it now."""
+    """Attach to the job that is there, under the name that was chosen now."""
     if not new.is_named or found.name == new.name:
         return reading.outcome(found, attached=True)
     log.info("job.renamed", job=found.public_id, old=found.name, new=new.name)
@@ -194,7 +195,7 @@ def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
 
 
 def _changed(source: Source, old: JobRow) -> InputError:
-    """A file that changed under the same name is told, not mixed. The import is discarded."""
+    """A file changed under its name: it is not mixed into the old job, and the import is discarded."""
     return InputError(
         f"{source.name} is not the same any more as when job {old.public_id} was made from it",
         cause="its content, API version or betas differ; nothing was stored or sent",
@@ -203,7 +204,7 @@ def _changed(source: Source, old: JobRow) -> InputError:
 
 
 def _repeated(source: Source, duplicate: Duplicate) -> InputProblem:
-    """A line whose custom_id is taken, with both line numbers; `raw` is the request as it can be handed in again."""
+    """The problem of a line whose custom_id is taken, with both line numbers; `raw` can be handed in again."""
     return InputProblem(
         line=duplicate.line,
         field="custom_id",

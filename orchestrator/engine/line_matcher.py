@@ -1,4 +1,4 @@
-"""What the lines of one download are to a batch: rows to store, lines that cannot be read, or nobody's."""
+"""Matches the lines of one download to the requests of its batch: rows to store, unreadable lines, or nobody's."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LineReading(NamedTuple):
 
 
 class LineMatcher:
-    """Turns decoded lines into rows to store; what is not a line of this batch is counted and left out.
+    """Turns decoded lines into rows to store; what is no line of this batch is counted and left out.
 
-    A line that cannot be read may have been spoilt on its way: it is stored, with its own bytes, once downloads in a
-    row had the very same. *earlier*: what could not be read in the one before, by number; unreadable: in this one;
-    nameless: how many lines show no id of ours; why: what is wrong with one of them.
+    An unreadable line may have been spoilt on its way: it is stored, as it came, once downloads in a row had the very
+    same bytes. earlier: the unreadable lines of the previous download, by number. unreadable: those of this one.
+    nameless: how many lines show no id of ours. why: what is wrong with one of them. odd: how many lines gave no row.
     """
 
     def __init__(self, batch: BatchRow, earlier: Mapping[int, LineReading]) -> None:
@@ -59,20 +59,20 @@ class LineMatcher:
         return len(self._found)
 
     def has_new(self) -> bool:
-        """Whether there are requests that had not been seen when this was asked before."""
+        """Whether requests were shown that had not been at the last call."""
         before, self._known = self._known, len(self._found)
         return self._known > before
 
     def id_of(self, line: ResultLine | BadLine) -> str | None:
-        """The `custom_id` of a line, readable or not."""
+        """The `custom_id` of a line, readable or not; None if it shows none."""
         return line.wire_id if isinstance(line, ResultLine) else line.wire_id(self._ids)
 
     def take(
         self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None, *, whole: bool = True
     ) -> None:
-        """Keep the lines that carry this batch's nonce, or whose id is in *numbers* if that is given.
+        """Keep the lines that have this batch's nonce, or, if *numbers* is given, whose id is in it.
 
-        whole: False for a last line without its end, which tells of a cut rather than of itself.
+        whole: False for a last line without its newline, which is evidence of a cut download more than of a bad line.
         """
         for line in lines:
             if isinstance(line, BadLine):
@@ -121,12 +121,12 @@ class LineMatcher:
                 self.tokens["cache_write"] += written
 
     def is_full(self, downloads: int) -> bool:
-        """Time to write, with so many downloads side by side."""
+        """Whether it is time to write, with so many downloads at once."""
         share = min(1, _FULL_SHARES / max(downloads, 1))
         return len(self._rows) >= _ROWS_PER_WRITE * share or self._bytes >= _BYTES_PER_WRITE * share
 
     def drain(self) -> list[JudgedLine]:
-        """Hand over what was kept."""
+        """Hand over the rows, and forget them."""
         rows, self._rows, self._bytes = self._rows, [], 0
         return rows
 
@@ -155,7 +155,7 @@ def _settled(number: int, line: ResultLine) -> JudgedLine:
 
 
 def _kept_as_it_is(number: int, line: BadLine) -> JudgedLine:
-    """A failure, because nobody could use it as an answer; final, because it was most likely one, and paid for."""
+    """A failure, because nobody could use it as an answer; final, because it most likely is one, and was paid for."""
     message = f"the API's result line cannot be read ({line.why}); its {line.size_bytes:,} bytes are kept in raw_base64"
     if len(line.raw) < line.size_bytes:
         message = f"the API's result line cannot be read ({line.why}); its beginning is kept in raw_base64"

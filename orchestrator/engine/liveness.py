@@ -13,18 +13,18 @@ _TOO_LONG: Final = timedelta(seconds=30)
 
 
 class StageLiveness:
-    """Notes when each stage began to rest. A tick itself may take as long as a download does."""
+    """Notes since when each stage is idle. A tick itself may take as long as a download does."""
 
     def __init__(self) -> None:
         self._rests: dict[str, datetime | None] = {}
         self._without_space: set[str] = set()
 
     def working(self, stage: str) -> None:
-        """*stage* works."""
+        """*stage* has begun a tick."""
         self._rests[stage] = None
 
     def idle(self, stage: str, now: datetime) -> None:
-        """*stage* did what there was to do."""
+        """*stage* has ended its tick."""
         self._rests[stage] = now
         self._without_space.discard(stage)
 
@@ -33,7 +33,7 @@ class StageLiveness:
         self._without_space.add(stage)
 
     def trouble(self, now: datetime) -> str | None:
-        """What is wrong, for a person; None: every stage goes round."""
+        """What is wrong, for a person; None if every stage is ticking."""
         if self._without_space:
             return "there is no space left for the store"
         if not self._rests:
@@ -44,7 +44,7 @@ class StageLiveness:
 
 @dataclass(slots=True)
 class ApiHealth(EngineHealth):
-    """The health that the calls of the API report to."""
+    """The health of the API, as its calls report it."""
 
     def note_answer(self) -> None:
         """A call worked."""
@@ -53,11 +53,11 @@ class ApiHealth(EngineHealth):
         self.reads_blocked = False
 
     def note_trouble(self, why: str) -> None:
-        """A call failed."""
+        """A call failed without an answer."""
         self.last_trouble = why
 
     def note_refusal(self, why: str, *, blocked: bool) -> None:
-        """A read got an answer, and it was a refusal; *blocked*: until a person acts."""
+        """A read was refused; *blocked*: until a person acts."""
         self.api_worked = True
         self.last_trouble = why
         self.reads_blocked = blocked

@@ -1,4 +1,4 @@
-"""Stage notify: carries notices to other programs. At least once: a notice that was sent twice has the same id."""
+"""Stage notify: sends notices to webhooks, at least once; one that is sent twice has the same id both times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _FORGET_EVERY: Final = timedelta(hours=1)
 
 
 class NotifyStage:
-    """Moves notices `waiting → delivered | failed`. What it was killed over is sent again by the next engine."""
+    """Takes notices in `waiting`, and leaves them `delivered` or `failed`; once an hour forgets those that are old.
+
+    The outcome is written after the try: a notice whose sending was cut off by a crash is sent again.
+    """
 
     def __init__(self, context: Context, courier: Courier) -> None:
         self._context = context
@@ -29,7 +32,7 @@ class NotifyStage:
         self._next_forget: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
-        """Send what is due; how many notices moved."""
+        """Send what is due. Returns how many notices were tried."""
         if self._next_forget is None or now >= self._next_forget:
             await self._store.delete_old(now - KEPT_FOR)
             self._next_forget = now + _FORGET_EVERY
@@ -40,7 +43,7 @@ class NotifyStage:
         return len(due)
 
     async def advance(self, notice: Notice) -> None:
-        """One try, and what follows from it. The address is not logged: some hold a secret of their owner's."""
+        """One try, and its outcome. The address is not logged: some hold a secret of their owner's."""
         outcome = await self._courier.carry(notice, self._context.clock.now())
         now = self._context.clock.now()
         tries = notice.tries + 1

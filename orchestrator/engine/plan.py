@@ -1,4 +1,4 @@
-"""Stage plan: cuts queued requests into batches, as far as the account's queue has room."""
+"""Stage plan: packs queued requests into batches, as far as the account's queue has room."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _PAGE = 32
 
 
 class PlanStage:
-    """Moves requests `queued → batched` into new `planned` batches.
+    """Takes requests in `queued`, and leaves them `batched` in new `planned` batches.
 
-    Admission is a sliding window over requests that have not ended, across all jobs: the account's queue limit. Room
-    goes to the job that uses the least of it for its priority; it waits for room for a full batch of its own rather
-    than being overtaken for ever by smaller ones.
+    Admission is a sliding window over the requests that have not ended, across all jobs: the account's queue limit.
+    Room goes to the job that uses the least of it for its priority. It waits until a full batch of its own fits, so
+    that smaller batches of others cannot overtake it for ever. A batch is planned in one transaction: a crash leaves
+    all of it or nothing.
     """
 
     def __init__(self, context: Context) -> None:
@@ -37,7 +38,7 @@ class PlanStage:
         self._waited: tuple[int, int, int] | None = None
 
     async def tick(self, now: datetime) -> int:
-        """Plan until nothing fits; how many batches were planned."""
+        """Plan until nothing fits. Returns how many batches were planned."""
         planned = 0
         while candidates := await self._store.plannable(limit=_PAGE):
             load = await self._store.load()
@@ -62,7 +63,7 @@ class PlanStage:
         return 0
 
     async def _has_room(self, load: QueueLoad) -> bool:
-        """Only what can be sent counts as waiting: the planned batches of a paused job must not stop the others."""
+        """Whether to plan ahead. Only sendable batches count: those of a paused job must not stop the others."""
         settings = self._context.settings
         prefetch = _AHEAD * settings.max_uploads
         waiting = await self._submit.sendable(prefetch)
@@ -94,7 +95,7 @@ class PlanStage:
         return 1
 
     def _lingers(self, job: JobRow, now: datetime) -> bool:
-        """More may come soon. An instant ahead of us means that the clock was set back since: that is no reason."""
+        """Whether more may come soon. A time ahead of us means that the clock was set back: no reason to wait."""
         return job.still_open and timedelta(0) <= now - job.added_at < self._context.settings.linger
 
     async def _most(self) -> int:
@@ -108,7 +109,7 @@ class PlanStage:
         return self._max_requests
 
     async def _fail_first(self, candidate: Plannable, now: datetime) -> int:
-        """The first queued request does not fit a batch alone (the byte limit was lowered since intake)."""
+        """Fail the first queued request, which alone is over the byte limit (that was lowered since ingest)."""
         job = candidate.job.id
         ((number, size),) = await self._store.queued(job, 1, list)
         words = f"the request has {size} bytes of params; a batch may have {self._context.settings.max_bytes}"

@@ -34,7 +34,11 @@ _ENDED_ALREADY = 400
 
 
 class PollStage:
-    """Moves batches `in_progress → canceling → ended` by what the API says, never by counts or by a failed question."""
+    """Takes batches in `in_progress` and `canceling`, and leaves them in `ended` once the API says so.
+
+    Counts or a failed call decide nothing. What was seen is written batch by batch; a crash only makes the next poll
+    earlier.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -47,7 +51,7 @@ class PollStage:
         self._unseen_since: dict[int, datetime] = {}  # by the API's Date; a hint for attention, nothing acts on it
 
     async def tick(self, now: datetime) -> int:
-        """One look if one is due; how many batches moved."""
+        """Poll if it is time. Returns how many batches moved."""
         self._lag.begin(now)
         moved = await self._cancel(now)
         if self._next_scan is not None and now < self._next_scan:  # a thousand batches are not read to find that out
@@ -94,7 +98,7 @@ class PollStage:
         return moved
 
     async def _shown(self, page: BatchPage, waiting: dict[str, BatchRow], now: datetime) -> int:
-        """What one page means for those that are waited for; takes them out of *waiting*."""
+        """Apply one page to the batches in *waiting*, and take those it shows out of there."""
         moved = 0
         for remote in page.batches:
             batch = waiting.pop(remote.id, None)
@@ -104,7 +108,7 @@ class PollStage:
         return moved
 
     async def _seen(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
-        """What one batch's line in the list means. An unchanged batch writes nothing."""
+        """Apply one batch's entry in the list. An unchanged batch writes nothing."""
         if self._unseen_since.pop(batch.id, None) is not None:
             await self._attention.unattend(batch.job_id, MISSING, batch.id)
         if remote.status is RemoteStatus.ENDED:
@@ -126,7 +130,7 @@ class PollStage:
         return moved
 
     async def _unlisted(self, batch: BatchRow, meta: ResponseMeta, now: datetime) -> int:
-        """The list did not show it: ask for it alone. A 404 proves nothing; a day of them needs a person."""
+        """The list did not show *batch*: retrieve it alone. A 404 proves nothing; a day of them needs a person."""
         if not same_account(meta, batch.organization, batch.workspace):
             await pause_for_account(self._context, batch, meta, now)
             return 0
@@ -151,7 +155,7 @@ class PollStage:
             await self._attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
     async def _unreadable(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
-        """Whatever state it is in, this program cannot tell: a person is told at once, and it is asked for again."""
+        """The API's answer cannot be read, so the state is unknown: a person is told at once; it is polled again."""
         self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
         words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"
         await self._attention.attend(batch.job_id, MISSING, batch.id, words, now)
@@ -170,10 +174,10 @@ class PollStage:
         return moved
 
     async def _cancel_one(self, batch: BatchRow, now: datetime) -> int:
-        """Ask once. A plain 400 means that it ended: it is watched on as `canceling` until the API says so.
+        """Ask once. A plain 400 means that it ended: it stays watched as `canceling` until the API says so.
 
-        A 404 is no answer to rely on (the batch may exist, and run on at our cost): it is asked again at the pace of a
-        look; after any other refusal as after trouble.
+        A 404 cannot be relied on (the batch may exist, and run on at our cost): it is asked again after a poll
+        interval; any other refusal is a failure.
         """
         try:
             await call(self._context, self._context.provider.cancel(str(batch.remote_id)))
@@ -189,9 +193,10 @@ class PollStage:
 
 
 class ListLag:
-    """Told of every look. What an earlier process sent is not measured: it may have been listed long ago.
+    """Measures how long a created batch takes to appear in the list. `doubt_wait` must be far above it.
 
-    The lag is by the API's clock and up to one poll interval too long. `doubt_wait` must be far above it.
+    By the API's clock, and up to one poll interval too long. Batches sent by an earlier process are not measured: they
+    may have been listed long ago.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -200,7 +205,7 @@ class ListLag:
         self._begun: datetime | None = None
 
     def begin(self, now: datetime) -> None:
-        """The process looks from now on; only the first call counts."""
+        """Measure batches sent from now on; only the first call counts."""
         if self._begun is None:
             self._begun = now
 
@@ -213,7 +218,7 @@ class ListLag:
             self._meter.listed(date - remote.created_at)
 
     def looked(self, watched: Iterable[int]) -> None:
-        """The look is over; it was for *watched*, and no other batch need be remembered."""
+        """A poll for *watched* is over; no other batch need be remembered."""
         self._listed.intersection_update(watched)
 
     def _is_of_this_process(self, batch: BatchRow) -> bool:

@@ -1,4 +1,4 @@
-"""Two things at once where one feeds the other: the next item is fetched while the one before is worked on."""
+"""Prefetch of one item: the next is fetched while the one before is worked on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ T = TypeVar("T")
 async def prefetch(
     items: AsyncGenerator[T, None], *, filler: T | None = None, filler_after_s: float | None = None
 ) -> AsyncGenerator[T, None]:
-    """The same *items* in the same order, one of them fetched ahead; *items* is closed at the end, however it comes.
+    """Yield *items* in their order, one of them fetched ahead, and close *items* at the end, however it comes.
 
     With *filler_after_s*, *filler* is yielded whenever the next item is not there within so many seconds.
-    One task runs *items* from its beginning to its close: a program's own generator may hold an `asyncio.timeout`, a
-    task group or a context variable across its yields, and each of them belongs to a task.
+
+    One task runs *items* from beginning to close: a program's own generator may hold an `asyncio.timeout`, a task group
+    or a context variable across its yields, and each of them belongs to a task.
     """
     ready: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     taken = asyncio.Semaphore(0)

@@ -1,6 +1,6 @@
-"""Stage probe: a daemon asks whether the key or the account works again, at first soon, then seldom (promise 6).
+"""Stage probe: a daemon asks whether the key or the account works again, soon at first, then seldom (promise 6).
 
-When it asks next is a gate in the store, so that `status` can tell.
+The time of the next try is a gate in the store, so that `status` can tell it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOWN_BY_A_READ: Final = frozenset({CREDENTIALS, ENDPOINT})
 
 @dataclass(slots=True)
 class _ProbeSchedule:
-    """How often the API was asked for one code in a row, when it was last, and when it is next; None: nobody waits."""
+    """The tries for one pause code: how many in a row, the last, and the next; None: no job waits."""
 
     tries: int = 0
     last: datetime | None = None
@@ -34,10 +34,10 @@ class _ProbeSchedule:
 
 
 class ProbeStage:
-    """Resumes jobs that were paused for the account's sake once the API answers a read again.
+    """Takes jobs paused because of the account, and resumes them once the API answers a read again.
 
-    Money trouble does not show in a read: such a job is tried again, and its first create pauses it again at once, at
-    no cost (a clear no).
+    A lack of money does not show in a read: such a job is resumed, and its first create pauses it again at once, for
+    free (a clear no). A crash in between makes the next probe earlier.
     """
 
     def __init__(self, context: Context) -> None:
@@ -47,7 +47,7 @@ class ProbeStage:
         self._schedules: dict[str, _ProbeSchedule] = {}
 
     async def tick(self, now: datetime) -> int:
-        """How many jobs go on."""
+        """Probe if it is time. Returns how many jobs were resumed."""
         waiting: dict[str, list[JobRow]] = {}
         for job in await self._commands.paused():
             if job.reason_code in MENDABLE:
@@ -67,14 +67,14 @@ class ProbeStage:
         return self._context.ask_at_once or (due is not None and due <= now)
 
     async def _forget(self, codes: set[str]) -> None:
-        """Nobody waits for these any more."""
+        """No job waits for these codes any more."""
         for code in codes:
             if self._schedules[code].due is not None:
                 await self._gates.open(probe_gate(code))
                 self._schedules[code].due = None
 
     async def _plan(self, code: str, now: datetime) -> None:
-        """Say when the API is asked, if that is not said yet. A trouble that comes back soon is still the same one."""
+        """Schedule the next try if there is none. Trouble that returns soon counts as the same one."""
         schedule = self._schedules.setdefault(code, _ProbeSchedule())
         if schedule.due is not None and schedule.due - now <= SELDOM:  # further ahead: the clock was set back
             return

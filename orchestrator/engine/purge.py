@@ -1,4 +1,4 @@
-"""How long bodies are kept: purging by a person's word or by age, and clearing away what a purge marked."""
+"""Purge: deletes requests and results of jobs that are over, on a person's command or by age."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LOOK_EVERY: Final = timedelta(hours=1)
 
 
 async def purge(context: Context, job: JobId) -> bool:
-    """See `ports.engine.Commands.purge`."""
+    """Mark *job*, and delete what is marked. False if it was marked before."""
     marked = await context.store.purge.mark(job, BY_PERSON, context.clock.now())
     await _clear(context)
     return marked
 
 
 async def purge_older(context: Context, older_than: timedelta) -> list[JobSnapshot]:
-    """See `ports.engine.Commands.prune`. Age is the reason, so a job stays to be seen, as with `keep_bodies`."""
+    """Purge jobs that were over so long ago. By age, so they stay listed, as with `keep_bodies`."""
     now = context.clock.now()
     old = await context.store.purge.over_since(now - older_than)
     pruned = [job for job in old if await context.store.purge.mark(job.id, BY_RETENTION, now)]
@@ -33,15 +33,16 @@ async def purge_older(context: Context, older_than: timedelta) -> list[JobSnapsh
 
 
 async def _clear(context: Context) -> None:
-    """Delete what is marked. If this is cut short, stage keep goes on."""
+    """Delete what is marked. If this is cut short, the stage goes on with it."""
     while await context.store.purge.purge_some():
         pass
 
 
 class PurgeStage:
-    """Clears away what a purge has marked, whoever did; once an hour marks jobs that `[database] keep_bodies` lets go.
+    """Deletes what is marked, a chunk a tick; once an hour marks jobs older than `[database] keep_bodies`.
 
-    looks_for_old: only in a daemon; a command that runs for a job of its own deletes nothing of others.
+    A mark is a row: after a crash the deletion goes on. looks_for_old: only in a daemon; a command that runs for its
+    own job deletes nothing of others.
     """
 
     def __init__(self, context: Context, *, looks_for_old: bool) -> None:
@@ -51,7 +52,7 @@ class PurgeStage:
         self._checked_at: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
-        """How much was marked or cleared away."""
+        """Returns how many jobs were marked and chunks deleted."""
         return await self._mark_old(now) + await self._store.purge_some()
 
     async def _mark_old(self, now: datetime) -> int:

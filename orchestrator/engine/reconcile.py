@@ -1,8 +1,8 @@
-"""Stage reconcile: a store that was put back from a copy first takes in what was sent since (promise 2).
+"""Stage reconcile: a store restored from a copy takes in what was sent since, before it sends anything (promise 2).
 
-While the search is open nothing is planned or sent. As for a POST in doubt: wait until what was created must be listed,
-walk the list, and let results prove whose each batch is. A nonce that this store knows is a batch of it; one that it
-signed for a job is taken in as a batch of that job; nobody in two looks: the search is over.
+It works as for a POST in doubt: wait until everything created must be listed, walk the list, and let results prove
+whose each batch is. A nonce that this store knows is a batch of it; one that it signed for a job is taken in as a batch
+of that job. Nothing open in two walks: the search is over.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ _OWN_ROAD: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
 
 @dataclass(slots=True, kw_only=True)
 class _ReconcileScan:
-    """One walk of the list. odd: entries of it that cannot be read, by their mark.
+    """One walk of the list, with what it left open.
 
-    open_ones: how many batches cannot be told yet; why: of the first that could not be read for a day.
+    odd: its unreadable entries, by mark. open_ones: how many batches cannot be told yet. why: for the first that was
+    unreadable for a day.
     """
 
     date: datetime
@@ -61,7 +62,10 @@ class _ReconcileScan:
 
 
 class ReconcileStage:
-    """Finds remote batches that this copy of the store lacks: `planned → in_progress`, or a new batch of their job."""
+    """Finds remote batches that this store lacks: `planned → in_progress`, or a new batch of their job.
+
+    Search, strays and verdicts are rows: after a crash it goes on with another walk.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -77,7 +81,7 @@ class ReconcileStage:
         self._unreadable: dict[str, datetime] = {}
 
     async def tick(self, now: datetime) -> int:
-        """How many batches were taken in."""
+        """Returns how many batches were taken in."""
         search, strays = await self._store.pending()
         moved = sum([await self._take_in(stray, now) for stray in strays])
         if search is None:
@@ -116,7 +120,7 @@ class ReconcileStage:
     async def _waited(
         self, search: Reconciliation, meta: ResponseMeta, date: datetime, now: datetime
     ) -> Reconciliation | None:
-        """The search, once whatever was sent must be listed and it is its own account that answers; else None."""
+        """The search, once the wait is over and its own account answers; None before."""
         if not same_account(meta, search.organization, search.workspace):
             needed = f"organization {search.organization}, workspace {search.workspace}"
             await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
@@ -133,7 +137,7 @@ class ReconcileStage:
         return await self._store.open()
 
     async def _unknown(self, search: Reconciliation, until: datetime, scan: _ReconcileScan) -> list[RemoteBatch]:
-        """What the API lists of the time that this copy knows nothing of, and nobody was found to own."""
+        """The batches listed from the time this store knows nothing of, less those known to be ours or foreign."""
         bottom = scan.date - RETENTION  # the results of anything older are gone
         if search.since is not None:
             bottom = max(bottom, search.since - WALK_MARGIN)
@@ -151,7 +155,7 @@ class ReconcileStage:
         return unclaimed
 
     async def _judge(self, remote: RemoteBatch, scan: _ReconcileScan) -> int:
-        """1 if *remote* was taken for a batch of ours; what cannot be told yet is counted in *look*."""
+        """1 if *remote* was taken in; what cannot be told yet is counted in *scan*."""
         entry = scan.odd.get(remote.id)
         verdict = await attribute(self._context, remote) if entry is None else await self._by_lines(entry)
         match verdict:
@@ -168,14 +172,14 @@ class ReconcileStage:
         return 0
 
     async def _by_lines(self, entry: MalformedEntry) -> Verdict:
-        """What the results of an entry say that cannot be read itself."""
+        """The verdict on an unreadable entry, by its results."""
         if entry.id is None:
             return Unsure(why=entry.why)
         by_lines = await attribute_by_lines(self._context, entry.id, entry.total)
         return Unsure(why=entry.why) if isinstance(by_lines, Unsure) else by_lines
 
     async def _known(self, batch: BatchRow, remote: RemoteBatch, scan: _ReconcileScan) -> int:
-        """It carries the nonce of a batch that is here, which did not know of it."""
+        """*remote* has the nonce of *batch*, which is here and did not know of it."""
         if batch.state in _OWN_ROAD:  # the doubt stage finds it
             scan.open_ones += 1
             return 0
@@ -187,7 +191,7 @@ class ReconcileStage:
         return 0
 
     def _cannot_read(self, remote_id: str, why: str, scan: _ReconcileScan) -> None:
-        """Not read this time. After a day of the API's time a person is asked; nothing is sent meanwhile."""
+        """Not readable this time. After a day of the API's time a person is asked; nothing is sent meanwhile."""
         scan.open_ones += 1
         since = self._unreadable.setdefault(remote_id, scan.date)
         if scan.date - since >= UNREADABLE_AFTER and scan.why is None:
@@ -197,7 +201,7 @@ class ReconcileStage:
             )
 
     async def _conclude(self, search: Reconciliation, scan: _ReconcileScan) -> None:
-        """After a whole look: nothing open, for the second time in a row, means that nothing is missing any more."""
+        """After a whole walk: nothing open for the second time in a row means that nothing is missing."""
         if scan.open_ones == 0 and search.looks > 0 and await self._store.close(scan.now):
             log.info("store.reconciled", cause=search.cause)
             return
@@ -210,7 +214,7 @@ class ReconcileStage:
     # --- strays ---------------------------------------------------------------------------------------------------
 
     async def _take_in(self, stray: Stray, now: datetime) -> int:
-        """Its job is here: 1 if it became a batch of it. The oldest comes first: later ones may hold what it leaves."""
+        """1 if *stray* became a batch of its job. The oldest first: a later one may hold the requests it leaves."""
         if stray.numbers is None:
             return await self._read_stray(stray, now)
         taken = await self._strays.absorb(stray, now)
@@ -218,7 +222,7 @@ class ReconcileStage:
         return int(taken is StrayOutcome.TAKEN)
 
     async def _read_stray(self, stray: Stray, now: datetime) -> int:
-        """Read its numbers; 1 if that worked. While they cannot be read its job waits."""
+        """Read the request numbers of *stray*, for which its job waits. 1 if that worked."""
         if await self._gates.is_shut(READ_GATE, now):
             return 0
         try:
@@ -253,7 +257,7 @@ class ReconcileStage:
     # --- for people -----------------------------------------------------------------------------------------------
 
     async def _tell(self, search: Reconciliation, state: str, now: datetime) -> None:
-        """Every job that waits for it says so."""
+        """Show on every job that waits for the search why it does."""
         what = (
             "is older than what was sent from it" if search.cause == "behind" else "is a copy that was taken into use"
         )

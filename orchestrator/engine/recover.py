@@ -1,4 +1,4 @@
-"""Recovery: what a crash left, made whole. First at the start, then in turn; there is no other way to start."""
+"""Stage recover: makes whole what a crash left, at the start and then in turn; there is no other way to start."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ log = get_logger(__name__)
 
 
 class RecoverStage:
-    """Moves batches `submitting → in_doubt` whose POST nobody watches.
+    """Takes batches in `submitting` whose POST no task watches, and leaves them in `in_doubt`.
 
-    Drops what a canceled job still queues, and what failed imports left.
-
-    active: the batches whose POST a task of this process is watching.
+    Also cancels what a canceled job still has queued, and discards what failed imports left. Each step is a
+    transaction, so a crash in between leaves the rest to the next start. active: the batches whose POST a task of this
+    process watches.
     """
 
     def __init__(self, context: Context, active: Callable[[], AbstractSet[BatchId]]) -> None:
@@ -31,7 +31,7 @@ class RecoverStage:
         self._active = active
 
     async def start(self, now: datetime) -> int:
-        """At the start nobody watches anything: every intent without an answer is in doubt."""
+        """At the start no task watches anything: every intent without an answer is in doubt."""
         await self._reconcile.restart_wait(now)
         restarted = await self._doubt.restart_waits(now)
         if restarted:
@@ -39,7 +39,7 @@ class RecoverStage:
         return await self.tick(now)
 
     async def tick(self, now: datetime) -> int:
-        """How many rows were made whole."""
+        """Returns how many rows were made whole."""
         moved = 0
         for batch in await self._submit.stranded():
             if batch.id not in self._active():

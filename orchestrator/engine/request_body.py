@@ -1,20 +1,23 @@
-"""The exact bytes of one create, streamed out of the store: params as they were handed in, wire ids around them."""
+"""The exact bytes of one create, streamed from the store: params as they were handed in, with wire ids around them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Final
 
+from typing_extensions import override
+
 from orchestrator.domain.errors import StoreError
 from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
 from orchestrator.domain.model import BatchRow
+from orchestrator.ports.provider import CreateBody
 from orchestrator.ports.store import ParamsStore
 
 _SLICE: Final = 256 * 1024
 
 
-class BatchBody:
-    """See `ports.provider.CreateBody`. The size was fixed when the batch was planned; the bytes are checked against it.
+class BatchBody(CreateBody):
+    """The body of *batch*. Its size was fixed when the batch was planned; the bytes are checked against it.
 
     A mismatch raises before the last byte is handed over, so that the API cannot have taken the batch.
     """
@@ -24,15 +27,16 @@ class BatchBody:
         self._batch = batch
 
     @property
+    @override
     def size_bytes(self) -> int:
-        """The exact Content-Length."""
         return self._batch.size_bytes
 
     @property
+    @override
     def count(self) -> int:
-        """How many requests are inside."""
         return self._batch.count
 
+    @override
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, some 512 KiB at a time; one chunk is held back until the sum is known to be right."""
         held = BODY_HEAD

@@ -1,4 +1,4 @@
-"""Reads a result file off its download, line by line: the one place that knows when to stop reading."""
+"""Reads a result file from its download, line by line, and stops when a stream brings nothing new."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SHORT_LINE_BYTES: Final = 1024
 class ResultFile:
     """Iterates over the decoded lines of *download*, those of one chunk (some 256 KiB) at a time.
 
-    The reader calls `found_new` whenever a chunk had something new for it. A stream that goes on without (the same
-    lines again and again, or blank ones) is left, with `is_endless` set. ended: the stream came to its end; what is
-    given then is its last line, if that has no newline: perhaps the beginning of one that was cut off.
+    The reader calls `found_new` whenever a chunk had something new for it. A stream that goes on without that (the same
+    lines again and again, or blank ones) is abandoned, and `is_endless` set. ended: the stream came to its end, and the
+    lines given now are its last one, if that has no newline: perhaps cut off.
     """
 
     def __init__(self, download: Download) -> None:

@@ -45,7 +45,7 @@ _LAST_WORDS: Final = timedelta(seconds=5)
 
 
 class Runner:
-    """Every stage, in the order of the road. `stages` are their ticks, for whoever ticks them one by one."""
+    """All stages, in the order in which a request passes them. stages: their ticks by name, for single-stepping."""
 
     def __init__(self, context: Context, *, keep_probing: bool = False) -> None:
         self._context = context
@@ -77,12 +77,12 @@ class Runner:
             self.stages["sample"] = SampleStage(context).tick
 
     async def _check_place(self, _now: datetime) -> int:
-        """Stage place. Raises StoreLost, and so ends the engine, where the store's file was removed or replaced."""
+        """Stage place: raises StoreLost, and so ends the engine, if the store's file was removed or replaced."""
         await self._context.store.check_files()
         return 0
 
     def tasks(self) -> dict[str, Tick]:
-        """What runs side by side: every stage, but submit and collect slot by slot, so that none waits for another."""
+        """What runs side by side: every stage, submit and collect by the slot, so that no slot waits for another."""
         single = {name: tick for name, tick in self.stages.items() if name not in {"submit", "collect"}}
         return {**single, **self.submit.slots(), **self.collect.slots()}
 
@@ -97,9 +97,9 @@ class Runner:
         await self._last_notices()
 
     async def _last_notices(self) -> None:
-        """Tell what has just happened before the process ends: a `run` ends with its job, which others wait to hear of.
+        """Send the last notices before the process ends: `run` ends with its job, and others wait to hear of that.
 
-        What takes longer than a few seconds is the next engine's.
+        Limited to five seconds; the rest is left to the next engine.
         """
         notify = self.stages.get("notify")
         if notify is not None:
@@ -108,7 +108,7 @@ class Runner:
                     await notify(self._context.clock.now())
 
     async def _start(self) -> None:
-        """Recover; a full disk is waited out here as well."""
+        """Recover; waits for space if the disk is full."""
         while True:
             try:
                 await self.recover.start(self._context.clock.now())
@@ -126,7 +126,7 @@ class Runner:
         return self._now_and_then if name in _UNHURRIED else self._every
 
     async def _every(self, tick: Tick, name: str) -> None:
-        """Tick, and wait: longer and longer while there is nothing to do, but never past somebody else's move."""
+        """Tick, and sleep: longer and longer while there is nothing to do, and never past another stage's move."""
         pause = _SHORTEST
         while True:
             signal = self._context.wakeup.event
@@ -137,13 +137,13 @@ class Runner:
             await sleep_or_signal(self._context.clock, pause, signal)
 
     async def _now_and_then(self, tick: Tick, name: str) -> None:
-        """Tick, and wait long, unless there is more to do."""
+        """Tick, and sleep long, unless there is more to do."""
         while True:
             moved = await self._ticked(tick, name)
             await self._context.clock.sleep(_SHORTEST if moved else _SELDOM)
 
     async def _ticked(self, tick: Tick, name: str) -> int:
-        """One tick; how much it moved. Where the disk is full, it is tried again until there is space."""
+        """One tick, and how much it moved. Retried while the disk is full."""
         while True:
             begun = self._context.clock.now()
             self._context.liveness.working(name)
@@ -158,5 +158,5 @@ class Runner:
             return moved
 
     def _longest(self) -> timedelta:
-        """Idle pauses stay below the time between two looks, so that a short poll interval is kept."""
+        """The longest idle pause: half a poll interval at most, so that a short interval is kept."""
         return min(_LONGEST, max(self._context.settings.poll.shortest / 2, _SHORTEST))

@@ -1,4 +1,4 @@
-"""Stage sample: every ten seconds, how busy all jobs together are, for the charts; kept for thirty days."""
+"""Stage sample: every ten seconds notes how busy all jobs together are, for the charts; kept for thirty days."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _KEPT: Final = timedelta(days=30)
 
 
 class SampleStage:
-    """Only in a daemon. What did not change since the last sample is not written again: a sample holds until the next.
+    """Runs only in a daemon. An unchanged sample is not written again: a sample holds until the next.
 
-    What the first look of a process finds changed was changed while nobody looked (by `run`, beside no daemon), and is
-    marked so: it says nothing of the last minutes.
+    A change found by the first sample of a process happened while none ran (`run` without a daemon), and is marked so:
+    it says nothing of the last minutes.
     """
 
     def __init__(self, context: Context) -> None:
@@ -24,7 +24,7 @@ class SampleStage:
         self._due: datetime | None = None
 
     async def tick(self, now: datetime) -> int:
-        """Never a move: nobody has to wake up for a sample."""
+        """Always 0: no stage need wake up for a sample."""
         if self._due is None or now >= self._due:
             watched = self._due is not None
             self._due = now + _EVERY

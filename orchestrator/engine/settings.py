@@ -1,4 +1,4 @@
-"""What the stages need to know of the configuration."""
+"""The part of the configuration that the stages need."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class EngineSettings:
     """Limits and waits.
 
     max_requests: None means 100,000 minus the store's own random 1–999, so that our full batches differ in size from
-    everybody else's. max_bytes: of an exact body. keep_bodies: for how long a daemon keeps those of a job
-    that is over; None: for ever.
+    everybody else's. max_bytes: of an exact body. keep_bodies: for how long a daemon keeps those of a job that is over;
+    None: for ever.
     """
 
     max_requests: int | None
@@ -33,7 +33,7 @@ class EngineSettings:
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
-    """The part of the configuration that the stages need."""
+    """Take the stages' part out of the configuration."""
     limits = settings.limits
     return EngineSettings(
         max_requests=settings.batching.max_requests,

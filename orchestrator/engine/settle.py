@@ -1,4 +1,4 @@
-"""Stage settle: the last word on what did not succeed, and the end of jobs."""
+"""Stage settle: decides what did not succeed, and ends jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _DELETE_GATE: Final = "delete"
 
 
 class SettleStage:
-    """Moves batches `ended → settled`, requests `batched → queued | failed | canceled`, jobs to their end."""
+    """Takes collected batches, and leaves them `settled`, their requests `queued | failed | canceled`, jobs over.
+
+    It goes slice by slice, each a transaction: a crash in between leaves the rest for the next tick.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -31,7 +34,7 @@ class SettleStage:
         self._gates = Gates(context)
 
     async def tick(self, now: datetime) -> int:
-        """How many batches and jobs moved."""
+        """Returns how many batches and jobs moved."""
         moved = 0
         for batch in await self._store.to_settle():
             moved += await self.advance(batch, now)
@@ -44,9 +47,9 @@ class SettleStage:
         return moved
 
     async def advance(self, batch: BatchRow, now: datetime) -> int:
-        """Settle one collected batch, slice by slice; a pause that its rows ask for comes before the slice is queued.
+        """Settle one collected batch, slice by slice; a pause that its results ask for comes before anything is queued.
 
-        So a crash in between leaves a paused job, never a job that sends again what a person stopped.
+        So a crash in between leaves a paused job, never one that sends again what a person stopped.
         """
         await self._pause_first(batch, now)
         totals: Counter[str] = Counter()
@@ -70,7 +73,7 @@ class SettleStage:
             await pause_job(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
 
     async def _delete(self, now: datetime) -> None:
-        """For privacy: a batch is deleted at the API once every result is stored."""
+        """For privacy: delete batches at the API once every result is stored."""
         if await self._gates.is_shut(_DELETE_GATE, now):
             return
         trouble: ProviderError | None = None
@@ -85,7 +88,7 @@ class SettleStage:
         await self._gates.shut(_DELETE_GATE, trouble.message, trouble.retry_after_s)
 
     async def _delete_one(self, batch: BatchRow, now: datetime) -> None:
-        """A 404 means that it is gone (the answer of an earlier try was lost), if the same account says so twice."""
+        """A 404 means that it is gone (the answer to an earlier try was lost), if the same account says so twice."""
         try:
             await call(self._context, self._context.provider.delete(str(batch.remote_id)))
         except ProviderNotFound:

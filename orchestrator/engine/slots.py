@@ -1,4 +1,4 @@
-"""Work side by side: slots that take units until there is none."""
+"""Slots: how many units of a stage's work run at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Work = Callable[[int], Coroutine[Any, Any, int]]
 
 
 async def run_slots(work: Work, slots: int, name: str) -> int:
-    """Run *work* in *slots* tasks, numbered from 0, until each has returned; the sum of what they moved.
+    """Run *work* in *slots* tasks, numbered from 0, until each has returned. The sum of what they moved.
 
-    If one fails the others are cancelled, and its own error rises, not a group: whoever ticks a stage acts on what
-    happened (a full disk is waited out), not on how many tasks there were.
+    If one fails the others are cancelled, and its own error rises rather than a group: the runner acts on the error (a
+    full disk is waited out), whatever the number of tasks.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -26,9 +26,9 @@ async def run_slots(work: Work, slots: int, name: str) -> int:
 
 
 def slot_ticks(work: Work, slots: int, name: str) -> dict[str, Tick]:
-    """The same slots as ticks of their own, for a runner: a slot that finds nothing looks again while others work.
+    """The same slots as single ticks, for the runner: an idle slot looks again while the others work.
 
-    Ticked together they would be a wave: what is planned while one upload runs would wait until it is through.
+    Run together they would be a wave: what is planned during one upload would wait until that is through.
     """
 
     def tick(number: int) -> Tick:

@@ -47,11 +47,12 @@ _ONE_PIECE_BYTES: Final = 1024 * 1024
 
 
 class SubmitStage:
-    """Moves batches `planned → submitting → in_progress | planned | in_doubt | abandoned`.
+    """Takes batches in `planned`, and leaves them in `in_progress | planned | in_doubt | abandoned`.
 
-    Uploads run side by side, up to `max_uploads`. After a create that failed, one at a time until one works: in a storm
-    at the API each pause of the gate leaves at most one more batch in doubt. `active` names the batches whose POST a
-    task of ours is watching.
+    A crash between the intent and the answer leaves `submitting`, which recovery calls in doubt. Uploads run side by
+    side, up to `max_uploads`; after a create that failed, one at a time until one works: in a storm at the API each
+    pause of the gate then leaves at most one more batch in doubt. active: the batches whose POST a task of this process
+    watches.
     """
 
     def __init__(self, context: Context) -> None:
@@ -66,15 +67,15 @@ class SubmitStage:
         self.active: set[BatchId] = set()
 
     async def tick(self, _now: datetime) -> int:
-        """Send what is planned until nothing is left or the API wants us to wait; how many POSTs were made."""
+        """Send planned batches until none is left or the API asks to wait. Returns how many POSTs were made."""
         return await run_slots(self.work, self._context.settings.max_uploads, "upload")
 
     def slots(self) -> dict[str, Tick]:
-        """The upload slots, each with a tick of its own."""
+        """The upload slots, each as a tick of its own."""
         return slot_ticks(self.work, self._context.settings.max_uploads, "upload")
 
     async def work(self, number: int) -> int:
-        """One upload slot: takes batches until there is none. Only slot 0 works while a streak of failures lasts."""
+        """One upload slot: sends batch after batch until none is left. After a failed create only slot 0 works."""
         if number == 0:
             await self._bisection.settle_parked(self._context.clock.now())
         sent = 0
@@ -101,7 +102,7 @@ class SubmitStage:
         return None
 
     async def _is_full(self) -> bool:
-        """The planner keeps the limit; a batch that was halved, or a limit that was lowered since, is met here."""
+        """Whether the limit on batches is reached: the planner keeps it, but halves or a lowered limit may pass it."""
         load = await self._plan.load()
         submitting = await self._store.stranded()
         others = load.batches - load.waiting_batches - len(submitting)
@@ -122,7 +123,7 @@ class SubmitStage:
         return 1
 
     async def _prepare(self, batch: BatchRow) -> BatchRow | None:
-        """The cursor, then the intent, committed. None if the API cannot be asked now or the batch moved."""
+        """Commit the cursor and the intent. None if the API cannot be asked now, or the batch moved."""
         try:
             page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
         except ProviderRefused as exc:
@@ -145,13 +146,13 @@ class SubmitStage:
         return next((b for b in mine if not same_account(meta, b.organization, b.workspace)), None)
 
     async def _refused(self, batch: BatchRow, exc: ProviderRefused) -> None:
-        """The list was refused. Trouble of the account pauses the job; anything else waits."""
+        """The list was refused. Trouble with the account pauses the job; anything else waits."""
         if exc.blocked is not None:
             await pause_job(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
         await self._gates.shut(CREATE_GATE, exc.message, None)
 
     async def _apply(self, batch: BatchRow, answer: CreateAnswer, now: datetime) -> None:
-        """Write down what the POST ended in, by the table of `domain.submission`."""
+        """Store the outcome of the POST, by the table of `domain.create_outcome`."""
         context = self._context
         log.info("batch.answered", batch_id=batch.id, answer=type(answer).__name__)
         match answer:
@@ -180,7 +181,7 @@ class SubmitStage:
                 assert_never(answer)
 
     async def _accepted(self, batch: BatchRow, answer: Accepted, now: datetime) -> None:
-        """A clear yes, unless the id is one that we know as another batch's: then nothing is clear."""
+        """A clear yes, unless the id is known as another batch's: then it is a doubt."""
         self._context.health.note_answer()
         if await self._store.accept(batch, answer.batch, answer.meta, now):
             await self._gates.open(CREATE_GATE)

@@ -1,7 +1,7 @@
-"""Stage sweep: for 25 hours of the API's time, looks for batches that were closed and may exist after all.
+"""Stage sweep: for 25 hours of the API's time, looks for closed batches that may exist after all.
 
-If the assumption behind the wait ever breaks, or a 529 created a batch, the purchase is found, counted and reported,
-and its results are kept as spare.
+If the assumption behind the wait is wrong, or a 529 created a batch, the purchase is found, counted and reported, and
+its results are kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from orchestrator.engine.duplicates import report_duplicate
 
 
 class SweepStage:
-    """Watches what the API lists for batches with the size of a void or abandoned one."""
+    """Takes void and abandoned batches, and lets go of each once its time is over and no suspect of its size is open.
+
+    Verdicts are rows: a crash in between costs another walk.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -40,7 +43,7 @@ class SweepStage:
         self._second = SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
-        """One look, every `poll_interval_max`; how many duplicates were found."""
+        """Sweep every `poll_interval_max`. Returns how many duplicates were found."""
         if self._next_scan is not None and now < self._next_scan:
             return 0
         closed = await self._store.to_sweep()
@@ -73,7 +76,7 @@ class SweepStage:
         return found
 
     async def _examine(self, suspects: list[RemoteBatch], undecided: set[int], now: datetime) -> int:
-        """Prove what can be proven; adds the sizes of the others to *undecided*."""
+        """Attribute the suspects; adds the sizes of those that cannot be told yet to *undecided*."""
         found = 0
         unclaimed = await self._evidence.unclaimed(suspects)
         await self._store.see(unclaimed)
@@ -91,7 +94,7 @@ class SweepStage:
         return found
 
     async def _retire(self, closed: list[BatchRow], undecided: set[int], date: datetime) -> None:
-        """Let go of those whose time is over, unless a suspect of their size is still to be told."""
+        """Let go of batches whose time is over, unless a suspect of their size is undecided."""
         for batch in closed:
             age = None if batch.closed_date is None else date - batch.closed_date
             if age is None or age <= SWEEP_FOR or (batch.count in undecided and age <= RETENTION):
@@ -100,6 +103,6 @@ class SweepStage:
 
 
 def _may_be(batch: BatchRow, remote: RemoteBatch) -> bool:
-    """Its size, and created between its cursor and the end of its sweep."""
+    """Whether it has the size, and was created between the cursor and the end of the sweep."""
     in_time = batch.closed_date is None or remote.created_at <= batch.closed_date + SWEEP_FOR
     return remote.counts.total == batch.count and remote.created_at >= search_from(batch) and in_time

@@ -1,4 +1,4 @@
-"""Where the API is: the address that keys and prompts go to, who says so, and what a person should know of it."""
+"""The API's address: which one is used, who named it, and whether keys and prompts may be sent there."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class ApiAddress:
 
     @property
     def is_usual(self) -> bool:
-        """True for the API's own, which nobody needs to be told of."""
+        """True for the API's own address, which need not be mentioned."""
         return self.url.rstrip("/").lower() == SDK_BASE_URL
 
     @property
     def is_readable(self) -> bool:
-        """True where everybody on the way can read the key and the prompts."""
+        """True if the key and the prompts can be read on the way there."""
         parts = urlsplit(self.url)
         return parts.scheme == "http" and not is_loopback(str(parts.hostname))
 
     @property
     def shown(self) -> str:
-        """The address for people: without a query, where some gateways have a key."""
+        """The address for people: without its query, in which some gateways have a key."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
     @property
     def words(self) -> str:
-        """`the API is at URL (who says so)`, with a warning where what goes there can be read."""
+        """`the API is at URL (who says so)`, with a warning if what goes there can be read."""
         warning = "; over plain http: the key, the prompts and the answers can be read on the way"
         return f"the API is at {self.shown} ({self.source}){warning if self.is_readable else ''}"
 

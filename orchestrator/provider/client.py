@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
+from typing_extensions import override
+
 from orchestrator.domain.account import CREDENTIALS, ENDPOINT, REMEDIES
 from orchestrator.domain.api_answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
 from orchestrator.domain.batches_api import LOOP_HEADER, LoopGuard
@@ -21,7 +23,7 @@ from orchestrator.domain.errors import (
     ProviderUnreadable,
     UsageError,
 )
-from orchestrator.ports.provider import CreateBody, Download, Headers
+from orchestrator.ports.provider import CreateBody, Download, Headers, Provider
 from orchestrator.ports.runtime import Meter, NullMeter
 from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.create_call import Upload, exchange_from
@@ -53,12 +55,12 @@ _REPEATABLE_CANCEL: Final = frozenset({408})
 _PAGES: Final = ("text/html", "application/xhtml+xml")
 
 
-class AnthropicProvider:
-    """The Message Batches API.
+class AnthropicProvider(Provider):
+    """The Message Batches API over the SDK.
 
-    *transport* replaces the network (the sandbox in process, tests). *credentials*: None looks them up in the
-    environment at the first call, or in `warm`. *sleep* is the pause between two tries; *meter* hears of each.
-    *passed*: where the API is not the usual one, and may be another daemon, creates name the stores they came through.
+    transport: replaces the network (the in-process sandbox, tests). credentials: None looks them up in the environment
+    at the first call, or in `warm`. sleep: the pause between two tries. meter: hears of each try. passed: if the API is
+    not the usual one, and so may be another daemon, creates name the stores they came through.
     """
 
     def __init__(
@@ -82,20 +84,21 @@ class AnthropicProvider:
         self._downloads = asyncio.Semaphore(settings.max_downloads)
 
     async def warm(self) -> Credentials:
-        """Load the SDK beside the event loop and find the credentials; sends nothing.
+        """Load the SDK in a thread and find the credentials; sends nothing.
 
         Returns what was found (for `doctor`). Raises NeedsPerson without usable credentials, UsageError for a base URL,
-        headers, a proxy or certificates that cannot be used: so a person is told before any work begins.
+        headers, a proxy or certificates that cannot be used: a person hears of it before any work begins.
         """
         return (await self._clients()).credentials
 
     @property
     def address(self) -> ApiAddress | None:
-        """Where the API is, once a call or `warm` has looked; None before, and where there is a transport."""
+        """Where the API is, once a call or `warm` has looked; None before, and if there is a transport."""
         return None if self._opened is None else self._opened.address
 
+    @override
     def renew(self) -> bool:
-        """See `Provider`. The SDK reads a profile anew by itself; the environment of a process does not change."""
+        """Read the key file again. The SDK re-reads a profile by itself; a process's environment does not change."""
         known = self._credentials
         if known is None or known.file is None:
             return False
@@ -108,7 +111,7 @@ class AnthropicProvider:
         return True
 
     def _renewed(self) -> bool:
-        """Whether there is another key after one was refused; a file that cannot be used now holds none."""
+        """Whether there is another key after one was refused; an unusable file holds none."""
         with suppress(NeedsPerson):
             return self.renew()
         return False
@@ -122,10 +125,11 @@ class AnthropicProvider:
 
     # --- create -------------------------------------------------------------------------------------------------------
 
+    @override
     async def create(self, body: CreateBody, headers: Headers) -> CreateAnswer:
-        """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer.
+        """POST *body* once, on a connection of its own. Never raises a ProviderError: every outcome is an answer.
 
-        What the body's own iterator raises comes out as itself: the API cannot have a batch then.
+        An error of the body's own iterator is raised as itself: the API cannot have a batch then.
         """
         try:
             clients = await self._clients()
@@ -146,7 +150,7 @@ class AnthropicProvider:
         return answer
 
     def _named(self, clients: Clients, headers: Headers) -> dict[str, str]:
-        """The headers of a create, beside those of the SDK and of its body."""
+        """The headers of a create beside those of the SDK and of its body."""
         named = {"anthropic-version": headers.api_version}
         if headers.betas:
             named["anthropic-beta"] = ",".join(headers.betas)
@@ -156,8 +160,9 @@ class AnthropicProvider:
 
     # --- reads --------------------------------------------------------------------------------------------------------
 
+    @override
     async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
-        """One page of the workspace's batches, newest first; *after_id* goes on below that batch; 1 <= limit <= 1000.
+        """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000.
 
         A 404 without *after_id* means that there is no such API at the base URL: ProviderRefused, blocked `endpoint`.
         """
@@ -173,21 +178,21 @@ class AnthropicProvider:
             return _readable(lambda: read_page(response.content, meta), response)
         raise missing
 
+    @override
     async def retrieve(self, remote_id: str) -> RemoteBatch:
-        """One batch."""
         response = await self._get(_path(remote_id), "retrieve")
         return _readable(lambda: read_batch(response.content), response)
 
+    @override
     async def cancel(self, remote_id: str) -> RemoteBatch:
-        """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
         import httpx2
 
         path = _path(remote_id, "/cancel")
         response = await self._ask("cancel", lambda sdk: sdk.post(path, cast_to=httpx2.Response), _REPEATABLE_CANCEL)
         return _readable(lambda: read_batch(response.content), response)
 
+    @override
     async def delete(self, remote_id: str) -> None:
-        """Delete an ended batch and its results at the API; a batch that is gone already raises ProviderNotFound."""
         import httpx2
 
         path = _path(remote_id)
@@ -195,6 +200,7 @@ class AnthropicProvider:
         _readable(lambda: read_deleted(response.content), response)
 
     @asynccontextmanager
+    @override
     async def results(self, remote_id: str) -> AsyncIterator[Download]:
         """Open the result file of an ended batch, from our own base URL: the host in `results_url` never gets the key.
 
@@ -211,6 +217,7 @@ class AnthropicProvider:
             finally:
                 await response.aclose()
 
+    @override
     async def aclose(self) -> None:
         """Close every connection; a later call opens new ones."""
         opened, self._opened = self._opened, None
@@ -238,7 +245,7 @@ class AnthropicProvider:
         *,
         within_s: float | None = None,
     ) -> httpx2.Response:
-        """A 200, at the latest try; *within_s* limits one try. Raises a ProviderError."""
+        """The 200 of the first try that gives one; *within_s* limits a single try. Raises a ProviderError."""
         seconds = self._settings.read_timeout_s if within_s is None else within_s
 
         async def attempt() -> httpx2.Response:
@@ -258,7 +265,7 @@ class AnthropicProvider:
         return await with_retries(attempt, sleep=self._sleep)
 
     async def _metered(self, op: str, call: Awaitable[httpx2.Response | NoResponse]) -> httpx2.Response | NoResponse:
-        """What *call* gives, told to the meter. A call that is cancelled is not: it has no end."""
+        """Await *call* and meter it. A call that is cancelled is not metered: it has no outcome."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         outcome = await call
@@ -267,7 +274,7 @@ class AnthropicProvider:
         return outcome
 
     async def _clients_or_refusal(self) -> Clients:
-        """The clients; what only a person can fix is a refusal here: a read raises nothing but ProviderErrors."""
+        """The clients. Credential and configuration errors become ProviderRefused: reads raise ProviderErrors only."""
         try:
             return await self._clients()
         except (NeedsPerson, UsageError) as exc:
@@ -280,7 +287,7 @@ def _block_of(problem: NeedsPerson | UsageError) -> str:
 
 
 def _why(problem: NeedsPerson | UsageError) -> str:
-    """All of *problem* in one line, for a job's reason: `MESSAGE (CAUSE); HINT`, the hint if no code has it anyway."""
+    """*problem* in one line, as a job's reason: `MESSAGE (CAUSE); HINT`, the hint unless the code implies it."""
     text = problem.message if problem.cause is None else f"{problem.message} ({problem.cause})"
     return text if problem.hint is None or problem.hint in REMEDIES.values() else f"{text}; {problem.hint}"
 
@@ -299,7 +306,7 @@ async def _post(sdk: AsyncAnthropic, upload: Upload, headers: dict[str, str]) ->
 
 
 async def _with_words(call: Awaitable[httpx2.Response]) -> httpx2.Response:
-    """The answer to *call*; the body of one that is not a plain yes is read, also where it was to be streamed."""
+    """The response to *call*, with its body read if it is not a 200, even if it was to be streamed."""
     response = await call
     if response.status_code != 200:
         await response.aread()
@@ -307,7 +314,7 @@ async def _with_words(call: Awaitable[httpx2.Response]) -> httpx2.Response:
 
 
 def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
-    """What *read* gives; an answer that cannot be read is no answer."""
+    """What *read* gives. Raises ProviderUnreadable for a response that it cannot read."""
     try:
         return read()
     except Unreadable as exc:
@@ -316,7 +323,7 @@ def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
 
 
 async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerator[bytes, None]:
-    """The decoded bytes, about 256 KiB at a time; each must come within *patience_s*."""
+    """The decoded bytes, about 256 KiB at a time; each chunk must come within *patience_s*."""
     import httpx2
 
     buffer = bytearray()
@@ -339,7 +346,7 @@ async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerato
 
 
 async def _fill(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:
-    """Take from *pieces* until *buffer* has a chunk. True at the end of the stream."""
+    """Fill *buffer* up to one chunk. True at the end of the stream."""
     async for piece in pieces:
         buffer += piece
         if len(buffer) >= _CHUNK_BYTES:

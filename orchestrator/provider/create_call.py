@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """Gives *body* to the HTTP library and remembers how much of it was taken.
+    """Streams *body* to the HTTP library and remembers how much was taken.
 
-    A chunk counts as handed over from the moment it is given out: too much is safe (it makes a doubt), too little is
-    not. The object has `__aiter__` and no `__iter__`: with both the SDK refuses it (2.12). *progress* is called
-    whenever the transport has written all it was given and asks for more, also at the end.
+    A chunk counts as sent once it is given out: too much is safe (it makes a doubt), too little is not. The object has
+    `__aiter__` and no `__iter__`: the SDK refuses one with both (2.12). progress: called whenever the transport has
+    written all it was given and asks for more, also at the end.
     """
 
     def __init__(self, body: CreateBody, progress: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Upload:
             raise
 
     async def _next(self) -> bytes:
-        """The next chunk that is not empty. Raises RuntimeError, a bug, where the body is not as long as it says."""
+        """The next chunk that is not empty. Raises RuntimeError, a bug, if the body is not as long as announced."""
         async for chunk in self._chunks:
             if self.handed_bytes + len(chunk) > self.size_bytes:
                 raise RuntimeError(f"the body has more than the {self.size_bytes} bytes that it announced")
@@ -70,7 +70,7 @@ class Upload:
 def exchange_from(
     outcome: httpx2.Response | NoResponse, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
 ) -> Exchange:
-    """The create as the client saw it, for `classify`."""
+    """One create as the client saw it, for `classify`."""
     silent = Exchange(
         count=body.count,
         size_bytes=body.size_bytes,
@@ -100,7 +100,7 @@ def exchange_from(
 
 
 def _answered(response: httpx2.Response) -> tuple[RemoteBatch | None, ErrorSummary]:
-    """The batch in a 200, and what the answer says in words."""
+    """The batch in a 200, and what the response says in words."""
     if response.status_code == 200:
         try:
             batch = read_batch(response.content)

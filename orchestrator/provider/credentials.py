@@ -1,4 +1,4 @@
-"""Where the key comes from: found before anything is sent, checked before an HTTP library sees it, never shown.
+"""Credentials: found before anything is sent, checked before an HTTP library sees them, never shown.
 
 A key with a newline or a stray character makes httpx2 and h11 print it whole in their exceptions (measured), so a key
 is stripped and must be printable ASCII. Order of sources as in SDK 2.12: `ANTHROPIC_API_KEY`, `ANTHROPIC_AUTH_TOKEN`,
@@ -31,7 +31,7 @@ _AUTH_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 
 
 class Secret:
-    """A value that shows as `***` wherever it is printed; only `reveal` gives it."""
+    """A value that prints as `***`; only `reveal` gives it."""
 
     __slots__ = ("_value",)
 
@@ -52,10 +52,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What the API is asked with. Both values None: the SDK finds them by itself, at *source*.
+    """What authenticates us. With neither value the SDK finds them by itself, at *source*.
 
-    source: where they were found, in words for a person; never the value. base_url: the API's address, if they came
-    with one (a profile). file: the file that holds the key, which may hold another one later.
+    source: where they were found, for a person; never the value. base_url: the API's address, if they came with one (a
+    profile). file: the file with the key, which may hold another one later.
     """
 
     source: str
@@ -70,12 +70,12 @@ class Credentials:
         return self.api_key is None and self.auth_token is None
 
     def is_same(self, other: Credentials) -> bool:
-        """True if both are the same key."""
+        """Whether both are the same key."""
         ours, theirs = self.api_key, other.api_key
         return ours is not None and theirs is not None and ours.reveal() == theirs.reveal()
 
     def hide(self, text: str) -> str:
-        """*text* without the key: a gateway may echo it in its error message."""
+        """*text* with the key masked: a gateway may echo it in its error message."""
         for secret in (self.api_key, self.auth_token):
             if secret is not None:
                 text = text.replace(secret.reveal(), "***")

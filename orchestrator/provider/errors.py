@@ -1,8 +1,8 @@
-"""The one seam where exceptions of the SDK and of httpx2 become ours.
+"""Translates exceptions of the SDK and of httpx2 into ours: the one place that knows both.
 
-They are turned into values inside the `except` and raised outside of it: so no traceback of ours leads into frames
-whose locals hold the headers, and with them the key. The texts of foreign exceptions are used only where they cannot
-hold a header: h11 and httpx2 print a header that they refuse.
+They become values inside the `except` and are raised outside of it: so no traceback of ours leads into frames whose
+locals hold the headers, and with them the key. The texts of foreign exceptions are used only where they cannot hold a
+header: h11 and httpx2 print a header that they refuse.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _ACCOUNT_STATUSES: Final = frozenset({400, 401, 402, 403})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoResponse:
-    """No answer came.
+    """No response came, and why.
 
-    connected: False only where it is certain that nothing left. credentials: there was nothing to ask with.
+    connected: False only if it is certain that nothing was sent. credentials: there were none to ask with.
     """
 
     why: str
@@ -45,7 +45,7 @@ class NoResponse:
 
 
 class BadResponse(Exception):
-    """The body of an answer is larger than any that is taken in, or its compression cannot be undone."""
+    """The body of a response is larger than any we accept, or cannot be decompressed."""
 
 
 class RetryableError(Exception):
@@ -58,7 +58,7 @@ class RetryableError(Exception):
 
 
 async def response_to(call: Awaitable[httpx2.Response]) -> httpx2.Response | NoResponse:
-    """The answer to *call* whatever its status, or why there is none. Lets only cancellation through."""
+    """The response to *call* whatever its status, or why there is none. Lets only cancellation through."""
     import anthropic
     import httpx2
 
@@ -71,7 +71,7 @@ async def response_to(call: Awaitable[httpx2.Response]) -> httpx2.Response | NoR
 
 
 def no_response(exc: BaseException) -> NoResponse:
-    """Why no answer came, in words that cannot hold a header."""
+    """Why no response came, in words that cannot hold a header."""
     import anthropic
     import httpx2
     from anthropic.lib.credentials import WorkloadIdentityError
@@ -91,7 +91,7 @@ def no_response(exc: BaseException) -> NoResponse:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """*exc* and what it was raised from or while, outermost first."""
+    """*exc* and its causes and contexts, outermost first."""
     seen: set[int] = set()
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
@@ -119,10 +119,10 @@ def _why(causes: tuple[BaseException, ...]) -> str:
 
 
 def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable: frozenset[int]) -> Exception:
-    """What an answer other than 200 means for a read, a cancel or a delete: an Again or a ProviderError.
+    """What a response other than 200 means for a read, a cancel or a delete: a RetryableError or a ProviderError.
 
-    *hide* takes the key out of a text. *repeatable*: the statuses under 500 that may be tried again. A redirect or
-    another 2xx is no clear answer: a captive portal gives them, and it passes.
+    hide: takes the key out of a text. repeatable: the statuses under 500 that may be tried again. A redirect or another
+    2xx is no clear answer: a captive portal gives them, and it passes.
     """
     status, request_id = response.status_code, response.headers.get("request-id")
     trouble = read_error(response.content, response.headers)
@@ -144,7 +144,7 @@ def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable
 
 
 def error_without_response(silent: NoResponse) -> Exception:
-    """The same for no answer at all."""
+    """What no response means for a read, a cancel or a delete."""
     if silent.credentials:
         return ProviderRefused(silent.why, status=401, blocked=CREDENTIALS)
     return RetryableError(ProviderUnreachable(silent.why))

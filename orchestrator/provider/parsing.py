@@ -87,7 +87,7 @@ class _ErrorObject(msgspec.Struct):
     details: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _ErrorEnvelope(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     type: Literal["error"]
     error: _ErrorObject
 
@@ -100,7 +100,7 @@ class _ListPage(msgspec.Struct):
 
 _batch: Final = msgspec.json.Decoder(_Batch)
 _deleted: Final = msgspec.json.Decoder(_DeletedObject)
-_error: Final = msgspec.json.Decoder(_ErrorEnvelope)
+_error: Final = msgspec.json.Decoder(_ErrorBody)
 _details: Final = msgspec.json.Decoder(_ErrorDetails)
 _page: Final = msgspec.json.Decoder(_ListPage)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -110,12 +110,12 @@ _time: Final = msgspec.json.Decoder(Instant)
 
 
 class Unreadable(ValueError):
-    """An answer that is not what the API documents; the message says where."""
+    """A response that is not what the API documents; the message says where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorSummary:
-    """What an answer that is not a plain yes says. *api_error*: it was the API's own error object."""
+    """What a response other than a plain yes says. api_error: it was the API's own error object."""
 
     message: str
     error_code: str | None
@@ -158,14 +158,14 @@ def _remote(batch: _Batch) -> RemoteBatch:
 
 
 def instant(at: datetime) -> datetime:
-    """*at* in UTC. A time outside of these years is no time: such as Go's zero, the year 1. Raises Unreadable."""
+    """*at* in UTC. Raises Unreadable for a year out of range, such as Go's zero time, the year 1."""
     if at.year not in _YEARS:
         raise Unreadable(f"{at.isoformat()} is no time of a batch")
     return at.astimezone(UTC)
 
 
 def read_meta(headers: Mapping[str, str]) -> ResponseMeta:
-    """What the headers say; whatever is missing or garbled is None."""
+    """What the headers say; what is missing or garbled is None."""
     return ResponseMeta(
         date=_http_date(headers.get("date")),
         request_id=headers.get("request-id"),
@@ -177,7 +177,7 @@ def read_meta(headers: Mapping[str, str]) -> ResponseMeta:
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, as the API says: `retry-after-ms`, or `retry-after` in seconds or as a date.
 
-    A date counts from the answer's own `Date`: our clock has no say. Negative or garbled: None.
+    A date counts from the response's own `Date`, never from our clock. Negative or garbled: None.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
     if _SECONDS.fullmatch(milliseconds) is not None:
@@ -245,7 +245,7 @@ def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
 
 
 def _cut(body: bytes, cause: Exception) -> tuple[_ListPage, list[bytes]]:
-    """The page and the bytes of its entries, where one of them is no JSON at all or is nested too deeply."""
+    """The page and the bytes of its entries, if one of them is no JSON at all or is nested too deeply."""
     found = _DATA.search(body)
     entries = [] if found is None else list(_entries(bytearray(body[found.end() :])))
     if found is None or not entries:
@@ -259,7 +259,7 @@ def _cut(body: bytes, cause: Exception) -> tuple[_ListPage, list[bytes]]:
 
 
 def _entries(data: bytearray) -> Iterator[tuple[bytes, int]]:
-    """The entries at the beginning of *data*, each with the place of its end."""
+    """The entries at the beginning of *data*, each with the offset of its end."""
     start = 0
     for end in ItemScanner().ends(data):
         text = bytes(data[start:end]).lstrip(_BETWEEN)
@@ -278,7 +278,7 @@ def _entry(raw: bytes) -> RemoteBatch | MalformedEntry:
 
 
 def _odd(raw: bytes, why: str) -> MalformedEntry:
-    """What can be told of an entry that is not a batch: each field that is in order by itself counts."""
+    """What can be told of an entry that is not a batch: each field that can be read by itself."""
     fields = _decoded(_fields, raw)
     given = {} if fields is None else fields
     own = _decoded(_id, given.get("id"))

@@ -1,6 +1,6 @@
-"""How much of an answer is taken in: every answer is decoded here, piece by piece, and counted after decompression.
+"""Limits how much of a response is read: each is decoded here, piece by piece, and counted after decompression.
 
-A response hook, and so the one door for whatever the SDK reads: it reads the body of an error whole by itself.
+It is a response hook, and so the one door for everything the SDK reads: it reads the body of an error whole by itself.
 Only gzip is asked for: its decoder (zlib) can be told to stop, so a small bomb is never inflated whole.
 """
 
@@ -29,7 +29,7 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
 def limit_responses(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
-    """*client*, which from now on takes in no more of an answer than it should."""
+    """Make *client* read no more of a response than it should."""
     client.headers["accept-encoding"] = "gzip"
     client.event_hooks["response"].append(_bound)
     return client
@@ -48,7 +48,7 @@ def _limit(response: httpx2.Response) -> _Limit:
 
 
 class _Limit:
-    """How many decoded bytes are taken; None: any. is_words: the body of a refusal, of which a part will do."""
+    """How many decoded bytes are read; None: any. is_words: the body of a refusal, of which a part will do."""
 
     def __init__(self, most_bytes: int | None, *, is_words: bool) -> None:
         self.most_bytes = most_bytes
@@ -56,7 +56,7 @@ class _Limit:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The decoded body of an answer. Raises BadAnswer for one that is too large or cannot be decoded."""
+    """The decoded body of a response. Raises BadResponse if it is too large or cannot be decoded."""
 
     def __init__(self, inner: httpx2.AsyncByteStream, encoding: str, limit: _Limit) -> None:
         self._inner = inner
@@ -85,7 +85,7 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 async def _decoded(inner: AsyncIterator[bytes] | httpx2.AsyncByteStream, encoding: str) -> AsyncGenerator[bytes, None]:
-    """The bytes of *inner* without its compression. Raises BadAnswer."""
+    """The bytes of *inner* without their compression. Raises BadResponse."""
     packed = [each for each in map(str.strip, encoding.split(",")) if each not in _PLAIN]
     if not packed:
         async for piece in inner:
@@ -101,7 +101,7 @@ async def _decoded(inner: AsyncIterator[bytes] | httpx2.AsyncByteStream, encodin
 
 
 class _Inflate:
-    """Gunzips what it is given, a piece of bounded size at a time; members may follow each other."""
+    """Gunzips what it is given, pieces of bounded size at a time; members may follow each other."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_WINDOW)

@@ -24,10 +24,10 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 async def with_retries(call: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:
-    """What *call* gives, tried again while it raises Again and there is time; then the error inside the last Again.
+    """Await *call*, and again while it raises RetryableError and there is time; then raise the error inside.
 
-    Pauses: the API's own figure, else 0.5 s and 1 s. A pause that does not fit into what is left is not begun. The time
-    is the event loop's, and *sleep* is injected, so a simulated clock drives both.
+    Pauses: the API's own figure, else 0.5 s and 1 s. A pause that does not fit into the time left is not begun. The
+    time is the event loop's, and *sleep* is injected, so a simulated clock drives both.
     """
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + WITHIN_S
@@ -60,7 +60,7 @@ def _pause_s(state: RetryCallState) -> float:
 
 
 class Deadline:
-    """Ends one call that has stood still for *seconds*; `restart` says that it moved. The time is the event loop's."""
+    """Ends one call after *seconds* without progress; `restart` reports progress. The time is the event loop's."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -31,7 +31,10 @@ LOGGERS: Final = ("anthropic", "httpx2", "httpcore2", "httpx", "httpcore", "h11"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """*creates* opens a connection for each call: a reset of a reused one looks like a lost answer. *reads* reuses."""
+    """The SDK's clients. *creates* opens a connection for each call, *reads* reuses them.
+
+    A reset of a reused connection would look like a lost answer.
+    """
 
     creates: AsyncAnthropic
     reads: AsyncAnthropic
@@ -39,7 +42,7 @@ class Clients:
     address: ApiAddress | None = None  #: None: there is a transport in place of the network
 
     def using(self, credentials: Credentials) -> Clients:
-        """The same clients with another key: calls that are under way go on, and every later one is sent with it."""
+        """The same clients with another key: calls under way go on, and every later one is sent with it."""
         for client in (self.creates, self.reads):
             client.api_key = None if credentials.api_key is None else credentials.api_key.reveal()
         return replace(self, credentials=credentials)
@@ -51,7 +54,7 @@ class Clients:
 
 
 async def load_sdk() -> None:
-    """Import the SDK in a thread, if nobody has yet: it takes about a second, and the event loop goes on meanwhile."""
+    """Import the SDK in a thread if nobody has yet: it takes about a second, and the event loop goes on meanwhile."""
     if "anthropic" not in sys.modules:
         await asyncio.to_thread(_import_sdk)
     silence_libraries()
@@ -68,9 +71,8 @@ def open_clients(
 ) -> Clients:
     """Clients that never retry and never follow a redirect. Opens no connection.
 
-    *transport*: in place of the network, for both. *credentials*: None looks them up in the environment.
-    Raises NeedsPerson without usable credentials, UsageError for a base URL, headers, a proxy or certificates that
-    cannot be used.
+    transport: in place of the network, for both. credentials: None looks them up in the environment. Raises NeedsPerson
+    without usable credentials, UsageError for a base URL, headers, a proxy or certificates that cannot be used.
     """
     import anthropic
     import httpx2
@@ -126,6 +128,6 @@ def _http_client(
 
 
 def silence_libraries() -> None:
-    """Let the HTTP libraries and the SDK say warnings and errors, nothing below."""
+    """Let the HTTP libraries and the SDK log warnings and errors only."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What the provider can be told."""
+"""What the provider can be configured with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class ProviderSettings:
     """Where the API is and how long to wait for it.
 
     base_url: None means `ANTHROPIC_BASE_URL`, else the SDK's own. plain_http_hosts: where the key may go without TLS,
-    beside this machine. api_version: the `anthropic-version` of reads; None
-    means the SDK's own (a create has its own in its Headers). timeout: how long a create may stand still, and how long
-    256 KiB of results may take. read_timeout: the whole of one try of any other call; never more than *timeout*.
-    max_uploads and max_downloads: how many creates and downloads run at once.
+    beside this machine. api_version: the `anthropic-version` of reads; None means the SDK's own (a create has its own
+    in its Headers). timeout: how long a create may make no progress, and how long 256 KiB of results may take.
+    read_timeout: the whole of one try of any other call; never more than *timeout*. max_uploads, max_downloads: how
+    many creates and downloads run at once.
     """
 
     base_url: str | None = None
