@@ -9,19 +9,8 @@ import msgspec
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
-from orchestrator.domain import humanize
+from orchestrator.domain import errors, humanize
 from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
-from orchestrator.domain.errors import (
-    GuardRefused,
-    KeyReused,
-    NoSuchThing,
-    OrchestratorError,
-    OutOfMemory,
-    ServerBusy,
-    StoreFull,
-    UsageError,
-    shortage,
-)
 from orchestrator.http_api.responses import RETRY_SOON, allowed
 
 if TYPE_CHECKING:
@@ -69,7 +58,7 @@ async def api_error(request: Request, exc: Exception) -> Response:
 
 async def own_error_response(request: Request, exc: Exception) -> Response:
     """An error of ours as the closest one of the API's."""
-    return await api_error(request, _nearest(cast("OrchestratorError", exc)))
+    return await api_error(request, _nearest(cast("errors.OrchestratorError", exc)))
 
 
 async def unknown_route(request: Request, exc: Exception) -> Response:
@@ -98,29 +87,29 @@ async def client_gone(_: Request, __: Exception) -> Response:
 
 async def bug(request: Request, exc: Exception) -> Response:
     """Starlette re-raises the error after this response, and the server logs it."""
-    lacking = shortage(exc)
+    lacking = errors.shortage(exc)
     return await api_error(request, _internal() if lacking is None else _nearest(lacking))
 
 
-def _nearest(exc: OrchestratorError) -> ApiError:
+def _nearest(exc: errors.OrchestratorError) -> ApiError:
     """Without cause and hint: they are for people at this machine, and may name its files."""
     match exc:
-        case NoSuchThing():
+        case errors.NoSuchThing():
             return not_found(exc.message)
-        case KeyReused():
+        case errors.KeyReused():
             return ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
-        case GuardRefused() | UsageError():
+        case errors.GuardRefused() | errors.UsageError():
             return invalid_request(exc.message)
-        case ServerBusy() | StoreFull() | OutOfMemory():
+        case errors.ServerBusy() | errors.StoreFull() | errors.OutOfMemory():
             return _overloaded(exc)
         case _:
             return _internal()
 
 
-def _overloaded(exc: ServerBusy | StoreFull | OutOfMemory) -> ApiError:
-    if isinstance(exc, ServerBusy):
+def _overloaded(exc: errors.ServerBusy | errors.StoreFull | errors.OutOfMemory) -> ApiError:
+    if isinstance(exc, errors.ServerBusy):
         return ApiError(503, "overloaded_error", exc.message, headers=tuple(RETRY_SOON.items()))
-    lacking = "memory left to answer" if isinstance(exc, OutOfMemory) else "space left to store"
+    lacking = "memory left to answer" if isinstance(exc, errors.OutOfMemory) else "space left to store"
     return ApiError(529, "overloaded_error", f"There is no {lacking} the request.")
 
 
@@ -135,7 +124,7 @@ def handlers() -> dict[Any, Any]:
 
     return {
         ApiError: api_error,
-        OrchestratorError: own_error_response,
+        errors.OrchestratorError: own_error_response,
         HTTPException: unknown_route,
         ClientDisconnect: client_gone,
         Exception: bug,

@@ -10,29 +10,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from starlette.responses import StreamingResponse
 
-from orchestrator.domain.batches_api import (
-    BatchListObject,
-    DeletedBatch,
-    MessageBatchObject,
-    batch_not_found,
-    check_page,
-    delete_too_early,
-    invalid_request,
-    known_version,
-    no_results,
-    page_limit,
-)
+from orchestrator.domain import batches_api
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.result_lines import settled_lines
+from orchestrator.http_api.messages import batch_objects
 from orchestrator.http_api.messages.api_responses import json_response
-from orchestrator.http_api.messages.batch_objects import (
-    BatchContext,
-    BatchIds,
-    batch_view,
-    has_results,
-    is_over,
-    is_shown,
-)
 from orchestrator.http_api.messages.create_batch import BatchCreator
 from orchestrator.http_api.request_scope import base_url_of
 from orchestrator.http_api.responses import gzipped, takes_gzip
@@ -62,7 +44,7 @@ class BatchEndpoints:
         self._services = services
         self._commands = services.commands
         self._reader = services.reader
-        self._ids = BatchIds(services.identity.lineage)
+        self._ids = batch_objects.BatchIds(services.identity.lineage)
         self._creates = BatchCreator(services)
 
     async def create(self, request: Request) -> Response:
@@ -77,10 +59,10 @@ class BatchEndpoints:
 
     async def list(self, request: Request) -> Response:
         """`GET /v1/messages/batches`."""
-        known_version(request.headers.get("anthropic-version"))
+        batches_api.known_version(request.headers.get("anthropic-version"))
         query = request.query_params
-        before, after, limit = query.get("before_id"), query.get("after_id"), page_limit(query.get("limit"))
-        check_page(before, after, limit)
+        before, after, limit = query.get("before_id"), query.get("after_id"), batches_api.page_limit(query.get("limit"))
+        batches_api.check_page(before, after, limit)
         cut = _older_jobs if before is None else _newer_jobs
         cursor = after if before is None else before
         start = None if cursor is None else (self._job_of(cursor), cursor)
@@ -106,38 +88,40 @@ class BatchEndpoints:
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/messages/batches/{id}`: requests and results are deleted."""
         job = await self._job_of_path(request)
-        if not is_over(job):
-            raise delete_too_early()
+        if not batch_objects.is_over(job):
+            raise batches_api.delete_too_early()
         batch_id = self._ids.of(job.id)
         if not await self._commands.purge(job.id):
-            raise invalid_request(f"Message Batch {batch_id} is archived: there is nothing left of it to delete.")
-        return json_response(DeletedBatch(batch_id))
+            raise batches_api.invalid_request(
+                f"Message Batch {batch_id} is archived: there is nothing left of it to delete."
+            )
+        return json_response(batches_api.DeletedBatch(batch_id))
 
     async def results(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}/results`."""
         job = await self._job_of_path(request)
-        if not has_results(job):
-            raise no_results(self._ids.of(job.id))
+        if not batch_objects.has_results(job):
+            raise batches_api.no_results(self._ids.of(job.id))
         return await results_response(request, self._services.bulk, job.id)
 
     async def _job_of_path(self, request: Request) -> JobSnapshot:
         """The job of the id in the path. Raises ApiError 404."""
-        known_version(request.headers.get("anthropic-version"))
+        batches_api.known_version(request.headers.get("anthropic-version"))
         batch_id: str = request.path_params["batch_id"]
         return await self._reader.read(partial(_shown_job, (self._job_of(batch_id), batch_id)))
 
     def _job_of(self, batch_id: str) -> JobId:
         job = self._ids.job(batch_id)
         if job is None:
-            raise batch_not_found(batch_id)
+            raise batches_api.batch_not_found(batch_id)
         return job
 
-    async def _view(self, request: Request, job: JobId) -> MessageBatchObject:
+    async def _view(self, request: Request, job: JobId) -> batches_api.MessageBatchObject:
         context = self._context(request, job)
-        return await self._reader.read(lambda reads: batch_view(reads.get(job), reads, context))
+        return await self._reader.read(lambda reads: batch_objects.batch_view(reads.get(job), reads, context))
 
-    def _context(self, request: Request, job: JobId) -> BatchContext:
-        return BatchContext(
+    def _context(self, request: Request, job: JobId) -> batch_objects.BatchContext:
+        return batch_objects.BatchContext(
             batch_id=self._ids.of(job),
             base_url=base_url_of(request),
             max_attempts=self._services.settings.retry.max_attempts,
@@ -152,8 +136,8 @@ _JobRef = tuple[JobId, str]
 def _shown_job(place: _JobRef, reads: Reads) -> JobSnapshot:
     """The job at *place*. Raises ApiError 404."""
     found = reads.newer_jobs(JobId(place[0] - 1), limit=1)
-    if not found or found[0].id != place[0] or not is_shown(found[0]):
-        raise batch_not_found(place[1])
+    if not found or found[0].id != place[0] or not batch_objects.is_shown(found[0]):
+        raise batches_api.batch_not_found(place[1])
     return found[0]
 
 
@@ -162,7 +146,7 @@ def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[J
     found: list[JobRow] = []
     before = None if after is None else _shown_job(after, reads).id
     while page := reads.jobs(limit=limit + 1, before=before):
-        found += filter(is_shown, page)
+        found += filter(batch_objects.is_shown, page)
         if len(found) > limit:
             break
         before = page[-1].id
@@ -174,18 +158,20 @@ def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[
     found: list[JobRow] = []
     above = JobId(0) if before is None else _shown_job(before, reads).id
     while page := reads.newer_jobs(above, limit=limit + 1):
-        found += filter(is_shown, page)
+        found += filter(batch_objects.is_shown, page)
         if len(found) > limit:
             break
         above = page[-1].id
     return found[:limit][::-1], len(found) > limit
 
 
-def _page(cut: tuple[list[JobRow], bool], reads: Reads, context: Callable[[JobId], BatchContext]) -> BatchListObject:
+def _page(
+    cut: tuple[list[JobRow], bool], reads: Reads, context: Callable[[JobId], batch_objects.BatchContext]
+) -> batches_api.BatchListObject:
     jobs, more = cut
-    views = [batch_view(job, reads, context(job.id)) for job in jobs]
+    views = [batch_objects.batch_view(job, reads, context(job.id)) for job in jobs]
     first, last = (views[0].id, views[-1].id) if views else (None, None)
-    return BatchListObject(data=views, has_more=more, first_id=first, last_id=last)
+    return batches_api.BatchListObject(data=views, has_more=more, first_id=first, last_id=last)
 
 
 #: How many results are held at once: an answer may be hundreds of kilobytes long.

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect
 
-from orchestrator.domain.batches_api import (
-    LOOP_HEADER,
-    ApiError,
-    duplicate_id,
-    invalid_request,
-    known_version,
-    not_found,
-)
+from orchestrator.domain import batches_api
 from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob
 from orchestrator.domain.limits import largest_params
 from orchestrator.domain.states import JobState
@@ -41,8 +34,8 @@ _JOBS_AT_ONCE: Final = 200
 _TERMS: Final = IngestOptions(force_new=True, max_problems=1)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
-    f"This batch comes back to the daemon that it was sent from ({LOOP_HEADER}): ANTHROPIC_BASE_URL, or [api] "
-    "base_url, of one of the daemons on its way must name the API itself."
+    f"This batch comes back to the daemon that it was sent from ({batches_api.LOOP_HEADER}): ANTHROPIC_BASE_URL, or "
+    "[api] base_url, of one of the daemons on its way must name the API itself."
 )
 
 
@@ -60,7 +53,7 @@ class BatchCreator:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
         try:
             new = self._admit(request)
-        except ApiError:
+        except batches_api.ApiError:
             async for _ in body_blocks(request):  # a sender that finds the connection closed cannot read why
                 pass
             raise
@@ -83,8 +76,8 @@ class BatchCreator:
 
     def _admit(self, request: Request) -> NewJob:
         """The job that the headers describe. Raises ApiError."""
-        if not self._passed.take(",".join(request.headers.getlist(LOOP_HEADER))):
-            raise not_found(_COMES_BACK)
+        if not self._passed.take(",".join(request.headers.getlist(batches_api.LOOP_HEADER))):
+            raise batches_api.not_found(_COMES_BACK)
         return _new_job(request)
 
 
@@ -125,14 +118,14 @@ def _new_job(request: Request) -> NewJob:
     betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
     for beta in sorted(betas):
         if not OPTIONS["betas"].is_valid([beta]):
-            raise invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
+            raise batches_api.invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
     key = headers.get("idempotency-key")
     if key is not None and not OPTIONS["key"].is_valid(key):
-        raise invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
+        raise batches_api.invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
     return JobOptions(betas=betas, key=key).new_job(
         SOURCE,
         default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
-        default_version=known_version(headers.get("anthropic-version")),
+        default_version=batches_api.known_version(headers.get("anthropic-version")),
     )
 
 
@@ -161,9 +154,9 @@ def _is_same(job: JobSnapshot, new: NewJob, content_hash: str) -> bool:
     return made_here and sent == (content_hash, new.api_version, new.betas)
 
 
-def _refusal_of(taken: IngestResult, source: BodySource) -> ApiError:
+def _refusal_of(taken: IngestResult, source: BodySource) -> batches_api.ApiError:
     """Why nothing was stored: the problem of the first request that has one."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:
-        return duplicate_id(repeated)
-    return ApiError(500, "api_error", "Internal server error") if source.refusal is None else source.refusal
+        return batches_api.duplicate_id(repeated)
+    return batches_api.ApiError(500, "api_error", "Internal server error") if source.refusal is None else source.refusal
