@@ -14,7 +14,7 @@ FRESH := ORCHESTRATOR_TEST_FRESH=1 PYTHONPATH=tests:.
 PROOF := $(FRESH) $(BIN)/python -m proof
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs reference screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
+.PHONY: help demo test test-quick check format docs reference screenshots bench bench-quick proof proof-report proof-replay proof-selftest fault-matrix clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,17 @@ help:  ## list the targets
 demo: $(RUN)  ## run 200 requests through the sandbox: no key, no network, no cost
 	$(BIN)/orchestrator run examples/reviews.jsonl --sandbox
 
-# What kills processes on the microsecond, and what keeps both cores busy by itself, runs after the rest, alone.
-ALONE := tests/crash tests/simulation
+# The stores of tests lie on a disk in memory where one has 4 GB free: processes die in tests, power does not fail.
+# PYTEST takes more options for pytest.
+TMPDIR_IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 > 4000000 { print "/dev/shm" }')
+PYTEST ?=
+RUN_TESTS = $(if $(TMPDIR_IN_MEMORY),TMPDIR=$(TMPDIR_IN_MEMORY)) $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
 
-test: $(DEV)  ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest $(ALONE)
+test: $(DEV)  ## run all tests (about 6 minutes on two cores)
+	$(RUN_TESTS)
+
+test-quick: $(DEV)  ## the tests of units, store and engine that start no process (about a minute on two cores)
+	$(RUN_TESTS) tests/unit tests/store tests/engine -m "not process"
 
 check: $(DEV)  ## formatting, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

@@ -5,16 +5,16 @@ from __future__ import annotations
 from proof.processes import random_kills, six_windows
 
 
-def test_fifty_random_kills_lose_nothing_and_buy_nothing_twice() -> None:
-    """T10: killed at random moments while it works, half of the time with answers lost as well."""
-    tally = random_kills(kills=50, seed=7)
+def test_random_kills_lose_nothing_and_buy_nothing_twice() -> None:
+    """T10: killed at random moments while it works, half of the time with answers lost as well. The proof kills on."""
+    tally = random_kills(kills=20, seed=7)
     assert tally.violations == ()
-    assert tally.trials == 50
+    assert tally.trials == 20
     assert int(tally.facts["batches in_doubt"]) > 0, "no answer was ever lost: nothing was tested"
 
 
 def test_killed_exactly_inside_each_window_around_the_post_it_pays_once() -> None:
     """T11: the API itself strikes inside each of the six windows; the store stands where the window implies."""
-    tally = six_windows(rounds=3, seed=11)
+    tally = six_windows(rounds=1, seed=11)
     assert tally.violations == ()
-    assert tally.trials == 18
+    assert tally.trials == 6

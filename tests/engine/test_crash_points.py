@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.length import points_of_each_kind
 from support.mortal import Fuse, Killed, on_a_fuse
 from support.world import World, in_a_loop, new_world, next_life
 
 FOR_EVER = 10**9
-LIVES = 8
+PARTS = 4
 
 
 async def live_until_killed(world: World, job: int) -> bool:
@@ -62,12 +63,12 @@ async def killed_after(path: Path, sparks: int) -> None:
             assert second.machine.batches_created == 2, where
 
 
-@pytest.mark.parametrize("part", range(LIVES))
+@pytest.mark.parametrize("part", range(PARTS))
 @in_a_loop
 async def test_a_life_may_end_at_any_step(tmp_path: Path, part: int) -> None:
-    """Every call of every port in turn, before it and after it: the same batches, the same answers, paid once."""
+    """Each call of a port, before it and after it: the same batches, the same answers, paid once; all in the proof."""
     steps = await whole_road(tmp_path / "whole.db")
-    for sparks in range(part, len(steps), LIVES):
+    for sparks in points_of_each_kind(steps, every=12)[part::PARTS]:
         await killed_after(tmp_path / f"{sparks}.db", sparks)
 
 
@@ -76,7 +77,7 @@ async def test_a_life_may_end_at_any_step(tmp_path: Path, part: int) -> None:
 async def test_a_life_that_resolves_a_doubt_may_end_at_any_step(tmp_path: Path, part: int) -> None:
     """The same for a life that finds a batch in doubt: adopted in the end, never bought again."""
 
-    async def one(path: Path, sparks: int) -> int:
+    async def one(path: Path, sparks: int) -> list[str]:
         fuse = Fuse(FOR_EVER)
         async with new_world(path, wrap=on_a_fuse(fuse)) as world:
             world.machine.plan.set({"foreign_batches": 2})
@@ -87,15 +88,15 @@ async def test_a_life_that_resolves_a_doubt_may_end_at_any_step(tmp_path: Path, 
             fuse.steps.clear()
             fuse.left = sparks
             await live_until_killed(world, job.id)
-            used = len(fuse.steps)
+            steps = list(fuse.steps)
             async with next_life(world) as second:
                 await second.settle(step=timedelta(minutes=2))
                 assert (await second.status(job.id)).job.requests.succeeded == 20, fuse.steps[-3:]
                 assert second.creates == 1, fuse.steps[-3:]
-            return used
+            return steps
 
-    total = await one(tmp_path / "whole.db", FOR_EVER)
-    for sparks in range(part, total, 2 * 5):
+    steps = await one(tmp_path / "whole.db", FOR_EVER)
+    for sparks in points_of_each_kind(steps, every=20)[part::2]:
         await one(tmp_path / f"{sparks}.db", sparks)
 
 

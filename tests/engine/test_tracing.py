@@ -108,6 +108,7 @@ def test_the_standard_variables_name_the_service(monkeypatch: pytest.MonkeyPatch
     assert span.resource.attributes["deployment.environment"] == "test"
 
 
+@pytest.mark.process
 def test_without_the_setting_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     """Off is free: an engine runs a job to its end without the packages of the extra."""
     code = (

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from faces.client_world import SLOW
 from faces.messages_world import Served, served
+from support.forked import PIPE, start_script
 
 GUIDE = Path(__file__).parent.parent.parent / "examples" / "guide"
+
+RUN = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 def run(world: Served, example: str, *arguments: str) -> list[str]:
     """The lines that the example prints; it must end well and say nothing on stderr."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("ANTHROPIC", "ORCHESTRATOR"))}
     environ |= {"ANTHROPIC_BASE_URL": world.url, "ANTHROPIC_API_KEY": "any", "SECONDS_BETWEEN": "0.1"}
-    command = [sys.executable, str(GUIDE / example), *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    with start_script(RUN, str(GUIDE / example), *arguments, env=environ, stdout=PIPE, stderr=PIPE) as process:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+    return out.decode().splitlines()
 
 
 def test_create_poll_and_results(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ of each case one test at least is what catches a planted bug.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -66,20 +67,35 @@ NAMED_CASES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
+#: Tests that `make test` runs small (`support.length`).
+IN_FULL: Final = ("tests/engine/test_crash_points.py", "tests/faces/test_messages_large.py")
+
+
 def run_named_cases() -> Tally:
-    """Run every test of every case, in a pytest of its own."""
-    began = time.monotonic()
+    """Run every test of every case."""
     nodes = sorted({node for nodes in NAMED_CASES.values() for node in nodes})
+    return _run("the ten named cases of the protocol", "tests", nodes, {"cases": len(NAMED_CASES)})
+
+
+def run_in_full() -> Tally:
+    """Run all that the files of `IN_FULL` can do: every call of every port as the end of a life, a create of 45 MB."""
+    return _run("tests that make test runs small", "files", IN_FULL, {})
+
+
+def _run(test: str, unit: str, nodes: Sequence[str], facts: dict[str, int | float | str]) -> Tally:
+    """Run *nodes* in a pytest of its own."""
+    began = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *nodes]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {**os.environ, "ORCHESTRATOR_TEST_LONG": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     failed = tuple(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR")))
     if done.returncode != 0 and not failed:
         failed = (f"pytest ended with {done.returncode}: {done.stdout[-500:]}",)
     return Tally(
-        test="the ten named cases of the protocol",
-        unit="tests",
+        test=test,
+        unit=unit,
         trials=len(nodes),
         violations=tuple(f"{line} — {' '.join(command[1:])}" for line in failed),
         seconds=time.monotonic() - began,
-        facts={"cases": len(NAMED_CASES)},
+        facts=facts,
     )

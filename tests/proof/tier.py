@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from proof import simulated
 from proof.cancellations import cancellations
-from proof.cases import run_named_cases
+from proof.cases import run_in_full, run_named_cases
 from proof.chronicle import Cell
 from proof.endings import dead_tasks, signals
 from proof.pool import prepare_process, workers
@@ -131,6 +131,7 @@ def _fixed(pool: ProcessPoolExecutor, seed: int) -> dict[str, Part]:
         "every crash point of a life that resolves doubts": lambda: simulated.every_point(pool, "lost answers", seed=5),
         "traces twice": lambda: simulated.traces_twice(pool, first=seed, worlds=20),
         "named cases": run_named_cases,
+        "tests in full": run_in_full,
         "six windows": lambda: six_windows(rounds=12, seed=seed),
         "signals": lambda: signals(count=20, seed=seed),
         "dead tasks": lambda: dead_tasks(seed=seed),

@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from store.store_world import (
     settle_all,
     won,
 )
+from support.forked import start_script
 
 from orchestrator.domain.errors import GuardRefused, Purged
 from orchestrator.domain.ids import JobId
@@ -263,13 +262,14 @@ asyncio.run(run())
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("steps", [0, 1, 2, 4, 7, 10, 13, 16, 50])
 def test_a_purge_that_is_killed_is_finished_by_the_next_start(tmp_path: Path, steps: int) -> None:
     """Killed before the mark nothing is gone; after it nothing is shown, and what is left goes."""
     path = tmp_path / "store.db"
     program = KILLED.format(tests=str(Path(__file__).parent.parent))
-    died = subprocess.run([sys.executable, "-c", program, str(path), str(steps)], check=False, env=dict(os.environ))
-    assert died.returncode == (0 if steps == 50 else -signal.SIGKILL)
+    with start_script(program, str(path), str(steps), env=os.environ) as process:
+        assert process.wait(60) == (0 if steps == 50 else -signal.SIGKILL)
     assert audit(path) == []
 
     async def run() -> None:

@@ -67,6 +67,7 @@ def test_what_is_free_inside_is_told_and_given_back(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir() if "etilqs" in file.name) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("steps", [1, 300, 3000])
 def test_compacting_may_be_killed_at_any_moment(tmp_path: Path, steps: int) -> None:
     """F16. The old state or the new one, never half of it; the next try goes through."""

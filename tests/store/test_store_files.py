@@ -7,8 +7,6 @@ import hashlib
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from store.store_world import LATER, NOW, open_store, raw, running_job
+from support.forked import DEVNULL, PIPE, start_script
 
 from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, Migration, prepare, shipped_migrations
@@ -332,13 +331,14 @@ DIES = """
 
 def killed_at(path: Path, step: int, what: str) -> bool:
     """Prepare *path* in a process that is killed at its *step*-th step; False if it got to the end before."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
-    command = [sys.executable, "-c", textwrap.dedent(DIES), str(path), str(step), what]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-    return done.returncode != 0
+    code = textwrap.dedent(DIES)
+    with start_script(code, str(path), str(step), what, env=os.environ, stdout=DEVNULL, stderr=PIPE) as process:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in {0, -signal.SIGKILL}, err
+        return process.returncode != 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", [0, 1, 2, 4, 8, 20, 40, 60, 63, 64, 65, 66, 67])
 def test_a_first_start_that_is_killed_leaves_no_store_or_a_whole_one(tmp_path: Path, step: int) -> None:
     """`kill -9` at any statement and file operation: the next start makes it, or finds it made."""
@@ -353,6 +353,7 @@ def test_a_first_start_that_is_killed_leaves_no_store_or_a_whole_one(tmp_path: P
         assert c.execute("PRAGMA user_version").fetchone()[0] == len(shipped_migrations())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", [1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13])
 def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new(tmp_path: Path, step: int) -> None:
     """Never half; the work in it stays."""

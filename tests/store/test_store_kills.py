@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import textwrap
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from store.store_world import raw
+from support.forked import PIPE, start_script
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
@@ -54,22 +54,21 @@ WRITER = """
 
 def one_life(path: Path, lasting: int) -> list[tuple[str, int, int]]:
     """Start a writer, kill it wherever it is when *lasting* acks were read; all that it had acknowledged by then."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
-    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as writer:
+    with start_script(textwrap.dedent(WRITER), str(path), env=os.environ, stdout=PIPE, stderr=PIPE) as writer:
         assert writer.stdout is not None
         assert writer.stderr is not None
         first = writer.stdout.readline()
-        assert first == "open\n", writer.stderr.read()
-        said = "".join(writer.stdout.readline() for _ in range(lasting))
+        assert first == b"open\n", writer.stderr.read()
+        said = b"".join(writer.stdout.readline() for _ in range(lasting))
         writer.send_signal(signal.SIGKILL)
         rest, err = writer.communicate()
         said += rest
-    assert err == ""
-    whole = [line.split() for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    assert err == b""
+    whole = [line.split() for line in said.decode().splitlines(keepends=True) if line.endswith("\n")]
     return [(word, int(job), int(count)) for word, job, count in whole]
 
 
+@pytest.mark.process
 def test_what_was_acknowledged_is_there_after_every_kill(tmp_path: Path) -> None:
     """Promise 1, twenty lives of one store: nothing acknowledged is lost, nothing is half there, the file is sound."""
     path = tmp_path / "store.db"

@@ -46,6 +46,7 @@ def test_a_second_owner_is_refused_within_its_patience(tmp_path: Path) -> None:
     Lock.take(tmp_path / "store.db", patience_s=0).release()
 
 
+@pytest.mark.process
 def test_a_killed_owner_frees_the_store(tmp_path: Path) -> None:
     """`kill -9` leaves nothing to clean up: the next start takes over within two seconds."""
     with python(HOLD, str(tmp_path / "store.db")) as owner:
@@ -114,6 +115,7 @@ WATCHED = """
 """
 
 
+@pytest.mark.process
 def test_nobody_opens_the_database_but_sqlite(tmp_path: Path) -> None:
     """Closing a descriptor of our own would drop SQLite's locks (POSIX): an audit hook watches a whole workload."""
     with python(WATCHED, str(tmp_path / "store.db")) as process:

@@ -32,7 +32,8 @@ ROOT: Final = TESTS.parent
 IS_FRESH: Final = os.environ.get("ORCHESTRATOR_TEST_FRESH") == "1"
 #: Read while modules are imported, or by the interpreter before that.
 _READ_AT_START: Final = ("PYTHON", "ANTHROPIC_LOG", "OTEL_", "LD_")
-_SAME_FOR_ALL: Final = frozenset({"PYTHONPATH", "PYTHONUTF8"})
+#: What the fork server was started with.
+_GIVEN: Final = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}", "PYTHONUTF8": "1"}
 
 
 class Forked:
@@ -141,9 +142,10 @@ def start(
 def start_script(
     code: str, *arguments: str, env: Mapping[str, str], stdout: Stream = None, stderr: Stream = None
 ) -> Process:
-    """`python -c code arguments`, with no standard input."""
+    """`python -c code arguments`, with no standard input; it can import what tests can."""
     if IS_FRESH or _is_read_at_start(env):
         command = [sys.executable, "-c", code, *arguments]
+        env = {"PYTHONPATH": _GIVEN["PYTHONPATH"], **env}
         return subprocess.Popen(command, env=env, stdin=DEVNULL, stdout=stdout, stderr=stderr)
     order = {"module": "", "code": code, "arguments": arguments, "cwd": str(Path.cwd())}
     return _forked(order, env, (DEVNULL, stdout, stderr))
@@ -172,7 +174,10 @@ def run(
 
 
 def _is_read_at_start(env: Mapping[str, str]) -> bool:
-    return any(name.startswith(_READ_AT_START) and name not in _SAME_FOR_ALL for name in env)
+    return any(
+        name.startswith(_READ_AT_START) and value != _GIVEN.get(name) and name != "PYTHONPATH"
+        for name, value in env.items()
+    )
 
 
 def _forked(order: Mapping[str, object], env: Mapping[str, str], streams: tuple[Stream, Stream, Stream]) -> Forked:
@@ -226,7 +231,7 @@ def _started_server() -> str:
     listener.listen(64)
     server = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(listener.fileno())],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}", "PYTHONUTF8": "1"},
+        env=_GIVEN,
         stdin=subprocess.PIPE,
         pass_fds=[listener.fileno()],
         start_new_session=True,

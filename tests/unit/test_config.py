@@ -323,6 +323,7 @@ def test_the_values_shown_where_there_is_no_default_are_valid(place: Place) -> N
             assert place.load().origin(key.name) == str(file)
 
 
+@pytest.mark.process
 def test_importing_the_settings_loads_nothing_heavy() -> None:
     """`status` has 150 ms in all."""
     code = "import sys, orchestrator.config; print(*sys.modules)"

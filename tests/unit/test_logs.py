@@ -149,6 +149,7 @@ def test_what_json_cannot_hold_is_logged_all_the_same() -> None:
     assert json.loads(out.getvalue())["pause"] == "0:00:05"
 
 
+@pytest.mark.process
 def test_having_a_logger_does_not_import_structlog() -> None:
     """`--help` and `status` have no 100 ms to spare; unconfigured, nothing goes to stdout either."""
     code = (

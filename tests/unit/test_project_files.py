@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+import pytest
 
 import orchestrator
 from orchestrator.config import DEFAULT_API_VERSION, render_example
@@ -74,6 +75,7 @@ def test_every_request_of_the_example_may_go_into_a_batch() -> None:
     assert not [problem for row in rows for problem in problems_in(bytes(row.params), rules)]
 
 
+@pytest.mark.process
 def test_the_makefile_explains_its_targets() -> None:
     """`make` alone is safe, and lists every target that is meant for people."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")

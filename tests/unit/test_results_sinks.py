@@ -86,6 +86,7 @@ def test_nothing_is_visible_before_commit_and_the_old_file_stays(tmp_path: Path)
     assert all(name == "out.jsonl" or name.endswith(".tmp") for name in names_in(tmp_path))
 
 
+@pytest.mark.process
 def test_a_killed_export_leaves_no_output(tmp_path: Path) -> None:
     """The same with a real process and a real SIGKILL."""
     program = (
