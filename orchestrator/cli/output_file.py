@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from typing_extensions import override
 
 from orchestrator.cli.group import HintedUsageError
 from orchestrator.domain.states import JobState
-from orchestrator.ports.streams import InputLine, InputProblem, is_stdout
+from orchestrator.ports.streams import InputLine, InputProblem, Source, is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import InputOptions
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.engine import IngestOptions
     from orchestrator.ports.reads import RemoteReader
-    from orchestrator.ports.streams import Source
 
 #: More jobs than any store has.
 _EVERY: Final = 10_000_000
@@ -86,7 +86,7 @@ def writing_to(output: str, again: str) -> Iterator[None]:
         raise OutputNotWritten(exc.message, cause=exc.cause, hint=f"{exc.hint}: `{again}` writes them") from exc
 
 
-class GuardedSource:
+class GuardedSource(Source):
     """A `Source` that is refused at its end, before it becomes a job, if the output is another job's file.
 
     Only then is it known which job it is: by its content. Raises OutputError out of `chunks`; nothing is stored then.
@@ -98,22 +98,22 @@ class GuardedSource:
         self._skip_bad = skip_bad
 
     @property
+    @override
     def name(self) -> str:
-        """See `Source`."""
         return self._source.name
 
     @property
+    @override
     def content_hash(self) -> str:
-        """See `Source`."""
         return self._source.content_hash
 
     @property
+    @override
     def size_bytes(self) -> int:
-        """See `Source`."""
         return self._source.size_bytes
 
+    @override
     async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
-        """See `Source`."""
         is_lost = False
         async for chunk in self._source.chunks():
             problems = [item for item in chunk if isinstance(item, InputProblem)]

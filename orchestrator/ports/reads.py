@@ -133,14 +133,14 @@ class RemoteReads(
     """Everything that can also be read from a server."""
 
     def meta(self) -> StoreIdentity:
-        """Which store this is."""
+        """The identity of the store."""
 
 
 class StoreReads(Protocol):
     """The store as a whole."""
 
     def meta(self) -> StoreMeta:
-        """Which store this is, and how it plans."""
+        """The identity of the store, and what it plans by."""
 
     def totals(self) -> Totals:
         """Sums over all jobs."""
