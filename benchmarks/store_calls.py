@@ -22,8 +22,8 @@ from orchestrator.engine.ingest import Ingestor
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import JsonLinesSource, open_source
 from orchestrator.ports.engine import IngestOptions
+from orchestrator.ports.reads import Reads
 from orchestrator.store.ownership import Lock
-from orchestrator.store.read import SqliteReads
 from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
 
@@ -127,7 +127,7 @@ async def export(store: SqliteStore, job: JobId, target: Path) -> None:
             out.write(output_lines((row.custom_id, row.body if row.body is not None else b"{}") for row in rows))
 
 
-def _page(job: JobId, above: int) -> Callable[[SqliteReads], list[ResultRow]]:
+def _page(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
     return lambda reads: reads.results(job, above=above, limit=1000)
 
 

@@ -28,11 +28,11 @@ from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reader, Reads
 from orchestrator.ports.runtime import Clock, Entropy, Meter
+from orchestrator.ports.store import Store
 from orchestrator.ports.streams import Sink
 from orchestrator.store.connection import Start, Thread
 from orchestrator.store.location import SqliteLocation, location_of, open_store
 from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import SqliteStore
 from orchestrator.system_clock import SystemClock, SystemEntropy
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Engine(Reader):
     settings: Settings
     commands: EngineCommands
     health: ApiHealth
-    store: SqliteStore
+    store: Store
     provider: Provider
     wakeup: Wakeup
     liveness: StageLiveness
@@ -100,7 +100,7 @@ class Engine(Reader):
 class BulkReader(Reader):
     """Reads of many rows, on a connection of their own that never delays other reads."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     @override
@@ -138,7 +138,7 @@ async def open_engine(
 
 
 def _engine(
-    context: Context, store: SqliteStore, settings: Settings, *, sandbox: bool, meters: Meters, guard: LoopGuard
+    context: Context, store: Store, settings: Settings, *, sandbox: bool, meters: Meters, guard: LoopGuard
 ) -> Engine:
     return Engine(
         location=location_of(settings),

@@ -18,6 +18,7 @@ from orchestrator.domain.packing import Pack
 from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
 from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
+from orchestrator.ports.reads import Reader, Reads
 
 T = TypeVar("T")
 
@@ -167,7 +168,7 @@ class PollStore(Protocol):
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
 
     async def uncollected(self) -> list[BatchRow]:
-        """Ended batches whose results are not all stored."""
+        """Batches that ended and are not settled yet."""
 
     async def asked_to_cancel(self, batch: BatchRow, now: datetime) -> bool:
         """Note that we asked the API to cancel *batch*."""
@@ -301,3 +302,24 @@ class EngineStore(Protocol):
 
     async def check_files(self) -> None:
         """Raise StoreLost if a file of the store was removed or replaced since it was opened."""
+
+
+class Store(EngineStore, Reader, Protocol):
+    """An open store, owned by this process: what the engine works on and the faces read."""
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing can be stored any more, for a person. None: it can."""
+        ...
+
+    async def discard_leftovers(self) -> int:
+        """Take away what killed imports left; how many. For the start, before any import begins."""
+        ...
+
+    async def read_bulk(self, look: Callable[[Reads], T]) -> T:
+        """As `read`, for results: never delays a `read`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it, and let another process own it."""
+        ...

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Settings
     from orchestrator.ports.reads import Reads
+    from orchestrator.ports.store import Store
     from orchestrator.store.checks import StoreFacts
     from orchestrator.store.connection import Start
     from orchestrator.store.maintenance import SpaceUsage
-    from orchestrator.store.sqlite_store import SqliteStore
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ async def open_store(
     adopt: bool = False,
     own: Callable[[Path], Lock] = Lock.take,
     start: Start | None = None,
-) -> SqliteStore:
+) -> Store:
     """Own the store of *settings*, made or migrated if need be. Closing it gives it back.
 
     adopt: a person takes a copy, or a store that was moved, into use. own: takes the lock; start: where SQLite runs

@@ -7,7 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.ports.store import EngineStore
+from typing_extensions import override
+
+from orchestrator.ports.reads import Reads
+from orchestrator.ports.store import Store
 from orchestrator.store.collect import SqliteCollectStore, SqliteSettleStore
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.deliveries import SqliteNoticeStore
@@ -29,7 +32,7 @@ from orchestrator.store.submit import SqliteBisectStore, SqliteParamsStore, Sqli
 T = TypeVar("T")
 
 
-class SqliteStore(EngineStore):
+class SqliteStore(Store):
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
     def __init__(self, path: Path, database: Database, lock: Lock, mark: Mark) -> None:
@@ -86,27 +89,29 @@ class SqliteStore(EngineStore):
         return cls(path, database, lock, mark)
 
     @property
+    @override
     def lost(self) -> str | None:
-        """Why nothing can be stored any more, for a person: its file is gone. None: it is there."""
         trouble = self._database.files.trouble
         return None if trouble is None else trouble.message
 
+    @override
     async def check_files(self) -> None:
-        """Raise StoreLost if the file was removed or replaced since it was opened."""
         await self._database.check_files()
 
+    @override
     async def discard_leftovers(self) -> int:
-        """Take away what killed imports left; for the start, before any import begins."""
         return await discard_leftovers(self._database)
 
-    async def read(self, look: Callable[[SqliteReads], T]) -> T:
-        """Run *look* on one snapshot, on a thread that no stage uses."""
+    @override
+    async def read(self, look: Callable[[Reads], T]) -> T:
+        """On a thread that no stage uses."""
         return await self._database.look(lambda c: look(SqliteReads(c)))
 
-    async def read_bulk(self, look: Callable[[SqliteReads], T]) -> T:
-        """The same, for results: never delays a `read`."""
+    @override
+    async def read_bulk(self, look: Callable[[Reads], T]) -> T:
         return await self._database.read_bulk(lambda c: look(SqliteReads(c)))
 
+    @override
     async def aclose(self) -> None:
         """Close the connections, then give the locks back."""
         try:

@@ -17,6 +17,7 @@ from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.ports.job_store import Content
+from orchestrator.ports.store import Store
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connection import Thread
 from orchestrator.store.ownership import Lock
@@ -58,14 +59,14 @@ def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) 
     )
 
 
-async def finish(store: SqliteStore, job: JobId, content_hash: str = "h", *, still_open: bool = False) -> JobRow:
+async def finish(store: Store, job: JobId, content_hash: str = "h", *, still_open: bool = False) -> JobRow:
     """The import is complete: the job runs, whatever others have the same content."""
     content = Content(hash=content_hash, size_bytes=10)
     new = new_job(still_open=still_open)
     return (await store.ingest.conclude(job, new, content, NOW, force_new=True))[1]
 
 
-async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **more: bool) -> JobRow:
+async def running_job(store: Store, count: int = 4, name: str = "job", **more: bool) -> JobRow:
     """A job of *count* requests r1…, taken in."""
     job = await store.ingest.begin(new_job(name, **more), f"{name}-id", NOW)
     if count:
@@ -73,7 +74,7 @@ async def running_job(store: SqliteStore, count: int = 4, name: str = "job", **m
     return await finish(store, job.id, f"hash of {name}")
 
 
-async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
+async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A planned batch of the next queued requests of *job*."""
     found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
     made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), NOW)
@@ -81,21 +82,21 @@ async def planned(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str 
     return await batch_of(store, made)
 
 
-async def submitting(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
+async def submitting(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch whose intent is stored."""
     sent = await store.submit.intend(await planned(store, job, limit, nonce), None, META, NOW)
     assert sent is not None
     return sent
 
 
-async def in_progress(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
+async def in_progress(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch that the API took."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.accept(sent, remote(nonce, sent.count), META, NOW)
     return await batch_of(store, sent.id)
 
 
-async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
+async def ended(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch whose results can be fetched."""
     watched = await in_progress(store, job, limit, nonce)
     assert await store.poll.ended(watched, remote(nonce, watched.count), NOW)
@@ -103,7 +104,7 @@ async def ended(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = 
 
 
 async def collected(
-    store: SqliteStore, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
+    store: Store, job: JobId, rows: Sequence[JudgedLine], nonce: str = "a", *, limit: int = 1000
 ) -> BatchRow:
     """A batch whose *rows* are stored."""
     batch = await ended(store, job, limit, nonce=nonce)
@@ -112,13 +113,13 @@ async def collected(
     return await batch_of(store, batch.id)
 
 
-async def settle_all(store: SqliteStore, batch: BatchRow, max_attempts: int = 3) -> None:
+async def settle_all(store: Store, batch: BatchRow, max_attempts: int = 3) -> None:
     """Settle until nothing is left."""
     while await store.settle.settle(batch, max_attempts, NOW) is not None:
         pass
 
 
-async def batch_of(store: SqliteStore, batch: int) -> BatchRow:
+async def batch_of(store: Store, batch: int) -> BatchRow:
     """The batch as it is now."""
     found = await store.read(lambda reads: reads.batch(str(batch)))
     assert isinstance(found, BatchRow)
@@ -154,7 +155,7 @@ def raw(path: Path) -> sqlite3.Connection:
     return connection
 
 
-async def in_doubt(store: SqliteStore, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
+async def in_doubt(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A batch without a clear answer."""
     sent = await submitting(store, job, limit, nonce)
     assert await store.submit.doubt(sent, "reset", NOW)

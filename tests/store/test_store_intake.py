@@ -35,10 +35,10 @@ from store.store_world import (
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.ids import JobId
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome
+from orchestrator.ports.reads import Reads
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store.ingestion import _discard_some
 from orchestrator.store.payload import Block, encode_block
-from orchestrator.store.read import SqliteReads
 from orchestrator.store.sqlite_store import SqliteStore
 
 BULKY = ("request", "known_id", "payload", "refused_line", "job")
@@ -322,7 +322,7 @@ def test_the_same_content_is_found_only_with_the_same_headers(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def two_refused(job: JobId, after: int) -> Callable[[SqliteReads], list[InputProblem]]:
+def two_refused(job: JobId, after: int) -> Callable[[Reads], list[InputProblem]]:
     """A page of at least two."""
     return lambda reads: reads.refused(job, after=after, limit=2)
 

@@ -33,6 +33,7 @@ from orchestrator.domain.queries import RequestDetails, RequestFilter, SettledCu
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.job_store import DuplicatesCursor
+from orchestrator.ports.reads import Reads
 from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import SqliteReads
 from orchestrator.store.sqlite_store import SqliteStore
@@ -52,12 +53,12 @@ async def mixed_job(store: SqliteStore) -> JobId:
     return job
 
 
-def numbered(job: JobId, number: int) -> Callable[[SqliteReads], RequestDetails]:
+def numbered(job: JobId, number: int) -> Callable[[Reads], RequestDetails]:
     """A request by its number."""
     return lambda reads: reads.request_at(job, number)
 
 
-def numbers(job: JobId, above: int = 0, limit: int = 100, **where: object) -> Callable[[SqliteReads], list[int]]:
+def numbers(job: JobId, above: int = 0, limit: int = 100, **where: object) -> Callable[[Reads], list[int]]:
     """The numbers of a list of requests."""
     wanted = RequestFilter(**where)  # type: ignore[arg-type]  # fields by name, of the types that it takes
     return lambda reads: [row.number for row in reads.requests(job, above=above, limit=limit, where=wanted)]
@@ -134,10 +135,10 @@ def test_a_request_is_found_by_its_number_with_what_was_handed_in_and_its_neighb
     asyncio.run(run())
 
 
-def read_all(job: JobId, limit: int, start: SettledCursor) -> Callable[[SqliteReads], tuple[list[int], SettledCursor]]:
+def read_all(job: JobId, limit: int, start: SettledCursor) -> Callable[[Reads], tuple[list[int], SettledCursor]]:
     """Everything there is, in pages of *limit*, each place through its text."""
 
-    def look(reads: SqliteReads) -> tuple[list[int], SettledCursor]:
+    def look(reads: Reads) -> tuple[list[int], SettledCursor]:
         found: list[int] = []
         place = start
         while True:
@@ -201,7 +202,7 @@ def test_failures_of_one_type_are_counted(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def instructions(path: Path, look: Callable[[SqliteReads], object]) -> int:
+def instructions(path: Path, look: Callable[[Reads], object]) -> int:
     """How many virtual-machine instructions of SQLite *look* takes."""
     steps = 0
 
@@ -258,9 +259,9 @@ def test_a_list_costs_the_same_for_a_thousand_requests_and_for_a_hundred_thousan
     asyncio.run(run())
 
 
-def _neighbours(job: JobId) -> Callable[[SqliteReads], object]:
+def _neighbours(job: JobId) -> Callable[[Reads], object]:
     return lambda reads: reads.neighbours(job, 500)
 
 
-def _failures(job: JobId) -> Callable[[SqliteReads], object]:
+def _failures(job: JobId) -> Callable[[Reads], object]:
     return lambda reads: reads.failed_of_type(job, "e")

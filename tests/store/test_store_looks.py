@@ -27,7 +27,7 @@ from store.store_world import (
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.queries import JobFilter, Sample
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.store.read import SqliteReads
+from orchestrator.ports.reads import Reads
 
 
 def test_jobs_are_listed_by_state_and_text(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_samples_are_thinned_to_the_last_of_each_step(tmp_path: Path) -> None:
                     at = (NOW + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
                     c.execute("INSERT INTO sample VALUES (?, ?, 0, 0, 0, 0, 0, 1)", (at, second))
 
-            def seen(since: int, step: int) -> Callable[[SqliteReads], list[Sample]]:
+            def seen(since: int, step: int) -> Callable[[Reads], list[Sample]]:
                 return lambda reads: reads.samples(since=NOW + timedelta(seconds=since), step=timedelta(seconds=step))
 
             assert [s.queued for s in await store.read(seen(0, 60))] == [20, 60, 200]

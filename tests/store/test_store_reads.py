@@ -35,6 +35,7 @@ from orchestrator.domain.model import Batch
 from orchestrator.domain.queries import ResultRow
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState
+from orchestrator.ports.reads import Reads
 from orchestrator.store.connect import connect_reader
 from orchestrator.store.read import SqliteReads, StoreReader
 from orchestrator.store.sqlite_store import SqliteStore
@@ -83,12 +84,12 @@ def test_status_costs_the_same_for_a_thousand_requests_and_for_two_hundred_thous
     asyncio.run(run())
 
 
-def two_results(job: JobId, above: int) -> Callable[[SqliteReads], list[ResultRow]]:
+def two_results(job: JobId, above: int) -> Callable[[Reads], list[ResultRow]]:
     """A page of two."""
     return lambda reads: reads.results(job, above=above, limit=2)
 
 
-def batch_named(ref: str) -> Callable[[SqliteReads], Batch]:
+def batch_named(ref: str) -> Callable[[Reads], Batch]:
     """A batch by what a person types."""
     return lambda reads: reads.batch(ref)
 
