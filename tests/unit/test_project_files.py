@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -87,3 +88,25 @@ def test_the_makefile_explains_its_targets() -> None:
 def test_the_check_script_can_be_run() -> None:
     """It is called by its path, not through a shell."""
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_architecture_names_modules_that_are_there() -> None:
+    """A map that names what is gone leads nowhere."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+/[a-z_./]*)`", text))
+    assert len(named) > 40
+    for name in named:
+        assert any(
+            (base / f"{name}{ending}").exists() for base in (ROOT, ROOT / "orchestrator") for ending in ("", ".py")
+        ), name
+
+
+def test_every_promise_that_is_cited_has_its_number() -> None:
+    """A cited promise ("promise 2") can be looked up: ARCHITECTURE has the list, docs/promises.md the proof."""
+    listed = re.findall(r"^(\d+)\. \*\*", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE)
+    proven = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "promises.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed == proven == [str(number) for number in range(1, 15)]
+    for folder in ("orchestrator", "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for cited in re.findall(r"[Pp]romises? ([\d, and]*\d)", path.read_text(encoding="utf-8")):
+                assert set(re.findall(r"\d+", cited)) <= set(listed), path
