@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from orchestrator.cli.group import HintedUsageError
 from orchestrator.domain.states import JobState
-from orchestrator.ports.streams import InputLine, InputProblem, Source, is_stdout
+from orchestrator.ports.streams import InputLine, InputProblem, Source, WrappedSource, is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.cli.input_options import InputOptions
@@ -86,31 +86,16 @@ def writing_to(output: str, again: str) -> Iterator[None]:
         raise OutputNotWritten(exc.message, cause=exc.cause, hint=f"{exc.hint}: `{again}` writes them") from exc
 
 
-class GuardedSource(Source):
+class GuardedSource(WrappedSource):
     """A `Source` that is refused at its end, before it becomes a job, if the output is another job's file.
 
     Only then is it known which job it is: by its content. Raises OutputError out of `chunks`; nothing is stored then.
     """
 
     def __init__(self, source: Source, refuse: Callable[[str], Coroutine[Any, Any, None]], *, skip_bad: bool) -> None:
-        self._source = source
+        super().__init__(source)
         self._refuse = refuse
         self._skip_bad = skip_bad
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    @override
-    def content_hash(self) -> str:
-        return self._source.content_hash
-
-    @property
-    @override
-    def size_bytes(self) -> int:
-        return self._source.size_bytes
 
     @override
     async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:

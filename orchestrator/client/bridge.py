@@ -12,14 +12,13 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from typing_extensions import override
 
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.domain.errors import UsageError
-from orchestrator.ports.streams import InputLine, InputProblem
-
-if TYPE_CHECKING:
-    from orchestrator.ports.streams import Source
+from orchestrator.ports.streams import InputLine, InputProblem, Source, WrappedSource
 
 T = TypeVar("T")
 Opened = TypeVar("Opened")
@@ -156,28 +155,18 @@ class Bridge(Generic[Opened]):
                         await stop.wait()
 
 
-class _QueueSource:
+class _QueueSource(WrappedSource):
     """A source whose chunks come from another thread, through a queue of two."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(_CHUNKS_AHEAD)
 
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def content_hash(self) -> str:
-        return self._source.content_hash
-
-    @property
-    def size_bytes(self) -> int:
-        return self._source.size_bytes
-
     async def put(self, chunk: Chunk | None) -> None:
+        """Add a chunk when there is room; None ends them."""
         await self._chunks.put(chunk)
 
+    @override
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         while (chunk := await self._chunks.get()) is not None:
             yield chunk

@@ -208,7 +208,6 @@ class Orchestrator:
         return remote_session(server_at(self._server, token=self._token), sandbox=self._sandbox)
 
     def _handle(self) -> EngineHandle:
-        """The handle to the current engine."""
         if self._session is None:
             raise not_open()
         return self._session.handle

@@ -113,7 +113,7 @@ class SyncOrchestrator:
         return self._job(lambda orc: orc.job(ref))
 
     def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
-        """The newest jobs, newest first; those with all of *tags*."""
+        """The newest jobs with all of *tags*."""
         return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags))
 
     def _job(self, use: Callable[[Orchestrator], Coroutine[Any, Any, Job]]) -> SyncJob:
@@ -180,7 +180,7 @@ class SyncJob:
         return self._bridge.call(lambda _: self._job.cancel())
 
     def retry(self, only: str | None = None) -> int:
-        """Queue failed and canceled requests again; return how many."""
+        """Queue failed and canceled requests again, or those of the error type *only*."""
         return self._bridge.call(lambda _: self._job.retry(only))
 
     def _page(self, number: int) -> list[Result]:
@@ -196,7 +196,7 @@ class SyncOpenJob:
 
     @property
     def job(self) -> SyncJob | None:
-        """The job; None before its first request."""
+        """The growing job, once it has a request."""
         return None if self._appender.job is None else SyncJob(self._bridge, self._appender.job)
 
     def add(self, requests: Requests) -> int:

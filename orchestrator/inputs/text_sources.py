@@ -106,7 +106,7 @@ class StreamSource(_TextSource):
         self._max_text_bytes = max_text_bytes
 
     async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
-        """Yield the requests and the problems, in order. Once only.
+        """Yield requests and problems in order; once only.
 
         Raises what the stream raises, InputError, BodyTooLarge for an archive that unpacks to too much, ServerBusy.
         """

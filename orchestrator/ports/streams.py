@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
+from typing_extensions import override
 
 from orchestrator.domain.line_splitter import LargeLineTally
 
@@ -88,6 +89,28 @@ class Source(Protocol):
     @property
     def size_bytes(self) -> int:
         """Decompressed bytes read so far."""
+
+
+class WrappedSource(Source):
+    """A source whose chunks come by way of something else; all else is the inner *source*'s."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._source.name
+
+    @property
+    @override
+    def content_hash(self) -> str:
+        return self._source.content_hash
+
+    @property
+    @override
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
 
 
 class Sink(Protocol):
