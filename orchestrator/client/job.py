@@ -18,7 +18,7 @@ from orchestrator.domain.account import BY_USER
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, UsageError
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.engine import IngestOptions, IngestResult
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import InputLine, InputProblem, Source
 from orchestrator.views.job_views import does_not_apply
 from orchestrator.views.source_codec import number_lines
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import JobStatus
     from orchestrator.domain.params import ParamRules
     from orchestrator.domain.queries import ErrorGroup, RequestDetails
-    from orchestrator.ports.streams import InputProblem, Source
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.
 _FIRST_LOOK_S: Final = 0.05

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict
+from typing import Any, Final, NoReturn, TypedDict
 
 from orchestrator.client.errors import InputRefused
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.humanize import nearest
 from orchestrator.domain.job_spec import OPTIONS, JobOptions
-from orchestrator.ports.engine import IngestOptions
-
-if TYPE_CHECKING:
-    from orchestrator.ports.engine import IngestResult
+from orchestrator.ports.engine import IngestOptions, IngestResult
 
 _SHOWN: Final = 20
 ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"

@@ -8,26 +8,23 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from orchestrator.client.errors import not_open, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
 from orchestrator.client.job_options import Submission, SubmitOptions, as_flags, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.domain.humanize import readable
-from orchestrator.domain.job_spec import name_of
+from orchestrator.domain.job_spec import JobOptions, NewJob, name_of
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import OVER, JobState
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
     from orchestrator.domain import model
-    from orchestrator.domain.job_spec import JobOptions, NewJob
     from orchestrator.domain.model import JobStatus
     from orchestrator.ports.engine import EngineHealth
     from orchestrator.ports.reads import RemoteReads

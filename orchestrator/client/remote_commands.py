@@ -11,7 +11,7 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from orchestrator.client.errors import DoesNotApplyError, RefusedError
-from orchestrator.client.transport import CONNECT_TIMEOUT_S, cause_of
+from orchestrator.client.transport import CONNECT_TIMEOUT_S, Transport, cause_of
 from orchestrator.config import format_duration
 from orchestrator.engine.prefetch import prefetch
 from orchestrator.ports.engine import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from orchestrator.client.transport import Transport
     from orchestrator.domain.ids import JobId
     from orchestrator.domain.job_spec import NewJob
     from orchestrator.domain.model import JobSnapshot

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iter
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from orchestrator.client.bridge import Bridge
 from orchestrator.client.job import Job, JobAppender
@@ -15,8 +15,6 @@ from orchestrator.client.job_options import Submission, SubmitOptions, as_flags
 from orchestrator.client.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from orchestrator.client.result import Result
     from orchestrator.domain.job_spec import NewJob
     from orchestrator.domain.model import JobStatus

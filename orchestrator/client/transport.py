@@ -10,7 +10,7 @@ import msgspec
 from typing_extensions import override
 
 from orchestrator.client.errors import DoesNotApplyError, EngineSilent, RefusedError, ServerSilent, ServerUnreadable
-from orchestrator.client.server_address import check_listener
+from orchestrator.client.server_address import Server, check_listener
 from orchestrator.config.network import client_errors_hidden, client_options
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.ports.engine import IngestResult
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from orchestrator.client.server_address import Server
 
 #: An engine that does not say who it is within this time counts as not answering (blueprint, exit code 5).
 CONNECT_TIMEOUT_S: Final = 5.0

@@ -17,14 +17,11 @@ from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-
-if TYPE_CHECKING:
-    from typing import Any
 
 _REMEDY: Final = "hand over dicts, lists, strings, numbers, True, False and None"
 _READ_BYTES: Final = 1 << 20

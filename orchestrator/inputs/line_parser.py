@@ -11,13 +11,12 @@ import msgspec
 
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
 from orchestrator.domain.limits import LARGE_LINE_BYTES
-from orchestrator.domain.params import problems_in
+from orchestrator.domain.params import ParamRules, problems_in
 from orchestrator.ports.streams import InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from orchestrator.domain.params import ParamRules
 
 #: How much of a refused line is kept in its problem.
 KEPT_RAW_BYTES: Final = 64 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from io import IOBase
 from typing import TYPE_CHECKING, Final
@@ -18,8 +18,6 @@ from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-
     from orchestrator.domain.params import ParamRules
 
 #: How many items are taken before other tasks get their turn.

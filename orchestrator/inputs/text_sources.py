@@ -16,14 +16,13 @@ from orchestrator.domain.humanize import readable
 from orchestrator.inputs.blocks import read_blocks, read_stdin_blocks
 from orchestrator.inputs.formats import OF_UPLOADS
 from orchestrator.inputs.line_chunker import LineChunker
-from orchestrator.ports.runtime import UnlimitedMemory
+from orchestrator.ports.runtime import MemoryReservation, UnlimitedMemory
 from orchestrator.ports.streams import InputItem, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from orchestrator.domain.params import ParamRules
-    from orchestrator.ports.runtime import MemoryReservation
 
 STDIN_NAME: Final = "<stdin>"
 
