@@ -1,1 +1,4 @@
-"""SQLite through aiosqlite: the only memory, and the only place that knows columns."""
+"""The store, in SQLite: all state of jobs and batches, and the only place that knows tables and columns.
+
+`location` opens it; `sqlite_store` is the open store, with one facet for each port of `ports.store`.
+"""

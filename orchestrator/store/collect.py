@@ -1,4 +1,4 @@
-"""Store facets of collect and settle: every line once, whatever the download does; then the requests' last word."""
+"""Facets of the stages collect and settle: stores each result line once, then decides the requests without success."""
 
 from __future__ import annotations
 
@@ -179,12 +179,12 @@ def _store_lines(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: da
 
 
 def _store_waited(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
-    """The same for lines of which some requests may be settled, or decided: only the others are stored."""
+    """As `_store_lines`, but skips lines whose requests are settled or decided already."""
     return _store_lines(batch, {key: lines[key] for key in _waiting(batch, list(lines), c)}, now, c)
 
 
 def _waiting(batch: BatchRow, keys: Sequence[RequestId], c: sqlite3.Connection) -> list[RequestId]:
-    """Those of *keys* that still wait for a line of this batch, in order."""
+    """Those of *keys* that have no result of this batch yet, in order."""
     if not keys:
         return []
     values = {"keys": json.dumps(sorted(keys)), "batch_id": batch.id}

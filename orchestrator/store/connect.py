@@ -1,7 +1,7 @@
-"""Opening SQLite: how a connection is set up, and its exceptions in our words. No event loop: `status` starts here.
+"""Opens SQLite connections, and translates SQLite's exceptions. Needs no event loop: `status` starts here.
 
 Only SQLite opens these files: opening them ourselves would drop its locks when we close them (POSIX; measured). SQLite
-does not say why a file cannot be written: its log, its folder and its disk are looked at here.
+does not say why it cannot write a file, so its folder and its disk are checked here.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def connect_reader(path: Path, *, untouched: bool = False) -> sqlite3.Connection
 
 
 def connect_onlooker(path: Path) -> sqlite3.Connection:
-    """The same for a command that only looks: also where nothing can be written, which reading with a log needs.
+    """A read-only connection that also works where nothing can be written, which reading with a WAL needs.
 
     On a full or read-only disk, or in a folder without write permission, SQLite cannot make the log's index. Where no
     log holds work the file alone is the whole store, nobody is writing to it, and it is read as it is.
@@ -123,7 +123,7 @@ def _open(path: Path, how: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 class translating_errors:  # noqa: N801 - reads as a phrase in `with translating_errors():`
     """Turns sqlite3's exceptions into ours; a constraint that fires or a misuse is a bug and passes as it is.
 
-    where: the store's file, or a connection to it, for who can say; SQLite does not tell a full disk from others.
+    where: the store's file, or a connection to it, if known: SQLite does not tell a full disk from other errors.
     """
 
     def __init__(self, where: Path | sqlite3.Connection | None = None) -> None:
@@ -167,7 +167,7 @@ def translated(exc: sqlite3.DatabaseError, path: Path | None = None) -> Orchestr
 
 
 def _trouble_around(name: str, told: str, path: Path | None) -> OrchestratorError | None:
-    """What lies not in the file but around it: no space, no memory, no permission."""
+    """Errors whose cause lies outside of the file: no space, no memory, no permission."""
     asked = path if name.startswith(_UNCLEAR) else None
     if name.startswith(_FULL) or (asked is not None and is_full(asked.resolve().parent)):
         cause = "there is no room for the index of its log" if name.startswith("SQLITE_IOERR_SHM") else told
@@ -192,7 +192,7 @@ def _path_of(where: Path | sqlite3.Connection | None) -> Path | None:
         return None
 
 
-#: As much as SQLite wants for the smallest thing it makes: the index of a log.
+#: As much as SQLite needs for the smallest file it makes: the index of a log.
 _LITTLE_BYTES: Final = 32 * 1024
 
 
@@ -224,5 +224,5 @@ def unwritable(path: Path) -> str | None:
 
 
 def _may(path: Path, mode: int) -> bool:
-    """As this process is now, where the system can be asked that."""
+    """With the effective user id, where the system can check that."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)

@@ -1,4 +1,4 @@
-"""The one seam to SQLite: every read and write is a function of a `sqlite3.Connection`, run whole on its thread.
+"""The one seam to aiosqlite: every read and write is a function of a `sqlite3.Connection`, run whole on its thread.
 
 Why: cancelling an `await` inside an aiosqlite transaction leaves the transaction open, and the next caller's commit
 stores half a step (measured: 34 of 400 random cancels). Here a transaction is one function; the caller's
@@ -99,15 +99,15 @@ class Thread:
 
 
 def _seen(task: asyncio.Future[T]) -> None:
-    """A caller that was cancelled never asks for the outcome; ask for it, so that nobody logs it as forgotten."""
+    """Retrieve the exception: a cancelled caller never does, and asyncio would log it as never retrieved."""
     if not task.cancelled():
         task.exception()
 
 
 class Database:
-    """One store file: one writer, and three readers, so that nobody's long read delays another's short one.
+    """One store file: one writing connection and three reading ones, so that a long read delays no short one.
 
-    reader: the stages'. bulk: payloads and results. looks: the faces'.
+    reader: for the stages. bulk: for payloads and results. looks: for the faces.
     """
 
     def __init__(self, files: FileWatch, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
@@ -142,7 +142,7 @@ class Database:
         await self._writer.run(self.files.check)
 
     async def reach(self, mark: Mark, intents: int) -> None:
-        """Make the mark say that *intents* were committed: in their order, which is the writer's."""
+        """Make it durable in the mark that *intents* were committed; on the writer's thread, in order."""
         await self._writer.run(lambda _connection: mark.reach(intents))
 
     async def read(self, step: Step[T]) -> T:
@@ -150,15 +150,15 @@ class Database:
         return await self._reader.run(partial(in_snapshot, step))
 
     async def read_bulk(self, step: Step[T]) -> T:
-        """The same, for payloads and results."""
+        """As `read`, for payloads and results."""
         return await self._bulk.run(partial(in_snapshot, step))
 
     async def look(self, step: Step[T]) -> T:
-        """The same, for what a person or a program looks at."""
+        """As `read`, for the faces."""
         return await self._looks.run(partial(in_snapshot, step))
 
     async def aclose(self) -> None:
-        """Close every connection, whatever becomes of the others; the writer last, which checkpoints."""
+        """Close every connection even if one fails; the writer last, which checkpoints."""
         async with AsyncExitStack() as closing:
             for connection in (self._writer, self._reader, self._bulk, self._looks):
                 closing.push_async_callback(connection.aclose)

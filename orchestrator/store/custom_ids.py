@@ -1,4 +1,4 @@
-"""The custom ids of a job, in sorted runs: ids in no order (UUIDs) cost no more than ids in order.
+"""Index of a job's custom ids, in sorted runs: random ids (UUIDs) cost no more than ascending ones.
 
 A single index over all of them would be touched everywhere by ids that come in no order (measured: a million UUIDs took
 30 s to take in, a million ids in order 5). Here every `RUN` ids are sorted in memory and appended as one run; an id is
@@ -72,7 +72,7 @@ def finder(job: JobId, c: sqlite3.Connection) -> Callable[[str], RequestId | Non
 
 
 def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> dict[str, RequestId]:
-    """The requests with these custom ids, as far as there are any."""
+    """The requests with these custom ids; ids without a request are left out."""
     values = {"id": job, "custom_ids": json.dumps(list(custom_ids))}
     found: dict[str, RequestId] = {}
     for run in _runs(job, c):
@@ -83,7 +83,7 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> d
 def repeats(
     job: JobId, after: DuplicatesCursor, most: int, c: sqlite3.Connection
 ) -> tuple[list[RepeatedId], DuplicatesCursor | None]:
-    """Repeated ids above *after* in their order, at most *most*; and where to go on, None at the end."""
+    """At most *most* repeated ids above *after*, ascending, and the next cursor (None at the end)."""
     runs = [c.execute(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
     found: list[RepeatedId] = []
     at, last, first = after.custom_id, after.request, after.first
@@ -105,12 +105,12 @@ def repeats(
 
 
 def forget(job: JobId, repeated: Iterable[RepeatedId], c: sqlite3.Connection) -> None:
-    """Take repeated ids away; those they repeat stay."""
+    """Delete repeated ids; the first of each stays."""
     c.executemany(SQL["forget"], [(job, one.run, one.custom_id, one.request) for one in repeated])
 
 
 def forget_run(job: JobId, c: sqlite3.Connection) -> bool:
-    """Take one run of a job away; False when there was none."""
+    """Delete one run of a job; False if there was none."""
     return c.execute(SQL["forget_run"], {"id": job}).rowcount > 0
 
 

@@ -1,4 +1,4 @@
-"""Store facet of notices to other programs, and its reading side."""
+"""Webhook notices: enqueued with their event, their deliveries, and what is read of both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.store.sql_text import load
 SQL: Final = load("deliveries")
 _LONGEST_ERROR: Final = 1000
 _ATTENTION: Final = "attention."
-#: Steps that somebody may be told of, and by what type of notice.
+#: State changes that make a notice, and its type.
 _TOLD: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
     {
         ("job.moved", "finished"): "job.finished",
@@ -98,10 +98,10 @@ class SqliteNoticeStore(Facet, NoticeStore):
 def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happened to which, and when
     c: sqlite3.Connection, event: int | None, kind: str, new: str | None, job: int | None, batch: int | None, at: str
 ) -> None:
-    """Put down a notice of *event* for every endpoint that wants it, in the transaction in which it happens.
+    """Enqueue a notice of *event* for every endpoint that subscribes to it, in the event's own transaction.
 
-    So none is lost in a crash, and none tells of what never was. Its payload is fixed then, too: counts and ids as they
-    are now, no prompts, no answers, no words of the API.
+    So a crash loses none, and none tells of an event that was rolled back. The payload is fixed here: ids and counts of
+    this moment; no prompts, no answers, no text of the API.
     """
     may_tell = kind.startswith(_ATTENTION) or (kind, new) in _TOLD
     if not may_tell or c.execute(SQL["is_listened"]).fetchone() is None:
@@ -125,7 +125,7 @@ def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happ
 
 
 def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, Any]) -> str | None:
-    """The type of notice that an event makes; None: nobody is told of it."""
+    """The type of notice that an event makes; None: it makes none."""
     if kind.startswith(_ATTENTION):
         return "job.attention"
     if new == "paused" and job.get("reason_code") in {None, BY_USER}:
@@ -156,7 +156,7 @@ def _batch_told(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _notice(row: dict[str, Any]) -> Notice:
-    """The message's id holds the store's own, so that two stores that notify one endpoint never share one."""
+    """The message id contains the store's id: two stores that notify one endpoint never share an id."""
     return Notice(
         delivery_id=row["id"],
         message_id=f"msg_{row['lineage']}_{row['id']}",

@@ -1,4 +1,4 @@
-"""Store facets of doubt: POSTs without a clear answer, the remote batches they may have made, and the late sweep."""
+"""Facets of doubt: batches whose POST got no clear answer, evidence about remote batches, and the late sweep."""
 
 from __future__ import annotations
 

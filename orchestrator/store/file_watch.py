@@ -1,4 +1,4 @@
-"""Whether a store's files are still where they were opened: deleted or replaced under us, what we commit is lost.
+"""Detects that an open store's files were deleted, replaced or overwritten: what is committed afterwards would be lost.
 
 Looks at names only (`stat`), never opens a file: closing it would drop SQLite's locks.
 """
@@ -50,7 +50,7 @@ class FileWatch:
             raise self.trouble
 
     def wrote(self) -> None:
-        """The store itself may have written into the file: by a commit, which may bring its log home."""
+        """To be called after a commit: it may have checkpointed the log into the file."""
         self._written = _content(self._database)
 
     def _lost(self, happened: str, connection: sqlite3.Connection) -> StoreLost:
@@ -104,7 +104,7 @@ def _free_name(database: Path) -> Path:
 
 
 def _content(path: Path) -> tuple[int, int] | None:
-    """Changes when somebody writes into the file."""
+    """Size and mtime: they change when somebody writes into the file."""
     try:
         found = path.stat()
     except OSError:
@@ -113,7 +113,7 @@ def _content(path: Path) -> tuple[int, int] | None:
 
 
 def _is_what_it_was(connection: sqlite3.Connection, database: Path) -> bool:
-    """Whether a look at the file shows what the store knows of it: another program may have brought the log home."""
+    """Whether the file still has the store's content: another program may only have checkpointed its log."""
     try:
         with closing(connect_reader(database)) as fresh:
             sound = fresh.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
@@ -125,7 +125,7 @@ def _is_what_it_was(connection: sqlite3.Connection, database: Path) -> bool:
 
 
 def _where_it_is(identity: tuple[int, int] | None) -> Path | None:
-    """A name that an open file of this identity has now; None: it has none any more."""
+    """The current name of our open file with this identity; None: it was deleted."""
     for fd in Path("/proc/self/fd").glob("*"):
         with suppress(OSError):
             if _identity(fd) == identity:

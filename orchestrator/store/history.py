@@ -1,4 +1,4 @@
-"""What happened: the event log, and samples of how busy all jobs together were."""
+"""The event log, and samples of the load of all jobs together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who a store is, compared with the mark beside it when it is opened: new, as it was, behind, or a copy.
+"""Compares a store with the mark beside it when it is opened: new, unchanged, behind, or a copy.
 
-Its secret signs the nonces of its batches: by that a job is known again whose rows were lost.
+Signs nonces with the store's secret: by that the batches of a job are recognised even if its rows were lost.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Trust(StrEnum):
 
 
 def refuse_strange(path: Path, marked: MarkRecord | None, *, sandbox: bool, trust: Trust) -> None:
-    """Before anything is opened. Raises StoreError, or GuardRefused for what a person may adopt.
+    """Checks before anything is opened. Raises StoreError, or GuardRefused for a store that a person may adopt.
 
-    What an engine copied aside must be seen to first; a store of real work never takes the place of a sandbox's, nor
-    the other way round; a store is not begun anew where one was that sent batches.
+    Refused: a rescued copy that lies beside it, real work in place of a sandbox's or the reverse, and a new store where
+    one was that sent batches.
     """
     real = path.resolve()
     rescued = sorted(real.parent.glob(f"{glob.escape(real.name)}.rescued-*"))
@@ -120,7 +120,7 @@ def standing(meta: dict[str, Any], marked: MarkRecord | None) -> Standing:
 
 
 def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
-    """What the store says of itself, for `standing`."""
+    """The `meta` row, for `standing`."""
     return dict_rows(c.execute(SQL["meta"]))[0]
 
 
@@ -162,7 +162,7 @@ def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:
 
 
 def give_strays(job: JobSnapshot, c: sqlite3.Connection) -> None:
-    """A job was handed in: those strays are its own that were sent for it before it was lost. In that transaction."""
+    """Assign strays to a job that was submitted again after its rows were lost. Runs in that job's transaction."""
     rows = c.execute(SQL["ownerless"]).fetchall()
     if not rows:
         return
@@ -179,7 +179,7 @@ def secret_of(c: sqlite3.Connection) -> str:
 
 
 def identity_of(job: JobSnapshot, c: sqlite3.Connection) -> str:
-    """Who *job* is, also where it was lost and handed in again; see `domain.ids.job_identity`."""
+    """The identity of *job* that survives its loss: the same when it is submitted again (`domain.ids.job_identity`)."""
     earlier = 0
     if job.content_hash:
         values = {"content_hash": job.content_hash, "api_version": job.api_version, "betas": join_list(job.betas)}

@@ -1,4 +1,4 @@
-"""Store facet of the intake: a job and its requests come in, whole or not at all."""
+"""Facet of ingest: stores a new job and its requests, whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 
 SQL: Final = load("ingestion")
-#: How many repeats are told, or left out, in one step, and how much of each is shown.
+#: How many duplicates are returned, or left out, in one step, and how many bytes of each are shown.
 _REPEATS_AT_ONCE: Final = 500
 _SHOWN_BYTES: Final = 64 * 1024
 
@@ -91,7 +91,7 @@ class SqliteIngestStore(Facet, IngestStore):
         return []
 
     async def _sort(self, job: JobId) -> None:
-        """Store the ids that were gathered as a run. An import that dies before is discarded by the next start."""
+        """Store the gathered ids as a run. An import that is killed before is discarded at the next start."""
         if unsorted := self._unsorted.pop(job, []):
             await self._db.write(partial(append_run, job, unsorted))
 
@@ -129,7 +129,7 @@ class SqliteIngestStore(Facet, IngestStore):
 
 
 async def discard_leftovers(database: Database) -> int:
-    """Take away what killed imports left; returns how many. For the start, before any import begins."""
+    """Delete imports that were killed; returns how many. To be called at the start, before any import begins."""
     intake = SqliteIngestStore(database)
     jobs = await intake.importing()
     for job in jobs:
@@ -170,7 +170,7 @@ def _repeated(
 def _leave_out(
     job: JobId, after: DuplicatesCursor, c: sqlite3.Connection
 ) -> tuple[list[Duplicate], DuplicatesCursor | None]:
-    """The same, and the requests are gone; their params stay in their block, of which nobody asks for them."""
+    """As `_repeated`, and deletes the requests; their params stay in their block, unused."""
     found, go_on = repeats(job, after, _REPEATS_AT_ONCE, c)
     duplicates = _duplicates(found, c)
     forget(job, found, c)

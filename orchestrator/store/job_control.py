@@ -1,4 +1,4 @@
-"""Store facet of the commands that a person gives: pause, resume, cancel, retry, and a word on a remote batch."""
+"""Facet of the commands on jobs: pause, resume, cancel, retry; and adopt or disown a remote batch."""
 
 from __future__ import annotations
 

@@ -75,12 +75,12 @@ class SpaceUsage:
 
     @property
     def needed_bytes(self) -> int:
-        """What compacting takes for a while: a copy of what is used, and the same in the log."""
+        """Temporary need of compacting: a copy of what is used, and the same in the log."""
         return 2 * self.used_bytes
 
 
 def space_of(path: Path) -> SpaceUsage:
-    """How much room there is in the store at *path* and beside it. An engine may run. Raises StoreError."""
+    """Used and free space of the store at *path*, and free space on its disk. An engine may run. Raises StoreError."""
     with closing(connect_onlooker(path)) as c, translating_errors(c):
         page, pages, free = (int(c.execute(f"PRAGMA {name}").fetchone()[0]) for name in _COUNTS)
     disk = shutil.disk_usage(path.resolve().parent).free
@@ -111,7 +111,7 @@ def vacuum(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """The system's folder for them may be a small one, in memory."""
+    """The system's temporary folder may be small, in memory."""
     before = os.environ.get(_TEMPORARY)
     os.environ[_TEMPORARY] = str(folder)
     try:

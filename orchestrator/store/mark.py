@@ -1,4 +1,4 @@
-"""The mark beside a store's file: who the store is, and how many intents to POST it ever committed.
+"""The mark file beside a store: the store's id, and a high-water mark of the intents to POST that it committed.
 
 It lies outside of the database, so that a copy that was put back is seen to be older than what was sent from it. A copy
 of the mark itself is told apart by its inode, and by the time of its last change: the system sets that, so a file that
@@ -98,7 +98,7 @@ class Mark:
             self._fd = -1
 
     def _write(self, marked: MarkRecord) -> None:
-        """Until the time inside is that of the change; where the file system's times are of no use, that is written."""
+        """Write again until the time inside matches the file's ctime; give up on that where ctimes are unusable."""
         self._turn = (self._turn + 1) % _SLOTS
         for attempt in range(_TRIES):
             at = time.time_ns() if attempt < _TRIES - 1 else None
@@ -129,7 +129,7 @@ def read_mark(database: Path) -> MarkRecord | None:
 
 
 def no_store(database: Path) -> NoSuchThing:
-    """What is said of a place where no store is; of one where a store was, what to do about it."""
+    """The error for a missing store; its hint differs where the mark shows that there was one."""
     hint = "orchestrator run INPUT makes one; --db names another"
     if (marked := read_mark(database)) is not None and marked.intents:
         hint = "one was there: put it or a backup back; `orchestrator db adopt-store` makes a new one in its place"

@@ -1,8 +1,7 @@
-"""Making and upgrading the database file: numbered SQL, forward only, each with a checksum.
+"""Creates and upgrades the database file: numbered SQL migrations, forward only, each with a checksum.
 
 A newer or foreign file is refused and not touched. A new store is built beside its place and renamed when it is
-whole. Before an upgrade a copy is made beside the file with SQLite's
-own `VACUUM INTO` (never by opening the file ourselves).
+whole. Before an upgrade the file is copied with SQLite's own `VACUUM INTO` (never by opening it ourselves).
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: dateti
 
 
 def _mark_first(connection: sqlite3.Connection, path: Path) -> None:
-    """Before it has the column for it: a store that is killed in this upgrade must not be taken for a copy."""
+    """Write the mark before its column exists: a store that is killed in this upgrade must not look like a copy."""
     if read_mark(path) is None:
         lineage, sandbox = connection.execute(SQL["who"]).fetchone()
         marked = MarkRecord(lineage=lineage, secret=secrets.token_hex(32), sandbox=bool(sandbox), intents=0)
@@ -143,7 +142,7 @@ def _mark_first(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _teach(connection: sqlite3.Connection) -> None:
-    """The functions of ours that migrations call: what SQL cannot say of rows that are there already."""
+    """Register the Python functions that migrations call on existing rows."""
     from orchestrator.domain.result_lines import stop_reason_of  # a store of this version needs no decoder
 
     def stop_in(body: bytes) -> int | None:

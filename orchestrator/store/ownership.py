@@ -1,4 +1,4 @@
-"""Who owns a store: a lock on the file beside the database, by its name, and one by the inode of the database itself.
+"""Exclusive ownership of a store: a lock file beside the database, and a second lock by the inode of the database.
 
 The second holds where one file is reached by two names, through a mount or a link. It is a name in the kernel (an
 abstract socket), not a lock on the file: nobody but SQLite opens that, since closing a descriptor of our own would drop
@@ -110,7 +110,7 @@ class Lock:
 
 
 def _make_private(database: Path) -> None:
-    """Ours alone: SQLite gives its log the owner and the mode of the file, and both hold prompts and answers."""
+    """Make the file 0600: SQLite gives its log the same owner and mode, and both hold prompts and answers."""
     found = database.stat()
     if found.st_uid != os.geteuid():
         raise StoreError(

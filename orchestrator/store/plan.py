@@ -1,4 +1,4 @@
-"""Store facet of the planner: what waits, how full the API's queue is, and a batch cut from it in one transaction."""
+"""Facet of the stage plan: queued requests, the load of the API's queue, and new batches, each in one transaction."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class SqlitePlanStore(Facet, PlanStore):
 
 
 class _Moved(Exception):
-    """A row was not where it had been read."""
+    """A row had changed its state since it was read."""
 
 
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Store facets of the poll stage, of the gates that keep waiting polite, and of what needs a person's attention."""
+"""Facets of the stage poll, of gates (back-off before the next API call), and of attention that a person should pay."""
 
 from __future__ import annotations
 

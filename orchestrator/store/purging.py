@@ -1,7 +1,7 @@
-"""Store facet of what may be deleted: the bodies of jobs that are over. Their counts, ids, errors and history stay.
+"""Facet of purge: deletes the params and results of jobs that are over. Counts, ids, errors and history stay.
 
-A job is marked first: from then on nobody is shown a body of it. Its rows go in slices, each a short transaction, so
-that the engine's other work goes on between them; a crash leaves the mark, and whoever comes next goes on from there.
+A job is marked first: from then on no body of it is shown. Its rows are deleted in slices, each a short transaction,
+so that other work goes on between them. A crash leaves the mark, and the next purge goes on from there.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class SqlitePurgeStore(Facet, PurgeStore):
         return True
 
     async def _clear_rest(self, job: JobId) -> None:
-        """What lies beside the requests; then the job has nothing left."""
+        """Delete what belongs to no single request; then the purge of the job is complete."""
         while await self._db.write(partial(_change, "forget_refused", {"id": job, "limit": _ROWS})):
             pass
         await self._db.write(partial(_change, "forget_spares", {"id": job}))

@@ -1,4 +1,4 @@
-"""The reading side: what faces show, from one snapshot, at any time, whoever owns the store."""
+"""Reads of jobs and of the store as a whole; and all reads together, from one snapshot, whoever owns the store."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
 
 
 class SqliteReads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader, Reads):
-    """Every reading method, inside one snapshot: see `ports.reads.Reads`."""
+    """All reads, inside one snapshot."""
 
 
 class StoreReader(SqliteReads):

@@ -1,4 +1,4 @@
-"""The reading side of batches: ours, in lists and one by one, and the remote ones that might be ours."""
+"""Reads of batches: lists, single batches, and remote batches that may be ours."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class BatchReader(SnapshotReads, BatchReads):
 def _newest(
     values: dict[str, Any], states: frozenset[BatchState], c: sqlite3.Connection
 ) -> Generator[dict[str, Any], None, None]:
-    """Rows, newest first. Each state has its place in an index: their rows are merged, and read as far as wanted."""
+    """Rows, newest first. Each state is one range of an index: the ranges are merged, read only as far as needed."""
     if values["job"] is None and not states:
         cursors = [c.execute(SQL["newest"], values)]
     else:

@@ -1,4 +1,4 @@
-"""The reading side, what is inside a job: its requests in lists and one by one, its failures, its results.
+"""Reads inside a job: requests in lists and one by one, failures, results.
 
 A list is a page above a number. It costs what it shows, not what the job holds: requests of one state are reached by an
 index of their own, or through the batches that they can be in, whose rows are merged in the order of their numbers.

@@ -1,6 +1,6 @@
-"""Store facets of the search for what a store lacks after it was put back from a copy, and of what was found.
+"""Facets of reconciliation: the search for batches that a store lacks after it was restored from a copy.
 
-Strays are remote batches that are ours by their nonce, and that this copy of the store does not know.
+Strays are remote batches with a nonce of this store that no batch of it has.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class SqliteStrayStore(Facet, StrayStore):
 
 
 def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
-    """What its requests are here; those that the job does not have under their number are left out."""
+    """The rows of its requests, without numbers that the job does not have."""
     numbers = array("I", stray.numbers or b"")
     most = stray.up_to
     keys = [request_id(stray.job_id, number) for number in numbers if most is None or number <= most]

@@ -1,4 +1,4 @@
-"""From rows to values and back. One SELECT list per table, so that a value is always read whole."""
+"""Converts rows to values and back, and the writes that facets share. A value is always read whole."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def failure(error_type: str, message: str) -> dict[str, str]:
 
 
 def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:
-    """Run a guarded UPDATE; False means that somebody else moved the row: stop, do not force."""
+    """Run a guarded UPDATE. False: another transaction moved the row, so the caller must stop."""
     return connection.execute(sql, values).rowcount == 1
 
 

@@ -1,4 +1,4 @@
-"""The store, opened: its lock, its connections, and one facet per consumer."""
+"""The open store: its lock, its connections, and one facet for each port."""
 
 from __future__ import annotations
 

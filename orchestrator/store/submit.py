@@ -1,4 +1,4 @@
-"""Store facet of the submit stage: intent, clear yes, clear no, doubt; and narrowing a refused batch down."""
+"""Facets of the stage submit: intent, accepted, refused, in doubt; bisection of a refused batch; params of a batch."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class SqliteParamsStore(Facet, ParamsStore):
 def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why, when
     batch: BatchRow, sql: str, values: dict[str, Any], new: str, why: str | None, now: datetime, c: sqlite3.Connection
 ) -> bool:
-    """A guarded step of one batch and its event, inside a transaction; False: somebody else moved it."""
+    """Change the state of a batch, guarded, and record the event. False: another transaction moved it."""
     if c.execute(sql, values).rowcount != 1:
         return False
     record(c, now, "batch.moved", job=batch.job_id, batch=batch.id, old=batch.state, new=new, why=why)
