@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.batches_api import LoopGuard
     from orchestrator.provider.address import ApiAddress
     from orchestrator.provider.credentials import Credentials
+    from orchestrator.provider.settings import ProviderSettings
     from orchestrator.sandbox import Sandbox
 
 #: Names the crash point (`sandbox/crash_points.py`) at which the sandbox of this process kills it. Private to
@@ -40,21 +41,12 @@ async def provider_of(
     """
     from orchestrator.provider.client import AnthropicProvider
     from orchestrator.provider.credentials import Credentials, Secret
-    from orchestrator.provider.settings import ProviderSettings
 
     if sandbox is not None:
         stack.callback(sandbox.close)
-    chosen = ProviderSettings(
-        base_url=settings.api.base_url if sandbox is None else "https://sandbox.invalid",
-        plain_http_hosts=settings.api.plain_http_hosts,
-        api_version=settings.api.version,
-        timeout=settings.api.timeout,
-        max_uploads=settings.limits.max_uploads,
-        max_downloads=settings.limits.max_downloads,
-    )
     local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
     provider = AnthropicProvider(
-        chosen,
+        _provider_settings(settings, settings.api.base_url if sandbox is None else "https://sandbox.invalid"),
         transport=network if sandbox is None else sandbox.transport(),
         credentials=credentials_for(settings) if sandbox is None else local,
         meter=meter,
@@ -62,6 +54,19 @@ async def provider_of(
     )
     stack.push_async_callback(provider.aclose)
     return provider
+
+
+def _provider_settings(settings: Settings, base_url: str | None) -> ProviderSettings:
+    from orchestrator.provider.settings import ProviderSettings
+
+    return ProviderSettings(
+        base_url=base_url,
+        plain_http_hosts=settings.api.plain_http_hosts,
+        api_version=settings.api.version,
+        timeout=settings.api.timeout,
+        max_uploads=settings.limits.max_uploads,
+        max_downloads=settings.limits.max_downloads,
+    )
 
 
 def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress:

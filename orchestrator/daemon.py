@@ -46,22 +46,32 @@ async def running_engine(
         engine, context = await open_engine(stack, settings, chosen, sandbox=sandbox, courier=courier)
         await engine.store.discard_leftovers()
         await _mirror_webhooks(engine)
-        stop = asyncio.Event()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Runner(context, keep_probing=keep_probing).run(stop), name="stages")
-                if keep_probing:
-                    group.create_task(engine.meters.watch_loop(stop), name="loop.lag")
-                if chosen.listens:
-                    from orchestrator.serving import listen
+        runner = Runner(context, keep_probing=keep_probing)
+        async with _core_tasks(engine, runner, tcp, listens=chosen.listens, watches_loop=keep_probing):
+            yield engine
 
-                    await listen(group, engine, tcp, stop)
-                try:
-                    yield engine
-                finally:
-                    stop.set()
-        except BaseExceptionGroup as exc:
-            raise first_error(exc) from exc
+
+@asynccontextmanager
+async def _core_tasks(
+    engine: Engine, runner: Runner, tcp: TcpListener | None, *, listens: bool, watches_loop: bool
+) -> AsyncIterator[None]:
+    """Run the stages and the servers until the block ends; the error of the first that fails ends all, and rises."""
+    stop = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(runner.run(stop), name="stages")
+            if watches_loop:
+                group.create_task(engine.meters.watch_loop(stop), name="loop.lag")
+            if listens:
+                from orchestrator.serving import listen
+
+                await listen(group, engine, tcp, stop)
+            try:
+                yield
+            finally:
+                stop.set()
+    except BaseExceptionGroup as exc:
+        raise first_error(exc) from exc
 
 
 @asynccontextmanager

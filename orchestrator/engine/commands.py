@@ -47,7 +47,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         self._ingestor = Ingestor(context.store.ingest, context.clock, context.entropy, context.imports)
 
     def retune(self, settings: EngineSettings) -> None:
-        """Let every stage go by *settings* from its next look on, and see at once whether the account works again."""
+        """Let every stage go by *settings* from its next tick on, and probe the account at once."""
         self._context.settings = settings
         self._context.ask_at_once = True
         self._context.wakeup.notify_all()

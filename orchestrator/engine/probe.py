@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 SOON: Final = timedelta(seconds=5)
 SELDOM: Final = timedelta(minutes=5)
-#: Troubles that a read shows. The others show at a create alone: each look at them is a try, and a new pause.
+#: Troubles that a read shows. The others show only at a create: each try ends in a new pause.
 _SHOWN_BY_A_READ: Final = frozenset({CREDENTIALS, ENDPOINT})
 
 

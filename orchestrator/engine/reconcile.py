@@ -101,7 +101,7 @@ class ReconcileStage:
         await self._gates.open(READ_GATE)
         return moved
 
-    # --- one look -------------------------------------------------------------------------------------------------
+    # --- one scan -------------------------------------------------------------------------------------------------
 
     async def _scan(self, was: Reconciliation, now: datetime) -> int:
         top = await call(self._context, self._context.provider.page(after_id=None, limit=1))

@@ -37,11 +37,11 @@ log = get_logger(__name__)
 _SHORTEST: Final = timedelta(milliseconds=20)
 _LONGEST: Final = timedelta(seconds=1)
 _FULL_DISK: Final = timedelta(seconds=5)
-#: Stages that nobody waits for: they look seldom, and no move of the others wakes them.
-_UNHURRIED: Final = frozenset({"keep", "sample"})
-_SELDOM: Final = timedelta(seconds=10)
+#: Background stages: ticked every 10 s, and not woken by the others.
+_BACKGROUND: Final = frozenset({"keep", "sample"})
+_BACKGROUND_PAUSE: Final = timedelta(seconds=10)
 #: For the notices that are due when an engine stops.
-_LAST_WORDS: Final = timedelta(seconds=5)
+_LAST_NOTICES: Final = timedelta(seconds=5)
 
 
 class Runner:
@@ -71,6 +71,7 @@ class Runner:
         }
         if context.courier is not None:
             self.stages["notify"] = NotifyStage(context, context.courier).tick
+        # "keep" and "place" are the names of these stages in metrics, logs and `health`.
         self.stages["keep"] = PurgeStage(context, looks_for_old=keep_probing).tick
         if keep_probing:
             self.stages["probe"] = ProbeStage(context).tick
@@ -90,7 +91,9 @@ class Runner:
         """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
         await self._start()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._pace(name)(tick, name), name=name) for name, tick in self.tasks().items()]
+            tasks = [
+                group.create_task(self._loop_of(name)(tick, name), name=name) for name, tick in self.tasks().items()
+            ]
             await stop.wait()
             for task in tasks:
                 task.cancel()
@@ -104,7 +107,7 @@ class Runner:
         notify = self.stages.get("notify")
         if notify is not None:
             with suppress(TimeoutError, StoreFull):
-                async with asyncio.timeout(_LAST_WORDS.total_seconds()):
+                async with asyncio.timeout(_LAST_NOTICES.total_seconds()):
                     await notify(self._context.clock.now())
 
     async def _start(self) -> None:
@@ -122,10 +125,10 @@ class Runner:
         self._context.liveness.disk_full(stage)
         await self._context.clock.sleep(_FULL_DISK)
 
-    def _pace(self, name: str) -> Callable[[Tick, str], Coroutine[Any, Any, None]]:
-        return self._now_and_then if name in _UNHURRIED else self._every
+    def _loop_of(self, name: str) -> Callable[[Tick, str], Coroutine[Any, Any, None]]:
+        return self._run_in_background if name in _BACKGROUND else self._run_stage
 
-    async def _every(self, tick: Tick, name: str) -> None:
+    async def _run_stage(self, tick: Tick, name: str) -> None:
         """Tick, and sleep: longer and longer while there is nothing to do, and never past another stage's move."""
         pause = _SHORTEST
         while True:
@@ -136,11 +139,11 @@ class Runner:
             pause = _SHORTEST if moved else min(pause * 2, self._longest())
             await sleep_or_signal(self._context.clock, pause, signal)
 
-    async def _now_and_then(self, tick: Tick, name: str) -> None:
+    async def _run_in_background(self, tick: Tick, name: str) -> None:
         """Tick, and sleep long, unless there is more to do."""
         while True:
             moved = await self._ticked(tick, name)
-            await self._context.clock.sleep(_SHORTEST if moved else _SELDOM)
+            await self._context.clock.sleep(_SHORTEST if moved else _BACKGROUND_PAUSE)
 
     async def _ticked(self, tick: Tick, name: str) -> int:
         """One tick, and how much it moved. Retried while the disk is full."""

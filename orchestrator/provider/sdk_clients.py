@@ -74,9 +74,6 @@ def open_clients(
     transport: in place of the network, for both. credentials: None looks them up in the environment. Raises NeedsPerson
     without usable credentials, UsageError for a base URL, headers, a proxy or certificates that cannot be used.
     """
-    import anthropic
-    import httpx2
-
     from orchestrator.provider.response_limits import limit_responses
 
     found = keys.find(os.environ) if credentials is None else credentials
@@ -84,8 +81,20 @@ def open_clients(
     address = None if transport is not None else address_of(settings, found)
     how = {} if address is None else client_options(address.url, os.environ)
     http_client = limit_responses(_http_client(settings, transport, how, keep_alive=True))
+    reads = _sdk_client(settings, found, address, http_client)
+    http_client = limit_responses(_http_client(settings, transport, how, keep_alive=False))
+    creates = reads.with_options(http_client=http_client, max_retries=0)
+    return Clients(creates=creates, reads=reads, credentials=found, address=address)
+
+
+def _sdk_client(
+    settings: ProviderSettings, found: Credentials, address: ApiAddress | None, http_client: httpx2.AsyncClient
+) -> AsyncAnthropic:
+    import anthropic
+    import httpx2
+
     try:
-        reads = anthropic.AsyncAnthropic(
+        return anthropic.AsyncAnthropic(
             api_key=None if found.api_key is None else found.api_key.reveal(),
             auth_token=None if found.auth_token is None else found.auth_token.reveal(),
             base_url=settings.base_url if address is None else address.url,
@@ -98,10 +107,6 @@ def open_clients(
         problem: OrchestratorError = UsageError(f"{source} cannot be used", cause="it is not a URL", hint=ADDRESS_HINT)
     except anthropic.AnthropicError as exc:
         problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
-    else:
-        http_client = limit_responses(_http_client(settings, transport, how, keep_alive=False))
-        creates = reads.with_options(http_client=http_client, max_retries=0)
-        return Clients(creates=creates, reads=reads, credentials=found, address=address)
     raise problem
 
 
