@@ -1094,6 +1094,19 @@ PLANTED: Final = (
         hunt="restored",
     ),
     Planted(
+        name="an-event-without-its-notice",
+        why="a job ends, and the endpoint that waits for it never hears of it",
+        edits=(
+            (
+                "orchestrator/store/history.py",
+                "    enqueue_notices(c, event, kind, new, job, batch, to_text(now))\n",
+                "",
+            ),
+        ),
+        test="tests/store/test_store_notices.py::"
+        "test_notices_that_wait_in_an_older_store_are_kept_and_new_ones_say_the_same",
+    ),
+    Planted(
         name="writes-into-a-file-that-is-gone",
         why="what is acknowledged after the file was deleted is lost with the process, and bought again",
         edits=(
