@@ -1,4 +1,4 @@
-"""One event loop for a command, and what a signal does to it: the first ends it tidily, the second at once."""
+"""Runs a coroutine for a command. The first SIGINT or SIGTERM cancels it, the second ends the process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, T]], describe_stop: DescribeStop | None = None) -> T:
-    """Run *work* to its end. SIGINT or SIGTERM cancels it, and rises as Stopped once it has cleaned up.
+    """Run *work* to its end. SIGINT or SIGTERM cancels it; Stopped is raised once it has cleaned up.
 
-    A second signal ends the process on the spot: everything that matters is in the store at any instant. *part* says in
-    the Stopped of either signal what is true by then, and how to go on.
+    A second signal ends the process on the spot: everything that matters is in the store at any instant.
+    describe_stop: completes the Stopped of either signal with what is true by then, and how to go on.
     """
     describe = (lambda _: None) if describe_stop is None else describe_stop
     heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in heeded}
     received: list[int] = []
+    early: list[int] = []  # an exception must not rise while the loop is half made
+    for number in heeded:
+        signal.signal(number, lambda got, _frame: early.append(got))
     try:
         with asyncio.Runner() as runner:
-            return runner.run(_heeding(work, heeded, received, describe))
+            return runner.run(_heeding(work, heeded, early, received, describe))
     except asyncio.CancelledError:
         if received:
             stopped = Stopped(received[0])
@@ -43,10 +46,11 @@ def run_async(work: Callable[[], Coroutine[Any, Any, T]], describe_stop: Describ
 async def _heeding(
     work: Callable[[], Coroutine[Any, Any, T]],
     heeded: list[signal.Signals],
+    early: list[int],
     received: list[int],
     describe: DescribeStop,
 ) -> T:
-    """*work*, cancelled by the first signal of *heeded*, which is put into *received*."""
+    """Run *work*. The first signal of *heeded*, one that came *early* included, cancels it and goes into *received*."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
@@ -59,11 +63,14 @@ async def _heeding(
 
     for number in heeded:
         loop.add_signal_handler(number, stop, number)
+    if early:
+        stop(early[0])
+        await asyncio.sleep(0)
     return await work()
 
 
 def _end_now(number: int, describe: DescribeStop) -> NoReturn:
-    """The last words, past every buffer, and the end of the process."""
+    """Write the last message past every buffer, and end the process."""
     stopped = Stopped(number)
     describe(stopped)
     with contextlib.suppress(OSError):
@@ -72,5 +79,5 @@ def _end_now(number: int, describe: DescribeStop) -> NoReturn:
 
 
 def nothing_changed(stopped: Stopped) -> None:
-    """The last words of a command that changes nothing."""
+    """Describe the stop of a command that changes nothing."""
     stopped.fact = UNTOUCHED

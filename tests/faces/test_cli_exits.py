@@ -187,6 +187,28 @@ def test_130_and_143_also_end_a_command_that_only_looks(program: Program, number
         assert waiting.signal(number).code == code
 
 
+def test_a_signal_while_the_loop_is_made_ends_the_command_before_its_work() -> None:
+    """Nothing is left half made, which asyncio would complain of on stderr."""
+    hasty = (
+        "import asyncio, os, signal\n"
+        "from orchestrator.cli.errors import Stopped\n"
+        "from orchestrator.cli.run_async import run_async\n"
+        "class Policy(asyncio.DefaultEventLoopPolicy):\n"
+        "    def new_event_loop(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        return super().new_event_loop()\n"
+        "async def work():\n"
+        "    print('begun')\n"
+        "asyncio.set_event_loop_policy(Policy())\n"
+        "try:\n"
+        "    run_async(work)\n"
+        "except Stopped as stopped:\n"
+        "    print(stopped.exit_code)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", hasty], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("143\n", "")
+
+
 def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
     """Whatever hangs: the work is in the store at any instant, so ending at once is safe, too."""
     stubborn = (
