@@ -1,4 +1,4 @@
-"""Asking the API something from a command: what goes wrong becomes an error that a person can act on."""
+"""Errors of the API as errors of a command, with something that a person can do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def explaining_api_errors() -> Iterator[None]:
 
 
 def api_error(exc: ProviderError) -> OrchestratorError:
-    """What *exc* means for who gave the command."""
+    """*exc* as an error of the command."""
     if isinstance(exc, ProviderRefused) and exc.blocked is not None:
         return NeedsPerson(
             "the API refuses this account", cause=exc.message, hint=without_resume(REMEDIES[exc.blocked])
@@ -51,9 +51,9 @@ def without_resume(remedy: str) -> str:
 
 
 def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool) -> str | None:
-    """Tell, before anything is sent, where keys and prompts go if that is not the API's own address; gives it for JSON.
+    """Say where keys and prompts go, if that is not the API's own address; returns that address, for JSON.
 
-    Raises UsageError for an address that they may not be sent to.
+    To be called before anything is sent. Raises UsageError for an address that they may not be sent to.
     """
     if sandbox or options.server is not None:
         return None

@@ -1,4 +1,4 @@
-"""Every command, in the order of the help."""
+"""Every command, in the order of the help. A new command is a module in `commands/` and a line here."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _SKEW: Final = timedelta(seconds=30)
 
 
 def exit_code_of(findings: Iterable[Finding]) -> int:
-    """The code of the worst fail: the store before the credentials before the network; 0 without one."""
+    """The exit code of the worst failure: store, then credentials, then network; 0 without one."""
     codes = {finding.exit_code for finding in findings if finding.verdict == FAIL}
     return next((code for code in (8, 3, 6, 2) if code in codes), 0)
 
@@ -48,7 +48,7 @@ async def api_findings(settings: Settings, *, sandbox: bool) -> list[Finding]:
 
 
 def _telemetry(settings: Settings) -> Iterator[Finding]:
-    """What the environment says to the library that carries traces, where they are asked for."""
+    """Whether the environment of the OpenTelemetry exporter can be used, where traces are on."""
     if not settings.telemetry.otel:
         return
     try:
@@ -59,7 +59,7 @@ def _telemetry(settings: Settings) -> Iterator[Finding]:
 
 
 async def _ask_api(settings: Settings) -> list[Finding]:
-    """The way there, the credentials; with them one page of the list, and what its Date says of our clock."""
+    """Address and credentials; then one page of the list of batches, whose Date is compared with our clock."""
     from orchestrator.daemon import open_provider
     from orchestrator.provider.client import AnthropicProvider
 
@@ -221,7 +221,7 @@ def _sqlite(version: tuple[int, ...]) -> Finding:
 
 
 def server_findings(options: GlobalOptions, server: Server) -> tuple[list[Finding], bool]:
-    """What `doctor` finds: the way to *server*, and how it fares; and whether it is a sandbox."""
+    """Reachability, token, API and jobs of *server*; and whether it is a sandbox."""
     token = Finding(check="token", verdict=OK, fact=f"from {server.token_from}")
     began = time.monotonic()
     try:
@@ -248,7 +248,7 @@ def _server_identity(server: Server, identity: VersionView, took_s: float) -> Fi
 
 
 def _server_api(health: HealthView) -> Finding:
-    """What the server knows of the API: it has the key, not this side."""
+    """How the server reaches the API: the key is there, not here."""
     if health.last_trouble is not None:
         remedy = "`orchestrator doctor` on that machine looks closer"
         return Finding(

@@ -1,4 +1,4 @@
-"""What a command's help says after its options: examples and prose, fitted to the width of the terminal."""
+"""The epilog of a command's help: examples and prose, folded to the width of the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every end of a command that is not a success: what is said on stderr, and the exit code. No traceback, ever.
+"""How a command ends other than by success: the message on stderr and the exit code, never a traceback.
 
 Beyond the table of the main help there is one code: 70, a bug of ours (`sysexits.h`: EX_SOFTWARE).
 """
@@ -32,7 +32,7 @@ class ApiUnreachable(OrchestratorError):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the command; what it worked on is safe. `fact`: in which way; `hint`: how to go on.
+    """A signal ended the command. `fact`: what is safe; `hint`: how to go on.
 
     A KeyboardInterrupt, so that nothing on the way takes it for an error and swallows it.
     """
@@ -53,7 +53,7 @@ class Stopped(KeyboardInterrupt):
 def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptions | None = None) -> int:
     """Say on stderr what *error* means for a person, and return the exit code.
 
-    ask: what the command line said, for the commands that hints name.
+    options: of the command line, for the commands that hints name.
     """
     match error:
         case OrchestratorError():

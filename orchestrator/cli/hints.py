@@ -1,4 +1,4 @@
-"""Command lines that we print: each leads to the same store as the command that was given, and works when pasted."""
+"""Command lines for messages: each can be pasted, and leads to the same store as the command that was given."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from orchestrator.domain.humanize import readable
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
+    from orchestrator.domain.model import JobStatus
 
 #: How the hints of every layer name a command of ours.
 _QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
@@ -64,3 +65,25 @@ def _word(word: str) -> str:
 def completed(options: GlobalOptions, text: str) -> str:
     """*text* with every command in backticks made pasteable."""
     return _QUOTED.sub(lambda found: f"`{pasteable(options, found[1])}`", text)
+
+
+def resume_line(options: GlobalOptions, job: str, output: str | None, *, sandbox: bool = False) -> str:
+    """The command that goes on with *job*. sandbox: its store holds sandbox work."""
+    out = "" if output is None else f" -o {joined([output])}"
+    return pasteable(options, f"orchestrator resume {job}{out}", sandbox=sandbox)
+
+
+def results_line(options: GlobalOptions, status: JobStatus) -> str:
+    """The command that writes the results of the job."""
+    return pasteable(options, f"orchestrator results {status.job.public_id} -o FILE", sandbox=status.sandbox)
+
+
+def same_line(options: GlobalOptions) -> str:
+    """The command as it was given."""
+    return joined(["orchestrator", *options.argv])
+
+
+def engine_lines(options: GlobalOptions, job: str, *, sandbox: bool = False) -> str:
+    """The two commands that work on *job* when no engine does."""
+    serve = pasteable(options, "orchestrator serve", sandbox=sandbox)
+    return f"`{serve}` or `{resume_line(options, job, None, sandbox=sandbox)}`"

@@ -1,4 +1,4 @@
-"""Jobs as a person reads them: the screen of `status`, the table of `ls`."""
+"""Jobs as text: the screen of `status`, the table of `ls`."""
 
 from __future__ import annotations
 

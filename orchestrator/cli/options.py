@@ -1,4 +1,4 @@
-"""The options that every command takes, before or after its name, and what they add up to."""
+"""The options of every command, given before or after its name, and the settings and server that they choose."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class GlobalOptions:
-    """What the common options say, filled in while the command line is read.
+    """Values of the options of every command, filled in while the command line is parsed.
 
-    server: the address of a daemon elsewhere; server_from: the flag or variable that says so; token_file: what opens
-    it. quiet: only errors and data. verbose: 1 shows the log, 2 also tracebacks. argv: the command line as it was
-    given.
+    server: the address of a remote daemon; server_from: the flag or variable that names it; token_file: its token.
+    quiet: only errors and data. verbose: 1 shows the log, 2 also tracebacks. argv: the command line as it was given.
     """
 
     db: str | None = None
@@ -48,7 +47,7 @@ class GlobalOptions:
     argv: tuple[str, ...] = ()
 
     def settings(self, more: Mapping[str, object] | None = None) -> Settings:
-        """The settings that hold for this command; *more* are flags of its own by name. Raises UsageError."""
+        """The settings of this command. more: its own flags, by setting. Raises UsageError."""
         from orchestrator.config import load_settings
         from orchestrator.domain.errors import UsageError
 
@@ -65,11 +64,9 @@ class GlobalOptions:
         return load_settings(flags=flags, env=env, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
 
     def remote(self) -> Server | None:
-        """The daemon elsewhere that this command is for; None: it works on a store here.
+        """The remote daemon that this command is for; None: it works on a local store.
 
-        Raises UsageError, NeedsPerson: see `client.server.server_at`.
-
-        A --db on the command line is stronger than a server in the environment.
+        --db on the command line overrides a server in the environment. Raises UsageError, NeedsPerson.
         """
         from orchestrator.domain.errors import UsageError
 
@@ -87,7 +84,7 @@ class GlobalOption(click.Option):
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ANN401 - click's signature
-    """Write what was given down; what was not given leaves what stood before the command's name."""
+    """Keep a value that was given; one that was not leaves what stood before the command's name."""
     if value is None:
         return
     if ctx.parent is not None and ctx.get_parameter_source(str(param.name)) is ParameterSource.ENVIRONMENT:
@@ -195,7 +192,7 @@ class Duration(_DurationParam):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's signature
-        """The timedelta that *value* says."""
+        """*value* as a timedelta."""
         from orchestrator.config import parse_duration
 
         if isinstance(value, str) and value.replace(".", "", 1).isdecimal():

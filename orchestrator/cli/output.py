@@ -42,25 +42,25 @@ def _readable(facts: object) -> object:
 
 
 def say(options: GlobalOptions, text: str) -> None:
-    """Talk, on stderr; nothing with `-q`."""
+    """A message, on stderr; nothing with `-q`."""
     if not options.quiet:
         click.echo(readable(text), err=True)
 
 
 def show_banner(options: GlobalOptions, *, sandbox: bool) -> None:
-    """On every screen of a sandbox store: that nothing of it is real. In JSON it is `sandbox: true`."""
+    """The sandbox banner on stdout, for screens; JSON has `sandbox: true` instead."""
     if sandbox and not options.as_json:
         show(coloured(BANNER, "yellow"))
 
 
 def say_banner(options: GlobalOptions, *, sandbox: bool) -> None:
-    """The same for commands whose stdout is data."""
+    """The sandbox banner on stderr, for commands whose stdout is data."""
     if sandbox:
         say(options, coloured(BANNER, "yellow"))
 
 
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
-    """*text* in a colour, for a terminal; as it is where NO_COLOR is set. Colour never says anything alone."""
+    """*text* in a colour; unchanged where NO_COLOR is set. Colour is never the only sign of anything."""
     if os.environ.get("NO_COLOR", "") != "":
         return text
     import click
@@ -69,7 +69,7 @@ def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
 
 
 def near_path(path: str) -> str:
-    """*path* as a person here would write it: relative to the current folder if it lies below it."""
+    """*path* relative to the current folder, if it lies below it."""
     found = Path(path)
     if not found.is_absolute():
         return path
@@ -80,7 +80,7 @@ def near_path(path: str) -> str:
 
 
 def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """*rows*, the first being the heads, in columns two blanks apart; columns in *right* are flushed right."""
+    """*rows*, the first being the heads, in columns two blanks apart; columns of *right* are right-aligned."""
     flushed = set(right)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []

@@ -1,4 +1,4 @@
-"""Where a command writes its results, and what must not be lost by it."""
+"""The output file of a command: where it goes, and what it must not overwrite."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ overwrite_option = click.option(
 
 
 def checked_output(options: GlobalOptions, path: str, *, overwrite: bool) -> Output:
-    """The place that *path* names, checked: Raises UsageError or OutputError if nothing could go there later."""
+    """The output at *path*. Raises UsageError or OutputError now if it could not be written later."""
     from orchestrator.client.results_file import Output
 
     if is_stdout(path) and options.as_json:
@@ -46,12 +46,12 @@ def checked_output(options: GlobalOptions, path: str, *, overwrite: bool) -> Out
 
 
 def default_output_path(job: JobSnapshot) -> str:
-    """What the results of *job* are called unless somebody says: no other job, of any store, has its id."""
+    """The default output of *job*: no other job, of any store, has its id."""
     return f"{job.public_id}.results.jsonl"
 
 
 def refuse_the_input(chosen: InputOptions, path: str) -> None:
-    """Raise UsageError for results that would replace what they were asked of."""
+    """Raise UsageError for results that would replace their input."""
     if chosen.path != "-" and not is_stdout(path) and _is_same(path, chosen.path):
         raise HintedUsageError("the results would replace the input", hint="choose another -o FILE")
 
@@ -72,9 +72,9 @@ def _is_same(one: str, other: str) -> bool:
 
 @contextmanager
 def writing_to(output: str, again: str) -> Iterator[None]:
-    """While results go to *output*: whoever reads our stdout may stop, as `head` does, and that is no error.
+    """Around a write to *output*: a reader of our stdout that goes away, as `head` does, is no error.
 
-    again: the command that writes them later, for the hint of every other failure.
+    again: the command that writes the results later, for the hint of any other failure.
     """
     from orchestrator.domain.errors import OutputNotWritten
 
@@ -87,9 +87,9 @@ def writing_to(output: str, again: str) -> Iterator[None]:
 
 
 class GuardedSource(WrappedSource):
-    """A `Source` that is refused at its end, before it becomes a job, if the output is another job's file.
+    """A source that is refused at its end, before it becomes a job, if the output is another job's file.
 
-    Only then is it known which job it is: by its content. Raises OutputError out of `chunks`; nothing is stored then.
+    Only then does its content tell which job it is. `chunks` raises OutputError, and nothing is stored.
     """
 
     def __init__(self, source: Source, refuse: Callable[[str], Coroutine[Any, Any, None]], *, skip_bad: bool) -> None:
@@ -109,7 +109,7 @@ class GuardedSource(WrappedSource):
 
 
 def guard_output(source: Source, output: Output, new: NewJob, terms: IngestOptions, reader: RemoteReader) -> Source:
-    """*source*, which becomes no job if a file lies at *output* that is not an earlier output of that job."""
+    """*source*, refused at its end if the file at *output* is not an earlier output of the same job."""
     from orchestrator.client.results_file import foreign
 
     async def refuse(content_hash: str) -> None:
@@ -127,7 +127,7 @@ def guard_output(source: Source, output: Output, new: NewJob, terms: IngestOptio
 def _attached_to(
     jobs: Sequence[JobSnapshot], content_hash: str, new: NewJob, terms: IngestOptions
 ) -> JobSnapshot | None:
-    """The job of *jobs*, newest first, that this input is already; as the store finds it, when it has been read."""
+    """The job of *jobs*, newest first, that this input is already; by the rules of the store."""
     if new.key is not None and (keyed := [job for job in jobs if job.key == new.key]):
         return keyed[0]
     headers = (content_hash, new.api_version, new.betas)
@@ -136,5 +136,5 @@ def _attached_to(
 
 
 def _has_changed(jobs: Sequence[JobSnapshot], new: NewJob) -> bool:
-    """True for a file that was another when a job was made of it: intake refuses it, in its own words."""
+    """True for a file that has changed since a job was made of it: ingestion refuses it."""
     return new.is_from_file and any((job.source, job.name) == (new.source, new.name) for job in jobs)

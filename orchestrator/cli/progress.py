@@ -1,13 +1,14 @@
-"""Progress on stderr: a live line where it is a terminal, else one line per change."""
+"""Progress on stderr: rewritten lines on a terminal, else one line per change."""
 
 from __future__ import annotations
 
 import os
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import click
+from typing_extensions import override
 
 from orchestrator.domain import humanize
 from orchestrator.domain.states import OVER, JobState
@@ -24,46 +25,30 @@ if TYPE_CHECKING:
 _QUIET: Final = timedelta(seconds=1)
 
 
-class ProgressDisplay(Protocol):
-    """Shows looks at one job; a context that leaves a clean screen."""
+class ProgressDisplay:
+    """Shows the progress of one job; a context that leaves a clean screen. This one shows nothing."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
-        ...
+        return self
 
     def __exit__(self, *exc: object) -> None:
         """Show no more."""
-        ...
 
     def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
-        """Show this look. trouble: why the API does not answer at the moment."""
-        ...
+        """Show how far the job is. trouble: why the API does not answer at the moment."""
 
 
 def progress_for(options: GlobalOptions) -> ProgressDisplay:
     """Nothing with `-q`; live on a terminal that can do it (unless the log is shown there); else lines."""
     if options.quiet:
-        return NoProgress()
+        return ProgressDisplay()
     if sys.stderr.isatty() and options.verbose == 0 and os.environ.get("TERM") not in {None, "dumb"}:
         return LiveProgress()
     return LineProgress()
 
 
-class NoProgress:
-    """Says nothing."""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """End."""
-
-    def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
-        """Say nothing."""
-
-
-class LineProgress:
+class LineProgress(ProgressDisplay):
     """One line per change; lines that differ only in counts come at most once a second."""
 
     def __init__(self) -> None:
@@ -71,15 +56,8 @@ class LineProgress:
         self._line = ""
         self._at = datetime.min.replace(tzinfo=UTC)
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """End."""
-
+    @override
     def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
-        """Write a line if there is something new to say."""
         if status.job.state in OVER:
             return  # the command itself has the last word
         topic = (status.job.state, status.job.reason, trouble, status.attention)
@@ -91,14 +69,14 @@ class LineProgress:
         click.echo(f"{line}; {age}" if age else line, err=True)
 
 
-class LiveProgress:
-    """A few lines at the bottom of the terminal that are rewritten; gone at the end."""
+class LiveProgress(ProgressDisplay):
+    """A few lines at the bottom of the terminal, rewritten, and removed at the end."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
 
+    @override
     def __enter__(self) -> Self:
-        """Take the bottom of the screen."""
         from rich.console import Console
         from rich.live import Live
 
@@ -106,14 +84,14 @@ class LiveProgress:
         self._live.start()
         return self
 
+    @override
     def __exit__(self, *exc: object) -> None:
-        """Give it back."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
+    @override
     def show(self, status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: str | None = None) -> None:
-        """Rewrite the lines."""
         from rich.console import Group
         from rich.spinner import Spinner
         from rich.text import Text
@@ -147,5 +125,5 @@ def _screen(status: JobStatus, ages: BatchAges, api_clock: ApiClock, trouble: st
 
 
 def _attention(status: JobStatus) -> list[str]:
-    """What a person should know while they wait."""
+    """Matters that need attention."""
     return [humanize.plain(item.message) for item in status.attention]

@@ -22,9 +22,9 @@ _PAGE = 1000
 
 
 def refused_path(chosen: InputOptions, output: str | None) -> Path | None:
-    """Where lines that were left out go: beside the output, `<its stem>.refused.jsonl`, else into this folder.
+    """Where refused lines go: beside the output, as `<its stem>.refused.jsonl`, else into this folder.
 
-    None: there is no name to go by, so the job's id is it.
+    None: for standard input, whose job's id names the file.
     """
     from orchestrator.client.results_file import is_device
 
@@ -40,9 +40,9 @@ def refused_path(chosen: InputOptions, output: str | None) -> Path | None:
 async def write_refused(
     options: GlobalOptions, reader: RemoteReader, job: JobSnapshot, path: Path | None, *, overwrite: bool = False
 ) -> None:
-    """Write the lines of *job* that were left out, each with what is wrong, to *path*. Raises OutputError.
+    """Write the refused lines of *job*, each with its problems, to *path*. Raises OutputError.
 
-    Into a file that is called as the job is, if there is no path or something else lies there.
+    If there is no path, or another file lies there, the file is named by the job.
     """
     own = Path(f"{job.public_id}.refused.jsonl")
     place = own if path is None else path
@@ -59,7 +59,7 @@ async def write_refused(
 
 
 async def _may_write(path: Path, reader: RemoteReader, job: JobSnapshot) -> bool:
-    """Nothing is there, nothing is in it, or it is what would be written."""
+    """True if no file is there, or an empty one, or one with the same bytes."""
     return not _is_taken(path) or await _holds(path, _refused(reader, job.id))
 
 
@@ -87,7 +87,7 @@ async def _write(path: Path, reader: RemoteReader, job: JobSnapshot) -> int:
 
 
 async def _refused(reader: RemoteReader, job: JobId) -> AsyncIterator[tuple[bytes, int]]:
-    """What was left out of *job*, piece by piece: the bytes to write, and how many lines they stand for."""
+    """The refused lines of *job*, in chunks: the bytes to write, and their number of lines."""
     from orchestrator.inputs import refused_lines
 
     after = 0
@@ -98,7 +98,7 @@ async def _refused(reader: RemoteReader, job: JobId) -> AsyncIterator[tuple[byte
 
 
 async def _holds(path: Path, chunks: AsyncIterator[tuple[bytes, int]]) -> bool:
-    """True if the file at *path* has exactly these bytes; one that cannot be read is somebody else's."""
+    """True if the file at *path* has exactly these bytes; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             async for chunk, _ in chunks:
@@ -110,7 +110,7 @@ async def _holds(path: Path, chunks: AsyncIterator[tuple[bytes, int]]) -> bool:
 
 
 def _whole_lines(job: JobId, after: int) -> Callable[[RemoteReads], list[InputProblem]]:
-    """The next problems, never a part of one line's: the store gives pages by line."""
+    """The next problems, with all of each line's: pages of the store begin at a line."""
 
     def look(reads: RemoteReads) -> list[InputProblem]:
         page = reads.refused(job, after=after, limit=_PAGE)

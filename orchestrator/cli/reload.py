@@ -1,4 +1,4 @@
-"""What SIGHUP does to a daemon: the configuration is read again, and what can change while it runs does."""
+"""Reload on SIGHUP: settings are read again, and those that can change in a running daemon do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = get_logger(__name__)
 
 _KEY: Final = "api.key_file"
 _TOKEN: Final = "server.token_file"  # noqa: S105 - the name of a setting
-#: What is looked at each time that it is needed. Everything else was built into something at the start.
-LIVE: Final = frozenset(
+#: Settings that are read whenever they are needed. All others are fixed at the start.
+RELOADABLE: Final = frozenset(
     {
         "api.delete_after_collect",
         "batching.linger",
@@ -43,7 +43,7 @@ LIVE: Final = frozenset(
 
 
 class Reloader:
-    """Reads the settings by *load*, and brings what is `LIVE` of them to *engine*, to *tcp* and to the log."""
+    """Loads the settings again and applies the reloadable ones to *engine*, to *tcp* and to the log."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Reloader:
         self.settings = engine.settings
 
     def reload(self) -> None:
-        """Do it; settings, a key or a token that cannot be used change nothing, and the log says so."""
+        """Reload. Settings, a key or a token that cannot be used change nothing, and are logged."""
         self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             found = self._load()
@@ -78,8 +78,8 @@ class Reloader:
             self.settings = merged(self.settings, found)
             self._engine.commands.retune(engine_settings(self.settings))
             self._logging(self.settings)
-            live = (changed & LIVE) | renewed
-            log.info("config.reloaded", changed=sorted(live), needs_restart=sorted(changed - LIVE))
+            live = (changed & RELOADABLE) | renewed
+            log.info("config.reloaded", changed=sorted(live), needs_restart=sorted(changed - RELOADABLE))
         finally:
             self._systemd.tell(READY)
 
@@ -101,13 +101,13 @@ def differing(old: Settings, new: Settings) -> Iterator[str]:
 
 
 def merged(old: Settings, new: Settings) -> Settings:
-    """*old* with what is `LIVE` of *new*: what holds from now on."""
+    """*old* with the reloadable settings of *new*: those in force from now on."""
     sections: dict[str, Any] = {}
     for key in KEYS.values():
-        if key.name in LIVE:
+        if key.name in RELOADABLE:
             section = sections.get(key.section, getattr(old, key.section))
             sections[key.section] = replace(section, **{key.key: _value(new, key.section, key.key)})
-    origins = {**old.origins, **{name: new.origins[name] for name in LIVE}}
+    origins = {**old.origins, **{name: new.origins[name] for name in RELOADABLE}}
     return replace(old, **sections, origins=origins)
 
 

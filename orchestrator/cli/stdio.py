@@ -1,4 +1,4 @@
-"""Standard output and error as a command needs them: talk may be lost, data may not, and neither stops the work.
+"""Standard streams of a command: messages may be lost, data may not, and neither stops the work.
 
 Only for a process of our own: `orchestrator.cli.main.main` calls `prepare_stdio` before anything else.
 """
@@ -40,17 +40,17 @@ def prepare_stdio() -> None:
 
 
 class _Talk(io.FileIO):
-    """What is said to a person: if nobody can hear it, the work goes on."""
+    """Standard error: a failed write is ignored, and the work goes on."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write *data*, or let it go."""
+        """Write *data*, or discard it."""
         with contextlib.suppress(OSError):
             return super().write(data) or 0
         return memoryview(data).nbytes
 
 
 class _Data(io.FileIO):
-    """What a command is asked for. A reader that went away is no error (BrokenPipeError); a full disk is."""
+    """Standard output: BrokenPipeError is left to the caller, any other failure is OutputNotWritten."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write *data*. Raises OutputNotWritten."""
@@ -64,7 +64,7 @@ class _Data(io.FileIO):
 
 @contextlib.contextmanager
 def ignoring_closed_stdout() -> Iterator[None]:
-    """While a server says on standard output where it is: it runs, whoever hears of it."""
+    """A server whose address cannot be written to standard output runs all the same."""
     try:
         yield
     except OutputNotWritten:
@@ -72,7 +72,7 @@ def ignoring_closed_stdout() -> Iterator[None]:
 
 
 def redirect_to_null(number: int) -> None:
-    """Let what is written to *number* from now on, and what waits to be, go nowhere."""
+    """Discard what is written to the descriptor *number*, and what its buffer holds."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)

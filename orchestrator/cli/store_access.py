@@ -1,6 +1,6 @@
 """Access to what a command works on: the store of this machine, whoever owns it, or a server (`--server`).
 
-Anybody may read at any time. A change goes to the process that owns the store: the engine that runs, or this one.
+Reading needs nobody. A command goes to the process that may write: the running engine, or this one if there is none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KNOCK_S: Final = 2.0
 
 @contextmanager
 def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iterator[RemoteReads]:
-    """What this command is about: a store, in one snapshot, or a server. Raises NoSuchThing if there is none."""
+    """Read the store, in one snapshot, or the server of this command. Raises NoSuchThing if there is no store."""
     server = options.remote()
     if server is not None:
         with server_reads(options, server) as reads:
@@ -51,7 +51,7 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
 
 
 def reader_for(options: GlobalOptions, settings: Settings) -> RemoteReader:
-    """For a command that has looked, and looks again."""
+    """A reader for repeated snapshots, of a store or server that has been read before."""
     server = options.remote()
     if server is None:
         return DirectReader(location_of(settings))
@@ -59,7 +59,7 @@ def reader_for(options: GlobalOptions, settings: Settings) -> RemoteReader:
 
 
 def server_reader(options: GlobalOptions, server: Server, *, has_answered: bool = False) -> HttpReader:
-    """Looks at *server*; says so when it falls silent after it *has_answered*, and waits for it."""
+    """A reader of *server*. One that has answered is waited for when it falls silent, and that is said."""
     from orchestrator.client.remote_reads import HttpReader  # brings an HTTP client
     from orchestrator.client.transport import ServerTransport
 
@@ -68,7 +68,7 @@ def server_reader(options: GlobalOptions, server: Server, *, has_answered: bool 
 
 @contextmanager
 def server_reads(options: GlobalOptions, server: Server) -> Iterator[RemoteReads]:
-    """A few looks at *server*. Raises UsageError for --sandbox where real work is done."""
+    """Read *server*. Raises UsageError for --sandbox if its work is real."""
     from orchestrator.client.session import not_a_sandbox
 
     with server_reader(options, server) as reader, reader.snapshot() as reads:
@@ -78,7 +78,7 @@ def server_reads(options: GlobalOptions, server: Server) -> Iterator[RemoteReads
 
 
 def is_sandbox_store(options: GlobalOptions) -> bool:
-    """Whether what this command does is play: what --sandbox says, or the server. Raises UsageError if they differ."""
+    """Whether this command does sandbox work, by --sandbox or the server. Raises UsageError if they differ."""
     if options.remote() is None:
         return options.sandbox
     with open_reads(options) as reads:
@@ -106,7 +106,7 @@ def job_or_newest(reads: RemoteReads, ref: str | None) -> JobSnapshot:
 
 
 def engine_is_running(options: GlobalOptions, settings: Settings) -> bool:
-    """True if an engine listens on the socket of this store, or a server is meant."""
+    """True if an engine listens on the socket of this store, or a server was named."""
     return True if options.remote() is not None else engine_socket_answers(settings)
 
 
@@ -125,7 +125,7 @@ def engine_socket_answers(settings: Settings) -> bool:
 
 
 def configure_log(options: GlobalOptions, settings: Settings) -> None:
-    """The log of a command that is not a daemon: only errors, unless `-v` or the settings ask for more."""
+    """Set up the log of a command that is no daemon: errors only, unless `-v` or the settings ask for more."""
     from orchestrator.observability.logs import configure_logging
 
     chosen = settings.log.level if settings.is_set("log.level") and not options.quiet else "error"
@@ -134,7 +134,7 @@ def configure_log(options: GlobalOptions, settings: Settings) -> None:
 
 
 def open_session(options: GlobalOptions, settings: Settings) -> AbstractAsyncContextManager[Session]:
-    """The engine that this command works through: in this process, that of the store's owner, or a server's."""
+    """A session with the engine: one in this process, that of the store's owner, or a server's."""
     from orchestrator.client.session import local_session, remote_session
 
     server = options.remote()
@@ -147,28 +147,28 @@ def open_session(options: GlobalOptions, settings: Settings) -> AbstractAsyncCon
 def run_command(
     options: GlobalOptions, settings: Settings, act: Act[T], describe_stop: DescribeStop | None = None
 ) -> tuple[T, bool]:
-    """What *act* gives, and whether an engine runs, so that it has an effect at once.
+    """Run *act* in the process that may write to the store; its result, and whether an engine runs there.
 
     Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
-    process owns the store and does not answer. describe_stop: see `run_async`.
+    process owns the store and does not answer. describe_stop: as for `run_async`.
     """
     from orchestrator.cli.run_async import run_async
 
     configure_log(options, settings)
-    return run_async(lambda: _steer(options, settings, lambda link: act(link.commands, link.reader)), describe_stop)
+    return run_async(lambda: _run(options, settings, lambda handle: act(handle.commands, handle.reader)), describe_stop)
 
 
 def run_notice_command(
     options: GlobalOptions, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]
 ) -> tuple[T, bool]:
-    """The same for what is asked of notices."""
+    """Run *act* on the notices, as `run_command` does."""
     from orchestrator.cli.run_async import run_async
 
     configure_log(options, settings)
-    return run_async(lambda: _steer(options, settings, lambda link: act(link.notices)))
+    return run_async(lambda: _run(options, settings, lambda handle: act(handle.notices)))
 
 
-async def _steer(
+async def _run(
     options: GlobalOptions, settings: Settings, act: Callable[[EngineHandle], Awaitable[T]]
 ) -> tuple[T, bool]:
     from orchestrator.client.session import local_handle

@@ -1,11 +1,11 @@
-"""What `run`, `submit` and `resume` say on stderr before and after the work."""
+"""Messages of `run`, `submit` and `resume` before and after the work."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.hints import joined, pasteable
+from orchestrator.cli.hints import pasteable, results_line
 from orchestrator.cli.output import coloured, near_path, say
 from orchestrator.domain import humanize
 from orchestrator.domain.states import OVER, JobState
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def say_taken_in(options: GlobalOptions, source_name: str, size_bytes: int, taken: IngestResult) -> None:
-    """What was read, and the job that it became or was already."""
+    """The input that was read, and the job that it became or was already."""
     job = taken.job
     if job is None:
         return
@@ -62,28 +62,6 @@ def say_outcome(options: GlobalOptions, status: JobStatus, output: str | None) -
     say(options, _line(mark, what, status_text.outcome_words(status)))
     if output is not None and output != "-":
         say(options, _line("next", "results", humanize.plain(output)))
-
-
-def resume_line(options: GlobalOptions, job: str, output: str | None, *, sandbox: bool = False) -> str:
-    """The command that goes on with *job*. sandbox: its store holds sandbox work."""
-    out = "" if output is None else f" -o {joined([output])}"
-    return pasteable(options, f"orchestrator resume {job}{out}", sandbox=sandbox)
-
-
-def results_line(options: GlobalOptions, status: JobStatus) -> str:
-    """The command that writes the results of the job."""
-    return pasteable(options, f"orchestrator results {status.job.public_id} -o FILE", sandbox=status.sandbox)
-
-
-def same_line(options: GlobalOptions) -> str:
-    """The command as it was given, to give it again."""
-    return joined(["orchestrator", *options.argv])
-
-
-def engine_lines(options: GlobalOptions, job: str, *, sandbox: bool = False) -> str:
-    """The two commands that work on *job* when no engine does."""
-    serve = pasteable(options, "orchestrator serve", sandbox=sandbox)
-    return f"`{serve}` or `{resume_line(options, job, None, sandbox=sandbox)}`"
 
 
 def _line(mark: str, title: str, text: str) -> str:

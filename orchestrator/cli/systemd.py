@@ -1,6 +1,7 @@
-"""The text of the service: a systemd unit for the system, one for a user, and a Quadlet file for podman.
+"""systemd: unit files for the system and for a user, a Quadlet file for podman, and sd_notify.
 
-Sources: systemd.exec(5), systemd.service(5), podman-systemd.unit(5), read 2026-11-26.
+Sources: systemd.exec(5), systemd.service(5), podman-systemd.unit(5), sd_notify(3), sd_watchdog_enabled(3), read
+2026-11-26.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ class Installation:
 
     @property
     def is_in_a_home(self) -> bool:
-        """True where a service that sees no home would not find the program."""
+        """True if a service with `ProtectHome=yes` would not find the program."""
         return any(Path(self.command[0]).is_relative_to(home) for home in _HOMES)
 
     @property
     def folder_in_tmp(self) -> Path | None:
-        """What lies in /tmp or /var/tmp and has the program in it, where a service with a /tmp of its own misses it."""
+        """The folder in /tmp or /var/tmp that holds the program, which `PrivateTmp=yes` would hide."""
         program = Path(self.command[0])
         for tmp in _TMPS:
             if program.is_relative_to(tmp):
@@ -193,7 +194,7 @@ def _unit_section(*more: str) -> list[str]:
 
 
 def _service(installation: Installation, *, sandbox: bool) -> Iterator[str]:
-    """What both units have. A store of an earlier version is brought forward at the start, which may take minutes."""
+    """Lines of both units. A store of an earlier version is migrated at the start, which may take minutes."""
     words = [*installation.command, "serve", *(["--sandbox"] if sandbox else [])]
     yield from ("Type=notify", "NotifyAccess=main", f"ExecStart={' '.join(map(_word, words))}")
     yield from ("ExecReload=/bin/kill -HUP $MAINPID", "Restart=always", "RestartSec=2")

@@ -1,1 +1,1 @@
-"""One module per family of commands. Each is imported when one of its commands is called, and only then."""
+"""The commands, one module per family, imported only when one of them is called."""

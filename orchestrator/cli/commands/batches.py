@@ -1,4 +1,4 @@
-"""`batches`: what the API has beside what we know, and a person's word on a batch that cannot be told apart."""
+"""`batches`: the batches at the API beside those of the store, and a person's decision on one in doubt."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ batches = group(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBatches:
-    """What our store knows of the batches at the API: ours by remote id, and those that wait for a proof."""
+    """Batches of the store: by remote id, and those in doubt."""
 
     ours: dict[str, tuple[Batch, JobSnapshot]]
     in_doubt: list[tuple[Batch, JobSnapshot]]
@@ -82,7 +82,7 @@ def ls(options: GlobalOptions, limit: int) -> None:
 
 
 def _there(options: GlobalOptions, server: Server, limit: int) -> tuple[RemoteBatchesView, dict[str, object]]:
-    """What a server lists, in the form of `_here`. Its own engine asks the API: no key is needed here."""
+    """The batches that a server lists, in the form of `_here`. Its engine asks the API, so no key is needed here."""
     from orchestrator.client.session import not_a_sandbox
 
     if limit > _SERVER_LIMIT:

@@ -1,4 +1,4 @@
-"""`check`: says whether an input is fit to be sent, and what would be sent."""
+"""`check`: validates an input and shows the batches that it would become."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check(options: GlobalOptions, path: str, job_options: JobOptions, max_proble
 
 
 def _max_requests(settings: Settings) -> tuple[int, bool]:
-    """The most requests of one batch, and whether that is certain: a store that is not there yet will choose."""
+    """The most requests of one batch, and whether that is exact: a store draws its own limit when it is made."""
     from orchestrator.store.location import open_reader
 
     if settings.batching.max_requests is not None:

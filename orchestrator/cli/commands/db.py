@@ -1,4 +1,4 @@
-"""`db`: the store itself: a copy, an audit, what may go of it, its schema brought forward."""
+"""`db`: maintenance of the store's file: backup, audit, pruning, compaction, adoption, migration."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def adopt_store(options: GlobalOptions) -> None:
 
 
 async def _adopt(settings: Settings, *, sandbox: bool) -> bool:
-    """Whether the store has a search before it."""
+    """Adopt the store; True if the API must be searched before anything is sent."""
     from orchestrator.store.location import open_store
 
     store = await open_store(settings, now=datetime.now(UTC), sandbox=sandbox, adopt=True)

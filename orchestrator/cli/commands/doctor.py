@@ -1,4 +1,4 @@
-"""`doctor`: is everything there that the work needs? One line per check, with a remedy where something is wrong."""
+"""`doctor`: checks what the work needs. One line per check, with a remedy where something is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`health`: one question to the engine, for whoever watches over a service or a container."""
+"""`health`: a readiness probe of the engine, for service managers and containers."""
 
 from __future__ import annotations
 

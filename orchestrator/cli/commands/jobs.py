@@ -1,4 +1,4 @@
-"""`ls`, `status`, `watch`, `wait`: looking at jobs, at any time, whoever owns the store."""
+"""`ls`, `status`, `watch`, `wait`: show jobs, at any time, whichever process owns the store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import click
 
 from orchestrator.cli.follow import StatusSampler, WaitLimits, api_clock_of, is_over, paused_error, wait_for_job
 from orchestrator.cli.group import command
-from orchestrator.cli.hints import pasteable
+from orchestrator.cli.hints import engine_lines, pasteable
 from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.cli.options import Duration, GlobalOptions, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_banner, show_json
 from orchestrator.cli.progress import progress_for
 from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
-from orchestrator.cli.summary import engine_lines
 from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.queries import ALL_JOBS, UNFINISHED, JobFilter
 from orchestrator.domain.states import OVER, JobState
@@ -153,7 +152,7 @@ def _followed(
     *,
     until: Callable[[JobSnapshot], bool],
 ) -> JobStatus:
-    """The last status of *job*, which is shown until then."""
+    """Show the progress of *job* until *until* holds; its last status."""
     from orchestrator.cli.run_async import run_async
 
     sampler, reader, progress = StatusSampler(job.id, settings), reader_for(options, settings), progress_for(options)

@@ -1,4 +1,4 @@
-"""`login`: a link that opens the dashboard of a daemon that runs."""
+"""`login`: a login link to the dashboard of a running daemon."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def login(options: GlobalOptions, *, opens: bool) -> None:
 
 
 def _asked(options: GlobalOptions) -> tuple[str, int | None]:
-    """A link, and for how many seconds it is good. By --server it leads to the address that was given."""
+    """A link, and how many seconds it is valid. With --server it leads to the address that was given."""
     server = options.remote()
     if server is None:
         from orchestrator.cli.store_access import engine_socket_answers
@@ -72,9 +72,9 @@ def _way_in(way: Transport) -> tuple[str, str, int | None]:
 
 
 def open_in_browser(url: str, *, is_secret: bool) -> None:
-    """Show *url*, which was printed as well. One that is secret does not stand on a command line, which all can read.
+    """Open *url*. A secret one is not put on a command line, which every user can read.
 
-    The browser is given a file in a folder of ours instead, which leads there.
+    The browser is given a file in a private folder instead, which redirects there.
     """
     import webbrowser
 
@@ -82,7 +82,7 @@ def open_in_browser(url: str, *, is_secret: bool) -> None:
 
 
 def _leading_to(url: str) -> Path:
-    """A page that leads to *url*, readable by this user alone."""
+    """A page that redirects to *url*, readable by this user alone."""
     from orchestrator.config import socket_folder
 
     path = socket_folder(os.environ) / _LINK_FILE

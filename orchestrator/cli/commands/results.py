@@ -1,17 +1,16 @@
-"""`results` and `errors`: what came back, and what did not."""
+"""`results` and `errors`: a job's results as a file, and its failures grouped by cause."""
 
 from __future__ import annotations
 
 import click
 
 from orchestrator.cli.group import command
-from orchestrator.cli.hints import pasteable
+from orchestrator.cli.hints import pasteable, results_line
 from orchestrator.cli.options import GlobalOptions, job_argument
 from orchestrator.cli.output import near_path, say, say_banner, show, show_banner, show_json
 from orchestrator.cli.output_file import checked_output, overwrite_option, writing_to
 from orchestrator.cli.run_async import nothing_changed, run_async
 from orchestrator.cli.store_access import open_reads, reader_for
-from orchestrator.cli.summary import results_line
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.model import JobStatus

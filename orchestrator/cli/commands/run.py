@@ -1,4 +1,4 @@
-"""`run` and `resume`: staying with a job until it is over."""
+"""`run` and `resume`: work on a job until it is over, or follow the engine that does."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submi
 from orchestrator.cli.errors import Stopped
 from orchestrator.cli.follow import StatusSampler, WaitLimits, short_reason, wait_for_job
 from orchestrator.cli.group import HintedUsageError, command
+from orchestrator.cli.hints import engine_lines, results_line, resume_line, same_line
 from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
 from orchestrator.cli.options import Duration, GlobalOptions, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_json
@@ -37,7 +38,7 @@ from orchestrator.cli.store_access import (
     run_command,
     status_of,
 )
-from orchestrator.cli.summary import engine_lines, results_line, resume_line, same_line, say_end, say_taken_in
+from orchestrator.cli.summary import say_end, say_taken_in
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import OutputError
 from orchestrator.domain.states import OVER, JobState
@@ -90,7 +91,7 @@ _LARGE_BYTES = 50_000_000
 
 
 class OutputChoice(NamedTuple):
-    """Where the results should go, as far as it was said; overwrite: whatever lies there."""
+    """Where the results go, if it was said. overwrite: even if another file lies there."""
 
     output: str | None
     overwrite: bool
@@ -156,13 +157,13 @@ def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, limit
     _say_reading(options, chosen.path)
     running = _Running(options, settings, limits, place, overwrite=wish.overwrite)
 
-    def words_at_the_end(stopped: Stopped) -> None:
+    def describe(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != STDIN
         describe_stop(
             options, stopped, same_line(options) if running.resume_line and is_repeatable else running.resume_line
         )
 
-    status = run_async(lambda: running.run_input(chosen), words_at_the_end)
+    status = run_async(lambda: running.run_input(chosen), describe)
     return _finish(options, status, running.path, api)
 
 
@@ -202,7 +203,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
 
 
 class _Running:
-    """One stay with a job. output: where its results go; None: nowhere, or for an input by the job's own name."""
+    """One `run` or `resume`. output: where the results go; None: nowhere, or for an input by the job's own name."""
 
     def __init__(
         self,
@@ -223,11 +224,11 @@ class _Running:
 
     @property
     def path(self) -> str | None:
-        """Where the results go, as far as it is known."""
+        """Where the results go, if that is known yet."""
         return None if self._output is None else self._output.path
 
     async def run_input(self, chosen: InputOptions) -> JobStatus:
-        """Take the input in, or find the job that it is, and stay until it is over and its results are written."""
+        """Ingest the input, or find the job that it is already, and follow it until its results are written."""
         async with open_session(self._options, self._settings) as session:
             job = await self._take_in(session, chosen)
             unwritten = await self._write_refused(session, chosen, job)
@@ -237,12 +238,15 @@ class _Running:
             return status
 
     async def resume_job(self, job: JobSnapshot) -> JobStatus:
-        """Go on with *job* and stay."""
+        """Resume *job* and follow it until its results are written."""
         async with open_session(self._options, self._settings) as session:
             return await self._stay(session, job.id)
 
     async def _take_in(self, session: Session, chosen: InputOptions) -> JobSnapshot:
-        """The job that the input is. Raises OutputError for a place that another job's file has: nothing is stored."""
+        """The job that the input became or was.
+
+        Raises OutputError if another job's file is at the output; nothing is stored then.
+        """
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
         engine = session.handle
         checked = source if self._output is None else guard_output(source, self._output, new, terms, engine.bulk)
@@ -256,7 +260,7 @@ class _Running:
         return job
 
     async def _write_refused(self, session: Session, chosen: InputOptions, job: JobSnapshot) -> OutputError | None:
-        """Write what was left out. Why that was not possible waits until the work is done."""
+        """Write the lines that were left out; the error if that failed, to be raised when the work is done."""
         if not self._refused:
             return None
         place = refused_path(chosen, self.path)

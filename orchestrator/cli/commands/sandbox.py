@@ -1,4 +1,4 @@
-"""`sandbox`: the local Message Batches API on a port of its own, for any client."""
+"""`sandbox`: serves the local Message Batches API on a port, for any client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`serve`: the daemon. The engine and its socket until somebody says stop."""
+"""`serve`: the daemon: the engine with its socket and its HTTP API, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *,
 
 
 def _settings(options: GlobalOptions, flags: Mapping[str, object], *, no_token: bool) -> Settings:
-    """The settings that hold; --no-token is stronger than a token_file of a file or a variable."""
+    """The settings in force; --no-token overrides a token_file of a file or a variable."""
     settings = options.settings(flags)
     return replace(settings, server=replace(settings.server, token_file=None)) if no_token else settings
 
@@ -94,10 +94,10 @@ async def _serve(
     asks_anyway: bool,
     opens: bool,
 ) -> None:
-    """The engine until this is cancelled; the error of a core task that fails rises out of here.
+    """Run the engine until this is cancelled. Raises the error of a core task that fails.
 
-    api: where the Message Batches API is, where that is worth saying. asks_anyway: for a token of our own making, where
-    the settings name none.
+    api: the address of the Message Batches API, if it is not the usual one. asks_anyway: ask for a token of our own
+    making where the settings name none.
     """
     from orchestrator.api_side import api_address
     from orchestrator.cli.reload import Reloader
@@ -125,7 +125,7 @@ async def _serve(
 
 
 def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
-    """Raise UsageError where the Message Batches API of a daemon is the one that it serves itself."""
+    """Raise UsageError if the Message Batches API that a daemon is told to use is its own."""
     from orchestrator.http_api.listen import is_own_address
     from orchestrator.provider.address import SETTING
 
@@ -140,7 +140,7 @@ def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
 
 
 def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
-    """The address of the settings, with the token that is asked for there. Raises what `tcp.listen` raises."""
+    """The bound address of the settings, with its token. Raises what `listen` raises."""
     from orchestrator.http_api.listen import listen
     from orchestrator.store.location import location_of
     from orchestrator.store.ownership import make_private_folder
@@ -152,7 +152,7 @@ def _bound(settings: Settings, *, asks_anyway: bool) -> TcpListener | None:
 
 
 def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api: str | None) -> None:
-    """Say what runs, and where one reaches it."""
+    """Say what runs, and where it is reached."""
     say(options, f"the engine runs on {engine.location}; Ctrl-C stops it")
     token_file = None
     if tcp is not None:
@@ -173,7 +173,9 @@ def _greet(options: GlobalOptions, engine: Engine, tcp: TcpListener | None, api:
 
 
 def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) -> Iterator[str]:
-    """Line by line. No secret is in them but a code that is good once, and not even that in a log that others read."""
+    """The address, how to log in, and the environment for an SDK. The only secret is a code that is good once,
+    and it is left out where the output goes to a log that others read.
+    """
     from orchestrator.http_api.guard.sessions import CODE_S
 
     if tcp.taken_port is not None:
@@ -212,7 +214,7 @@ def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
 
 
 def _log_as(options: GlobalOptions, settings: Settings) -> None:
-    """Log as the settings say, unless the command line says otherwise."""
+    """Log as the settings say, unless -v or -q was given."""
     from orchestrator.observability.logs import configure_logging
 
     level = "debug" if options.verbose else "error" if options.quiet else settings.log.level

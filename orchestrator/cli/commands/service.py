@@ -1,4 +1,4 @@
-"""`service`: what it takes to run the daemon as a service: a unit file, and a token for its HTTP API."""
+"""`service`: a unit file for the daemon, and a token for its HTTP API."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def token(options: GlobalOptions, file: Path) -> None:
 
 
 def _write_token(fd: int, file: Path) -> None:
-    """A new token; nothing is left of *file* where it cannot be written whole: the next try would find it there."""
+    """Write a new token. A *file* that cannot be written whole is removed, so that the next try does not find it."""
     from orchestrator.http_api.guard.token_file import new_token
 
     try:

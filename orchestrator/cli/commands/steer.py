@@ -10,11 +10,11 @@ import click
 from orchestrator.api_side import check_network
 from orchestrator.cli.api_errors import explaining_api_errors, say_api_address
 from orchestrator.cli.group import HintedUsageError, command
+from orchestrator.cli.hints import resume_line
 from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
 from orchestrator.cli.options import GlobalOptions, JobRef, job_argument
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, run_command, status_of
-from orchestrator.cli.summary import resume_line
 from orchestrator.config import Settings
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused

@@ -8,12 +8,13 @@ import click
 
 from orchestrator.cli.errors import STORED, UNTOUCHED, Stopped
 from orchestrator.cli.group import command
+from orchestrator.cli.hints import engine_lines, resume_line, same_line
 from orchestrator.cli.input_options import InputOptions, job_input_options, problems_as_text, refused_input
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.store_access import is_sandbox_store, run_command, status_of
-from orchestrator.cli.summary import engine_lines, resume_line, same_line, say_taken_in
+from orchestrator.cli.summary import say_taken_in
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.views.job_views import JobView
 
@@ -70,13 +71,13 @@ def submit_job(options: GlobalOptions, chosen: InputOptions) -> None:
 
 
 def describe_stop(options: GlobalOptions, stopped: Stopped, go_on: str | None) -> None:
-    """The last words of a command that takes an input in. go_on: the command for the job, once there is one."""
+    """What *stopped* says of a command that ingests an input. go_on: the command for the job, once there is one."""
     stopped.fact = UNTOUCHED if go_on is None else STORED
     stopped.hint = same_line(options) if go_on is None else go_on
 
 
 def job_of_ingest(taken: IngestResult, source_name: str, chosen: InputOptions) -> JobSnapshot:
-    """The job of an input that was taken in. Says every problem of one that was not, and raises InputError."""
+    """The job of an ingested input. Says every problem of one that was refused, and raises InputError."""
     if taken.job is not None:
         return taken.job
     for line in problems_as_text(source_name, taken.problems, taken.problem_count):

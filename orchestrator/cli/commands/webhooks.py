@@ -1,4 +1,4 @@
-"""`webhooks`: who is told of what happens, and what became of each notice."""
+"""`webhooks`: endpoints, deliveries, tests and replays."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`run --crash-test`: kills a sandbox run again and again, lets it finish, and audits the outcome."""
+"""`run --crash-test`: kills a sandbox run at every crash point, lets it finish, and audits the outcome."""

@@ -1,4 +1,4 @@
-"""What `run --crash-test` says: where each life ended, what became of its POST, and the books."""
+"""The report of `run --crash-test`: where each process was killed, what became of its POST, and the totals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Life:
 
 
 def life_line(life: Life) -> str:
-    """The line that is said when a life is over."""
+    """The line that is printed when a process has ended."""
     if life.point is None:
         return f"life {life.number}  lived to the end"
     return f"life {life.number}  kill -9 {WHERE[life.point]}"
@@ -73,7 +73,7 @@ def _became(life: Life, batches: Mapping[BatchId, Batch]) -> str:
 
 
 def _verdict(batch: Batch) -> str:
-    """Out of doubt there are two ways, and the job is over."""
+    """How a batch in doubt was settled; none is left when the job is over."""
     is_void = batch.state is BatchState.VOID
     return "not found at the API, sent again in a new batch" if is_void else "found at the API, adopted, not sent again"
 
@@ -87,7 +87,7 @@ def sum_line(books: AuditResult) -> str:
 
 
 def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: AuditResult, output: str) -> dict[str, object]:
-    """The same as JSON."""
+    """The report as JSON."""
     return {
         "requests": books.requests,
         "batches_at_the_api": books.batches,

@@ -1,4 +1,4 @@
-"""The audit of `run --crash-test`: the input, request by request, against the API's books and the results."""
+"""The audit of `run --crash-test`: compares each request of the input with the sandbox's ledger and the results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _ResultId(msgspec.Struct):
 
 
 def the_job(reads: Reads) -> JobSnapshot:
-    """The first job of the store. A later one is a life's reading of the same input, which it did not finish."""
+    """The first job of the store. A later one is an import that a killed process did not finish."""
     return min(reads.jobs(limit=_MANY), key=lambda job: job.id)
 
 
@@ -46,7 +46,7 @@ def lines_left_out(reads: Reads) -> set[int]:
 
 
 async def count(chosen: InputOptions, settings: Settings) -> int:
-    """How many requests there are. What is wrong with them is for the first life to say."""
+    """The number of requests. Problems with them are reported by the first process."""
     async with aclosing(_requests(chosen, settings)) as requests:
         total = 0
         async for _ in requests:
@@ -65,7 +65,7 @@ async def _requests(chosen: InputOptions, settings: Settings) -> AsyncGenerator[
 async def books_of(
     audit: Audit, chosen: InputOptions, settings: Settings, output: str, left_out: set[int]
 ) -> AuditResult:
-    """Hold the input, request by request, against the API's books, and its ids against those of the results."""
+    """Compare the input, request by request, with the sandbox's ledger, and its ids with those of the results."""
     answers = _ids_in(output)
     async with aclosing(_requests(chosen, settings)) as requests:
         async for request in requests:

@@ -28,12 +28,13 @@ from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_
 from orchestrator.cli.errors import INTERNAL, UNTOUCHED, ApiUnreachable, Stopped
 from orchestrator.cli.follow import reason_without_remedy
 from orchestrator.cli.group import HintedUsageError
+from orchestrator.cli.hints import same_line
 from orchestrator.cli.input_options import STDIN
 from orchestrator.cli.output import say, say_banner, show, show_json
 from orchestrator.cli.output_file import checked_output, refuse_the_input
 from orchestrator.cli.refused_lines import refused_path, write_refused
 from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.summary import same_line, say_outcome
+from orchestrator.cli.summary import say_outcome
 from orchestrator.client.results_file import foreign, is_device
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError
 from orchestrator.domain.states import BatchState
@@ -104,7 +105,7 @@ def run_crash_test(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashTest:
-    """What is run, where, and how patiently. output: a file, which is read again for the audit; overwrite: see run."""
+    """One crash test. output: a file, which is read again for the audit; overwrite: as for `run`."""
 
     options: GlobalOptions
     chosen: InputOptions
@@ -213,9 +214,9 @@ class _Lives:
         say(self._test.options, life_line(self.lives[-1]))
 
     def _gone(self, number: int, code: int) -> int:
-        """A life that ended by itself: its own words. Raises CrashTestFailed for one that did not end so.
+        """The exit code of a process that ended by itself. Raises CrashTestFailed for one that should not have.
 
-        Raises NeedsPerson and ApiSilent in words of ours: the life's own would send a person to a store that is gone.
+        Raises NeedsPerson and ApiUnreachable in other words: the process's own name a store that is removed.
         """
         if code == NeedsPerson.exit_code:
             raise _unfit(NeedsPerson, self._reason())
@@ -255,7 +256,7 @@ def _command(test: CrashTest) -> list[str]:
 
 
 def _environment(db: Path, total: int, settings: Settings) -> dict[str, str]:
-    """The user's own, with a store of its own, one upload at a time, and batches and looks that suit the occasion."""
+    """The user's environment, with its own store, one upload at a time, small batches and frequent polls."""
     import orchestrator
 
     code = Path(orchestrator.__file__).parent.parent
@@ -276,7 +277,7 @@ def _environment(db: Path, total: int, settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for the store; gone at the end, but after CrashTestFailed it is the evidence."""
+    """A folder for the store, removed at the end; after CrashTestFailed it is kept as evidence."""
     folder = Path(tempfile.mkdtemp(prefix="orchestrator-crash-test-"))
     try:
         yield folder
@@ -296,7 +297,7 @@ def _remove(folder: Path) -> None:
 
 
 def _unfit(kind: type[OrchestratorError], cause: str) -> OrchestratorError:
-    """The sandbox, as it is set, lets no job through: there is nothing to test."""
+    """The error where faults of the sandbox let no job through, so that nothing can be tested."""
     hint = "take out the fault that stops it: `orchestrator config show --sandbox` tells where [sandbox] is set"
     return kind("the crash test needs a sandbox that works", cause=cause, hint=hint)
 
