@@ -16,6 +16,7 @@ from orchestrator.domain.errors import ProviderError, ProviderUnreadable
 from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
+from orchestrator.engine import attribution
 from orchestrator.engine.api_calls import (
     CREATE_GATE,
     READ_GATE,
@@ -27,22 +28,7 @@ from orchestrator.engine.api_calls import (
     search_from,
     walk_list,
 )
-from orchestrator.engine.attribution import (
-    Foreign,
-    Lost,
-    Ours,
-    SecondOpinion,
-    Unsure,
-    Verdict,
-    attribute,
-    attribute_by_lines,
-    placeholder,
-    record_foreign,
-    retrieve,
-    retrieve_malformed,
-)
 from orchestrator.engine.context import Context
-from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)
@@ -77,7 +63,7 @@ class DoubtStage:
         self._attention = context.store.attention
         self._gates = Gates(context)
         self._next_scan: datetime | None = None
-        self._second = SecondOpinion()
+        self._second = attribution.SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """Examine every batch in doubt. Returns how many left that state."""
@@ -137,7 +123,7 @@ class DoubtStage:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
                 odd |= {entry.mark: entry for entry in page.malformed if any(_may_be(batch, entry) for batch in ready)}
-        remotes |= {remote.id: remote for remote in await retrieve_malformed(self._context, odd.values())}
+        remotes |= {remote.id: remote for remote in await attribution.retrieve_malformed(self._context, odd.values())}
         still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
         return _ListScan(remotes=remotes, odd=still, date=date, now=now)
 
@@ -152,7 +138,7 @@ class DoubtStage:
             for remote in scan.remotes.values()
             if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
         ]
-        fitting += [placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
+        fitting += [attribution.placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
         await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))
         open_ones = 0
         for candidate in await self._evidence.candidates(batch):
@@ -171,38 +157,38 @@ class DoubtStage:
             return False
         verdict, remote = await self._verdict(candidate, scan)
         match verdict:
-            case Ours():
+            case attribution.Ours():
                 await self._nobody_decides(candidate)
                 await self._ours(verdict.batch, remote or _named(candidate), scan.now)
                 return verdict.batch.id == batch.id
-            case Foreign() if not self._second.agrees(candidate.remote_id):
+            case attribution.Foreign() if not self._second.agrees(candidate.remote_id):
                 return True
-            case Foreign() | Lost():
+            case attribution.Foreign() | attribution.Lost():
                 await self._nobody_decides(candidate)
-                await record_foreign(self._context, remote or _named(candidate), verdict)
+                await attribution.record_foreign(self._context, remote or _named(candidate), verdict)
                 return False
-            case Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
+            case attribution.Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
                 await self._waits_for(candidate, batch)
                 return True
-            case Unsure():
+            case attribution.Unsure():
                 await self._unreadable(candidate, batch, verdict.why, scan)
                 return True
 
-    async def _verdict(self, candidate: Candidate, scan: _ListScan) -> tuple[Verdict, RemoteBatch | None]:
+    async def _verdict(self, candidate: Candidate, scan: _ListScan) -> tuple[attribution.Verdict, RemoteBatch | None]:
         """The verdict on *candidate*, and the batch as the API shows it; None if that cannot be read."""
         entry, remote = scan.odd.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
         if remote is None and entry is None:
             try:
-                remote = await retrieve(self._context, candidate.remote_id)
+                remote = await attribution.retrieve(self._context, candidate.remote_id)
             except ProviderUnreadable as exc:
                 why = exc.message
         if remote is not None:
-            return await attribute(self._context, remote), remote
+            return await attribution.attribute(self._context, remote), remote
         if entry is None or entry.id is None:
-            return Unsure(why=why), None
-        by_lines = await attribute_by_lines(self._context, entry.id, entry.total)
-        return (Unsure(why=why) if isinstance(by_lines, Unsure) else by_lines), None
+            return attribution.Unsure(why=why), None
+        by_lines = await attribution.attribute_by_lines(self._context, entry.id, entry.total)
+        return (attribution.Unsure(why=why) if isinstance(by_lines, attribution.Unsure) else by_lines), None
 
     async def _nobody_decides(self, candidate: Candidate) -> None:
         """Decided after all: withdraw the question from every batch that the candidate may have been."""
@@ -213,7 +199,7 @@ class DoubtStage:
     async def _ours(self, owner: BatchRow, remote: RemoteBatch, now: datetime) -> None:
         """*remote* has the nonce of *owner*: claim it, or report a purchase that should not exist."""
         if owner.state is not BatchState.IN_DOUBT:
-            await report_duplicate(self._context, owner, remote, now)
+            await attribution.report_duplicate(self._context, owner, remote, now)
         elif await self._store.claim(owner, remote, now):
             await self._attention.unattend(owner.job_id, UNPROVABLE, owner.id)
             await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
@@ -268,7 +254,7 @@ def _named(candidate: Candidate) -> RemoteBatch:
         created_at=candidate.created_at,
         why="",
     )
-    return placeholder(entry, candidate.created_at)
+    return attribution.placeholder(entry, candidate.created_at)
 
 
 def _question(candidate: Candidate, batch: BatchRow, why: str) -> str:

@@ -19,24 +19,9 @@ from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.engine import attribution
 from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, call, same_account, walk_list
-from orchestrator.engine.attribution import (
-    Foreign,
-    Lost,
-    Ours,
-    SecondOpinion,
-    Unsure,
-    Verdict,
-    attribute,
-    attribute_by_lines,
-    placeholder,
-    record_foreign,
-    retrieve,
-    retrieve_malformed,
-    wire_ids,
-)
 from orchestrator.engine.context import Context
-from orchestrator.engine.duplicates import report_duplicate
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.doubts import Reconciliation, Stray, StrayOutcome
 
@@ -76,7 +61,7 @@ class ReconcileStage:
         self._attention = context.store.attention
         self._gates = Gates(context)
         self._next_scan: datetime | None = None
-        self._second = SecondOpinion()
+        self._second = attribution.SecondOpinion()
         self._told = True  # of an earlier process, perhaps
         self._unreadable: dict[str, datetime] = {}
 
@@ -146,10 +131,12 @@ class ReconcileStage:
             async for page, _ in pages:
                 listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
                 scan.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
-        listed |= {remote.id: remote for remote in await retrieve_malformed(self._context, scan.odd.values())}
+        listed |= {
+            remote.id: remote for remote in await attribution.retrieve_malformed(self._context, scan.odd.values())
+        }
         for mark in listed.keys() & scan.odd.keys():
             del scan.odd[mark]
-        stand_ins = [placeholder(entry, until) for entry in scan.odd.values()]
+        stand_ins = [attribution.placeholder(entry, until) for entry in scan.odd.values()]
         unclaimed = await self._evidence.unclaimed([*listed.values(), *stand_ins])
         await self._sweep.see(unclaimed)  # so that a person can disown one
         return unclaimed
@@ -157,26 +144,26 @@ class ReconcileStage:
     async def _judge(self, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """1 if *remote* was taken in; what cannot be told yet is counted in *scan*."""
         entry = scan.odd.get(remote.id)
-        verdict = await attribute(self._context, remote) if entry is None else await self._by_lines(entry)
+        verdict = await attribution.attribute(self._context, remote) if entry is None else await self._by_lines(entry)
         match verdict:
-            case Ours():
+            case attribution.Ours():
                 return await self._known(verdict.batch, remote, scan)
-            case Unsure() if entry is not None or remote.status is RemoteStatus.ENDED:
+            case attribution.Unsure() if entry is not None or remote.status is RemoteStatus.ENDED:
                 self._cannot_read(remote.id, verdict.why, scan)
-            case Foreign() if not self._second.agrees(remote.id):
+            case attribution.Foreign() if not self._second.agrees(remote.id):
                 scan.open_ones += 1
-            case Lost() | Foreign():
-                await record_foreign(self._context, remote, verdict)
-            case Unsure():
+            case attribution.Lost() | attribution.Foreign():
+                await attribution.record_foreign(self._context, remote, verdict)
+            case attribution.Unsure():
                 scan.open_ones += 1
         return 0
 
-    async def _by_lines(self, entry: MalformedEntry) -> Verdict:
+    async def _by_lines(self, entry: MalformedEntry) -> attribution.Verdict:
         """The verdict on an unreadable entry, by its results."""
         if entry.id is None:
-            return Unsure(why=entry.why)
-        by_lines = await attribute_by_lines(self._context, entry.id, entry.total)
-        return Unsure(why=entry.why) if isinstance(by_lines, Unsure) else by_lines
+            return attribution.Unsure(why=entry.why)
+        by_lines = await attribution.attribute_by_lines(self._context, entry.id, entry.total)
+        return attribution.Unsure(why=entry.why) if isinstance(by_lines, attribution.Unsure) else by_lines
 
     async def _known(self, batch: BatchRow, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """*remote* has the nonce of *batch*, which is here and did not know of it."""
@@ -187,7 +174,7 @@ class ReconcileStage:
             claimed = await self._strays.claim_planned(batch, remote, scan.now)
             log.info("batch.claimed", batch_id=batch.id, remote_id=remote.id)
             return int(claimed)
-        await report_duplicate(self._context, batch, remote, scan.now)
+        await attribution.report_duplicate(self._context, batch, remote, scan.now)
         return 0
 
     def _cannot_read(self, remote_id: str, why: str, scan: _ReconcileScan) -> None:
@@ -226,7 +213,7 @@ class ReconcileStage:
         if await self._gates.is_shut(READ_GATE, now):
             return 0
         try:
-            remote = await retrieve(self._context, stray.remote_id)
+            remote = await attribution.retrieve(self._context, stray.remote_id)
             if remote is None:
                 raise ProviderUnreachable("the API does not show it")
             numbers = await self._numbers(remote, stray.nonce)
@@ -245,7 +232,7 @@ class ReconcileStage:
     async def _numbers(self, remote: RemoteBatch, nonce: Nonce) -> array[int]:
         """The numbers of all requests of *remote*. Raises ProviderUnreachable if some are missing."""
         numbers: set[int] = set()
-        async with aclosing(wire_ids(self._context, remote.id, nonce)) as wires:
+        async with aclosing(attribution.wire_ids(self._context, remote.id, nonce)) as wires:
             async for wire in wires:
                 number = number_in(wire, nonce)
                 if number is not None:

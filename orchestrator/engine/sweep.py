@@ -13,19 +13,9 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
+from orchestrator.engine import attribution
 from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, same_account, search_from, walk_list
-from orchestrator.engine.attribution import (
-    Foreign,
-    Lost,
-    Ours,
-    SecondOpinion,
-    Unsure,
-    attribute,
-    record_foreign,
-    retrieve_malformed,
-)
 from orchestrator.engine.context import Context
-from orchestrator.engine.duplicates import report_duplicate
 
 
 class SweepStage:
@@ -40,7 +30,7 @@ class SweepStage:
         self._evidence = context.store.evidence
         self._gates = Gates(context)
         self._next_scan: datetime | None = None
-        self._second = SecondOpinion()
+        self._second = attribution.SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """Sweep every `poll_interval_max`. Returns how many duplicates were found."""
@@ -68,7 +58,7 @@ class SweepStage:
                 mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
                 sizes = {None, *(batch.count for batch in mine)}
                 odd = [entry for entry in page.malformed if entry.total in sizes]
-                shown = [*page.batches, *await retrieve_malformed(self._context, odd)]
+                shown = [*page.batches, *await attribution.retrieve_malformed(self._context, odd)]
                 suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)
         if date is not None:
@@ -81,15 +71,15 @@ class SweepStage:
         unclaimed = await self._evidence.unclaimed(suspects)
         await self._store.see(unclaimed)
         for remote in unclaimed:
-            verdict = await attribute(self._context, remote)
+            verdict = await attribution.attribute(self._context, remote)
             match verdict:
-                case Lost():
-                    await record_foreign(self._context, remote, verdict)
-                case Foreign() if self._second.agrees(remote.id):
-                    await record_foreign(self._context, remote, verdict)
-                case Ours():  # in doubt still: the doubt stage claims it
-                    found += await report_duplicate(self._context, verdict.batch, remote, now)
-                case Unsure() | Foreign():
+                case attribution.Lost():
+                    await attribution.record_foreign(self._context, remote, verdict)
+                case attribution.Foreign() if self._second.agrees(remote.id):
+                    await attribution.record_foreign(self._context, remote, verdict)
+                case attribution.Ours():  # in doubt still: the doubt stage claims it
+                    found += await attribution.report_duplicate(self._context, verdict.batch, remote, now)
+                case attribution.Unsure() | attribution.Foreign():
                     undecided.add(remote.counts.total)
         return found
 

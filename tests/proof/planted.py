@@ -379,7 +379,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/doubt.py",
                 "        if entry is None or entry.id is None:\n",
-                "        if entry is None:\n            return Foreign(), None\n        if entry.id is None:\n",
+                "        if entry is None:\n            return attribution.Foreign(nonce=None), None\n        if entry.id is None:\n",
             ),
         ),
         test=f"{VOID}::test_a_candidate_that_vanishes_from_the_list_is_still_waited_for",
@@ -390,7 +390,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        fitting += [placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]\n",
+                "        fitting += [attribution.placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]\n",
                 "",
             ),
         ),
@@ -433,7 +433,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/doubt.py",
                 "        verdict, remote = await self._verdict(candidate, scan)\n",
-                "        verdict, remote = Ours(batch=batch), scan.remotes.get(candidate.remote_id)\n",
+                "        verdict, remote = attribution.Ours(batch=batch), scan.remotes.get(candidate.remote_id)\n",
             ),
         ),
         test=f"{ADOPTED}::test_a_neighbours_batch_of_the_same_size_is_proven_foreign_and_not_read_again",
@@ -458,7 +458,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/attribution.py",
                 '        return Unsure(why="it has not ended")\n',
-                "        return Foreign()\n",
+                "        return Foreign(nonce=None)\n",
             ),
         ),
         test=f"{RUNNING}::test_two_in_doubt_whose_batches_still_run_keep_the_candidates_of_both",
@@ -836,7 +836,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "            case Foreign() if not self._second.agrees(candidate.remote_id):\n                return True\n",
+                "            case attribution.Foreign() if not self._second.agrees(candidate.remote_id):\n                return True\n",
                 "",
             ),
         ),
