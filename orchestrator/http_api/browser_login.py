@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.http_api.guard.access_rules import cookie_name, digest_of
-from orchestrator.http_api.guard.sessions import SESSION_S
+from orchestrator.http_api.guard.access_tokens import SESSION_S
 from orchestrator.http_api.request_scope import LOGIN, LOGOUT, session_of
 from orchestrator.observability.logs import get_logger
 

@@ -25,10 +25,10 @@ from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageE
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.browser_login import LoginMiddleware
 from orchestrator.http_api.guard.access_rules import AccessRules, digest_of
+from orchestrator.http_api.guard.access_tokens import read_or_make_token, read_token
 from orchestrator.http_api.guard.connection_limits import ConnectionLimits, connection_limits, open_files_limit
 from orchestrator.http_api.guard.middleware import Guard
 from orchestrator.http_api.guard.request_limits import BodyLimits
-from orchestrator.http_api.guard.token_file import read_or_make_token, read_token
 from orchestrator.http_api.request_scope import LOGIN
 from orchestrator.http_api.uvicorn_server import QUEUE, serve_on
 from orchestrator.observability.logs import get_logger

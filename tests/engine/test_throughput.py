@@ -8,7 +8,7 @@ from pathlib import Path
 from support.world import World, in_a_loop, new_world
 
 from orchestrator.engine.sample import SampleStage
-from orchestrator.http_api.dashboard.overview_page import samples_since, settled_since
+from orchestrator.http_api.dashboard.engine_pages import samples_since, settled_since
 
 LATELY = timedelta(minutes=5)
 TICK = timedelta(seconds=10)

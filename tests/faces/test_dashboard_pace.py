@@ -15,7 +15,7 @@ from starlette.datastructures import QueryParams
 
 from orchestrator.daemon import running_engine
 from orchestrator.domain.queries import ALL_JOBS
-from orchestrator.http_api.dashboard import batches_page, events_page, job_page, jobs_page, overview_page, request_page
+from orchestrator.http_api.dashboard import batches_page, engine_pages, job_pages, request_page
 from orchestrator.http_api.dashboard.page import PageRequest
 from orchestrator.ports.reads import Reads
 from orchestrator.store.read import StoreReader
@@ -30,14 +30,14 @@ GRAIN: Final = 100
 def inside(tab: str, query: str = "") -> Callable[[Reads], object]:
     """The look of one tab of the job's page."""
     ask = PageRequest(services=cast("Any", None), path="/jobs/x", params={"ref": "@last"}, query=QueryParams(query))
-    return lambda reads: job_page._read(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
+    return lambda reads: job_pages._read_job(ask, tab, status_text.ApiClock(now=datetime.now(UTC)), reads)
 
 
 LOOKS: Final[dict[str, Callable[[Reads], object]]] = {
-    "overview": lambda reads: overview_page._read(status_text.ApiClock(now=datetime.now(UTC)), reads),
-    "jobs": lambda reads: jobs_page._read(ALL_JOBS, None, reads),
+    "overview": lambda reads: engine_pages._read_overview(status_text.ApiClock(now=datetime.now(UTC)), reads),
+    "jobs": lambda reads: job_pages._read_jobs(ALL_JOBS, None, reads),
     "batches": lambda reads: batches_page._read(None, None, reads),
-    "events": lambda reads: events_page._read(None, reads),
+    "events": lambda reads: engine_pages._read_events(None, reads),
     "requests": inside("requests"),
     "succeeded requests": inside("requests", "state=succeeded"),
     "requests of a batch": inside("requests", "batch=1"),

@@ -23,14 +23,14 @@ from orchestrator.assembly import Engine
 from orchestrator.cli.jobs_text import status_lines
 from orchestrator.config import default_socket_path
 from orchestrator.daemon import running_engine
-from orchestrator.http_api.dashboard import rendering
+from orchestrator.http_api.dashboard import page
 from orchestrator.http_api.dashboard.markdown import pieces
 from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
 
 LINES: Final = "".join(json.dumps(request) + "\n" for request in requests(5)).encode()
 HERE: Final = {"origin": "http://engine"}
-STATIC: Final = Path(rendering.__file__).parent / "static"
+STATIC: Final = Path(page.__file__).parent / "static"
 
 
 @pytest.fixture(autouse=True)
@@ -203,8 +203,8 @@ def test_static_files_are_kept_for_good_under_the_hash_of_their_content(tmp_path
     """A browser asks once; a new version has a new address. No other file is served."""
 
     async def check(_: Engine, client: httpx2.AsyncClient) -> None:
-        for name in rendering.NAMES:
-            named = await client.get(rendering.asset_url(name))
+        for name in page.NAMES:
+            named = await client.get(page.asset_url(name))
             assert (named.status_code, "immutable" in named.headers["cache-control"]) == (200, True)
             assert "immutable" not in (await client.get(f"/static/{name}?v=old")).headers["cache-control"]
         for name in ("vendor/VENDOR.toml", "../page.py", "%2e%2e/page.py", "/etc/passwd"):
@@ -226,7 +226,7 @@ def test_all_files_of_a_page_together_stay_small() -> None:
     """Less than 120 kB over the wire, so that a first visit over a slow line is short."""
     import gzip
 
-    assert sum(len(gzip.compress(rendering.asset_body(name))) for name in rendering.NAMES) < 120_000
+    assert sum(len(gzip.compress(page.asset_body(name))) for name in page.NAMES) < 120_000
 
 
 def test_an_answer_is_cut_into_pieces_without_becoming_markup() -> None:

@@ -18,7 +18,7 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.guard.access_rules import AccessRules
-from orchestrator.http_api.guard.token_file import read_token
+from orchestrator.http_api.guard.access_tokens import read_token
 from orchestrator.http_api.listen import listen
 
 TOKEN = "t0k3n-" + "x" * 40

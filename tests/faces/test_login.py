@@ -24,7 +24,7 @@ from orchestrator.daemon import running_engine
 from orchestrator.domain.errors import StoreError, UsageError
 from orchestrator.http_api.browser_login import place_or_home
 from orchestrator.http_api.guard.access_rules import digest_of
-from orchestrator.http_api.guard.sessions import CODE_S, SESSION_S, Sessions
+from orchestrator.http_api.guard.access_tokens import CODE_S, SESSION_S, Sessions
 from orchestrator.http_api.listen import TcpListener, listen, reload_access
 from orchestrator.store.location import SqliteLocation
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.client.server_address import server_at
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
-from orchestrator.http_api.guard.token_file import read_token
+from orchestrator.http_api.guard.access_tokens import read_token
 from orchestrator.provider.credentials import from_file
 from orchestrator.webhooks.signing import secret_from
 

@@ -176,7 +176,7 @@ def _address_lines(tcp: TcpListener, token_file: Path | None, *, sandbox: bool) 
     """The address, how to log in, and the environment for an SDK. The only secret is a code that is good once,
     and it is left out where the output goes to a log that others read.
     """
-    from orchestrator.http_api.guard.sessions import CODE_S
+    from orchestrator.http_api.guard.access_tokens import CODE_S
 
     if tcp.taken_port is not None:
         yield f"port {tcp.taken_port} is taken by another program, so a free one stands in for it"

@@ -87,7 +87,7 @@ def token(options: GlobalOptions, file: Path) -> None:
 
 def _write_token(fd: int, file: Path) -> None:
     """Write a new token. A *file* that cannot be written whole is removed, so that the next try does not find it."""
-    from orchestrator.http_api.guard.token_file import new_token
+    from orchestrator.http_api.guard.access_tokens import new_token
 
     try:
         with open(fd, "w", encoding="ascii") as out:

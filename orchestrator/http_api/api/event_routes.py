@@ -1,4 +1,7 @@
-"""Routes of events: in pages, and live as Server-Sent Events."""
+"""Routes of events, and of the webhooks that they are sent to.
+
+Events: in pages, and live as Server-Sent Events. Webhooks: endpoints, deliveries, a test notice, and a replay.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,37 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Header, Query
+from fastapi import Header, Path, Query
 from starlette.responses import Response, StreamingResponse
 
-from orchestrator.domain.ids import MAX_INTEGER, JobId
+from orchestrator.domain.ids import MAX_INTEGER, MAX_NUMBER, JobId
 from orchestrator.domain.model import Event
+from orchestrator.domain.notices import DeliveryState
 from orchestrator.http_api.api.job_routes import JobDep
 from orchestrator.http_api.api.route_docs import answers, error_responses
-from orchestrator.http_api.api.routing import Limit, ServicesDep, json_response, router
+from orchestrator.http_api.api.routing import (
+    Cursor,
+    Limit,
+    ServicesDep,
+    cut_page,
+    decode_cursor,
+    json_response,
+    router,
+)
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
-from orchestrator.views.service_views import EventsView, EventView
+from orchestrator.views.service_views import (
+    DeliveriesView,
+    DeliveryView,
+    EndpointsView,
+    EndpointView,
+    EventsView,
+    EventView,
+    SentView,
+)
 
 api = router("events")
+webhook_api = router("webhooks")
 
 After = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only events above this `id`.")]
 #: Start of a stream; without it, only new events are sent.
@@ -103,4 +124,48 @@ def _server_sent_event(view: EventView) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view.id).encode(), view.kind.encode(), _encode(view))
 
 
-ROUTERS = (api,)
+Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="A delivery's number.")]
+
+
+@webhook_api.get("/webhooks", responses=answers(EndpointsView))
+async def endpoints(services: ServicesDep) -> Response:
+    """The endpoints, as of the start of the engine; those no longer configured come last."""
+    found = await services.reader.read(lambda reads: reads.endpoints())
+    return json_response(EndpointsView(endpoints=[EndpointView.of(endpoint) for endpoint in found]))
+
+
+@webhook_api.get("/webhooks/deliveries", responses=answers(DeliveriesView))
+async def deliveries(
+    services: ServicesDep,
+    state: Annotated[DeliveryState | None, Query(description="Only those that are so.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response:
+    """The deliveries of the last 30 days, the newest first."""
+    return json_response(await services.reader.read(partial(_delivery_page, state, decode_cursor(cursor), limit)))
+
+
+def _delivery_page(state: DeliveryState | None, before: int | None, limit: int, reads: Reads) -> DeliveriesView:
+    found = reads.deliveries(limit=limit + 1, before=before, state=state)
+    page, more = cut_page(found, limit, lambda delivery: delivery.id)
+    return DeliveriesView(deliveries=[DeliveryView.of(delivery) for delivery in page], next=more)
+
+
+@webhook_api.post("/webhooks/test", responses=answers(SentView, 404))
+async def send_test(
+    services: ServicesDep,
+    url: Annotated[str | None, Query(description="The endpoint; without it, each.", max_length=4096)] = None,
+) -> Response:
+    """Send a test notice."""
+    return json_response(SentView(sent=await services.commands.test_notice(url)))
+
+
+@webhook_api.post("/webhooks/deliveries/{number}/replay", responses=answers(DeliveryView, 404))
+async def replay(services: ServicesDep, number: Number) -> Response:
+    """Send a finished delivery again, unchanged and with the same id."""
+    await services.reader.read(lambda reads: reads.delivery(number))
+    await services.commands.replay_notice(number)
+    return json_response(DeliveryView.of(await services.reader.read(lambda reads: reads.delivery(number))))
+
+
+ROUTERS = (api, webhook_api)

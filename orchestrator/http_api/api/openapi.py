@@ -20,9 +20,7 @@ from orchestrator.http_api.api import (
     event_routes,
     job_routes,
     request_routes,
-    result_routes,
     service_routes,
-    webhook_routes,
 )
 from orchestrator.http_api.api.route_docs import PROBLEM, error_responses, public_name
 from orchestrator.http_api.api.routing import PREFIX, router
@@ -78,10 +76,8 @@ _ABOUT: Final = (
 _MODULES: Final = (
     job_routes,
     request_routes,
-    result_routes,
     batch_routes,
     event_routes,
-    webhook_routes,
     service_routes,
 )
 

@@ -16,7 +16,7 @@ from orchestrator.config import setting_rows
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.http_api.api.route_docs import answers
 from orchestrator.http_api.api.routing import ServicesDep, json_response, parse_wait, router
-from orchestrator.http_api.guard.sessions import CODE_S
+from orchestrator.http_api.guard.access_tokens import CODE_S
 from orchestrator.http_api.responses import problem
 from orchestrator.http_api.self_checks import findings_of
 from orchestrator.version import VERSION

@@ -11,20 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Route
 
-from orchestrator.http_api.dashboard import (
-    actions,
-    batches_page,
-    events_page,
-    health_page,
-    job_page,
-    jobs_page,
-    new_job_page,
-    overview_page,
-    rendering,
-    request_page,
-)
+from orchestrator.http_api.dashboard import actions, batches_page, engine_pages, job_pages, request_page
 from orchestrator.http_api.dashboard.live_updates import LiveUpdates
-from orchestrator.http_api.dashboard.page import base_context, page_response, page_route
+from orchestrator.http_api.dashboard.page import base_context, page_response, page_route, serve_asset
 
 if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
@@ -41,24 +30,24 @@ _HINT: Final = "the screens are in the list at the side"
 def routes(services: Services) -> list[BaseRoute]:
     """All pages, their static files, actions, and the stream of live updates."""
     pages = {
-        "/": overview_page.PAGE,
-        "/jobs": jobs_page.PAGE,
-        "/jobs/{ref}": job_page.PAGE,
+        "/": engine_pages.OVERVIEW,
+        "/jobs": job_pages.JOBS,
+        "/jobs/{ref}": job_pages.JOB,
         "/jobs/{ref}/requests/{number}": request_page.PAGE,
         "/batches": batches_page.PAGE,
-        "/events": events_page.PAGE,
-        "/health": health_page.PAGE,
-        "/new": new_job_page.PAGE,
-        "/confirm": actions.PAGE,
+        "/events": engine_pages.EVENTS,
+        "/health": engine_pages.HEALTH,
+        "/new": actions.NEW_JOB,
+        "/confirm": actions.CONFIRM,
     }
     screens = [(Route(path, page_route(page, services), methods=["GET"]), page) for path, page in pages.items()]
     return [
         *(route for route, _ in screens),
         Route("/live", LiveUpdates(services, screens).stream, methods=["GET"]),
-        Route("/chart.json", overview_page.chart_endpoint(services), methods=["GET"]),
+        Route("/chart.json", engine_pages.chart_endpoint(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
-        Route("/new", new_job_page.submit_form(services), methods=["POST"]),
-        Route("/static/{name:path}", rendering.serve_asset, methods=["GET"]),
+        Route("/new", actions.submit_form(services), methods=["POST"]),
+        Route("/static/{name:path}", serve_asset, methods=["GET"]),
     ]
 
 

@@ -1,6 +1,7 @@
-"""Actions from a page: a confirmation first if they cannot be undone, then a POST that redirects back.
+"""What pages send: actions (a confirmation first if they cannot be undone), and the form for a new job.
 
-A POST is accepted only from a page of this same address, so that no other site can act through somebody's browser.
+A POST is accepted only from a page of this same address, so that no other site can act through somebody's browser. The
+form works without JavaScript; with it, the file is streamed to the REST API.
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ from starlette.responses import RedirectResponse
 
 from orchestrator.domain import humanize
 from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, error_page, set_flash
+from orchestrator.domain.job_spec import JobOptions, name_of
+from orchestrator.http_api.api.form import Form
+from orchestrator.http_api.api.job_upload import body_blocks
+from orchestrator.http_api.dashboard.page import (
+    HEADERS,
+    Page,
+    PageRequest,
+    base_context,
+    error_page,
+    page_response,
+    set_flash,
+)
+from orchestrator.http_api.upload_memory import claim_of
+from orchestrator.ports.engine import IngestOptions
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -27,6 +41,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain.model import JobSnapshot
     from orchestrator.http_api.services import Services
+    from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
@@ -69,7 +84,7 @@ _VERBS: Final = MappingProxyType(
 )
 
 
-async def load(request: PageRequest) -> dict[str, object]:
+async def load_confirmation(request: PageRequest) -> dict[str, object]:
     """The confirmation page. Raises UsageError, NoSuchThing."""
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
@@ -171,4 +186,55 @@ async def _retried(services: Services, jobs: list[JobSnapshot], only: str | None
     return f"{humanize.count(queued, 'request')} queued again{rest}"
 
 
-PAGE: Final = Page(template="confirm.html", load=load, title="Sure?")
+CONFIRM: Final = Page(template="confirm.html", load=load_confirmation, title="Sure?")
+
+
+_NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
+
+
+async def load_form(_: PageRequest) -> dict[str, object]:
+    """The empty form."""
+    return _NOTHING
+
+
+def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """The route of the form: the file is read as it arrives."""
+
+    async def taken_in(request: Request) -> Response:
+        try:
+            check_origin(request)
+            taken = await _ingest(request, services)
+        except OrchestratorError as exc:
+            return error_page(request, services, exc)
+        if taken.job is None:
+            problems = {"problems": taken.problems, "problem_count": taken.problem_count}
+            return page_response(
+                "new.html", {**base_context(request, services), "title": NEW_JOB.title, **problems}, status=422
+            )
+        flash = "the same content is this job already" if taken.attached else "submitted"
+        if taken.renamed_from is not None:
+            flash += f"; it was called {taken.renamed_from}"
+        return redirect_with_flash(request, f"/jobs/{taken.job.public_id}", flash)
+
+    return taken_in
+
+
+async def _ingest(request: Request, services: Services) -> IngestResult:
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise UsageError("this form is not from these pages", hint="choose a file and submit it")
+    form = Form(kind, body_blocks(request))
+    fields = await form.fields()
+    source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()
+    if not source:
+        raise UsageError("no file was chosen", hint="choose one, and submit it again")
+    version = services.identity.api_version
+    tags = [tag for part in str(fields.get("tags", "")).split(",") if (tag := part.strip())]
+    new = JobOptions(name=name or None, tags=tags).new_job(
+        source, default_name=name_of(source), default_version=version
+    )
+    opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
+    return await services.commands.ingest(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
+
+
+NEW_JOB: Final = Page(template="new.html", load=load_form, title="New job")

@@ -17,8 +17,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Match, Route
 
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
-from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page
-from orchestrator.http_api.dashboard.rendering import render
+from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page, render
 from orchestrator.http_api.request_scope import is_session_valid
 
 if TYPE_CHECKING:

@@ -1,24 +1,38 @@
-"""Dashboard pages: a template, its live parts, the function that loads its data; and flash messages.
+"""Dashboard pages: a template, its live parts, the function that loads its data; flash messages; static files.
 
 A flash message says once, on the next page, what an action did. It travels in a cookie: in the address, a link could
 make a page say anything. A page on another port of this host may set cookies here too, so the message carries a MAC of
 this process over the text and the browser's session.
+
+Everything a template prints is escaped; no filter undoes that. The address of a static file holds a hash of its
+content, so browsers may cache it for ever.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlencode
 
-from starlette.responses import HTMLResponse
+from minijinja import Environment
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
 
+from orchestrator.domain import humanize
 from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
+from orchestrator.version import VERSION
 from orchestrator.views.problem_details import problem_of
+from orchestrator.views.view import time_text
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -109,8 +123,6 @@ def base_context(request: Request, services: Services) -> dict[str, object]:
 
 def page_response(template: str, context: dict[str, object], *, status: int = 200) -> Response:
     """A rendered page, with the headers of every page."""
-    from orchestrator.http_api.dashboard.rendering import render
-
     return HTMLResponse(render(template, context), status_code=status, headers=HEADERS)
 
 
@@ -169,3 +181,96 @@ def clear_flash(answer: Response) -> None:
 def _seal(request: Request, text: str) -> str:
     session = session_of(request) or ""
     return hmac.digest(_KEY, f"{session}\n{text}".encode(), "sha256").hex()
+
+
+_TEMPLATES: Final = resources.files(__package__) / "templates"
+
+
+def render(template: str, context: dict[str, object]) -> str:
+    """The text of *template*; a variable that *context* lacks raises: it is a bug."""
+    return _environment().render_template(template, **context)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=_source,
+        filters={
+            "plain": humanize.plain,
+            "count": humanize.count,
+            "batches": humanize.batches,
+            "size": humanize.size,
+            "span": humanize.span,
+            "n": "{:,}".format,
+            "iso": time_text,
+            "ago": _ago,
+            "exact": _exact,
+            "asset": asset_url,
+            "standing": state_badge,
+        },
+        globals={"version": VERSION},
+        undefined_behavior="strict",
+        auto_escape_callback=lambda _: "html",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        debug=False,
+    )
+
+
+def _source(name: str) -> str:
+    return (_TEMPLATES / name).read_text("utf-8")
+
+
+def _ago(at: datetime) -> str:
+    """`3m ago`, `in 2h`; static/app.js keeps it current."""
+    distance = datetime.now(UTC) - at
+    if distance < timedelta(0):
+        return f"in {humanize.span(-distance)}"
+    return f"{humanize.span(distance)} ago"
+
+
+def _exact(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+#: Only these are served: the path of a request never reaches the file system.
+NAMES: Final = (
+    "app.css",
+    "app.js",
+    "charts.js",
+    "upload.js",
+    "icon.svg",
+    "vendor/htmx.js",
+    "vendor/hx-sse.js",
+    "vendor/uplot.js",
+    "vendor/uplot.css",
+)
+_TYPES: Final = MappingProxyType({"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"})
+_FOREVER: Final = "public, max-age=31536000, immutable"
+_FILES: Final = resources.files(__package__) / "static"
+
+
+def asset_url(name: str) -> str:
+    """The address of the static file *name*."""
+    return f"/static/{name}?v={_tag(name)}"
+
+
+async def serve_asset(request: Request) -> Response:
+    """One static file. Raises HTTPException for any other name."""
+    name = request.path_params["name"]
+    if name not in NAMES:
+        raise HTTPException(404)
+    named = request.query_params.get("v") == _tag(name)
+    headers = {"cache-control": _FOREVER if named else "no-cache", "x-content-type-options": "nosniff"}
+    return Response(asset_body(name), media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+
+@cache
+def asset_body(name: str) -> bytes:
+    """The bytes of one of `NAMES`."""
+    return (_FILES / name).read_bytes()
+
+
+@cache
+def _tag(name: str) -> str:
+    return hashlib.sha256(asset_body(name)).hexdigest()[:12]

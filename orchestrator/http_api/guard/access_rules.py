@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from orchestrator.domain.urls import is_loopback
-from orchestrator.http_api.guard.sessions import Sessions
+from orchestrator.http_api.guard.access_tokens import Sessions
 from orchestrator.http_api.request_scope import LOGIN, LOGOUT
 
 Headers = Sequence[tuple[bytes, bytes]]

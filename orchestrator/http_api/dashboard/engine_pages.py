@@ -1,4 +1,4 @@
-"""The overview: what needs a person, throughput, the next expiry, the newest jobs, and the data of the charts.
+"""Pages of the engine as a whole: the overview with the data of its charts, the event log, and health.
 
 Throughput counts over real time: a sample holds until the next one, so silence counts as nothing.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import JSONResponse
 
+from orchestrator.config import setting_rows
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.result_outcome import stop_words
@@ -19,6 +20,7 @@ from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
 from orchestrator.http_api.dashboard.components import api_speed, job_row
 from orchestrator.http_api.dashboard.live_updates import chart_point
 from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest
+from orchestrator.http_api.self_checks import findings_of
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from orchestrator.domain.model import Event, JobSnapshot
     from orchestrator.domain.queries import Sample, Totals
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reads
@@ -36,18 +39,22 @@ _ASKING: Final = 20
 _FLYING: Final = 500
 _LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
+_STEP: Final = timedelta(seconds=10)
+_EVENTS_PAGE: Final = 100
+#: Settings that the health page shows.
+_SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
-async def load(request: PageRequest) -> dict[str, object]:
+async def load_overview(request: PageRequest) -> dict[str, object]:
     """Data of the overview."""
     now = datetime.now(UTC)
     health = request.services.health
     api_clock = status_text.ApiClock(now=now, speed=api_speed(request))
-    facts = await request.services.reader.read(partial(_read, api_clock))
+    facts = await request.services.reader.read(partial(_read_overview, api_clock))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
-def _read(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     now, totals = api_clock.now, reads.totals()
     paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
     return {
@@ -90,15 +97,12 @@ def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response
     return columns
 
 
-PAGE: Final = Page(
+OVERVIEW: Final = Page(
     template="overview.html",
-    load=load,
+    load=load_overview,
     title="Overview",
     parts=("parts/attention.html", "parts/tiles.html", "parts/newest.html"),
 )
-
-
-_STEP: Final = timedelta(seconds=10)
 
 
 def settled_since(since: datetime, totals: Totals, reads: Reads) -> int | None:
@@ -127,3 +131,33 @@ def _levelled(samples: Sequence[Sample]) -> list[Sample]:
             settled += this.settled - before.settled
             failed += this.failed - before.failed
     return found[::-1]
+
+
+async def load_events(request: PageRequest) -> dict[str, object]:
+    """One page of the event log."""
+    before = request.number("before")
+    rows = await request.services.reader.read(partial(_read_events, before))
+    more = request.link(before=rows[_EVENTS_PAGE - 1][0].id) if len(rows) > _EVENTS_PAGE else None
+    return {"events": rows[:_EVENTS_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
+
+
+def _read_events(before: int | None, reads: Reads) -> list[tuple[Event, JobSnapshot | None]]:
+    events = reads.newest_events(None, limit=_EVENTS_PAGE + 1, before=before)
+    jobs = reads.known({event.job_id for event in events if event.job_id is not None})
+    return [(event, None if event.job_id is None else jobs.get(event.job_id)) for event in events]
+
+
+EVENTS: Final = Page(template="events.html", load=load_events, title="Events", parts=("parts/event-rows.html",))
+
+
+async def load_health(request: PageRequest) -> dict[str, object]:
+    """What `doctor` checks without the network, and the settings. Shows no path and no secret."""
+    services = request.services
+    rows = [row for row in setting_rows(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
+    return {
+        "findings": await findings_of(services),
+        "settings": [(row.name, str(row.text)) for row in rows],
+    }
+
+
+HEALTH: Final = Page(template="health.html", load=load_health, title="Health", parts=("parts/findings.html",))

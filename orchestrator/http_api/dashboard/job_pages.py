@@ -1,13 +1,16 @@
-"""The page of one job: its status in a sentence, its batches over time, and tabs for what is inside."""
+"""Pages of jobs: the list, filtered by state, name and tags in the address, and the page of one job.
+
+The page of a job has its status in a sentence, its batches over time, and tabs for what is inside.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.domain.ids import BatchId
-from orchestrator.domain.queries import RequestFilter
+from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.queries import JobFilter, RequestFilter
 from orchestrator.domain.states import OVER, JobState, RequestState
 from orchestrator.http_api.dashboard.components import api_speed, job_row, state_chips, stop_chips
 from orchestrator.http_api.dashboard.page import Page, PageRequest
@@ -18,8 +21,9 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import Reads
 
-_STATES: Final = frozenset(state.value for state in RequestState)
 _PAGE: Final = 50
+_JOB_STATES: Final = frozenset(state.value for state in JobState)
+_REQUEST_STATES: Final = frozenset(state.value for state in RequestState)
 #: So many batches are drawn, the newest; a list shows the others.
 _DRAWN: Final = 40
 #: So many batches at the API, the newest, are asked for their age.
@@ -27,18 +31,48 @@ _FLYING: Final = 500
 _ORDER: Final = ("requests", "failures", "batches", "events")
 
 
-async def load(request: PageRequest) -> dict[str, object]:
+async def load_jobs(request: PageRequest) -> dict[str, object]:
+    """One page of jobs."""
+    state = request.one_of("state", _JOB_STATES)
+    text = request.query.get("q", "").strip()
+    before = request.number("before")
+    states = frozenset[JobState]() if state is None else frozenset({JobState(state)})
+    tags = request.query.getlist("tag")
+    where = JobFilter(states=states, tags=frozenset(tags), text=text or None)
+    facts = await request.services.reader.read(partial(_read_jobs, where, None if before is None else JobId(before)))
+    jobs = facts["jobs"]
+    return {
+        "rows": facts["rows"],
+        "chips": state_chips(request, JobState, facts["totals"].jobs, on=state),
+        "state": state,
+        "q": text,
+        "tags": tags,
+        "without_tags": request.link(tag=None, before=None),
+        "first": None if before is None else request.link(before=None),
+        "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
+    }
+
+
+def _read_jobs(where: JobFilter, before: JobId | None, reads: Reads) -> dict[str, Any]:
+    jobs = reads.jobs(limit=_PAGE + 1, before=before, where=where)
+    return {"jobs": jobs, "rows": [job_row(reads.status(job)) for job in jobs[:_PAGE]], "totals": reads.totals()}
+
+
+JOBS: Final = Page(template="jobs.html", load=load_jobs, title="Jobs", parts=("parts/chips.html", "parts/rows.html"))
+
+
+async def load_job(request: PageRequest) -> dict[str, object]:
     """Data of the job page. Raises NoSuchThing."""
     tab = request.one_of("tab", frozenset(_ORDER)) or "requests"
     api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=api_speed(request))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
     reader = request.services.bulk if tab == "failures" else request.services.reader
-    facts = await reader.read(partial(_read, request, tab, api_clock))
+    facts = await reader.read(partial(_read_job, request, tab, api_clock))
     tabs = [{"name": name, "on": name == tab, "href": f"{request.path}?tab={name}"} for name in _ORDER]
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _read(request: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+def _read_job(request: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     job = reads.find(request.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
@@ -76,7 +110,7 @@ def _available_actions(job: JobSnapshot) -> list[str]:
 
 def _requests(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
     job = status.job
-    state = request.one_of("state", _STATES)
+    state = request.one_of("state", _REQUEST_STATES)
     batch, above = request.number("batch"), request.number("above")
     where = RequestFilter(
         state=None if state is None else RequestState(state),
@@ -120,9 +154,9 @@ def _events(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, 
 
 _INSIDE: Final = {"requests": _requests, "failures": _failures, "batches": _batches, "events": _events}
 
-PAGE: Final = Page(
+JOB: Final = Page(
     template="job.html",
-    load=load,
+    load=load_job,
     title="Job",
     parts=("parts/job-head.html", "parts/job-time.html", "parts/job-tab.html"),
 )
