@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.world import World, in_a_loop, new_world, next_life
+from support.world import IMPATIENT, PATIENT, World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId
@@ -41,7 +41,7 @@ async def all_right(world: World, job: JobRow, count: int = 60) -> None:
 @in_a_loop
 async def test_a_download_that_breaks_is_repeated_from_the_start(tmp_path: Path, fault: str) -> None:
     """Promise 3: a cut, silent or loud, never counts as complete; what is stored does not change."""
-    async with new_world(tmp_path / "store.db") as world:
+    async with new_world(tmp_path / "store.db", patience=IMPATIENT if fault == "stall" else PATIENT) as world:
         job = await ended(world)
         world.script("results", fault, 5)
         await world.tick("collect", "settle")

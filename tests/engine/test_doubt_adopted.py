@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.world import World, in_a_loop, new_world, next_life
+from support.world import IMPATIENT, PATIENT, World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.api_answers import Accepted, CreateAnswer, RemoteBatch
 
@@ -31,7 +31,8 @@ async def finished_once(world: World, job: int, count: int) -> None:
 @in_a_loop
 async def test_a_batch_whose_answer_was_lost_is_adopted_by_proof(tmp_path: Path, fault: str) -> None:
     """Promise 2: one POST, one batch at the API, nothing bought twice."""
-    async with new_world(tmp_path / "store.db") as world:
+    patience = IMPATIENT if fault == "hang_after_accept" else PATIENT
+    async with new_world(tmp_path / "store.db", patience=patience) as world:
         job = await world.submit(30)
         world.script("create", fault)
         await world.tick("plan", "submit")

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.world import API_VERSION, QUICK, World, in_a_loop, message, new_world, next_life
+from support.world import API_VERSION, IMPATIENT, QUICK, World, in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.errors import GuardRefused, StoreError
 from orchestrator.domain.job_spec import NewJob
@@ -337,7 +337,7 @@ async def test_a_store_that_is_put_back_twice_is_found_behind_twice(tmp_path: Pa
 @in_a_loop
 async def test_a_copy_is_behind_from_the_moment_of_the_post(tmp_path: Path) -> None:
     """H3: the process died while its POST was under way; the mark was written before the first byte left."""
-    async with new_world(tmp_path / DB) as world:
+    async with new_world(tmp_path / DB, patience=IMPATIENT) as world:
         job = await world.submit(10)
         copy = await copied(world, tmp_path)
         world.script("create", "hang_after_accept")

@@ -33,6 +33,7 @@ _PER_BATCH: Final = 5
 _JOBS_AT_ONCE: Final = 6
 _CHECK_EVERY: Final = 50
 _ACCEPTED: Final = 5
+_PATIENCE: Final = timedelta(seconds=0.5)  #: real time: an answer that hangs is soon given up
 _TURNS: Final = 10  #: a task is left alone for up to 2 ** 10 turns of the loop
 
 
@@ -59,7 +60,7 @@ def cancellations(*, count: int = 10_000, seed: int = 16) -> Tally:
 async def _world(path: Path, count: int, chance: random.Random, facts: Counter[str]) -> None:
     complaints: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(str(context)))
-    async with new_world(path, start=Thread.start, max_requests=_PER_BATCH) as world:
+    async with new_world(path, start=Thread.start, max_requests=_PER_BATCH, patience=_PATIENCE) as world:
         world.machine.plan.set({"hang_after_accept": 0.3})  # an answer that is awaited still when the task is cut
         await _storm(world, count, chance, facts)
         world.machine.plan.set({})

@@ -46,6 +46,10 @@ P = ParamSpec("P")
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 API_VERSION = "2023-06-01"
 
+#: How long a call is waited for, in real time: long on a loaded machine; where silence is what is tested, short.
+PATIENT: Final = timedelta(seconds=10)
+IMPATIENT: Final = timedelta(seconds=0.3)
+
 QUICK = EngineSettings(
     max_requests=100,
     max_bytes=1_000_000,
@@ -289,7 +293,7 @@ async def new_world(
     seed: int = 1,
     machine: MachineSettings | None = None,
     key: str | Path = "sandbox",
-    patience: timedelta = timedelta(seconds=0.5),
+    patience: timedelta = PATIENT,
     start: Start = Inline.start,
     wrap: Callable[[Context], Context] = lambda context: context,
     adopt: bool = False,
