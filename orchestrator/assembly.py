@@ -19,11 +19,8 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.ids import JobId
 from orchestrator.engine.batch_list import list_batches
 from orchestrator.engine.commands import EngineCommands
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import ApiHealth, Context, StageLiveness, Wakeup, engine_settings
 from orchestrator.engine.export import export
-from orchestrator.engine.liveness import ApiHealth, StageLiveness
-from orchestrator.engine.settings import engine_settings
-from orchestrator.engine.wakeup import Wakeup
 from orchestrator.observability.metrics import Meters
 from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reader, Reads

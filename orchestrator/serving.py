@@ -13,7 +13,7 @@ from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, l
 from orchestrator.domain.model import StoreMeta
 from orchestrator.domain.packing import Caps
 from orchestrator.domain.params import ParamRules
-from orchestrator.engine.wakeup import EngineChanges
+from orchestrator.engine.context import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed
 from orchestrator.http_api.job_cache import JobCache
 from orchestrator.http_api.listen import TcpListener, serve_socket, serve_tcp

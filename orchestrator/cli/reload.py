@@ -73,7 +73,7 @@ class Reloader:
         except (UsageError, NeedsPerson, StoreError) as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
         else:
-            from orchestrator.engine.settings import engine_settings
+            from orchestrator.engine.context import engine_settings
 
             self.settings = merged(self.settings, found)
             self._engine.commands.retune(engine_settings(self.settings))

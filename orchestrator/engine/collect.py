@@ -21,11 +21,9 @@ from orchestrator.domain.waiting import (
     backoff,
 )
 from orchestrator.engine.api_calls import call, note_failure
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
 from orchestrator.engine.download_failures import RETENTION_NEAR, DownloadFailures
-from orchestrator.engine.line_matcher import LineMatcher, LineReading
-from orchestrator.engine.result_file import ResultFile
-from orchestrator.engine.slots import Tick, run_slots, slot_ticks
+from orchestrator.engine.result_file import LineMatcher, LineReading, ResultFile
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import DownloadProgress
 

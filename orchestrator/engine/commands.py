@@ -23,10 +23,9 @@ from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import BatchRow, JobSnapshot
 from orchestrator.engine import purge
 from orchestrator.engine.api_calls import CREATE_GATE, Gates, call, reload_key
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, EngineSettings
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Ingestor
-from orchestrator.engine.settings import EngineSettings
 from orchestrator.ports.engine import Commands, IngestOptions, IngestResult, NoticeCommands, OpenJobs
 from orchestrator.ports.streams import InputLine, Source
 

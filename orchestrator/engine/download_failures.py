@@ -13,7 +13,7 @@ from orchestrator.domain.result_outcome import KINDS, MISSING_RESULT, UNKNOWN_RE
 from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
 from orchestrator.engine.api_calls import call, pause_for_account, pause_job, same_account
 from orchestrator.engine.context import Context
-from orchestrator.engine.line_matcher import LineMatcher
+from orchestrator.engine.result_file import LineMatcher
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import DownloadProgress
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from orchestrator.domain.errors import StoreFull
 from orchestrator.engine.collect import CollectStage
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Tick, sleep_or_signal
 from orchestrator.engine.doubt import DoubtStage
 from orchestrator.engine.notify import NotifyStage
 from orchestrator.engine.plan import PlanStage
@@ -25,10 +25,8 @@ from orchestrator.engine.reconcile import ReconcileStage
 from orchestrator.engine.recover import RecoverStage
 from orchestrator.engine.sample import SampleStage
 from orchestrator.engine.settle import SettleStage
-from orchestrator.engine.slots import Tick
 from orchestrator.engine.submit import SubmitStage
 from orchestrator.engine.sweep import SweepStage
-from orchestrator.engine.wakeup import sleep_or_signal
 from orchestrator.observability.logs import get_logger
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.world import in_a_loop, new_world
 
-from orchestrator.engine.wakeup import Wakeup, sleep_or_signal
+from orchestrator.engine.context import Wakeup, sleep_or_signal
 from orchestrator.ports.runtime import Clock
 from orchestrator.sandbox import MachineSettings
 

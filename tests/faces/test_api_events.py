@@ -14,7 +14,7 @@ from faces.api_world import NDJSON, api, engine_with_services, finished, lines, 
 from faces.client_world import SLOW
 
 from orchestrator.domain.errors import OutOfMemory
-from orchestrator.engine.liveness import StageLiveness
+from orchestrator.engine.context import StageLiveness
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.messages import api_responses
 from orchestrator.views import problem_details

@@ -18,7 +18,7 @@ from orchestrator.daemon import running_engine
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import Event
 from orchestrator.domain.params import ParamRules
-from orchestrator.engine.wakeup import EngineChanges
+from orchestrator.engine.context import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions

@@ -208,7 +208,7 @@ PLANTED: Final = (
         why="`if index` takes the first request for an unnamed one: its batch is halved, or the job pauses for it",
         edits=(
             (
-                "orchestrator/engine/bisection.py",
+                "orchestrator/engine/submit.py",
                 "answer.index is not None and answer.index < batch.count",
                 "answer.index and answer.index < batch.count",
             ),
@@ -411,7 +411,7 @@ PLANTED: Final = (
     Planted(
         name="one-reading-is-enough",
         why="a line that was spoilt on its way once is given up, although the next download has the answer",
-        edits=(("orchestrator/engine/line_matcher.py", "_READINGS: Final = 2\n", "_READINGS: Final = 1\n"),),
+        edits=(("orchestrator/engine/result_file.py", "_READINGS: Final = 2\n", "_READINGS: Final = 1\n"),),
         test=f"{UNREADABLE}::test_a_line_that_was_spoilt_on_its_way_comes_whole_the_next_time",
     ),
     Planted(
@@ -586,7 +586,7 @@ PLANTED: Final = (
         why="a line counts whoever's it is: another batch's answers are given out as this one's",
         edits=(
             (
-                "orchestrator/engine/line_matcher.py",
+                "orchestrator/engine/result_file.py",
                 "number_in(line.wire_id, self._batch.nonce) if numbers is None",
                 "number_in(line.wire_id, line.wire_id[:20]) if numbers is None",
             ),

@@ -25,10 +25,9 @@ from orchestrator.domain.model import BatchRow, JobRow, JobSnapshot, JobStatus
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, EngineSettings
 from orchestrator.engine.export import export
 from orchestrator.engine.runner import Runner
-from orchestrator.engine.settings import EngineSettings
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.provider.client import AnthropicProvider

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from orchestrator.engine.wakeup import Wakeup, sleep_or_signal
+from orchestrator.engine.context import Wakeup, sleep_or_signal
 from orchestrator.system_clock import SystemClock
 
 LONG = timedelta(seconds=30)
