@@ -7,18 +7,11 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from orchestrator.domain.account import OTHER_ACCOUNT, REMEDIES
+from orchestrator.domain import account, errors, waiting
 from orchestrator.domain.api_answers import BatchPage, RemoteBatch, ResponseMeta
-from orchestrator.domain.errors import (
-    NeedsPerson,
-    ProviderError,
-    ProviderRefused,
-    ProviderUnreachable,
-)
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import JobState
-from orchestrator.domain.waiting import WALK_MARGIN, Pace, asked_pause, backoff
 from orchestrator.engine.batch_list import walk_pages
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
@@ -30,7 +23,7 @@ READ_GATE: Final = "read"
 CREATE_GATE: Final = "create"
 #: Beside each gate another for what the API asked for: it is no failure, and no streak of ours grows on it.
 _REQUESTED: Final = ".asked"
-GATE_PACE: Final = Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
+GATE_PACE: Final = waiting.Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
 
 
 class Gates:
@@ -54,12 +47,12 @@ class Gates:
         """Wait as long as the API asks, or with growing pauses of our own, counted from now and not from the call."""
         now = self._clock.now()
         jitter = self._entropy.jitter()
-        asked_for = asked_pause(retry_after_s, jitter)
+        asked_for = waiting.asked_pause(retry_after_s, jitter)
         if asked_for is not None:
             await self._store.shut(name + _REQUESTED, now + asked_for, why, now)
             return
         streak = await self._store.get(name)
-        own = backoff(1 if streak is None else streak.tries + 1, GATE_PACE, jitter)
+        own = waiting.backoff(1 if streak is None else streak.tries + 1, GATE_PACE, jitter)
         await self._store.shut(name, now + own, why, now)
 
     async def open(self, name: str) -> None:
@@ -78,7 +71,7 @@ async def pause_job(context: Context, job: JobId, code: str, words: str, now: da
 
     A job that is being canceled cannot be paused: it shows the reason as attention instead.
     """
-    text = f"{words} — {REMEDIES[code]}"
+    text = f"{words} — {account.REMEDIES[code]}"
     if await context.store.commands.pause(job, code, text, now):
         return True
     if (await context.store.commands.get(job)).state is JobState.CANCELING:
@@ -88,13 +81,13 @@ async def pause_job(context: Context, job: JobId, code: str, words: str, now: da
 
 async def forget_trouble(context: Context, job: JobId) -> None:
     """Clear the account troubles shown with *job*: the account works again."""
-    for code in REMEDIES:
+    for code in account.REMEDIES:
         await context.store.attention.unattend(job, code, None)
 
 
-def note_failure(context: Context, exc: ProviderError) -> None:
+def note_failure(context: Context, exc: errors.ProviderError) -> None:
     """Report a failed read to the API's health."""
-    if isinstance(exc, ProviderRefused):
+    if isinstance(exc, errors.ProviderRefused):
         context.health.note_refusal(exc.message, blocked=exc.blocked is not None)
     else:
         context.health.note_trouble(exc.message)
@@ -105,8 +98,8 @@ async def call(context: Context, request: Awaitable[T]) -> T:
     try:
         answer = await request
         if isinstance(answer, BatchPage) and answer.meta.date is None:
-            raise ProviderUnreachable("the API's answer has no readable Date header, which doubt is measured by")
-    except ProviderError as exc:
+            raise errors.ProviderUnreachable("the API's answer has no readable Date header, which doubt is measured by")
+    except errors.ProviderError as exc:
         note_failure(context, exc)
         raise
     context.health.note_answer()
@@ -115,9 +108,9 @@ async def call(context: Context, request: Awaitable[T]) -> T:
     return answer
 
 
-async def back_off(context: Context, exc: ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
+async def back_off(context: Context, exc: errors.ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
     """After a failed read: shut the gate of reads; if only a person can help, pause *jobs* as well."""
-    if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+    if isinstance(exc, errors.ProviderRefused) and exc.blocked is not None:
         for job in set(jobs):
             await pause_job(context, job, exc.blocked, exc.message, context.clock.now())
     await Gates(context).shut(READ_GATE, exc.message, exc.retry_after_s)
@@ -142,7 +135,7 @@ async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[B
                 return
 
 
-def reload_key(context: Context) -> NeedsPerson | None:
+def reload_key(context: Context) -> errors.NeedsPerson | None:
     """Read the key again if it comes from a file: a person may have replaced it.
 
     Returns why the file cannot be used, and keeps the old key then; else None.
@@ -150,7 +143,7 @@ def reload_key(context: Context) -> NeedsPerson | None:
     try:
         if context.provider.renew():
             log.info("key.renewed")
-    except NeedsPerson as exc:
+    except errors.NeedsPerson as exc:
         log.warning("key.unusable", why=exc.message, cause=exc.cause)
         return exc
     return None
@@ -171,7 +164,7 @@ def search_from(batch: BatchRow) -> datetime:
     must not hide a batch.
     """
     times = [at for at in (batch.cursor_created_at, batch.cursor_date) if at is not None]
-    return min(times, default=batch.planned_at) - WALK_MARGIN
+    return min(times, default=batch.planned_at) - waiting.WALK_MARGIN
 
 
 def newest(page: BatchPage) -> RemoteBatch | None:
@@ -183,4 +176,4 @@ async def pause_for_account(context: Context, batch: BatchRow, meta: ResponseMet
     """Pause the job of *batch*, which another account holds than the one that answers; the reason names the account."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"
-    return await pause_job(context, batch.job_id, OTHER_ACCOUNT, words, now)
+    return await pause_job(context, batch.job_id, account.OTHER_ACCOUNT, words, now)

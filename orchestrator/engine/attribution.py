@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.api_answers import ApiCounts, MalformedEntry, RemoteBatch, RemoteStatus
-from orchestrator.domain.errors import ProviderNotFound, ProviderUnreachable, ProviderUnreadable
+from orchestrator.domain import api_answers, errors, waiting
 from orchestrator.domain.ids import JobId, Nonce, split_wire_id
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
 from orchestrator.domain.states import BatchState
-from orchestrator.domain.waiting import PROOF_LINES
-from orchestrator.engine.api_calls import call
+from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context
 from orchestrator.engine.result_file import ResultFile
 from orchestrator.observability.logs import get_logger
@@ -88,12 +86,12 @@ class SecondOpinion:
         return False
 
 
-async def attribute(context: Context, remote: RemoteBatch) -> Verdict:
+async def attribute(context: Context, remote: api_answers.RemoteBatch) -> Verdict:
     """Read the results of *remote* until they tell whose it is.
 
     Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
     """
-    if remote.status is not RemoteStatus.ENDED:
+    if remote.status is not api_answers.RemoteStatus.ENDED:
         return Unsure(why="it has not ended")
     return await attribute_by_lines(context, remote.id, remote.counts.total)
 
@@ -102,11 +100,11 @@ async def attribute_by_lines(context: Context, remote_id: str, total: int | None
     """Attribute a batch by its results alone. total: how many lines it must have, None if unknown."""
     try:
         return await _read(context, remote_id, total)
-    except (ProviderNotFound, ProviderUnreachable) as exc:
+    except (errors.ProviderNotFound, errors.ProviderUnreachable) as exc:
         return Unsure(why=exc.message)
 
 
-async def record_foreign(context: Context, remote: RemoteBatch, verdict: Lost | Foreign) -> None:
+async def record_foreign(context: Context, remote: api_answers.RemoteBatch, verdict: Lost | Foreign) -> None:
     """Record that *remote* is no batch of this store. One with a nonce of our form is kept as a stray of its job."""
     if verdict.nonce is not None:
         job = verdict.job if isinstance(verdict, Lost) else None
@@ -126,7 +124,7 @@ async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
                 if parts[0] not in strange and (own := await _owner(context, parts[0])) is not None:
                     return own
                 strange[parts[0]] += 1
-            if seen >= PROOF_LINES:
+            if seen >= waiting.PROOF_LINES:
                 return _foreign(strange)
     if total is not None and seen >= total:
         return _foreign(strange)
@@ -167,15 +165,17 @@ async def _owner(context: Context, nonce: Nonce) -> Ours | Lost | None:
     return None if job is None else Lost(nonce=nonce, job=job)
 
 
-async def retrieve(context: Context, remote_id: str) -> RemoteBatch | None:
+async def retrieve(context: Context, remote_id: str) -> api_answers.RemoteBatch | None:
     """One remote batch; None if the API does not show it now, which proves nothing."""
     try:
-        return await call(context, context.provider.retrieve(remote_id))
-    except ProviderNotFound:
+        return await api_calls.call(context, context.provider.retrieve(remote_id))
+    except errors.ProviderNotFound:
         return None
 
 
-async def retrieve_malformed(context: Context, entries: Iterable[MalformedEntry]) -> list[RemoteBatch]:
+async def retrieve_malformed(
+    context: Context, entries: Iterable[api_answers.MalformedEntry]
+) -> list[api_answers.RemoteBatch]:
     """The batches behind *entries* of the list, each retrieved by its id and readable there; 20 at most.
 
     Those that are ours already, or known to be foreign, are not retrieved.
@@ -184,30 +184,30 @@ async def retrieve_malformed(context: Context, entries: Iterable[MalformedEntry]
     if not named:
         return []
     unclaimed = await context.store.evidence.unclaimed(list(named.values()))
-    found: list[RemoteBatch] = []
+    found: list[api_answers.RemoteBatch] = []
     for entry in unclaimed[:_MOST_ASKED_FOR]:
         try:
             remote = await retrieve(context, entry.id)
-        except ProviderUnreadable:
+        except errors.ProviderUnreadable:
             continue
         if remote is not None:
             found.append(remote)
     return found
 
 
-def placeholder(entry: MalformedEntry, at: datetime) -> RemoteBatch:
+def placeholder(entry: api_answers.MalformedEntry, at: datetime) -> api_answers.RemoteBatch:
     """A batch in place of an unreadable entry: what is unknown is 0, *at*, or the API's own life span of 24 hours."""
     created_at = at if entry.created_at is None else entry.created_at
-    return RemoteBatch(
+    return api_answers.RemoteBatch(
         id=entry.mark,
-        status=RemoteStatus.IN_PROGRESS,
-        counts=ApiCounts(processing=0 if entry.total is None else entry.total),
+        status=api_answers.RemoteStatus.IN_PROGRESS,
+        counts=api_answers.ApiCounts(processing=0 if entry.total is None else entry.total),
         created_at=created_at,
         expires_at=created_at + _LIFE,
     )
 
 
-async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+async def report_duplicate(context: Context, batch: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
     """Report *remote*, which has the nonce of a closed *batch*, or of one with another remote id.
 
     False if that is not so, or is known already. The count is written last: whatever a crash cuts off before it is done
@@ -227,7 +227,7 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: RemoteBatc
     return True
 
 
-async def _keep_results(context: Context, remote: RemoteBatch) -> None:
+async def _keep_results(context: Context, remote: api_answers.RemoteBatch) -> None:
     """Store every result of *remote* beside the job."""
     kept: set[int] = set()
     async with context.provider.results(remote.id) as download:

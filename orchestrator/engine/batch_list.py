@@ -10,8 +10,8 @@ from functools import partial
 from itertools import count
 from typing import Final
 
+from orchestrator.domain import errors
 from orchestrator.domain.api_answers import BatchPage, MalformedEntry, RemoteBatch
-from orchestrator.domain.errors import ProviderRefused, ProviderUnreachable
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.provider import Provider
 
@@ -32,7 +32,7 @@ log = get_logger(__name__)
 _QUIET_FOR: Final = timedelta(minutes=1)
 
 
-class EndlessList(ProviderUnreachable):
+class EndlessList(errors.ProviderUnreachable):
     """The list announces more pages than any workspace can fill."""
 
 
@@ -48,7 +48,7 @@ class PageSize:
         while True:
             try:
                 page = await ask(after_id, size)
-            except ProviderRefused as exc:
+            except errors.ProviderRefused as exc:
                 if exc.blocked is not None or exc.status not in _WRONG_LIMIT or size <= SMALLEST:
                     raise
                 size = max(size // 2, SMALLEST)
@@ -72,7 +72,7 @@ async def walk_pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerat
         page = await below(after)
         shown = {batch.id for batch in page.batches} | {entry.mark for entry in page.malformed}
         if page.has_more and (page.last_id is None or shown <= seen):
-            raise ProviderUnreachable("the list says that there is more, and does not show it")
+            raise errors.ProviderUnreachable("the list says that there is more, and does not show it")
         seen |= shown
         yield page
         if not page.has_more:

@@ -7,20 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain import errors, result_lines, result_outcome, waiting
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
-from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import BatchRow, JudgedLine
-from orchestrator.domain.result_lines import BadLine, ResultLine, errored_result
-from orchestrator.domain.result_outcome import MISSING_RESULT
-from orchestrator.domain.waiting import (
-    DOWNLOAD_AGAIN_MAX,
-    PATIENCE_DOWNLOADS,
-    PATIENCE_TIME,
-    Pace,
-    asked_pause,
-    backoff,
-)
-from orchestrator.engine.api_calls import call, note_failure
+from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
 from orchestrator.engine.download_failures import RETENTION_NEAR, DownloadFailures
 from orchestrator.engine.result_file import LineMatcher, LineReading, ResultFile
@@ -93,8 +83,8 @@ class CollectStage:
         """Download one batch and act on the outcome. 1 if the batch is complete now."""
         try:
             meta, matcher = await self._download(batch)
-        except ProviderError as exc:
-            note_failure(self._context, exc)
+        except errors.ProviderError as exc:
+            api_calls.note_failure(self._context, exc)
             if await self._failures.handle(batch, exc):
                 return 1
             await self._again(batch, None, exc)
@@ -113,8 +103,8 @@ class CollectStage:
         if progress.seen != progress.count:
             return False
         try:
-            remote = await call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
-        except ProviderError:
+            remote = await api_calls.call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+        except errors.ProviderError:
             return False
         return remote.status is RemoteStatus.ENDED and complete(progress, replace(batch, api_counts=remote.counts))
 
@@ -154,7 +144,12 @@ class CollectStage:
         return complete(await self._store.progress(batch), batch)
 
     async def _take(
-        self, matcher: LineMatcher, batch: BatchRow, lines: list[ResultLine | BadLine], *, whole: bool
+        self,
+        matcher: LineMatcher,
+        batch: BatchRow,
+        lines: list[result_lines.ResultLine | result_lines.BadLine],
+        *,
+        whole: bool,
     ) -> None:
         """Match lines by nonce, or by the user's own ids if the batch was made elsewhere."""
         numbers: dict[str, int] | None = None
@@ -167,14 +162,14 @@ class CollectStage:
         if lines:
             await self._store.store_lines(batch, lines, self._context.clock.now())
 
-    async def _again(self, batch: BatchRow, meta: ResponseMeta | None, exc: ProviderError | None) -> None:
+    async def _again(self, batch: BatchRow, meta: ResponseMeta | None, exc: errors.ProviderError | None) -> None:
         """Schedule the next download: from `poll_interval`, doubling to 10 minutes, or when the API asks for it."""
         now = self._context.clock.now()
         first = self._context.settings.poll.shortest
-        pace = Pace(shortest=first, longest=max(DOWNLOAD_AGAIN_MAX, first))
+        pace = waiting.Pace(shortest=first, longest=max(waiting.DOWNLOAD_AGAIN_MAX, first))
         jitter = self._context.entropy.jitter()
-        pause = None if exc is None else asked_pause(exc.retry_after_s, 0)
-        own = backoff(batch.download_tries + 1, pace, jitter)
+        pause = None if exc is None else waiting.asked_pause(exc.retry_after_s, 0)
+        own = waiting.backoff(batch.download_tries + 1, pace, jitter)
         due = now + min(own if pause is None else pause, _LONGEST_PAUSE)
         date = None if meta is None else meta.date
         await self._store.again(batch, due, date, full=meta is not None)
@@ -191,9 +186,9 @@ class CollectStage:
             await self._attention.attend(batch.job_id, COUNTS, batch.id, words, now)
             return int(await self._store.collected(batch, now))
         await self._failures.clear(batch)
-        await self._attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
-        error = (MISSING_RESULT, "the API never returned a result for this request")
-        await self._store.give_up(batch, error, errored_result(*error), now)
+        await self._attention.attend(batch.job_id, result_outcome.MISSING_RESULT, batch.id, words, now)
+        error = (result_outcome.MISSING_RESULT, "the API never returned a result for this request")
+        await self._store.give_up(batch, error, result_lines.errored_result(*error), now)
         log.error("batch.results_missing", batch_id=batch.id, missing=missing)
         return 1
 
@@ -215,5 +210,5 @@ def _patience_is_over(batch: BatchRow, meta: ResponseMeta) -> bool:
     """Whether this was the tenth full download or a later one, and a day of the API's time after the first."""
     if batch.first_download_date is None or meta.date is None:
         return False
-    enough = batch.downloads + 1 >= PATIENCE_DOWNLOADS
-    return enough and meta.date - batch.first_download_date >= PATIENCE_TIME
+    enough = batch.downloads + 1 >= waiting.PATIENCE_DOWNLOADS
+    return enough and meta.date - batch.first_download_date >= waiting.PATIENCE_TIME

@@ -8,21 +8,12 @@ from typing import Final
 
 from typing_extensions import override
 
-from orchestrator.domain.account import BY_USER, KEY_ENDS
+from orchestrator.domain import account, errors
 from orchestrator.domain.api_answers import RemoteBatch
-from orchestrator.domain.errors import (
-    GuardRefused,
-    InputError,
-    NeedsPerson,
-    NoSuchThing,
-    ProviderError,
-    ProviderNotFound,
-)
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import BatchRow, JobSnapshot
-from orchestrator.engine import purge
-from orchestrator.engine.api_calls import CREATE_GATE, Gates, call, reload_key
+from orchestrator.engine import api_calls, purge
 from orchestrator.engine.context import Context, EngineSettings
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Ingestor
@@ -59,15 +50,15 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def pause(self, job: JobId) -> bool:
-        return await self._store.pause(job, BY_USER, _WHY, self._context.clock.now())
+        return await self._store.pause(job, account.BY_USER, _WHY, self._context.clock.now())
 
     @override
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
-        unusable = reload_key(self._context)
-        if unusable is not None and (await self._store.get(job)).reason_code in KEY_ENDS:
+        unusable = api_calls.reload_key(self._context)
+        if unusable is not None and (await self._store.get(job)).reason_code in account.KEY_ENDS:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
-            raise NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
+            raise errors.NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
         resumed = await self._store.resume(job, self._context.clock.now())
         self._context.wakeup.notify_all()
         return resumed
@@ -93,14 +84,16 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         sent = await self._notices.test(url, self._context.clock.now())
         if not sent:
             hint = "[[webhooks]] in the settings has them; an engine reads it when it starts"
-            raise NoSuchThing("there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint)
+            raise errors.NoSuchThing(
+                "there is no endpoint" if url is None else f"there is no endpoint {url}", hint=hint
+            )
         self._context.wakeup.notify_all()
         return sent
 
     @override
     async def replay_notice(self, delivery: int) -> None:
         if not await self._notices.replay(delivery, self._context.clock.now()):
-            raise GuardRefused(
+            raise errors.GuardRefused(
                 f"delivery {delivery} cannot be sent again",
                 cause="there is none, or it waits already, or its endpoint is not in the settings any more",
                 hint="orchestrator webhooks ls shows them",
@@ -121,13 +114,13 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
             return await self._adopt_foreign(remote_id, job)
         doubts = await self._store.doubts_about(remote_id)
         if not doubts:
-            raise NoSuchThing(
+            raise errors.NoSuchThing(
                 f"{remote_id} is not an open candidate for any batch in doubt",
                 hint="for a batch made elsewhere, name the file of its requests: batches adopt ID INPUT",
             )
         if len(doubts) > 1:
             several = ", ".join(str(batch.id) for batch in doubts)
-            raise GuardRefused(
+            raise errors.GuardRefused(
                 f"{remote_id} may be any of the batches {several}", hint="disown the other candidates first"
             )
         return await self._adopt_doubt(remote_id, doubts[0])
@@ -136,7 +129,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     async def disown(self, remote_id: str) -> str:
         doubts = await self._store.doubts_about(remote_id)
         if not await self._store.disown(remote_id):
-            raise NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
+            raise errors.NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
         for batch in doubts:
             await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
         return f"{remote_id} is not ours; the batches in doubt no longer wait for it"
@@ -146,7 +139,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         duplicates = await self._ingest.extend(job, lines, self._context.clock.now())
         if duplicates:
             taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
-            raise InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
+            raise errors.InputError(f"the job has these custom_ids already: {taken}", hint="nothing was added")
 
     @override
     async def close(self, job: JobId) -> None:
@@ -155,18 +148,18 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     async def _adopt_doubt(self, remote_id: str, batch: BatchRow) -> str:
         remote = await self._remote(remote_id)
         if not await self._doubt.claim(batch, remote, self._context.clock.now()):
-            raise GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")
+            raise errors.GuardRefused(f"batch {batch.id} is not in doubt any more, or {remote_id} is another batch's")
         await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
-        await Gates(self._context).forget_streak(CREATE_GATE)
+        await api_calls.Gates(self._context).forget_streak(api_calls.CREATE_GATE)
         return f"{remote_id} is batch {batch.id}: it is watched and collected"
 
     async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:
         remote = await self._remote(remote_id)
         context = self._context
-        page = await call(context, context.provider.page(after_id=None, limit=1))
+        page = await api_calls.call(context, context.provider.page(after_id=None, limit=1))
         job = await self._store.get(job_id)
         if not await self._store.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
-            raise GuardRefused(
+            raise errors.GuardRefused(
                 f"{remote_id} has {remote.counts.total} requests, job {job.public_id} has {job.requests.total} "
                 f"({job.requests.queued} not planned yet)",
                 hint="the file must hold exactly the requests that the batch was made of, and the job be new",
@@ -175,8 +168,8 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     async def _remote(self, remote_id: str) -> RemoteBatch:
         try:
-            return await call(self._context, self._context.provider.retrieve(remote_id))
-        except ProviderNotFound as exc:
-            raise NoSuchThing(f"the API does not show {remote_id}", cause=exc.message) from exc
-        except ProviderError as exc:
-            raise GuardRefused("the API could not be asked", cause=exc.message, hint="try again later") from exc
+            return await api_calls.call(self._context, self._context.provider.retrieve(remote_id))
+        except errors.ProviderNotFound as exc:
+            raise errors.NoSuchThing(f"the API does not show {remote_id}", cause=exc.message) from exc
+        except errors.ProviderError as exc:
+            raise errors.GuardRefused("the API could not be asked", cause=exc.message, hint="try again later") from exc

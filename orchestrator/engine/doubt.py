@@ -11,23 +11,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.domain.api_answers import NAMELESS, MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
-from orchestrator.domain.errors import ProviderError, ProviderUnreadable
+from orchestrator.domain import api_answers, errors, waiting
 from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.domain.states import BatchState
-from orchestrator.domain.waiting import DATE_MARGIN, UNREADABLE_AFTER, poll_pause
-from orchestrator.engine import attribution
-from orchestrator.engine.api_calls import (
-    CREATE_GATE,
-    READ_GATE,
-    Gates,
-    back_off,
-    call,
-    pause_for_account,
-    same_account,
-    search_from,
-    walk_list,
-)
+from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -43,8 +30,8 @@ class _ListScan:
     An unreadable entry may be any batch that its readable fields do not rule out.
     """
 
-    remotes: dict[str, RemoteBatch]
-    odd: dict[str, MalformedEntry]
+    remotes: dict[str, api_answers.RemoteBatch]
+    odd: dict[str, api_answers.MalformedEntry]
     date: datetime | None
     now: datetime
 
@@ -61,7 +48,7 @@ class DoubtStage:
         self._evidence = context.store.evidence
         self._commands = context.store.commands
         self._attention = context.store.attention
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
         self._second = attribution.SecondOpinion()
 
@@ -71,20 +58,24 @@ class DoubtStage:
         if not batches:
             self._next_scan = None
             return 0
-        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(READ_GATE, now):
+        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(
+            api_calls.READ_GATE, now
+        ):
             return 0
         pace = self._context.settings.poll
-        self._next_scan = now + poll_pause(self._context.settings.doubt_wait, pace, self._context.entropy.jitter())
+        self._next_scan = now + waiting.poll_pause(
+            self._context.settings.doubt_wait, pace, self._context.entropy.jitter()
+        )
         try:
             moved = await self._scan(batches, now)
-        except ProviderError as exc:
-            await back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
+        except errors.ProviderError as exc:
+            await api_calls.back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
             return 0
-        await self._gates.open(READ_GATE)
+        await self._gates.open(api_calls.READ_GATE)
         return moved
 
     async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
-        top = await call(self._context, self._context.provider.page(after_id=None, limit=1))
+        top = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
         await self._store.note_date([b for b in batches if b.doubt_date is None], top.meta.date)
@@ -94,10 +85,10 @@ class DoubtStage:
         scan = await self._walk(ready, now)
         return sum([await self._advance(batch, scan) for batch in ready])
 
-    async def _is_ready(self, batch: BatchRow, meta: ResponseMeta, date: datetime, now: datetime) -> bool:
+    async def _is_ready(self, batch: BatchRow, meta: api_answers.ResponseMeta, date: datetime, now: datetime) -> bool:
         """Whether the wait is over and the account that answers is the batch's own."""
-        if not same_account(meta, batch.organization, batch.workspace):
-            await pause_for_account(self._context, batch, meta, now)
+        if not api_calls.same_account(meta, batch.organization, batch.workspace):
+            await api_calls.pause_for_account(self._context, batch, meta, now)
             return False
         return batch.doubt_until is not None or await self._wait_is_over(batch, date, now)
 
@@ -106,7 +97,7 @@ class DoubtStage:
         wait = self._context.settings.doubt_wait
         since = now if batch.doubt_since is None else batch.doubt_since
         first = date if batch.doubt_date is None else batch.doubt_date
-        if now - since < wait and date - first < wait + DATE_MARGIN:
+        if now - since < wait and date - first < wait + waiting.DATE_MARGIN:
             return False
         return await self._store.end_wait(batch, date)
 
@@ -115,10 +106,10 @@ class DoubtStage:
 
         An unreadable entry that may be one of them is retrieved by its id, if it has one.
         """
-        remotes: dict[str, RemoteBatch] = {}
-        odd: dict[str, MalformedEntry] = {}
+        remotes: dict[str, api_answers.RemoteBatch] = {}
+        odd: dict[str, api_answers.MalformedEntry] = {}
         date: datetime | None = None
-        async with aclosing(walk_list(self._context, min(map(search_from, ready)))) as pages:
+        async with aclosing(api_calls.walk_list(self._context, min(map(api_calls.search_from, ready)))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
@@ -136,7 +127,7 @@ class DoubtStage:
         fitting = [
             remote
             for remote in scan.remotes.values()
-            if remote.counts.total == batch.count and search_from(batch) <= remote.created_at <= until
+            if remote.counts.total == batch.count and api_calls.search_from(batch) <= remote.created_at <= until
         ]
         fitting += [attribution.placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
         await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))
@@ -152,7 +143,7 @@ class DoubtStage:
 
     async def _judge(self, candidate: Candidate, batch: BatchRow, scan: _ListScan) -> bool:
         """True if *candidate* may still be *batch* and cannot be told yet."""
-        if candidate.remote_id.startswith(NAMELESS) and candidate.remote_id not in scan.odd:
+        if candidate.remote_id.startswith(api_answers.NAMELESS) and candidate.remote_id not in scan.odd:
             await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
             return False
         verdict, remote = await self._verdict(candidate, scan)
@@ -167,21 +158,23 @@ class DoubtStage:
                 await self._nobody_decides(candidate)
                 await attribution.record_foreign(self._context, remote or _named(candidate), verdict)
                 return False
-            case attribution.Unsure() if remote is not None and remote.status is not RemoteStatus.ENDED:
+            case attribution.Unsure() if remote is not None and remote.status is not api_answers.RemoteStatus.ENDED:
                 await self._waits_for(candidate, batch)
                 return True
             case attribution.Unsure():
                 await self._unreadable(candidate, batch, verdict.why, scan)
                 return True
 
-    async def _verdict(self, candidate: Candidate, scan: _ListScan) -> tuple[attribution.Verdict, RemoteBatch | None]:
+    async def _verdict(
+        self, candidate: Candidate, scan: _ListScan
+    ) -> tuple[attribution.Verdict, api_answers.RemoteBatch | None]:
         """The verdict on *candidate*, and the batch as the API shows it; None if that cannot be read."""
         entry, remote = scan.odd.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
         if remote is None and entry is None:
             try:
                 remote = await attribution.retrieve(self._context, candidate.remote_id)
-            except ProviderUnreadable as exc:
+            except errors.ProviderUnreadable as exc:
                 why = exc.message
         if remote is not None:
             return await attribution.attribute(self._context, remote), remote
@@ -196,13 +189,13 @@ class DoubtStage:
             for batch in await self._commands.doubts_about(candidate.remote_id):
                 await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
 
-    async def _ours(self, owner: BatchRow, remote: RemoteBatch, now: datetime) -> None:
+    async def _ours(self, owner: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> None:
         """*remote* has the nonce of *owner*: claim it, or report a purchase that should not exist."""
         if owner.state is not BatchState.IN_DOUBT:
             await attribution.report_duplicate(self._context, owner, remote, now)
         elif await self._store.claim(owner, remote, now):
             await self._attention.unattend(owner.job_id, UNPROVABLE, owner.id)
-            await self._gates.forget_streak(CREATE_GATE)  # the create worked: only its answer was lost
+            await self._gates.forget_streak(api_calls.CREATE_GATE)  # the create worked: only its answer was lost
             log.info("batch.claimed", batch_id=owner.id, remote_id=remote.id)
 
     async def _waits_for(self, candidate: Candidate, batch: BatchRow) -> None:
@@ -218,7 +211,7 @@ class DoubtStage:
             return
         await self._evidence.readable(candidate.remote_id, unreadable_at=scan.date)
         since = candidate.unreadable_since
-        if since is None or scan.date - since < UNREADABLE_AFTER:
+        if since is None or scan.date - since < waiting.UNREADABLE_AFTER:
             return
         await self._attention.attend(batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now)
         await self._evidence.judge(candidate.remote_id, "unprovable")
@@ -235,19 +228,19 @@ class DoubtStage:
         return int(voided)
 
 
-def _may_be(batch: BatchRow, entry: MalformedEntry) -> bool:
+def _may_be(batch: BatchRow, entry: api_answers.MalformedEntry) -> bool:
     """False only if a readable field of *entry* rules *batch* out."""
     if entry.total is not None and entry.total != batch.count:
         return False
     until = batch.doubt_until
     if entry.created_at is None:
         return True
-    return search_from(batch) <= entry.created_at and (until is None or entry.created_at <= until)
+    return api_calls.search_from(batch) <= entry.created_at and (until is None or entry.created_at <= until)
 
 
-def _named(candidate: Candidate) -> RemoteBatch:
+def _named(candidate: Candidate) -> api_answers.RemoteBatch:
     """A stand-in, made of what the list showed, for a batch that only its results can be read of."""
-    entry = MalformedEntry(
+    entry = api_answers.MalformedEntry(
         mark=candidate.remote_id,
         id=candidate.remote_id,
         total=candidate.count,
@@ -259,7 +252,7 @@ def _named(candidate: Candidate) -> RemoteBatch:
 
 def _question(candidate: Candidate, batch: BatchRow, why: str) -> str:
     """The question put to a person about a candidate that cannot be read."""
-    if candidate.remote_id.startswith(NAMELESS):
+    if candidate.remote_id.startswith(api_answers.NAMELESS):
         return (
             f"batch {batch.id} may be an entry of the API's list that has no id and cannot be read ({why}): "
             f"if it is not, `orchestrator batches disown {candidate.remote_id}`"

@@ -5,13 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.domain import errors, result_lines, result_outcome, waiting
 from orchestrator.domain.api_answers import ResponseMeta
-from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused
 from orchestrator.domain.model import BatchRow
-from orchestrator.domain.result_lines import errored_result
-from orchestrator.domain.result_outcome import KINDS, MISSING_RESULT, UNKNOWN_RESULT, UNREADABLE_RESULT
-from orchestrator.domain.waiting import RETENTION, RETENTION_ALARM
-from orchestrator.engine.api_calls import call, pause_for_account, pause_job, same_account
+from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context
 from orchestrator.engine.result_file import LineMatcher
 from orchestrator.observability.logs import get_logger
@@ -27,7 +24,7 @@ _ASK_AFTER: Final = 3
 #: One failure or two pass by themselves; a person is told of so many in a row.
 _TOLD_FROM: Final = 3
 #: Results are called lost this long after their last day: "29 days" is not documented to the hour.
-_LOST_AFTER: Final = RETENTION + timedelta(days=1)
+_LOST_AFTER: Final = waiting.RETENTION + timedelta(days=1)
 _MOST_WORDS: Final = 300
 _BOUGHT: Final = "they may have been paid for, so only `orchestrator retry` sends them again"
 
@@ -43,13 +40,13 @@ class DownloadFailures:
         self._attention = context.store.attention
         self._collect = context.store.collect
 
-    async def handle(self, batch: BatchRow, exc: ProviderError) -> bool:
+    async def handle(self, batch: BatchRow, exc: errors.ProviderError) -> bool:
         """What a failed download means besides trying again. True if the results are gone for good and settled so."""
         now = self._context.clock.now()
-        blocked = exc.blocked if isinstance(exc, ProviderRefused) else None
+        blocked = exc.blocked if isinstance(exc, errors.ProviderRefused) else None
         if blocked is not None:
-            await pause_job(self._context, batch.job_id, blocked, exc.message, now)
-        if await self._is_lost(batch, gone=isinstance(exc, ProviderNotFound), now=now):
+            await api_calls.pause_job(self._context, batch.job_id, blocked, exc.message, now)
+        if await self._is_lost(batch, gone=isinstance(exc, errors.ProviderNotFound), now=now):
             await self.clear(batch)
             return True
         await self._tell(batch, exc.message, at_once=False, shown=blocked is None)
@@ -57,7 +54,7 @@ class DownloadFailures:
 
     async def watch(self, batch: BatchRow, date: datetime | None, now: datetime) -> None:
         """Raise attention while there is still time. *date*: the API's."""
-        if date is None or batch.created_at is None or date - batch.created_at <= RETENTION_ALARM:
+        if date is None or batch.created_at is None or date - batch.created_at <= waiting.RETENTION_ALARM:
             return
         words = f"the results of {batch.remote_id} are deleted at the API 29 days after {batch.created_at:%Y-%m-%d}"
         await self._attention.attend(batch.job_id, RETENTION_NEAR, batch.id, words, now)
@@ -67,12 +64,12 @@ class DownloadFailures:
         now = self._context.clock.now()
         unknown = _unknown_kinds(batch, progress)
         if unknown is not None:
-            await self._attention.attend(batch.job_id, UNKNOWN_RESULT, batch.id, unknown, now)
+            await self._attention.attend(batch.job_id, result_outcome.UNKNOWN_RESULT, batch.id, unknown, now)
         unread = _unreadable_lines(batch, matcher, progress)
         if unread is not None:
-            await self._attention.attend(batch.job_id, UNREADABLE_RESULT, batch.id, unread, now)
+            await self._attention.attend(batch.job_id, result_outcome.UNREADABLE_RESULT, batch.id, unread, now)
         elif batch.download_tries:  # the download before may have shown some
-            await self._attention.unattend(batch.job_id, UNREADABLE_RESULT, batch.id)
+            await self._attention.unattend(batch.job_id, result_outcome.UNREADABLE_RESULT, batch.id)
         if progress.seen > 0:
             await self.clear(batch)
             return
@@ -89,8 +86,8 @@ class DownloadFailures:
     async def _is_lost(self, batch: BatchRow, *, gone: bool, now: datetime) -> bool:
         """Whether the account that holds the batch says, past their last day, that the results are gone."""
         meta = await self._meta() if gone or batch.download_tries >= _ASK_AFTER else ResponseMeta()
-        if not same_account(meta, batch.organization, batch.workspace):
-            await pause_for_account(self._context, batch, meta, now)
+        if not api_calls.same_account(meta, batch.organization, batch.workspace):
+            await api_calls.pause_for_account(self._context, batch, meta, now)
             return False
         age = None if meta.date is None or batch.created_at is None else meta.date - batch.created_at
         if gone and age is not None and age > _LOST_AFTER:
@@ -101,17 +98,17 @@ class DownloadFailures:
 
     async def _meta(self) -> ResponseMeta:
         try:
-            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
-        except ProviderError:
+            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+        except errors.ProviderError:
             return ResponseMeta()  # the download itself is tried again, and tells again
         return page.meta
 
     async def _lost(self, batch: BatchRow, now: datetime) -> None:
         """Deleted before they could be read: failed, loudly, and never bought again in silence."""
         words = f"the results of {batch.remote_id} were deleted at the API, 29 days after it was made, before they came"
-        await self._attention.attend(batch.job_id, MISSING_RESULT, batch.id, words, now)
-        error = (MISSING_RESULT, "the API deleted the result of this request before it could be read")
-        await self._collect.give_up(batch, error, errored_result(*error), now)
+        await self._attention.attend(batch.job_id, result_outcome.MISSING_RESULT, batch.id, words, now)
+        error = (result_outcome.MISSING_RESULT, "the API deleted the result of this request before it could be read")
+        await self._collect.give_up(batch, error, result_lines.errored_result(*error), now)
         log.error("batch.results_lost", batch_id=batch.id, remote_id=batch.remote_id)
 
     async def _tell(self, batch: BatchRow, why: str, *, at_once: bool, shown: bool) -> None:
@@ -128,7 +125,11 @@ class DownloadFailures:
 
 
 def _unknown_kinds(batch: BatchRow, progress: DownloadProgress) -> str | None:
-    unknown = {kind: number for kind, number in progress.by_kind.items() if kind not in {*KINDS, UNREADABLE_RESULT}}
+    unknown = {
+        kind: number
+        for kind, number in progress.by_kind.items()
+        if kind not in {*result_outcome.KINDS, result_outcome.UNREADABLE_RESULT}
+    }
     if not unknown:
         return None
     kinds = ", ".join(f"{number} {kind!r}" for kind, number in sorted(unknown.items()))
@@ -139,7 +140,7 @@ def _unknown_kinds(batch: BatchRow, progress: DownloadProgress) -> str | None:
 
 
 def _unreadable_lines(batch: BatchRow, matcher: LineMatcher, progress: DownloadProgress) -> str | None:
-    kept = progress.by_kind.get(UNREADABLE_RESULT, 0)
+    kept = progress.by_kind.get(result_outcome.UNREADABLE_RESULT, 0)
     if progress.seen < progress.count and (matcher.unreadable or matcher.nameless):
         lines = len(matcher.unreadable) + matcher.nameless - kept
         return (

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.domain.errors import InputError, StoreError
+from orchestrator.domain import errors
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.result_lines import input_line
@@ -66,7 +66,7 @@ class Ingestor:
         """Discard the import, now or later: its outcome is known, and must not depend on that."""
         try:
             await self._store.discard(job.id)
-        except StoreError as exc:
+        except errors.StoreError as exc:
             log.warning("import.left", job=job.public_id, why=exc.message)
             self._imports.may_be_left = True
 
@@ -194,9 +194,9 @@ def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
     return replace(reading.outcome(replace(found, name=new.name), attached=True), renamed_from=found.name)
 
 
-def _changed(source: Source, old: JobRow) -> InputError:
+def _changed(source: Source, old: JobRow) -> errors.InputError:
     """A file changed under its name: it is not mixed into the old job, and the import is discarded."""
-    return InputError(
+    return errors.InputError(
         f"{source.name} is not the same any more as when job {old.public_id} was made from it",
         cause="its content, API version or betas differ; nothing was stored or sent",
         hint=f"--new makes another job of all of it; `orchestrator resume {old.public_id}` finishes the old one",

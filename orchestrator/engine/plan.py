@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from orchestrator.domain import limits, result_lines
 from orchestrator.domain.ids import request_id
-from orchestrator.domain.limits import API_MAX_REQUESTS
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.domain.result_lines import errored_result
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.store import Plannable, QueueLoad
@@ -104,7 +103,7 @@ class PlanStage:
             settings = self._context.settings
             most = settings.max_requests
             if most is None:
-                most = API_MAX_REQUESTS - await self._store.size_jitter()
+                most = limits.API_MAX_REQUESTS - await self._store.size_jitter()
             self._max_requests = min(most, settings.max_in_flight_requests)
         return self._max_requests
 
@@ -114,6 +113,6 @@ class PlanStage:
         ((number, size),) = await self._store.queued(job, 1, list)
         words = f"the request has {size} bytes of params; a batch may have {self._context.settings.max_bytes}"
         error = ("request_too_large", words)
-        failed = await self._store.fail_queued(job, number, error, errored_result(*error), now)
+        failed = await self._store.fail_queued(job, number, error, result_lines.errored_result(*error), now)
         log.warning("request.too_large", job=candidate.job.public_id, request=request_id(job, number), bytes=size)
         return int(failed)

@@ -6,21 +6,11 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from orchestrator.domain.api_answers import BatchPage, RemoteBatch, RemoteStatus, ResponseMeta
-from orchestrator.domain.errors import ProviderError, ProviderNotFound, ProviderRefused, ProviderUnreadable
+from orchestrator.domain import api_answers, errors
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import STUCK_AFTER, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
-from orchestrator.engine.api_calls import (
-    READ_GATE,
-    Gates,
-    back_off,
-    call,
-    forget_trouble,
-    pause_for_account,
-    same_account,
-    walk_list,
-)
+from orchestrator.engine import api_calls
 from orchestrator.engine.batch_list import EndlessList
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
@@ -44,7 +34,7 @@ class PollStage:
         self._context = context
         self._store = context.store.poll
         self._attention = context.store.attention
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
         self._lag = ListLag(context.meter)
         self._next_scan: datetime | None = None
         self._next_cancel: datetime | None = None
@@ -62,14 +52,14 @@ class PollStage:
         if not batches:
             self._next_scan = None
             return moved
-        if await self._gates.is_shut(READ_GATE, now):
+        if await self._gates.is_shut(api_calls.READ_GATE, now):
             return moved
         try:
             moved += await self._scan(batches, now)
-        except ProviderError as exc:
-            await back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
+        except errors.ProviderError as exc:
+            await api_calls.back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
         else:
-            await self._gates.open(READ_GATE)
+            await self._gates.open(api_calls.READ_GATE)
         self._next_scan = now + self._pause(batches, now)
         return moved
 
@@ -81,15 +71,15 @@ class PollStage:
     async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
         waiting = {str(batch.remote_id): batch for batch in batches}
         bottom = min(batch.created_at for batch in batches if batch.created_at is not None) - WALK_MARGIN
-        moved, meta = 0, ResponseMeta()
+        moved, meta = 0, api_answers.ResponseMeta()
         try:
-            async with aclosing(walk_list(self._context, bottom)) as pages:
+            async with aclosing(api_calls.walk_list(self._context, bottom)) as pages:
                 async for page, meta in pages:  # noqa: B007 - the last one is used below
                     moved += await self._shown(page, waiting, now)
                     if not waiting:
                         break
-        except (ProviderRefused, EndlessList) as exc:
-            if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+        except (errors.ProviderRefused, EndlessList) as exc:
+            if isinstance(exc, errors.ProviderRefused) and exc.blocked is not None:
                 raise
             log.warning("list.unusable", why=exc.message, asked_one_by_one=len(waiting))
         self._lag.looked(batch.id for batch in batches)
@@ -97,7 +87,7 @@ class PollStage:
             moved += await self._unlisted(batch, meta, now)
         return moved
 
-    async def _shown(self, page: BatchPage, waiting: dict[str, BatchRow], now: datetime) -> int:
+    async def _shown(self, page: api_answers.BatchPage, waiting: dict[str, BatchRow], now: datetime) -> int:
         """Apply one page to the batches in *waiting*, and take those it shows out of there."""
         moved = 0
         for remote in page.batches:
@@ -107,46 +97,48 @@ class PollStage:
                 moved += await self._seen(batch, remote, page.meta, now)
         return moved
 
-    async def _seen(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> int:
+    async def _seen(
+        self, batch: BatchRow, remote: api_answers.RemoteBatch, meta: api_answers.ResponseMeta, now: datetime
+    ) -> int:
         """Apply one batch's entry in the list. An unchanged batch writes nothing."""
         if self._unseen_since.pop(batch.id, None) is not None:
             await self._attention.unattend(batch.job_id, MISSING, batch.id)
-        if remote.status is RemoteStatus.ENDED:
+        if remote.status is api_answers.RemoteStatus.ENDED:
             await self._attention.unattend(batch.job_id, STUCK, batch.id)
             if batch.cancel_asked_at is not None:
-                await forget_trouble(self._context, batch.job_id)
+                await api_calls.forget_trouble(self._context, batch.job_id)
             return int(await self._ended(batch, remote, now))
         if meta.date is not None and meta.date - remote.created_at > STUCK_AFTER:
             words = f"batch {remote.id} should have ended by {remote.expires_at:%Y-%m-%d %H:%M} UTC and has not"
             await self._attention.attend(batch.job_id, STUCK, batch.id, words, now)
-        if remote.status is RemoteStatus.CANCELING and batch.state is BatchState.IN_PROGRESS:
+        if remote.status is api_answers.RemoteStatus.CANCELING and batch.state is BatchState.IN_PROGRESS:
             return int(await self._store.seen_canceling(batch, now))
         return 0
 
-    async def _ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+    async def _ended(self, batch: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
         moved = await self._store.ended(batch, remote, now)
         if moved and remote.ended_at is not None:
             self._context.meter.turned_around(remote.ended_at - remote.created_at)
         return moved
 
-    async def _unlisted(self, batch: BatchRow, meta: ResponseMeta, now: datetime) -> int:
+    async def _unlisted(self, batch: BatchRow, meta: api_answers.ResponseMeta, now: datetime) -> int:
         """The list did not show *batch*: retrieve it alone. A 404 proves nothing; a day of them needs a person."""
-        if not same_account(meta, batch.organization, batch.workspace):
-            await pause_for_account(self._context, batch, meta, now)
+        if not api_calls.same_account(meta, batch.organization, batch.workspace):
+            await api_calls.pause_for_account(self._context, batch, meta, now)
             return 0
         try:
-            remote = await call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
-        except ProviderUnreadable as exc:
+            remote = await api_calls.call(self._context, self._context.provider.retrieve(str(batch.remote_id)))
+        except errors.ProviderUnreadable as exc:
             await self._unreadable(batch, meta, exc.message, now)
             return 0
-        except (ProviderNotFound, ProviderRefused) as exc:
-            if isinstance(exc, ProviderRefused) and exc.blocked is not None:
+        except (errors.ProviderNotFound, errors.ProviderRefused) as exc:
+            if isinstance(exc, errors.ProviderRefused) and exc.blocked is not None:
                 raise
             await self._missing(batch, meta, exc.message, now)
             return 0
         return await self._seen(batch, remote, meta, now)
 
-    async def _missing(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
+    async def _missing(self, batch: BatchRow, meta: api_answers.ResponseMeta, why: str, now: datetime) -> None:
         if meta.date is None:
             return
         since = self._unseen_since.setdefault(batch.id, meta.date)
@@ -154,7 +146,7 @@ class PollStage:
             words = f"the API has not shown batch {batch.remote_id} for a day ({why}); it is still looked for"
             await self._attention.attend(batch.job_id, MISSING, batch.id, words, now)
 
-    async def _unreadable(self, batch: BatchRow, meta: ResponseMeta, why: str, now: datetime) -> None:
+    async def _unreadable(self, batch: BatchRow, meta: api_answers.ResponseMeta, why: str, now: datetime) -> None:
         """The API's answer cannot be read, so the state is unknown: a person is told at once; it is polled again."""
         self._unseen_since.setdefault(batch.id, now if meta.date is None else meta.date)
         words = f"what the API says of batch {batch.remote_id} cannot be read ({why}); it is asked for again"
@@ -162,14 +154,16 @@ class PollStage:
 
     async def _cancel(self, now: datetime) -> int:
         """Ask the API to cancel the batches of canceled jobs."""
-        if (self._next_cancel is not None and now < self._next_cancel) or await self._gates.is_shut(READ_GATE, now):
+        if (self._next_cancel is not None and now < self._next_cancel) or await self._gates.is_shut(
+            api_calls.READ_GATE, now
+        ):
             return 0
         moved = 0
         for batch in await self._store.to_cancel():
             try:
                 moved += await self._cancel_one(batch, now)
-            except ProviderError as exc:
-                await back_off(self._context, exc, jobs=[batch.job_id])
+            except errors.ProviderError as exc:
+                await api_calls.back_off(self._context, exc, jobs=[batch.job_id])
                 break
         return moved
 
@@ -180,11 +174,11 @@ class PollStage:
         interval; any other refusal is a failure.
         """
         try:
-            await call(self._context, self._context.provider.cancel(str(batch.remote_id)))
-        except ProviderNotFound:
+            await api_calls.call(self._context, self._context.provider.cancel(str(batch.remote_id)))
+        except errors.ProviderNotFound:
             self._next_cancel = now + self._context.settings.poll.shortest
             return 0
-        except ProviderRefused as exc:
+        except errors.ProviderRefused as exc:
             if exc.blocked is not None or exc.status != _ENDED_ALREADY:
                 raise
             log.info("batch.cancel_refused", batch_id=batch.id, why=exc.message)
@@ -209,7 +203,7 @@ class ListLag:
         if self._begun is None:
             self._begun = now
 
-    def saw(self, batch: BatchRow, remote: RemoteBatch, date: datetime | None) -> None:
+    def saw(self, batch: BatchRow, remote: api_answers.RemoteBatch, date: datetime | None) -> None:
         """A page of the list, answered at *date*, shows a batch of ours."""
         if batch.id in self._listed:
             return

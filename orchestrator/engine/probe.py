@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from orchestrator.domain.account import CREDENTIALS, ENDPOINT, MENDABLE, probe_gate
-from orchestrator.domain.errors import ProviderError
+from orchestrator.domain import account, errors
 from orchestrator.domain.model import JobRow
-from orchestrator.engine.api_calls import call, reload_key
+from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -21,7 +20,7 @@ log = get_logger(__name__)
 SOON: Final = timedelta(seconds=5)
 SELDOM: Final = timedelta(minutes=5)
 #: Troubles that a read shows. The others show only at a create: each try ends in a new pause.
-_SHOWN_BY_A_READ: Final = frozenset({CREDENTIALS, ENDPOINT})
+_SHOWN_BY_A_READ: Final = frozenset({account.CREDENTIALS, account.ENDPOINT})
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ class ProbeStage:
         """Probe if it is time. Returns how many jobs were resumed."""
         waiting: dict[str, list[JobRow]] = {}
         for job in await self._commands.paused():
-            if job.reason_code in MENDABLE:
+            if job.reason_code in account.MENDABLE:
                 waiting.setdefault(str(job.reason_code), []).append(job)
         await self._forget(set(self._schedules) - set(waiting))
         for code in waiting:
@@ -70,7 +69,7 @@ class ProbeStage:
         """No job waits for these codes any more."""
         for code in codes:
             if self._schedules[code].due is not None:
-                await self._gates.open(probe_gate(code))
+                await self._gates.open(account.probe_gate(code))
                 self._schedules[code].due = None
 
     async def _plan(self, code: str, now: datetime) -> None:
@@ -85,18 +84,18 @@ class ProbeStage:
     async def _wait(self, code: str, why: str, now: datetime) -> None:
         schedule = self._schedules[code]
         pause = min(SOON * 2**schedule.tries, SELDOM) if code in _SHOWN_BY_A_READ else SELDOM
-        await self._gates.shut(probe_gate(code), now + pause, why, now)
+        await self._gates.shut(account.probe_gate(code), now + pause, why, now)
         schedule.due = now + pause
 
     async def _works(self, codes: list[str], now: datetime) -> bool:
         """Ask for one page of the list, with the key that is in its file now."""
-        reload_key(self._context)
+        api_calls.reload_key(self._context)
         for code in codes:
             schedule = self._schedules[code]
             schedule.tries, schedule.last = schedule.tries + 1, now
         try:
-            await call(self._context, self._context.provider.page(after_id=None, limit=1))
-        except ProviderError as exc:
+            await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+        except errors.ProviderError as exc:
             log.warning("account.still_blocked", why=exc.message)
             for code in codes:
                 await self._wait(code, exc.message, self._context.clock.now())

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from orchestrator.domain import errors
 from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch, RemoteStatus, ResponseMeta
-from orchestrator.domain.errors import ProviderError, ProviderUnreachable
 from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
 from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
-from orchestrator.engine import attribution
-from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, call, same_account, walk_list
+from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.doubts import Reconciliation, Stray, StrayOutcome
@@ -59,7 +58,7 @@ class ReconcileStage:
         self._strays = context.store.strays
         self._sweep = context.store.sweep
         self._attention = context.store.attention
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
         self._second = attribution.SecondOpinion()
         self._told = True  # of an earlier process, perhaps
@@ -73,23 +72,25 @@ class ReconcileStage:
             if not strays:
                 await self._untell()
             return moved
-        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(READ_GATE, now):
+        if (self._next_scan is not None and now < self._next_scan) or await self._gates.is_shut(
+            api_calls.READ_GATE, now
+        ):
             return moved
         settings = self._context.settings
         self._next_scan = now + poll_pause(settings.doubt_wait, settings.poll, self._context.entropy.jitter())
         try:
             moved += await self._scan(search, now)
-        except ProviderError as exc:
+        except errors.ProviderError as exc:
             await self._tell(search, f"the API does not answer: {exc.message}", now)
-            await back_off(self._context, exc, jobs=await self._store.unfinished())
+            await api_calls.back_off(self._context, exc, jobs=await self._store.unfinished())
             return moved
-        await self._gates.open(READ_GATE)
+        await self._gates.open(api_calls.READ_GATE)
         return moved
 
     # --- one scan -------------------------------------------------------------------------------------------------
 
     async def _scan(self, was: Reconciliation, now: datetime) -> int:
-        top = await call(self._context, self._context.provider.page(after_id=None, limit=1))
+        top = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
         if top.meta.date is None:
             return 0
         search = await self._waited(was, top.meta, top.meta.date, now)
@@ -106,7 +107,7 @@ class ReconcileStage:
         self, search: Reconciliation, meta: ResponseMeta, date: datetime, now: datetime
     ) -> Reconciliation | None:
         """The search, once the wait is over and its own account answers; None before."""
-        if not same_account(meta, search.organization, search.workspace):
+        if not api_calls.same_account(meta, search.organization, search.workspace):
             needed = f"organization {search.organization}, workspace {search.workspace}"
             await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
             return None
@@ -127,7 +128,7 @@ class ReconcileStage:
         if search.since is not None:
             bottom = max(bottom, search.since - WALK_MARGIN)
         listed: dict[str, RemoteBatch] = {}
-        async with aclosing(walk_list(self._context, bottom)) as pages:
+        async with aclosing(api_calls.walk_list(self._context, bottom)) as pages:
             async for page, _ in pages:
                 listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
                 scan.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
@@ -210,20 +211,20 @@ class ReconcileStage:
 
     async def _read_stray(self, stray: Stray, now: datetime) -> int:
         """Read the request numbers of *stray*, for which its job waits. 1 if that worked."""
-        if await self._gates.is_shut(READ_GATE, now):
+        if await self._gates.is_shut(api_calls.READ_GATE, now):
             return 0
         try:
             remote = await attribution.retrieve(self._context, stray.remote_id)
             if remote is None:
-                raise ProviderUnreachable("the API does not show it")
+                raise errors.ProviderUnreachable("the API does not show it")
             numbers = await self._numbers(remote, stray.nonce)
-        except ProviderError as exc:
+        except errors.ProviderError as exc:
             words = (
                 f"the job waits for {stray.remote_id}, which was sent for it before the store was put back; it cannot "
                 f"be read now ({exc.message}). To go on without it: orchestrator batches disown {stray.remote_id}"
             )
             await self._attention.attend(stray.job_id, RECONCILING, None, words, now)
-            await back_off(self._context, exc, jobs=[stray.job_id])
+            await api_calls.back_off(self._context, exc, jobs=[stray.job_id])
             self._told = True
             return 0
         await self._strays.keep(remote, stray.nonce, stray.job_id, numbers)
@@ -238,7 +239,7 @@ class ReconcileStage:
                 if number is not None:
                     numbers.add(number)
         if len(numbers) != remote.counts.total:
-            raise ProviderUnreachable(f"its results have {len(numbers)} of {remote.counts.total} lines")
+            raise errors.ProviderUnreachable(f"its results have {len(numbers)} of {remote.counts.total} lines")
         return array("I", sorted(numbers))
 
     # --- for people -----------------------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from orchestrator.domain.errors import StoreError
-from orchestrator.domain.limits import BODY_HEAD, BODY_TAIL
+from orchestrator.domain import errors, limits
 from orchestrator.domain.model import BatchRow
 from orchestrator.ports.provider import CreateBody
 from orchestrator.ports.store import ParamsStore
@@ -39,7 +38,7 @@ class BatchBody(CreateBody):
     @override
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, some 512 KiB at a time; one chunk is held back until the sum is known to be right."""
-        held = BODY_HEAD
+        held = limits.BODY_HEAD
         size = count = above = 0
         while members := await self._store.slice(self._batch.id, above, _SLICE):
             above = members[-1][0]
@@ -47,9 +46,9 @@ class BatchBody(CreateBody):
             size += len(held)
             yield held
             held = self._items(members, first=count == len(members))
-        held += BODY_TAIL
+        held += limits.BODY_TAIL
         if size + len(held) != self._batch.size_bytes or count != self._batch.count:
-            raise StoreError(
+            raise errors.StoreError(
                 f"batch {self._batch.id} is not what was planned",
                 cause=f"{size + len(held)} bytes in {count} requests instead of {self._batch.size_bytes}",
                 hint="the store is damaged: restore a backup",

@@ -7,22 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from orchestrator.domain import result_lines, result_outcome
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow, JudgedLine
-from orchestrator.domain.result_lines import (
-    MAX_LINE_BYTES,
-    BadLine,
-    ResultLine,
-    decode_split,
-    unreadable_result,
-    wire_ids_of,
-)
-from orchestrator.domain.result_outcome import KINDS, UNKNOWN_RESULT, UNREADABLE_RESULT, Outcome, judge, stop_name
 from orchestrator.ports.provider import Download
 
 #: So many bytes in a row with nothing new for the reader end a download: four lines of the largest size.
-MAX_STALLED_BYTES: Final = 4 * MAX_LINE_BYTES
+MAX_STALLED_BYTES: Final = 4 * result_lines.MAX_LINE_BYTES
 _SHORT_LINE_BYTES: Final = 1024
 
 
@@ -38,22 +30,22 @@ class ResultFile:
         self.meta = download.meta
         self.ended = False
         self._chunks = download.chunks
-        self._splitter = LineSplitter(MAX_LINE_BYTES)
+        self._splitter = LineSplitter(result_lines.MAX_LINE_BYTES)
         self._stalled_bytes = 0
 
     def __aiter__(self) -> ResultFile:
         return self
 
-    async def __anext__(self) -> list[ResultLine | BadLine]:
+    async def __anext__(self) -> list[result_lines.ResultLine | result_lines.BadLine]:
         if self.ended or self.is_endless:
             raise StopAsyncIteration
         chunk = await anext(self._chunks, None)
         if chunk is None:
             self.ended = True
-            return decode_split(self._splitter.rest())
+            return result_lines.decode_split(self._splitter.rest())
         lines = self._splitter.feed(chunk)
         self._stalled_bytes += max(len(chunk), len(lines) * _SHORT_LINE_BYTES)  # a blank line costs time as well
-        return decode_split(lines)
+        return result_lines.decode_split(lines)
 
     def found_new(self) -> None:
         """The lines given last brought something new."""
@@ -99,7 +91,7 @@ class LineMatcher:
         self._bytes = 0
         self._found: set[int] = set()
         self._known = 0
-        self._ids = wire_ids_of(None if batch.adopted else batch.nonce)
+        self._ids = result_lines.wire_ids_of(None if batch.adopted else batch.nonce)
         self.odd = 0
         self.nameless = 0
         self.unreadable: dict[int, LineReading] = {}
@@ -116,19 +108,23 @@ class LineMatcher:
         before, self._known = self._known, len(self._found)
         return self._known > before
 
-    def id_of(self, line: ResultLine | BadLine) -> str | None:
+    def id_of(self, line: result_lines.ResultLine | result_lines.BadLine) -> str | None:
         """The `custom_id` of a line, readable or not; None if it shows none."""
-        return line.wire_id if isinstance(line, ResultLine) else line.wire_id(self._ids)
+        return line.wire_id if isinstance(line, result_lines.ResultLine) else line.wire_id(self._ids)
 
     def take(
-        self, lines: Iterable[ResultLine | BadLine], numbers: Mapping[str, int] | None, *, whole: bool = True
+        self,
+        lines: Iterable[result_lines.ResultLine | result_lines.BadLine],
+        numbers: Mapping[str, int] | None,
+        *,
+        whole: bool = True,
     ) -> None:
         """Keep the lines that have this batch's nonce, or, if *numbers* is given, whose id is in it.
 
         whole: False for a last line without its newline, which is evidence of a cut download more than of a bad line.
         """
         for line in lines:
-            if isinstance(line, BadLine):
+            if isinstance(line, result_lines.BadLine):
                 self.odd += 1
                 self._take_bad(line, numbers, whole=whole)
                 continue
@@ -139,7 +135,7 @@ class LineMatcher:
             self._count(line)
             self._keep(number, _settled(number, line))
 
-    def _take_bad(self, line: BadLine, numbers: Mapping[str, int] | None, *, whole: bool) -> None:
+    def _take_bad(self, line: result_lines.BadLine, numbers: Mapping[str, int] | None, *, whole: bool) -> None:
         own = self.id_of(line)
         number = None
         if own is not None:
@@ -162,7 +158,7 @@ class LineMatcher:
         self._rows.append(row)
         self._bytes += len(row.body)
 
-    def _count(self, line: ResultLine) -> None:
+    def _count(self, line: result_lines.ResultLine) -> None:
         if line.input_tokens is not None:
             self.tokens["input"] += line.input_tokens
         if line.output_tokens is not None:
@@ -184,16 +180,16 @@ class LineMatcher:
         return rows
 
 
-def _settled(number: int, line: ResultLine) -> JudgedLine:
+def _settled(number: int, line: result_lines.ResultLine) -> JudgedLine:
     error_type, error_message = line.error_type, line.error_message
-    if line.kind not in KINDS:
-        error_type = line.kind or UNKNOWN_RESULT
+    if line.kind not in result_outcome.KINDS:
+        error_type = line.kind or result_outcome.UNKNOWN_RESULT
         said = "" if error_message is None else f": {error_message}"
         error_message = f"a result of a kind that this program does not know{said}"
     return JudgedLine(
         number,
         line.kind,
-        judge(line.kind, line.error_type, line.error_message),
+        result_outcome.judge(line.kind, line.error_type, line.error_message),
         line.result,
         error_type=error_type,
         error_message=error_message,
@@ -203,15 +199,15 @@ def _settled(number: int, line: ResultLine) -> JudgedLine:
         cache_read_tokens=line.cache_read_tokens,
         cache_write_5m_tokens=line.cache_write_5m_tokens,
         cache_write_1h_tokens=line.cache_write_1h_tokens,
-        stop_reason=stop_name(line.stop_reason),
+        stop_reason=result_outcome.stop_name(line.stop_reason),
     )
 
 
-def _kept_as_it_is(number: int, line: BadLine) -> JudgedLine:
+def _kept_as_it_is(number: int, line: result_lines.BadLine) -> JudgedLine:
     """A failure, because nobody could use it as an answer; final, because it most likely is one, and was paid for."""
     message = f"the API's result line cannot be read ({line.why}); its {line.size_bytes:,} bytes are kept in raw_base64"
     if len(line.raw) < line.size_bytes:
         message = f"the API's result line cannot be read ({line.why}); its beginning is kept in raw_base64"
-    body = unreadable_result(UNREADABLE_RESULT, message, line.raw)
-    kind = UNREADABLE_RESULT
-    return JudgedLine(number, kind, Outcome.FAILED, body, error_type=kind, error_message=message)
+    body = result_lines.unreadable_result(result_outcome.UNREADABLE_RESULT, message, line.raw)
+    kind = result_outcome.UNREADABLE_RESULT
+    return JudgedLine(number, kind, result_outcome.Outcome.FAILED, body, error_type=kind, error_message=message)

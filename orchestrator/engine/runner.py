@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.domain.errors import StoreFull
+from orchestrator.domain import errors
 from orchestrator.engine.collect import CollectStage
 from orchestrator.engine.context import Context, Tick, sleep_or_signal
 from orchestrator.engine.doubt import DoubtStage
@@ -104,7 +104,7 @@ class Runner:
         """
         notify = self.stages.get("notify")
         if notify is not None:
-            with suppress(TimeoutError, StoreFull):
+            with suppress(TimeoutError, errors.StoreFull):
                 async with asyncio.timeout(_LAST_NOTICES.total_seconds()):
                     await notify(self._context.clock.now())
 
@@ -113,12 +113,12 @@ class Runner:
         while True:
             try:
                 await self.recover.start(self._context.clock.now())
-            except StoreFull as exc:
+            except errors.StoreFull as exc:
                 await self._wait_for_space("recover", exc)
             else:
                 return
 
-    async def _wait_for_space(self, stage: str, exc: StoreFull) -> None:
+    async def _wait_for_space(self, stage: str, exc: errors.StoreFull) -> None:
         log.error("store.full", stage=stage, why=exc.message)
         self._context.liveness.disk_full(stage)
         await self._context.clock.sleep(_FULL_DISK)
@@ -150,7 +150,7 @@ class Runner:
             self._context.liveness.working(name)
             try:
                 moved = await tick(begun)
-            except StoreFull as exc:
+            except errors.StoreFull as exc:
                 await self._wait_for_space(name, exc)
                 continue
             self._context.liveness.idle(name, self._context.clock.now())

@@ -6,12 +6,10 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
-from orchestrator.domain.account import BILLING, CANCELED_ELSEWHERE
-from orchestrator.domain.errors import ProviderError, ProviderNotFound
+from orchestrator.domain import account, errors
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_outcome import Outcome, Settlement
-from orchestrator.engine.api_calls import Gates, call, pause_job, same_account
-from orchestrator.engine.attribution import retrieve
+from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -31,7 +29,7 @@ class SettleStage:
         self._context = context
         self._store = context.store.settle
         self._commands = context.store.commands
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
 
     async def tick(self, now: datetime) -> int:
         """Returns how many batches and jobs moved."""
@@ -67,20 +65,20 @@ class SettleStage:
         job = await self._commands.get(batch.job_id)
         if outcomes.get(Outcome.CREDIT, 0) and batch.resumes == job.resumes:
             words = f"{outcomes[Outcome.CREDIT]} requests came back because the credit balance is too low"
-            await pause_job(self._context, batch.job_id, BILLING, words, now)
+            await api_calls.pause_job(self._context, batch.job_id, account.BILLING, words, now)
         if outcomes.get(Outcome.CANCELED, 0) and batch.cancel_asked_at is None:
             words = f"{outcomes[Outcome.CANCELED]} requests of {batch.remote_id} were canceled by somebody else"
-            await pause_job(self._context, batch.job_id, CANCELED_ELSEWHERE, words, now)
+            await api_calls.pause_job(self._context, batch.job_id, account.CANCELED_ELSEWHERE, words, now)
 
     async def _delete(self, now: datetime) -> None:
         """For privacy: delete batches at the API once every result is stored."""
         if await self._gates.is_shut(_DELETE_GATE, now):
             return
-        trouble: ProviderError | None = None
+        trouble: errors.ProviderError | None = None
         for batch in await self._store.to_delete(_DELETES_PER_TICK):
             try:
                 await self._delete_one(batch, now)
-            except ProviderError as exc:
+            except errors.ProviderError as exc:
                 trouble = exc
         if trouble is None:
             await self._gates.open(_DELETE_GATE)
@@ -90,10 +88,10 @@ class SettleStage:
     async def _delete_one(self, batch: BatchRow, now: datetime) -> None:
         """A 404 means that it is gone (the answer to an earlier try was lost), if the same account says so twice."""
         try:
-            await call(self._context, self._context.provider.delete(str(batch.remote_id)))
-        except ProviderNotFound:
-            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
-            held = same_account(page.meta, batch.organization, batch.workspace)
-            if not held or await retrieve(self._context, str(batch.remote_id)) is not None:
+            await api_calls.call(self._context, self._context.provider.delete(str(batch.remote_id)))
+        except errors.ProviderNotFound:
+            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+            held = api_calls.same_account(page.meta, batch.organization, batch.workspace)
+            if not held or await attribution.retrieve(self._context, str(batch.remote_id)) is not None:
                 raise
         await self._store.deleted(batch, now)

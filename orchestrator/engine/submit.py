@@ -8,32 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, assert_never
 
-from orchestrator.domain.account import REFUSED
-from orchestrator.domain.api_answers import (
-    Accepted,
-    Blocked,
-    Busy,
-    CreateAnswer,
-    Invalid,
-    NotSent,
-    ResponseMeta,
-    TooLarge,
-    Unclear,
-)
-from orchestrator.domain.errors import ProviderError, ProviderRefused
+from orchestrator.domain import account, api_answers, errors
 from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import BatchState
-from orchestrator.engine.api_calls import (
-    CREATE_GATE,
-    Gates,
-    call,
-    newest,
-    pause_for_account,
-    pause_job,
-    same_account,
-)
+from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.observability.logs import get_logger
@@ -66,7 +46,7 @@ class SubmitStage:
         self._params = context.store.params
         self._poll = context.store.poll
         self._doubt = context.store.doubt
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
         self._bisection = Bisection(context)
         self.active: set[BatchId] = set()
 
@@ -95,7 +75,9 @@ class SubmitStage:
         waiting = await self._store.sendable(self._context.settings.max_uploads + 1)
         if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
             return None
-        if await self._gates.is_shut(CREATE_GATE, now) or (number > 0 and await self._gates.tries(CREATE_GATE)):
+        if await self._gates.is_shut(api_calls.CREATE_GATE, now) or (
+            number > 0 and await self._gates.tries(api_calls.CREATE_GATE)
+        ):
             return None
         if await self._is_full():
             return None
@@ -129,77 +111,77 @@ class SubmitStage:
     async def _prepare(self, batch: BatchRow) -> BatchRow | None:
         """Commit the cursor and the intent. None if the API cannot be asked now, or the batch moved."""
         try:
-            page = await call(self._context, self._context.provider.page(after_id=None, limit=1))
-        except ProviderRefused as exc:
+            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+        except errors.ProviderRefused as exc:
             await self._refused(batch, exc)
             return None
-        except ProviderError as exc:
-            await self._gates.shut(CREATE_GATE, exc.message, exc.retry_after_s)
+        except errors.ProviderError as exc:
+            await self._gates.shut(api_calls.CREATE_GATE, exc.message, exc.retry_after_s)
             return None
         now = self._context.clock.now()
         held = await self._held_elsewhere(batch, page.meta)
         if held is not None:
-            await pause_for_account(self._context, held, page.meta, now)
+            await api_calls.pause_for_account(self._context, held, page.meta, now)
             return None
-        return await self._store.intend(batch, newest(page), page.meta, now)
+        return await self._store.intend(batch, api_calls.newest(page), page.meta, now)
 
-    async def _held_elsewhere(self, batch: BatchRow, meta: ResponseMeta) -> BatchRow | None:
+    async def _held_elsewhere(self, batch: BatchRow, meta: api_answers.ResponseMeta) -> BatchRow | None:
         """A batch of the same job that another account holds than the one that answers now."""
         live = [*await self._poll.watched(), *await self._poll.uncollected(), *await self._doubt.in_doubt()]
         mine = [other for other in live if other.job_id == batch.job_id]
-        return next((b for b in mine if not same_account(meta, b.organization, b.workspace)), None)
+        return next((b for b in mine if not api_calls.same_account(meta, b.organization, b.workspace)), None)
 
-    async def _refused(self, batch: BatchRow, exc: ProviderRefused) -> None:
+    async def _refused(self, batch: BatchRow, exc: errors.ProviderRefused) -> None:
         """The list was refused. Trouble with the account pauses the job; anything else waits."""
         if exc.blocked is not None:
-            await pause_job(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
-        await self._gates.shut(CREATE_GATE, exc.message, None)
+            await api_calls.pause_job(self._context, batch.job_id, exc.blocked, exc.message, self._context.clock.now())
+        await self._gates.shut(api_calls.CREATE_GATE, exc.message, None)
 
-    async def _apply(self, batch: BatchRow, answer: CreateAnswer, now: datetime) -> None:
+    async def _apply(self, batch: BatchRow, answer: api_answers.CreateAnswer, now: datetime) -> None:
         """Store the outcome of the POST, by the table of `domain.create_outcome`."""
         context = self._context
         log.info("batch.answered", batch_id=batch.id, answer=type(answer).__name__)
         match answer:
-            case Accepted():
+            case api_answers.Accepted():
                 await self._accepted(batch, answer, now)
-            case NotSent():
+            case api_answers.NotSent():
                 context.health.note_trouble(answer.why)
                 await self._not_sent(batch, answer, now)
-            case Busy():
+            case api_answers.Busy():
                 context.health.note_answer()
                 await self._store.give_back(batch, answer.why, now, cut=False)
-                await self._gates.shut(CREATE_GATE, answer.why, answer.retry_after_s)
-            case Blocked():
+                await self._gates.shut(api_calls.CREATE_GATE, answer.why, answer.retry_after_s)
+            case api_answers.Blocked():
                 context.health.note_trouble(answer.why)
                 await self._store.give_back(batch, answer.why, now, cut=False)
-                await pause_job(context, batch.job_id, answer.code, answer.why, now)
-            case TooLarge():
+                await api_calls.pause_job(context, batch.job_id, answer.code, answer.why, now)
+            case api_answers.TooLarge():
                 await self._bisection.too_large(batch, answer.why, now)
-            case Invalid():
+            case api_answers.Invalid():
                 await self._bisection.invalid(batch, answer, now)
-            case Unclear():
+            case api_answers.Unclear():
                 context.health.note_trouble(answer.why)
                 await self._store.doubt(batch, answer.why, now)
-                await self._gates.shut(CREATE_GATE, answer.why, None)
+                await self._gates.shut(api_calls.CREATE_GATE, answer.why, None)
             case _:
                 assert_never(answer)
 
-    async def _accepted(self, batch: BatchRow, answer: Accepted, now: datetime) -> None:
+    async def _accepted(self, batch: BatchRow, answer: api_answers.Accepted, now: datetime) -> None:
         """A clear yes, unless the id is known as another batch's: then it is a doubt."""
         self._context.health.note_answer()
         if await self._store.accept(batch, answer.batch, answer.meta, now):
-            await self._gates.open(CREATE_GATE)
+            await self._gates.open(api_calls.CREATE_GATE)
         else:
             await self._store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
 
-    async def _not_sent(self, batch: BatchRow, answer: NotSent, now: datetime) -> None:
+    async def _not_sent(self, batch: BatchRow, answer: api_answers.NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
         most = CUTS_OF_A_SMALL_ONE if small else CUTS_ARE_TOO_LARGE
         if answer.cut and batch.cuts + 1 >= most:
             await self._bisection.too_large(batch, f"cut {most} times: {answer.why}", now)
             return
         await self._store.give_back(batch, answer.why, now, cut=answer.cut)
-        await self._gates.shut(CREATE_GATE, answer.why, None)
+        await self._gates.shut(api_calls.CREATE_GATE, answer.why, None)
 
 
 _INVALID: Final = "invalid_request_error"
@@ -231,7 +213,7 @@ class Bisection:
         """Handle a 413."""
         await self._split_or_fail(batch, _TOO_LARGE, why, now)
 
-    async def invalid(self, batch: BatchRow, answer: Invalid, now: datetime) -> None:
+    async def invalid(self, batch: BatchRow, answer: api_answers.Invalid, now: datetime) -> None:
         """Handle a 400 or 422, with or without the index of the request at fault."""
         if answer.index is not None and answer.index < batch.count:
             await self._fail(batch, answer.index, _INVALID, answer.why, now)
@@ -254,7 +236,7 @@ class Bisection:
 
     async def _same_words(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
         words = "" if batch.refusal is None else batch.refusal
-        if await pause_job(self._context, batch.job_id, REFUSED, words, now):
+        if await api_calls.pause_job(self._context, batch.job_id, account.REFUSED, words, now):
             log.error("job.refused", job_id=batch.job_id, why=words)
         for half in (batch, sibling):
             await self._store.abandon(half, words, now)

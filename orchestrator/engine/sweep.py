@@ -9,12 +9,10 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime
 
+from orchestrator.domain import errors, waiting
 from orchestrator.domain.api_answers import RemoteBatch
-from orchestrator.domain.errors import ProviderError
 from orchestrator.domain.model import BatchRow
-from orchestrator.domain.waiting import RETENTION, SWEEP_FOR
-from orchestrator.engine import attribution
-from orchestrator.engine.api_calls import READ_GATE, Gates, back_off, same_account, search_from, walk_list
+from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
 
 
@@ -28,7 +26,7 @@ class SweepStage:
         self._context = context
         self._store = context.store.sweep
         self._evidence = context.store.evidence
-        self._gates = Gates(context)
+        self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
         self._second = attribution.SecondOpinion()
 
@@ -38,24 +36,26 @@ class SweepStage:
             return 0
         closed = await self._store.to_sweep()
         self._next_scan = now + self._context.settings.poll.longest
-        if not closed or await self._gates.is_shut(READ_GATE, now):
+        if not closed or await self._gates.is_shut(api_calls.READ_GATE, now):
             return 0
         try:
             found = await self._scan(closed, now)
-        except ProviderError as exc:
-            await back_off(self._context, exc)
+        except errors.ProviderError as exc:
+            await api_calls.back_off(self._context, exc)
             return 0
-        await self._gates.open(READ_GATE)
+        await self._gates.open(api_calls.READ_GATE)
         return found
 
     async def _scan(self, closed: list[BatchRow], now: datetime) -> int:
         found = 0
         date: datetime | None = None
         undecided: set[int] = set()
-        async with aclosing(walk_list(self._context, min(map(search_from, closed), default=now))) as pages:
+        async with aclosing(
+            api_calls.walk_list(self._context, min(map(api_calls.search_from, closed), default=now))
+        ) as pages:
             async for page, meta in pages:
                 date = meta.date
-                mine = [batch for batch in closed if same_account(meta, batch.organization, batch.workspace)]
+                mine = [batch for batch in closed if api_calls.same_account(meta, batch.organization, batch.workspace)]
                 sizes = {None, *(batch.count for batch in mine)}
                 odd = [entry for entry in page.malformed if entry.total in sizes]
                 shown = [*page.batches, *await attribution.retrieve_malformed(self._context, odd)]
@@ -87,12 +87,12 @@ class SweepStage:
         """Let go of batches whose time is over, unless a suspect of their size is undecided."""
         for batch in closed:
             age = None if batch.closed_date is None else date - batch.closed_date
-            if age is None or age <= SWEEP_FOR or (batch.count in undecided and age <= RETENTION):
+            if age is None or age <= waiting.SWEEP_FOR or (batch.count in undecided and age <= waiting.RETENTION):
                 continue
             await self._store.swept(batch)
 
 
 def _may_be(batch: BatchRow, remote: RemoteBatch) -> bool:
     """Whether it has the size, and was created between the cursor and the end of the sweep."""
-    in_time = batch.closed_date is None or remote.created_at <= batch.closed_date + SWEEP_FOR
-    return remote.counts.total == batch.count and remote.created_at >= search_from(batch) and in_time
+    in_time = batch.closed_date is None or remote.created_at <= batch.closed_date + waiting.SWEEP_FOR
+    return remote.counts.total == batch.count and remote.created_at >= api_calls.search_from(batch) and in_time

@@ -81,11 +81,11 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/submit.py",
-                "        return await self._store.intend(batch, newest(page), page.meta, now)\n",
+                "        return await self._store.intend(batch, api_calls.newest(page), page.meta, now)\n",
                 "        headers = Headers(api_version=batch.api_version, betas=batch.betas)\n"
                 "        answer = await self._context.provider.create(BatchBody(self._params, batch), headers)\n"
                 "        self.__dict__.setdefault('answers', {})[batch.id] = answer\n"
-                "        return await self._store.intend(batch, newest(page), page.meta, now)\n",
+                "        return await self._store.intend(batch, api_calls.newest(page), page.meta, now)\n",
             ),
             (
                 "orchestrator/engine/submit.py",
@@ -103,7 +103,7 @@ PLANTED: Final = (
             (
                 "orchestrator/engine/submit.py",
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
-                "        if isinstance(answer, Unclear):\n"
+                "        if isinstance(answer, api_answers.Unclear):\n"
                 "            body = BatchBody(self._params, submitting)\n"
                 "            answer = await self._context.provider.create(body, headers)\n"
                 "        await self._apply(submitting, answer, self._context.clock.now())\n        return 1\n",
@@ -274,8 +274,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/api_calls.py",
-                "    return min(times, default=batch.planned_at) - WALK_MARGIN\n",
-                "    return (batch.planned_at if batch.sent_at is None else batch.sent_at) - WALK_MARGIN\n",
+                "    return min(times, default=batch.planned_at) - waiting.WALK_MARGIN\n",
+                "    return (batch.planned_at if batch.sent_at is None else batch.sent_at) - waiting.WALK_MARGIN\n",
             ),
         ),
         test=f"{RUNNING}::test_a_clock_that_is_wrong_when_a_batch_is_sent_hides_nothing",
@@ -315,8 +315,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "search_from(batch) <= remote.created_at <= until",
-                "search_from(batch) <= remote.created_at and until is not None",
+                "api_calls.search_from(batch) <= remote.created_at <= until",
+                "api_calls.search_from(batch) <= remote.created_at and until is not None",
             ),
         ),
         test=f"{VOID}::test_neighbours_that_come_after_the_wait_are_no_candidates",
@@ -469,8 +469,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/api_calls.py",
-                "min(times, default=batch.planned_at) - WALK_MARGIN",
-                "min(times, default=batch.planned_at) - WALK_MARGIN * 0",
+                "min(times, default=batch.planned_at) - waiting.WALK_MARGIN",
+                "min(times, default=batch.planned_at) - waiting.WALK_MARGIN * 0",
             ),
         ),
         test=f"{ADOPTED}::test_a_batch_dated_a_little_before_its_cursor_is_found",
@@ -523,7 +523,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/batch_list.py",
-                '            raise ProviderUnreachable("the list says that there is more, and does not show it")\n',
+                '            raise errors.ProviderUnreachable("the list says that there is more, and does not show it")\n',
                 "            return\n",
             ),
         ),
