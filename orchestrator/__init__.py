@@ -6,12 +6,23 @@ The names are loaded when they are first used: importing this package costs noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
-    from orchestrator.client import *
+    from orchestrator.client.errors import EngineSilent, InputRefused, JobTimeout, ServerSilent, ServerUnreadable
+    from orchestrator.client.job import Job, OpenJob
+    from orchestrator.client.orchestrator import Orchestrator, Submission
+    from orchestrator.client.result import Result
+    from orchestrator.client.sync import SyncJob, SyncOpenJob, SyncOrchestrator
+    from orchestrator.domain.errors import *
+    from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
+    from orchestrator.domain.queries import Attempt, ErrorGroup, RequestDetails
+    from orchestrator.domain.states import JobState, RequestState
+    from orchestrator.ports.engine import EngineHealth
+    from orchestrator.ports.streams import InputProblem
 
 __version__ = VERSION
 __all__ = [
@@ -63,6 +74,11 @@ __all__ = [
     "StoreOwned",
     "UsageError",
 ]
+#: The modules that define these names, the light ones first.
+_HOMES: Final = (
+    *("domain.errors", "domain.states", "domain.model", "domain.queries", "ports.streams", "ports.engine"),
+    *("client.errors", "client.result", "client.job", "client.orchestrator", "client.sync"),
+)
 
 
 def __dir__() -> list[str]:
@@ -71,9 +87,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - stands for each name above
-    """Load the library with the first use of one of its names."""
+    """Load the module of *name* with its first use."""
     if name in __all__:
-        from orchestrator import client
-
-        return getattr(client, name)
+        homes = (import_module(f"{__name__}.{home}") for home in _HOMES)
+        return next(getattr(home, name) for home in homes if hasattr(home, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

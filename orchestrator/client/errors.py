@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import GuardRefused, InputError, OrchestratorError, UsageError
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.streams import InputProblem
+_ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
 
 
 def not_open(way: str = "use it inside `async with`") -> UsageError:
@@ -64,3 +65,13 @@ class RefusedError(OrchestratorError):
     def __init__(self, taken: IngestResult) -> None:
         super().__init__("the input was refused")
         self.taken = taken
+
+
+def refusal(name: str, taken: IngestResult, *, hint: str = _ALL_OR_NOTHING) -> InputRefused:
+    """The error for an input that was refused; *name* stands before ":line"."""
+    from orchestrator.inputs import problem_lines
+
+    told = "\n".join(problem_lines(name, taken.problems, total=taken.problem_count))
+    count = taken.problem_count
+    what = "1 problem" if count == 1 else f"{count:,} problems"
+    return InputRefused(f"{name} has {what}", taken.problems, count=count, cause=told, hint=hint)

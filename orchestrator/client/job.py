@@ -11,8 +11,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.client.errors import JobTimeout
-from orchestrator.client.job_options import refusal
+from orchestrator.client.errors import JobTimeout, refusal
 from orchestrator.client.result import Result
 from orchestrator.domain.account import BY_USER
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, UsageError
@@ -24,9 +23,8 @@ from orchestrator.views.source_codec import number_lines
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
-    from orchestrator.domain import model
     from orchestrator.domain.job_spec import NewJob
-    from orchestrator.domain.model import JobStatus
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.domain.params import ParamRules
     from orchestrator.domain.queries import ErrorGroup, RequestDetails
 
@@ -46,7 +44,7 @@ class Job:
     def __init__(
         self,
         handle: Callable[[], EngineHandle],
-        job: model.JobSnapshot,
+        job: JobSnapshot,
         *,
         attached: bool = False,
         refused_count: int = 0,
@@ -213,7 +211,7 @@ class JobAppender:
     """
 
     def __init__(
-        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: model.JobSnapshot | None
+        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: JobSnapshot | None
     ) -> None:
         self._handle = handle
         self._new = new

@@ -3,36 +3,73 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Collection, Iterable
+import re
+from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypedDict, Unpack
 
-from orchestrator.client.errors import not_open, used_once
+from orchestrator.client.errors import not_open, refusal, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
-from orchestrator.client.job_options import Submission, SubmitOptions, as_flags, refusal
 from orchestrator.domain.errors import GuardRefused, UsageError
-from orchestrator.domain.humanize import readable
-from orchestrator.domain.job_spec import JobOptions, NewJob, name_of
+from orchestrator.domain.humanize import nearest, readable
+from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob, name_of
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.states import OVER, JobState
+from orchestrator.ports.engine import EngineHealth, IngestOptions
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.domain import model
-    from orchestrator.domain.model import JobStatus
-    from orchestrator.ports.engine import EngineHealth
+    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import RemoteReads
     from orchestrator.ports.streams import Source
 
 _OBJECTS: Final = "<library>"
 _UNNAMED: Final = "requests"
 _STDIN: Final = "-"
+_SHOWN: Final = 20
+
+
+class Submission(TypedDict, total=False):
+    """Options of `submit`, `submit_file` and `open_job`.
+
+    api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
+    account's queue for a larger number. tags: what it is filed under. new: start a new job although one with the same
+    content exists. skip_bad: leave bad requests out instead of refusing all. key: an idempotency key of your own: the
+    same key again is the same job, even with `new`; with other requests it raises KeyReused.
+    """
+
+    api_version: str | None
+    betas: Sequence[str]
+    priority: int
+    tags: Sequence[str]
+    new: bool
+    skip_bad: bool
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """A `Submission` and a name: the options of the job, and how its input is ingested."""
+
+    job: JobOptions
+    ingest: IngestOptions
+
+    @classmethod
+    def of(cls, name: str | None, how: Submission) -> SubmitOptions:
+        """The options in *how*. Raises UsageError for an unknown one; values are checked when the job is made."""
+        refuse_unknown(how, [*(field for field in OPTIONS if field != "name"), "new", "skip_bad"])
+        given: dict[str, Any] = {**how}
+        force_new, skip_bad = given.pop("new", False), given.pop("skip_bad", False)
+        return cls(
+            job=JobOptions(name=name, **given),
+            ingest=IngestOptions(force_new=force_new, skip_bad=skip_bad, max_problems=_SHOWN),
+        )
 
 
 class Orchestrator:
@@ -235,9 +272,60 @@ def _place(path: str | os.PathLike[str]) -> str:
     return "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
 
 
-def _found(reads: RemoteReads, ref: str) -> tuple[model.JobSnapshot, GuardRefused | None]:
+def _found(reads: RemoteReads, ref: str) -> tuple[JobSnapshot, GuardRefused | None]:
     """The job, and why it may not be the one that is meant."""
     try:
         return reads.sole(ref), None
     except GuardRefused as exc:
         return reads.find(ref), exc
+
+
+_OWN: Final = ("db", "sandbox", "config", "server", "token")
+_KEY: Final = re.compile(r"(anthropic_?)?(api_?key|auth_?token|key)", re.IGNORECASE)
+
+
+def as_flags(overrides: Mapping[str, object]) -> dict[str, object]:
+    """The settings in `limits__poll_interval="10s"` by their names ("limits.poll_interval"). Raises UsageError.
+
+    The message never quotes a value, which may be a key.
+    """
+    flags = {}
+    for argument, value in overrides.items():
+        section, separator, key = argument.partition("__")
+        name = f"{section}.{key}"
+        if not separator or name not in _settings():
+            _refuse(argument)
+        flags[name] = value
+    return flags
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UsageError for the first of *given* that is not in *known*."""
+    names = list(known)
+    for option in given:
+        if option not in names:
+            raise UsageError(
+                f"there is no option {option!r}", hint=nearest(option, names) or f"the options are: {', '.join(names)}"
+            )
+
+
+def _refuse(argument: str) -> NoReturn:
+    if _KEY.fullmatch(argument.rpartition("__")[2]):
+        hint = 'set ANTHROPIC_API_KEY, or name a file that holds the key alone: api__key_file="PATH"'
+        raise UsageError(f"an API key is not taken as an argument ({argument})", hint=hint)
+    settings = [name.replace(".", "__", 1) for name in _settings()]
+    section = argument.partition("__")[0]
+    if argument == section and any(name.startswith(f"{section}__") for name in settings):
+        one = next(name for name in settings if name.startswith(f"{section}__"))
+        raise UsageError(f"{argument} is a section, not a setting", hint=f"name a setting of it, such as {one}=…")
+    raise UsageError(
+        f"there is no argument {argument!r}",
+        hint=nearest(argument, [*_OWN, *settings])
+        or 'config.example.toml has the settings; [limits] poll_interval is limits__poll_interval="10s"',
+    )
+
+
+def _settings() -> Iterable[str]:
+    from orchestrator.config.sections import KEYS  # late: most programs name no setting
+
+    return KEYS

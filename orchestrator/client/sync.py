@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from orchestrator.client.bridge import Bridge
 from orchestrator.client.job import Job, JobAppender
-from orchestrator.client.job_options import Submission, SubmitOptions, as_flags
-from orchestrator.client.orchestrator import Orchestrator
+from orchestrator.client.orchestrator import Orchestrator, Submission, SubmitOptions, as_flags
 
 if TYPE_CHECKING:
     from orchestrator.client.result import Result
