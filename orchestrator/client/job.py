@@ -13,20 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.client.errors import JobTimeout, refusal
 from orchestrator.client.result import Result
-from orchestrator.domain.account import BY_USER
+from orchestrator.domain import account, job_spec, model, params, queries, states
 from orchestrator.domain.errors import GuardRefused, NeedsPerson, UsageError
-from orchestrator.domain.states import OVER, JobState
-from orchestrator.ports.engine import IngestOptions, IngestResult
-from orchestrator.ports.streams import InputLine, InputProblem, Source
-from orchestrator.views.job_views import does_not_apply
-from orchestrator.views.source_codec import number_lines
+from orchestrator.ports import engine, streams
+from orchestrator.views import job_views, source_codec
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle
-    from orchestrator.domain.job_spec import NewJob
-    from orchestrator.domain.model import JobSnapshot, JobStatus
-    from orchestrator.domain.params import ParamRules
-    from orchestrator.domain.queries import ErrorGroup, RequestDetails
 
 #: From one look at the store to the next while waiting; a look is a few indexed reads.
 _FIRST_LOOK_S: Final = 0.05
@@ -44,7 +37,7 @@ class Job:
     def __init__(
         self,
         handle: Callable[[], EngineHandle],
-        job: JobSnapshot,
+        job: model.JobSnapshot,
         *,
         attached: bool = False,
         refused_count: int = 0,
@@ -61,11 +54,11 @@ class Job:
     def __repr__(self) -> str:
         return f"Job(id={self.id!r})"
 
-    async def status(self) -> JobStatus:
+    async def status(self) -> model.JobStatus:
         """Its state, with counts of requests and batches. Constant time."""
         return await self._handle().reader.read(lambda reads: reads.status(reads.get(self._key)))
 
-    async def wait(self, timeout: float | timedelta | None = None) -> JobStatus:  # noqa: ASYNC109 - the face's word
+    async def wait(self, timeout: float | timedelta | None = None) -> model.JobStatus:  # noqa: ASYNC109 - the face's word
         """Wait until the job is finished or canceled, at most *timeout* seconds.
 
         Raises JobTimeout, and NeedsPerson when the job is paused for a reason that only a person can remove. A pause
@@ -116,32 +109,32 @@ class Job:
             await self.wait()
         return await output.write(self._handle().bulk, self._key)
 
-    async def errors(self) -> list[ErrorGroup]:
+    async def errors(self) -> list[queries.ErrorGroup]:
         """Failed and canceled requests grouped by cause, the largest group first, with examples."""
         return await self._handle().reader.read(lambda reads: reads.errors(self._key))
 
-    async def request(self, custom_id: str) -> RequestDetails:
+    async def request(self, custom_id: str) -> queries.RequestDetails:
         """One request, with every attempt that failed. Raises NoSuchThing."""
         return await self._handle().reader.read(lambda reads: reads.request(self._key, custom_id))
 
-    async def refused(self, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
+    async def refused(self, *, after: int = 0, limit: int = 1000) -> list[streams.InputProblem]:
         """The requests that `skip_bad` left out, and why: the problems after line *after*.
 
         One line may have several.
         """
         return await self._handle().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 
-    async def pause(self) -> JobStatus:
+    async def pause(self) -> model.JobStatus:
         """Submit nothing new; what is in flight is still collected. Raises GuardRefused if the job does not run."""
         self._refuse_unclear()
         return await self._moved("pause", await self._handle().commands.pause(self._key))
 
-    async def resume(self) -> JobStatus:
+    async def resume(self) -> model.JobStatus:
         """End a pause. Raises GuardRefused if the job is not paused, NeedsPerson if its key file cannot be used."""
         self._refuse_unclear()
         return await self._moved("resume", await self._handle().commands.resume(self._key))
 
-    async def cancel(self) -> JobStatus:
+    async def cancel(self) -> model.JobStatus:
         """Cancel the job; results that succeeded are kept. Raises GuardRefused if it is over."""
         self._refuse_unclear()
         return await self._moved("cancel", await self._handle().commands.cancel(self._key))
@@ -155,19 +148,19 @@ class Job:
         if self._unclear is not None:
             raise self._unclear
 
-    async def _moved(self, verb: str, did_apply: bool) -> JobStatus:
+    async def _moved(self, verb: str, did_apply: bool) -> model.JobStatus:
         status = await self.status()
         if not did_apply:
-            raise does_not_apply(verb, status.job)
+            raise job_views.does_not_apply(verb, status.job)
         return status
 
-    async def _over(self) -> JobStatus:
+    async def _over(self) -> model.JobStatus:
         pause_s = _FIRST_LOOK_S
         while True:
             status = await self.status()
-            if status.job.state in OVER:
+            if status.job.state in states.OVER:
                 return status
-            if status.job.state is JobState.PAUSED and status.job.reason_code != BY_USER:
+            if status.job.state is states.JobState.PAUSED and status.job.reason_code != account.BY_USER:
                 raise NeedsPerson(f"job {self.id} is paused", cause=status.job.reason, hint="then wait for it again")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LOOK_S)
@@ -211,7 +204,11 @@ class JobAppender:
     """
 
     def __init__(
-        self, handle: Callable[[], EngineHandle], new: NewJob, rules: ParamRules, job: JobSnapshot | None
+        self,
+        handle: Callable[[], EngineHandle],
+        new: job_spec.NewJob,
+        rules: params.ParamRules,
+        job: model.JobSnapshot | None,
     ) -> None:
         self._handle = handle
         self._new = new
@@ -220,22 +217,22 @@ class JobAppender:
         self._count = 0 if job is None else job.requests.total
         self.job = None if job is None else Job(handle, job, attached=True)
 
-    def source(self, requests: Iterable[object] | AsyncIterable[object]) -> Source:
+    def source(self, requests: Iterable[object] | AsyncIterable[object]) -> streams.Source:
         """The source of *requests*, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
         return source_from_objects(requests, name="requests", rules=self._rules)
 
-    async def append(self, source: Source) -> int:
+    async def append(self, source: streams.Source) -> int:
         """Store the requests of *source* chunk by chunk; return how many. Raises what `OpenJob.add` raises."""
         added = 0
         async with aclosing(source.chunks()) as chunks:
             async for chunk in chunks:
-                problems = tuple(item for item in chunk if isinstance(item, InputProblem))
+                problems = tuple(item for item in chunk if isinstance(item, streams.InputProblem))
                 if problems:
                     raise refusal(source.name, _refused(problems), hint=f"{added:,} requests before them were added")
-                lines = [item for item in chunk if isinstance(item, InputLine)]
-                await self._add(number_lines(lines, above=self._count))
+                lines = [item for item in chunk if isinstance(item, streams.InputLine)]
+                await self._add(source_codec.number_lines(lines, above=self._count))
                 self._count += len(lines)
                 added += len(lines)
         return added
@@ -247,12 +244,12 @@ class JobAppender:
         await self._handle().open_jobs.close(self._key)
         return self.job
 
-    async def _add(self, lines: Sequence[InputLine]) -> None:
+    async def _add(self, lines: Sequence[streams.InputLine]) -> None:
         if self._key is not None:
             await self._handle().open_jobs.add(self._key, lines)
             return
         # Its content is never complete, so nothing may take it for the job of the same content.
-        taken = await self._handle().commands.ingest(_Beginning(lines), self._new, IngestOptions(force_new=True))
+        taken = await self._handle().commands.ingest(_Beginning(lines), self._new, engine.IngestOptions(force_new=True))
         if taken.job is None:
             raise refusal(_Beginning.name, taken)
         self._key = taken.job.id
@@ -264,15 +261,15 @@ class _Beginning:
 
     name: str = "requests"
 
-    def __init__(self, lines: Sequence[InputLine]) -> None:
+    def __init__(self, lines: Sequence[streams.InputLine]) -> None:
         self._lines = lines
         self.content_hash = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
         self.size_bytes = sum(len(line.params) for line in lines)
 
-    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
+    async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
         yield self._lines
 
 
-def _refused(problems: tuple[InputProblem, ...]) -> IngestResult:
+def _refused(problems: tuple[streams.InputProblem, ...]) -> engine.IngestResult:
     shown = problems[:_SHOWN]
-    return IngestResult(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)
+    return engine.IngestResult(job=None, attached=False, problems=shown, problem_count=len(problems), refused=0)

@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypedDict, Unpack
 
 from orchestrator.client.errors import not_open, refusal, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
-from orchestrator.domain.errors import GuardRefused, UsageError
-from orchestrator.domain.humanize import nearest, readable
-from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob, name_of
-from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
-from orchestrator.domain.params import ParamRules
-from orchestrator.domain.queries import JobFilter
-from orchestrator.domain.states import OVER, JobState
-from orchestrator.ports.engine import EngineHealth, IngestOptions
+from orchestrator.domain import errors, humanize, job_spec, limits, model, params, queries, states
+from orchestrator.ports import engine, streams
 
 if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import RemoteReads
-    from orchestrator.ports.streams import Source
 
 _OBJECTS: Final = "<library>"
 _UNNAMED: Final = "requests"
@@ -57,18 +49,18 @@ class Submission(TypedDict, total=False):
 class SubmitOptions:
     """A `Submission` and a name: the options of the job, and how its input is ingested."""
 
-    job: JobOptions
-    ingest: IngestOptions
+    job: job_spec.JobOptions
+    ingest: engine.IngestOptions
 
     @classmethod
     def of(cls, name: str | None, how: Submission) -> SubmitOptions:
         """The options in *how*. Raises UsageError for an unknown one; values are checked when the job is made."""
-        refuse_unknown(how, [*(field for field in OPTIONS if field != "name"), "new", "skip_bad"])
+        refuse_unknown(how, [*(field for field in job_spec.OPTIONS if field != "name"), "new", "skip_bad"])
         given: dict[str, Any] = {**how}
         force_new, skip_bad = given.pop("new", False), given.pop("skip_bad", False)
         return cls(
-            job=JobOptions(name=name, **given),
-            ingest=IngestOptions(force_new=force_new, skip_bad=skip_bad, max_problems=_SHOWN),
+            job=job_spec.JobOptions(name=name, **given),
+            ingest=engine.IngestOptions(force_new=force_new, skip_bad=skip_bad, max_problems=_SHOWN),
         )
 
 
@@ -99,9 +91,9 @@ class Orchestrator:
         **overrides: object,
     ) -> None:
         if server is not None and db is not None:
-            raise UsageError("db and server exclude each other", hint="a server has a store of its own")
+            raise errors.UsageError("db and server exclude each other", hint="a server has a store of its own")
         if server is None and token is not None:
-            raise UsageError("a token is for a server, and none is named", hint='server="https://…"')
+            raise errors.UsageError("a token is for a server, and none is named", hint='server="https://…"')
         self._server = server
         self._token = token
         self._db = db
@@ -130,7 +122,7 @@ class Orchestrator:
         return self._handle().is_local
 
     @property
-    def health(self) -> EngineHealth:
+    def health(self) -> engine.EngineHealth:
         """Whether the API answers."""
         return self._handle().health
 
@@ -161,8 +153,8 @@ class Orchestrator:
 
         options = SubmitOptions.of(name, how)
         place = _place(path)
-        new = self._new_job(options.job, place, default_name=name_of(place))
-        source = open_source(path, rules=self._rules(new.api_version), max_line_bytes=MAX_INPUT_LINE_BYTES)
+        new = self._new_job(options.job, place, default_name=job_spec.name_of(place))
+        source = open_source(path, rules=self._rules(new.api_version), max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
         return await self._submit(source, new, options)
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
@@ -180,29 +172,29 @@ class Orchestrator:
         found, unclear = await self._handle().reader.read(lambda reads: _found(reads, ref))
         return Job(self._handle, found, unclear=unclear)
 
-    async def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
+    async def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[model.JobStatus]:
         """The newest jobs, newest first; those with all of *tags*."""
-        where = JobFilter(tags=frozenset(tags))
+        where = queries.JobFilter(tags=frozenset(tags))
         return await self._handle().reader.read(
             lambda reads: [reads.status(job) for job in reads.jobs(limit=limit, where=where)]
         )
 
     def _prepare(
         self, requests: Iterable[object] | AsyncIterable[object], options: SubmitOptions
-    ) -> tuple[NewJob, Source]:
+    ) -> tuple[job_spec.NewJob, streams.Source]:
         """The job and the source of its requests, of which nothing is read yet."""
         from orchestrator.inputs import source_from_objects
 
         new = self._new_job(options.job, _OBJECTS)
         return new, source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.api_version))
 
-    async def _submit(self, source: Source, new: NewJob, options: SubmitOptions) -> Job:
+    async def _submit(self, source: streams.Source, new: job_spec.NewJob, options: SubmitOptions) -> Job:
         """Ingest *source*; an existing job that is paused goes on. Raises InputRefused."""
         handle = self._handle()
         result = await handle.commands.ingest(source, new, options.ingest)
         if result.job is None:
             raise refusal(source.name, result)
-        if result.attached and result.job.state is JobState.PAUSED:
+        if result.attached and result.job.state is states.JobState.PAUSED:
             await handle.commands.resume(result.job.id)
         return Job(self._handle, result.job, attached=result.attached, refused_count=result.refused)
 
@@ -212,19 +204,21 @@ class Orchestrator:
         unfinished = (
             [] if options.ingest.force_new else await self._handle().reader.read(lambda reads: reads.unfinished())
         )
-        there = [job for job in unfinished if job.name == name and job.still_open and job.state not in OVER]
+        there = [job for job in unfinished if job.name == name and job.still_open and job.state not in states.OVER]
         job = there[-1] if there else None
         version = new.api_version if job is None else job.api_version
         return JobAppender(self._handle, new, self._rules(version), job)
 
-    def _rules(self, api_version: str) -> ParamRules:
+    def _rules(self, api_version: str) -> params.ParamRules:
         from orchestrator.domain.limits import largest_params
 
-        return ParamRules(api_version=api_version, max_request_bytes=largest_params(self._loaded().batching.max_bytes))
+        return params.ParamRules(
+            api_version=api_version, max_request_bytes=largest_params(self._loaded().batching.max_bytes)
+        )
 
     def _new_job(
-        self, options: JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
-    ) -> NewJob:
+        self, options: job_spec.JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
+    ) -> job_spec.NewJob:
         """The job that *options* describe; *default_name* applies where none was chosen. Raises UsageError."""
         from orchestrator.assembly import api_version
 
@@ -269,14 +263,14 @@ class Orchestrator:
 def _place(path: str | os.PathLike[str]) -> str:
     """The absolute path of a file, and the default name of its job."""
     text = os.fspath(path)
-    return "<stdin>" if text == _STDIN else readable(str(Path(text).absolute()))
+    return "<stdin>" if text == _STDIN else humanize.readable(str(Path(text).absolute()))
 
 
-def _found(reads: RemoteReads, ref: str) -> tuple[JobSnapshot, GuardRefused | None]:
+def _found(reads: RemoteReads, ref: str) -> tuple[model.JobSnapshot, errors.GuardRefused | None]:
     """The job, and why it may not be the one that is meant."""
     try:
         return reads.sole(ref), None
-    except GuardRefused as exc:
+    except errors.GuardRefused as exc:
         return reads.find(ref), exc
 
 
@@ -304,23 +298,26 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for option in given:
         if option not in names:
-            raise UsageError(
-                f"there is no option {option!r}", hint=nearest(option, names) or f"the options are: {', '.join(names)}"
+            raise errors.UsageError(
+                f"there is no option {option!r}",
+                hint=humanize.nearest(option, names) or f"the options are: {', '.join(names)}",
             )
 
 
 def _refuse(argument: str) -> NoReturn:
     if _KEY.fullmatch(argument.rpartition("__")[2]):
         hint = 'set ANTHROPIC_API_KEY, or name a file that holds the key alone: api__key_file="PATH"'
-        raise UsageError(f"an API key is not taken as an argument ({argument})", hint=hint)
+        raise errors.UsageError(f"an API key is not taken as an argument ({argument})", hint=hint)
     settings = [name.replace(".", "__", 1) for name in _settings()]
     section = argument.partition("__")[0]
     if argument == section and any(name.startswith(f"{section}__") for name in settings):
         one = next(name for name in settings if name.startswith(f"{section}__"))
-        raise UsageError(f"{argument} is a section, not a setting", hint=f"name a setting of it, such as {one}=…")
-    raise UsageError(
+        raise errors.UsageError(
+            f"{argument} is a section, not a setting", hint=f"name a setting of it, such as {one}=…"
+        )
+    raise errors.UsageError(
         f"there is no argument {argument!r}",
-        hint=nearest(argument, [*_OWN, *settings])
+        hint=humanize.nearest(argument, [*_OWN, *settings])
         or 'config.example.toml has the settings; [limits] poll_interval is limits__poll_interval="10s"',
     )
 

@@ -13,18 +13,10 @@ from typing_extensions import override
 from orchestrator.client.errors import DoesNotApplyError, RefusedError
 from orchestrator.client.transport import CONNECT_TIMEOUT_S, Transport, cause_of
 from orchestrator.config import format_duration
+from orchestrator.domain import job_spec, model
 from orchestrator.engine.prefetch import prefetch
-from orchestrator.ports.engine import (
-    Commands,
-    EngineHealth,
-    IngestOptions,
-    IngestResult,
-    NoticeCommands,
-    OpenJobs,
-)
-from orchestrator.ports.streams import InputLine, Source
+from orchestrator.ports import engine, streams
 from orchestrator.views import source_codec
-from orchestrator.views.source_codec import KEEP_ALIVE_RECORD
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,12 +24,10 @@ if TYPE_CHECKING:
     import httpx2
 
     from orchestrator.domain.ids import JobId
-    from orchestrator.domain.job_spec import NewJob
-    from orchestrator.domain.model import JobSnapshot
     from orchestrator.ports.reads import RemoteReader
 
 
-class RemoteEngine(Commands, OpenJobs, NoticeCommands):
+class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
     """The HTTP client of an engine.
 
     Open it with `async with`: nothing is sent before the first call, which is what fails.
@@ -79,7 +69,9 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
             raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
     @override
-    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+    async def ingest(
+        self, source: streams.Source, new: job_spec.NewJob, terms: engine.IngestOptions
+    ) -> engine.IngestResult:
         try:
             answer = await self._post(
                 "jobs",
@@ -91,7 +83,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
             return exc.taken
         public_id: str = answer["job"]["id"]
         job = await self.reader.read(lambda reads: reads.find(public_id))
-        return IngestResult(
+        return engine.IngestResult(
             job=job,
             attached=answer["attached"],
             problems=(),
@@ -124,7 +116,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
         return bool(answer["purged"])
 
     @override
-    async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
+    async def purge_older(self, older_than: timedelta) -> list[model.JobSnapshot]:
         answer = await self._post("prune", {"older_than": format_duration(older_than)}, timeout=self._ingest_timeout())
         ids: list[str] = answer["pruned"]
         return await self.reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
@@ -148,7 +140,7 @@ class RemoteEngine(Commands, OpenJobs, NoticeCommands):
         await self._post(f"webhooks/deliveries/{delivery}/replay")
 
     @override
-    async def add(self, job: JobId, lines_: Sequence[InputLine]) -> None:
+    async def add(self, job: JobId, lines_: Sequence[streams.InputLine]) -> None:
         await self._post(f"{await self._job(job)}/requests", content=source_codec.encode_lines(lines_))
 
     @override
@@ -213,7 +205,7 @@ async def login_link(transport: Transport) -> tuple[str, str, int | None]:
     return answer["url"], answer["path"], answer["expires_in_s"]
 
 
-class RemoteHealth(EngineHealth):
+class RemoteHealth(engine.EngineHealth):
     """The health of a remote engine, as of its last answer."""
 
     def note(self, answer: Mapping[str, Any]) -> None:
@@ -223,7 +215,7 @@ class RemoteHealth(EngineHealth):
         self.reads_blocked = bool(answer["reads_blocked"])
 
 
-def _job_query(source: Source, new: NewJob, terms: IngestOptions) -> dict[str, str | list[str]]:
+def _job_query(source: streams.Source, new: job_spec.NewJob, terms: engine.IngestOptions) -> dict[str, str | list[str]]:
     query: dict[str, list[str]] = {}
     for param, text in new.items():
         query.setdefault(param if param != "name" or new.is_named else "default_name", []).append(text)
@@ -247,4 +239,4 @@ def keep_alive(pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_
 
     The server drops a body that stalls.
     """
-    return prefetch(pieces, filler=KEEP_ALIVE_RECORD, filler_after_s=every_s)
+    return prefetch(pieces, filler=source_codec.KEEP_ALIVE_RECORD, filler_after_s=every_s)

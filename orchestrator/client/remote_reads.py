@@ -15,28 +15,18 @@ from typing_extensions import override
 
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.transport import ServerTransport, cause_of
+from orchestrator.domain import ids, model, notices, queries, states
 from orchestrator.domain.errors import NoSuchThing
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import StoreIdentity
-from orchestrator.domain.queries import ALL_JOBS, UNFINISHED, JobFilter, refuse_several
-from orchestrator.domain.states import OVER
-from orchestrator.ports.reads import RemoteReads
-from orchestrator.views.batch_views import BatchesView, BatchInFullView
-from orchestrator.views.job_views import JobsView, JobView
-from orchestrator.views.request_views import ErrorsView, LeftOutView, RequestView, ResultPageView
-from orchestrator.views.service_views import DeliveriesView, EndpointsView, EventsView, VersionView
+from orchestrator.ports import reads, streams
+from orchestrator.views import batch_views, job_views, request_views, service_views
 from orchestrator.views.view import View
 
 if TYPE_CHECKING:
     import httpx2
 
-    from orchestrator.domain.model import Batch, Event, JobSnapshot, JobStatus
-    from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-    from orchestrator.domain.queries import ErrorGroup, RequestDetails, ResultRow
-    from orchestrator.ports.streams import InputProblem
 
 V = TypeVar("V", bound=View)
-P = TypeVar("P", JobsView, BatchesView, DeliveriesView)
+P = TypeVar("P", job_views.JobsView, batch_views.BatchesView, service_views.DeliveriesView)
 Query = Mapping[str, str | int | list[str] | None]
 #: The JSON that a GET of a path gives.
 Fetch = Callable[[str, Query], bytes]
@@ -55,102 +45,104 @@ _RESULTS: Final = 200
 _NO_PATH: Final = frozenset({"", ".", ".."})
 
 
-def number_of(public_id: str) -> JobId:
+def number_of(public_id: str) -> ids.JobId:
     """The JobId of a server's job: its public id read as a number, so that every reader has the same one."""
-    return JobId(int.from_bytes(public_id.encode(), "big"))
+    return ids.JobId(int.from_bytes(public_id.encode(), "big"))
 
 
-def public_id_of(number: JobId) -> str:
+def public_id_of(number: ids.JobId) -> str:
     """The public id of a `number_of`."""
     return number.to_bytes((number.bit_length() + 7) // 8, "big").decode()
 
 
-class HttpReads(RemoteReads):
+class HttpReads(reads.RemoteReads):
     """The reads of one look. A job and its batches are fetched once, so that what is shown is of one moment."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._statuses: dict[JobId, JobStatus] = {}
-        self._batches: dict[JobId, list[Batch]] = {}
+        self._statuses: dict[ids.JobId, model.JobStatus] = {}
+        self._batches: dict[ids.JobId, list[model.Batch]] = {}
 
     @override
-    def meta(self) -> StoreIdentity:
-        version = self._ask(VersionView, "version", {})
-        return StoreIdentity(lineage=version.lineage, sandbox=version.sandbox)
+    def meta(self) -> model.StoreIdentity:
+        version = self._ask(service_views.VersionView, "version", {})
+        return model.StoreIdentity(lineage=version.lineage, sandbox=version.sandbox)
 
     @override
-    def find(self, ref: str) -> JobSnapshot:
+    def find(self, ref: str) -> model.JobSnapshot:
         if ref in _NO_PATH or "/" in ref:
             return self._find_by_name(ref)
-        return self._remember(self._ask(JobView, f"jobs/{quote(ref, safe='@')}", {})).job
+        return self._remember(self._ask(job_views.JobView, f"jobs/{quote(ref, safe='@')}", {})).job
 
     @override
-    def sole(self, ref: str) -> JobSnapshot:
+    def sole(self, ref: str) -> model.JobSnapshot:
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
-            refuse_several(ref, [view.id for view in self._jobs(JobFilter(text=ref[:_LONGEST_Q])) if view.name == ref])
+            queries.refuse_several(
+                ref, [view.id for view in self._jobs(queries.JobFilter(text=ref[:_LONGEST_Q])) if view.name == ref]
+            )
         return job
 
     @override
-    def get(self, job: JobId) -> JobSnapshot:
+    def get(self, job: ids.JobId) -> model.JobSnapshot:
         return self._status(job).job
 
     @override
-    def jobs(self, *, limit: int, where: JobFilter = ALL_JOBS) -> list[JobSnapshot]:
+    def jobs(self, *, limit: int, where: queries.JobFilter = queries.ALL_JOBS) -> list[model.JobSnapshot]:
         return [self._remember(view).job for view in self._jobs(where, most=limit)]
 
     @override
-    def unfinished(self) -> list[JobSnapshot]:
-        return [self._remember(view).job for view in self._jobs(JobFilter(states=UNFINISHED))][::-1]
+    def unfinished(self) -> list[model.JobSnapshot]:
+        return [self._remember(view).job for view in self._jobs(queries.JobFilter(states=queries.UNFINISHED))][::-1]
 
     @override
-    def status(self, job: JobSnapshot) -> JobStatus:
+    def status(self, job: model.JobSnapshot) -> model.JobStatus:
         return self._status(job.id)
 
     @override
-    def refused(self, job: JobId, *, after: int = 0, limit: int = _PAGE) -> list[InputProblem]:
-        page = self._ask(LeftOutView, self._path(job, "refused"), {"after": after, "limit": limit})
+    def refused(self, job: ids.JobId, *, after: int = 0, limit: int = _PAGE) -> list[streams.InputProblem]:
+        page = self._ask(request_views.LeftOutView, self._path(job, "refused"), {"after": after, "limit": limit})
         return [view.to_left_out() for view in page.refused]
 
     @override
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        found = self._ask(ErrorsView, self._path(job, "errors"), {"groups": groups, "examples": examples})
+    def errors(self, job: ids.JobId, *, groups: int = 50, examples: int = 3) -> list[queries.ErrorGroup]:
+        found = self._ask(request_views.ErrorsView, self._path(job, "errors"), {"groups": groups, "examples": examples})
         return [view.to_group() for view in found.groups]
 
     @override
-    def request(self, job: JobId, custom_id: str) -> RequestDetails:
+    def request(self, job: ids.JobId, custom_id: str) -> queries.RequestDetails:
         content = self._fetch(self._path(job, "requests", _path_segment(custom_id)), {})
-        return RequestView.decode(content).to_details()
+        return request_views.RequestView.decode(content).to_details()
 
     @override
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+    def results(self, job: ids.JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
         query: Query = {"above": above, "limit": min(limit, _RESULTS)}
-        page = ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
+        page = request_views.ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
         return [row.to_row() for row in page.results]
 
     @override
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[Event]:
+    def events(self, job: ids.JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[model.Event]:
         path = "events" if job is None else self._path(job, "events")
-        page = self._ask(EventsView, path, {"after": after, "limit": limit})
+        page = self._ask(service_views.EventsView, path, {"after": after, "limit": limit})
         return [view.to_event(None if view.job is None else number_of(view.job)) for view in page.events]
 
     @override
-    def batches(self, job: JobId) -> list[Batch]:
+    def batches(self, job: ids.JobId) -> list[model.Batch]:
         if job not in self._batches:
-            pages = self._pages(BatchesView, self._path(job, "batches"), {})
+            pages = self._pages(batch_views.BatchesView, self._path(job, "batches"), {})
             found = [view.to_batch(job) for page in pages for view in page.batches]
             self._batches[job] = sorted(found, key=lambda batch: batch.id)
         return self._batches[job]
 
     @override
-    def batch(self, ref: str) -> Batch:
+    def batch(self, ref: str) -> model.Batch:
         if ref in _NO_PATH or "/" in ref:
             raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
-        view = self._ask(BatchInFullView, f"batches/{quote(ref, safe='')}", {})
+        view = self._ask(batch_views.BatchInFullView, f"batches/{quote(ref, safe='')}", {})
         return view.to_batch(number_of(view.job))
 
     @override
-    def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
+    def spans(self, job: ids.JobId) -> list[tuple[datetime, datetime]]:
         ended = [
             (batch.created_at, batch.ended_at)
             for batch in self.batches(job)
@@ -159,8 +151,8 @@ class HttpReads(RemoteReads):
         return ended[-_SPANS:]
 
     @override
-    def over_since(self, until: datetime) -> list[JobSnapshot]:
-        views = self._jobs(JobFilter(states=OVER))
+    def over_since(self, until: datetime) -> list[model.JobSnapshot]:
+        views = self._jobs(queries.JobFilter(states=states.OVER))
         jobs = [self._remember(view).job for view in views]
         return [
             job
@@ -169,21 +161,21 @@ class HttpReads(RemoteReads):
         ]
 
     @override
-    def endpoints(self) -> list[Endpoint]:
-        return [view.to_endpoint() for view in self._ask(EndpointsView, "webhooks", {}).endpoints]
+    def endpoints(self) -> list[notices.Endpoint]:
+        return [view.to_endpoint() for view in self._ask(service_views.EndpointsView, "webhooks", {}).endpoints]
 
     @override
-    def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
+    def deliveries(self, *, limit: int, state: notices.DeliveryState | None = None) -> list[notices.Delivery]:
         query: Query = {} if state is None else {"state": state.value}
-        pages = self._pages(DeliveriesView, "webhooks/deliveries", query, most=limit)
+        pages = self._pages(service_views.DeliveriesView, "webhooks/deliveries", query, most=limit)
         return [view.to_delivery() for page in pages for view in page.deliveries]
 
     def _ask(self, kind: type[V], path: str, query: Query) -> V:
         return msgspec.json.decode(self._fetch(path, query), type=kind)
 
-    def _jobs(self, where: JobFilter, *, most: int | None = None) -> Iterator[JobView]:
+    def _jobs(self, where: queries.JobFilter, *, most: int | None = None) -> Iterator[job_views.JobView]:
         query: Query = {"state": sorted(where.states), "tag": sorted(where.tags), "q": where.text}
-        for page in self._pages(JobsView, "jobs", query, most=most):
+        for page in self._pages(job_views.JobsView, "jobs", query, most=most):
             yield from page.jobs
 
     def _pages(self, kind: type[P], path: str, query: Query, *, most: int | None = None) -> Iterator[P]:
@@ -198,25 +190,25 @@ class HttpReads(RemoteReads):
             if cursor is None:
                 return
 
-    def _status(self, job: JobId) -> JobStatus:
+    def _status(self, job: ids.JobId) -> model.JobStatus:
         if job not in self._statuses:
-            return self._remember(self._ask(JobView, self._path(job), {}))
+            return self._remember(self._ask(job_views.JobView, self._path(job), {}))
         return self._statuses[job]
 
-    def _remember(self, view: JobView) -> JobStatus:
+    def _remember(self, view: job_views.JobView) -> model.JobStatus:
         status = view.to_status(number_of(view.id))
         self._statuses[status.job.id] = status
         return status
 
-    def _find_by_name(self, ref: str) -> JobSnapshot:
+    def _find_by_name(self, ref: str) -> model.JobSnapshot:
         """The newest job with a name that no path can hold. Raises NoSuchThing."""
-        views = self._jobs(JobFilter(text=ref)) if ref else iter(())
+        views = self._jobs(queries.JobFilter(text=ref)) if ref else iter(())
         found = next((view for view in views if view.name == ref), None)
         if found is None:
             raise NoSuchThing(f"no job {ref!r}", hint="orchestrator ls shows every job")
         return self._remember(found).job
 
-    def _path(self, job: JobId, *more: str) -> str:
+    def _path(self, job: ids.JobId, *more: str) -> str:
         return "/".join(("jobs", quote(public_id_of(job), safe=""), *more))
 
 
@@ -266,7 +258,7 @@ class HttpReader:
         if self._client is not None:
             self._client.close()
 
-    async def read(self, look: Callable[[RemoteReads], T]) -> T:
+    async def read(self, look: Callable[[reads.RemoteReads], T]) -> T:
         """Run *look* in a thread; repeat it while a server that answered before is silent. Raises ServerSilent."""
         pauses = self._pauses()
         while True:
@@ -276,7 +268,7 @@ class HttpReader:
                 await asyncio.sleep(self._pause(pauses, exc))
 
     @contextmanager
-    def snapshot(self) -> Iterator[RemoteReads]:
+    def snapshot(self) -> Iterator[reads.RemoteReads]:
         """Reads that are not repeated."""
         with self._checked_form():
             yield HttpReads(self.fetch)
@@ -299,7 +291,7 @@ class HttpReader:
         self._transport.check(response)
         return response.content
 
-    def _once(self, look: Callable[[RemoteReads], T]) -> T:
+    def _once(self, look: Callable[[reads.RemoteReads], T]) -> T:
         with self._checked_form():
             found = look(HttpReads(self.fetch))
         self._has_answered = True

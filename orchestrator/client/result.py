@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from orchestrator.domain.json_text import UNREADABLE, readable_object
-from orchestrator.domain.result_lines import output_line, result_of
-from orchestrator.domain.states import RequestState
+from orchestrator.domain import json_text, queries, result_lines, states
 
 if TYPE_CHECKING:
     from anthropic.types import Message
     from anthropic.types.messages import MessageBatchIndividualResponse
-
-    from orchestrator.domain.queries import ResultRow
 
 
 class _TextBlock(msgspec.Struct, gc=False):
@@ -54,7 +50,9 @@ class _Shape(msgspec.Struct, gc=False):
 
 _decode: Final = msgspec.json.Decoder(_Shape).decode
 #: What became of a request whose result cannot be read, by its state in the store.
-_BY_STATE: Final = MappingProxyType({RequestState.SUCCEEDED: "succeeded", RequestState.CANCELED: "canceled"})
+_BY_STATE: Final = MappingProxyType(
+    {states.RequestState.SUCCEEDED: "succeeded", states.RequestState.CANCELED: "canceled"}
+)
 
 
 class Result:
@@ -69,10 +67,10 @@ class Result:
 
     __slots__ = ("_shape", "_state", "custom_id", "number", "raw")
 
-    def __init__(self, row: ResultRow) -> None:
+    def __init__(self, row: queries.ResultRow) -> None:
         self.custom_id = row.custom_id
         self.number = row.number
-        self.raw = result_of(row)
+        self.raw = result_lines.result_of(row)
         self._state = row.state
         self._shape: _Shape | None = None
 
@@ -104,7 +102,7 @@ class Result:
     @property
     def line(self) -> bytes:
         """Its line in an output file, newline included."""
-        return output_line(self.custom_id, self.raw)
+        return result_lines.output_line(self.custom_id, self.raw)
 
     @property
     def response(self) -> MessageBatchIndividualResponse:
@@ -112,7 +110,7 @@ class Result:
         from anthropic.types.messages import MessageBatchIndividualResponse
 
         # As the SDK itself reads answers: what is newer than its types is kept, not refused.
-        result: Any = {**readable_object(self.raw), "type": self.type}
+        result: Any = {**json_text.readable_object(self.raw), "type": self.type}
         return MessageBatchIndividualResponse.construct(custom_id=self.custom_id, result=result)
 
     @property
@@ -130,13 +128,13 @@ class Result:
         if self._shape is None:
             try:
                 self._shape = _decode(self.raw)
-            except UNREADABLE:
+            except json_text.UNREADABLE:
                 self._shape = self._recovered()
         return self._shape
 
     def _recovered(self) -> _Shape:
         """What can be read of bytes that do not have the API's shape, piece by piece."""
-        found = readable_object(self.raw)
+        found = json_text.readable_object(self.raw)
         kind = found.get("type")
         message, error = found.get("message"), found.get("error")
         return _Shape(

@@ -17,16 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain.errors import InputError, NoSuchThing, OutputError, OutputNotWritten
-from orchestrator.domain.humanize import readable
-from orchestrator.domain.json_text import UNREADABLE, mask_lone_surrogates
-from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.domain.result_lines import MAX_LINE_BYTES, output_line, result_of
+from orchestrator.domain import errors, humanize, ids, json_text, line_splitter, queries, result_lines
 from orchestrator.ports.streams import is_stdout
 
 if TYPE_CHECKING:
-    from orchestrator.domain.ids import JobId
-    from orchestrator.domain.queries import RequestDetails, ResultRow
     from orchestrator.ports.reads import RemoteReader
 
 _PAGE: Final = 1000
@@ -41,7 +35,7 @@ class Output:
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = os.fspath(path)
         self._overwrite = overwrite
-        self._seen: tuple[JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
+        self._seen: tuple[ids.JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
 
     def check(self) -> None:
         """Raise OutputError if nothing can be written there: better before a day of waiting than after it."""
@@ -55,7 +49,7 @@ class Output:
         """True if a non-empty file lies there, which may be replaced only if it is the job's own."""
         return not self._overwrite and _signature(self.path) is not None
 
-    async def refuse_foreign(self, reader: RemoteReader, job: JobId) -> None:
+    async def refuse_foreign(self, reader: RemoteReader, job: ids.JobId) -> None:
         """Raise OutputError if a file lies there that is not an earlier output of *job*."""
         signature = None if self._overwrite else _signature(self.path)
         if signature is None or self._seen == (job, signature):
@@ -64,7 +58,7 @@ class Output:
             raise foreign(self.path)
         self._seen = (job, signature)
 
-    async def write(self, reader: RemoteReader, job: JobId) -> int:
+    async def write(self, reader: RemoteReader, job: ids.JobId) -> int:
         """Write every settled result of *job*, one line each, in input order; return how many.
 
         Raises OutputNotWritten, also for another's file that has appeared there meanwhile.
@@ -74,18 +68,20 @@ class Output:
 
         try:
             await self.refuse_foreign(reader, job)
-        except OutputError as exc:
-            raise OutputNotWritten(exc.message, cause=exc.cause, hint=exc.hint) from exc
+        except errors.OutputError as exc:
+            raise errors.OutputNotWritten(exc.message, cause=exc.cause, hint=exc.hint) from exc
         return await export(reader, job, open_sink(self.path))
 
 
-def foreign(path: str) -> OutputError:
+def foreign(path: str) -> errors.OutputError:
     """The error for a file that is not this job's output."""
     cause = "it has lines that are not results of this job, and would be lost"
-    return OutputError(f"{readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY)
+    return errors.OutputError(
+        f"{humanize.readable(path)} is there already, and is not this job's output", cause=cause, hint=_REMEDY
+    )
 
 
-async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
+async def is_output_of(path: str, reader: RemoteReader, job: ids.JobId) -> bool:
     """True if each line of the file at *path* is a result of *job*: a current one, or a failure that was retried."""
     walk = _ResultCursor(reader, job)
     try:
@@ -94,7 +90,7 @@ async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
                 for line in lines:
                     if not isinstance(line, bytes) or not await walk.has(line):
                         return False
-    except (InputError, OSError):  # no file, or an archive that is none of ours
+    except (errors.InputError, OSError):  # no file, or an archive that is none of ours
         return False
     return True
 
@@ -102,10 +98,10 @@ async def is_output_of(path: str, reader: RemoteReader, job: JobId) -> bool:
 class _ResultCursor:
     """Reads a job's results in step with a file that has some of them, in the same order."""
 
-    def __init__(self, reader: RemoteReader, job: JobId) -> None:
+    def __init__(self, reader: RemoteReader, job: ids.JobId) -> None:
         self._reader = reader
         self._job = job
-        self._rows: list[ResultRow] = []
+        self._rows: list[queries.ResultRow] = []
         self._at = 0
         self._above = 0
         self._passed = 0  # the number of the row that was found last
@@ -126,7 +122,7 @@ class _ResultCursor:
         self._pass(row)
         return _line_of(row) == line or await self._was_failure(parsed)
 
-    async def _next(self) -> ResultRow | None:
+    async def _next(self) -> queries.ResultRow | None:
         if self._at == len(self._rows):
             self._rows = await self._reader.read(lambda reads: reads.results(self._job, above=self._above, limit=_PAGE))
             self._at = 0
@@ -150,7 +146,7 @@ class _ResultCursor:
         self._rows, self._at, self._above = before
         return False
 
-    def _pass(self, row: ResultRow) -> None:
+    def _pass(self, row: queries.ResultRow) -> None:
         self._at += 1
         self._passed = row.number
 
@@ -169,10 +165,10 @@ class _ResultCursor:
             for trip in view.failed_attempts
         )
 
-    async def _view(self, custom_id: str) -> RequestDetails | None:
+    async def _view(self, custom_id: str) -> queries.RequestDetails | None:
         try:
             return await self._reader.read(lambda reads: reads.request(self._job, custom_id))
-        except NoSuchThing:
+        except errors.NoSuchThing:
             return None
 
 
@@ -210,16 +206,16 @@ _decode: Final = msgspec.json.Decoder(_LineJson).decode
 def _read(line: bytes) -> _OutputLine | None:
     """The fields of *line*; None if it is no line of results."""
     try:
-        found = _decode(mask_lone_surrogates(line))
-    except UNREADABLE:
+        found = _decode(json_text.mask_lone_surrogates(line))
+    except json_text.UNREADABLE:
         return None
     frame = _LineErrorEnvelope() if found.result.error is None else found.result.error
     error_type = None if frame.error is None else frame.error.type
     return _OutputLine(found.custom_id, found.result.type, error_type, frame.request_id)
 
 
-def _line_of(row: ResultRow) -> bytes:
-    return output_line(row.custom_id, result_of(row))[:-1]
+def _line_of(row: queries.ResultRow) -> bytes:
+    return result_lines.output_line(row.custom_id, result_lines.result_of(row))[:-1]
 
 
 def _signature(path: str) -> tuple[int, ...] | None:
@@ -244,7 +240,7 @@ def is_device(path: str) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
-async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:
+async def _lines(path: str) -> AsyncGenerator[list[bytes | line_splitter.LongLine]]:
     """The lines of a file of results, compressed or not, several at a time; an incomplete last one is a LongLine."""
     stop = threading.Event()
     steps = _steps(path, stop)
@@ -255,12 +251,12 @@ async def _lines(path: str) -> AsyncGenerator[list[bytes | LongLine]]:
         stop.set()
 
 
-def _steps(path: str, stop: threading.Event) -> Iterator[list[bytes | LongLine]]:
+def _steps(path: str, stop: threading.Event) -> Iterator[list[bytes | line_splitter.LongLine]]:
     from orchestrator.inputs import read_blocks, unpacked_text
 
-    splitter = LineSplitter(MAX_LINE_BYTES)
+    splitter = line_splitter.LineSplitter(result_lines.MAX_LINE_BYTES)
     for text in unpacked_text(path, read_blocks(path, stop)):
         if lines := splitter.feed(text):
             yield lines
     if any(splitter.rest()):
-        yield [LongLine(size_bytes=0, head=b"")]
+        yield [line_splitter.LongLine(size_bytes=0, head=b"")]

@@ -113,7 +113,7 @@ def test_without_the_setting_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     """Off is free: an engine runs a job to its end without the packages of the extra."""
     code = (
         "import sys\n"
-        "from orchestrator.client import SyncOrchestrator\n"
+        "from orchestrator import SyncOrchestrator\n"
         "rows = [{'custom_id': 'a', 'params': {'model': 'claude-haiku-4-5', 'max_tokens': 8,"
         " 'messages': [{'role': 'user', 'content': 'hi'}]}}]\n"
         f"with SyncOrchestrator({str(tmp_path / 'x.db')!r}, sandbox=True, sandbox__speed=36000) as orc:\n"
