@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.epilog import write_epilog
 from orchestrator.cli.options import GlobalOption, GlobalOptions, add_global_options
 
 _COMMANDS = "orchestrator.cli.commands"
@@ -81,6 +80,8 @@ class CliCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
+        from orchestrator.cli.epilog import write_epilog
+
         write_epilog(self.examples, formatter)
 
 
@@ -139,6 +140,8 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
+        from orchestrator.cli.epilog import write_epilog
+
         write_epilog(self.examples, formatter)
 
 
