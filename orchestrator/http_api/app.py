@@ -5,21 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
-from orchestrator.http_api import dashboard, messages, metrics_route
-from orchestrator.http_api.api.openapi import routes
-from orchestrator.http_api.api.routing import PREFIX
-from orchestrator.http_api.job_cache import InvalidateOnWrite
-from orchestrator.http_api.request_scope import PathMiddleware
-from orchestrator.http_api.responses import allowed, problem, problem_response
-from orchestrator.http_api.upload_memory import ReleaseClaims
+from orchestrator.http_api import dashboard, job_cache, messages, metrics_route, request_scope, responses, upload_memory
+from orchestrator.http_api.api import openapi, routing
 from orchestrator.version import VERSION
 from orchestrator.views.problem_details import ProblemView
 
@@ -35,7 +29,7 @@ _WRONG_REQUEST: Final = 2
 _SLUGS: Final = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
 #: What to do about it.
 _HINTS: Final = {
-    404: f"the routes are below {PREFIX}, and all of them in /openapi.json",
+    404: f"the routes are below {routing.PREFIX}, and all of them in /openapi.json",
     405: "the header Allow says what may be done here",
     415: "send JSON Lines with `Content-Type: application/x-ndjson` (curl: -H 'Content-Type: application/x-ndjson' "
     "-T FILE), a form with a part `file`, or a small job as application/json",
@@ -61,10 +55,10 @@ def build_app(services: Services) -> FastAPI:
     )
     app.router.redirect_slashes = False  # its redirects name a host and a scheme; `_redirect_without_slash` does it
     app.state.services = services
-    app.add_middleware(InvalidateOnWrite, job_cache=services.job_cache)
-    app.add_middleware(ReleaseClaims, shared=services.memory)
-    app.add_middleware(PathMiddleware)
-    app.router.routes.extend(routes())
+    app.add_middleware(job_cache.InvalidateOnWrite, job_cache=services.job_cache)
+    app.add_middleware(upload_memory.ReleaseClaims, shared=services.memory)
+    app.add_middleware(request_scope.PathMiddleware)
+    app.router.routes.extend(openapi.routes())
     app.router.routes.extend(metrics_route.routes(services))
     app.router.routes.extend(messages.routes(services))
     app.router.routes.extend(dashboard.routes(services))
@@ -72,12 +66,12 @@ def build_app(services: Services) -> FastAPI:
 
 
 async def _own_error_response(_: Request, exc: Exception) -> Response:
-    return problem_response(cast("OrchestratorError", exc))
+    return responses.problem_response(cast("OrchestratorError", exc))
 
 
 async def _provider_error_response(_: Request, exc: Exception) -> Response:
     """The Message Batches API had to be called, and failed."""
-    return problem(
+    return responses.problem(
         ProblemView(
             type=API_TROUBLE,
             title="the API could not be asked",
@@ -94,7 +88,9 @@ async def _invalid_parameter(_: Request, exc: Exception) -> Response:
     first: dict[str, Any] = cast("RequestValidationError", exc).errors()[0]
     place = ".".join(map(str, first["loc"][1:]))
     told = f"{place} cannot be used" if place else "the request cannot be used"
-    return problem_response(UsageError(told, cause=str(first["msg"]), hint="/openapi.json says what it may be"))
+    return responses.problem_response(
+        UsageError(told, cause=str(first["msg"]), hint="/openapi.json says what it may be")
+    )
 
 
 async def _http_error(request: Request, exc: Exception) -> Response:
@@ -103,7 +99,7 @@ async def _http_error(request: Request, exc: Exception) -> Response:
         return answer
     if (page := dashboard.http_error_page(request.app.state.services, request, wrong)) is not None:
         return page
-    response = problem(
+    response = responses.problem(
         ProblemView(
             type=_SLUGS.get(wrong.status_code, "bad-request"),
             title=wrong.detail,
@@ -114,7 +110,7 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     )
     response.headers.update(wrong.headers or {})
     if wrong.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["allow"] = ", ".join(allowed(request))
+        response.headers["allow"] = ", ".join(responses.allowed(request))
     return response
 
 
@@ -138,8 +134,8 @@ async def _client_gone(_: Request, __: Exception) -> Response:
 async def _internal_error(_: Request, exc: Exception) -> Response:
     """Starlette re-raises the error after this response, and the server logs it."""
     if (lacking := shortage(exc)) is not None:
-        return problem_response(lacking)
-    return problem(
+        return responses.problem_response(lacking)
+    return responses.problem(
         ProblemView(
             type="internal",
             title="the engine failed while it worked on this",

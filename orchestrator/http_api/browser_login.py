@@ -22,15 +22,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from orchestrator.domain.errors import BodyTooLarge
-from orchestrator.http_api.guard.access_rules import cookie_name, digest_of
-from orchestrator.http_api.guard.access_tokens import SESSION_S
+from orchestrator.http_api.guard import access_rules, access_tokens
 from orchestrator.http_api.request_scope import LOGIN, LOGOUT, session_of
 from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from orchestrator.http_api.guard.access_rules import AccessRules
 
 log = get_logger(__name__)
 
@@ -48,7 +46,7 @@ _TOO_OFTEN: Final = {
 class LoginMiddleware:
     """Serves `/login` and `/logout` in front of *app*, for the address of *access*."""
 
-    def __init__(self, app: ASGIApp, access: AccessRules) -> None:
+    def __init__(self, app: ASGIApp, access: access_rules.AccessRules) -> None:
         self._app = app
         self._access = access
 
@@ -90,7 +88,7 @@ class LoginMiddleware:
         place = place_or_home(fields.get("next", ""))
         if self._access.sessions.wrong_tokens.wait_s > 0:
             return self._refused(_WRONG_TOKEN, place)
-        if hmac.compare_digest(digest_of(fields.get("token", "").strip()), token):
+        if hmac.compare_digest(access_rules.digest_of(fields.get("token", "").strip()), token):
             return self._let_in(request, token, place)
         return self._refused(_WRONG_TOKEN, place)
 
@@ -98,9 +96,9 @@ class LoginMiddleware:
         log.info("login.accepted")
         answer = _see(place)
         answer.set_cookie(
-            cookie_name(request.scope["headers"]),
+            access_rules.cookie_name(request.scope["headers"]),
             self._access.sessions.begin(token),
-            max_age=SESSION_S,
+            max_age=access_tokens.SESSION_S,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -126,7 +124,7 @@ class LoginMiddleware:
                 await asyncio.to_thread(self._access.sessions.end, session)
             except OSError as exc:
                 log.error("logout.not_kept", why=exc.strerror, hint="a copy of the cookie opens again after a restart")
-            answer.delete_cookie(cookie_name(request.scope["headers"]), httponly=True, samesite="strict")
+            answer.delete_cookie(access_rules.cookie_name(request.scope["headers"]), httponly=True, samesite="strict")
         return answer
 
 

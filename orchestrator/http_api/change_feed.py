@@ -9,9 +9,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.domain import ids, model
+
 if TYPE_CHECKING:
-    from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import Event
     from orchestrator.ports.engine import ChangeSignal
     from orchestrator.ports.reads import Reader, Reads
 
@@ -68,7 +68,7 @@ class ChangeFeed:
             if self._watchers == 0:
                 self._watched.clear()
 
-    async def events(self, after: int, *, job: JobId | None = None) -> AsyncGenerator[Sequence[Event], None]:
+    async def events(self, after: int, *, job: ids.JobId | None = None) -> AsyncGenerator[Sequence[model.Event], None]:
         """Events above *after*, of one job or of all, as they happen; () after 15 s without one. Ends with *stop*."""
         loop = asyncio.get_running_loop()
         spoke_at = loop.time()
@@ -83,5 +83,5 @@ class ChangeFeed:
                 await self.change(timedelta(seconds=_SILENCE_S))
 
 
-def _page(job: JobId | None, after: int, reads: Reads) -> Sequence[Event]:
+def _page(job: ids.JobId | None, after: int, reads: Reads) -> Sequence[model.Event]:
     return reads.events(job, after=after, limit=_PAGE)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain import errors, model
 from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from orchestrator.domain.model import JobStatus
     from orchestrator.ports.reads import Reader, Reads
 
 _HELD_S: Final = 0.1
@@ -66,7 +65,7 @@ def _read(ref: str, reads: Reads) -> CachedJob:
     return cached_job(reads.status(reads.find(ref)))
 
 
-def cached_job(status: JobStatus) -> CachedJob:
+def cached_job(status: model.JobStatus) -> CachedJob:
     """*status* as JSON, with its ETag."""
     body = msgspec.json.encode(JobView.of(status))
     tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
@@ -115,7 +114,7 @@ class FastJobRoute:
         ref = _plain_job_ref(scope)
         try:
             found = None if ref is None else await self._cache.get(ref)
-        except NoSuchThing:
+        except errors.NoSuchThing:
             found = None
         if found is None:
             await self._app(scope, receive, send)

@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -21,21 +21,13 @@ from urllib.parse import urlsplit
 
 from orchestrator.config import DEFAULT_LISTEN, ServerSection, parse_address
 from orchestrator.config.paths import check_socket_path
-from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
-from orchestrator.domain.urls import is_loopback
-from orchestrator.http_api.browser_login import LoginMiddleware
-from orchestrator.http_api.guard.access_rules import AccessRules, digest_of
-from orchestrator.http_api.guard.access_tokens import read_or_make_token, read_token
+from orchestrator.domain import errors, urls
+from orchestrator.http_api import browser_login, request_scope, uvicorn_server
+from orchestrator.http_api.guard import access_rules, access_tokens, middleware, request_limits
 from orchestrator.http_api.guard.connection_limits import ConnectionLimits, connection_limits, open_files_limit
-from orchestrator.http_api.guard.middleware import Guard
-from orchestrator.http_api.guard.request_limits import BodyLimits
-from orchestrator.http_api.request_scope import LOGIN
-from orchestrator.http_api.uvicorn_server import QUEUE, serve_on
 from orchestrator.observability.logs import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from starlette.types import ASGIApp
 
 
@@ -57,7 +49,7 @@ class TcpListener:
 
     host: str
     listener: socket.socket
-    access: AccessRules
+    access: access_rules.AccessRules
     url: str
     taken_port: int | None
     own_token: Path | None
@@ -69,14 +61,14 @@ class TcpListener:
         """
         base = self.url if self.access.public_url is None else self.access.public_url
         token = self.access.token
-        return base, "/" if token is None else f"{LOGIN}?code={self.access.sessions.new_code(token)}"
+        return base, "/" if token is None else f"{request_scope.LOGIN}?code={self.access.sessions.new_code(token)}"
 
     @property
     def own_addresses(self) -> tuple[tuple[str, int], ...]:
         """Loopback addresses by which this machine reaches it, with the port."""
         host, port = self.listener.getsockname()[:2]
         hosts = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}.get(host, (host,))  # noqa: S104 - looked at
-        return tuple((each, port) for each in hosts if is_loopback(each))
+        return tuple((each, port) for each in hosts if urls.is_loopback(each))
 
 
 def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | None = None) -> TcpListener | None:
@@ -95,7 +87,7 @@ def listen(server: ServerSection, *, is_chosen: bool = False, own_token: Path | 
     token = _token(server, host, own_token)
     listener = _bound(family, address, may_give_way=server.listen == DEFAULT_LISTEN and not is_chosen)
     port = listener.getsockname()[1]
-    access = AccessRules(
+    access = access_rules.AccessRules(
         host, port, name=name, allowed_hosts=server.allowed_hosts, token=token, public_url=server.public_url
     )
     return TcpListener(
@@ -123,10 +115,12 @@ async def serve_tcp(
 ) -> None:
     """Serve *app* there until *stop*; see `uvicorn_server.serve_on`."""
     limits = _limits(server.max_connections)
-    bodies = BodyLimits(upload_bytes=server.max_body)
-    guarded = Guard(LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=limits.connections)
+    bodies = request_limits.BodyLimits(upload_bytes=server.max_body)
+    guarded = middleware.Guard(
+        browser_login.LoginMiddleware(app, at.access), access=at.access, limits=bodies, connections=limits.connections
+    )
     try:
-        await serve_on(at.listener, guarded, limits, ready=ready, stop=stop)
+        await uvicorn_server.serve_on(at.listener, guarded, limits, ready=ready, stop=stop)
     finally:
         at.listener.close()
 
@@ -147,13 +141,13 @@ def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
     Raises UsageError for a token that is unusable, or missing where it is required.
     """
     if server.token_file is not None:
-        return digest_of(read_token(server.token_file))
-    if not is_loopback(host):
-        raise UsageError(
+        return access_rules.digest_of(access_tokens.read_token(server.token_file))
+    if not urls.is_loopback(host):
+        raise errors.UsageError(
             f"{server.listen} can be reached from other machines, and no token is set",
             hint="`orchestrator service token FILE` makes one; name it in [server] token_file, or listen on 127.0.0.1",
         )
-    return None if own is None else digest_of(read_or_make_token(own))
+    return None if own is None else access_rules.digest_of(access_tokens.read_or_make_token(own))
 
 
 def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
@@ -165,12 +159,12 @@ def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
         cause = exc.strerror if isinstance(exc, OSError) else "it is no name"
-        raise UsageError(f"there is no address {name}", cause=cause, hint="[server] listen names it") from None
+        raise errors.UsageError(f"there is no address {name}", cause=cause, hint="[server] listen names it") from None
     family, _, _, _, address = found[0]
     numeric = ip_address(str(address[0]).partition("%")[0])
     if numeric.is_multicast or (numeric.version == 4 and numeric.is_reserved):
         cause = "it stands for many machines: no client can connect to it"
-        raise UsageError(f"{name} cannot be listened on", cause=cause, hint=_OTHER)
+        raise errors.UsageError(f"{name} cannot be listened on", cause=cause, hint=_OTHER)
     return family, address
 
 
@@ -179,14 +173,14 @@ def _bound(family: socket.AddressFamily, address: _Address, *, may_give_way: boo
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(QUEUE)
+        listener.listen(uvicorn_server.QUEUE)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
         host, port, *rest = address
         if may_give_way and exc.errno == errno.EADDRINUSE:
             return _bound(family, (host, 0, *rest), may_give_way=False)
-        raise UsageError(f"{host}:{port} cannot be listened on", cause=exc.strerror, hint=_OTHER) from exc
+        raise errors.UsageError(f"{host}:{port} cannot be listened on", cause=exc.strerror, hint=_OTHER) from exc
     return listener
 
 
@@ -206,8 +200,8 @@ async def serve_socket(app: ASGIApp, path: Path, *, ready: Callable[[], None], s
     listener = bind_unix_socket(path)
     limits = connection_limits(open_files_limit())
     try:
-        guarded = Guard(app, access=None, limits=BodyLimits(), connections=limits.connections)
-        await serve_on(listener, guarded, limits, ready=ready, stop=stop)
+        guarded = middleware.Guard(app, access=None, limits=request_limits.BodyLimits(), connections=limits.connections)
+        await uvicorn_server.serve_on(listener, guarded, limits, ready=ready, stop=stop)
     finally:
         _unlisten(listener, path)
 
@@ -224,14 +218,16 @@ def bind_unix_socket(path: Path) -> socket.socket:
             os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
         path.chmod(0o600)
-        listener.listen(QUEUE)
+        listener.listen(uvicorn_server.QUEUE)
         listener.setblocking(False)
     except OSError as exc:
         listener.close()
-        if is_no_space(exc):
-            raise StoreFull(f"there is no space for the socket {path}", cause=exc.strerror, hint=MAKE_SPACE) from exc
+        if errors.is_no_space(exc):
+            raise errors.StoreFull(
+                f"there is no space for the socket {path}", cause=exc.strerror, hint=errors.MAKE_SPACE
+            ) from exc
         hint = "check the folder's permissions, or set XDG_RUNTIME_DIR for every command alike"
-        raise StoreError(f"the socket {path} cannot be made", cause=exc.strerror, hint=hint) from exc
+        raise errors.StoreError(f"the socket {path} cannot be made", cause=exc.strerror, hint=hint) from exc
     return listener
 
 

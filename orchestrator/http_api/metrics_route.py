@@ -11,28 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, ProcessCollector, core, exposition
 from prometheus_client.registry import Collector
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from orchestrator.domain.states import BatchState, RequestState
+from orchestrator.domain import notices, queries, states
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
 
-    from orchestrator.domain.notices import DeliveryState
-    from orchestrator.domain.queries import Totals
     from orchestrator.http_api.services import Services
     from orchestrator.observability.metrics import Histogram, Meters
 
@@ -47,7 +36,7 @@ def routes(services: Services) -> list[BaseRoute]:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(_FixedCollector([*from_store(facts), *from_process(services.meters)]))
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
     return [Route("/metrics", metrics, methods=["GET"])]
@@ -57,9 +46,9 @@ def routes(services: Services) -> list[BaseRoute]:
 class ScrapeFacts:
     """What one scrape reads. attentions: matters that a person should look at."""
 
-    totals: Totals
+    totals: queries.Totals
     attentions: int
-    deliveries: Mapping[DeliveryState, int]
+    deliveries: Mapping[notices.DeliveryState, int]
     now: datetime
     store_bytes: int
     wal_bytes: int
@@ -82,28 +71,28 @@ async def _read(services: Services) -> ScrapeFacts:
 class _FixedCollector(Collector):
     """Yields metrics that are computed already."""
 
-    def __init__(self, metrics: Iterable[Metric]) -> None:
+    def __init__(self, metrics: Iterable[core.Metric]) -> None:
         self._metrics = list(metrics)
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[core.Metric]:
         return self._metrics
 
 
-def from_store(facts: ScrapeFacts) -> Iterator[Metric]:
+def from_store(facts: ScrapeFacts) -> Iterator[core.Metric]:
     """Metrics that survive a restart. An unknown time is left out: 0 would be wrong."""
     totals = facts.totals
-    requests = {state.value: getattr(totals.requests, state.value) for state in RequestState}
+    requests = {state.value: getattr(totals.requests, state.value) for state in states.RequestState}
     yield _by_state("requests", "Requests of all jobs, by state", requests)
     yield _by_stop_reason(totals.stop_reasons)
     yield _by_state("batches", "Batches of all jobs, by state", totals.batches)
     yield _by_state("jobs", "Jobs, by state", totals.jobs)
-    in_doubt = totals.batches[BatchState.IN_DOUBT]
+    in_doubt = totals.batches[states.BatchState.IN_DOUBT]
     yield _gauge("in_doubt_batches", "Batches that the API may or may not have", in_doubt)
     yield _gauge("in_flight_requests", "Requests that the API holds, or may hold", totals.in_flight_requests)
     yield _gauge("attentions", "Matters that a person should look at", facts.attentions)
     yield _by_state("webhook_deliveries", "Notices of the last 30 days, by state", facts.deliveries)
-    yield CounterMetricFamily(f"{PREFIX}resubmitted", "Requests that were sent again", value=totals.resubmitted)
-    yield CounterMetricFamily(
+    yield core.CounterMetricFamily(f"{PREFIX}resubmitted", "Requests that were sent again", value=totals.resubmitted)
+    yield core.CounterMetricFamily(
         f"{PREFIX}duplicates", "Batches thought void that ran after all", value=totals.duplicates_total
     )
     oldest = totals.oldest_unfinished_at
@@ -113,19 +102,19 @@ def from_store(facts: ScrapeFacts) -> Iterator[Metric]:
     yield _gauge("wal_bytes", "Size of the database's log", facts.wal_bytes)
 
 
-def from_process(meters: Meters) -> Iterator[Metric]:
+def from_process(meters: Meters) -> Iterator[core.Metric]:
     """Metrics that start at 0 with the process."""
     info = {"version": VERSION, "python": platform.python_version()}
-    yield InfoMetricFamily(f"{PREFIX}build", "Which program this is", value=info)
-    calls = CounterMetricFamily(f"{PREFIX}api_requests", "Calls of the API, by HTTP status", labels=["op", "code"])
+    yield core.InfoMetricFamily(f"{PREFIX}build", "Which program this is", value=info)
+    calls = core.CounterMetricFamily(f"{PREFIX}api_requests", "Calls of the API, by HTTP status", labels=["op", "code"])
     for (op, code), count in sorted(meters.calls.items()):
         calls.add_metric([op, code], count)
     yield calls
-    seconds = HistogramMetricFamily(f"{PREFIX}api_request_seconds", "Until the head of the answer", labels=["op"])
+    seconds = core.HistogramMetricFamily(f"{PREFIX}api_request_seconds", "Until the head of the answer", labels=["op"])
     for op, histogram in sorted(meters.call_seconds.items()):
         seconds.add_metric([op], histogram.buckets(), histogram.sum)
     yield seconds
-    tokens = CounterMetricFamily(f"{PREFIX}tokens", "Tokens of collected results, by kind", labels=["kind"])
+    tokens = core.CounterMetricFamily(f"{PREFIX}tokens", "Tokens of collected results, by kind", labels=["kind"])
     for kind, count in sorted(meters.tokens.items()):
         tokens.add_metric([kind], count)
     yield tokens
@@ -140,24 +129,26 @@ def _until(at: datetime | None, now: datetime, sign: int) -> float | None:
     return None if at is None else sign * (at - now).total_seconds()
 
 
-def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> Metric:
-    family = GaugeMetricFamily(f"{PREFIX}{name}", help_, labels=["state"])
+def _by_state(name: str, help_: str, counts: Mapping[Any, int]) -> core.Metric:
+    family = core.GaugeMetricFamily(f"{PREFIX}{name}", help_, labels=["state"])
     for state, count in counts.items():
         family.add_metric([state], count)
     return family
 
 
-def _by_stop_reason(counts: Mapping[str, int]) -> Metric:
+def _by_stop_reason(counts: Mapping[str, int]) -> core.Metric:
     """A counter, since a success is never taken back. `domain.result_outcome` bounds the number of names."""
-    family = CounterMetricFamily(f"{PREFIX}answers", "Requests that succeeded, by stop reason", labels=["stop_reason"])
+    family = core.CounterMetricFamily(
+        f"{PREFIX}answers", "Requests that succeeded, by stop reason", labels=["stop_reason"]
+    )
     for name, count in counts.items():
         family.add_metric([name], count)
     return family
 
 
-def _gauge(name: str, help_: str, value: float | None) -> Metric:
-    return GaugeMetricFamily(f"{PREFIX}{name}", help_, value=value)
+def _gauge(name: str, help_: str, value: float | None) -> core.Metric:
+    return core.GaugeMetricFamily(f"{PREFIX}{name}", help_, value=value)
 
 
-def _histogram(name: str, help_: str, histogram: Histogram) -> Metric:
-    return HistogramMetricFamily(f"{PREFIX}{name}", help_, buckets=histogram.buckets(), sum_value=histogram.sum)
+def _histogram(name: str, help_: str, histogram: Histogram) -> core.Metric:
+    return core.HistogramMetricFamily(f"{PREFIX}{name}", help_, buckets=histogram.buckets(), sum_value=histogram.sum)

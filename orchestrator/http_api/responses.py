@@ -13,8 +13,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Match
 
-from orchestrator.domain.batches_api import error_body
-from orchestrator.domain.errors import ServerBusy
+from orchestrator.domain import batches_api, errors
 from orchestrator.views.problem_details import CONTENT_TYPE, ProblemView, RefusedView, problem_of
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-    from orchestrator.domain.errors import OrchestratorError
 
 #: How soon it makes sense to ask again, in seconds, where a place was missing.
 RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
@@ -34,10 +32,10 @@ def problem(view: ProblemView | RefusedView) -> Response:
     return Response(msgspec.json.encode(view), view.status, media_type=CONTENT_TYPE)
 
 
-def problem_response(exc: OrchestratorError) -> Response:
+def problem_response(exc: errors.OrchestratorError) -> Response:
     """*exc* as a response."""
     answer = problem(problem_of(exc))
-    if isinstance(exc, ServerBusy):
+    if isinstance(exc, errors.ServerBusy):
         answer.headers.update(RETRY_SOON)
     return answer
 
@@ -45,7 +43,7 @@ def problem_response(exc: OrchestratorError) -> Response:
 def api_error_response(status: int, kind: str, message: str) -> Response:
     """An error in the form of the Message Batches API, outside its routes (`speaks_as_the_api`)."""
     request_id = f"req_{secrets.token_hex(12)}"
-    body = error_body(kind, message, request_id)
+    body = batches_api.error_body(kind, message, request_id)
     return Response(body, status, {"request-id": request_id}, media_type="application/json")
 
 

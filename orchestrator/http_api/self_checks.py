@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import humanize
+from orchestrator.domain import humanize, model
 from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import StoreMeta
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reads, StoreLocation
 
@@ -26,7 +25,7 @@ async def findings_of(services: Services) -> list[Finding]:
     return [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]
 
 
-def _look(reads: Reads) -> tuple[StoreMeta, int]:
+def _look(reads: Reads) -> tuple[model.StoreMeta, int]:
     return reads.meta(), len(reads.unfinished())
 
 
@@ -52,7 +51,7 @@ def _api(services: Services) -> Iterator[Finding]:
         yield Finding(check="calls", verdict=FAIL if health.reads_blocked else WARN, fact=fact, remedy=remedy)
 
 
-def _store(location: StoreLocation, meta: StoreMeta) -> list[Finding]:
+def _store(location: StoreLocation, meta: model.StoreMeta) -> list[Finding]:
     size = location.size_bytes + location.log_bytes
     kind = "sandbox work" if meta.sandbox else "real work"
     made = f"made on {meta.created_at:%Y-%m-%d}"

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from orchestrator.config import Settings
-from orchestrator.domain.packing import Caps
-from orchestrator.http_api.change_feed import ChangeFeed
+from orchestrator.domain import api_answers, batches_api, packing
+from orchestrator.http_api import change_feed, upload_memory
 from orchestrator.http_api.job_cache import JobCache
-from orchestrator.http_api.upload_memory import LargeLineMemory
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
-from orchestrator.ports.reads import Reader, StoreLocation
-
-if TYPE_CHECKING:
-    from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.batches_api import LoopGuard
-    from orchestrator.ports.runtime import MemoryReservation
-    from orchestrator.ports.streams import Source
+from orchestrator.ports import engine, reads, runtime, streams
 
 
-class AllCommands(Commands, OpenJobs, NoticeCommands, Protocol):
+class AllCommands(engine.Commands, engine.OpenJobs, engine.NoticeCommands, Protocol):
     """All commands of a running engine."""
 
 
@@ -31,8 +23,8 @@ class SourceOpener(Protocol):
     """Opens a source of raw JSON Lines (also gzip, zstd) that arrive in blocks."""
 
     def __call__(
-        self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation
-    ) -> Source:
+        self, blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: runtime.MemoryReservation
+    ) -> streams.Source:
         """*name* stands before ":line"; the requests are checked against *api_version*."""
         ...
 
@@ -53,20 +45,22 @@ class Services:
     """One running engine, as handed to every route."""
 
     commands: AllCommands
-    reader: Reader  #: for short reads
-    bulk: Reader  #: for long ones, which would hold up short ones
-    health: EngineHealth
+    reader: reads.Reader  #: for short reads
+    bulk: reads.Reader  #: for long ones, which would hold up short ones
+    health: engine.EngineHealth
     identity: EngineIdentity
-    location: StoreLocation
+    location: reads.StoreLocation
     opener: SourceOpener
-    remote_batches: Callable[[], AsyncGenerator[RemoteBatch, None]]  #: everything that the API lists, newest first
-    feed: ChangeFeed
+    remote_batches: Callable[
+        [], AsyncGenerator[api_answers.RemoteBatch, None]
+    ]  #: everything that the API lists, newest first
+    feed: change_feed.ChangeFeed
     job_cache: JobCache
     settings: Settings
-    caps: Caps  #: of one batch
+    caps: packing.Caps  #: of one batch
     meters: Meters  #: counters of this process
-    memory: LargeLineMemory  #: shared by all uploads
-    passed: LoopGuard  #: the stores that a create came through
+    memory: upload_memory.LargeLineMemory  #: shared by all uploads
+    passed: batches_api.LoopGuard  #: the stores that a create came through
     why_not_ready: Callable[[], str | None]  #: None: it is ready
     #: The dashboard's address, and a path that opens it (with a login code if one is needed); None: no dashboard.
     dashboard_link: Callable[[], tuple[str, str] | None]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.errors import ServerBusy
-from orchestrator.domain.limits import LARGE_LINE_BYTES, LARGE_LINES_BYTES
+from orchestrator.domain import errors, limits
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -20,7 +19,7 @@ _CLAIMS: Final = "orchestrator.claims"
 class LargeLineMemory:
     """The shared budget. held: how much of it is in use."""
 
-    def __init__(self, total: int = LARGE_LINES_BYTES, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, total: int = limits.LARGE_LINES_BYTES, *, patience_s: float = PATIENCE_S) -> None:
         self.held = 0
         self._total = total
         self._patience_s = patience_s
@@ -43,9 +42,9 @@ class LargeLineMemory:
                 while self.held + more > self._total:
                     await self._freed.wait()
         except TimeoutError:
-            raise ServerBusy(
+            raise errors.ServerBusy(
                 "the server has no memory for this now",
-                cause=f"lines over {LARGE_LINE_BYTES >> 20} MiB of other uploads fill it",
+                cause=f"lines over {limits.LARGE_LINE_BYTES >> 20} MiB of other uploads fill it",
                 hint="send it again in a moment; nothing was stored",
             ) from None
 
@@ -59,7 +58,7 @@ class UploadClaim:
 
     async def hold(self, size_bytes: int) -> None:
         """See `ports.runtime.MemoryReservation`."""
-        self._held = await self._shared.exchange(self._held, size_bytes if size_bytes > LARGE_LINE_BYTES else 0)
+        self._held = await self._shared.exchange(self._held, size_bytes if size_bytes > limits.LARGE_LINE_BYTES else 0)
 
 
 class ReleaseClaims:

@@ -17,8 +17,7 @@ import msgspec
 import uvicorn
 
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.http_api.guard.connection_limits import ConnectionLimits
-from orchestrator.http_api.guard.protocol import GuardedProtocol
+from orchestrator.http_api.guard import connection_limits, protocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
 from orchestrator.observability.heavy_imports import gc_paused
 from orchestrator.views.problem_details import STOPPING, problem_of
@@ -36,7 +35,12 @@ GRACE_S: Final = 2
 
 
 async def serve_on(
-    listener: socket.socket, app: ASGIApp, limits: ConnectionLimits, *, ready: Callable[[], None], stop: asyncio.Event
+    listener: socket.socket,
+    app: ASGIApp,
+    limits: connection_limits.ConnectionLimits,
+    *,
+    ready: Callable[[], None],
+    stop: asyncio.Event,
 ) -> None:
     """Serve *app* on *listener* until *stop*; *ready* is called once connections are accepted.
 
@@ -55,11 +59,11 @@ async def serve_on(
 class _EmbeddedServer(uvicorn.Server):
     """uvicorn without signal handlers; it reports readiness, and leaves no request running."""
 
-    def __init__(self, app: ASGIApp, limits: ConnectionLimits, ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, limits: connection_limits.ConnectionLimits, ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("Any", partial(GuardedProtocol, limits)),  # called as the class would be
+                http=cast("Any", partial(protocol.GuardedProtocol, limits)),  # called as the class would be
                 loop="none",
                 lifespan="off",
                 ws="none",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from orchestrator.domain.api_answers import ApiCounts
+from orchestrator.domain.api_answers import ApiCounts, RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import Batch, Candidate, JobSnapshot
 from orchestrator.domain.states import BatchState
 from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
-
-if TYPE_CHECKING:
-    from orchestrator.domain.api_answers import RemoteBatch
 
 OwnedBatch = tuple[Batch, JobSnapshot]
 

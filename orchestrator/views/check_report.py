@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from orchestrator.domain.packing import Caps, pack
-from orchestrator.ports.streams import InputLine, InputProblem
-
-if TYPE_CHECKING:
-    from orchestrator.ports.streams import Source
+from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 _PARTS: Final = 256
 

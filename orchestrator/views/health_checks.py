@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from orchestrator.config import format_duration
+from orchestrator.config import Settings, format_duration
 from orchestrator.domain import humanize
-
-if TYPE_CHECKING:
-    from orchestrator.config import Settings
 
 OK: Final = "ok"
 WARN: Final = "warn"

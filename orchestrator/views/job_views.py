@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import msgspec
 
@@ -17,8 +17,6 @@ from orchestrator.ports.streams import InputProblem
 from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from orchestrator.views.check_report import CheckReport
 
 StopReasons = Annotated[

@@ -23,14 +23,12 @@ import msgspec
 from orchestrator.domain.errors import InputError, UsageError
 from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
-from orchestrator.ports.runtime import UnlimitedMemory
-from orchestrator.ports.streams import Chunker, InputLine, InputProblem
+from orchestrator.ports.runtime import MemoryReservation, UnlimitedMemory
+from orchestrator.ports.streams import Chunker, InputLine, InputProblem, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from orchestrator.ports.runtime import MemoryReservation
-    from orchestrator.ports.streams import Source
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
 

@@ -6,110 +6,113 @@ from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
-from fastapi import Path, Query
-from starlette.responses import Response
+from fastapi import Path, Query, Response
 
-from orchestrator.domain.api_answers import RemoteBatch
-from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.states import BatchState
-from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.route_docs import answers
-from orchestrator.http_api.api.routing import (
-    Cursor,
-    Limit,
-    ServicesDep,
-    cut_page,
-    decode_cursor,
-    json_response,
-    router,
-)
+from orchestrator.domain import api_answers, ids, states
+from orchestrator.http_api.api import job_routes, route_docs, routing
 from orchestrator.ports.reads import Reads
-from orchestrator.views.batch_views import BatchesView, BatchInFullView, BatchView, RemoteBatchesView, RemoteBatchView
-from orchestrator.views.job_views import DoneView
+from orchestrator.views import batch_views, job_views
 
-api = router("batches")
+api = routing.router("batches")
 
-States = Annotated[list[BatchState] | None, Query(alias="state", description="Only batches in one of these states.")]
+States = Annotated[
+    list[states.BatchState] | None, Query(alias="state", description="Only batches in one of these states.")
+]
 RemoteRef = Annotated[str, Path(description="A batch at the API, `msgbatch_…`.")]
 #: Batches in doubt that are listed; nobody looks through more.
 _MOST_IN_DOUBT = 1000
 
 
-@api.get("/batches", responses=answers(BatchesView))
-async def batches(services: ServicesDep, states: States = None, cursor: Cursor = None, limit: Limit = 100) -> Response:
+@api.get("/batches", responses=route_docs.answers(batch_views.BatchesView))
+async def batches(
+    services: routing.ServicesDep, wanted: States = None, cursor: routing.Cursor = None, limit: routing.Limit = 100
+) -> Response:
     """The batches of every job, the newest first."""
-    return json_response(await services.reader.read(partial(_page, None, states, decode_cursor(cursor), limit)))
+    return routing.json_response(
+        await services.reader.read(partial(_page, None, wanted, routing.decode_cursor(cursor), limit))
+    )
 
 
-@api.get("/jobs/{ref}/batches", responses=answers(BatchesView, 404))
+@api.get("/jobs/{ref}/batches", responses=route_docs.answers(batch_views.BatchesView, 404))
 async def of_job(
-    services: ServicesDep, found: JobDep, states: States = None, cursor: Cursor = None, limit: Limit = 100
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    wanted: States = None,
+    cursor: routing.Cursor = None,
+    limit: routing.Limit = 100,
 ) -> Response:
     """The batches of one job, the newest first."""
-    return json_response(await services.reader.read(partial(_page, found.job.id, states, decode_cursor(cursor), limit)))
+    return routing.json_response(
+        await services.reader.read(partial(_page, found.job.id, wanted, routing.decode_cursor(cursor), limit))
+    )
 
 
 def _page(
-    job: JobId | None, states: list[BatchState] | None, before: int | None, limit: int, reads: Reads
-) -> BatchesView:
-    below = None if before is None else BatchId(before)
-    found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(states or ()), job=job)
-    page, more = cut_page(found, limit, lambda batch: batch.id)
-    return BatchesView(batches=[BatchView.of(batch, reads.get(batch.job_id)) for batch in page], next=more)
+    job: ids.JobId | None, wanted: list[states.BatchState] | None, before: int | None, limit: int, reads: Reads
+) -> batch_views.BatchesView:
+    below = None if before is None else ids.BatchId(before)
+    found = reads.batches_page(limit=limit + 1, before=below, states=frozenset(wanted or ()), job=job)
+    page, more = routing.cut_page(found, limit, lambda batch: batch.id)
+    return batch_views.BatchesView(
+        batches=[batch_views.BatchView.of(batch, reads.get(batch.job_id)) for batch in page], next=more
+    )
 
 
-@api.get("/batches/{ref}", responses=answers(BatchInFullView, 404))
+@api.get("/batches/{ref}", responses=route_docs.answers(batch_views.BatchInFullView, 404))
 async def batch(
-    services: ServicesDep, ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")]
+    services: routing.ServicesDep,
+    ref: Annotated[str, Path(description="Our number of a batch, or the API's id of it.")],
 ) -> Response:
     """One batch of ours; while it is in doubt, with the batches at the API that it may be."""
 
-    def look(reads: Reads) -> BatchInFullView:
+    def look(reads: Reads) -> batch_views.BatchInFullView:
         found = reads.batch(ref)
-        return BatchInFullView.with_candidates(found, reads.get(found.job_id), reads.candidates(found.id))
+        return batch_views.BatchInFullView.with_candidates(found, reads.get(found.job_id), reads.candidates(found.id))
 
-    return json_response(await services.reader.read(look))
+    return routing.json_response(await services.reader.read(look))
 
 
-@api.get("/remote-batches", responses=answers(RemoteBatchesView, 502))
-async def remote_batches(services: ServicesDep, limit: Limit = 100) -> Response:
+@api.get("/remote-batches", responses=route_docs.answers(batch_views.RemoteBatchesView, 502))
+async def remote_batches(services: routing.ServicesDep, limit: routing.Limit = 100) -> Response:
     """The batches that the API lists, the newest first, with the owner of each: "ours", "in_doubt" or "elsewhere"."""
-    found: list[RemoteBatch] = []
+    found: list[api_answers.RemoteBatch] = []
     async with aclosing(services.remote_batches()) as listed:
         async for remote in listed:
             found.append(remote)
             if len(found) > limit:
                 break
-    return json_response(await services.reader.read(partial(_owned, found[:limit], len(found) > limit)))
+    return routing.json_response(await services.reader.read(partial(_owned, found[:limit], len(found) > limit)))
 
 
-def _owned(remotes: list[RemoteBatch], has_more: bool, reads: Reads) -> RemoteBatchesView:
+def _owned(remotes: list[api_answers.RemoteBatch], has_more: bool, reads: Reads) -> batch_views.RemoteBatchesView:
     ours = reads.batches_by_remote([remote.id for remote in remotes])
     owned = {remote_id: (batch, reads.get(batch.job_id)) for remote_id, batch in ours.items()}
-    doubts = reads.batches_page(limit=_MOST_IN_DOUBT, states=frozenset({BatchState.IN_DOUBT}))
+    doubts = reads.batches_page(limit=_MOST_IN_DOUBT, states=frozenset({states.BatchState.IN_DOUBT}))
     in_doubt = [(batch, reads.get(batch.job_id)) for batch in doubts]
-    return RemoteBatchesView(
-        batches=[RemoteBatchView.of(remote, owned.get(RemoteId(remote.id)), in_doubt) for remote in remotes],
-        in_doubt=[BatchView.of(batch, job) for batch, job in in_doubt],
+    return batch_views.RemoteBatchesView(
+        batches=[
+            batch_views.RemoteBatchView.of(remote, owned.get(ids.RemoteId(remote.id)), in_doubt) for remote in remotes
+        ],
+        in_doubt=[batch_views.BatchView.of(batch, job) for batch, job in in_doubt],
         has_more=has_more,
     )
 
 
-@api.post("/batches/{remote_id}/adopt", responses=answers(DoneView, 404))
+@api.post("/batches/{remote_id}/adopt", responses=route_docs.answers(job_views.DoneView, 404))
 async def adopt(
-    services: ServicesDep,
+    services: routing.ServicesDep,
     remote_id: RemoteRef,
     job: Annotated[str | None, Query(description="The job whose requests a batch made elsewhere holds.")] = None,
 ) -> Response:
     """Declare a batch at the API ours: the candidate of one in doubt, or one made elsewhere."""
     chosen = None if job is None else (await services.reader.read(lambda reads: reads.sole(job))).id
-    return json_response(DoneView(done=await services.commands.adopt(remote_id, chosen)))
+    return routing.json_response(job_views.DoneView(done=await services.commands.adopt(remote_id, chosen)))
 
 
-@api.post("/batches/{remote_id}/disown", responses=answers(DoneView, 404))
-async def disown(services: ServicesDep, remote_id: RemoteRef) -> Response:
+@api.post("/batches/{remote_id}/disown", responses=route_docs.answers(job_views.DoneView, 404))
+async def disown(services: routing.ServicesDep, remote_id: RemoteRef) -> Response:
     """Declare that a batch at the API is not ours."""
-    return json_response(DoneView(done=await services.commands.disown(remote_id)))
+    return routing.json_response(job_views.DoneView(done=await services.commands.disown(remote_id)))
 
 
 ROUTERS = (api,)

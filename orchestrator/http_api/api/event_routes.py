@@ -11,43 +11,25 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import Header, Path, Query
-from starlette.responses import Response, StreamingResponse
+from fastapi import Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
-from orchestrator.domain.ids import MAX_INTEGER, MAX_NUMBER, JobId
-from orchestrator.domain.model import Event
-from orchestrator.domain.notices import DeliveryState
-from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.route_docs import answers, error_responses
-from orchestrator.http_api.api.routing import (
-    Cursor,
-    Limit,
-    ServicesDep,
-    cut_page,
-    decode_cursor,
-    json_response,
-    router,
-)
+from orchestrator.domain import ids, model, notices
+from orchestrator.http_api.api import job_routes, route_docs, routing
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
-from orchestrator.views.service_views import (
-    DeliveriesView,
-    DeliveryView,
-    EndpointsView,
-    EndpointView,
-    EventsView,
-    EventView,
-    SentView,
-)
+from orchestrator.views import service_views
 
-api = router("events")
-webhook_api = router("webhooks")
+api = routing.router("events")
+webhook_api = routing.router("webhooks")
 
-After = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only events above this `id`.")]
+After = Annotated[int, Query(ge=0, le=ids.MAX_INTEGER, description="Only events above this `id`.")]
 #: Start of a stream; without it, only new events are sent.
-From = Annotated[int | None, Query(alias="after", ge=0, le=MAX_INTEGER, description="Begin above this `id`; else now.")]
+From = Annotated[
+    int | None, Query(alias="after", ge=0, le=ids.MAX_INTEGER, description="Begin above this `id`; else now.")
+]
 LastId = Annotated[
-    int | None, Header(alias="Last-Event-ID", ge=0, le=MAX_INTEGER, description="As `after`, and before it.")
+    int | None, Header(alias="Last-Event-ID", ge=0, le=ids.MAX_INTEGER, description="As `after`, and before it.")
 ]
 #: How long a browser waits before it comes back.
 _RETRY_MS: Final = 2000
@@ -66,52 +48,58 @@ _LIVE: Final[dict[int | str, dict[str, Any]]] = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@api.get("/events", responses=answers(EventsView))
-async def events(services: ServicesDep, after: After = 0, limit: Limit = 100) -> Response:
+@api.get("/events", responses=route_docs.answers(service_views.EventsView))
+async def events(services: routing.ServicesDep, after: After = 0, limit: routing.Limit = 100) -> Response:
     """The events of every job, oldest first."""
-    return json_response(await services.reader.read(partial(_page, None, after, limit)))
+    return routing.json_response(await services.reader.read(partial(_page, None, after, limit)))
 
 
-@api.get("/jobs/{ref}/events", responses=answers(EventsView, 404))
-async def of_job(services: ServicesDep, found: JobDep, after: After = 0, limit: Limit = 100) -> Response:
+@api.get("/jobs/{ref}/events", responses=route_docs.answers(service_views.EventsView, 404))
+async def of_job(
+    services: routing.ServicesDep, found: job_routes.JobDep, after: After = 0, limit: routing.Limit = 100
+) -> Response:
     """The events of a job and of its batches, oldest first."""
-    return json_response(await services.reader.read(partial(_page, found.job.id, after, limit)))
+    return routing.json_response(await services.reader.read(partial(_page, found.job.id, after, limit)))
 
 
-@api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **error_responses()})
-async def live(services: ServicesDep, after: From = None, last_event_id: LastId = None) -> Response:
+@api.get("/events/stream", response_class=StreamingResponse, responses={**_LIVE, **route_docs.error_responses()})
+async def live(services: routing.ServicesDep, after: From = None, last_event_id: LastId = None) -> Response:
     """Every event as it happens, until the engine stops."""
     return await _stream(services, None, after if last_event_id is None else last_event_id)
 
 
-@api.get("/jobs/{ref}/events/stream", response_class=StreamingResponse, responses={**_LIVE, **error_responses(404)})
+@api.get(
+    "/jobs/{ref}/events/stream",
+    response_class=StreamingResponse,
+    responses={**_LIVE, **route_docs.error_responses(404)},
+)
 async def live_of_job(
-    services: ServicesDep, found: JobDep, after: From = None, last_event_id: LastId = None
+    services: routing.ServicesDep, found: job_routes.JobDep, after: From = None, last_event_id: LastId = None
 ) -> Response:
     """The events of a job as they happen, until the engine stops."""
     return await _stream(services, found.job.id, after if last_event_id is None else last_event_id)
 
 
-def event_page(events: Sequence[Event], reads: Reads) -> list[EventView]:
+def event_page(events: Sequence[model.Event], reads: Reads) -> list[service_views.EventView]:
     """Views of *events*, with the public ids of their jobs."""
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
-    names: dict[JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
-    return [EventView.of(event, names.get(event.job_id)) for event in events]
+    names: dict[ids.JobId | None, str] = {job.id: job.public_id for job in jobs.values()}
+    return [service_views.EventView.of(event, names.get(event.job_id)) for event in events]
 
 
-def _page(job: JobId | None, after: int, limit: int, reads: Reads) -> EventsView:
+def _page(job: ids.JobId | None, after: int, limit: int, reads: Reads) -> service_views.EventsView:
     found = reads.events(job, after=after, limit=limit + 1)
     more = found[limit - 1].id if len(found) > limit else None
-    return EventsView(events=event_page(found[:limit], reads), next=more)
+    return service_views.EventsView(events=event_page(found[:limit], reads), next=more)
 
 
-async def _stream(services: Services, job: JobId | None, after: int | None) -> Response:
+async def _stream(services: Services, job: ids.JobId | None, after: int | None) -> Response:
     begin = await services.reader.read(lambda reads: reads.last_event()) if after is None else after
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_event_stream(services, job, begin), media_type="text/event-stream", headers=headers)
 
 
-async def _event_stream(services: Services, job: JobId | None, after: int) -> AsyncGenerator[bytes, None]:
+async def _event_stream(services: Services, job: ids.JobId | None, after: int) -> AsyncGenerator[bytes, None]:
     """The stream. It begins with its start id, so that a client that is cut off at once misses nothing."""
     yield f"retry: {_RETRY_MS}\nid: {after}\n\n".encode()
     async with aclosing(services.feed.events(after, job=job)) as pages:
@@ -120,52 +108,62 @@ async def _event_stream(services: Services, job: JobId | None, after: int) -> As
             yield b"".join(map(_server_sent_event, views)) if views else _ALIVE
 
 
-def _server_sent_event(view: EventView) -> bytes:
+def _server_sent_event(view: service_views.EventView) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(view.id).encode(), view.kind.encode(), _encode(view))
 
 
-Number = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="A delivery's number.")]
+Number = Annotated[int, Path(ge=1, le=ids.MAX_NUMBER, description="A delivery's number.")]
 
 
-@webhook_api.get("/webhooks", responses=answers(EndpointsView))
-async def endpoints(services: ServicesDep) -> Response:
+@webhook_api.get("/webhooks", responses=route_docs.answers(service_views.EndpointsView))
+async def endpoints(services: routing.ServicesDep) -> Response:
     """The endpoints, as of the start of the engine; those no longer configured come last."""
     found = await services.reader.read(lambda reads: reads.endpoints())
-    return json_response(EndpointsView(endpoints=[EndpointView.of(endpoint) for endpoint in found]))
+    return routing.json_response(
+        service_views.EndpointsView(endpoints=[service_views.EndpointView.of(endpoint) for endpoint in found])
+    )
 
 
-@webhook_api.get("/webhooks/deliveries", responses=answers(DeliveriesView))
+@webhook_api.get("/webhooks/deliveries", responses=route_docs.answers(service_views.DeliveriesView))
 async def deliveries(
-    services: ServicesDep,
-    state: Annotated[DeliveryState | None, Query(description="Only those that are so.")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
+    services: routing.ServicesDep,
+    state: Annotated[notices.DeliveryState | None, Query(description="Only those that are so.")] = None,
+    limit: routing.Limit = 100,
+    cursor: routing.Cursor = None,
 ) -> Response:
     """The deliveries of the last 30 days, the newest first."""
-    return json_response(await services.reader.read(partial(_delivery_page, state, decode_cursor(cursor), limit)))
+    return routing.json_response(
+        await services.reader.read(partial(_delivery_page, state, routing.decode_cursor(cursor), limit))
+    )
 
 
-def _delivery_page(state: DeliveryState | None, before: int | None, limit: int, reads: Reads) -> DeliveriesView:
+def _delivery_page(
+    state: notices.DeliveryState | None, before: int | None, limit: int, reads: Reads
+) -> service_views.DeliveriesView:
     found = reads.deliveries(limit=limit + 1, before=before, state=state)
-    page, more = cut_page(found, limit, lambda delivery: delivery.id)
-    return DeliveriesView(deliveries=[DeliveryView.of(delivery) for delivery in page], next=more)
+    page, more = routing.cut_page(found, limit, lambda delivery: delivery.id)
+    return service_views.DeliveriesView(
+        deliveries=[service_views.DeliveryView.of(delivery) for delivery in page], next=more
+    )
 
 
-@webhook_api.post("/webhooks/test", responses=answers(SentView, 404))
+@webhook_api.post("/webhooks/test", responses=route_docs.answers(service_views.SentView, 404))
 async def send_test(
-    services: ServicesDep,
+    services: routing.ServicesDep,
     url: Annotated[str | None, Query(description="The endpoint; without it, each.", max_length=4096)] = None,
 ) -> Response:
     """Send a test notice."""
-    return json_response(SentView(sent=await services.commands.test_notice(url)))
+    return routing.json_response(service_views.SentView(sent=await services.commands.test_notice(url)))
 
 
-@webhook_api.post("/webhooks/deliveries/{number}/replay", responses=answers(DeliveryView, 404))
-async def replay(services: ServicesDep, number: Number) -> Response:
+@webhook_api.post("/webhooks/deliveries/{number}/replay", responses=route_docs.answers(service_views.DeliveryView, 404))
+async def replay(services: routing.ServicesDep, number: Number) -> Response:
     """Send a finished delivery again, unchanged and with the same id."""
     await services.reader.read(lambda reads: reads.delivery(number))
     await services.commands.replay_notice(number)
-    return json_response(DeliveryView.of(await services.reader.read(lambda reads: reads.delivery(number))))
+    return routing.json_response(
+        service_views.DeliveryView.of(await services.reader.read(lambda reads: reads.delivery(number)))
+    )
 
 
 ROUTERS = (api, webhook_api)

@@ -10,8 +10,7 @@ from typing import Final, cast
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from orchestrator.domain.errors import UsageError
-from orchestrator.domain.job_spec import OPTIONS
+from orchestrator.domain import errors, job_spec
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 200
@@ -19,7 +18,7 @@ _MAX_FIELDS: Final = 200
 _MAX_FIELDS_BYTES: Final = 1 << 20
 _MAX_HEADER_BYTES: Final = 8 * 1024
 #: The fields that may come several times.
-_REPEATABLE: Final = frozenset(option.param for option in OPTIONS.values() if option.is_list)
+_REPEATABLE: Final = frozenset(option.param for option in job_spec.OPTIONS.values() if option.is_list)
 _FILE: Final = "file"
 
 
@@ -170,6 +169,6 @@ class _Parts:
         held += piece
 
 
-def _wrong(why: str) -> UsageError:
+def _wrong(why: str) -> errors.UsageError:
     hint = "send multipart/form-data: options as fields, then the file as the part 'file'"
-    return UsageError("the form cannot be read", cause=why, hint=hint)
+    return errors.UsageError("the form cannot be read", cause=why, hint=hint)

@@ -7,50 +7,20 @@ from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
-from fastapi import Depends, Header, Query
-from starlette.requests import Request
-from starlette.responses import Response
+from fastapi import Depends, Header, Query, Request, Response
 
-from orchestrator.domain.errors import InputError
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.limits import API_MAX_BYTES
-from orchestrator.domain.model import JobSnapshot, JobStatus
-from orchestrator.domain.queries import JobFilter
-from orchestrator.domain.states import JobState
-from orchestrator.http_api.api import job_upload, route_docs
-from orchestrator.http_api.api.job_upload import UploadOptions
-from orchestrator.http_api.api.route_docs import answers, error_responses
-from orchestrator.http_api.api.routing import (
-    PREFIX,
-    Cursor,
-    Limit,
-    Ref,
-    ServicesDep,
-    cut_page,
-    decode_cursor,
-    json_response,
-    parse_duration_param,
-    parse_wait,
-    router,
-)
-from orchestrator.http_api.responses import problem
+from orchestrator.domain import errors, ids, limits, model, queries, states
+from orchestrator.http_api import job_cache, responses, upload_memory
+from orchestrator.http_api.api import job_upload, route_docs, routing
 from orchestrator.http_api.services import Services
-from orchestrator.http_api.upload_memory import claim_of
-from orchestrator.ports.engine import IngestResult
+from orchestrator.ports import engine, runtime, streams
 from orchestrator.ports.reads import Reads
-from orchestrator.ports.runtime import MemoryReservation
-from orchestrator.ports.streams import InputLine, InputProblem, Source
-from orchestrator.views import job_views, source_codec
-from orchestrator.views.check_report import check_source
-from orchestrator.views.problem_details import DOES_NOT_APPLY, RefusedView, problem_of
+from orchestrator.views import check_report, job_views, problem_details, source_codec
 
-if TYPE_CHECKING:
-    from orchestrator.http_api.job_cache import CachedJob
-
-api = router("jobs")
+api = routing.router("jobs")
 
 #: Upper bound of `wait`.
 LONGEST_WAIT: Final = timedelta(seconds=60)
@@ -58,41 +28,44 @@ LONGEST_WAIT: Final = timedelta(seconds=60)
 _LISTED: Final = 20
 
 
-async def status_of(ref: Ref, services: ServicesDep) -> JobStatus:
+async def status_of(ref: routing.Ref, services: routing.ServicesDep) -> model.JobStatus:
     """Resolve the job in the path. Raises NoSuchThing."""
     return await services.reader.read(lambda reads: reads.status(reads.find(ref)))
 
 
-JobDep = Annotated[JobStatus, Depends(status_of)]
+JobDep = Annotated[model.JobStatus, Depends(status_of)]
 
 
-async def status_of_one(ref: Ref, services: ServicesDep) -> JobStatus:
+async def status_of_one(ref: routing.Ref, services: routing.ServicesDep) -> model.JobStatus:
     """Resolve the job of a route that changes it. Raises NoSuchThing, GuardRefused for an ambiguous name."""
     return await services.reader.read(lambda reads: reads.status(reads.sole(ref)))
 
 
-UniqueJobDep = Annotated[JobStatus, Depends(status_of_one)]
+UniqueJobDep = Annotated[model.JobStatus, Depends(status_of_one)]
 
 
-@api.get("/jobs", responses=answers(job_views.JobsView))
+@api.get("/jobs", responses=route_docs.answers(job_views.JobsView))
 async def jobs(
-    services: ServicesDep,
+    services: routing.ServicesDep,
     state: Annotated[
-        list[JobState] | None, Query(max_length=len(JobState), description="Only jobs in one of these states.")
+        list[states.JobState] | None,
+        Query(max_length=len(states.JobState), description="Only jobs in one of these states."),
     ] = None,
     tag: Annotated[list[str] | None, Query(max_length=20, description="Only jobs with all of these tags.")] = None,
     q: Annotated[str | None, Query(description="Only jobs with this in the name or the id.", max_length=200)] = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
+    cursor: routing.Cursor = None,
+    limit: routing.Limit = 100,
 ) -> Response:
     """List jobs, the newest first."""
-    where = JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
-    return json_response(await services.reader.read(partial(_page, where, decode_cursor(cursor), limit)))
+    where = queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
+    return routing.json_response(
+        await services.reader.read(partial(_page, where, routing.decode_cursor(cursor), limit))
+    )
 
 
-def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> job_views.JobsView:
-    found = reads.jobs(limit=limit + 1, before=None if before is None else JobId(before), where=where)
-    page, more = cut_page(found, limit, lambda job: job.id)
+def _page(where: queries.JobFilter, before: int | None, limit: int, reads: Reads) -> job_views.JobsView:
+    found = reads.jobs(limit=limit + 1, before=None if before is None else ids.JobId(before), where=where)
+    page, more = routing.cut_page(found, limit, lambda job: job.id)
     return job_views.JobsView(jobs=[job_views.JobView.of(reads.status(job)) for job in page], next=more)
 
 
@@ -100,8 +73,8 @@ def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> job
     "/jobs",
     status_code=HTTPStatus.CREATED,
     responses={
-        **answers(job_views.IngestResultView, status=HTTPStatus.CREATED),
-        **answers(
+        **route_docs.answers(job_views.IngestResultView, status=HTTPStatus.CREATED),
+        **route_docs.answers(
             job_views.IngestResultView, 409, 413, 415, 422, 507, what="The same content is a job already: this is it."
         ),
     },
@@ -109,8 +82,8 @@ def _page(where: JobFilter, before: int | None, limit: int, reads: Reads) -> job
 )
 async def take_in(
     request: Request,
-    services: ServicesDep,
-    options: Annotated[UploadOptions, Query()],
+    services: routing.ServicesDep,
+    options: Annotated[job_upload.UploadOptions, Query()],
     idempotency_key: Annotated[
         str | None, Header(description="Your own name of this hand-over: again with the same content, the same job.")
     ] = None,
@@ -126,34 +99,40 @@ async def take_in(
         refused=taken.refused,
         renamed_from=taken.renamed_from,
     )
-    place = {"location": f"{PREFIX}/jobs/{taken.job.public_id}"}
-    return json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
+    place = {"location": f"{routing.PREFIX}/jobs/{taken.job.public_id}"}
+    return routing.json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
 
-@api.post("/check", responses=answers(job_views.CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
-async def check(request: Request, services: ServicesDep, options: Annotated[UploadOptions, Query()]) -> Response:
+@api.post("/check", responses=route_docs.answers(job_views.CheckView, 413, 415, 422), openapi_extra=route_docs.JOB_BODY)
+async def check(
+    request: Request, services: routing.ServicesDep, options: Annotated[job_upload.UploadOptions, Query()]
+) -> Response:
     """Check a body, and show the batches it would make; nothing is stored or sent."""
     wanted = await job_upload.parse_upload(request, services, options)
-    plan = await check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
+    plan = await check_report.check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
     new = wanted.new
-    return json_response(
+    return routing.json_response(
         job_views.CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
     )
 
 
 @api.get(
     "/jobs/{ref}",
-    responses={**answers(job_views.JobView), 304: {"description": "It did not change."}, **error_responses(404)},
+    responses={
+        **route_docs.answers(job_views.JobView),
+        304: {"description": "It did not change."},
+        **route_docs.error_responses(404),
+    },
 )
 async def job(
     request: Request,
-    services: ServicesDep,
-    ref: Ref,
+    services: routing.ServicesDep,
+    ref: routing.Ref,
     wait: Annotated[str | None, Query(max_length=30, description="Answer when it changes, 60s at most.")] = None,
     if_none_match: Annotated[str | None, Header(description="`ETag` of the answer that you have.")] = None,
 ) -> Response:
     """One job. With `wait`, answers when the job differs from `If-None-Match`, or from its state now."""
-    longest = parse_wait(wait, longest=LONGEST_WAIT)
+    longest = routing.parse_wait(wait, longest=LONGEST_WAIT)
     found = await services.job_cache.get(ref)
     had = {found.tag} if if_none_match is None else parse_etags(if_none_match)
     if longest and found.tag in had:
@@ -166,117 +145,119 @@ async def job(
 
 @api.post(
     "/jobs/{ref}/requests",
-    responses=answers(job_views.AddedView, 404, 413, 415, 422, 507),
+    responses=route_docs.answers(job_views.AddedView, 404, 413, 415, 422, 507),
     openapi_extra=route_docs.LINES_BODY,
 )
-async def add(request: Request, services: ServicesDep, found: UniqueJobDep) -> Response:
+async def add(request: Request, services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Add requests to an open job: all of the body, or nothing."""
     job = found.job
     source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
-    added, wrong = await _read_all(source, claim_of(request))
+    added, wrong = await _read_all(source, upload_memory.claim_of(request))
     if wrong:
-        refused = IngestResult(
+        refused = engine.IngestResult(
             job=None, attached=False, problems=tuple(wrong[:_LISTED]), problem_count=len(wrong), refused=0
         )
         return _input_refused(refused)
     await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
-    return json_response(job_views.AddedView(added=len(added), job=await _view(services, job)))
+    return routing.json_response(job_views.AddedView(added=len(added), job=await _view(services, job)))
 
 
-@api.post("/jobs/{ref}/close", responses=answers(job_views.JobView, 404))
-async def close(services: ServicesDep, found: UniqueJobDep) -> Response:
+@api.post("/jobs/{ref}/close", responses=route_docs.answers(job_views.JobView, 404))
+async def close(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Close an open job: no more requests will come, and it may finish."""
     await services.commands.close(found.job.id)
-    return json_response(await _view(services, found.job))
+    return routing.json_response(await _view(services, found.job))
 
 
-@api.post("/jobs/{ref}/pause", responses=answers(job_views.JobView, 404))
-async def pause(services: ServicesDep, found: UniqueJobDep) -> Response:
+@api.post("/jobs/{ref}/pause", responses=route_docs.answers(job_views.JobView, 404))
+async def pause(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Pause a job: nothing new is sent; what is at the API goes on."""
     return await _after_command(services, found.job, "pause", done=await services.commands.pause(found.job.id))
 
 
-@api.post("/jobs/{ref}/resume", responses=answers(job_views.JobView, 404))
-async def resume(services: ServicesDep, found: UniqueJobDep) -> Response:
+@api.post("/jobs/{ref}/resume", responses=route_docs.answers(job_views.JobView, 404))
+async def resume(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Resume a paused job."""
     return await _after_command(services, found.job, "resume", done=await services.commands.resume(found.job.id))
 
 
-@api.post("/jobs/{ref}/cancel", responses=answers(job_views.JobView, 404))
-async def cancel(services: ServicesDep, found: UniqueJobDep) -> Response:
+@api.post("/jobs/{ref}/cancel", responses=route_docs.answers(job_views.JobView, 404))
+async def cancel(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Cancel a job; what has succeeded is kept."""
     return await _after_command(services, found.job, "cancel", done=await services.commands.cancel(found.job.id))
 
 
 @api.post(
     "/jobs/{ref}/retry",
-    responses=answers(job_views.QueuedView, 404, 413, 415),
+    responses=route_docs.answers(job_views.QueuedView, 404, 413, 415),
     openapi_extra=route_docs.RETRY_BODY,
 )
 async def retry(
     request: Request,
-    services: ServicesDep,
+    services: routing.ServicesDep,
     found: UniqueJobDep,
     only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
 ) -> Response:
     """Queue failed and canceled requests again."""
     in_body = await job_upload.parse_retry_filter(request)
     queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
-    return json_response(job_views.QueuedView(queued=queued, job=await _view(services, found.job)))
+    return routing.json_response(job_views.QueuedView(queued=queued, job=await _view(services, found.job)))
 
 
-@api.delete("/jobs/{ref}", responses=answers(job_views.PurgedView, 404))
-async def purge(services: ServicesDep, found: UniqueJobDep) -> Response:
+@api.delete("/jobs/{ref}", responses=route_docs.answers(job_views.PurgedView, 404))
+async def purge(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
     """Purge a job that is over: delete its prompts and results; all else stays."""
     purged = await services.commands.purge(found.job.id)
-    return json_response(job_views.PurgedView(purged=purged, job=await _view(services, found.job)))
+    return routing.json_response(job_views.PurgedView(purged=purged, job=await _view(services, found.job)))
 
 
-@api.post("/prune", responses=answers(job_views.PrunedView))
+@api.post("/prune", responses=route_docs.answers(job_views.PrunedView))
 async def prune(
-    services: ServicesDep,
+    services: routing.ServicesDep,
     older_than: Annotated[str, Query(description='A duration such as "90d" or "12h".', max_length=50)],
 ) -> Response:
     """Purge every job that has been over for that long."""
-    pruned = await services.commands.purge_older(parse_duration_param(older_than, "older_than"))
-    return json_response(job_views.PrunedView(pruned=[job.public_id for job in pruned]))
+    pruned = await services.commands.purge_older(routing.parse_duration_param(older_than, "older_than"))
+    return routing.json_response(job_views.PrunedView(pruned=[job.public_id for job in pruned]))
 
 
-async def _after_command(services: Services, job: JobSnapshot, verb: str, *, done: bool) -> Response:
+async def _after_command(services: Services, job: model.JobSnapshot, verb: str, *, done: bool) -> Response:
     if done:
-        return json_response(await _view(services, job))
+        return routing.json_response(await _view(services, job))
     now = await services.reader.read(lambda reads: reads.get(job.id))
-    refusal = problem_of(job_views.does_not_apply(verb, now))
-    return problem(msgspec.structs.replace(refusal, type=DOES_NOT_APPLY))
+    refusal = problem_details.problem_of(job_views.does_not_apply(verb, now))
+    return responses.problem(msgspec.structs.replace(refusal, type=problem_details.DOES_NOT_APPLY))
 
 
-async def _view(services: Services, job: JobSnapshot) -> job_views.JobView:
+async def _view(services: Services, job: model.JobSnapshot) -> job_views.JobView:
     return job_views.JobView.of(await services.reader.read(lambda reads: reads.status(reads.get(job.id))))
 
 
-async def _read_all(source: Source, claim: MemoryReservation) -> tuple[list[InputLine], list[InputProblem]]:
+async def _read_all(
+    source: streams.Source, claim: runtime.MemoryReservation
+) -> tuple[list[streams.InputLine], list[streams.InputProblem]]:
     """All requests and problems of *source*; held in memory, since it is stored whole or not at all."""
-    good: list[InputLine] = []
-    wrong: list[InputProblem] = []
+    good: list[streams.InputLine] = []
+    wrong: list[streams.InputProblem] = []
     held = 0
     async with aclosing(source.chunks()) as chunks:
         async for chunk in chunks:
-            good += [item for item in chunk if isinstance(item, InputLine)]
-            wrong += [item for item in chunk if isinstance(item, InputProblem)]
-            held += sum(len(item.params) for item in chunk if isinstance(item, InputLine))
-            if held > API_MAX_BYTES:
-                raise InputError("that is too much at once", hint="add the requests in several steps")
+            good += [item for item in chunk if isinstance(item, streams.InputLine)]
+            wrong += [item for item in chunk if isinstance(item, streams.InputProblem)]
+            held += sum(len(item.params) for item in chunk if isinstance(item, streams.InputLine))
+            if held > limits.API_MAX_BYTES:
+                raise errors.InputError("that is too much at once", hint="add the requests in several steps")
             await claim.hold(held)
     return good, wrong
 
 
-def _input_refused(taken: IngestResult) -> Response:
-    return problem(
-        RefusedView(
+def _input_refused(taken: engine.IngestResult) -> Response:
+    return responses.problem(
+        problem_details.RefusedView(
             title="the input was refused",
             detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
             hint="fix the lines, or leave them out with skip_bad=1",
-            exit_code=InputError.exit_code,
+            exit_code=errors.InputError.exit_code,
             problems=[job_views.LineProblemView.of(each) for each in taken.problems],
             problem_count=taken.problem_count,
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -291,7 +272,7 @@ def parse_etags(header: str) -> set[str]:
 
 async def _wait_for_change(
     request: Request, services: Services, ref: str, had: set[str], longest: timedelta
-) -> CachedJob:
+) -> job_cache.CachedJob:
     """Wait until the tag of the job is none of *had*, at most *longest*; ends early if the engine or client stops."""
     loop = asyncio.get_running_loop()
     now = loop.time()

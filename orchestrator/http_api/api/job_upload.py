@@ -13,20 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
-from orchestrator.domain.errors import BodyTooLarge, UsageError
-from orchestrator.domain.job_spec import DEFAULT_PRIORITY, OPTIONS, JobOptions, NewJob, name_of
+from orchestrator.domain import errors, job_spec
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.route_docs import FORM, JSON, STREAMED
 from orchestrator.http_api.upload_memory import claim_of
-from orchestrator.ports.engine import IngestOptions
+from orchestrator.ports import engine, runtime, streams
 from orchestrator.views import source_codec
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.runtime import MemoryReservation
-    from orchestrator.ports.streams import Source
 
 #: Larger bodies are streamed, as JSON Lines.
 MAX_JSON_BYTES: Final = 8 << 20
@@ -43,7 +40,7 @@ _SmallJob: Final = msgspec.defstruct(
     "_SmallJob",
     [
         ("requests", list[msgspec.Raw]),
-        *((field, _TYPES[option.schema["type"]] | None, None) for field, option in OPTIONS.items()),
+        *((field, _TYPES[option.schema["type"]] | None, None) for field, option in job_spec.OPTIONS.items()),
     ],
     forbid_unknown_fields=True,
 )
@@ -54,7 +51,7 @@ Flag = Literal["0", "1"]
 
 def _option(field: str, help_text: str | None = None) -> FieldInfo:
     """The parameter of a job option; its value is checked by `JobOptions.new_job`, not by the framework."""
-    option = OPTIONS[field]
+    option = job_spec.OPTIONS[field]
 
     def describe(schema: dict[str, Any]) -> None:
         schema.pop("anyOf", None)
@@ -77,7 +74,7 @@ class UploadOptions(BaseModel):
     source: Annotated[str, Field(max_length=4096, description="Where the requests come from, for showing.")] = "<http>"
     api_version: Annotated[str | None, _option("api_version")] = None
     beta: Annotated[list[str], _option("betas")] = []
-    priority: Annotated[int, _option("priority")] = DEFAULT_PRIORITY
+    priority: Annotated[int, _option("priority")] = job_spec.DEFAULT_PRIORITY
     tag: Annotated[list[str], _option("tags")] = []
     open: Annotated[Flag, Field(description="1: more requests will come; close it then.")] = "0"
     key: Annotated[str | None, _option("key")] = None
@@ -86,9 +83,9 @@ class UploadOptions(BaseModel):
     max_problems: Annotated[int, Field(ge=1, le=10_000, description="List so many problems; all are counted.")] = 20
     shown_as: Annotated[str | None, Field(max_length=4096, description='What stands before ":line".')] = None
 
-    def job_options(self) -> JobOptions:
+    def job_options(self) -> job_spec.JobOptions:
         """The job options among them."""
-        return JobOptions(**{field: getattr(self, option.param) for field, option in OPTIONS.items()})
+        return job_spec.JobOptions(**{field: getattr(self, option.param) for field, option in job_spec.OPTIONS.items()})
 
 
 class _Only(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,9 +98,9 @@ class _Only(msgspec.Struct, forbid_unknown_fields=True):
 class JobUpload:
     """A parsed upload: its requests, the job to create, and how to ingest it."""
 
-    source: Source
-    new: NewJob
-    terms: IngestOptions
+    source: streams.Source
+    new: job_spec.NewJob
+    terms: engine.IngestOptions
 
 
 async def parse_upload(
@@ -125,14 +122,14 @@ async def parse_upload(
         blocks = body_blocks(request)
     new = _new(options, api_version=services.identity.api_version)
     name = new.source if options.shown_as is None else options.shown_as
-    terms = IngestOptions(
+    terms = engine.IngestOptions(
         force_new=options.new == "1", skip_bad=options.skip_bad == "1", max_problems=options.max_problems
     )
     source = _source(services, kind, blocks, name=name, api_version=new.api_version, claim=claim_of(request))
     return JobUpload(source=source, new=new, terms=terms)
 
 
-def lines_source(request: Request, services: Services, *, name: str, api_version: str) -> Source:
+def lines_source(request: Request, services: Services, *, name: str, api_version: str) -> streams.Source:
     """A body of JSON Lines without options, as a source. Raises HTTPException 415."""
     kind = body_type(request)
     if kind in (JSON, FORM):
@@ -150,7 +147,7 @@ async def parse_retry_filter(request: Request) -> str | None:
     try:
         return msgspec.json.decode(body, type=_Only).only
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise UsageError("the body cannot be read", cause=str(exc), hint='give {"only": "api_error"}') from exc
+        raise errors.UsageError("the body cannot be read", cause=str(exc), hint='give {"only": "api_error"}') from exc
 
 
 def body_type(request: Request) -> str:
@@ -186,17 +183,17 @@ def _source(
     *,
     name: str,
     api_version: str,
-    claim: MemoryReservation,
-) -> Source:
+    claim: runtime.MemoryReservation,
+) -> streams.Source:
     if kind == source_codec.CONTENT_TYPE:
         return source_codec.DecodedSource(blocks, name=name, claim=claim)
     return services.opener(blocks, name=name, api_version=api_version, claim=claim)
 
 
-def _new(options: UploadOptions, *, api_version: str) -> NewJob:
+def _new(options: UploadOptions, *, api_version: str) -> job_spec.NewJob:
     return options.job_options().new_job(
         options.source,
-        default_name=name_of(options.source) if options.default_name is None else options.default_name,
+        default_name=job_spec.name_of(options.source) if options.default_name is None else options.default_name,
         default_version=api_version,
         still_open=options.open == "1",
     )
@@ -209,8 +206,8 @@ async def _small(request: Request, options: UploadOptions) -> tuple[UploadOption
         small: Any = msgspec.json.decode(body, type=_SmallJob)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         hint = 'give {"name": …, "requests": [{"custom_id": …, "params": {…}}, …]}'
-        raise UsageError("the body is not a job in JSON", cause=str(exc), hint=hint) from exc
-    fields = {option.param: getattr(small, field) for field, option in OPTIONS.items()}
+        raise errors.UsageError("the body is not a job in JSON", cause=str(exc), hint=hint) from exc
+    fields = {option.param: getattr(small, field) for field, option in job_spec.OPTIONS.items()}
     return _merged(options, {key: value for key, value in fields.items() if value is not None}), _lines(small.requests)
 
 
@@ -234,7 +231,7 @@ async def read_small_body(request: Request, most: int) -> bytes:
             held += piece
             if len(held) > most:
                 hint = "send requests as application/x-ndjson: they are streamed, however many"
-                raise BodyTooLarge(f"the body is larger than {most:,} bytes", hint=hint)
+                raise errors.BodyTooLarge(f"the body is larger than {most:,} bytes", hint=hint)
             await claim.hold(_COPIES * len(held))
     return bytes(held)
 
@@ -246,7 +243,7 @@ def _merged(options: UploadOptions, fields: dict[str, Any]) -> UploadOptions:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{place} cannot be used", cause=first["msg"], hint="see /openapi.json") from exc
+        raise errors.UsageError(f"{place} cannot be used", cause=first["msg"], hint="see /openapi.json") from exc
 
 
 def _not_taken(kind: str) -> HTTPException:

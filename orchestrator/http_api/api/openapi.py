@@ -8,20 +8,12 @@ from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
+from fastapi import Request, Response
 from fastapi.openapi.utils import get_openapi
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from orchestrator.domain.api_answers import ApiCounts
-from orchestrator.domain.model import RequestCounts
-from orchestrator.http_api.api import (
-    batch_routes,
-    event_routes,
-    job_routes,
-    request_routes,
-    service_routes,
-)
+from orchestrator.domain import api_answers, model
+from orchestrator.http_api.api import batch_routes, event_routes, job_routes, request_routes, service_routes
 from orchestrator.http_api.api.route_docs import PROBLEM, error_responses, public_name
 from orchestrator.http_api.api.routing import PREFIX, router
 from orchestrator.version import VERSION
@@ -128,7 +120,7 @@ def view_schemas() -> dict[str, Any]:
                 schema["required"].append(name)
         schema["additionalProperties"] = False
         schema["description"] = cleandoc(schema["description"])
-    for counts in (RequestCounts, ApiCounts):
+    for counts in (model.RequestCounts, api_answers.ApiCounts):
         for field in found[counts.__name__]["properties"].values():
             field["minimum"] = 0
     return {public_name(name): _publicly(schema) for name, schema in found.items()}

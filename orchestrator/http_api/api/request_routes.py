@@ -12,51 +12,28 @@ from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Depends, Header, Path, Query
-from starlette.responses import Response, StreamingResponse
+from fastapi import Depends, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
+from orchestrator.domain import ids, model, queries, result_lines, states
 from orchestrator.domain.errors import GuardRefused, OrchestratorError
-from orchestrator.domain.ids import MAX_INTEGER, MAX_NUMBER, BatchId, JobId
-from orchestrator.domain.model import Event
-from orchestrator.domain.queries import RequestDetails, RequestFilter, ResultRow, SettledCursor
-from orchestrator.domain.result_lines import settled_lines
-from orchestrator.domain.states import OVER, BatchState, RequestState
-from orchestrator.http_api.api.job_routes import JobDep
-from orchestrator.http_api.api.route_docs import answers, error_responses
-from orchestrator.http_api.api.routing import (
-    Cursor,
-    Limit,
-    ServicesDep,
-    cut_page,
-    decode_cursor,
-    json_response,
-    router,
-)
+from orchestrator.http_api.api import job_routes, route_docs, routing
 from orchestrator.http_api.responses import gzipped, takes_gzip
 from orchestrator.http_api.services import Services
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.reads import Reads
-from orchestrator.views.request_views import (
-    ErrorsView,
-    LeftOutView,
-    LineLeftOutView,
-    RequestRowView,
-    RequestsView,
-    RequestView,
-    ResultPageView,
-    ResultRowView,
-)
+from orchestrator.views import request_views
 
 log = get_logger(__name__)
 
-api = router("requests")
-result_api = router("results")
+api = routing.router("requests")
+result_api = routing.router("results")
 
 
 async def wanted(
-    state: Annotated[RequestState | None, Query(description="Only requests in this state.")] = None,
-    batch: Annotated[int | None, Query(ge=1, le=MAX_INTEGER, description="Only requests of this batch.")] = None,
+    state: Annotated[states.RequestState | None, Query(description="Only requests in this state.")] = None,
+    batch: Annotated[int | None, Query(ge=1, le=ids.MAX_INTEGER, description="Only requests of this batch.")] = None,
     error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
     error_message: Annotated[
         str | None, Query(max_length=10_000, description="Only failures with this message.")
@@ -67,11 +44,11 @@ async def wanted(
     stop_reason: Annotated[
         str | None, Query(max_length=100, description='Only answers that ended like this, such as "refusal".')
     ] = None,
-) -> RequestFilter:
+) -> queries.RequestFilter:
     """The filter in the query."""
-    return RequestFilter(
+    return queries.RequestFilter(
         state=state,
-        batch=None if batch is None else BatchId(batch),
+        batch=None if batch is None else ids.BatchId(batch),
         error_type=error_type,
         error_message=error_message,
         cause=error_cause,
@@ -79,48 +56,52 @@ async def wanted(
     )
 
 
-@api.get("/jobs/{ref}/requests", responses=answers(RequestsView, 404))
+@api.get("/jobs/{ref}/requests", responses=route_docs.answers(request_views.RequestsView, 404))
 async def requests(
-    services: ServicesDep,
-    found: JobDep,
-    where: Annotated[RequestFilter, Depends(wanted)],
-    cursor: Cursor = None,
-    limit: Limit = 100,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    where: Annotated[queries.RequestFilter, Depends(wanted)],
+    cursor: routing.Cursor = None,
+    limit: routing.Limit = 100,
 ) -> Response:
     """The requests of a job, in input order."""
-    page = partial(_page, found.job.id, where, decode_cursor(cursor), limit)
-    return json_response(await services.bulk.read(page))
+    page = partial(_page, found.job.id, where, routing.decode_cursor(cursor), limit)
+    return routing.json_response(await services.bulk.read(page))
 
 
-def _page(job: JobId, where: RequestFilter, above: int | None, limit: int, reads: Reads) -> RequestsView:
+def _page(
+    job: ids.JobId, where: queries.RequestFilter, above: int | None, limit: int, reads: Reads
+) -> request_views.RequestsView:
     rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
-    page, more = cut_page(rows, limit, lambda row: row.number)
-    return RequestsView(requests=[RequestRowView.of(row) for row in page], next=more)
+    page, more = routing.cut_page(rows, limit, lambda row: row.number)
+    return request_views.RequestsView(requests=[request_views.RequestRowView.of(row) for row in page], next=more)
 
 
-@api.get("/jobs/{ref}/requests/{custom_id:path}", responses=answers(RequestView, 404))
+@api.get("/jobs/{ref}/requests/{custom_id:path}", responses=route_docs.answers(request_views.RequestView, 404))
 async def request(
-    services: ServicesDep, found: JobDep, custom_id: Annotated[str, Path(description="The request's own id.")]
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    custom_id: Annotated[str, Path(description="The request's own id.")],
 ) -> Response:
     """One request: params, result, usage, and its failed attempts."""
 
-    def look(reads: Reads) -> RequestView:
+    def look(reads: Reads) -> request_views.RequestView:
         view = reads.request(found.job.id, custom_id)
-        return RequestView.of(found.job, view, reads.neighbours(found.job.id, view.number))
+        return request_views.RequestView.of(found.job, view, reads.neighbours(found.job.id, view.number))
 
-    return json_response(await services.reader.read(look))
+    return routing.json_response(await services.reader.read(look))
 
 
-@api.get("/jobs/{ref}/errors", responses=answers(ErrorsView, 404))
+@api.get("/jobs/{ref}/errors", responses=route_docs.answers(request_views.ErrorsView, 404))
 async def errors(
-    services: ServicesDep,
-    found: JobDep,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
     groups: Annotated[int, Query(ge=1, le=10_000, description="At most so many causes.")] = 50,
     examples: Annotated[int, Query(ge=0, le=1000, description="Examples per cause.")] = 3,
 ) -> Response:
     """What failed, grouped by cause, the largest group first."""
     grouped = await services.bulk.read(lambda reads: reads.errors(found.job.id, groups=groups, examples=examples))
-    return json_response(ErrorsView.of(found, grouped))
+    return routing.json_response(request_views.ErrorsView.of(found, grouped))
 
 
 MEDIA_TYPE: Final = "application/x-ndjson"
@@ -143,17 +124,19 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 class _ResultQuery:
     """after: the request that the client read last; follow: wait for requests that are not settled yet."""
 
-    job: JobId
-    after: RequestDetails | None
+    job: ids.JobId
+    after: queries.RequestDetails | None
     follow: bool
 
 
 @result_api.get(
-    "/jobs/{ref}/results", response_class=StreamingResponse, responses={**_STREAM, **error_responses(404, 410)}
+    "/jobs/{ref}/results",
+    response_class=StreamingResponse,
+    responses={**_STREAM, **route_docs.error_responses(404, 410)},
 )
 async def results(
-    services: ServicesDep,
-    found: JobDep,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
     order: Annotated[
         Literal["input", "settled"], Query(description="As handed in, or as the batches settled.")
     ] = "input",
@@ -194,17 +177,17 @@ async def _in_input_order(services: Services, walk: _ResultQuery) -> AsyncGenera
     above = 0 if walk.after is None else walk.after.number
     while rows := await services.bulk.read(partial(_results, walk.job, above)):
         above = rows[-1].number
-        yield settled_lines(rows)
+        yield result_lines.settled_lines(rows)
 
 
 async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[bytes, None]:
-    place = SettledCursor()
+    place = queries.SettledCursor()
     if walk.after is not None:
         place = await _place_of(services, walk.job, walk.after)
     while True:
         rows, place, is_over = await services.bulk.read(partial(_settled, walk.job, place))
         if rows:
-            yield settled_lines(rows)
+            yield result_lines.settled_lines(rows)
         elif is_over or not walk.follow:
             return
         else:
@@ -218,16 +201,16 @@ async def _wait_for_move(services: Services) -> None:
     await services.feed.change(_LOOK)
 
 
-async def _place_of(services: Services, job: JobId, last: RequestDetails) -> SettledCursor:
+async def _place_of(services: Services, job: ids.JobId, last: queries.RequestDetails) -> queries.SettledCursor:
     """The place of *last* in settling order: behind the event that settled its batch."""
     if last.batch_id is None:
-        return SettledCursor(event=None, number=last.number)
+        return queries.SettledCursor(event=None, number=last.number)
     after, place = 0, None
     while page := await services.bulk.read(partial(_events, job, after)):
         after = page[-1].id
         for event in page:
-            if event.batch_id == last.batch_id and event.new == BatchState.SETTLED:
-                place = SettledCursor(event=event.id, number=last.number)
+            if event.batch_id == last.batch_id and event.new == states.BatchState.SETTLED:
+                place = queries.SettledCursor(event=event.id, number=last.number)
     if place is None:
         raise GuardRefused(
             "that request is not settled any more", hint="the job was retried: begin anew, without after="
@@ -235,19 +218,21 @@ async def _place_of(services: Services, job: JobId, last: RequestDetails) -> Set
     return place
 
 
-def _is_over(job: JobId, reads: Reads) -> bool:
-    return reads.get(job).state in OVER
+def _is_over(job: ids.JobId, reads: Reads) -> bool:
+    return reads.get(job).state in states.OVER
 
 
-def _events(job: JobId, after: int, reads: Reads) -> list[Event]:
+def _events(job: ids.JobId, after: int, reads: Reads) -> list[model.Event]:
     return reads.events(job, after=after)
 
 
-def _results(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
+def _results(job: ids.JobId, above: int, reads: Reads) -> list[queries.ResultRow]:
     return reads.results(job, above=above, limit=_PAGE)
 
 
-def _settled(job: JobId, after: SettledCursor, reads: Reads) -> tuple[list[ResultRow], SettledCursor, bool]:
+def _settled(
+    job: ids.JobId, after: queries.SettledCursor, reads: Reads
+) -> tuple[list[queries.ResultRow], queries.SettledCursor, bool]:
     rows, place = reads.settled_results(job, after=after, limit=_PAGE)
     return rows, place, _is_over(job, reads)
 
@@ -256,35 +241,41 @@ def _settled(job: JobId, after: SettledCursor, reads: Reads) -> tuple[list[Resul
 _MOST_RESULTS: Final = 200
 
 
-@result_api.get("/jobs/{ref}/results/page", responses=answers(ResultPageView, 404, 410), name="results")
+@result_api.get(
+    "/jobs/{ref}/results/page", responses=route_docs.answers(request_views.ResultPageView, 404, 410), name="results"
+)
 async def result_page(
-    services: ServicesDep,
-    found: JobDep,
-    above: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only requests above this `number`.")] = 0,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="At most so many.")] = 100,
 ) -> Response:
     """A page of settled requests in input order, with their numbers; /results streams all of them."""
-    return json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
+    return routing.json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
 
 
-def _result_page(job: JobId, above: int, limit: int, reads: Reads) -> ResultPageView:
+def _result_page(job: ids.JobId, above: int, limit: int, reads: Reads) -> request_views.ResultPageView:
     rows = reads.results(job, above=above, limit=limit)
     more = rows[-1].number if len(rows) == limit else None
-    return ResultPageView(results=[ResultRowView.of(row) for row in rows], next=more)
+    return request_views.ResultPageView(results=[request_views.ResultRowView.of(row) for row in rows], next=more)
 
 
-@result_api.get("/jobs/{ref}/refused", responses=answers(LeftOutView, 404))
+@result_api.get("/jobs/{ref}/refused", responses=route_docs.answers(request_views.LeftOutView, 404))
 async def refused(
-    services: ServicesDep,
-    found: JobDep,
-    after: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Only lines behind this one.")] = 0,
-    limit: Limit = 100,
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    after: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only lines behind this one.")] = 0,
+    limit: routing.Limit = 100,
 ) -> Response:
     """The lines that `skip_bad` left out, in file order, with their problems; a line may have several."""
     job = found.job.id
     problems = await services.bulk.read(lambda reads: reads.refused(job, after=after, limit=limit))
     more = problems[-1].line if len(problems) >= limit else None
-    return json_response(LeftOutView(refused=[LineLeftOutView.with_line(problem) for problem in problems], next=more))
+    return routing.json_response(
+        request_views.LeftOutView(
+            refused=[request_views.LineLeftOutView.with_line(problem) for problem in problems], next=more
+        )
+    )
 
 
 ROUTERS = (api, result_api)

@@ -10,15 +10,12 @@ from http import HTTPStatus
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
-from starlette.requests import Request
-from starlette.responses import Response
 
 from orchestrator.config import parse_duration
-from orchestrator.domain.errors import BadCursor, UsageError
-from orchestrator.domain.ids import MAX_NUMBER
+from orchestrator.domain import errors, ids
 from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
 from orchestrator.views.view import View
@@ -57,7 +54,7 @@ async def _refuse_unknown_parameters(request: Request) -> None:
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         hint = f"known are: {', '.join(sorted(known))}" if known else "it takes none"
-        raise UsageError(f"there is no parameter {unknown[0]!r} here", hint=hint)
+        raise errors.UsageError(f"there is no parameter {unknown[0]!r} here", hint=hint)
 
 
 def _parameter_names(dependant: Dependant) -> set[str]:
@@ -101,7 +98,7 @@ def decode_cursor(text: str | None) -> int | None:
         )
     except (msgspec.DecodeError, binascii.Error, ValueError) as exc:
         raise _bad_cursor() from exc
-    if not 0 <= held[1] <= MAX_NUMBER or encode_cursor(held[1]) != text:
+    if not 0 <= held[1] <= ids.MAX_NUMBER or encode_cursor(held[1]) != text:
         raise _bad_cursor()
     return held[1]
 
@@ -121,12 +118,14 @@ def parse_wait(text: str | None, *, longest: timedelta) -> timedelta:
         return timedelta(0)
     wait = parse_duration_param(text, "the time")
     if wait > longest:
-        raise UsageError(f"{text} is too long", hint=f"at most {longest.total_seconds():g}s")
+        raise errors.UsageError(f"{text} is too long", hint=f"at most {longest.total_seconds():g}s")
     return wait
 
 
-def _bad_cursor() -> BadCursor:
-    return BadCursor("the cursor cannot be read", hint="give `next` of the page before as it is, or leave it out")
+def _bad_cursor() -> errors.BadCursor:
+    return errors.BadCursor(
+        "the cursor cannot be read", hint="give `next` of the page before as it is, or leave it out"
+    )
 
 
 def parse_duration_param(text: str, key: str) -> timedelta:
@@ -134,4 +133,4 @@ def parse_duration_param(text: str, key: str) -> timedelta:
     try:
         return parse_duration(text)
     except ValueError as exc:
-        raise UsageError(f"{key} is {text!r}", hint='give a duration such as "90d" or "12h"') from exc
+        raise errors.UsageError(f"{key} is {text!r}", hint='give a duration such as "90d" or "12h"') from exc

@@ -9,17 +9,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from orchestrator.http_api.dashboard import actions, batches_page, engine_pages, job_pages, request_page
-from orchestrator.http_api.dashboard.live_updates import LiveUpdates
+from orchestrator.http_api.dashboard import actions, batches_page, engine_pages, job_pages, live_updates, request_page
 from orchestrator.http_api.dashboard.page import base_context, page_response, page_route, serve_asset
 
 if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
     from orchestrator.http_api.services import Services
 
@@ -43,7 +41,7 @@ def routes(services: Services) -> list[BaseRoute]:
     screens = [(Route(path, page_route(page, services), methods=["GET"]), page) for path, page in pages.items()]
     return [
         *(route for route, _ in screens),
-        Route("/live", LiveUpdates(services, screens).stream, methods=["GET"]),
+        Route("/live", live_updates.LiveUpdates(services, screens).stream, methods=["GET"]),
         Route("/chart.json", engine_pages.chart_endpoint(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
         Route("/new", actions.submit_form(services), methods=["POST"]),

@@ -15,33 +15,20 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import GuardRefused, NoSuchThing, OrchestratorError, UsageError
-from orchestrator.domain.job_spec import JobOptions, name_of
+from orchestrator.domain import errors, humanize, job_spec, model
 from orchestrator.http_api.api.form import Form
 from orchestrator.http_api.api.job_upload import body_blocks
-from orchestrator.http_api.dashboard.page import (
-    HEADERS,
-    Page,
-    PageRequest,
-    base_context,
-    error_page,
-    page_response,
-    set_flash,
-)
+from orchestrator.http_api.dashboard import page
 from orchestrator.http_api.upload_memory import claim_of
-from orchestrator.ports.engine import IngestOptions
+from orchestrator.ports import engine
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from orchestrator.domain.model import JobSnapshot
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
@@ -84,15 +71,15 @@ _VERBS: Final = MappingProxyType(
 )
 
 
-async def load_confirmation(request: PageRequest) -> dict[str, object]:
+async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
     """The confirmation page. Raises UsageError, NoSuchThing."""
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
-        raise UsageError("no action is chosen", hint="go back and choose one")
+        raise errors.UsageError("no action is chosen", hint="go back and choose one")
     jobs = await request.services.reader.read(partial(_jobs, request.query.getlist("job")))
     remote = request.query.get("remote")
     if not jobs and remote is None:
-        raise UsageError("no job is selected", hint="go back and select some")
+        raise errors.UsageError("no job is selected", hint="go back and select some")
     told, only = _VERBS[verb], request.query.get("only")
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
     meaning = told.meaning if only is None else f"Only those that failed with {humanize.plain(only)}. {told.meaning}"
@@ -109,9 +96,9 @@ async def load_confirmation(request: PageRequest) -> dict[str, object]:
     }
 
 
-def _jobs(refs: list[str], reads: Reads) -> list[JobSnapshot]:
+def _jobs(refs: list[str], reads: Reads) -> list[model.JobSnapshot]:
     if len(refs) > _MOST:
-        raise UsageError(f"{len(refs)} jobs are selected", hint=f"at most {_MOST} at once")
+        raise errors.UsageError(f"{len(refs)} jobs are selected", hint=f"at most {_MOST} at once")
     return [reads.sole(ref) for ref in refs]
 
 
@@ -123,8 +110,8 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
             check_origin(request)
             form = await _form(request)
             where, flash = await _do(services, form)
-        except OrchestratorError as exc:
-            return error_page(request, services, exc)
+        except errors.OrchestratorError as exc:
+            return page.error_page(request, services, exc)
         return redirect_with_flash(request, where, flash)
 
     return done
@@ -132,8 +119,8 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
 
 def redirect_with_flash(request: Request, where: str, flash: str) -> Response:
     """Redirect to a page that shows what was done; reloading it does not repeat the action."""
-    answer = RedirectResponse(where, status_code=303, headers=HEADERS)
-    set_flash(answer, request, flash)
+    answer = RedirectResponse(where, status_code=303, headers=page.HEADERS)
+    page.set_flash(answer, request, flash)
     return answer
 
 
@@ -150,7 +137,7 @@ def check_origin(request: Request) -> None:
 
 async def _form(request: Request) -> FormData:
     if request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
-        raise UsageError("this form is not from these pages", hint="use the buttons")
+        raise errors.UsageError("this form is not from these pages", hint="use the buttons")
     return await request.form(max_fields=_MOST + 10)
 
 
@@ -161,7 +148,7 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
         asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)
         return "/batches", await asked
     if verb not in {"pause", "resume", "cancel", "retry"} or not refs:
-        raise UsageError("no action is chosen", hint="go back and choose one")
+        raise errors.UsageError("no action is chosen", hint="go back and choose one")
     jobs = await services.reader.read(partial(_jobs, refs))
     where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
     if verb == "retry":
@@ -173,12 +160,12 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     return where, f"{humanize.count(moved, 'job')} {_VERBS[verb].done}{rest}"
 
 
-async def _retried(services: Services, jobs: list[JobSnapshot], only: str | None) -> str:
+async def _retried(services: Services, jobs: list[model.JobSnapshot], only: str | None) -> str:
     queued, refused = 0, 0
     for job in jobs:
         try:
             queued += await services.commands.retry(job.id, only)
-        except (GuardRefused, NoSuchThing):
+        except (errors.GuardRefused, errors.NoSuchThing):
             if len(jobs) == 1:
                 raise
             refused += 1
@@ -186,13 +173,13 @@ async def _retried(services: Services, jobs: list[JobSnapshot], only: str | None
     return f"{humanize.count(queued, 'request')} queued again{rest}"
 
 
-CONFIRM: Final = Page(template="confirm.html", load=load_confirmation, title="Sure?")
+CONFIRM: Final = page.Page(template="confirm.html", load=load_confirmation, title="Sure?")
 
 
 _NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
 
 
-async def load_form(_: PageRequest) -> dict[str, object]:
+async def load_form(_: page.PageRequest) -> dict[str, object]:
     """The empty form."""
     return _NOTHING
 
@@ -204,12 +191,12 @@ def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
         try:
             check_origin(request)
             taken = await _ingest(request, services)
-        except OrchestratorError as exc:
-            return error_page(request, services, exc)
+        except errors.OrchestratorError as exc:
+            return page.error_page(request, services, exc)
         if taken.job is None:
             problems = {"problems": taken.problems, "problem_count": taken.problem_count}
-            return page_response(
-                "new.html", {**base_context(request, services), "title": NEW_JOB.title, **problems}, status=422
+            return page.page_response(
+                "new.html", {**page.base_context(request, services), "title": NEW_JOB.title, **problems}, status=422
             )
         flash = "the same content is this job already" if taken.attached else "submitted"
         if taken.renamed_from is not None:
@@ -219,22 +206,22 @@ def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
     return taken_in
 
 
-async def _ingest(request: Request, services: Services) -> IngestResult:
+async def _ingest(request: Request, services: Services) -> engine.IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        raise UsageError("this form is not from these pages", hint="choose a file and submit it")
+        raise errors.UsageError("this form is not from these pages", hint="choose a file and submit it")
     form = Form(kind, body_blocks(request))
     fields = await form.fields()
     source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()
     if not source:
-        raise UsageError("no file was chosen", hint="choose one, and submit it again")
+        raise errors.UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
     tags = [tag for part in str(fields.get("tags", "")).split(",") if (tag := part.strip())]
-    new = JobOptions(name=name or None, tags=tags).new_job(
-        source, default_name=name_of(source), default_version=version
+    new = job_spec.JobOptions(name=name or None, tags=tags).new_job(
+        source, default_name=job_spec.name_of(source), default_version=version
     )
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
-    return await services.commands.ingest(opened, new, IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
+    return await services.commands.ingest(opened, new, engine.IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 
 
-NEW_JOB: Final = Page(template="new.html", load=load_form, title="New job")
+NEW_JOB: Final = page.Page(template="new.html", load=load_form, title="New job")

@@ -6,38 +6,33 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.domain.errors import ProviderError
-from orchestrator.domain.ids import BatchId
-from orchestrator.domain.states import BatchState
-from orchestrator.http_api.dashboard.components import state_chips
-from orchestrator.http_api.dashboard.page import Page, PageRequest
+from orchestrator.domain import api_answers, errors, ids, model, states
+from orchestrator.http_api.dashboard import components, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.domain.api_answers import RemoteBatch
-    from orchestrator.domain.model import Batch, JobSnapshot
     from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 50
 _DOUBTS: Final = 20
 _REMOTE: Final = 200
-_STATES: Final = frozenset(state.value for state in BatchState)
+_STATES: Final = frozenset(state.value for state in states.BatchState)
 
 
-async def load(request: PageRequest) -> dict[str, object]:
+async def load(request: page.PageRequest) -> dict[str, object]:
     """Data of the batches page."""
     state = request.one_of("state", _STATES)
     before = request.number("before")
     remote = request.query.get("remote") == "1"
-    look = partial(_read, state, None if before is None else BatchId(before))
+    look = partial(_read, state, None if before is None else ids.BatchId(before))
     facts: dict[str, Any] = await request.services.reader.read(look)
     rows = facts["rows"]
     return {
         **facts,
         "batches": [batch for batch, _ in rows[:_PAGE]],
         "jobs": [job for _, job in rows[:_PAGE]],
-        "chips": state_chips(request, BatchState, facts["totals"].batches, on=state),
+        "chips": components.state_chips(request, states.BatchState, facts["totals"].batches, on=state),
         "first": None if before is None else request.link(before=None),
         "more": request.link(before=rows[_PAGE - 1][0].id) if len(rows) > _PAGE else None,
         "remote": await _remote(request, facts["doubts"]) if remote else None,
@@ -46,10 +41,10 @@ async def load(request: PageRequest) -> dict[str, object]:
     }
 
 
-def _read(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, object]:
-    states = frozenset() if state is None else frozenset({BatchState(state)})
-    rows = reads.batches_page(limit=_PAGE + 1, before=before, states=states)
-    doubts = reads.batches_page(limit=_DOUBTS, states=frozenset({BatchState.IN_DOUBT}))
+def _read(state: str | None, before: ids.BatchId | None, reads: Reads) -> dict[str, object]:
+    wanted = frozenset() if state is None else frozenset({states.BatchState(state)})
+    rows = reads.batches_page(limit=_PAGE + 1, before=before, states=wanted)
+    doubts = reads.batches_page(limit=_DOUBTS, states=frozenset({states.BatchState.IN_DOUBT}))
     return {
         "rows": _with_jobs(rows, reads),
         "doubts": [(batch, reads.get(batch.job_id), reads.candidates(batch.id)) for batch in doubts],
@@ -57,20 +52,22 @@ def _read(state: str | None, before: BatchId | None, reads: Reads) -> dict[str, 
     }
 
 
-def _with_jobs(batches: Sequence[Batch], reads: Reads) -> list[tuple[Batch, JobSnapshot]]:
+def _with_jobs(batches: Sequence[model.Batch], reads: Reads) -> list[tuple[model.Batch, model.JobSnapshot]]:
     jobs = {batch.job_id: reads.get(batch.job_id) for batch in batches}
     return [(batch, jobs[batch.job_id]) for batch in batches]
 
 
-async def _remote(request: PageRequest, doubts: list[tuple[Batch, JobSnapshot, object]]) -> dict[str, object]:
+async def _remote(
+    request: page.PageRequest, doubts: list[tuple[model.Batch, model.JobSnapshot, object]]
+) -> dict[str, object]:
     """The newest batches at the API, and whose they are."""
-    found: list[RemoteBatch] = []
+    found: list[api_answers.RemoteBatch] = []
     try:
         async for remote in request.services.remote_batches():
             found.append(remote)
             if len(found) > _REMOTE:
                 break
-    except ProviderError as exc:
+    except errors.ProviderError as exc:
         return {"rows": [], "trouble": exc.message, "more": False}
     shown = list(islice(found, _REMOTE))
     ours = await request.services.reader.read(partial(_ours, [remote.id for remote in shown]))
@@ -86,13 +83,13 @@ async def _remote(request: PageRequest, doubts: list[tuple[Batch, JobSnapshot, o
     return {"rows": rows, "trouble": None, "more": len(found) > _REMOTE}
 
 
-def _ours(ids: list[str], reads: Reads) -> dict[str, tuple[Batch, JobSnapshot]]:
-    found = reads.batches_by_remote(ids)
+def _ours(remote_ids: list[str], reads: Reads) -> dict[str, tuple[model.Batch, model.JobSnapshot]]:
+    found = reads.batches_by_remote(remote_ids)
     pairs = _with_jobs(list(found.values()), reads)
     return {str(remote_id): pair for remote_id, pair in zip(found, pairs, strict=True)}
 
 
-PAGE: Final = Page(
+PAGE: Final = page.Page(
     template="batches.html",
     load=load,
     title="Batches",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.result_outcome import stop_words
-from orchestrator.domain.states import JobState
+from orchestrator.domain import model, result_outcome, states
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import StrEnum
 
-    from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
     from orchestrator.http_api.dashboard.page import PageRequest
 
 #: The segments of a job's bar, in their order: the count's name, what it is called, its class.
@@ -26,11 +24,11 @@ _SEGMENTS: Final = (
 _WIDE: Final = 1000
 #: The sign of a job: by its state, and of one that is finished by its tone.
 _SIGNS: Final = {
-    JobState.IMPORTING: "clock",
-    JobState.RUNNING: "play",
-    JobState.PAUSED: "pause",
-    JobState.CANCELING: "stop",
-    JobState.CANCELED: "cross",
+    states.JobState.IMPORTING: "clock",
+    states.JobState.RUNNING: "play",
+    states.JobState.PAUSED: "pause",
+    states.JobState.CANCELING: "stop",
+    states.JobState.CANCELED: "cross",
 }
 _FINISHED_SIGNS: Final = {status_text.Tone.OK: "check", status_text.Tone.WARN: "alert", status_text.Tone.BAD: "cross"}
 
@@ -40,13 +38,13 @@ def api_speed(request: PageRequest) -> float:
     return request.services.settings.sandbox.speed if request.services.identity.sandbox else 1.0
 
 
-def job_row(status: JobStatus) -> dict[str, object]:
+def job_row(status: model.JobStatus) -> dict[str, object]:
     """One job of a list."""
     found = status.job.requests
     settled = found.settled
     return {
         "job": status.job,
-        "stops": stop_words(status.stop_reasons),
+        "stops": result_outcome.stop_words(status.stop_reasons),
         "sentence": status_text.sentence(status),
         "segments": segments(found),
         "settled": settled,
@@ -57,14 +55,14 @@ def job_row(status: JobStatus) -> dict[str, object]:
     }
 
 
-def state_badge(job: JobSnapshot) -> dict[str, str]:
+def state_badge(job: model.JobSnapshot) -> dict[str, str]:
     """The badge of a job's state: tone, icon and text."""
     tone = status_text.tone_of(job)
-    icon = _FINISHED_SIGNS[tone] if job.state is JobState.FINISHED else _SIGNS[job.state]
+    icon = _FINISHED_SIGNS[tone] if job.state is states.JobState.FINISHED else _SIGNS[job.state]
     return {"tone": tone.value, "icon": icon, "text": status_text.state_words(job)}
 
 
-def segments(counts: RequestCounts) -> list[dict[str, object]]:
+def segments(counts: model.RequestCounts) -> list[dict[str, object]]:
     """Segments of the progress bar on a 1000-unit scale; a non-zero count always gets a visible width."""
     parts = [(getattr(counts, name), text, tone) for name, text, tone in _SEGMENTS]
     total = counts.total
@@ -79,10 +77,10 @@ def segments(counts: RequestCounts) -> list[dict[str, object]]:
 
 
 def state_chips(
-    request: PageRequest, states: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
+    request: PageRequest, known: Iterable[StrEnum], counts: Mapping[str, int], *, on: str | None
 ) -> list[dict[str, object]]:
     """The filter by state, as links; empty states are left out, except the selected one, *on*."""
-    shown = [each for each in states if counts[each] or each == on]
+    shown = [each for each in known if counts[each] or each == on]
     anew = {"before": None, "above": None, "stop": None}
     everything = {
         "text": "all",
@@ -106,7 +104,7 @@ def state_chips(
 
 def stop_chips(request: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
     """The filter by stop reason, as links; none if every answer ended by itself."""
-    shown = [name for name in counts if name == on or stop_words({name: counts[name]})]
+    shown = [name for name in counts if name == on or result_outcome.stop_words({name: counts[name]})]
     anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}
     return [
         {"text": name, "count": counts.get(name, 0), "on": name == on, "href": request.link(stop=name, **anew)}

@@ -10,16 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from orchestrator.config import setting_rows
-from orchestrator.domain.account import BY_USER
-from orchestrator.domain.queries import JobFilter
-from orchestrator.domain.result_outcome import stop_words
-from orchestrator.domain.states import IN_FLIGHT, BatchState, JobState
-from orchestrator.http_api.dashboard.components import api_speed, job_row
-from orchestrator.http_api.dashboard.live_updates import chart_point
-from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest
+from orchestrator.domain import account, model, queries, result_outcome, states
+from orchestrator.http_api.dashboard import components, live_updates, page
 from orchestrator.http_api.self_checks import findings_of
 from orchestrator.views import status_text
 
@@ -27,10 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from orchestrator.domain.model import Event, JobSnapshot
-    from orchestrator.domain.queries import Sample, Totals
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reads
 
@@ -45,31 +37,33 @@ _EVENTS_PAGE: Final = 100
 _SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
-async def load_overview(request: PageRequest) -> dict[str, object]:
+async def load_overview(request: page.PageRequest) -> dict[str, object]:
     """Data of the overview."""
     now = datetime.now(UTC)
     health = request.services.health
-    api_clock = status_text.ApiClock(now=now, speed=api_speed(request))
+    api_clock = status_text.ApiClock(now=now, speed=components.api_speed(request))
     facts = await request.services.reader.read(partial(_read_overview, api_clock))
     return {**facts, "trouble": health.last_trouble, "reads_blocked": health.reads_blocked}
 
 
 def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     now, totals = api_clock.now, reads.totals()
-    paused = reads.jobs(limit=_ASKING, where=JobFilter(states=frozenset({JobState.PAUSED})))
+    paused = reads.jobs(limit=_ASKING, where=queries.JobFilter(states=frozenset({states.JobState.PAUSED})))
     return {
         "totals": totals,
-        "stops": stop_words(totals.stop_reasons),
-        "in_flight_batches": sum(totals.batches[state] for state in IN_FLIGHT),
+        "stops": result_outcome.stop_words(totals.stop_reasons),
+        "in_flight_batches": sum(totals.batches[state] for state in states.IN_FLIGHT),
         "next_expiry": totals.next_expiry if api_clock.speed == 1 else _expiry_by_our_clock(api_clock, reads),
-        "in_doubt": totals.batches[BatchState.IN_DOUBT],
-        "unfinished": sum(totals.jobs[state] for state in (JobState.RUNNING, JobState.PAUSED, JobState.CANCELING)),
+        "in_doubt": totals.batches[states.BatchState.IN_DOUBT],
+        "unfinished": sum(
+            totals.jobs[state] for state in (states.JobState.RUNNING, states.JobState.PAUSED, states.JobState.CANCELING)
+        ),
         "settled_lately": settled_since(now - _LATELY, totals, reads),
         "lately_in_an_hour": _HOUR // _LATELY,
         "attentions": reads.attentions()[:_ASKING],
-        "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != BY_USER],
-        "jobs": [job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
-        "point": chart_point(totals),
+        "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != account.BY_USER],
+        "jobs": [components.job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
+        "point": live_updates.chart_point(totals),
     }
 
 
@@ -92,12 +86,12 @@ def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response
         samples = await services.reader.read(partial(samples_since, since))
         rows = [(s.at.timestamp(), s.in_flight_requests, s.queued, s.settled, s.failed) for s in samples]
         found = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
-        return JSONResponse(found, headers=HEADERS)
+        return JSONResponse(found, headers=page.HEADERS)
 
     return columns
 
 
-OVERVIEW: Final = Page(
+OVERVIEW: Final = page.Page(
     template="overview.html",
     load=load_overview,
     title="Overview",
@@ -105,13 +99,13 @@ OVERVIEW: Final = Page(
 )
 
 
-def settled_since(since: datetime, totals: Totals, reads: Reads) -> int | None:
+def settled_since(since: datetime, totals: queries.Totals, reads: Reads) -> int | None:
     """How many requests were settled since *since*; None if no engine ran before now."""
     samples = samples_since(since, reads)
-    return max(chart_point(totals)[2] - samples[0].settled, 0) if samples else None
+    return max(live_updates.chart_point(totals)[2] - samples[0].settled, 0) if samples else None
 
 
-def samples_since(since: datetime, reads: Reads) -> list[Sample]:
+def samples_since(since: datetime, reads: Reads) -> list[queries.Sample]:
     """Samples from *since* on, beginning with the state at that time, if it is known.
 
     Requests that were settled while no engine ran are added to all sums, so that they appear in no difference of two.
@@ -121,8 +115,8 @@ def samples_since(since: datetime, reads: Reads) -> list[Sample]:
     return _levelled([*first, *reads.samples(since=since, step=_STEP)])
 
 
-def _levelled(samples: Sequence[Sample]) -> list[Sample]:
-    found: list[Sample] = []
+def _levelled(samples: Sequence[queries.Sample]) -> list[queries.Sample]:
+    found: list[queries.Sample] = []
     settled = failed = 0
     for index in range(len(samples) - 1, -1, -1):
         this, before = samples[index], samples[max(index - 1, 0)]
@@ -133,7 +127,7 @@ def _levelled(samples: Sequence[Sample]) -> list[Sample]:
     return found[::-1]
 
 
-async def load_events(request: PageRequest) -> dict[str, object]:
+async def load_events(request: page.PageRequest) -> dict[str, object]:
     """One page of the event log."""
     before = request.number("before")
     rows = await request.services.reader.read(partial(_read_events, before))
@@ -141,16 +135,16 @@ async def load_events(request: PageRequest) -> dict[str, object]:
     return {"events": rows[:_EVENTS_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
-def _read_events(before: int | None, reads: Reads) -> list[tuple[Event, JobSnapshot | None]]:
+def _read_events(before: int | None, reads: Reads) -> list[tuple[model.Event, model.JobSnapshot | None]]:
     events = reads.newest_events(None, limit=_EVENTS_PAGE + 1, before=before)
     jobs = reads.known({event.job_id for event in events if event.job_id is not None})
     return [(event, None if event.job_id is None else jobs.get(event.job_id)) for event in events]
 
 
-EVENTS: Final = Page(template="events.html", load=load_events, title="Events", parts=("parts/event-rows.html",))
+EVENTS: Final = page.Page(template="events.html", load=load_events, title="Events", parts=("parts/event-rows.html",))
 
 
-async def load_health(request: PageRequest) -> dict[str, object]:
+async def load_health(request: page.PageRequest) -> dict[str, object]:
     """What `doctor` checks without the network, and the settings. Shows no path and no secret."""
     services = request.services
     rows = [row for row in setting_rows(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
@@ -160,4 +154,4 @@ async def load_health(request: PageRequest) -> dict[str, object]:
     }
 
 
-HEALTH: Final = Page(template="health.html", load=load_health, title="Health", parts=("parts/findings.html",))
+HEALTH: Final = page.Page(template="health.html", load=load_health, title="Health", parts=("parts/findings.html",))

@@ -9,21 +9,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.domain.ids import BatchId, JobId
-from orchestrator.domain.queries import JobFilter, RequestFilter
-from orchestrator.domain.states import OVER, JobState, RequestState
-from orchestrator.http_api.dashboard.components import api_speed, job_row, state_chips, stop_chips
-from orchestrator.http_api.dashboard.page import Page, PageRequest
+from orchestrator.domain import ids, model, queries, states
+from orchestrator.http_api.dashboard import components, page
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.reads import Reads
 
 _PAGE: Final = 50
-_JOB_STATES: Final = frozenset(state.value for state in JobState)
-_REQUEST_STATES: Final = frozenset(state.value for state in RequestState)
+_JOB_STATES: Final = frozenset(state.value for state in states.JobState)
+_REQUEST_STATES: Final = frozenset(state.value for state in states.RequestState)
 #: So many batches are drawn, the newest; a list shows the others.
 _DRAWN: Final = 40
 #: So many batches at the API, the newest, are asked for their age.
@@ -31,19 +27,21 @@ _FLYING: Final = 500
 _ORDER: Final = ("requests", "failures", "batches", "events")
 
 
-async def load_jobs(request: PageRequest) -> dict[str, object]:
+async def load_jobs(request: page.PageRequest) -> dict[str, object]:
     """One page of jobs."""
     state = request.one_of("state", _JOB_STATES)
     text = request.query.get("q", "").strip()
     before = request.number("before")
-    states = frozenset[JobState]() if state is None else frozenset({JobState(state)})
+    wanted = frozenset[states.JobState]() if state is None else frozenset({states.JobState(state)})
     tags = request.query.getlist("tag")
-    where = JobFilter(states=states, tags=frozenset(tags), text=text or None)
-    facts = await request.services.reader.read(partial(_read_jobs, where, None if before is None else JobId(before)))
+    where = queries.JobFilter(states=wanted, tags=frozenset(tags), text=text or None)
+    facts = await request.services.reader.read(
+        partial(_read_jobs, where, None if before is None else ids.JobId(before))
+    )
     jobs = facts["jobs"]
     return {
         "rows": facts["rows"],
-        "chips": state_chips(request, JobState, facts["totals"].jobs, on=state),
+        "chips": components.state_chips(request, states.JobState, facts["totals"].jobs, on=state),
         "state": state,
         "q": text,
         "tags": tags,
@@ -53,18 +51,24 @@ async def load_jobs(request: PageRequest) -> dict[str, object]:
     }
 
 
-def _read_jobs(where: JobFilter, before: JobId | None, reads: Reads) -> dict[str, Any]:
+def _read_jobs(where: queries.JobFilter, before: ids.JobId | None, reads: Reads) -> dict[str, Any]:
     jobs = reads.jobs(limit=_PAGE + 1, before=before, where=where)
-    return {"jobs": jobs, "rows": [job_row(reads.status(job)) for job in jobs[:_PAGE]], "totals": reads.totals()}
+    return {
+        "jobs": jobs,
+        "rows": [components.job_row(reads.status(job)) for job in jobs[:_PAGE]],
+        "totals": reads.totals(),
+    }
 
 
-JOBS: Final = Page(template="jobs.html", load=load_jobs, title="Jobs", parts=("parts/chips.html", "parts/rows.html"))
+JOBS: Final = page.Page(
+    template="jobs.html", load=load_jobs, title="Jobs", parts=("parts/chips.html", "parts/rows.html")
+)
 
 
-async def load_job(request: PageRequest) -> dict[str, object]:
+async def load_job(request: page.PageRequest) -> dict[str, object]:
     """Data of the job page. Raises NoSuchThing."""
     tab = request.one_of("tab", frozenset(_ORDER)) or "requests"
-    api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=api_speed(request))
+    api_clock = status_text.ApiClock(now=datetime.now(UTC), speed=components.api_speed(request))
     # Grouping failures reads every one of them: it waits for nobody, and a stream does not do it over and over.
     reader = request.services.bulk if tab == "failures" else request.services.reader
     facts = await reader.read(partial(_read_job, request, tab, api_clock))
@@ -72,13 +76,13 @@ async def load_job(request: PageRequest) -> dict[str, object]:
     return {**facts, "tab": tab, "tabs": tabs}
 
 
-def _read_job(request: PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
+def _read_job(request: page.PageRequest, tab: str, api_clock: status_text.ApiClock, reads: Reads) -> dict[str, object]:
     job = reads.find(request.params["ref"])
     status = reads.status(job)
     batches = reads.batches_page(limit=_DRAWN, job=job.id)
     return {
         "title": job.name,
-        **job_row(status),
+        **components.job_row(status),
         "status": status,
         "counts": job.requests,
         "batch_words": status_text.batch_words(status),
@@ -94,37 +98,38 @@ def _read_job(request: PageRequest, tab: str, api_clock: status_text.ApiClock, r
     }
 
 
-def _age_words(status: JobStatus, api_clock: status_text.ApiClock, reads: Reads) -> str:
+def _age_words(status: model.JobStatus, api_clock: status_text.ApiClock, reads: Reads) -> str:
     job = status.job.id
     flying = reads.batches_page(limit=_FLYING, job=job, states=status_text.AT_THE_API)
     return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), api_clock)
 
 
-def _available_actions(job: JobSnapshot) -> list[str]:
+def _available_actions(job: model.JobSnapshot) -> list[str]:
     """The actions that the job's state allows."""
     found = job.requests
-    acts = {JobState.RUNNING: ["pause", "cancel"], JobState.PAUSED: ["resume", "cancel"]}.get(job.state, [])
-    again = job.state in OVER and (found.failed or found.canceled) and job.purged_at is None
+    offered = {states.JobState.RUNNING: ["pause", "cancel"], states.JobState.PAUSED: ["resume", "cancel"]}
+    acts = offered.get(job.state, [])
+    again = job.state in states.OVER and (found.failed or found.canceled) and job.purged_at is None
     return [*acts, "retry"] if again else list(acts)
 
 
-def _requests(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _requests(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
     job = status.job
     state = request.one_of("state", _REQUEST_STATES)
     batch, above = request.number("batch"), request.number("above")
-    where = RequestFilter(
-        state=None if state is None else RequestState(state),
-        batch=None if batch is None else BatchId(batch),
+    where = queries.RequestFilter(
+        state=None if state is None else states.RequestState(state),
+        batch=None if batch is None else ids.BatchId(batch),
         error_type=request.query.get("error") or None,
         cause=request.query.get("cause"),
         stop_reason=request.query.get("stop") or None,
     )
     rows = reads.requests(job.id, above=above or 0, limit=_PAGE + 1, where=where)
-    counts = {each.value: getattr(job.requests, each) for each in RequestState}
+    counts = {each.value: getattr(job.requests, each) for each in states.RequestState}
     return {
         "requests": rows[:_PAGE],
-        "chips": state_chips(request, RequestState, counts, on=state),
-        "stop_chips": stop_chips(request, status.stop_reasons, on=where.stop_reason),
+        "chips": components.state_chips(request, states.RequestState, counts, on=state),
+        "stop_chips": components.stop_chips(request, status.stop_reasons, on=where.stop_reason),
         "batch": batch,
         "error": where.error_type,
         "cause": where.cause,
@@ -134,18 +139,20 @@ def _requests(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str
     }
 
 
-def _failures(_: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _failures(_: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
     return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _available_actions(status.job)}
 
 
-def _batches(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _batches(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
     before = request.number("before")
-    rows = reads.batches_page(limit=_PAGE + 1, before=None if before is None else BatchId(before), job=status.job.id)
+    rows = reads.batches_page(
+        limit=_PAGE + 1, before=None if before is None else ids.BatchId(before), job=status.job.id
+    )
     more = request.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
     return {"batches": rows[:_PAGE], "more": more, "first": None if before is None else request.link(before=None)}
 
 
-def _events(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, object]:
+def _events(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
     before = request.number("before")
     rows = reads.newest_events(status.job.id, limit=_PAGE + 1, before=before)
     more = request.link(before=rows[_PAGE - 1].id) if len(rows) > _PAGE else None
@@ -154,7 +161,7 @@ def _events(request: PageRequest, status: JobStatus, reads: Reads) -> dict[str, 
 
 _INSIDE: Final = {"requests": _requests, "failures": _failures, "batches": _batches, "events": _events}
 
-JOB: Final = Page(
+JOB: Final = page.Page(
     template="job.html",
     load=load_job,
     title="Job",

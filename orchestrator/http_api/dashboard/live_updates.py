@@ -8,25 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import QueryParams
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
-from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.domain import errors, queries
 from orchestrator.http_api.dashboard.page import HEADERS, Page, PageRequest, base_context, error_page, render
 from orchestrator.http_api.request_scope import is_session_valid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from orchestrator.domain.queries import Totals
     from orchestrator.http_api.services import Services
 
 _SHORTEST_S: Final = 0.4
@@ -48,7 +44,7 @@ class LiveUpdates:
         """The stream of the page in the parameter `at` (path and query)."""
         try:
             page, page_request = self._find(request.query_params.get("at", ""))
-        except OrchestratorError as exc:
+        except errors.OrchestratorError as exc:
             return error_page(request, self._services, exc)
         messages = self._messages(page, page_request, request)
         return StreamingResponse(messages, media_type="text/event-stream", headers=HEADERS)
@@ -63,7 +59,7 @@ class LiveUpdates:
                     services=self._services, path=path, params=child["path_params"], query=QueryParams(query), live=True
                 )
                 return page, page_request
-        raise NoSuchThing("no such page lives", hint="open it again")
+        raise errors.NoSuchThing("no such page lives", hint="open it again")
 
     async def _messages(self, page: Page, page_request: PageRequest, request: Request) -> AsyncIterator[bytes]:
         """Until the engine stops or the browser is logged out: the page then reconnects, and is told."""
@@ -75,8 +71,8 @@ class LiveUpdates:
             try:
                 facts = {**around, "live": True, **(await page.load(page_request))}
             except (
-                NoSuchThing,
-                UsageError,
+                errors.NoSuchThing,
+                errors.UsageError,
             ):  # the job was taken away: the page stays as it is, and says so when loaded
                 return
             for message in _changed(page, facts, shown):
@@ -113,7 +109,7 @@ def part_id(part: str) -> str:
     return part.rpartition("/")[2].removesuffix(".html")
 
 
-def chart_point(totals: Totals) -> tuple[int, int, int, int]:
+def chart_point(totals: queries.Totals) -> tuple[int, int, int, int]:
     """A point of the charts: requests in flight, waiting, settled and failed."""
     found = totals.requests
     settled = found.settled

@@ -26,18 +26,15 @@ from minijinja import Environment
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import NoSuchThing, OrchestratorError, UsageError
+from orchestrator.domain import errors, humanize
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
 from orchestrator.version import VERSION
-from orchestrator.views.problem_details import problem_of
-from orchestrator.views.view import time_text
+from orchestrator.views import problem_details, view
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from orchestrator.http_api.services import Services
 
@@ -74,7 +71,7 @@ class PageRequest:
         if value is None or value == "":
             return None
         if value not in known:
-            raise UsageError(f"{key} is {value!r}", hint=f"one of {', '.join(sorted(known))}")
+            raise errors.UsageError(f"{key} is {value!r}", hint=f"one of {', '.join(sorted(known))}")
         return value
 
     def number(self, key: str) -> int | None:
@@ -83,7 +80,7 @@ class PageRequest:
         if value is None or value == "":
             return None
         if not (value.isascii() and value.isdigit() and len(value) <= 18):
-            raise UsageError(f"{key} is {value!r}", hint="a whole number is wanted")
+            raise errors.UsageError(f"{key} is {value!r}", hint="a whole number is wanted")
         return int(value)
 
     def link(self, **changes: object) -> str:
@@ -135,7 +132,7 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
         )
         try:
             facts = await page.load(page_request)
-        except OrchestratorError as exc:
+        except errors.OrchestratorError as exc:
             return error_page(request, services, exc)
         context = {**base_context(request, services), "title": page.title, "live": bool(page.parts), **facts}
         shown = page_response(page.template, context)
@@ -146,10 +143,10 @@ def page_route(page: Page, services: Services) -> Callable[[Request], Awaitable[
     return shown_page
 
 
-def error_page(request: Request, services: Services, exc: OrchestratorError) -> Response:
+def error_page(request: Request, services: Services, exc: errors.OrchestratorError) -> Response:
     """*exc* as a page: what happened, and what to do."""
-    status = problem_of(exc).status
-    title = "Not here" if isinstance(exc, NoSuchThing) else "That did not work"
+    status = problem_details.problem_of(exc).status
+    title = "Not here" if isinstance(exc, errors.NoSuchThing) else "That did not work"
     told = {"title": title, "status": status, "message": exc.message, "cause": exc.cause, "hint": exc.hint}
     return page_response("error.html", {**base_context(request, services), **told}, status=status)
 
@@ -202,7 +199,7 @@ def _environment() -> Environment:
             "size": humanize.size,
             "span": humanize.span,
             "n": "{:,}".format,
-            "iso": time_text,
+            "iso": view.time_text,
             "ago": _ago,
             "exact": _exact,
             "asset": asset_url,

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from orchestrator.domain.errors import NoSuchThing
-from orchestrator.domain.states import RequestState
-from orchestrator.http_api.dashboard.markdown import MarkdownBlock, pieces
-from orchestrator.http_api.dashboard.page import Page, PageRequest
+from orchestrator.domain import errors, queries, states
+from orchestrator.http_api.dashboard import markdown, page
 
 if TYPE_CHECKING:
-    from orchestrator.domain.queries import RequestDetails
     from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
@@ -23,13 +20,15 @@ _SHOWN: Final = 100_000
 _DECODE: Final = msgspec.json.Decoder()
 
 
-async def load(request: PageRequest) -> dict[str, object]:
+async def load(request: page.PageRequest) -> dict[str, object]:
     """Data of the request page. Raises NoSuchThing."""
     text: str = request.params["number"]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise NoSuchThing(f"no request {text!r} in this job", hint="requests are numbered from 1, in input order")
+        raise errors.NoSuchThing(
+            f"no request {text!r} in this job", hint="requests are numbered from 1, in input order"
+        )
     facts = await request.services.bulk.read(partial(_read, request.params["ref"], int(text)))
-    view: RequestDetails = facts["view"]
+    view: queries.RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
     return {
@@ -43,7 +42,8 @@ async def load(request: PageRequest) -> dict[str, object]:
         "raw_params": _pretty(view.params),
         "raw_result": _pretty(view.result),
         "curl": _curl(view.params, facts["job"].api_version),
-        "settled": view.state in {RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED},
+        "settled": view.state
+        in {states.RequestState.SUCCEEDED, states.RequestState.FAILED, states.RequestState.CANCELED},
     }
 
 
@@ -61,7 +61,7 @@ def _decoded(text: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _message(view: RequestDetails) -> dict[str, Any] | None:
+def _message(view: queries.RequestDetails) -> dict[str, Any] | None:
     """The answer inside a result that succeeded."""
     message = _decoded(view.result).get("message")
     return message if isinstance(message, dict) else None
@@ -102,7 +102,7 @@ def _other_block(kind: str, block: object) -> dict[str, object]:
 
 
 def _text_block(text: str) -> dict[str, object]:
-    found: list[MarkdownBlock] = pieces(text[:_SHOWN])
+    found: list[markdown.MarkdownBlock] = markdown.pieces(text[:_SHOWN])
     return {"kind": "text", "text": None, "pieces": found, "left_out": max(len(text) - _SHOWN, 0)}
 
 
@@ -110,7 +110,7 @@ def _answer(message: dict[str, Any]) -> list[dict[str, object]]:
     return _blocks(message.get("content"))
 
 
-def _usage(view: RequestDetails, message: dict[str, Any] | None) -> list[tuple[str, int]]:
+def _usage(view: queries.RequestDetails, message: dict[str, Any] | None) -> list[tuple[str, int]]:
     """Tokens by kind; only whole numbers are shown."""
     usage = {} if message is None else message.get("usage")
     if isinstance(usage, dict):
@@ -151,4 +151,4 @@ def _curl(params: bytes | None, api_version: str) -> str | None:
     )
 
 
-PAGE: Final = Page(template="request.html", load=load, title="Request")
+PAGE: Final = page.Page(template="request.html", load=load, title="Request")

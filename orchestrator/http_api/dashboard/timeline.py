@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.domain.states import IN_FLIGHT, BatchState
+from orchestrator.domain import ids, model, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from orchestrator.domain.ids import BatchId
-    from orchestrator.domain.model import Batch
     from orchestrator.views.status_text import ApiClock
 
 
@@ -33,17 +31,17 @@ KINDS: Final = {
     "gone": "given up",
 }
 KIND_OF: Final = {
-    BatchState.PLANNED: "wait",
-    BatchState.SUBMITTING: "send",
-    BatchState.IN_DOUBT: "doubt",
-    BatchState.IN_PROGRESS: "fly",
-    BatchState.CANCELING: "fly",
-    BatchState.ENDED: "collect",
-    BatchState.SETTLED: "done",
-    BatchState.VOID: "gone",
-    BatchState.ABANDONED: "gone",
+    states.BatchState.PLANNED: "wait",
+    states.BatchState.SUBMITTING: "send",
+    states.BatchState.IN_DOUBT: "doubt",
+    states.BatchState.IN_PROGRESS: "fly",
+    states.BatchState.CANCELING: "fly",
+    states.BatchState.ENDED: "collect",
+    states.BatchState.SETTLED: "done",
+    states.BatchState.VOID: "gone",
+    states.BatchState.ABANDONED: "gone",
 }
-_OVER: Final = frozenset({BatchState.SETTLED, BatchState.VOID, BatchState.ABANDONED})
+_OVER: Final = frozenset({states.BatchState.SETTLED, states.BatchState.VOID, states.BatchState.ABANDONED})
 _ROW: Final = 20
 _TOP: Final = 6
 #: From this part of its 24 hours on, a batch is shown together with their end.
@@ -67,7 +65,7 @@ class _Segment:
 class _Bar:
     """One batch by our clock. mark: how it ended, if it did. expiry: the end of its 24 hours, if known."""
 
-    batch: Batch
+    batch: model.Batch
     pieces: list[_Segment]
     mark: str | None
     expiry: datetime | None
@@ -78,7 +76,9 @@ class _Bar:
 
 
 def timeline(
-    batches: Sequence[Batch], histories: Mapping[BatchId, Sequence[tuple[datetime, BatchState]]], api_clock: ApiClock
+    batches: Sequence[model.Batch],
+    histories: Mapping[ids.BatchId, Sequence[tuple[datetime, states.BatchState]]],
+    api_clock: ApiClock,
 ) -> dict[str, object] | None:
     """The chart of *batches*, in their order; None if there are none. histories: when each entered a state."""
     bars = [_bar(batch, histories.get(batch.id, ()), api_clock) for batch in batches]
@@ -86,7 +86,7 @@ def timeline(
         return None
     first = min(bar.pieces[0].start for bar in bars)
     last = max(bar.end for bar in bars)
-    flying = [bar for bar in bars if bar.batch.state in IN_FLIGHT]
+    flying = [bar for bar in bars if bar.batch.state in states.IN_FLIGHT]
     line = min((bar.expiry for bar in flying if bar.expiry is not None), default=None)
     if line is not None:
         oldest = min(_sent(bar.batch) for bar in flying if bar.expiry is not None)
@@ -111,7 +111,7 @@ def timeline(
     }
 
 
-def _bar(batch: Batch, history: Sequence[tuple[datetime, BatchState]], api_clock: ApiClock) -> _Bar:
+def _bar(batch: model.Batch, history: Sequence[tuple[datetime, states.BatchState]], api_clock: ApiClock) -> _Bar:
     steps = list(history) if history else [(batch.planned_at, batch.state)]
     is_over = batch.state in _OVER
     pieces: list[_Segment] = []
@@ -137,7 +137,7 @@ def _add(pieces: list[_Segment], kind: str, start: datetime, end: datetime) -> N
         pieces.append(_Segment(kind, start, end))
 
 
-def _end_at_the_api(pieces: list[_Segment], batch: Batch, api_clock: ApiClock) -> None:
+def _end_at_the_api(pieces: list[_Segment], batch: model.Batch, api_clock: ApiClock) -> None:
     """The API may have ended the batch before we noticed: from then on its results waited for us."""
     if batch.created_at is None or batch.ended_at is None:
         return
@@ -147,19 +147,19 @@ def _end_at_the_api(pieces: list[_Segment], batch: Batch, api_clock: ApiClock) -
             piece.end = following.start = min(max(ended, piece.start), piece.end)
 
 
-def _mark(batch: Batch) -> str:
+def _mark(batch: model.Batch) -> str:
     """How a batch that is over ended."""
     counts = batch.api_counts
-    if batch.state is not BatchState.SETTLED or (counts is not None and not counts.succeeded + counts.errored):
+    if batch.state is not states.BatchState.SETTLED or (counts is not None and not counts.succeeded + counts.errored):
         return "gone"
     return "failed" if counts is not None and counts.errored else "done"
 
 
-def _sent(batch: Batch) -> datetime:
+def _sent(batch: model.Batch) -> datetime:
     return batch.planned_at if batch.sent_at is None else batch.sent_at
 
 
-def _expiry(batch: Batch, api_clock: ApiClock) -> datetime | None:
+def _expiry(batch: model.Batch, api_clock: ApiClock) -> datetime | None:
     if batch.created_at is None or batch.expires_at is None:
         return None
     return _sent(batch) + (batch.expires_at - batch.created_at) / api_clock.speed

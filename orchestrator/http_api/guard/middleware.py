@@ -10,11 +10,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 
 from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, NeedsPerson, ServerBusy, UsageError
-from orchestrator.http_api.browser_login import CHALLENGE, page_before
-from orchestrator.http_api.guard.access_rules import AccessRules, Headers, Refusal
-from orchestrator.http_api.guard.request_limits import BodyLimits, LimitedBody, LongRequestSlots
-from orchestrator.http_api.request_scope import keep_slashes, set_base_url, set_session
-from orchestrator.http_api.responses import RETRY_SOON, api_error_response, problem, problem_response, speaks_as_the_api
+from orchestrator.http_api import browser_login, request_scope, responses
+from orchestrator.http_api.guard import access_rules, request_limits
 from orchestrator.views.problem_details import ProblemView, problem_of
 
 if TYPE_CHECKING:
@@ -47,18 +44,25 @@ class Guard:
     connections: how many the listener accepts; long requests get a part of them.
     """
 
-    def __init__(self, app: ASGIApp, *, access: AccessRules | None, limits: BodyLimits, connections: int = 512) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: access_rules.AccessRules | None,
+        limits: request_limits.BodyLimits,
+        connections: int = 512,
+    ) -> None:
         self._app = app
         self._access = access
         self._limits = limits
-        self._slots = LongRequestSlots(connections)
+        self._slots = request_limits.LongRequestSlots(connections)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on with its body under limits."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
-        keep_slashes(scope)
-        body = LimitedBody(scope, receive, self._limits)
+        request_scope.keep_slashes(scope)
+        body = request_limits.LimitedBody(scope, receive, self._limits)
         answer = _GuardedResponse(send, body, has_body=_has_body(scope["headers"]))
         early = self._refused(scope) or _length_error(body, scope)
         if early is not None:
@@ -73,7 +77,7 @@ class Guard:
             await _error_response(scope, exc)(scope, body.receive, answer.send)
 
     def _refused(self, scope: Scope) -> Response | None:
-        headers: Headers = scope["headers"]
+        headers: access_rules.Headers = scope["headers"]
         wrong = _framing_error(scope, headers)
         if wrong is not None:
             return wrong
@@ -81,15 +85,15 @@ class Guard:
             return None
         refusal = self._access.refusal(scope["method"], scope["path"], headers)
         peer = scope.get("client")
-        set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
-        set_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
+        request_scope.set_base_url(scope, self._access.base_url(headers, None if peer is None else peer[0]))
+        request_scope.set_session(scope, partial(self._access.session, scope["method"], scope["path"], headers))
         return None if refusal is None else _refusal_response(refusal, scope)
 
 
 class _GuardedResponse:
     """Adds the common headers, and closes the connection of a client whose body was not read to its end."""
 
-    def __init__(self, send: Send, body: LimitedBody, *, has_body: bool) -> None:
+    def __init__(self, send: Send, body: request_limits.LimitedBody, *, has_body: bool) -> None:
         self._send = send
         self._body = body
         self._has_body = has_body
@@ -107,11 +111,11 @@ class _GuardedResponse:
         await self._send(message)
 
 
-def _has_body(headers: Headers) -> bool:
+def _has_body(headers: access_rules.Headers) -> bool:
     return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
 
 
-def _framing_error(scope: Scope, headers: Headers) -> Response | None:
+def _framing_error(scope: Scope, headers: access_rules.Headers) -> Response | None:
     """Refuses requests that a proxy in front of us might read differently: they are never an honest mistake."""
     names = [name for name, _ in headers]
     if len(names) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > _MAX_HEAD_BYTES:
@@ -132,7 +136,7 @@ def _framing_error(scope: Scope, headers: Headers) -> Response | None:
     return None
 
 
-def _length_error(body: LimitedBody, scope: Scope) -> Response | None:
+def _length_error(body: request_limits.LimitedBody, scope: Scope) -> Response | None:
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
     try:
         body.check_length(declared)
@@ -142,25 +146,25 @@ def _length_error(body: LimitedBody, scope: Scope) -> Response | None:
 
 
 def _malformed_response(status: HTTPStatus, slug: str, title: str) -> Response:
-    answer = problem(ProblemView(type=slug, title=title, exit_code=UsageError.exit_code, status=status))
+    answer = responses.problem(ProblemView(type=slug, title=title, exit_code=UsageError.exit_code, status=status))
     answer.headers["connection"] = "close"
     return answer
 
 
-def _refusal_response(refusal: Refusal, scope: Scope) -> Response:
+def _refusal_response(refusal: access_rules.Refusal, scope: Scope) -> Response:
     if refusal.status is HTTPStatus.UNAUTHORIZED and _wants_html(scope):
-        return page_before(scope)
-    if speaks_as_the_api(scope):
+        return browser_login.page_before(scope)
+    if responses.speaks_as_the_api(scope):
         answer = _api_error(refusal.status, refusal.title)
     else:
         code = NeedsPerson.exit_code
-        answer = problem(
+        answer = responses.problem(
             ProblemView(
                 type=refusal.slug, title=refusal.title, hint=refusal.hint, exit_code=code, status=refusal.status
             )
         )
     if refusal.status is HTTPStatus.UNAUTHORIZED:
-        answer.headers["www-authenticate"] = CHALLENGE
+        answer.headers["www-authenticate"] = browser_login.CHALLENGE
     return answer
 
 
@@ -170,13 +174,13 @@ def _wants_html(scope: Scope) -> bool:
 
 
 def _error_response(scope: Scope, exc: BodyTooSlow | BodyTooLarge | ServerBusy) -> Response:
-    if not speaks_as_the_api(scope):
-        return problem_response(exc)
+    if not responses.speaks_as_the_api(scope):
+        return responses.problem_response(exc)
     answer = _api_error(HTTPStatus(problem_of(exc).status), exc.message)
     if isinstance(exc, ServerBusy):
-        answer.headers.update(RETRY_SOON)
+        answer.headers.update(responses.RETRY_SOON)
     return answer
 
 
 def _api_error(status: HTTPStatus, message: str) -> Response:
-    return api_error_response(status, _TYPES.get(status, "invalid_request_error"), message)
+    return responses.api_error_response(status, _TYPES.get(status, "invalid_request_error"), message)

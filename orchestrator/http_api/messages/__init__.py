@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from orchestrator.http_api.messages.api_responses import RequestIdMiddleware, handlers
-from orchestrator.http_api.messages.batch_endpoints import BatchEndpoints
+from orchestrator.http_api.messages import api_responses, batch_endpoints
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def routes(services: Services) -> list[BaseRoute]:
     """Everything below `/v1`; unknown paths answer 404 in the API's form."""
-    ask = BatchEndpoints(services)
+    ask = batch_endpoints.BatchEndpoints(services)
     one = "/messages/batches/{batch_id}"
     inner = Starlette(
         routes=[
@@ -30,7 +29,7 @@ def routes(services: Services) -> list[BaseRoute]:
             Route(f"{one}/cancel", ask.cancel, methods=["POST"]),
             Route(f"{one}/results", ask.results, methods=["GET"]),
         ],
-        exception_handlers=handlers(),
+        exception_handlers=api_responses.handlers(),
     )
     inner.router.redirect_slashes = False
-    return [Mount("/v1", app=RequestIdMiddleware(inner))]
+    return [Mount("/v1", app=api_responses.RequestIdMiddleware(inner))]

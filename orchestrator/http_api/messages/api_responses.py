@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from orchestrator.domain import errors, humanize
-from orchestrator.domain.batches_api import ApiError, invalid_request, method_not_allowed, not_found
+from orchestrator.domain import batches_api, errors, humanize
 from orchestrator.http_api.responses import RETRY_SOON, allowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.exceptions import HTTPException
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ID: Final = "request_id"
@@ -51,7 +50,7 @@ def json_response(content: object, *, headers: Mapping[str, str] | None = None) 
 
 async def api_error(request: Request, exc: Exception) -> Response:
     """An ApiError in the API's form."""
-    error = cast("ApiError", exc)
+    error = cast("batches_api.ApiError", exc)
     body = error.body(request.scope["state"][_ID])
     return Response(body, error.status, dict(error.headers), media_type="application/json")
 
@@ -65,8 +64,8 @@ async def unknown_route(request: Request, exc: Exception) -> Response:
     """A path or a method that does not exist."""
     wrong = cast("HTTPException", exc)
     if wrong.status_code != 405:
-        return await api_error(request, not_found(_not_served(request)))
-    response = await api_error(request, method_not_allowed())
+        return await api_error(request, batches_api.not_found(_not_served(request)))
+    response = await api_error(request, batches_api.method_not_allowed())
     response.headers["allow"] = ", ".join(allowed(request))
     return response
 
@@ -91,39 +90,36 @@ async def bug(request: Request, exc: Exception) -> Response:
     return await api_error(request, _internal() if lacking is None else _nearest(lacking))
 
 
-def _nearest(exc: errors.OrchestratorError) -> ApiError:
+def _nearest(exc: errors.OrchestratorError) -> batches_api.ApiError:
     """Without cause and hint: they are for people at this machine, and may name its files."""
     match exc:
         case errors.NoSuchThing():
-            return not_found(exc.message)
+            return batches_api.not_found(exc.message)
         case errors.KeyReused():
-            return ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
+            return batches_api.ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
         case errors.GuardRefused() | errors.UsageError():
-            return invalid_request(exc.message)
+            return batches_api.invalid_request(exc.message)
         case errors.ServerBusy() | errors.StoreFull() | errors.OutOfMemory():
             return _overloaded(exc)
         case _:
             return _internal()
 
 
-def _overloaded(exc: errors.ServerBusy | errors.StoreFull | errors.OutOfMemory) -> ApiError:
+def _overloaded(exc: errors.ServerBusy | errors.StoreFull | errors.OutOfMemory) -> batches_api.ApiError:
     if isinstance(exc, errors.ServerBusy):
-        return ApiError(503, "overloaded_error", exc.message, headers=tuple(RETRY_SOON.items()))
+        return batches_api.ApiError(503, "overloaded_error", exc.message, headers=tuple(RETRY_SOON.items()))
     lacking = "memory left to answer" if isinstance(exc, errors.OutOfMemory) else "space left to store"
-    return ApiError(529, "overloaded_error", f"There is no {lacking} the request.")
+    return batches_api.ApiError(529, "overloaded_error", f"There is no {lacking} the request.")
 
 
-def _internal() -> ApiError:
-    return ApiError(500, "api_error", "Internal server error")
+def _internal() -> batches_api.ApiError:
+    return batches_api.ApiError(500, "api_error", "Internal server error")
 
 
 def handlers() -> dict[Any, Any]:
     """The handler of each kind of error."""
-    from starlette.exceptions import HTTPException
-    from starlette.requests import ClientDisconnect
-
     return {
-        ApiError: api_error,
+        batches_api.ApiError: api_error,
         errors.OrchestratorError: own_error_response,
         HTTPException: unknown_route,
         ClientDisconnect: client_gone,

@@ -8,26 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
-from orchestrator.domain import batches_api
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.result_lines import settled_lines
-from orchestrator.http_api.messages import batch_objects
-from orchestrator.http_api.messages.api_responses import json_response
-from orchestrator.http_api.messages.create_batch import BatchCreator
-from orchestrator.http_api.request_scope import base_url_of
-from orchestrator.http_api.responses import gzipped, takes_gzip
+from orchestrator.domain import batches_api, ids, model, queries, result_lines
+from orchestrator.http_api import request_scope, responses
+from orchestrator.http_api.messages import api_responses, batch_objects, create_batch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import JobRow, JobSnapshot
-    from orchestrator.domain.queries import ResultRow
     from orchestrator.http_api.services import Services
     from orchestrator.ports.reads import Reader, Reads
 
@@ -45,17 +36,17 @@ class BatchEndpoints:
         self._commands = services.commands
         self._reader = services.reader
         self._ids = batch_objects.BatchIds(services.identity.lineage)
-        self._creates = BatchCreator(services)
+        self._creates = create_batch.BatchCreator(services)
 
     async def create(self, request: Request) -> Response:
         """`POST /v1/messages/batches`."""
         job = await self._creates.create(request)
-        return json_response(await self._view(request, job.id))
+        return api_responses.json_response(await self._view(request, job.id))
 
     async def retrieve(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}`."""
         view = await self._view(request, (await self._job_of_path(request)).id)
-        return json_response(view, headers=None if view.processing_status == "ended" else _PAUSE)
+        return api_responses.json_response(view, headers=None if view.processing_status == "ended" else _PAUSE)
 
     async def list(self, request: Request) -> Response:
         """`GET /v1/messages/batches`."""
@@ -68,7 +59,9 @@ class BatchEndpoints:
         start = None if cursor is None else (self._job_of(cursor), cursor)
         context = partial(self._context, request)
         reader = self._reader if limit <= _QUICK else self._services.bulk
-        return json_response(await reader.read(lambda reads: _page(cut(start, limit, reads), reads, context)))
+        return api_responses.json_response(
+            await reader.read(lambda reads: _page(cut(start, limit, reads), reads, context))
+        )
 
     async def cancel(self, request: Request) -> Response:
         """`POST /v1/messages/batches/{id}/cancel`. Of a batch that has ended: the batch.
@@ -78,12 +71,12 @@ class BatchEndpoints:
         job = await self._job_of_path(request)
         before = await self._view(request, job.id)
         if not await self._commands.cancel(job.id):
-            return json_response(await self._view(request, job.id))
+            return api_responses.json_response(await self._view(request, job.id))
         after = await self._view(request, job.id)
         canceling = msgspec.structs.replace(
             before, processing_status="canceling", cancel_initiated_at=after.cancel_initiated_at
         )
-        return json_response(canceling)
+        return api_responses.json_response(canceling)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/messages/batches/{id}`: requests and results are deleted."""
@@ -95,7 +88,7 @@ class BatchEndpoints:
             raise batches_api.invalid_request(
                 f"Message Batch {batch_id} is archived: there is nothing left of it to delete."
             )
-        return json_response(batches_api.DeletedBatch(batch_id))
+        return api_responses.json_response(batches_api.DeletedBatch(batch_id))
 
     async def results(self, request: Request) -> Response:
         """`GET /v1/messages/batches/{id}/results`."""
@@ -104,46 +97,46 @@ class BatchEndpoints:
             raise batches_api.no_results(self._ids.of(job.id))
         return await results_response(request, self._services.bulk, job.id)
 
-    async def _job_of_path(self, request: Request) -> JobSnapshot:
+    async def _job_of_path(self, request: Request) -> model.JobSnapshot:
         """The job of the id in the path. Raises ApiError 404."""
         batches_api.known_version(request.headers.get("anthropic-version"))
         batch_id: str = request.path_params["batch_id"]
         return await self._reader.read(partial(_shown_job, (self._job_of(batch_id), batch_id)))
 
-    def _job_of(self, batch_id: str) -> JobId:
+    def _job_of(self, batch_id: str) -> ids.JobId:
         job = self._ids.job(batch_id)
         if job is None:
             raise batches_api.batch_not_found(batch_id)
         return job
 
-    async def _view(self, request: Request, job: JobId) -> batches_api.MessageBatchObject:
+    async def _view(self, request: Request, job: ids.JobId) -> batches_api.MessageBatchObject:
         context = self._context(request, job)
         return await self._reader.read(lambda reads: batch_objects.batch_view(reads.get(job), reads, context))
 
-    def _context(self, request: Request, job: JobId) -> batch_objects.BatchContext:
+    def _context(self, request: Request, job: ids.JobId) -> batch_objects.BatchContext:
         return batch_objects.BatchContext(
             batch_id=self._ids.of(job),
-            base_url=base_url_of(request),
+            base_url=request_scope.base_url_of(request),
             max_attempts=self._services.settings.retry.max_attempts,
             now=datetime.now(UTC),
         )
 
 
 #: A job by its number and its public id.
-_JobRef = tuple[JobId, str]
+_JobRef = tuple[ids.JobId, str]
 
 
-def _shown_job(place: _JobRef, reads: Reads) -> JobSnapshot:
+def _shown_job(place: _JobRef, reads: Reads) -> model.JobSnapshot:
     """The job at *place*. Raises ApiError 404."""
-    found = reads.newer_jobs(JobId(place[0] - 1), limit=1)
+    found = reads.newer_jobs(ids.JobId(place[0] - 1), limit=1)
     if not found or found[0].id != place[0] or not batch_objects.is_shown(found[0]):
         raise batches_api.batch_not_found(place[1])
     return found[0]
 
 
-def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
+def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[model.JobRow], bool]:
     """The newest jobs older than *after*, and whether there are more."""
-    found: list[JobRow] = []
+    found: list[model.JobRow] = []
     before = None if after is None else _shown_job(after, reads).id
     while page := reads.jobs(limit=limit + 1, before=before):
         found += filter(batch_objects.is_shown, page)
@@ -153,10 +146,10 @@ def _older_jobs(after: _JobRef | None, limit: int, reads: Reads) -> tuple[list[J
     return found[:limit], len(found) > limit
 
 
-def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[JobRow], bool]:
+def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[model.JobRow], bool]:
     """The jobs just newer than *before*, newest first, and whether there are more in that direction."""
-    found: list[JobRow] = []
-    above = JobId(0) if before is None else _shown_job(before, reads).id
+    found: list[model.JobRow] = []
+    above = ids.JobId(0) if before is None else _shown_job(before, reads).id
     while page := reads.newer_jobs(above, limit=limit + 1):
         found += filter(batch_objects.is_shown, page)
         if len(found) > limit:
@@ -166,7 +159,7 @@ def _newer_jobs(before: _JobRef | None, limit: int, reads: Reads) -> tuple[list[
 
 
 def _page(
-    cut: tuple[list[JobRow], bool], reads: Reads, context: Callable[[JobId], batch_objects.BatchContext]
+    cut: tuple[list[model.JobRow], bool], reads: Reads, context: Callable[[ids.JobId], batch_objects.BatchContext]
 ) -> batches_api.BatchListObject:
     jobs, more = cut
     views = [batch_objects.batch_view(job, reads, context(job.id)) for job in jobs]
@@ -178,21 +171,21 @@ def _page(
 _PAGE: Final = 200
 
 
-async def results_response(request: Request, reader: Reader, job: JobId) -> Response:
+async def results_response(request: Request, reader: Reader, job: ids.JobId) -> Response:
     """All results of *job*, which is over. Raises Purged if they were deleted meanwhile."""
     first = await reader.read(partial(_results_page, job, 0))
     lines = _lines(reader, job, first)
     headers = {"vary": "accept-encoding"}
-    if takes_gzip(request.headers.get("accept-encoding", "")):
-        lines = gzipped(lines)
+    if responses.takes_gzip(request.headers.get("accept-encoding", "")):
+        lines = responses.gzipped(lines)
         headers["content-encoding"] = "gzip"
     return StreamingResponse(_closed_at_the_end(lines), media_type="application/x-jsonl", headers=headers)
 
 
-async def _lines(reader: Reader, job: JobId, page: list[ResultRow]) -> AsyncGenerator[bytes, None]:
+async def _lines(reader: Reader, job: ids.JobId, page: list[queries.ResultRow]) -> AsyncGenerator[bytes, None]:
     """A page is read only when the one before is sent: a slow client holds one page in memory."""
     while page:
-        yield settled_lines(page)
+        yield result_lines.settled_lines(page)
         page = await reader.read(partial(_results_page, job, page[-1].number))
 
 
@@ -202,5 +195,5 @@ async def _closed_at_the_end(pieces: AsyncGenerator[bytes, None]) -> AsyncGenera
             yield piece
 
 
-def _results_page(job: JobId, above: int, reads: Reads) -> list[ResultRow]:
+def _results_page(job: ids.JobId, above: int, reads: Reads) -> list[queries.ResultRow]:
     return reads.results(job, above=above, limit=_PAGE)

@@ -13,13 +13,10 @@ from datetime import datetime, timedelta
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
-from orchestrator.domain.batches_api import MessageBatchObject, RequestCountsObject
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.states import JobState
+from orchestrator.domain import batches_api, ids, model, states
 from orchestrator.ports.job_store import BY_PERSON
 
 if TYPE_CHECKING:
-    from orchestrator.domain.model import JobRow, JobSnapshot
     from orchestrator.ports.reads import Reads
 
 #: How long the API works on one attempt of a request. Source: Message Batches API reference.
@@ -37,24 +34,24 @@ class BatchContext:
     now: datetime
 
 
-def is_shown(job: JobRow) -> bool:
+def is_shown(job: model.JobRow) -> bool:
     """True if the job is visible as a batch: its upload is complete, and nobody deleted it."""
-    return job.state is not JobState.IMPORTING and job.purged_by != BY_PERSON
+    return job.state is not states.JobState.IMPORTING and job.purged_by != BY_PERSON
 
 
-def is_over(job: JobSnapshot) -> bool:
+def is_over(job: model.JobSnapshot) -> bool:
     """Every request is settled."""
-    return job.state in {JobState.FINISHED, JobState.CANCELED}
+    return job.state in {states.JobState.FINISHED, states.JobState.CANCELED}
 
 
-def has_results(job: JobSnapshot) -> bool:
+def has_results(job: model.JobSnapshot) -> bool:
     """The results can be read now."""
     return is_over(job) and job.purged_at is None
 
 
-def batch_view(job: JobSnapshot, reads: Reads, context: BatchContext) -> MessageBatchObject:
+def batch_view(job: model.JobSnapshot, reads: Reads, context: BatchContext) -> batches_api.MessageBatchObject:
     """*job* as a batch object, in the snapshot of *reads*."""
-    return MessageBatchObject(
+    return batches_api.MessageBatchObject(
         id=context.batch_id,
         processing_status=_status(job.state),
         request_counts=_counts(job, reads),
@@ -67,23 +64,23 @@ def batch_view(job: JobSnapshot, reads: Reads, context: BatchContext) -> Message
     )
 
 
-def _status(state: JobState) -> Literal["in_progress", "canceling", "ended"]:
+def _status(state: states.JobState) -> Literal["in_progress", "canceling", "ended"]:
     match state:
-        case JobState.IMPORTING | JobState.RUNNING | JobState.PAUSED:
+        case states.JobState.IMPORTING | states.JobState.RUNNING | states.JobState.PAUSED:
             return "in_progress"
-        case JobState.CANCELING:
+        case states.JobState.CANCELING:
             return "canceling"
-        case JobState.FINISHED | JobState.CANCELED:
+        case states.JobState.FINISHED | states.JobState.CANCELED:
             return "ended"
         case _:
             assert_never(state)
 
 
-def _counts(job: JobSnapshot, reads: Reads) -> RequestCountsObject:
+def _counts(job: model.JobSnapshot, reads: Reads) -> batches_api.RequestCountsObject:
     """They always add up, and change while the job runs; the API documents zeros until the end."""
     requests = job.requests
     expired = reads.failed_of_type(job.id, "expired") if requests.failed else 0
-    return RequestCountsObject(
+    return batches_api.RequestCountsObject(
         processing=requests.queued + requests.batched,
         succeeded=requests.succeeded,
         errored=requests.failed - expired,
@@ -92,7 +89,7 @@ def _counts(job: JobSnapshot, reads: Reads) -> RequestCountsObject:
     )
 
 
-def _expires_at(job: JobSnapshot, context: BatchContext) -> datetime:
+def _expires_at(job: model.JobSnapshot, context: BatchContext) -> datetime:
     """When the last attempt of a request would expire, if every attempt did and the next began at once.
 
     A job that outlives this (it was paused, or the account's queue was full) may need another attempt from now on.
@@ -101,14 +98,14 @@ def _expires_at(job: JobSnapshot, context: BatchContext) -> datetime:
     return planned if is_over(job) or planned > context.now else context.now + _ATTEMPT
 
 
-def _canceled_at(job: JobSnapshot, reads: Reads) -> datetime | None:
+def _canceled_at(job: model.JobSnapshot, reads: Reads) -> datetime | None:
     """The time of the last cancel, from the event log: its first step leaves a state that is not final."""
-    if job.state not in {JobState.CANCELING, JobState.CANCELED}:
+    if job.state not in {states.JobState.CANCELING, states.JobState.CANCELED}:
         return None
     before: int | None = None
     while events := reads.newest_events(job.id, limit=_EVENTS, before=before):
         for event in events:
-            if event.kind == "job.moved" and event.new == JobState.CANCELING:
+            if event.kind == "job.moved" and event.new == states.JobState.CANCELING:
                 return event.at
         before = events[-1].id
     return None
@@ -127,12 +124,12 @@ class BatchIds:
     def __init__(self, lineage: str) -> None:
         self._key = lineage.encode()
 
-    def of(self, job: JobId) -> str:
+    def of(self, job: ids.JobId) -> str:
         """The public id of *job*."""
         proof = self._word(b"proof", job)
         return f"{_PREFIX}{_text(proof)}{_text(job ^ self._word(b'mask', proof))}"
 
-    def job(self, batch_id: str) -> JobId | None:
+    def job(self, batch_id: str) -> ids.JobId | None:
         """The job that *batch_id* encodes, whether or not it exists; None if it is no id of this store."""
         text = batch_id.removeprefix(_PREFIX)
         if len(text) != 2 * _WORD_CHARS or len(batch_id) == len(text) or not set(text) <= set(_ALPHABET):
@@ -143,8 +140,8 @@ class BatchIds:
         job = _number(text[_WORD_CHARS:]) ^ self._word(b"mask", proof)
         if not 0 < job < _WORD_END >> 1:
             return None
-        is_ours = hmac.compare_digest(self.of(JobId(job)).encode(), batch_id.encode())
-        return JobId(job) if is_ours else None
+        is_ours = hmac.compare_digest(self.of(ids.JobId(job)).encode(), batch_id.encode())
+        return ids.JobId(job) if is_ours else None
 
     def _word(self, purpose: bytes, number: int) -> int:
         message = purpose + number.to_bytes(_WORD_BYTES, "big")

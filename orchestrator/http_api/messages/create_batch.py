@@ -12,37 +12,25 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
-from orchestrator.domain import batches_api
-from orchestrator.domain.batches_api import ApiError, too_large
-from orchestrator.domain.create_body import BodyReader
-from orchestrator.domain.job_spec import OPTIONS, JobOptions, NewJob
-from orchestrator.domain.limits import largest_params
-from orchestrator.domain.states import JobState
+from orchestrator.domain import batches_api, create_body, job_spec, limits, model, states
 from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.upload_memory import claim_of
-from orchestrator.ports.engine import IngestOptions
-from orchestrator.ports.streams import Chunker, InputLine, InputProblem
+from orchestrator.ports import engine, runtime, streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
-    from starlette.requests import Request
-
-    from orchestrator.domain.create_body import Item
-    from orchestrator.domain.model import JobSnapshot
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.engine import IngestResult
     from orchestrator.ports.reads import Reader, Reads
-    from orchestrator.ports.runtime import MemoryReservation
 
 SOURCE: Final = "<messages api>"
 #: The SDK tries a create three times, and waits 600 s for each answer; then an upload has to fit in, too.
 _RETRIED_WITHIN: Final = timedelta(hours=2)
 _JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
-_TERMS: Final = IngestOptions(force_new=True, max_problems=1)
+_TERMS: Final = engine.IngestOptions(force_new=True, max_problems=1)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
     f"This batch comes back to the daemon that it was sent from ({batches_api.LOOP_HEADER}): ANTHROPIC_BASE_URL, or "
@@ -56,11 +44,11 @@ class BatchCreator:
     def __init__(self, services: Services) -> None:
         self._commands = services.commands
         self._reader = services.reader
-        self._largest = largest_params(services.caps.size_bytes)
+        self._largest = limits.largest_params(services.caps.size_bytes)
         self._ending = asyncio.Lock()
         self._passed = services.passed
 
-    async def create(self, request: Request) -> JobSnapshot:
+    async def create(self, request: Request) -> model.JobSnapshot:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
         try:
             new = self._admit(request)
@@ -85,7 +73,7 @@ class BatchCreator:
             raise _refusal_of(taken, source)
         return job
 
-    def _admit(self, request: Request) -> NewJob:
+    def _admit(self, request: Request) -> job_spec.NewJob:
         """The job that the headers describe. Raises ApiError."""
         if not self._passed.take(",".join(request.headers.getlist(batches_api.LOOP_HEADER))):
             raise batches_api.not_found(_COMES_BACK)
@@ -95,9 +83,9 @@ class BatchCreator:
 class _CreateAttempt:
     """One attempt of a create, from its first byte to its response."""
 
-    def __init__(self, request: Request, new: NewJob, reader: Reader, ending: asyncio.Lock) -> None:
+    def __init__(self, request: Request, new: job_spec.NewJob, reader: Reader, ending: asyncio.Lock) -> None:
         self.new = new
-        self.found: JobSnapshot | None = None
+        self.found: model.JobSnapshot | None = None
         self._request = request
         self._reader = reader
         self._ending = ending
@@ -124,16 +112,16 @@ class _CreateAttempt:
             self._ending.release()
 
 
-def _new_job(request: Request) -> NewJob:
+def _new_job(request: Request) -> job_spec.NewJob:
     headers = request.headers
     betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
     for beta in sorted(betas):
-        if not OPTIONS["betas"].is_valid([beta]):
+        if not job_spec.OPTIONS["betas"].is_valid([beta]):
             raise batches_api.invalid_request(f"Unexpected value(s) `{beta[:64]}` for the `anthropic-beta` header.")
     key = headers.get("idempotency-key")
-    if key is not None and not OPTIONS["key"].is_valid(key):
+    if key is not None and not job_spec.OPTIONS["key"].is_valid(key):
         raise batches_api.invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
-    return JobOptions(betas=betas, key=key).new_job(
+    return job_spec.JobOptions(betas=betas, key=key).new_job(
         SOURCE,
         default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         default_version=batches_api.known_version(headers.get("anthropic-version")),
@@ -146,7 +134,7 @@ def _is_retry(request: Request) -> bool:
     return count.isascii() and count.isdigit() and int(count[:4]) > 0
 
 
-def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) -> JobSnapshot | None:
+def _made_before(new: job_spec.NewJob, content_hash: str, since: datetime, reads: Reads) -> model.JobSnapshot | None:
     """The newest job made here from the same body since *since*."""
     page = reads.jobs(limit=_JOBS_AT_ONCE)
     while page:
@@ -159,13 +147,13 @@ def _made_before(new: NewJob, content_hash: str, since: datetime, reads: Reads) 
     return None
 
 
-def _is_same(job: JobSnapshot, new: NewJob, content_hash: str) -> bool:
-    made_here = job.source == SOURCE and job.state is not JobState.IMPORTING and job.purged_at is None
+def _is_same(job: model.JobSnapshot, new: job_spec.NewJob, content_hash: str) -> bool:
+    made_here = job.source == SOURCE and job.state is not states.JobState.IMPORTING and job.purged_at is None
     sent = (job.content_hash, job.api_version, job.betas)
     return made_here and sent == (content_hash, new.api_version, new.betas)
 
 
-def _refusal_of(taken: IngestResult, source: BodySource) -> batches_api.ApiError:
+def _refusal_of(taken: engine.IngestResult, source: BodySource) -> batches_api.ApiError:
     """Why nothing was stored: the problem of the first request that has one."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:
@@ -193,23 +181,23 @@ class BodySource:
         *,
         name: str,
         largest_params: int,
-        claim: MemoryReservation,
+        claim: runtime.MemoryReservation,
         is_known: Callable[[str], Awaitable[bool]],
     ) -> None:
-        self.refusal: ApiError | None = None
+        self.refusal: batches_api.ApiError | None = None
         self.size_bytes = 0
         self._blocks = blocks
         self._name = name
         self._largest = largest_params
         self._claim = claim
         self._is_known = is_known
-        self._reader = BodyReader(
+        self._reader = create_body.BodyReader(
             max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
         )
         self._digest = hashlib.sha256()
         self._given = 0
         self._ended = False
-        self._chunker = Chunker()
+        self._chunker = streams.Chunker()
         self._refused_at = 0
 
     @property
@@ -224,7 +212,7 @@ class BodySource:
             raise RuntimeError("the body was not read to its end")
         return self._digest.hexdigest()
 
-    async def chunks(self) -> AsyncGenerator[Sequence[InputLine | InputProblem], None]:
+    async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
         """The requests in order; at the end one problem if the body is refused or known already."""
         async for block in self._blocks:
             for start in range(0, len(block), _SLICE_BYTES):
@@ -240,42 +228,42 @@ class BodySource:
         if self.refusal is None and await self._is_known(self.content_hash):
             yield [_problem(0)]
 
-    def _finish(self) -> Iterator[list[InputLine | InputProblem]]:
+    def _finish(self) -> Iterator[list[streams.InputLine | streams.InputProblem]]:
         try:
             yield from self._gather(self._reader.finish())
-        except ApiError as refusal:
+        except batches_api.ApiError as refusal:
             self._refuse(refusal, line=0 if self._reader.is_broken else self._given + 1)
         self._ended = True
-        last: list[InputLine | InputProblem] = self._chunker.take()
+        last: list[streams.InputLine | streams.InputProblem] = self._chunker.take()
         if self.refusal is not None:
             last.append(_problem(self._refused_at))
         if last:
             yield last
 
-    def _gather(self, items: Iterator[Item]) -> Iterator[list[InputLine | InputProblem]]:
+    def _gather(self, items: Iterator[create_body.Item]) -> Iterator[list[streams.InputLine | streams.InputProblem]]:
         """Full chunks of *items*; the rest waits for more."""
         for item in items:
             params = bytes(item.params)
             if len(params) > self._largest:
-                self._refuse(too_large(), line=0)
+                self._refuse(batches_api.too_large(), line=0)
             if self.refusal is not None:
                 continue
             self._given += 1
-            if full := self._chunker.add(InputLine(self._given, item.custom_id, params)):
+            if full := self._chunker.add(streams.InputLine(self._given, item.custom_id, params)):
                 yield full
 
-    def _refuse(self, refusal: ApiError, *, line: int) -> None:
+    def _refuse(self, refusal: batches_api.ApiError, *, line: int) -> None:
         """The first refusal counts; the rest of the body is read and discarded, as the API does."""
         if self.refusal is None:
             self.refusal, self._refused_at = refusal, line
 
 
-def repeated_id(problem: InputProblem) -> str | None:
+def repeated_id(problem: streams.InputProblem) -> str | None:
     """The custom_id that *problem* reports as repeated, from the request it shows; None for another problem."""
     found = _ID_IN_RAW.match(problem.raw)
     return None if found is None else found[1].decode()
 
 
-def _problem(line: int) -> InputProblem:
+def _problem(line: int) -> streams.InputProblem:
     """Makes the engine refuse the whole body. The client is told `refusal`, in the API's words."""
-    return InputProblem(line=line, field="", message="the create is refused", remedy="", raw=b"")
+    return streams.InputProblem(line=line, field="", message="the create is refused", remedy="", raw=b"")
