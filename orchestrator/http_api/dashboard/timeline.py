@@ -84,14 +84,7 @@ def timeline(
     bars = [_bar(batch, histories.get(batch.id, ()), api_clock) for batch in batches]
     if not bars:
         return None
-    first = min(bar.pieces[0].start for bar in bars)
-    last = max(bar.end for bar in bars)
-    flying = [bar for bar in bars if bar.batch.state in states.IN_FLIGHT]
-    line = min((bar.expiry for bar in flying if bar.expiry is not None), default=None)
-    if line is not None:
-        oldest = min(_sent(bar.batch) for bar in flying if bar.expiry is not None)
-        if (last - oldest) > (line - oldest) * _NEAR:
-            last = max(last, line + (line - oldest) * 0.04)
+    first, last, line = _axis(bars)
     span = max(last - first, _SHORTEST) * 1.02
 
     def place(at: datetime) -> float:
@@ -109,6 +102,19 @@ def timeline(
         "line_in": None if line is None or is_drawn else (line - api_clock.now) * api_clock.speed,
         "ticks": [{"x": 100 * n / _TICKS, "at": first + span * (n / _TICKS)} for n in range(_TICKS)],
     }
+
+
+def _axis(bars: Sequence[_Bar]) -> tuple[datetime, datetime, datetime | None]:
+    """Where the axis begins and ends, and the next expiry of a batch in flight; once that is near, the axis has it."""
+    first = min(bar.pieces[0].start for bar in bars)
+    last = max(bar.end for bar in bars)
+    flying = [bar for bar in bars if bar.batch.state in states.IN_FLIGHT]
+    line = min((bar.expiry for bar in flying if bar.expiry is not None), default=None)
+    if line is not None:
+        oldest = min(_sent(bar.batch) for bar in flying if bar.expiry is not None)
+        if (last - oldest) > (line - oldest) * _NEAR:
+            last = max(last, line + (line - oldest) * 0.04)
+    return first, last, line
 
 
 def _bar(batch: model.Batch, history: Sequence[tuple[datetime, states.BatchState]], api_clock: ApiClock) -> _Bar:
