@@ -108,6 +108,11 @@ async def call(context: Context, request: Awaitable[T]) -> T:
     return answer
 
 
+async def first_page(context: Context) -> BatchPage:
+    """The newest batch alone, if there is any, with the API's Date and the account that answers."""
+    return await call(context, context.provider.page(after_id=None, limit=1))
+
+
 async def back_off(context: Context, exc: errors.ProviderError, *, jobs: Iterable[JobId] = ()) -> None:
     """After a failed read: shut the gate of reads; if only a person can help, pause *jobs* as well."""
     if isinstance(exc, errors.ProviderRefused) and exc.blocked is not None:

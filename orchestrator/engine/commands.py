@@ -156,7 +156,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     async def _adopt_foreign(self, remote_id: str, job_id: JobId) -> str:
         remote = await self._remote(remote_id)
         context = self._context
-        page = await api_calls.call(context, context.provider.page(after_id=None, limit=1))
+        page = await api_calls.first_page(context)
         job = await self._store.get(job_id)
         if not await self._store.adopt(job, remote, page.meta, context.entropy.nonce(), context.clock.now()):
             raise errors.GuardRefused(

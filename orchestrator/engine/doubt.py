@@ -75,7 +75,7 @@ class DoubtStage:
         return moved
 
     async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
-        top = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+        top = await api_calls.first_page(self._context)
         if top.meta.date is None:
             return 0
         await self._store.note_date([b for b in batches if b.doubt_date is None], top.meta.date)

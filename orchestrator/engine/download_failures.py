@@ -98,7 +98,7 @@ class DownloadFailures:
 
     async def _meta(self) -> ResponseMeta:
         try:
-            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await api_calls.first_page(self._context)
         except errors.ProviderError:
             return ResponseMeta()  # the download itself is tried again, and tells again
         return page.meta

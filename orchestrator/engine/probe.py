@@ -94,7 +94,7 @@ class ProbeStage:
             schedule = self._schedules[code]
             schedule.tries, schedule.last = schedule.tries + 1, now
         try:
-            await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+            await api_calls.first_page(self._context)
         except errors.ProviderError as exc:
             log.warning("account.still_blocked", why=exc.message)
             for code in codes:

@@ -90,7 +90,7 @@ class ReconcileStage:
     # --- one scan -------------------------------------------------------------------------------------------------
 
     async def _scan(self, was: Reconciliation, now: datetime) -> int:
-        top = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+        top = await api_calls.first_page(self._context)
         if top.meta.date is None:
             return 0
         search = await self._waited(was, top.meta, top.meta.date, now)

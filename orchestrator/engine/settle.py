@@ -90,7 +90,7 @@ class SettleStage:
         try:
             await api_calls.call(self._context, self._context.provider.delete(str(batch.remote_id)))
         except errors.ProviderNotFound:
-            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await api_calls.first_page(self._context)
             held = api_calls.same_account(page.meta, batch.organization, batch.workspace)
             if not held or await attribution.retrieve(self._context, str(batch.remote_id)) is not None:
                 raise

@@ -111,7 +111,7 @@ class SubmitStage:
     async def _prepare(self, batch: BatchRow) -> BatchRow | None:
         """Commit the cursor and the intent. None if the API cannot be asked now, or the batch moved."""
         try:
-            page = await api_calls.call(self._context, self._context.provider.page(after_id=None, limit=1))
+            page = await api_calls.first_page(self._context)
         except errors.ProviderRefused as exc:
             await self._refused(batch, exc)
             return None
