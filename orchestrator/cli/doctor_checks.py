@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.domain.api_answers import ResponseMeta
     from orchestrator.provider.address import ApiAddress
-    from orchestrator.store.checks import StoreFacts
     from orchestrator.store.location import SqliteLocation
+    from orchestrator.store.maintenance import StoreFacts
 
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
 _SOUND_SQLITE: Final = (3, 51, 3)

@@ -20,7 +20,7 @@ from orchestrator.ports.store import CollectStore, DownloadProgress, SettleStore
 from orchestrator.store.custom_ids import find_many
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
-from orchestrator.store.rows import (
+from orchestrator.store.sql_rows import (
     dict_rows,
     moved,
     store_result,

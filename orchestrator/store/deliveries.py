@@ -18,7 +18,7 @@ from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState,
 from orchestrator.ports.job_store import NoticeStore
 from orchestrator.ports.reads import NoticeReads
 from orchestrator.store.facet import Facet, SnapshotReads, snapshot, transaction
-from orchestrator.store.rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
+from orchestrator.store.sql_rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("deliveries")

@@ -16,7 +16,7 @@ from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, SweepStore
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
-from orchestrator.store.rows import dict_rows, moved, to_batch, to_batches, to_remote, to_text
+from orchestrator.store.sql_rows import dict_rows, moved, to_batch, to_batches, to_remote, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
 

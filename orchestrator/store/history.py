@@ -19,7 +19,7 @@ from orchestrator.ports.job_store import SampleStore
 from orchestrator.ports.reads import HistoryReads
 from orchestrator.store.deliveries import enqueue_notices
 from orchestrator.store.facet import Facet, SnapshotReads
-from orchestrator.store.rows import dict_rows, from_text, to_event, to_text
+from orchestrator.store.sql_rows import dict_rows, from_text, to_event, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("history")

@@ -20,7 +20,7 @@ from orchestrator.domain.model import JobSnapshot
 from orchestrator.store.connection import Database
 from orchestrator.store.history import record
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
-from orchestrator.store.rows import dict_rows, join_list, to_job, to_text
+from orchestrator.store.sql_rows import dict_rows, join_list, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("identity")

@@ -24,7 +24,7 @@ from orchestrator.store.facet import Facet, transaction
 from orchestrator.store.history import record
 from orchestrator.store.identity import give_strays
 from orchestrator.store.payload import Block, cut_blocks, encode_block
-from orchestrator.store.rows import dict_rows, join_list, moved, to_job, to_jobs, to_text
+from orchestrator.store.sql_rows import dict_rows, join_list, moved, to_job, to_jobs, to_text
 from orchestrator.store.sql_text import insert_rows, load
 from orchestrator.store.submit import SQL as SUBMIT_SQL
 

@@ -18,7 +18,7 @@ from orchestrator.ports.store import CommandStore
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
 from orchestrator.store.plan import count_taken
-from orchestrator.store.rows import moved, to_batches, to_jobs, to_text
+from orchestrator.store.sql_rows import moved, to_batches, to_jobs, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import CANCELED, drop
 from orchestrator.store.submit import SQL as SUBMIT_SQL

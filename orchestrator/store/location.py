@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.ports.reads import Reads
     from orchestrator.ports.store import Store
-    from orchestrator.store.checks import StoreFacts
     from orchestrator.store.connection import Start
-    from orchestrator.store.maintenance import SpaceUsage
+    from orchestrator.store.maintenance import SpaceUsage, StoreFacts
 
 T = TypeVar("T")
 
@@ -173,13 +172,13 @@ class SqliteLocation(StoreLocation):
 
     def audit(self) -> list[str]:
         """Read all of the store, which may be in use: what is wrong with it. Raises StoreError."""
-        from orchestrator.store.checks import audit
+        from orchestrator.store.maintenance import audit
 
         return audit(self._path)
 
     def check_up(self, *, thoroughly: bool) -> StoreFacts:
         """A look at the file, which may be in use; *thoroughly*: at all of it. Raises StoreError."""
-        from orchestrator.store.checks import check_up
+        from orchestrator.store.maintenance import check_up
 
         return check_up(self._path, thoroughly=thoroughly)
 

@@ -25,7 +25,7 @@ from orchestrator.domain.result_outcome import KNOWN_STOPS, OTHER_STOP
 from orchestrator.store.connect import connect_reader, connect_writer, has_log, translating_errors
 from orchestrator.store.mark import MARKED_SINCE, Mark, MarkRecord, read_mark
 from orchestrator.store.ownership import make_private_folder, sync
-from orchestrator.store.rows import to_text
+from orchestrator.store.sql_rows import to_text
 from orchestrator.store.sql_text import load
 
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.

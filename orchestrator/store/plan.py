@@ -17,7 +17,7 @@ from orchestrator.ports.store import Plannable, PlanStore, QueueLoad
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
 from orchestrator.store.identity import sign
-from orchestrator.store.rows import dict_rows, failure, join_list, moved, store_result, to_job, to_text
+from orchestrator.store.sql_rows import dict_rows, failure, join_list, moved, store_result, to_job, to_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("plan")

@@ -16,7 +16,7 @@ from orchestrator.domain.model import BatchRow, Gate
 from orchestrator.ports.store import AttentionStore, GateStore, PollStore
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
-from orchestrator.store.rows import dict_rows, to_batches, to_gate, to_text
+from orchestrator.store.sql_rows import dict_rows, to_batches, to_gate, to_text
 from orchestrator.store.sql_text import load
 from orchestrator.store.submit import move
 

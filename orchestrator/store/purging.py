@@ -24,7 +24,7 @@ from orchestrator.ports.job_store import PurgeStore
 from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
 from orchestrator.store.read import JobReader
-from orchestrator.store.rows import dict_rows, moved, to_job, to_text
+from orchestrator.store.sql_rows import dict_rows, moved, to_job, to_text
 from orchestrator.store.sql_text import load
 
 T = TypeVar("T")

@@ -34,7 +34,7 @@ from orchestrator.ports.reads import RequestReads
 from orchestrator.store.custom_ids import find
 from orchestrator.store.facet import SnapshotReads
 from orchestrator.store.payload import Block
-from orchestrator.store.rows import dict_rows, from_text
+from orchestrator.store.sql_rows import dict_rows, from_text
 from orchestrator.store.sql_text import load
 
 SQL: Final = load("requests")

@@ -24,7 +24,7 @@ from orchestrator.store.facet import Facet, snapshot, transaction
 from orchestrator.store.history import record
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
-from orchestrator.store.rows import (
+from orchestrator.store.sql_rows import (
     dict_rows,
     from_text,
     from_text_or_none,

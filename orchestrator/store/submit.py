@@ -22,7 +22,7 @@ from orchestrator.store.history import record
 from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
-from orchestrator.store.rows import (
+from orchestrator.store.sql_rows import (
     dict_rows,
     failure,
     store_result,

@@ -33,7 +33,7 @@ from orchestrator.domain.queries import SettledCursor
 from orchestrator.ports.job_store import Content, DuplicatesCursor, IngestOutcome
 from orchestrator.ports.streams import InputProblem
 from orchestrator.store import purging
-from orchestrator.store.checks import audit
+from orchestrator.store.maintenance import audit
 from orchestrator.store.sqlite_store import SqliteStore
 
 COUNTS = {

@@ -11,8 +11,7 @@ import pytest
 from store.store_world import NOW, collected, lines, lost, new_job, open_store, raw, running_job, settle_all, won
 
 from orchestrator.domain.errors import GuardRefused, OutputError, StoreError
-from orchestrator.store.checks import audit
-from orchestrator.store.maintenance import back_up
+from orchestrator.store.maintenance import audit, back_up
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
 from orchestrator.store.sqlite_store import SqliteStore

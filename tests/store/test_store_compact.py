@@ -13,8 +13,7 @@ import pytest
 from store.store_world import NOW, collected, finish, lines, new_job, open_store, running_job, settle_all, won
 
 from orchestrator.ports.job_store import BY_PERSON
-from orchestrator.store.checks import audit
-from orchestrator.store.maintenance import compact, space_of
+from orchestrator.store.maintenance import audit, compact, space_of
 from orchestrator.store.read import StoreReader
 
 ROOT = Path(__file__).parents[2]

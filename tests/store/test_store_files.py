@@ -20,7 +20,7 @@ from orchestrator.domain.errors import NoSuchThing, StoreError
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, Migration, prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
 from orchestrator.store.read import StoreReader
-from orchestrator.store.rows import to_text
+from orchestrator.store.sql_rows import to_text
 from orchestrator.store.sqlite_store import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import pytest
 from store.store_world import META, NOW, open_store, planned, raw, running_job
 
 from orchestrator.domain.errors import GuardRefused, StoreError
-from orchestrator.store.checks import check_up
 from orchestrator.store.identity import Standing, Trust, refuse_strange
+from orchestrator.store.maintenance import check_up
 from orchestrator.store.mark import Mark, MarkRecord, mark_path, read_mark
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.ownership import Lock

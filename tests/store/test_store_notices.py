@@ -14,7 +14,7 @@ from support.world import in_a_loop
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.store.history import record
 from orchestrator.store.migrate import prepare, shipped_migrations
-from orchestrator.store.rows import to_text
+from orchestrator.store.sql_rows import to_text
 
 BEFORE = 6  #: the last schema in which a trigger put notices down
 EVENTS = (

@@ -32,7 +32,7 @@ from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS, Outcome
 from orchestrator.domain.states import RequestState
-from orchestrator.store.checks import audit
+from orchestrator.store.maintenance import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.read import StoreReader
 from orchestrator.store.sqlite_store import SqliteStore

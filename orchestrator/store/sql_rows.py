@@ -22,7 +22,7 @@ def to_text(at: datetime) -> str:
 
 
 def to_text_or_none(at: datetime | None) -> str | None:
-    """The same, for a column that may be empty."""
+    """`to_text`, for a column that may be empty."""
     return None if at is None else to_text(at)
 
 
@@ -32,7 +32,7 @@ def from_text(text: str) -> datetime:
 
 
 def from_text_or_none(text: str | None) -> datetime | None:
-    """The same, for a column that may be empty."""
+    """`from_text`, for a column that may be empty."""
     return None if text is None else datetime.fromisoformat(text)
 
 
