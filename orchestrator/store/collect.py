@@ -11,43 +11,30 @@ from typing import Any, Final, assert_never
 
 from typing_extensions import override
 
+from orchestrator.domain import result_outcome
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import JobId, RequestId, number_of, request_id
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
-from orchestrator.domain.result_outcome import MOST_STOP_NAMES, OTHER_STOP, Outcome, Settlement, settlement_of
 from orchestrator.domain.states import JobState
 from orchestrator.ports.store import CollectStore, DownloadProgress, SettleStore
+from orchestrator.store import facet, history, sql_rows, sql_text, submit
 from orchestrator.store.custom_ids import find_many
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
-from orchestrator.store.sql_rows import (
-    dict_rows,
-    moved,
-    store_result,
-    store_results,
-    to_batches,
-    to_job,
-    to_text,
-    to_text_or_none,
-)
-from orchestrator.store.sql_text import load
-from orchestrator.store.submit import move
 
-SQL: Final = load("collect")
+SQL: Final = sql_text.load("collect")
 _SETTLE_SLICE: Final = 5000
 
 
-class SqliteCollectStore(Facet, CollectStore):
+class SqliteCollectStore(facet.Facet, CollectStore):
     """Stores a chunk of results in one transaction, whole or not at all."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def to_collect(self, c: sqlite3.Connection, now: datetime, limit: int) -> list[BatchRow]:
-        values = {"now": to_text(now), "limit": limit}
-        return to_batches(c.execute(SQL["to_collect"], values))
+        values = {"now": sql_rows.to_text(now), "limit": limit}
+        return sql_rows.to_batches(c.execute(SQL["to_collect"], values))
 
     @override
-    @snapshot
+    @facet.snapshot
     def numbers(self, c: sqlite3.Connection, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
         found = find_many(job, custom_ids, c)
         return {custom_id: number_of(request) for custom_id, request in found.items()}
@@ -61,33 +48,33 @@ class SqliteCollectStore(Facet, CollectStore):
             return await self._db.write(partial(_store_waited, batch, by_key, now))
 
     @override
-    @snapshot
+    @facet.snapshot
     def progress(self, c: sqlite3.Connection, batch: BatchRow) -> DownloadProgress:
         by_kind = {str(kind): int(n) for kind, n in c.execute(SQL["attempt_counts"], {"id": batch.id})}
         by_kind["succeeded"] = c.execute(SQL["succeeded_count"], {"id": batch.id}).fetchone()[0]
         return DownloadProgress(count=batch.count, by_kind=by_kind)
 
     @override
-    @transaction
+    @facet.transaction
     def again(
         self, c: sqlite3.Connection, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool
     ) -> bool:
         values = {
             "id": batch.id,
             "fence": batch.fence,
-            "due": to_text(due),
-            "date": to_text_or_none(date),
+            "due": sql_rows.to_text(due),
+            "date": sql_rows.to_text_or_none(date),
             "full": int(full),
         }
-        return moved(c, SQL["again"], values)
+        return sql_rows.moved(c, SQL["again"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def collected(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> bool:
         return _collected(batch, "all results are stored", now, c)
 
     @override
-    @transaction
+    @facet.transaction
     def give_up(
         self, c: sqlite3.Connection, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime
     ) -> int:
@@ -98,34 +85,36 @@ class SqliteCollectStore(Facet, CollectStore):
         return len(keys)
 
 
-class SqliteSettleStore(Facet, SettleStore):
+class SqliteSettleStore(facet.Facet, SettleStore):
     """Decides requests slice by slice, each slice one transaction."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def to_settle(self, c: sqlite3.Connection) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["to_settle"]))
+        return sql_rows.to_batches(c.execute(SQL["to_settle"]))
 
     @override
-    @snapshot
-    def outcomes(self, c: sqlite3.Connection, batch: BatchRow) -> dict[Outcome, int]:
-        return {Outcome(outcome): count for outcome, count in c.execute(SQL["outcomes"], {"id": batch.id})}
+    @facet.snapshot
+    def outcomes(self, c: sqlite3.Connection, batch: BatchRow) -> dict[result_outcome.Outcome, int]:
+        return {
+            result_outcome.Outcome(outcome): count for outcome, count in c.execute(SQL["outcomes"], {"id": batch.id})
+        }
 
     @override
-    @transaction
+    @facet.transaction
     def settle(
         self, c: sqlite3.Connection, batch: BatchRow, max_attempts: int, now: datetime
-    ) -> dict[Settlement, int] | None:
-        rows = dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
+    ) -> dict[result_outcome.Settlement, int] | None:
+        rows = sql_rows.dict_rows(c.execute(SQL["undecided"], {"id": batch.id, "limit": _SETTLE_SLICE}))
         if not rows:
-            values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
-            move(batch, SQL["settle"], values, "settled", None, now, c)
+            values = {"id": batch.id, "fence": batch.fence, "now": sql_rows.to_text(now)}
+            submit.move(batch, SQL["settle"], values, "settled", None, now, c)
             return None
         state = JobState(c.execute(SQL["job_state"], {"id": batch.job_id}).fetchone()[0])
-        counts: dict[Settlement, int] = {}
+        counts: dict[result_outcome.Settlement, int] = {}
         for row in rows:
-            settlement = settlement_of(
-                Outcome(row["outcome"]),
+            settlement = result_outcome.settlement_of(
+                result_outcome.Outcome(row["outcome"]),
                 row["attempts"],
                 max_attempts,
                 is_canceling=state is JobState.CANCELING,
@@ -136,26 +125,26 @@ class SqliteSettleStore(Facet, SettleStore):
         return counts
 
     @override
-    @transaction
+    @facet.transaction
     def finish_jobs(self, c: sqlite3.Connection, now: datetime) -> list[JobRow]:
-        jobs = [to_job(row) for row in dict_rows(c.execute(SQL["done_jobs"]))]
+        jobs = [sql_rows.to_job(row) for row in sql_rows.dict_rows(c.execute(SQL["done_jobs"]))]
         for job in jobs:
             new = JobState.CANCELED if job.state is JobState.CANCELING else JobState.FINISHED
-            values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": to_text(now)}
-            if moved(c, SQL["finish_job"], values):
-                record(c, now, "job.moved", job=job.id, old=job.state, new=new)
+            values = {"id": job.id, "fence": job.fence, "old": job.state, "new": new, "now": sql_rows.to_text(now)}
+            if sql_rows.moved(c, SQL["finish_job"], values):
+                history.record(c, now, "job.moved", job=job.id, old=job.state, new=new)
         return jobs
 
     @override
-    @snapshot
+    @facet.snapshot
     def to_delete(self, c: sqlite3.Connection, limit: int) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["to_delete"], {"limit": limit}))
+        return sql_rows.to_batches(c.execute(SQL["to_delete"], {"limit": limit}))
 
     @override
-    @transaction
+    @facet.transaction
     def deleted(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> None:
-        if moved(c, SQL["deleted"], {"id": batch.id, "now": to_text(now)}):
-            record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)
+        if sql_rows.moved(c, SQL["deleted"], {"id": batch.id, "now": sql_rows.to_text(now)}):
+            history.record(c, now, "batch.deleted", job=batch.job_id, batch=batch.id)
 
 
 class _SettledAlready(Exception):
@@ -168,12 +157,12 @@ def _store_lines(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: da
     No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
     """
     # In the order of the requests: neighbours share a page.
-    won = sorted(key for key, line in lines.items() if line.outcome is Outcome.SUCCEEDED)
-    lost = [key for key, line in lines.items() if line.outcome is not Outcome.SUCCEEDED]
+    won = sorted(key for key, line in lines.items() if line.outcome is result_outcome.Outcome.SUCCEEDED)
+    lost = [key for key, line in lines.items() if line.outcome is not result_outcome.Outcome.SUCCEEDED]
     if _succeed(batch, won, lines, c) != len(won) or len(_waiting(batch, lost, c)) != len(lost):
         raise _SettledAlready
     _store_attempts(batch, [(key, lines[key]) for key in lost], now, c)
-    failed = [key for key in lost if lines[key].outcome is Outcome.FAILED]
+    failed = [key for key in lost if lines[key].outcome is result_outcome.Outcome.FAILED]
     _fail([(key, *_error(lines[key]), lines[key].api_request_id, lines[key].body) for key in failed], c)
     return len(lines)
 
@@ -204,7 +193,7 @@ def _succeed(
              line.cache_write_5m_tokens, line.cache_write_1h_tokens, line.body)
             for key in members
         ]  # fmt: skip
-        first, last = store_results(rows, c)
+        first, last = sql_rows.store_results(rows, c)
         values = {"first": first, "last": last, "batch_id": batch.id, "stop": stop}
         count = c.execute(SQL["succeed"], values).rowcount
         if stop is not None and count:
@@ -220,8 +209,12 @@ def _by_stop(
     """*keys*, in order, by the number of their stop reason: as a rule there is one, and a few that are rare."""
     numbers: dict[str | None, int | None] = dict(c.execute(SQL["stop_names"]))
     for name in sorted({line.stop_reason for line in lines.values() if line.stop_reason is not None} - numbers.keys()):
-        is_new = len(numbers) < MOST_STOP_NAMES
-        numbers[name] = c.execute(SQL["add_stop_name"], {"name": name}).fetchone()[0] if is_new else numbers[OTHER_STOP]
+        is_new = len(numbers) < result_outcome.MOST_STOP_NAMES
+        numbers[name] = (
+            c.execute(SQL["add_stop_name"], {"name": name}).fetchone()[0]
+            if is_new
+            else numbers[result_outcome.OTHER_STOP]
+        )
     numbers[None] = None
     found: dict[int | None, list[RequestId]] = {}
     for key in keys:
@@ -232,16 +225,18 @@ def _by_stop(
 def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Connection) -> None:
     """Settle requests as failed: (key, error type, message, the API's request id, result body)."""
     for key, kind, message, api_request_id, body in rows:
-        c.execute(SQL["fail"], (kind, message, cause_of(message), api_request_id, store_result(key, body, c), key))
+        c.execute(
+            SQL["fail"], (kind, message, cause_of(message), api_request_id, sql_rows.store_result(key, body, c), key)
+        )
 
 
 def _store_attempts(
     batch: BatchRow, lost: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
 ) -> None:
-    at = to_text(now)
+    at = sql_rows.to_text(now)
     rows = [
         (batch.id, key, line.kind, line.outcome, line.error_type, line.error_message, line.api_request_id, at,
-         None if line.outcome is Outcome.FAILED else line.body)
+         None if line.outcome is result_outcome.Outcome.FAILED else line.body)
         for key, line in lost
     ]  # fmt: skip
     c.executemany(SQL["add_attempt"], rows)
@@ -254,24 +249,24 @@ def _error(line: JudgedLine) -> tuple[str, str]:
 
 
 def _collected(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection) -> bool:
-    if not moved(c, SQL["collected"], {"id": batch.id, "fence": batch.fence}):
+    if not sql_rows.moved(c, SQL["collected"], {"id": batch.id, "fence": batch.fence}):
         return False
-    record(c, now, "batch.collected", job=batch.job_id, batch=batch.id, why=why)
+    history.record(c, now, "batch.collected", job=batch.job_id, batch=batch.id, why=why)
     return True
 
 
-def _apply(settlement: Settlement, row: dict[str, Any], c: sqlite3.Connection) -> None:
+def _apply(settlement: result_outcome.Settlement, row: dict[str, Any], c: sqlite3.Connection) -> None:
     """Give the request of *row*, an undecided attempt, its last word, or queue it again."""
-    key, burnt = row["request_id"], int(row["outcome"] == Outcome.AGAIN)
+    key, burnt = row["request_id"], int(row["outcome"] == result_outcome.Outcome.AGAIN)
     error = (row["error_type"] if row["error_type"] is not None else row["kind"], row["error_message"])
     match settlement:
-        case Settlement.AGAIN | Settlement.CREDIT | Settlement.CANCELED:
+        case result_outcome.Settlement.AGAIN | result_outcome.Settlement.CREDIT | result_outcome.Settlement.CANCELED:
             c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
-        case Settlement.CANCELED_BY_US:
+        case result_outcome.Settlement.CANCELED_BY_US:
             c.execute(SQL["requeue"], (0, None, None, None, key))
-        case Settlement.CANCELED_WITH_JOB:
+        case result_outcome.Settlement.CANCELED_WITH_JOB:
             c.execute(SQL["cancel"] if burnt else SQL["cancel_free"], (key,))
-        case Settlement.FAILED:
+        case result_outcome.Settlement.FAILED:
             message = error[1] if error[1] is not None else f"{error[0]} in {row['attempts'] + 1} attempts"
             _fail([(key, error[0], message, row["api_request_id"], row["body"])], c)
         case _:

@@ -12,15 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import (
-    MAKE_SPACE,
-    OrchestratorError,
-    OutOfMemory,
-    StoreError,
-    StoreFull,
-    UsageError,
-    is_no_space,
-)
+from orchestrator.domain import errors
 
 #: The log's index is made when the store is opened; that there is no room for it has an error of its own.
 _FULL: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
@@ -64,9 +56,11 @@ _READER_PRAGMAS: Final = (
 def refuse_what_is_no_file(path: Path) -> None:
     """Raise UsageError for a folder, a device or a pipe: no store is there, and none could be made."""
     if path.is_dir():
-        raise UsageError(f"the store {path} is a folder", hint="name a file in it, such as --db FOLDER/orchestrator.db")
+        raise errors.UsageError(
+            f"the store {path} is a folder", hint="name a file in it, such as --db FOLDER/orchestrator.db"
+        )
     if path.exists() and not path.is_file():
-        raise UsageError(f"the store {path} is not a file", hint="choose another path with --db")
+        raise errors.UsageError(f"the store {path} is not a file", hint="choose another path with --db")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -139,43 +133,47 @@ class translating_errors:  # noqa: N801 - reads as a phrase in `with translating
             raise translated(exc, _path_of(self._where)) from exc
 
 
-def translated(exc: sqlite3.DatabaseError, path: Path | None = None) -> OrchestratorError:
+def translated(exc: sqlite3.DatabaseError, path: Path | None = None) -> errors.OrchestratorError:
     """The error that a person can act on. path: the store's file, if it is known."""
     name = _name_of(exc)
     around = _trouble_around(name, str(exc), path)
     if around is not None:
         return around
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(
+        return errors.StoreError(
             "the store is locked by another program", cause=str(exc), hint="close whatever has the database file open"
         )
     if name.startswith("SQLITE_NOTADB"):
-        return StoreError(
+        return errors.StoreError(
             "the file is not a store of this program",
             cause=str(exc),
             hint="choose another path with --db; if this one was a store, it is damaged: restore a backup",
         )
     if name.startswith("SQLITE_CORRUPT"):
-        return StoreError(
+        return errors.StoreError(
             "the store is damaged",
             cause=str(exc),
             hint=_DAMAGED_HINT,
         )
     if name.startswith("SQLITE_CANTOPEN"):
-        return StoreError("the store cannot be opened", cause=str(exc), hint="check the path and its permissions")
-    return StoreError("the store failed", cause=f"{name}: {exc}", hint="check the disk; see `orchestrator doctor`")
+        return errors.StoreError(
+            "the store cannot be opened", cause=str(exc), hint="check the path and its permissions"
+        )
+    return errors.StoreError(
+        "the store failed", cause=f"{name}: {exc}", hint="check the disk; see `orchestrator doctor`"
+    )
 
 
-def _trouble_around(name: str, told: str, path: Path | None) -> OrchestratorError | None:
+def _trouble_around(name: str, told: str, path: Path | None) -> errors.OrchestratorError | None:
     """Errors whose cause lies outside of the file: no space, no memory, no permission."""
     asked = path if name.startswith(_UNCLEAR) else None
     if name.startswith(_FULL) or (asked is not None and is_full(asked.resolve().parent)):
         cause = "there is no room for the index of its log" if name.startswith("SQLITE_IOERR_SHM") else told
-        return StoreFull("the disk that holds the store is full", cause=cause, hint=MAKE_SPACE)
+        return errors.StoreFull("the disk that holds the store is full", cause=cause, hint=errors.MAKE_SPACE)
     if name == "SQLITE_IOERR_NOMEM":
-        return OutOfMemory(cause=told)
+        return errors.OutOfMemory(cause=told)
     if asked is not None and (why := unwritable(asked)) is not None:
-        return StoreError("the store cannot be opened", cause=why, hint=_WRITABLE)
+        return errors.StoreError("the store cannot be opened", cause=why, hint=_WRITABLE)
     return None
 
 
@@ -209,7 +207,7 @@ def is_full(folder: Path) -> bool:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             probe.write(bytes(_LITTLE_BYTES))
     except OSError as exc:
-        return is_no_space(exc)
+        return errors.is_no_space(exc)
     return False
 
 

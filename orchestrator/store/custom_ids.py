@@ -17,9 +17,9 @@ from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
 from orchestrator.ports.job_store import DuplicatesCursor
-from orchestrator.store.sql_text import insert_rows, load
+from orchestrator.store import sql_text
 
-SQL: Final = load("custom_ids")
+SQL: Final = sql_text.load("custom_ids")
 
 #: Ids that are held and sorted at once: some 5 MB. Ten million requests make 611 runs.
 RUN: Final = 16_384
@@ -44,12 +44,12 @@ class RepeatedId:
 def append_run(job: JobId, known: Iterable[Known], c: sqlite3.Connection) -> None:
     """Store ids as a run of their own. They may repeat each other, or ids of other runs: `repeats` tells."""
     run = max(_runs(job, c), default=_GROWING) + 1
-    insert_rows(c, SQL["add"], [(job, run, custom_id, request) for custom_id, request in sorted(known)])
+    sql_text.insert_rows(c, SQL["add"], [(job, run, custom_id, request) for custom_id, request in sorted(known)])
 
 
 def grow(job: JobId, known: Iterable[Known], c: sqlite3.Connection) -> None:
     """Store ids of an open job, each of which `find` did not know."""
-    insert_rows(c, SQL["add"], [(job, _GROWING, custom_id, request) for custom_id, request in sorted(known)])
+    sql_text.insert_rows(c, SQL["add"], [(job, _GROWING, custom_id, request) for custom_id, request in sorted(known)])
 
 
 def find(job: JobId, custom_id: str, c: sqlite3.Connection) -> RequestId | None:

@@ -11,17 +11,14 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from orchestrator.domain.account import BY_USER
-from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain import account, errors
 from orchestrator.domain.ids import MAX_INTEGER
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.ports.job_store import NoticeStore
 from orchestrator.ports.reads import NoticeReads
-from orchestrator.store.facet import Facet, SnapshotReads, snapshot, transaction
-from orchestrator.store.sql_rows import dict_rows, from_text, from_text_or_none, moved, to_text, to_text_or_none
-from orchestrator.store.sql_text import load
+from orchestrator.store import facet, sql_rows, sql_text
 
-SQL: Final = load("deliveries")
+SQL: Final = sql_text.load("deliveries")
 _LONGEST_ERROR: Final = 1000
 _ATTENTION: Final = "attention."
 #: State changes that make a notice, and its type.
@@ -36,61 +33,63 @@ _TOLD: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
 )
 
 
-class SqliteNoticeStore(Facet, NoticeStore):
+class SqliteNoticeStore(facet.Facet, NoticeStore):
     """Rows of `endpoint` and `delivery`."""
 
     @override
-    @transaction
+    @facet.transaction
     def mirror(self, c: sqlite3.Connection, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
         c.execute(SQL["retire"])
         for endpoint in endpoints:
             events = f" {' '.join(endpoint.events)} " if endpoint.events else ""
             c.execute(SQL["mirror"], {"url": endpoint.url, "events": events})
-        c.execute(SQL["orphan"], {"now": to_text(now)})
+        c.execute(SQL["orphan"], {"now": sql_rows.to_text(now)})
 
     @override
-    @snapshot
+    @facet.snapshot
     def due(self, c: sqlite3.Connection, now: datetime, limit: int, *, each: int) -> list[Notice]:
-        values = {"now": to_text(now), "limit": limit, "each": each}
-        return [_notice(row) for row in dict_rows(c.execute(SQL["due"], values))]
+        values = {"now": sql_rows.to_text(now), "limit": limit, "each": each}
+        return [_notice(row) for row in sql_rows.dict_rows(c.execute(SQL["due"], values))]
 
     @override
-    @transaction
+    @facet.transaction
     def delivered(self, c: sqlite3.Connection, notice: Notice, status: int, now: datetime) -> bool:
-        values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": to_text(now)}
-        return moved(c, SQL["delivered"], values)
+        values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": sql_rows.to_text(now)}
+        return sql_rows.moved(c, SQL["delivered"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def put_off(
         self, c: sqlite3.Connection, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime
     ) -> bool:
         values = {
             "id": notice.delivery_id,
             "tries": notice.tries,
-            "until": to_text_or_none(until),
-            "now": to_text(now),
+            "until": sql_rows.to_text_or_none(until),
+            "now": sql_rows.to_text(now),
             "status": outcome.status,
             "error": None if outcome.error is None else outcome.error[:_LONGEST_ERROR],
         }
-        return moved(c, SQL["put_off"], values)
+        return sql_rows.moved(c, SQL["put_off"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def replay(self, c: sqlite3.Connection, delivery: int, now: datetime) -> bool:
-        values = {"id": delivery, "now": to_text(now)}
-        return moved(c, SQL["replay"], values)
+        values = {"id": delivery, "now": sql_rows.to_text(now)}
+        return sql_rows.moved(c, SQL["replay"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def test(self, c: sqlite3.Connection, url: str | None, now: datetime) -> list[int]:
-        values = {"url": url, "now": to_text(now)}
+        values = {"url": url, "now": sql_rows.to_text(now)}
         return [row[0] for row in c.execute(SQL["test"], values)]
 
     @override
     async def delete_old(self, before: datetime) -> int:
         done = 0
-        while count := await self._db.write(lambda c: c.execute(SQL["forget"], {"before": to_text(before)}).rowcount):
+        while count := await self._db.write(
+            lambda c: c.execute(SQL["forget"], {"before": sql_rows.to_text(before)}).rowcount
+        ):
             done += count
         return done
 
@@ -106,8 +105,8 @@ def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happ
     may_tell = kind.startswith(_ATTENTION) or (kind, new) in _TOLD
     if not may_tell or c.execute(SQL["is_listened"]).fetchone() is None:
         return
-    jobs = dict_rows(c.execute(SQL["noticed_job"], {"id": job}))
-    batches = dict_rows(c.execute(SQL["noticed_batch"], {"id": batch}))
+    jobs = sql_rows.dict_rows(c.execute(SQL["noticed_job"], {"id": job}))
+    batches = sql_rows.dict_rows(c.execute(SQL["noticed_batch"], {"id": batch}))
     told = _type_of(kind, new, jobs[0] if jobs else {}, batches[0] if batches else {})
     if told is None:
         return
@@ -128,7 +127,7 @@ def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, A
     """The type of notice that an event makes; None: it makes none."""
     if kind.startswith(_ATTENTION):
         return "job.attention"
-    if new == "paused" and job.get("reason_code") in {None, BY_USER}:
+    if new == "paused" and job.get("reason_code") in {None, account.BY_USER}:
         return None
     if new == "ended" and not batch.get("api_expired"):
         return None
@@ -166,14 +165,14 @@ def _notice(row: dict[str, Any]) -> Notice:
     )
 
 
-class NoticeReader(SnapshotReads, NoticeReads):
+class NoticeReader(facet.SnapshotReads, NoticeReads):
     """Endpoints, and notices to them."""
 
     @override
     def endpoints(self) -> list[Endpoint]:
         return [
             Endpoint(id=row["id"], url=row["url"], events=tuple(row["events"].split()), active=bool(row["active"]))
-            for row in dict_rows(self._c.execute(SQL["endpoints"]))
+            for row in sql_rows.dict_rows(self._c.execute(SQL["endpoints"]))
         ]
 
     @override
@@ -182,13 +181,13 @@ class NoticeReader(SnapshotReads, NoticeReads):
     ) -> list[Delivery]:
         values = {"limit": limit, "before": MAX_INTEGER if before is None else before, "state": state}
         query = SQL["deliveries"] if state is None else SQL["deliveries_in"]
-        return [_delivery(row) for row in dict_rows(self._c.execute(query, values))]
+        return [_delivery(row) for row in sql_rows.dict_rows(self._c.execute(query, values))]
 
     @override
     def delivery(self, number: int) -> Delivery:
-        rows = dict_rows(self._c.execute(SQL["delivery"], {"id": number}))
+        rows = sql_rows.dict_rows(self._c.execute(SQL["delivery"], {"id": number}))
         if not rows:
-            raise NoSuchThing(f"there is no delivery {number}", hint="orchestrator webhooks ls shows them")
+            raise errors.NoSuchThing(f"there is no delivery {number}", hint="orchestrator webhooks ls shows them")
         return _delivery(rows[0])
 
     @override
@@ -205,9 +204,9 @@ def _delivery(row: dict[str, Any]) -> Delivery:
         type=row["type"],
         state=DeliveryState(row["state"]),
         tries=row["tries"],
-        created_at=from_text(row["created_at"]),
-        next_at=from_text_or_none(row["next_at"]),
-        last_at=from_text_or_none(row["last_at"]),
+        created_at=sql_rows.from_text(row["created_at"]),
+        next_at=sql_rows.from_text_or_none(row["next_at"]),
+        last_at=sql_rows.from_text_or_none(row["last_at"]),
         last_status=row["last_status"],
         last_error=row["last_error"],
     )

@@ -11,12 +11,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import StoreError, StoreLost
-from orchestrator.store.connect import connect_reader, translating_errors
-from orchestrator.store.ownership import beside, sync
-from orchestrator.store.sql_text import load
+from orchestrator.domain import errors
+from orchestrator.store import connect, ownership, sql_text
 
-SQL: Final = load("identity")
+SQL: Final = sql_text.load("identity")
 _WHAT: Final = ("meta", "newest")
 #: The file and its log are the store; the index of the log is how other processes read it.
 _FILES: Final = ("", "-wal", "-shm")
@@ -28,9 +26,9 @@ class FileWatch:
     def __init__(self, database: Path) -> None:
         self._database = database.resolve()
         # The names are found once: every write looks at them.
-        self._files = {path: _identity(path) for path in (beside(self._database, name) for name in _FILES)}
+        self._files = {path: _identity(path) for path in (ownership.beside(self._database, name) for name in _FILES)}
         self._written = _content(self._database)
-        self.trouble: StoreLost | None = None
+        self.trouble: errors.StoreLost | None = None
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Raise StoreLost if a file is not there any more; the first time, what is committed is copied aside before.
@@ -40,7 +38,7 @@ class FileWatch:
         if self.trouble is None and (gone := self._missing()) is not None:
             _ = connection.total_changes  # raises on a closed connection: it took its log away itself
             happened = f"{gone} was removed or replaced while it was in use"
-            self.trouble = StoreLost(happened)  # while it is copied, others hear that it is lost
+            self.trouble = errors.StoreLost(happened)  # while it is copied, others hear that it is lost
             self.trouble = self._lost(happened, connection)
         elif self.trouble is None and self._written != (now := _content(self._database)):
             self._written = now
@@ -53,10 +51,14 @@ class FileWatch:
         """To be called after a commit: it may have checkpointed the log into the file."""
         self._written = _content(self._database)
 
-    def _lost(self, happened: str, connection: sqlite3.Connection) -> StoreLost:
+    def _lost(self, happened: str, connection: sqlite3.Connection) -> errors.StoreLost:
         moved_to = _where_it_is(self._files[self._database])
-        if moved_to is not None and moved_to.parent != self._database.parent and beside(moved_to, "-wal").exists():
-            return StoreLost(
+        if (
+            moved_to is not None
+            and moved_to.parent != self._database.parent
+            and ownership.beside(moved_to, "-wal").exists()
+        ):
+            return errors.StoreLost(
                 f"{self._database} was moved while it was in use",
                 cause=f"nothing more was sent; the store is {moved_to}",
                 hint=f"move its folder back, or use it where it is: --db {moved_to}",
@@ -71,14 +73,14 @@ class FileWatch:
         target = _free_name(self._database)
         try:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            with translating_errors(), closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            with connect.translating_errors(), closing(sqlite3.connect(target, isolation_level=None)) as copy:
                 connection.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-            sync(target)
-            sync(target.parent)
+            ownership.sync(target)
+            ownership.sync(target.parent)
         except OSError as exc:
             return f"{target} cannot be written: {exc.strerror}"
-        except StoreError as exc:
+        except errors.StoreError as exc:
             target.unlink(missing_ok=True)
             return f"{target} cannot be written: {exc.message}"
         except BaseException:
@@ -115,12 +117,12 @@ def _content(path: Path) -> tuple[int, int] | None:
 def _is_what_it_was(connection: sqlite3.Connection, database: Path) -> bool:
     """Whether the file still has the store's content: another program may only have checkpointed its log."""
     try:
-        with closing(connect_reader(database)) as fresh:
+        with closing(connect.connect_reader(database)) as fresh:
             sound = fresh.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
             return sound and all(
                 fresh.execute(SQL[q]).fetchone() == connection.execute(SQL[q]).fetchone() for q in _WHAT
             )
-    except (sqlite3.DatabaseError, StoreError):
+    except (sqlite3.DatabaseError, errors.StoreError):
         return False
 
 
@@ -134,22 +136,22 @@ def _where_it_is(identity: tuple[int, int] | None) -> Path | None:
     return None
 
 
-def _written_over(database: Path) -> StoreLost:
-    return StoreLost(
+def _written_over(database: Path) -> errors.StoreLost:
+    return errors.StoreLost(
         f"{database} was written over while it was in use",
         cause="nothing more was sent; what it holds now may be a mixture",
         hint="put a whole backup in its place, without a -wal beside it, and start again: what was sent is looked up",
     )
 
 
-def _lost(happened: str, database: Path, copy: Path | str) -> StoreLost:
+def _lost(happened: str, database: Path, copy: Path | str) -> errors.StoreLost:
     if isinstance(copy, str):
-        return StoreLost(
+        return errors.StoreLost(
             happened,
             cause=f"nothing more was sent; what was stored could not be copied: {copy}",
             hint=f"restore a backup of {database}: what was sent since is looked up at the API",
         )
-    return StoreLost(
+    return errors.StoreLost(
         happened,
         cause=f"nothing more was sent; all that was stored is in {copy}",
         hint=f"put it back (mv {copy} {database}; no {database.name}-wal may lie beside it), then start again",

@@ -17,12 +17,10 @@ from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.job_store import SampleStore
 from orchestrator.ports.reads import HistoryReads
+from orchestrator.store import facet, sql_rows, sql_text
 from orchestrator.store.deliveries import enqueue_notices
-from orchestrator.store.facet import Facet, SnapshotReads
-from orchestrator.store.sql_rows import dict_rows, from_text, to_event, to_text
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("history")
+SQL: Final = sql_text.load("history")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = "9999"
 
@@ -43,11 +41,11 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
     The only writer of `event`: so the notices that an event asks for are put down here, with it.
     """
     text = None if why is None else why[:2000]
-    event = c.execute(SQL["record"], (to_text(now), job, batch, kind, old, new, text)).lastrowid
-    enqueue_notices(c, event, kind, new, job, batch, to_text(now))
+    event = c.execute(SQL["record"], (sql_rows.to_text(now), job, batch, kind, old, new, text)).lastrowid
+    enqueue_notices(c, event, kind, new, job, batch, sql_rows.to_text(now))
 
 
-class HistoryReader(SnapshotReads, HistoryReads):
+class HistoryReader(facet.SnapshotReads, HistoryReads):
     """The event log, and samples."""
 
     @override
@@ -68,40 +66,40 @@ class HistoryReader(SnapshotReads, HistoryReads):
     @override
     def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
         found: list[Sample] = []
-        values = {"since": to_text(since), "before": _LATEST}
-        while rows := dict_rows(self._c.execute(SQL["last_sample"], values)):
+        values = {"since": sql_rows.to_text(since), "before": _LATEST}
+        while rows := sql_rows.dict_rows(self._c.execute(SQL["last_sample"], values)):
             found.append(_sample(rows[0]))
-            values["before"] = to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
+            values["before"] = sql_rows.to_text(found[-1].at - (found[-1].at - _EPOCH) % step)
         return found[::-1]
 
     @override
     def sample_at(self, at: datetime) -> Sample | None:
-        rows = dict_rows(self._c.execute(SQL["sample_at"], {"at": to_text(at)}))
+        rows = sql_rows.dict_rows(self._c.execute(SQL["sample_at"], {"at": sql_rows.to_text(at)}))
         return _sample(rows[0]) if rows else None
 
     @override
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
         found: dict[BatchId, list[tuple[datetime, BatchState]]] = {}
         for batch, at, state in self._c.execute(SQL["histories"], {"ids": json.dumps(batches)}):
-            found.setdefault(BatchId(batch), []).append((from_text(at), BatchState(state)))
+            found.setdefault(BatchId(batch), []).append((sql_rows.from_text(at), BatchState(state)))
         return found
 
     def _events(self, query: str, values: dict[str, Any]) -> list[Event]:
-        return [to_event(row) for row in dict_rows(self._c.execute(query, values))]
+        return [sql_rows.to_event(row) for row in sql_rows.dict_rows(self._c.execute(query, values))]
 
 
 def _sample(row: dict[str, Any]) -> Sample:
-    return Sample(**{**row, "at": from_text(row["at"]), "watched": bool(row["watched"])})
+    return Sample(**{**row, "at": sql_rows.from_text(row["at"]), "watched": bool(row["watched"])})
 
 
-class SqliteSampleStore(Facet, SampleStore):
+class SqliteSampleStore(facet.Facet, SampleStore):
     """Rows of `sample`; nothing is written while nothing changes."""
 
     @override
     async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
         busy = await self._db.read(_changed)
         if busy is not None:
-            await self._db.write(partial(_add, (to_text(now), *busy, int(watched)), keep_from))
+            await self._db.write(partial(_add, (sql_rows.to_text(now), *busy, int(watched)), keep_from))
         return busy is not None
 
 
@@ -112,5 +110,5 @@ def _changed(c: sqlite3.Connection) -> tuple[int, ...] | None:
 
 
 def _add(row: tuple[str | int, ...], keep_from: datetime, c: sqlite3.Connection) -> None:
-    c.execute(SQL["forget_old"], {"before": to_text(keep_from)})
+    c.execute(SQL["forget_old"], {"before": sql_rows.to_text(keep_from)})
     c.execute(SQL["add"], row)

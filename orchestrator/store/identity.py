@@ -14,16 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.domain.errors import GuardRefused, StoreError
+from orchestrator.domain import errors
 from orchestrator.domain.ids import JobId, Nonce, is_signed, job_identity, signed
 from orchestrator.domain.model import JobSnapshot
+from orchestrator.store import history, sql_rows, sql_text
 from orchestrator.store.connection import Database
-from orchestrator.store.history import record
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
-from orchestrator.store.sql_rows import dict_rows, join_list, to_job, to_text
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("identity")
+SQL: Final = sql_text.load("identity")
 
 
 class Standing(StrEnum):
@@ -51,7 +49,7 @@ def refuse_strange(path: Path, marked: MarkRecord | None, *, sandbox: bool, trus
     real = path.resolve()
     rescued = sorted(real.parent.glob(f"{glob.escape(real.name)}.rescued-*"))
     if rescued:
-        raise StoreError(
+        raise errors.StoreError(
             f"{rescued[-1]} lies beside {path}",
             cause="an engine copied the store there when its file was removed or replaced under it",
             hint=f"put it back (mv {rescued[-1]} {path}), or move it away",
@@ -59,13 +57,15 @@ def refuse_strange(path: Path, marked: MarkRecord | None, *, sandbox: bool, trus
     gone = marked is not None and marked.intents > 0 and not path.exists()
     if gone and marked is not None and marked.sandbox != sandbox:
         kind, remedy = ("sandbox", "add") if marked.sandbox else ("real", "drop")
-        raise StoreError(f"{mark_path(path)} is of {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
+        raise errors.StoreError(
+            f"{mark_path(path)} is of {kind} work", hint=f"{remedy} --sandbox, or choose another --db"
+        )
     if trust is Trust.ADOPTED:
         return
     if trust is Trust.PLANTED and marked is None and path.exists():
         raise copied(path)
     if gone and marked is not None:
-        raise StoreError(
+        raise errors.StoreError(
             f"{path} is gone, but its mark {mark_path(path).name} is there",
             cause=f"it counts {marked.intents:,} sent; without the file they would be bought again",
             hint=(
@@ -121,12 +121,12 @@ def standing(meta: dict[str, Any], marked: MarkRecord | None) -> Standing:
 
 def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
     """The `meta` row, for `standing`."""
-    return dict_rows(c.execute(SQL["meta"]))[0]
+    return sql_rows.dict_rows(c.execute(SQL["meta"]))[0]
 
 
-def copied(path: Path) -> GuardRefused:
+def copied(path: Path) -> errors.GuardRefused:
     """The refusal of a store that was not used here before."""
-    return GuardRefused(
+    return errors.GuardRefused(
         f"{path} is a copy of a store, or was moved here",
         cause=(
             f"its mark ({mark_path(path).name}) is missing, or another store's or file's: what was sent from the "
@@ -149,16 +149,18 @@ def _settle(
     there = 0 if marked is None else marked.intents
     missing = max(there - meta["intents"], 0)
     c.execute(SQL["catch_up"], {"intents": there, "line": secrets.token_hex(8)})
-    values = {"cause": cause, "missing": missing, "now": to_text(now)}
+    values = {"cause": cause, "missing": missing, "now": sql_rows.to_text(now)}
     if c.execute(SQL["open_search"], values).rowcount == 0:
-        c.execute(SQL["reopen_search"], {"missing": missing, "now": to_text(now)})
-    record(c, now, f"store.{cause}", why=f"{missing} intents to send are missing: the API is asked what became of them")
+        c.execute(SQL["reopen_search"], {"missing": missing, "now": sql_rows.to_text(now)})
+    history.record(
+        c, now, f"store.{cause}", why=f"{missing} intents to send are missing: the API is asked what became of them"
+    )
 
 
 def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:
     """The nonce that *chance* gives, with the store's MAC for *job*."""
-    row = dict_rows(c.execute(SQL["job"], {"id": job}))[0]
-    return signed(chance, secret_of(c), identity_of(to_job(row), c))
+    row = sql_rows.dict_rows(c.execute(SQL["job"], {"id": job}))[0]
+    return signed(chance, secret_of(c), identity_of(sql_rows.to_job(row), c))
 
 
 def give_strays(job: JobSnapshot, c: sqlite3.Connection) -> None:
@@ -182,7 +184,11 @@ def identity_of(job: JobSnapshot, c: sqlite3.Connection) -> str:
     """The identity of *job* that survives its loss: the same when it is submitted again (`domain.ids.job_identity`)."""
     earlier = 0
     if job.content_hash:
-        values = {"content_hash": job.content_hash, "api_version": job.api_version, "betas": join_list(job.betas)}
+        values = {
+            "content_hash": job.content_hash,
+            "api_version": job.api_version,
+            "betas": sql_rows.join_list(job.betas),
+        }
         earlier = c.execute(SQL["earlier"], {**values, "id": job.id}).fetchone()[0]
     return job_identity(
         public_id=job.public_id,

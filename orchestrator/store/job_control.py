@@ -9,38 +9,33 @@ from typing import Final
 
 from typing_extensions import override
 
+from orchestrator.domain import errors
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
-from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.ids import MAX_NUMBER, JobId, Nonce, RequestId, request_id
 from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.states import JobState
 from orchestrator.ports.store import CommandStore
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
+from orchestrator.store import facet, history, sql_rows, sql_text, submit
 from orchestrator.store.plan import count_taken
-from orchestrator.store.sql_rows import moved, to_batches, to_jobs, to_text
-from orchestrator.store.sql_text import load
-from orchestrator.store.submit import CANCELED, drop
-from orchestrator.store.submit import SQL as SUBMIT_SQL
 
-SQL: Final = load("job_control")
-SEARCH_SQL: Final = load("reconciliation")
+SQL: Final = sql_text.load("job_control")
+SEARCH_SQL: Final = sql_text.load("reconciliation")
 
 
-class SqliteCommandStore(Facet, CommandStore):
+class SqliteCommandStore(facet.Facet, CommandStore):
     """Steps of jobs that a person asks for; what is large goes in slices."""
 
     @override
-    @transaction
+    @facet.transaction
     def pause(self, c: sqlite3.Connection, job: JobId, code: str, reason: str, now: datetime) -> bool:
         return _step("pause", job, JobState.PAUSED, f"{code}: {reason}", now, c, code=code, reason=reason)
 
     @override
-    @transaction
+    @facet.transaction
     def resume(self, c: sqlite3.Connection, job: JobId, now: datetime) -> bool:
         if not _step("resume", job, JobState.RUNNING, None, now, c):
             return False
-        drop(SQL["unpark"], job, "tried afresh after a resume", now, c)
+        submit.drop(SQL["unpark"], job, "tried afresh after a resume", now, c)
         return True
 
     @override
@@ -48,7 +43,7 @@ class SqliteCommandStore(Facet, CommandStore):
         def step(c: sqlite3.Connection) -> bool:
             if not _step("cancel", job, JobState.CANCELING, None, now, c):
                 return False
-            drop(SUBMIT_SQL["left_planned"], job, CANCELED, now, c)
+            submit.drop(submit.SQL["left_planned"], job, submit.CANCELED, now, c)
             return True
 
         has_moved = await self._db.write(step)
@@ -68,9 +63,9 @@ class SqliteCommandStore(Facet, CommandStore):
         return done
 
     @override
-    @snapshot
+    @facet.snapshot
     def canceling(self, c: sqlite3.Connection) -> list[JobRow]:
-        return to_jobs(c.execute(SQL["canceling"]))
+        return sql_rows.to_jobs(c.execute(SQL["canceling"]))
 
     @override
     async def retry(self, job: JobId, only: str | None, now: datetime) -> int:
@@ -81,28 +76,28 @@ class SqliteCommandStore(Facet, CommandStore):
         return done
 
     @override
-    @snapshot
+    @facet.snapshot
     def paused(self, c: sqlite3.Connection) -> list[JobRow]:
-        return to_jobs(c.execute(SQL["paused_by"]))
+        return sql_rows.to_jobs(c.execute(SQL["paused_by"]))
 
     @override
-    @snapshot
+    @facet.snapshot
     def get(self, c: sqlite3.Connection, job: JobId) -> JobRow:
-        return to_jobs(c.execute(SQL["by_id"], {"id": job}))[0]
+        return sql_rows.to_jobs(c.execute(SQL["by_id"], {"id": job}))[0]
 
     @override
-    @transaction
+    @facet.transaction
     def disown(self, c: sqlite3.Connection, remote_id: str) -> bool:
-        candidate = moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
-        return moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate
+        candidate = sql_rows.moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
+        return sql_rows.moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate
 
     @override
-    @snapshot
+    @facet.snapshot
     def doubts_about(self, c: sqlite3.Connection, remote_id: str) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["candidates_for"], {"remote_id": remote_id}))
+        return sql_rows.to_batches(c.execute(SQL["candidates_for"], {"remote_id": remote_id}))
 
     @override
-    @transaction
+    @facet.transaction
     def adopt(
         self, c: sqlite3.Connection, job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime
     ) -> bool:
@@ -110,18 +105,18 @@ class SqliteCommandStore(Facet, CommandStore):
             "id": job.id,
             "nonce": nonce,
             "count": remote.counts.total,
-            "now": to_text(now),
+            "now": sql_rows.to_text(now),
             "organization": meta.organization,
             "workspace": meta.workspace,
             "remote_id": remote.id,
-            "created_at": to_text(remote.created_at),
-            "expires_at": to_text(remote.expires_at),
+            "created_at": sql_rows.to_text(remote.created_at),
+            "expires_at": sql_rows.to_text(remote.expires_at),
         }
         row = c.execute(SQL["adopt"], values).fetchone()
         if row is None:
             return False
         count_taken(job.id, c.execute(SQL["take_all"], {"id": job.id, "batch_id": row[0]}).rowcount, c)
-        record(c, now, "batch.adopted", job=job.id, batch=row[0], new="in_progress", why=remote.id)
+        history.record(c, now, "batch.adopted", job=job.id, batch=row[0], new="in_progress", why=remote.id)
         return True
 
 
@@ -130,9 +125,9 @@ def _step(
 ) -> bool:
     """A guarded step of a job and its event."""
     old = c.execute(SQL["job_state"], {"id": job}).fetchone()
-    if old is None or not moved(c, SQL[name], {"id": job, **more}):
+    if old is None or not sql_rows.moved(c, SQL[name], {"id": job, **more}):
         return False
-    record(c, now, "job.moved", job=job, old=old[0], new=new, why=why)
+    history.record(c, now, "job.moved", job=job, old=old[0], new=new, why=why)
     return True
 
 
@@ -142,14 +137,16 @@ def _retry_slice(
     """Queue the next slice again; (how many, the last of them), or None at the end."""
     old, public_id, purged_at = c.execute(SQL["job_state"], {"id": job}).fetchone()
     if purged_at is not None:
-        raise GuardRefused(f"job {public_id} was purged: there is nothing left to send", hint="submit its input again")
+        raise errors.GuardRefused(
+            f"job {public_id} was purged: there is nothing left to send", hint="submit its input again"
+        )
     span = {"above": above, "high": request_id(job, MAX_NUMBER), "only": only}
     rows = c.execute(SQL["retry_all"], span).fetchall() if old != JobState.CANCELING else []
     if not rows:
         return None
-    if moved(c, SQL["reopen"], {"id": job}):
-        record(c, now, "job.moved", job=job, old=old, new=JobState.RUNNING, why="retry")
+    if sql_rows.moved(c, SQL["reopen"], {"id": job}):
+        history.record(c, now, "job.moved", job=job, old=old, new=JobState.RUNNING, why="retry")
     c.executemany(SQL["retry"], [(key,) for key, _ in rows])
     c.executemany(SQL["forget_result"], [(result,) for _, result in rows])
-    record(c, now, "job.retried", job=job, why=f"{len(rows)} requests")
+    history.record(c, now, "job.retried", job=job, why=f"{len(rows)} requests")
     return len(rows), RequestId(rows[-1][0])

@@ -16,9 +16,8 @@ from typing_extensions import override
 
 from orchestrator.config import PROJECT_FILE, default_socket_path
 from orchestrator.ports.reads import Reader, StoreLocation
-from orchestrator.store.connect import translating_errors
+from orchestrator.store import connect, ownership
 from orchestrator.store.mark import no_store, read_mark
-from orchestrator.store.ownership import Lock, beside
 from orchestrator.store.read import StoreReader
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ async def open_store(
     now: datetime,
     sandbox: bool,
     adopt: bool = False,
-    own: Callable[[Path], Lock] = Lock.take,
+    own: Callable[[Path], ownership.Lock] = ownership.Lock.take,
     start: Start | None = None,
 ) -> Store:
     """Own the store of *settings*, made or migrated if need be. Closing it gives it back.
@@ -102,7 +101,7 @@ class SqliteLocation(StoreLocation):
     @property
     @override
     def log_bytes(self) -> int:
-        return _size(beside(self._path, "-wal"))
+        return _size(ownership.beside(self._path, "-wal"))
 
     @property
     @override
@@ -122,7 +121,7 @@ class SqliteLocation(StoreLocation):
     @property
     def can_be_adopted(self) -> bool:
         """Whether there is a store, or the mark of one that is gone."""
-        return self.exists or beside(self._path, ".mark").exists()
+        return self.exists or ownership.beside(self._path, ".mark").exists()
 
     @property
     def socket(self) -> Path:
@@ -132,12 +131,12 @@ class SqliteLocation(StoreLocation):
     @property
     def token_file(self) -> Path:
         """Where a daemon on this store keeps a token of its own making."""
-        return beside(self._path, ".token")
+        return ownership.beside(self._path, ".token")
 
     @property
     def logged_out_file(self) -> Path:
         """Where a daemon on this store remembers which logins were ended."""
-        return beside(self._path, ".logged-out")
+        return ownership.beside(self._path, ".logged-out")
 
     @property
     def sandbox_journal(self) -> Path:
@@ -157,12 +156,12 @@ class SqliteLocation(StoreLocation):
     @contextmanager
     def open_reader(self) -> Iterator[Reads]:
         """As the function of that name."""
-        with translating_errors(), StoreReader.open(self._path) as reads:
+        with connect.translating_errors(), StoreReader.open(self._path) as reads:
             yield reads
 
-    def lock(self) -> Lock:
+    def lock(self) -> ownership.Lock:
         """Keep engines away for a block. Blocks for up to two seconds; raises StoreOwned."""
-        return Lock.take(self._path)
+        return ownership.Lock.take(self._path)
 
     def back_up(self, target: Path) -> int:
         """Copy the store, which may be in use, to *target*; its size in bytes. Raises GuardRefused, OutputError."""
@@ -222,7 +221,7 @@ class DirectReader(Reader):
             return look(reads)
 
 
-async def _locked(own: Callable[[Path], Lock], path: Path) -> Lock:
+async def _locked(own: Callable[[Path], ownership.Lock], path: Path) -> ownership.Lock:
     """Take the lock in a thread, which may wait two seconds. If we are cancelled meanwhile it is given back."""
     import asyncio
 
@@ -234,7 +233,7 @@ async def _locked(own: Callable[[Path], Lock], path: Path) -> Lock:
         raise
 
 
-def _give_back(taking: asyncio.Future[Lock]) -> None:
+def _give_back(taking: asyncio.Future[ownership.Lock]) -> None:
     if not taking.cancelled() and taking.exception() is None:
         taking.result().release()
 

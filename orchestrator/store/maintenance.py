@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain.errors import MAKE_SPACE, GuardRefused, OutputError, StoreError, StoreFull, is_no_space
+from orchestrator.domain import errors
 from orchestrator.domain.humanize import size
-from orchestrator.store.connect import connect_onlooker, connect_writer, translating_errors
+from orchestrator.store import connect, ownership, sql_text
 from orchestrator.store.identity import Standing, read_meta, standing
 from orchestrator.store.mark import MARKED_SINCE, read_mark
 from orchestrator.store.migrate import shipped_migrations
-from orchestrator.store.ownership import sync
 from orchestrator.store.payload import Block
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("maintenance")
-CHECKS_SQL: Final = load("checks")
-SEARCH_SQL: Final = load("reconciliation")
+SQL: Final = sql_text.load("maintenance")
+CHECKS_SQL: Final = sql_text.load("checks")
+SEARCH_SQL: Final = sql_text.load("reconciliation")
 #: Where SQLite makes its temporary files; it asks each time. Source: sqlite.org/tempfiles.html, §5.
 _TEMPORARY: Final = "SQLITE_TMPDIR"
 _COUNTS: Final = ("page_size", "page_count", "freelist_count")
@@ -52,9 +50,9 @@ def check_up(path: Path, *, thoroughly: bool) -> StoreFacts:
 
     Raises StoreError if it cannot even be opened.
     """
-    connection = connect_onlooker(path)
+    connection = connect.connect_onlooker(path)
     try:
-        with translating_errors():
+        with connect.translating_errors():
             sqlite = sqlite3.sqlite_version
             schema = connection.execute("PRAGMA user_version").fetchone()[0]
             stands = standing(read_meta(connection), read_mark(path)) if schema >= MARKED_SINCE else None
@@ -77,9 +75,9 @@ def audit(path: Path) -> list[str]:
 
     Takes as long as reading and unpacking all of it. Raises StoreError where it cannot be read at all.
     """
-    connection = connect_onlooker(path)
+    connection = connect.connect_onlooker(path)
     try:
-        with translating_errors():
+        with connect.translating_errors():
             connection.execute("BEGIN")
             return list(_findings(connection))
     finally:
@@ -116,7 +114,7 @@ def _payload(c: sqlite3.Connection) -> Iterator[str]:
             block = Block(first, count, data)
             for key, size_bytes in members:
                 block.params(key, size_bytes)
-        except StoreError as exc:
+        except errors.StoreError as exc:
             yield f"the payload of the requests from {first & 0xFFFFFFFF} of job {first >> 32}: {exc.cause}"
         seen += len(members)
     missing = c.execute(CHECKS_SQL["requests"]).fetchone()[0] - seen
@@ -131,20 +129,20 @@ def back_up(path: Path, target: Path) -> int:
     under another name (0600), read through, synced and renamed. Raises GuardRefused if *target* is there, OutputError.
     """
     if os.path.lexists(target):
-        raise GuardRefused(f"{target} is there already", hint="nothing was written; choose another name")
+        raise errors.GuardRefused(f"{target} is there already", hint="nothing was written; choose another name")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        with closing(connect_onlooker(path)) as source:
+        with closing(connect.connect_onlooker(path)) as source:
             _copy(source, draft)
-        sync(draft)
+        ownership.sync(draft)
         draft.rename(target)
-        sync(target.parent)
-    except StoreFull as exc:
-        raise OutputError(f"cannot write {target}", cause=exc.cause, hint=_MAKE_SPACE) from exc
+        ownership.sync(target.parent)
+    except errors.StoreFull as exc:
+        raise errors.OutputError(f"cannot write {target}", cause=exc.cause, hint=_MAKE_SPACE) from exc
     except OSError as exc:
-        hint = _MAKE_SPACE if is_no_space(exc) else "choose another path"
-        raise OutputError(f"cannot write {target}", cause=exc.strerror, hint=hint) from exc
+        hint = _MAKE_SPACE if errors.is_no_space(exc) else "choose another path"
+        raise errors.OutputError(f"cannot write {target}", cause=exc.strerror, hint=hint) from exc
     finally:
         for leftover in ("", "-wal", "-shm", "-journal"):
             draft.with_name(draft.name + leftover).unlink(missing_ok=True)
@@ -153,13 +151,15 @@ def back_up(path: Path, target: Path) -> int:
 
 def _copy(source: sqlite3.Connection, draft: Path) -> None:
     """Raises StoreError where the copy does not hold what it should."""
-    with translating_errors(), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+    with connect.translating_errors(), closing(sqlite3.connect(draft, isolation_level=None)) as copy:
         source.backup(copy)
         # A store that lies beside its log has two files; the copy is to be one.
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise StoreError("the copy is damaged", cause=str(found), hint="look at the store: orchestrator db check")
+        raise errors.StoreError(
+            "the copy is damaged", cause=str(found), hint="look at the store: orchestrator db check"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class SpaceUsage:
 
 def space_of(path: Path) -> SpaceUsage:
     """Used and free space of the store at *path*, and free space on its disk. An engine may run. Raises StoreError."""
-    with closing(connect_onlooker(path)) as c, translating_errors(c):
+    with closing(connect.connect_onlooker(path)) as c, connect.translating_errors(c):
         page, pages, free = (int(c.execute(f"PRAGMA {name}").fetchone()[0]) for name in _COUNTS)
     disk = shutil.disk_usage(path.resolve().parent).free
     return SpaceUsage(used_bytes=(pages - free) * page, free_bytes=free * page, disk_bytes=disk)
@@ -192,9 +192,13 @@ def compact(path: Path) -> None:
     room = space_of(path)
     if room.disk_bytes < room.needed_bytes:
         needs = f"it needs {size(room.needed_bytes)} beside the store for a while, and {size(room.disk_bytes)} are free"
-        raise StoreFull("there is too little space to compact the store", cause=needs, hint=MAKE_SPACE)
+        raise errors.StoreFull("there is too little space to compact the store", cause=needs, hint=errors.MAKE_SPACE)
     folder = path.resolve().parent
-    with _temporary_files_in(folder), closing(connect_writer(path)) as connection, translating_errors(connection):
+    with (
+        _temporary_files_in(folder),
+        closing(connect.connect_writer(path)) as connection,
+        connect.translating_errors(connection),
+    ):
         vacuum(connection)
 
 

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.domain.errors import MAKE_SPACE, NoSuchThing, StoreError, StoreFull, StoreLost, is_no_space
-from orchestrator.store.ownership import beside, sync
+from orchestrator.domain import errors
+from orchestrator.store import ownership
 
 #: The schema with which marks came.
 MARKED_SINCE: Final = 6
@@ -62,7 +62,7 @@ class Mark:
             os.posix_fallocate(mark._fd, 0, _SLOT_BYTES * _SLOTS)  # later writes need no space
             for _ in range(_SLOTS):  # nothing of whoever had the file before may be left
                 mark._write(marked)
-            sync(path.parent)
+            ownership.sync(path.parent)
         except OSError as exc:
             raise _unwritable(path, exc) from exc
         return mark
@@ -70,7 +70,7 @@ class Mark:
     def refuse_older(self, intents: int) -> None:
         """Raise StoreLost if *intents*, a count that was just raised, is one that the mark had before."""
         if intents <= self.marked.intents:
-            raise StoreLost(
+            raise errors.StoreLost(
                 f"the content of the store beside {self._path} became older while it was open",
                 cause=f"it has {intents} intents to send, its mark {self.marked.intents}: a copy was written over it",
                 hint="start again: what was sent since the copy was made is then looked up at the API",
@@ -128,17 +128,17 @@ def read_mark(database: Path) -> MarkRecord | None:
     return replace(MarkRecord(**newest), touched=at is not None and not _is_of(at, status.st_ctime_ns))
 
 
-def no_store(database: Path) -> NoSuchThing:
+def no_store(database: Path) -> errors.NoSuchThing:
     """The error for a missing store; its hint differs where the mark shows that there was one."""
     hint = "orchestrator run INPUT makes one; --db names another"
     if (marked := read_mark(database)) is not None and marked.intents:
         hint = "one was there: put it or a backup back; `orchestrator db adopt-store` makes a new one in its place"
-    return NoSuchThing(f"there is no store at {database}", hint=hint)
+    return errors.NoSuchThing(f"there is no store at {database}", hint=hint)
 
 
 def mark_path(database: Path) -> Path:
     """The mark of *database*; symbolic links lead to one and the same."""
-    return beside(database, ".mark")
+    return ownership.beside(database, ".mark")
 
 
 def _is_of(at: int, changed: int) -> bool:
@@ -169,10 +169,12 @@ def _from_slot(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _unwritable(path: Path, exc: OSError) -> StoreError:
-    if is_no_space(exc):
-        return StoreFull(f"the disk that holds the store's mark {path} is full", cause=exc.strerror, hint=MAKE_SPACE)
-    return StoreError(
+def _unwritable(path: Path, exc: OSError) -> errors.StoreError:
+    if errors.is_no_space(exc):
+        return errors.StoreFull(
+            f"the disk that holds the store's mark {path} is full", cause=exc.strerror, hint=errors.MAKE_SPACE
+        )
+    return errors.StoreError(
         f"the store's mark {path} cannot be read or written",
         cause=exc.strerror,
         hint="check its folder's permissions and the disk; nothing is sent without it",

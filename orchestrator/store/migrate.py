@@ -19,20 +19,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from orchestrator.domain import errors, result_outcome
 from orchestrator.domain.error_text import cause_of
-from orchestrator.domain.errors import StoreError
-from orchestrator.domain.result_outcome import KNOWN_STOPS, OTHER_STOP
-from orchestrator.store.connect import connect_reader, connect_writer, has_log, translating_errors
+from orchestrator.store import connect, ownership, sql_rows, sql_text
 from orchestrator.store.mark import MARKED_SINCE, Mark, MarkRecord, read_mark
-from orchestrator.store.ownership import make_private_folder, sync
-from orchestrator.store.sql_rows import to_text
-from orchestrator.store.sql_text import load
 
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
 SCHEMA_VERSION: Final = 8
-SQL: Final = load("migrate")
+SQL: Final = sql_text.load("migrate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +52,7 @@ def shipped_migrations() -> list[Migration]:
         files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
         if files:
             return [Migration(version=int(f.name[:4]), name=f.stem[5:], sql=f.read_text("utf-8")) for f in files]
-    raise StoreError("this installation has no migrations", hint="install the package again")
+    raise errors.StoreError("this installation has no migrations", hint="install the package again")
 
 
 def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Migration] | None = None) -> None:
@@ -66,7 +62,9 @@ def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Mi
     """
     wanted = shipped_migrations() if migrations is None else list(migrations)
     if path.is_symlink() and not path.exists():
-        raise StoreError(f"{path} is a symbolic link to nothing", hint="remove it, or choose another path with --db")
+        raise errors.StoreError(
+            f"{path} is a symbolic link to nothing", hint="remove it, or choose another path with --db"
+        )
     if not path.exists():
         _create(path, wanted, now, sandbox=sandbox)
         return
@@ -81,10 +79,10 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
 
     A folder that is new is 0700; the file is 0600, and SQLite gives its -wal and -shm the same mode.
     """
-    make_private_folder(path.parent)
+    ownership.make_private_folder(path.parent)
     log = _beside(path, "-wal")
     if log.exists() and log.stat().st_size > 0:
-        raise StoreError(
+        raise errors.StoreError(
             f"{path} is gone, but its log {log.name} is there",
             cause="the log may hold work that the file does not",
             hint="put the database file back; or, to start with nothing, remove the log as well",
@@ -98,19 +96,19 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
         _remove(draft)  # where the disk is full it would lie in the way
         raise
     draft.rename(path)
-    sync(path.parent)
+    ownership.sync(path.parent)
 
 
 def _fill(draft: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
     """Make *draft* a whole store in one file. Closing writes its log back as well, but says nothing if it cannot."""
-    with closing(connect_writer(draft)) as connection, translating_errors(draft):
+    with closing(connect.connect_writer(draft)) as connection, connect.translating_errors(draft):
         _teach(connection)
         for migration in wanted:
             _apply(connection, migration, now)
         _introduce(connection, now, sandbox=sandbox)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    if has_log(draft):
-        raise StoreError(f"the new store {draft} could not be written whole", hint="check the disk")
+    if connect.has_log(draft):
+        raise errors.StoreError(f"the new store {draft} could not be written whole", hint="check the disk")
 
 
 def _remove(draft: Path) -> None:
@@ -120,9 +118,9 @@ def _remove(draft: Path) -> None:
 
 def _upgrade(path: Path, missing: Sequence[Migration], version: int, now: datetime) -> None:
     """Copy the store, then bring it forward, each migration in one transaction."""
-    connection = connect_writer(path)
+    connection = connect.connect_writer(path)
     try:
-        with translating_errors():
+        with connect.translating_errors():
             _teach(connection)
             if version < MARKED_SINCE:
                 _mark_first(connection, path)
@@ -147,7 +145,13 @@ def _teach(connection: sqlite3.Connection) -> None:
 
     def stop_in(body: bytes) -> int | None:
         said = stop_reason_of(body)
-        return None if said is None or said == "" else KNOWN_STOPS.index(said if said in KNOWN_STOPS else OTHER_STOP)
+        return (
+            None
+            if said is None or said == ""
+            else result_outcome.KNOWN_STOPS.index(
+                said if said in result_outcome.KNOWN_STOPS else result_outcome.OTHER_STOP
+            )
+        )
 
     connection.create_function("cause_of", 1, cause_of, deterministic=True)
     connection.create_function("stop_in", 1, stop_in, deterministic=True)
@@ -156,15 +160,15 @@ def _teach(connection: sqlite3.Connection) -> None:
 def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
     """(version, checksum) of every migration that the file has, read without touching it. Raises if it is not ours."""
     if not path.is_file():
-        raise StoreError(f"{path} is not a file", hint="choose another path with --db")
+        raise errors.StoreError(f"{path} is not a file", hint="choose another path with --db")
     if path.stat().st_nlink > 1:  # each name would have a log of its own: two owners, and a corrupt store
-        raise StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
-    connection = connect_reader(path, untouched=not has_log(path))
+        raise errors.StoreError(f"{path} has a second name (a hard link)", hint="keep one of them, or copy the file")
+    connection = connect.connect_reader(path, untouched=not connect.has_log(path))
     try:
-        with translating_errors():
+        with connect.translating_errors():
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 empty = connection.execute(SQL["tables"]).fetchone()[0] == 0
-                raise StoreError(
+                raise errors.StoreError(
                     f"{path} is not a store of this program",
                     cause="it is empty: if it was a store, its content is lost" if empty else None,
                     hint="choose another path with --db" + ("; or restore a backup" if empty else ""),
@@ -178,7 +182,7 @@ def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
         connection.close()
     if is_sandbox != sandbox:
         kind, remedy = ("sandbox", "add") if is_sandbox else ("real", "drop")
-        raise StoreError(f"{path} holds {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
+        raise errors.StoreError(f"{path} holds {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
     return done
 
 
@@ -187,14 +191,14 @@ def _check_history(done: Sequence[tuple[int, str]], wanted: Sequence[Migration],
         raise newer_schema(path, done[-1][0])
     for (version, checksum), migration in zip(done, wanted, strict=False):
         if version != migration.version or checksum != migration.checksum:
-            raise StoreError(
+            raise errors.StoreError(
                 f"{path} was made with another form of migration {version}", hint="use the program that made it"
             )
 
 
-def newer_schema(path: Path, version: int) -> StoreError:
+def newer_schema(path: Path, version: int) -> errors.StoreError:
     """The refusal of a file of a later program."""
-    return StoreError(
+    return errors.StoreError(
         f"{path} was written by a newer version of this program (schema {version}, we know {SCHEMA_VERSION})",
         hint="upgrade the program; nothing was changed",
     )
@@ -205,8 +209,8 @@ def _copy_before_upgrade(connection: sqlite3.Connection, path: Path, version: in
     copy.unlink(missing_ok=True)  # of an upgrade that was killed: the file itself is still the older one
     _make_file(copy)
     connection.execute(SQL["copy"], (str(copy),))
-    sync(copy)  # SQLite does not (documentation of VACUUM INTO)
-    sync(path.parent)
+    ownership.sync(copy)  # SQLite does not (documentation of VACUUM INTO)
+    ownership.sync(path.parent)
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
@@ -218,7 +222,9 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) 
             connection.execute(SQL["make_history"])
         for statement in _statements(migration.sql):
             connection.execute(statement)
-        connection.execute(SQL["applied"], (migration.version, migration.name, migration.checksum, to_text(now)))
+        connection.execute(
+            SQL["applied"], (migration.version, migration.name, migration.checksum, sql_rows.to_text(now))
+        )
         connection.execute(f"PRAGMA user_version = {int(migration.version)}")
         _verify(connection, migration)
         connection.execute("COMMIT")
@@ -234,7 +240,7 @@ def _verify(connection: sqlite3.Connection, migration: Migration) -> None:
     damage = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if orphan is not None or damage != "ok":
         cause = str(damage) if orphan is None else f"a row of {orphan[0]} refers to nothing"
-        raise StoreError(
+        raise errors.StoreError(
             f"migration {migration.version} was not applied: the store is damaged", cause=cause, hint="restore a backup"
         )
 
@@ -250,7 +256,7 @@ def _statements(script: str) -> list[str]:
             statements.append(text)
             lines = []
     if any(line.strip() and not line.lstrip().startswith("--") for line in lines):
-        raise StoreError("a migration ends in the middle of a statement", cause="\n".join(lines)[:200])
+        raise errors.StoreError("a migration ends in the middle of a statement", cause="\n".join(lines)[:200])
     return statements
 
 
@@ -258,7 +264,7 @@ def _introduce(connection: sqlite3.Connection, now: datetime, *, sandbox: bool) 
     """Write the store's identity, once."""
     # Chance without a seed on purpose: this number makes our full batches differ from everybody else's.
     size_jitter = random.SystemRandom().randint(1, 999)
-    connection.execute(SQL["introduce"], (uuid.uuid4().hex, to_text(now), int(sandbox), size_jitter))
+    connection.execute(SQL["introduce"], (uuid.uuid4().hex, sql_rows.to_text(now), int(sandbox), size_jitter))
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -270,7 +276,7 @@ def _make_file(path: Path) -> None:
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
-        raise StoreError(
+        raise errors.StoreError(
             f"{path} cannot be created", cause=exc.strerror, hint="check the folder's permissions"
         ) from exc
     os.close(fd)

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, StoreOwned, is_no_space
-from orchestrator.store.connect import refuse_what_is_no_file
+from orchestrator.domain import errors
+from orchestrator.store import connect
 
 #: A killed process's lock was seen to stay for 33 ms; two seconds is plenty.
 PATIENCE_S: Final = 2.0
@@ -39,17 +39,17 @@ class Lock:
 
         The folder is made if it is missing.
         """
-        refuse_what_is_no_file(database)
+        connect.refuse_what_is_no_file(database)
         path = lock_path(database)
         make_private_folder(path.parent)
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
-            if is_no_space(exc):
-                raise StoreFull(
-                    f"there is no space for the lock file {path}", cause=exc.strerror, hint=MAKE_SPACE
+            if errors.is_no_space(exc):
+                raise errors.StoreFull(
+                    f"there is no space for the lock file {path}", cause=exc.strerror, hint=errors.MAKE_SPACE
                 ) from exc
-            raise StoreError(
+            raise errors.StoreError(
                 f"the lock file {path} cannot be opened", cause=exc.strerror, hint="check the folder's permissions"
             ) from exc
         deadline = time.monotonic() + patience_s
@@ -59,7 +59,7 @@ class Lock:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     os.close(fd)
-                    raise StoreOwned(
+                    raise errors.StoreOwned(
                         f"another process owns {database}",
                         hint="`orchestrator submit` and the other commands reach it; or stop it first",
                     ) from None
@@ -85,7 +85,7 @@ class Lock:
             held.close()
             if exc.errno != errno.EADDRINUSE:  # a system without such names: the lock by name is what there is
                 return
-            raise StoreOwned(
+            raise errors.StoreOwned(
                 f"another process owns the file {database} under another name",
                 hint="it is mounted or linked in two places: use one of them",
             ) from None
@@ -113,7 +113,7 @@ def _make_private(database: Path) -> None:
     """Make the file 0600: SQLite gives its log the same owner and mode, and both hold prompts and answers."""
     found = database.stat()
     if found.st_uid != os.geteuid():
-        raise StoreError(
+        raise errors.StoreError(
             f"{database} belongs to another user",
             cause=f"the user with the number {found.st_uid} could read and change all that is stored in it",
             hint="work on it as that user; or, if it is to be yours: chown",
@@ -129,9 +129,11 @@ def make_private_folder(path: Path) -> None:
         for folder in reversed(missing):
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as exc:
-        if is_no_space(exc):
-            raise StoreFull(f"there is no space for the folder {path}", cause=exc.strerror, hint=MAKE_SPACE) from exc
-        raise StoreError(
+        if errors.is_no_space(exc):
+            raise errors.StoreFull(
+                f"there is no space for the folder {path}", cause=exc.strerror, hint=errors.MAKE_SPACE
+            ) from exc
+        raise errors.StoreError(
             f"the folder {path} cannot be made", cause=exc.strerror, hint="choose another path with --db"
         ) from exc
 
@@ -164,7 +166,7 @@ def _refuse_mounted(database: Path) -> None:
         return
     name = os.fsencode(database)
     if any(_unescaped(line.split(b" ")[4]) == name for line in mounts):
-        raise StoreError(
+        raise errors.StoreError(
             f"{database} is mounted by itself",
             cause="its log and its lock would lie in another folder than for whoever uses the file elsewhere",
             hint="mount its folder instead (for a container: -v FOLDER:/data)",

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import zstandard
 
-from orchestrator.domain.errors import StoreError
+from orchestrator.domain import errors
 
 _LEVEL: Final = 1
 #: Level 1 looks back 512 KiB: a larger block finds nothing more to share, and every upload holds one, opened.
@@ -88,5 +88,5 @@ class Block:
         return self._bytes[start:end]
 
 
-def _damaged(cause: str) -> StoreError:
-    return StoreError("a payload block is damaged", cause=cause, hint="restore the store from a backup")
+def _damaged(cause: str) -> errors.StoreError:
+    return errors.StoreError("a payload block is damaged", cause=cause, hint="restore the store from a backup")

@@ -14,40 +14,37 @@ from orchestrator.domain.ids import BatchId, JobId, Nonce, number_of, request_id
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.store import Plannable, PlanStore, QueueLoad
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
+from orchestrator.store import facet, history, sql_rows, sql_text
 from orchestrator.store.identity import sign
-from orchestrator.store.sql_rows import dict_rows, failure, join_list, moved, store_result, to_job, to_text
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("plan")
+SQL: Final = sql_text.load("plan")
 T = TypeVar("T")
 
 
-class SqlitePlanStore(Facet, PlanStore):
+class SqlitePlanStore(facet.Facet, PlanStore):
     """A batch, its members and its job's counts change in one transaction."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def load(self, c: sqlite3.Connection) -> QueueLoad:
         batches, requests, waiting = c.execute(SQL["load"]).fetchone()
         return QueueLoad(batches=batches, requests=requests, waiting_batches=waiting)
 
     @override
-    @snapshot
+    @facet.snapshot
     def plannable(self, c: sqlite3.Connection, *, limit: int, skip: int = 0) -> list[Plannable]:
         values = {"limit": limit, "skip": skip}
-        rows = dict_rows(c.execute(SQL["plannable"], values))
-        return [Plannable(job=to_job(row), in_flight=row["in_flight"]) for row in rows]
+        rows = sql_rows.dict_rows(c.execute(SQL["plannable"], values))
+        return [Plannable(job=sql_rows.to_job(row), in_flight=row["in_flight"]) for row in rows]
 
     @override
-    @snapshot
+    @facet.snapshot
     def queued(self, c: sqlite3.Connection, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
         values = {"job_id": job, "limit": limit}
         return cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
 
     @override
-    @snapshot
+    @facet.snapshot
     def nonce(self, c: sqlite3.Connection, job: JobId, chance: Nonce) -> Nonce:
         return sign(chance, job, c)
 
@@ -64,18 +61,18 @@ class SqlitePlanStore(Facet, PlanStore):
             return None
 
     @override
-    @transaction
+    @facet.transaction
     def fail_queued(
         self, c: sqlite3.Connection, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime
     ) -> bool:
         key = request_id(job, number)
         if c.execute(SQL["is_queued"], {"id": key}).fetchone() is None:
             return False
-        values = {"id": key, **failure(*error), "result_id": store_result(key, body, c)}
-        return moved(c, SQL["fail_queued"], values)
+        values = {"id": key, **sql_rows.failure(*error), "result_id": sql_rows.store_result(key, body, c)}
+        return sql_rows.moved(c, SQL["fail_queued"], values)
 
     @override
-    @snapshot
+    @facet.snapshot
     def size_jitter(self, c: sqlite3.Connection) -> int:
         value: int = c.execute(SQL["size_jitter"]).fetchone()[0]
         return value
@@ -116,8 +113,8 @@ def add_batch(
         "size_bytes": pack.size_bytes,
         "digest": digest_of(members),
         "api_version": job.api_version,
-        "betas": join_list(job.betas),
-        "now": to_text(now),
+        "betas": sql_rows.join_list(job.betas),
+        "now": sql_rows.to_text(now),
         "parent_id": None if parent is None else parent[0],
         "depth": 0 if parent is None else parent[1],
     }
@@ -129,7 +126,7 @@ def add_batch(
     if taken != len(pack.numbers):
         raise _Moved
     count_taken(job.id, taken, c)
-    record(
+    history.record(
         c,
         now,
         "batch.planned",

@@ -14,110 +14,106 @@ from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import BatchId, JobId
 from orchestrator.domain.model import BatchRow, Gate
 from orchestrator.ports.store import AttentionStore, GateStore, PollStore
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
-from orchestrator.store.sql_rows import dict_rows, to_batches, to_gate, to_text
-from orchestrator.store.sql_text import load
-from orchestrator.store.submit import move
+from orchestrator.store import facet, history, sql_rows, sql_text, submit
 
-SQL: Final = load("polling")
+SQL: Final = sql_text.load("polling")
 
 
-class SqlitePollStore(Facet, PollStore):
+class SqlitePollStore(facet.Facet, PollStore):
     """Steps of batches that the API has."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def watched(self, c: sqlite3.Connection) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["watched"]))
+        return sql_rows.to_batches(c.execute(SQL["watched"]))
 
     @override
-    @snapshot
+    @facet.snapshot
     def is_watching(self, c: sqlite3.Connection) -> bool:
         return c.execute(SQL["is_watching"]).fetchone() is not None
 
     @override
-    @snapshot
+    @facet.snapshot
     def to_cancel(self, c: sqlite3.Connection) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["to_cancel"]))
+        return sql_rows.to_batches(c.execute(SQL["to_cancel"]))
 
     @override
-    @snapshot
+    @facet.snapshot
     def uncollected(self, c: sqlite3.Connection) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["uncollected"]))
+        return sql_rows.to_batches(c.execute(SQL["uncollected"]))
 
     @override
-    @transaction
+    @facet.transaction
     def asked_to_cancel(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> bool:
-        values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
-        return move(batch, SQL["asked_to_cancel"], values, "canceling", "asked", now, c)
+        values = {"id": batch.id, "fence": batch.fence, "now": sql_rows.to_text(now)}
+        return submit.move(batch, SQL["asked_to_cancel"], values, "canceling", "asked", now, c)
 
     @override
-    @transaction
+    @facet.transaction
     def seen_canceling(self, c: sqlite3.Connection, batch: BatchRow, now: datetime) -> bool:
         values = {"id": batch.id, "fence": batch.fence}
         why = "canceled outside of this program"
-        return move(batch, SQL["seen_canceling"], values, "canceling", why, now, c)
+        return submit.move(batch, SQL["seen_canceling"], values, "canceling", why, now, c)
 
     @override
-    @transaction
+    @facet.transaction
     def ended(self, c: sqlite3.Connection, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         counts = remote.counts
         ended_at = remote.ended_at if remote.ended_at is not None else remote.created_at
         values = {
             "id": batch.id,
             "fence": batch.fence,
-            "ended_at": to_text(ended_at),
+            "ended_at": sql_rows.to_text(ended_at),
             "succeeded": counts.succeeded,
             "errored": counts.errored,
             "canceled": counts.canceled,
             "expired": counts.expired,
         }
-        return move(batch, SQL["ended"], values, "ended", None, now, c)
+        return submit.move(batch, SQL["ended"], values, "ended", None, now, c)
 
 
-class SqliteGateStore(Facet, GateStore):
+class SqliteGateStore(facet.Facet, GateStore):
     """Rows of `gate`: one for each kind of call that has to wait."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def get(self, c: sqlite3.Connection, name: str) -> Gate | None:
-        rows = dict_rows(c.execute(SQL["gate"], {"name": name}))
-        return to_gate(rows[0]) if rows else None
+        rows = sql_rows.dict_rows(c.execute(SQL["gate"], {"name": name}))
+        return sql_rows.to_gate(rows[0]) if rows else None
 
     @override
-    @snapshot
+    @facet.snapshot
     def among(self, c: sqlite3.Connection, names: Sequence[str]) -> list[Gate]:
         values = {"names": json.dumps(list(names))}
-        return [to_gate(row) for row in dict_rows(c.execute(SQL["gates_among"], values))]
+        return [sql_rows.to_gate(row) for row in sql_rows.dict_rows(c.execute(SQL["gates_among"], values))]
 
     @override
-    @transaction
+    @facet.transaction
     def shut(self, c: sqlite3.Connection, name: str, until: datetime, why: str, now: datetime) -> None:
-        values = {"name": name, "now": to_text(now), "until": to_text(until), "why": why[:500]}
+        values = {"name": name, "now": sql_rows.to_text(now), "until": sql_rows.to_text(until), "why": why[:500]}
         c.execute(SQL["shut"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def open(self, c: sqlite3.Connection, name: str) -> None:
         c.execute(SQL["open"], {"name": name})
 
 
-class SqliteAttentionStore(Facet, AttentionStore):
+class SqliteAttentionStore(facet.Facet, AttentionStore):
     """Rows of `attention`: they go when their cause is gone."""
 
     @override
-    @transaction
+    @facet.transaction
     def attend(
         self, c: sqlite3.Connection, job: JobId, kind: str, batch: BatchId | None, message: str, now: datetime
     ) -> None:
         key = _key(job, kind, batch)
         if c.execute(SQL["attended"], key).fetchone() is None:
-            record(c, now, f"attention.{kind}", job=job, batch=batch, why=message)
-        c.execute(SQL["attend"], {**key, "message": message, "now": to_text(now)})
+            history.record(c, now, f"attention.{kind}", job=job, batch=batch, why=message)
+        c.execute(SQL["attend"], {**key, "message": message, "now": sql_rows.to_text(now)})
 
     @override
-    @transaction
+    @facet.transaction
     def unattend(self, c: sqlite3.Connection, job: JobId, kind: str, batch: BatchId | None) -> None:
         c.execute(SQL["unattend"], _key(job, kind, batch))
 

@@ -15,21 +15,18 @@ from typing import Final, TypeVar
 
 from typing_extensions import override
 
-from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain import errors
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import MAX_NUMBER, JobId, request_id
 from orchestrator.domain.model import JobSnapshot
 from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.job_store import PurgeStore
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
+from orchestrator.store import facet, history, sql_rows, sql_text
 from orchestrator.store.read import JobReader
-from orchestrator.store.sql_rows import dict_rows, moved, to_job, to_text
-from orchestrator.store.sql_text import load
 
 T = TypeVar("T")
 
-SQL: Final = load("purging")
+SQL: Final = sql_text.load("purging")
 #: Requests that are looked up at once. Their results are deleted in the order in which they lie, not in that of the
 #: requests: a page of results that came shuffled is written once, not once per result.
 _WINDOW: Final = 50_000
@@ -53,26 +50,26 @@ class _Window:
     is_last: bool
 
 
-class SqlitePurgeStore(Facet, PurgeStore):
+class SqlitePurgeStore(facet.Facet, PurgeStore):
     """Deletes by windows over the requests; where it was is kept in the job's row."""
 
     @override
-    @transaction
+    @facet.transaction
     def mark(self, c: sqlite3.Connection, job: JobId, by: str, now: datetime) -> bool:
-        found = to_job(dict_rows(c.execute(SQL["job"], {"id": job}))[0])
+        found = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["job"], {"id": job}))[0])
         if found.purged_at is not None:
             return False
         if found.state not in OVER:
-            raise GuardRefused(
+            raise errors.GuardRefused(
                 f"job {found.public_id} is {found.state}: its requests and results are still needed",
                 hint=IMPORT_ENDS if found.state is JobState.IMPORTING else "wait until it is over, or cancel it",
             )
-        if moved(c, SQL["purge"], {"id": job, "by": by, "now": to_text(now)}):
-            record(c, now, "job.purged", job=job, why=by)
+        if sql_rows.moved(c, SQL["purge"], {"id": job, "by": by, "now": sql_rows.to_text(now)}):
+            history.record(c, now, "job.purged", job=job, why=by)
         return True
 
     @override
-    @snapshot
+    @facet.snapshot
     def over_since(self, c: sqlite3.Connection, until: datetime) -> list[JobSnapshot]:
         return JobReader(c).over_since(until)
 

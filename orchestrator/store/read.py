@@ -16,55 +16,29 @@ from typing import Any, Final, Self
 
 from typing_extensions import override
 
-from orchestrator.domain.account import probe_gate
-from orchestrator.domain.errors import NoSuchThing, StoreError
+from orchestrator.domain import account, errors, model, queries, waiting
 from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId, RemoteId
-from orchestrator.domain.model import (
-    Attention,
-    Batch,
-    BatchRow,
-    Candidate,
-    Gate,
-    JobRow,
-    JobSnapshot,
-    JobStatus,
-    RequestCounts,
-    StoreMeta,
-)
-from orchestrator.domain.queries import ALL_JOBS, JobFilter, Totals, refuse_several
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.domain.waiting import SWEEP_FOR
 from orchestrator.ports.reads import BatchReads, JobReads, Reads, StoreReads
 from orchestrator.ports.streams import InputProblem
-from orchestrator.store.connect import connect_onlooker, refuse_what_is_no_file, translating_errors
+from orchestrator.store import connect, facet, history, sql_rows, sql_text
 from orchestrator.store.deliveries import NoticeReader
-from orchestrator.store.facet import SnapshotReads
-from orchestrator.store.history import HistoryReader
 from orchestrator.store.mark import no_store
 from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
 from orchestrator.store.read_requests import RequestReader
-from orchestrator.store.sql_rows import (
-    dict_rows,
-    from_text,
-    from_text_or_none,
-    to_batch,
-    to_gate,
-    to_job,
-    to_remote,
-    to_text,
-)
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("read")
-BATCH_SQL: Final = load("batches")
+SQL: Final = sql_text.load("read")
+BATCH_SQL: Final = sql_text.load("batches")
 
 
-class BatchReader(SnapshotReads, BatchReads):
+class BatchReader(facet.SnapshotReads, BatchReads):
     """Batches, and the remote ones that may be ours."""
 
     @override
-    def batches(self, job: JobId) -> list[Batch]:
-        return [to_batch(row) for row in dict_rows(self._c.execute(BATCH_SQL["batches"], {"id": job}))]
+    def batches(self, job: JobId) -> list[model.Batch]:
+        return [
+            sql_rows.to_batch(row) for row in sql_rows.dict_rows(self._c.execute(BATCH_SQL["batches"], {"id": job}))
+        ]
 
     @override
     def batches_page(
@@ -74,32 +48,40 @@ class BatchReader(SnapshotReads, BatchReads):
         before: BatchId | None = None,
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
-    ) -> list[BatchRow]:
+    ) -> list[model.BatchRow]:
         values = {"before": MAX_INTEGER if before is None else before, "job": job}
         with closing(_newest(values, states, self._c)) as rows:
-            return [to_batch(row) for row in islice(rows, limit)]
+            return [sql_rows.to_batch(row) for row in islice(rows, limit)]
 
     @override
-    def batch(self, ref: str) -> Batch:
-        rows = dict_rows(self._c.execute(BATCH_SQL["batch_by_remote"], {"remote_id": ref}))
+    def batch(self, ref: str) -> model.Batch:
+        rows = sql_rows.dict_rows(self._c.execute(BATCH_SQL["batch_by_remote"], {"remote_id": ref}))
         if not rows and ref.isascii() and ref.isdigit() and len(ref) < len(str(MAX_INTEGER)):
-            rows = dict_rows(self._c.execute(BATCH_SQL["batch"], {"id": int(ref)}))
+            rows = sql_rows.dict_rows(self._c.execute(BATCH_SQL["batch"], {"id": int(ref)}))
         if not rows:
-            raise NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
-        return to_batch(rows[0])
+            raise errors.NoSuchThing(f"no batch {ref!r}", hint="orchestrator batches ls shows every batch")
+        return sql_rows.to_batch(rows[0])
 
     @override
-    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
-        rows = dict_rows(self._c.execute(BATCH_SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))}))
-        return {RemoteId(row["remote_id"]): to_batch(row) for row in rows}
+    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, model.Batch]:
+        rows = sql_rows.dict_rows(
+            self._c.execute(BATCH_SQL["batches_by_remote"], {"remote_ids": json.dumps(list(remote_ids))})
+        )
+        return {RemoteId(row["remote_id"]): sql_rows.to_batch(row) for row in rows}
 
     @override
-    def candidates(self, batch: BatchId) -> list[Candidate]:
-        return [to_remote(row) for row in dict_rows(self._c.execute(BATCH_SQL["candidates"], {"id": batch}))]
+    def candidates(self, batch: BatchId) -> list[model.Candidate]:
+        return [
+            sql_rows.to_remote(row)
+            for row in sql_rows.dict_rows(self._c.execute(BATCH_SQL["candidates"], {"id": batch}))
+        ]
 
     @override
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
-        return [(from_text(a), from_text(b)) for a, b in self._c.execute(BATCH_SQL["ended_spans"], {"id": job})]
+        return [
+            (sql_rows.from_text(a), sql_rows.from_text(b))
+            for a, b in self._c.execute(BATCH_SQL["ended_spans"], {"id": job})
+        ]
 
 
 def _newest(
@@ -120,40 +102,40 @@ def _newest(
             cursor.close()
 
 
-class JobReader(SnapshotReads, StoreReads, JobReads):
+class JobReader(facet.SnapshotReads, StoreReads, JobReads):
     """Jobs, and the store as a whole."""
 
     @override
-    def meta(self) -> StoreMeta:
-        row = dict_rows(self._c.execute(SQL["meta"]))[0]
-        return StoreMeta(
+    def meta(self) -> model.StoreMeta:
+        row = sql_rows.dict_rows(self._c.execute(SQL["meta"]))[0]
+        return model.StoreMeta(
             lineage=row["lineage"],
-            created_at=from_text(row["created_at"]),
+            created_at=sql_rows.from_text(row["created_at"]),
             sandbox=bool(row["sandbox"]),
             size_jitter=row["spread"],
             duplicates_total=row["duplicates_total"],
         )
 
     @override
-    def find(self, ref: str) -> JobSnapshot:
+    def find(self, ref: str) -> model.JobSnapshot:
         if ref == "@last":
-            rows = dict_rows(self._c.execute(SQL["last"]))
+            rows = sql_rows.dict_rows(self._c.execute(SQL["last"]))
             if not rows:
-                raise NoSuchThing("there is no job yet", hint="orchestrator run INPUT makes one")
-            return to_job(rows[0])
-        rows = dict_rows(self._c.execute(SQL["by_ref"], {"ref": ref})) if ref else []
+                raise errors.NoSuchThing("there is no job yet", hint="orchestrator run INPUT makes one")
+            return sql_rows.to_job(rows[0])
+        rows = sql_rows.dict_rows(self._c.execute(SQL["by_ref"], {"ref": ref})) if ref else []
         if rows and (rows[0]["rank"] < 2 or len(rows) == 1):
-            return to_job(rows[0])
+            return sql_rows.to_job(rows[0])
         if rows:
             several = ", ".join(row["public_id"] for row in rows[:5])
-            raise NoSuchThing(f"{ref!r} is the beginning of several jobs", hint=f"one of: {several}")
-        raise NoSuchThing(f"no job {ref!r}", hint=self._near(ref))
+            raise errors.NoSuchThing(f"{ref!r} is the beginning of several jobs", hint=f"one of: {several}")
+        raise errors.NoSuchThing(f"no job {ref!r}", hint=self._near(ref))
 
     @override
-    def sole(self, ref: str) -> JobSnapshot:
+    def sole(self, ref: str) -> model.JobSnapshot:
         job = self.find(ref)
         if ref not in {job.public_id, "@last"} and job.name == ref:
-            refuse_several(ref, [row[0] for row in self._c.execute(SQL["ids_of_name"], {"name": ref})])
+            queries.refuse_several(ref, [row[0] for row in self._c.execute(SQL["ids_of_name"], {"name": ref})])
         return job
 
     def _near(self, ref: str) -> str:
@@ -164,11 +146,13 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         return f"did you mean {', '.join(near)}?" if near else "orchestrator ls shows every job"
 
     @override
-    def get(self, job: JobId) -> JobSnapshot:
-        return to_job(dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
+    def get(self, job: JobId) -> model.JobSnapshot:
+        return sql_rows.to_job(sql_rows.dict_rows(self._c.execute(SQL["fresh_job"], {"id": job}))[0])
 
     @override
-    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
+    def jobs(
+        self, *, limit: int, before: JobId | None = None, where: queries.JobFilter = queries.ALL_JOBS
+    ) -> list[model.JobRow]:
         values = {
             "limit": limit,
             "before": MAX_INTEGER if before is None else before,
@@ -176,39 +160,42 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
             "tags": json.dumps(sorted(where.tags)),
             "text": where.text,
         }
-        return [to_job(row) for row in dict_rows(self._c.execute(SQL["jobs"], values))]
+        return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["jobs"], values))]
 
     @override
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
-        return [to_job(row) for row in dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))]
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[model.JobRow]:
+        return [
+            sql_rows.to_job(row)
+            for row in sql_rows.dict_rows(self._c.execute(SQL["newer_jobs"], {"id": job, "limit": limit}))
+        ]
 
     @override
-    def known(self, ids: Collection[JobId]) -> dict[JobId, JobSnapshot]:
-        rows = dict_rows(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
-        return {job.id: job for job in map(to_job, rows)}
+    def known(self, ids: Collection[JobId]) -> dict[JobId, model.JobSnapshot]:
+        rows = sql_rows.dict_rows(self._c.execute(SQL["known"], {"ids": json.dumps(sorted(ids))}))
+        return {job.id: job for job in map(sql_rows.to_job, rows)}
 
     @override
-    def unfinished(self) -> list[JobSnapshot]:
-        return [to_job(row) for row in dict_rows(self._c.execute(SQL["unfinished"]))]
+    def unfinished(self) -> list[model.JobSnapshot]:
+        return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["unfinished"]))]
 
     @override
-    def gates(self) -> list[Gate]:
-        return [to_gate(row) for row in dict_rows(self._c.execute(SQL["gates"]))]
+    def gates(self) -> list[model.Gate]:
+        return [sql_rows.to_gate(row) for row in sql_rows.dict_rows(self._c.execute(SQL["gates"]))]
 
     @override
-    def totals(self) -> Totals:
-        sums = dict_rows(self._c.execute(SQL["sums"]))[0]
+    def totals(self) -> queries.Totals:
+        sums = sql_rows.dict_rows(self._c.execute(SQL["sums"]))[0]
         jobs: dict[str, int] = dict(self._c.execute(SQL["job_states"]).fetchall())
-        return Totals(
-            requests=RequestCounts(**{field.name: sums[field.name] for field in fields(RequestCounts)}),
+        return queries.Totals(
+            requests=model.RequestCounts(**{field.name: sums[field.name] for field in fields(model.RequestCounts)}),
             jobs={state: jobs.get(state, 0) for state in JobState},
             batches={state: self._number("batches_in", state=state) for state in BatchState},
             stop_reasons=dict(self._c.execute(SQL["all_stops"]).fetchall()),
             in_flight_requests=self._number("held"),
-            next_expiry=from_text_or_none(self._c.execute(SQL["first_expiry"]).fetchone()[0]),
+            next_expiry=sql_rows.from_text_or_none(self._c.execute(SQL["first_expiry"]).fetchone()[0]),
             resubmitted=sums["resubmitted"],
             duplicates_total=self.meta().duplicates_total,
-            oldest_unfinished_at=from_text_or_none(sums["oldest"]),
+            oldest_unfinished_at=sql_rows.from_text_or_none(sums["oldest"]),
         )
 
     def _number(self, query: str, **values: str) -> int:
@@ -216,37 +203,42 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         return number
 
     @override
-    def attentions(self) -> list[tuple[JobSnapshot, Attention]]:
-        rows = dict_rows(self._c.execute(SQL["attentions"]))
+    def attentions(self) -> list[tuple[model.JobSnapshot, model.Attention]]:
+        rows = sql_rows.dict_rows(self._c.execute(SQL["attentions"]))
         jobs = {key: self.get(JobId(key)) for key in {row["job_id"] for row in rows}}
         return [(jobs[row["job_id"]], _attention(row)) for row in rows]
 
     @override
-    def over_since(self, until: datetime) -> list[JobSnapshot]:
-        return [to_job(row) for row in dict_rows(self._c.execute(SQL["over_since"], {"until": to_text(until)}))]
+    def over_since(self, until: datetime) -> list[model.JobSnapshot]:
+        return [
+            sql_rows.to_job(row)
+            for row in sql_rows.dict_rows(self._c.execute(SQL["over_since"], {"until": sql_rows.to_text(until)}))
+        ]
 
     @override
-    def status(self, job: JobSnapshot) -> JobStatus:
+    def status(self, job: model.JobSnapshot) -> model.JobStatus:
         found: dict[str, int] = dict(self._c.execute(SQL["batch_states"], {"id": job.id}).fetchall())
-        closed = from_text_or_none(self._c.execute(SQL["sweep_until"], {"id": job.id}).fetchone()[0])
+        closed = sql_rows.from_text_or_none(self._c.execute(SQL["sweep_until"], {"id": job.id}).fetchone()[0])
         expiry = self._c.execute(SQL["next_expiry"], {"id": job.id}).fetchone()[0]
-        return JobStatus(
+        return model.JobStatus(
             job=job,
             batches={state.value: found.get(state.value, 0) for state in BatchState},
             stop_reasons=dict(self._c.execute(SQL["stops"], {"id": job.id}).fetchall()),
-            attention=tuple(_attention(row) for row in dict_rows(self._c.execute(SQL["attention"], {"id": job.id}))),
-            next_expiry=from_text_or_none(expiry),
-            sweep_until=None if closed is None else closed + SWEEP_FOR,
+            attention=tuple(
+                _attention(row) for row in sql_rows.dict_rows(self._c.execute(SQL["attention"], {"id": job.id}))
+            ),
+            next_expiry=sql_rows.from_text_or_none(expiry),
+            sweep_until=None if closed is None else closed + waiting.SWEEP_FOR,
             sandbox=self.meta().sandbox,
             asked_again_at=self.asked_again_at(job),
         )
 
     @override
-    def asked_again_at(self, job: JobSnapshot) -> datetime | None:
+    def asked_again_at(self, job: model.JobSnapshot) -> datetime | None:
         if job.state is not JobState.PAUSED or job.reason_code is None:
             return None
-        row = self._c.execute(SQL["gate_until"], {"name": probe_gate(job.reason_code)}).fetchone()
-        return None if row is None else from_text_or_none(row[0])
+        row = self._c.execute(SQL["gate_until"], {"name": account.probe_gate(job.reason_code)}).fetchone()
+        return None if row is None else sql_rows.from_text_or_none(row[0])
 
     @override
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
@@ -257,7 +249,7 @@ class JobReader(SnapshotReads, StoreReads, JobReads):
         ]
 
 
-class SqliteReads(JobReader, RequestReader, BatchReader, HistoryReader, NoticeReader, Reads):
+class SqliteReads(JobReader, RequestReader, BatchReader, history.HistoryReader, NoticeReader, Reads):
     """All reads, inside one snapshot."""
 
 
@@ -269,18 +261,18 @@ class StoreReader(SqliteReads):
         """Open the store at *path*. Raises NoSuchThing if there is none, StoreError if it is not ours."""
         if not path.exists():
             raise no_store(path)
-        refuse_what_is_no_file(path)
-        connection = connect_onlooker(path)
+        connect.refuse_what_is_no_file(path)
+        connection = connect.connect_onlooker(path)
         try:
-            with translating_errors():
+            with connect.translating_errors():
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
             if application != APPLICATION_ID:
-                raise StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
+                raise errors.StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
             if version > SCHEMA_VERSION:
                 raise newer_schema(path, version)
             if version < SCHEMA_VERSION:
-                raise StoreError(
+                raise errors.StoreError(
                     f"{path} was written by an earlier version of this program (schema {version})",
                     hint="stop an engine of that version, then `orchestrator db migrate`; a copy is left beside it",
                 )
@@ -291,7 +283,7 @@ class StoreReader(SqliteReads):
 
     def __enter__(self) -> Self:
         """One snapshot for the whole block."""
-        with translating_errors():
+        with connect.translating_errors():
             self._c.execute("BEGIN")
         return self
 
@@ -300,6 +292,8 @@ class StoreReader(SqliteReads):
         self._c.close()
 
 
-def _attention(row: dict[str, Any]) -> Attention:
+def _attention(row: dict[str, Any]) -> model.Attention:
     batch = BatchId(row["batch_id"]) if row["batch_id"] else None
-    return Attention(kind=row["kind"], batch_id=batch, message=row["message"], since=from_text(row["since"]))
+    return model.Attention(
+        kind=row["kind"], batch_id=batch, message=row["message"], since=sql_rows.from_text(row["since"])
+    )

@@ -15,51 +15,37 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from orchestrator.domain import queries, result_outcome
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
-from orchestrator.domain.queries import (
-    ALL_REQUESTS,
-    TOKENS,
-    Attempt,
-    ErrorGroup,
-    RequestDetails,
-    RequestFilter,
-    RequestRow,
-    ResultRow,
-    SettledCursor,
-)
-from orchestrator.domain.result_outcome import USUAL_STOPS
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.reads import RequestReads
-from orchestrator.store.custom_ids import find
-from orchestrator.store.facet import SnapshotReads
+from orchestrator.store import custom_ids, facet, sql_rows, sql_text
 from orchestrator.store.payload import Block
-from orchestrator.store.sql_rows import dict_rows, from_text
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("requests")
-_SUBMIT_SQL: Final = load("submit")
+SQL: Final = sql_text.load("requests")
+_SUBMIT_SQL: Final = sql_text.load("submit")
 #: Looked up, not called: an enum's constructor is what takes longest in reading a result.
 _STATES: Final = {state.value: state for state in RequestState}
 
 
-class RequestReader(SnapshotReads, RequestReads):
+class RequestReader(facet.SnapshotReads, RequestReads):
     """The requests of a job, what became of them, and why."""
 
     @override
     def requests(
-        self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
-    ) -> list[RequestRow]:
+        self, job: JobId, *, above: int = 0, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
+    ) -> list[queries.RequestRow]:
         with closing(_merged(job, above, where, self._c)) as rows:
             return [_row(row) for row in islice(rows, limit)]
 
     @override
-    def request(self, job: JobId, custom_id: str) -> RequestDetails:
-        key = find(job, custom_id, self._c)
+    def request(self, job: JobId, custom_id: str) -> queries.RequestDetails:
+        key = custom_ids.find(job, custom_id, self._c)
         return self._view(key, f"no request {custom_id!r} in this job", "the custom_id is the one of your input file")
 
     @override
-    def request_at(self, job: JobId, number: int) -> RequestDetails:
+    def request_at(self, job: JobId, number: int) -> queries.RequestDetails:
         key = request_id(job, number) if 0 < number <= MAX_NUMBER else None
         return self._view(key, f"no request {number} in this job", "requests are numbered from 1, in input order")
 
@@ -69,12 +55,12 @@ class RequestReader(SnapshotReads, RequestReads):
         before, after = (self._c.execute(SQL[name], values).fetchone()[0] for name in ("before", "after"))
         return None if before is None else number_of(before), None if after is None else number_of(after)
 
-    def _view(self, key: RequestId | None, missing: str, hint: str) -> RequestDetails:
-        rows = [] if key is None else dict_rows(self._c.execute(SQL["request"], {"id": key}))
+    def _view(self, key: RequestId | None, missing: str, hint: str) -> queries.RequestDetails:
+        rows = [] if key is None else sql_rows.dict_rows(self._c.execute(SQL["request"], {"id": key}))
         if not rows:
             raise NoSuchThing(missing, hint=hint)
         row = rows[0]
-        failed_attempts = dict_rows(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
+        failed_attempts = sql_rows.dict_rows(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
         params = None
         if self._purged(JobId(row["job_id"])) is None:
             block = Block.of(row["id"], self._c.execute(_SUBMIT_SQL["block_of"], {"id": row["id"]}).fetchone())
@@ -82,15 +68,17 @@ class RequestReader(SnapshotReads, RequestReads):
         return _request(row, params, tuple(_trip(trip) for trip in failed_attempts))
 
     @override
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+    def results(self, job: JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
         self._refuse_purged(job)
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
         return self._results("results", values)
 
     @override
-    def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
+    def settled_results(
+        self, job: JobId, *, after: queries.SettledCursor, limit: int
+    ) -> tuple[list[queries.ResultRow], queries.SettledCursor]:
         self._refuse_purged(job)
-        found: list[ResultRow] = []
+        found: list[queries.ResultRow] = []
         place = after
         for event, batch in self._settlings(job, after):
             if len(found) == limit:
@@ -99,35 +87,37 @@ class RequestReader(SnapshotReads, RequestReads):
             values = {"batch_id": batch, "above": request_id(job, above), "limit": limit - len(found)}
             rows = self._results("results_of_batch", values)
             found += rows
-            place = SettledCursor(event=event, number=rows[-1].number if rows else above)
+            place = queries.SettledCursor(event=event, number=rows[-1].number if rows else above)
         if len(found) == limit or not self._c.execute(SQL["is_over"], {"id": job}).fetchone()[0]:
             return found, place
         above = after.number if after.event is None else 0
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit - len(found)}
         if rows := self._results("other_results", values):
-            return found + rows, SettledCursor(event=None, number=rows[-1].number)
+            return found + rows, queries.SettledCursor(event=None, number=rows[-1].number)
         return found, place
 
-    def _settlings(self, job: JobId, after: SettledCursor) -> list[tuple[int, int]]:
+    def _settlings(self, job: JobId, after: queries.SettledCursor) -> list[tuple[int, int]]:
         """(event, batch) of what settled, from the batch on that is being read."""
         if after.event is None:
             return []
         return self._c.execute(SQL["settlings"], {"id": job, "from": after.event}).fetchall()
 
-    def _results(self, query: str, values: dict[str, Any]) -> list[ResultRow]:
+    def _results(self, query: str, values: dict[str, Any]) -> list[queries.ResultRow]:
         rows = self._c.execute(SQL[query], values)
-        return [ResultRow(number_of(key), custom_id, _STATES[state], body) for key, custom_id, state, body in rows]
+        return [
+            queries.ResultRow(number_of(key), custom_id, _STATES[state], body) for key, custom_id, state, body in rows
+        ]
 
     @override
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
-        rows = dict_rows(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
+    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[queries.ErrorGroup]:
+        rows = sql_rows.dict_rows(self._c.execute(SQL["errors"], {"id": job, "limit": groups}))
         return [self._group(job, row, examples) for row in rows]
 
-    def _group(self, job: JobId, row: dict[str, Any], examples: int) -> ErrorGroup:
+    def _group(self, job: JobId, row: dict[str, Any], examples: int) -> queries.ErrorGroup:
         values = {"id": job, "error_type": row["error_type"], "cause": row["cause"], "limit": examples}
         found = self._c.execute(SQL["error_examples"], values).fetchall()
         message = self._c.execute(SQL["error_message"], {"id": row["first"]}).fetchone()[0]
-        return ErrorGroup(
+        return queries.ErrorGroup(
             error_type=row["error_type"],
             cause="" if row["cause"] is None else row["cause"],
             error_message="" if message is None else message,
@@ -155,7 +145,7 @@ class RequestReader(SnapshotReads, RequestReads):
 
 
 def _merged(
-    job: JobId, above: int, where: RequestFilter, c: sqlite3.Connection
+    job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Connection
 ) -> Generator[tuple[Any, ...], None, None]:
     """Rows of the `page…` queries in order of their ids; each cursor is read only as far as its rows are wanted."""
     cursors = list(_cursors(job, above, where, c))
@@ -166,7 +156,7 @@ def _merged(
             cursor.close()
 
 
-def _cursors(job: JobId, above: int, where: RequestFilter, c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+def _cursors(job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     values = {
         "id": job,
         "above": request_id(job, above),
@@ -192,11 +182,11 @@ def _cursors(job: JobId, above: int, where: RequestFilter, c: sqlite3.Connection
         yield from _in_state(where, values, c)
 
 
-def _stopped(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+def _stopped(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     """Only what succeeded has a stop reason, and no error."""
     if where.state not in (None, RequestState.SUCCEEDED) or (where.error_type, where.error_message) != (None, None):
         return
-    if where.stop_reason not in USUAL_STOPS:
+    if where.stop_reason not in result_outcome.USUAL_STOPS:
         yield c.execute(SQL["page_stopped"], values)
         return
     values = {**values, "state": RequestState.SUCCEEDED}
@@ -204,7 +194,7 @@ def _stopped(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection
         yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
 
 
-def _in_state(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+def _in_state(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
     match where.state:
         case None:
             yield c.execute(SQL["page"], values)
@@ -221,9 +211,9 @@ def _in_state(where: RequestFilter, values: dict[str, Any], c: sqlite3.Connectio
                 yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
 
 
-def _row(row: tuple[Any, ...]) -> RequestRow:
+def _row(row: tuple[Any, ...]) -> queries.RequestRow:
     key, custom_id, line, state, attempts, error_type, error_message, stop_reason, batch_id, params_bytes = row
-    return RequestRow(
+    return queries.RequestRow(
         number=number_of(key),
         custom_id=custom_id,
         line=line,
@@ -237,25 +227,27 @@ def _row(row: tuple[Any, ...]) -> RequestRow:
     )
 
 
-def _trip(row: dict[str, Any]) -> Attempt:
-    return Attempt(
+def _trip(row: dict[str, Any]) -> queries.Attempt:
+    return queries.Attempt(
         batch_id=BatchId(row["batch_id"]),
         kind=row["kind"],
         error_type=row["error_type"],
         error_message=row["error_message"],
         api_request_id=row["api_request_id"],
-        at=from_text(row["at"]),
+        at=sql_rows.from_text(row["at"]),
     )
 
 
-def _request(row: dict[str, Any], params: bytes | None, failed_attempts: tuple[Attempt, ...]) -> RequestDetails:
+def _request(
+    row: dict[str, Any], params: bytes | None, failed_attempts: tuple[queries.Attempt, ...]
+) -> queries.RequestDetails:
     plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id", "stop_reason")
-    return RequestDetails(
+    return queries.RequestDetails(
         number=number_of(row["id"]),
         state=RequestState(row["state"]),
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
         params=params,
         result=row["body"],
         failed_attempts=failed_attempts,
-        **{name: row[name] for name in (*plain, *TOKENS)},
+        **{name: row[name] for name in (*plain, *queries.TOKENS)},
     )

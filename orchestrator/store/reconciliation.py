@@ -13,91 +13,76 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from orchestrator.domain import limits
 from orchestrator.domain.api_answers import RemoteBatch
 from orchestrator.domain.ids import JobId, Nonce, RequestId, is_signed, job_identity, number_of, request_id
-from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.ports.doubts import ReconcileStore, Reconciliation, Stray, StrayOutcome, StrayStore
-from orchestrator.store.facet import Facet, snapshot, transaction
-from orchestrator.store.history import record
+from orchestrator.store import facet, history, sql_rows, sql_text, submit
 from orchestrator.store.identity import secret_of
 from orchestrator.store.plan import add_batch
-from orchestrator.store.sql_rows import (
-    dict_rows,
-    from_text,
-    from_text_or_none,
-    moved,
-    split_list,
-    to_batch,
-    to_job,
-    to_stray,
-    to_text,
-)
-from orchestrator.store.sql_text import load
-from orchestrator.store.submit import SQL as SUBMIT_SQL
-from orchestrator.store.submit import close, move
 
-SQL: Final = load("reconciliation")
-CONTROL_SQL: Final = load("job_control")
+SQL: Final = sql_text.load("reconciliation")
+CONTROL_SQL: Final = sql_text.load("job_control")
 _SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
 
 
-class SqliteReconcileStore(Facet, ReconcileStore):
+class SqliteReconcileStore(facet.Facet, ReconcileStore):
     """Rows of `reconciliation`, at most one of them open."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def open(self, c: sqlite3.Connection) -> Reconciliation | None:
         return _open(c)
 
     @override
-    @snapshot
+    @facet.snapshot
     def pending(self, c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
-        return _open(c), [to_stray(row) for row in dict_rows(c.execute(SQL["waiting"]))]
+        return _open(c), [sql_rows.to_stray(row) for row in sql_rows.dict_rows(c.execute(SQL["waiting"]))]
 
     @override
     async def restart_wait(self, now: datetime) -> None:
         if await self.open() is not None:  # else nothing is written
-            await self._db.write(lambda c: c.execute(SQL["restart_wait"], {"now": to_text(now)}).rowcount)
+            await self._db.write(lambda c: c.execute(SQL["restart_wait"], {"now": sql_rows.to_text(now)}).rowcount)
 
     @override
-    @transaction
+    @facet.transaction
     def note_date(self, c: sqlite3.Connection, date: datetime) -> None:
-        c.execute(SQL["note_date"], {"date": to_text(date)})
+        c.execute(SQL["note_date"], {"date": sql_rows.to_text(date)})
 
     @override
-    @transaction
+    @facet.transaction
     def end_wait(self, c: sqlite3.Connection, until: datetime) -> None:
-        c.execute(SQL["end_wait"], {"until": to_text(until)})
+        c.execute(SQL["end_wait"], {"until": sql_rows.to_text(until)})
 
     @override
-    @transaction
+    @facet.transaction
     def looked(self, c: sqlite3.Connection, *, is_open: bool) -> None:
         c.execute(SQL["looked"], {"open": is_open})
 
     @override
-    @transaction
+    @facet.transaction
     def close(self, c: sqlite3.Connection, now: datetime) -> bool:
-        if not moved(c, SQL["close"], {"now": to_text(now)}):
+        if not sql_rows.moved(c, SQL["close"], {"now": sql_rows.to_text(now)}):
             return False
-        record(c, now, "store.reconciled", why="the API was asked for all that this copy could lack")
+        history.record(c, now, "store.reconciled", why="the API was asked for all that this copy could lack")
         return True
 
     @override
-    @snapshot
+    @facet.snapshot
     def unfinished(self, c: sqlite3.Connection) -> list[JobId]:
         return [JobId(row[0]) for row in c.execute(SQL["unfinished"])]
 
     @override
-    @snapshot
+    @facet.snapshot
     def jobs_with_attention(self, c: sqlite3.Connection, kind: str) -> list[JobId]:
         return [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})]
 
 
 def _open(c: sqlite3.Connection) -> Reconciliation | None:
-    rows = dict_rows(c.execute(SQL["open"]))
+    rows = sql_rows.dict_rows(c.execute(SQL["open"]))
     if not rows:
         return None
     row = rows[0]
@@ -106,29 +91,29 @@ def _open(c: sqlite3.Connection) -> Reconciliation | None:
     return Reconciliation(
         cause=row["cause"],
         missing=row["missing"],
-        since=from_text_or_none(row["since"]),
-        wait_since=from_text(row["wait_since"]),
-        first_date=from_text_or_none(row["first_date"]),
-        until=from_text_or_none(row["until"]),
+        since=sql_rows.from_text_or_none(row["since"]),
+        wait_since=sql_rows.from_text(row["wait_since"]),
+        first_date=sql_rows.from_text_or_none(row["first_date"]),
+        until=sql_rows.from_text_or_none(row["until"]),
         looks=row["looks"],
         organization=organization,
         workspace=workspace,
     )
 
 
-class SqliteStrayStore(Facet, StrayStore):
+class SqliteStrayStore(facet.Facet, StrayStore):
     """Rows of `stray`, and batches that are made of them."""
 
     @override
-    @snapshot
+    @facet.snapshot
     def owner(self, c: sqlite3.Connection, nonce: Nonce) -> JobId | None:
         secret = secret_of(c)
-        for row in dict_rows(c.execute(SQL["jobs"])):
+        for row in sql_rows.dict_rows(c.execute(SQL["jobs"])):
             identity = job_identity(
                 public_id=row["public_id"],
                 content_hash=row["content_hash"],
                 api_version=row["api_version"],
-                betas=split_list(row["betas"]),
+                betas=sql_rows.split_list(row["betas"]),
                 earlier=row["earlier"],
             )
             if is_signed(nonce, secret, identity):
@@ -136,7 +121,7 @@ class SqliteStrayStore(Facet, StrayStore):
         return None
 
     @override
-    @transaction
+    @facet.transaction
     def keep(
         self, c: sqlite3.Connection, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None
     ) -> None:
@@ -145,8 +130,8 @@ class SqliteStrayStore(Facet, StrayStore):
             "remote_id": remote.id,
             "nonce": nonce,
             "count": remote.counts.total,
-            "created_at": to_text(remote.created_at),
-            "expires_at": to_text(remote.expires_at),
+            "created_at": sql_rows.to_text(remote.created_at),
+            "expires_at": sql_rows.to_text(remote.expires_at),
             "job_id": job,
             "numbers": None if numbers is None else numbers.tobytes(),
             "up_to": None if found is None else found[0],
@@ -154,7 +139,7 @@ class SqliteStrayStore(Facet, StrayStore):
         c.execute(SQL["keep"], values)
 
     @override
-    @transaction
+    @facet.transaction
     def absorb(self, c: sqlite3.Connection, stray: Stray, now: datetime) -> StrayOutcome:
         if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
             return StrayOutcome.WAITS
@@ -165,7 +150,7 @@ class SqliteStrayStore(Facet, StrayStore):
         if not free:
             c.execute(SQL["drop"], {"remote_id": stray.remote_id})
             return StrayOutcome.DROPPED
-        job = to_job(dict_rows(c.execute(SUBMIT_SQL["get_job"], {"id": stray.job_id}))[0])
+        job = sql_rows.to_job(sql_rows.dict_rows(c.execute(submit.SQL["get_job"], {"id": stray.job_id}))[0])
         _free_planned({row["batch_id"] for row in free if row["batch_id"] is not None}, now, c)
         _retry(job, [row for row in free if row["state"] in ("failed", "canceled")], now, c)
         batch = _as_batch(stray, job, free, now, c)
@@ -175,9 +160,9 @@ class SqliteStrayStore(Facet, StrayStore):
         return StrayOutcome.TAKEN
 
     @override
-    @transaction
+    @facet.transaction
     def claim_planned(self, c: sqlite3.Connection, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
-        values = {"created_at": to_text(remote.created_at), "expires_at": to_text(remote.expires_at)}
+        values = {"created_at": sql_rows.to_text(remote.created_at), "expires_at": sql_rows.to_text(remote.expires_at)}
         return _claim(batch, remote.id, values, now, c)
 
 
@@ -186,37 +171,39 @@ def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
     numbers = array("I", stray.numbers or b"")
     most = stray.up_to
     keys = [request_id(stray.job_id, number) for number in numbers if most is None or number <= most]
-    return dict_rows(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
+    return sql_rows.dict_rows(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
 
 
 def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> None:
     for key in sorted(batches):
-        for row in dict_rows(c.execute(SQL["planned"], {"id": key})):
-            if close(to_batch(row), _SENT_SINCE, now, c):
-                c.execute(SUBMIT_SQL["release"], {"id": key})
+        for row in sql_rows.dict_rows(c.execute(SQL["planned"], {"id": key})):
+            if submit.close(sql_rows.to_batch(row), _SENT_SINCE, now, c):
+                c.execute(submit.SQL["release"], {"id": key})
 
 
 def _retry(job: JobRow, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> None:
     if not rows:
         return
-    if moved(c, CONTROL_SQL["reopen"], {"id": job.id}):
-        record(c, now, "job.moved", job=job.id, old=job.state, new=JobState.RUNNING, why=_SENT_SINCE)
+    if sql_rows.moved(c, CONTROL_SQL["reopen"], {"id": job.id}):
+        history.record(c, now, "job.moved", job=job.id, old=job.state, new=JobState.RUNNING, why=_SENT_SINCE)
     c.executemany(CONTROL_SQL["retry"], [(row["id"],) for row in rows])
     c.executemany(CONTROL_SQL["forget_result"], [(row["result_id"],) for row in rows if row["result_id"] is not None])
 
 
 def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> BatchRow:
     numbers = array("I", (number_of(RequestId(row["id"])) for row in free))
-    items = sum(item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
-    pack = Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
-    batch = to_batch(dict_rows(c.execute(SQL["planned"], {"id": add_batch(c, job, pack, stray.nonce, now)}))[0])
-    values = {"created_at": to_text(stray.created_at), "expires_at": to_text(stray.expires_at)}
+    items = sum(limits.item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
+    pack = Pack(numbers=numbers, size_bytes=limits.body_bytes(items, len(numbers)), full=True)
+    batch = sql_rows.to_batch(
+        sql_rows.dict_rows(c.execute(SQL["planned"], {"id": add_batch(c, job, pack, stray.nonce, now)}))[0]
+    )
+    values = {"created_at": sql_rows.to_text(stray.created_at), "expires_at": sql_rows.to_text(stray.expires_at)}
     _claim(batch, stray.remote_id, values, now, c)
     return batch
 
 
 def _claim(batch: BatchRow, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:
-    values = {"id": batch.id, "fence": batch.fence, "remote_id": remote_id, "now": to_text(now), **times}
-    if not moved(c, SQL["intended"], values):
+    values = {"id": batch.id, "fence": batch.fence, "remote_id": remote_id, "now": sql_rows.to_text(now), **times}
+    if not sql_rows.moved(c, SQL["intended"], values):
         return False
-    return move(batch, SQL["proven"], values, "in_progress", f"{_SENT_SINCE}: {remote_id}", now, c)
+    return submit.move(batch, SQL["proven"], values, "in_progress", f"{_SENT_SINCE}: {remote_id}", now, c)

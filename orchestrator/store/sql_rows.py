@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from orchestrator.domain import model
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import BatchRow, Candidate, Event, Gate, JobRow, RequestCounts
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.doubts import Stray
-from orchestrator.store.sql_text import insert_rows, load
+from orchestrator.store import sql_text
 
 
 def to_text(at: datetime) -> str:
@@ -36,7 +36,7 @@ def from_text_or_none(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-SQL: Final = load("rows")
+SQL: Final = sql_text.load("rows")
 
 _BATCH_TIMES: Final = (
     "cursor_created_at",
@@ -73,9 +73,9 @@ def join_list(texts: Collection[str]) -> str:
     return ",".join(sorted(texts))
 
 
-def to_job(row: dict[str, Any]) -> JobRow:
+def to_job(row: dict[str, Any]) -> model.JobRow:
     """A `SELECT * FROM job` row."""
-    return JobRow(
+    return model.JobRow(
         id=JobId(row["id"]),
         public_id=row["public_id"],
         name=row["name"],
@@ -99,7 +99,7 @@ def to_job(row: dict[str, Any]) -> JobRow:
         resubmitted=row["resubmitted"],
         purged_at=from_text_or_none(row["purged_at"]),
         purged_by=row["purged_by"],
-        requests=RequestCounts(
+        requests=model.RequestCounts(
             total=row["total"],
             queued=row["queued"],
             batched=row["batched"],
@@ -110,7 +110,7 @@ def to_job(row: dict[str, Any]) -> JobRow:
     )
 
 
-def to_batch(row: dict[str, Any]) -> BatchRow:
+def to_batch(row: dict[str, Any]) -> model.BatchRow:
     """A `SELECT * FROM batch` row."""
     times: dict[str, Any] = {name: from_text_or_none(row[name]) for name in _BATCH_TIMES}
     ended = row["api_succeeded"] is not None
@@ -122,7 +122,7 @@ def to_batch(row: dict[str, Any]) -> BatchRow:
     )
     plain = ("count", "size_bytes", "digest", "api_version", "resumes", "depth", "cuts", "refusal", "cursor_id")
     more = ("organization", "workspace", "doubt_looks", "remote_id", "downloads", "download_tries", "fence")
-    return BatchRow(
+    return model.BatchRow(
         id=BatchId(row["id"]),
         job_id=JobId(row["job_id"]),
         nonce=Nonce(row["nonce"]),
@@ -139,19 +139,19 @@ def to_batch(row: dict[str, Any]) -> BatchRow:
     )
 
 
-def to_jobs(cursor: sqlite3.Cursor) -> list[JobRow]:
+def to_jobs(cursor: sqlite3.Cursor) -> list[model.JobRow]:
     """Every row of a `SELECT * FROM job`."""
     return [to_job(row) for row in dict_rows(cursor)]
 
 
-def to_batches(cursor: sqlite3.Cursor) -> list[BatchRow]:
+def to_batches(cursor: sqlite3.Cursor) -> list[model.BatchRow]:
     """Every row of a `SELECT * FROM batch`."""
     return [to_batch(row) for row in dict_rows(cursor)]
 
 
-def to_gate(row: dict[str, Any]) -> Gate:
+def to_gate(row: dict[str, Any]) -> model.Gate:
     """A `SELECT * FROM gate` row."""
-    return Gate(
+    return model.Gate(
         name=row["name"],
         set_at=from_text(row["set_at"]),
         until=from_text(row["until"]),
@@ -160,9 +160,9 @@ def to_gate(row: dict[str, Any]) -> Gate:
     )
 
 
-def to_remote(row: dict[str, Any]) -> Candidate:
+def to_remote(row: dict[str, Any]) -> model.Candidate:
     """A `SELECT * FROM remote` row."""
-    return Candidate(
+    return model.Candidate(
         remote_id=row["remote_id"],
         count=row["count"],
         created_at=from_text(row["created_at"]),
@@ -186,9 +186,9 @@ def to_stray(row: dict[str, Any]) -> Stray:
     )
 
 
-def to_event(row: dict[str, Any]) -> Event:
+def to_event(row: dict[str, Any]) -> model.Event:
     """A `SELECT * FROM event` row."""
-    return Event(
+    return model.Event(
         id=row["id"],
         at=from_text(row["at"]),
         job_id=None if row["job_id"] is None else JobId(row["job_id"]),
@@ -221,7 +221,7 @@ def store_results(rows: Iterable[NewResult], c: sqlite3.Connection) -> tuple[int
     """
     first: int = c.execute(SQL["next_result"]).fetchone()[0]
     numbered = [(number, *row) for number, row in enumerate(rows, first)]
-    insert_rows(c, SQL["add_result"], numbered)
+    sql_text.insert_rows(c, SQL["add_result"], numbered)
     return first, first + len(numbered) - 1
 
 

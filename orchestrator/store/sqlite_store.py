@@ -11,23 +11,21 @@ from typing_extensions import override
 
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.store import Store
+from orchestrator.store import history, ownership, submit
 from orchestrator.store.collect import SqliteCollectStore, SqliteSettleStore
 from orchestrator.store.connection import Database, Start, Thread
 from orchestrator.store.deliveries import SqliteNoticeStore
 from orchestrator.store.doubt import SqliteDoubtStore, SqliteEvidenceStore, SqliteSweepStore
-from orchestrator.store.history import SqliteSampleStore
 from orchestrator.store.identity import Trust, identify, refuse_strange
 from orchestrator.store.ingestion import SqliteIngestStore, discard_leftovers
 from orchestrator.store.job_control import SqliteCommandStore
 from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
-from orchestrator.store.ownership import Lock
 from orchestrator.store.plan import SqlitePlanStore
 from orchestrator.store.polling import SqliteAttentionStore, SqliteGateStore, SqlitePollStore
 from orchestrator.store.purging import SqlitePurgeStore
 from orchestrator.store.read import SqliteReads
 from orchestrator.store.reconciliation import SqliteReconcileStore, SqliteStrayStore
-from orchestrator.store.submit import SqliteBisectStore, SqliteParamsStore, SqliteSubmitStore
 
 T = TypeVar("T")
 
@@ -35,16 +33,16 @@ T = TypeVar("T")
 class SqliteStore(Store):
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
-    def __init__(self, path: Path, database: Database, lock: Lock, mark: Mark) -> None:
+    def __init__(self, path: Path, database: Database, lock: ownership.Lock, mark: Mark) -> None:
         self.path = path
         self._database = database
         self._lock = lock
         self._mark = mark
         self.ingest = SqliteIngestStore(database)
         self.plan = SqlitePlanStore(database)
-        self.submit = SqliteSubmitStore(database, mark)
-        self.bisect = SqliteBisectStore(database)
-        self.params = SqliteParamsStore(database)
+        self.submit = submit.SqliteSubmitStore(database, mark)
+        self.bisect = submit.SqliteBisectStore(database)
+        self.params = submit.SqliteParamsStore(database)
         self.gates = SqliteGateStore(database)
         self.doubt = SqliteDoubtStore(database)
         self.evidence = SqliteEvidenceStore(database)
@@ -56,7 +54,7 @@ class SqliteStore(Store):
         self.attention = SqliteAttentionStore(database)
         self.notices = SqliteNoticeStore(database)
         self.purge = SqlitePurgeStore(database)
-        self.samples = SqliteSampleStore(database)
+        self.samples = history.SqliteSampleStore(database)
         self.reconcile = SqliteReconcileStore(database)
         self.strays = SqliteStrayStore(database)
 
@@ -65,7 +63,7 @@ class SqliteStore(Store):
         cls,
         path: Path,
         *,
-        lock: Lock,
+        lock: ownership.Lock,
         now: datetime,
         sandbox: bool,
         start: Start = Thread.start,

@@ -10,38 +10,26 @@ from typing import Any, Final
 
 from typing_extensions import override
 
+from orchestrator.domain import limits
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import BatchId, JobId, Nonce, RequestId, number_of, request_id
-from orchestrator.domain.limits import body_bytes, item_bytes
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.packing import Pack
 from orchestrator.ports.store import BisectStore, ParamsStore, SubmitStore
+from orchestrator.store import facet, history, sql_rows, sql_text
 from orchestrator.store.connection import Database
-from orchestrator.store.facet import Facet, bulk_snapshot, snapshot, transaction
-from orchestrator.store.history import record
 from orchestrator.store.mark import Mark
 from orchestrator.store.payload import Block
 from orchestrator.store.plan import add_batch
-from orchestrator.store.sql_rows import (
-    dict_rows,
-    failure,
-    store_result,
-    to_batch,
-    to_batches,
-    to_job,
-    to_text,
-    to_text_or_none,
-)
-from orchestrator.store.sql_text import load
 
-SQL: Final = load("submit")
-IDENTITY_SQL: Final = load("identity")
+SQL: Final = sql_text.load("submit")
+IDENTITY_SQL: Final = sql_text.load("identity")
 _SLICE_REQUESTS: Final = 4096
 #: Why the planned batches of a canceled job are dropped.
 CANCELED: Final = "its job was canceled"
 
 
-class SqliteSubmitStore(Facet, SubmitStore):
+class SqliteSubmitStore(facet.Facet, SubmitStore):
     """Steps of one batch; an intent to POST is also counted in the mark beside the store."""
 
     def __init__(self, database: Database, mark: Mark) -> None:
@@ -49,9 +37,9 @@ class SqliteSubmitStore(Facet, SubmitStore):
         self._mark = mark
 
     @override
-    @snapshot
+    @facet.snapshot
     def sendable(self, c: sqlite3.Connection, limit: int) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["sendable"], {"limit": limit}))
+        return sql_rows.to_batches(c.execute(SQL["sendable"], {"limit": limit}))
 
     @override
     async def intend(
@@ -60,10 +48,10 @@ class SqliteSubmitStore(Facet, SubmitStore):
         values = {
             "id": batch.id,
             "fence": batch.fence,
-            "now": to_text(now),
+            "now": sql_rows.to_text(now),
             "cursor_id": None if cursor is None else cursor.id,
-            "cursor_created_at": None if cursor is None else to_text(cursor.created_at),
-            "cursor_date": to_text_or_none(meta.date),
+            "cursor_created_at": None if cursor is None else sql_rows.to_text(cursor.created_at),
+            "cursor_date": sql_rows.to_text_or_none(meta.date),
             "organization": meta.organization,
             "workspace": meta.workspace,
         }
@@ -73,7 +61,7 @@ class SqliteSubmitStore(Facet, SubmitStore):
                 return None
             intents: int = c.execute(IDENTITY_SQL["intended"]).fetchone()[0]
             self._mark.refuse_older(intents)
-            return to_batches(c.execute(SQL["get_batch"], {"id": batch.id}))[0], intents
+            return sql_rows.to_batches(c.execute(SQL["get_batch"], {"id": batch.id}))[0], intents
 
         intended = await self._db.write(step)
         if intended is None:
@@ -84,7 +72,7 @@ class SqliteSubmitStore(Facet, SubmitStore):
         return sending
 
     @override
-    @transaction
+    @facet.transaction
     def accept(
         self, c: sqlite3.Connection, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime
     ) -> bool:
@@ -92,36 +80,36 @@ class SqliteSubmitStore(Facet, SubmitStore):
             "id": batch.id,
             "fence": batch.fence,
             "remote_id": remote.id,
-            "created_at": to_text(remote.created_at),
-            "expires_at": to_text(remote.expires_at),
+            "created_at": sql_rows.to_text(remote.created_at),
+            "expires_at": sql_rows.to_text(remote.expires_at),
             "organization": meta.organization,
             "workspace": meta.workspace,
         }
         return move(batch, SQL["accept"], values, "in_progress", remote.id, now, c)
 
     @override
-    @transaction
+    @facet.transaction
     def give_back(self, c: sqlite3.Connection, batch: BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
         values = {"id": batch.id, "fence": batch.fence, "cut": cut}
         return _back_to_planned(batch, SQL["give_back"], values, why, now, c)
 
     @override
-    @transaction
+    @facet.transaction
     def doubt(self, c: sqlite3.Connection, batch: BatchRow, why: str, now: datetime) -> bool:
-        values = {"id": batch.id, "fence": batch.fence, "now": to_text(now)}
+        values = {"id": batch.id, "fence": batch.fence, "now": sql_rows.to_text(now)}
         return move(batch, SQL["doubt"], values, "in_doubt", why, now, c)
 
     @override
-    @snapshot
+    @facet.snapshot
     def stranded(self, c: sqlite3.Connection) -> list[BatchRow]:
-        return to_batches(c.execute(SQL["stranded"]))
+        return sql_rows.to_batches(c.execute(SQL["stranded"]))
 
 
-class SqliteBisectStore(Facet, BisectStore):
+class SqliteBisectStore(facet.Facet, BisectStore):
     """A refused batch is closed, and what follows of it is planned, in one transaction."""
 
     @override
-    @transaction
+    @facet.transaction
     def abandon(
         self,
         c: sqlite3.Connection,
@@ -137,13 +125,13 @@ class SqliteBisectStore(Facet, BisectStore):
             index, error_type, message, body = failed
             members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
             key = members[index][0]
-            values = {**failure(error_type, message), "result_id": store_result(key, body, c)}
+            values = {**sql_rows.failure(error_type, message), "result_id": sql_rows.store_result(key, body, c)}
             c.execute(SQL["fail_member"], {"id": key, "batch_id": batch.id, **values})
         c.execute(SQL["release"], {"id": batch.id})
         return True
 
     @override
-    @transaction
+    @facet.transaction
     def halve(
         self, c: sqlite3.Connection, batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime
     ) -> bool:
@@ -151,7 +139,7 @@ class SqliteBisectStore(Facet, BisectStore):
         if not close(batch, why, now, c):
             return False
         c.execute(SQL["release"], {"id": batch.id})
-        job = to_job(dict_rows(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
+        job = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
         middle = len(members) // 2
         for nonce, half in zip(nonces, (members[:middle], members[middle:]), strict=True):
             add_batch(c, job, _pack_of(half), nonce, now, parent=(batch.id, batch.depth + 1))
@@ -159,27 +147,27 @@ class SqliteBisectStore(Facet, BisectStore):
         return True
 
     @override
-    @transaction
+    @facet.transaction
     def park(self, c: sqlite3.Connection, batch: BatchRow, words: str, now: datetime) -> bool:
         values = {"id": batch.id, "fence": batch.fence, "refusal": words}
         return _back_to_planned(batch, SQL["park"], values, words, now, c)
 
     @override
-    @snapshot
+    @facet.snapshot
     def parked(self, c: sqlite3.Connection) -> list[tuple[BatchRow, BatchRow | None]]:
         pairs: list[tuple[BatchRow, BatchRow | None]] = []
-        for row in dict_rows(c.execute(SQL["parked"])):
-            batch = to_batch(row)
-            siblings = dict_rows(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))
-            pairs.append((batch, to_batch(siblings[0]) if siblings else None))
+        for row in sql_rows.dict_rows(c.execute(SQL["parked"])):
+            batch = sql_rows.to_batch(row)
+            siblings = sql_rows.dict_rows(c.execute(SQL["siblings"], {"parent_id": batch.parent_id, "id": batch.id}))
+            pairs.append((batch, sql_rows.to_batch(siblings[0]) if siblings else None))
         return pairs
 
 
-class SqliteParamsStore(Facet, ParamsStore):
+class SqliteParamsStore(facet.Facet, ParamsStore):
     """Opens blocks of payload; reads on the connection that delays no stage."""
 
     @override
-    @bulk_snapshot
+    @facet.bulk_snapshot
     def slice(self, c: sqlite3.Connection, batch: BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
         job_id = c.execute(SQL["job_of_batch"], {"id": batch}).fetchone()[0]
         values = {"id": batch, "above": request_id(job_id, above), "limit": _SLICE_REQUESTS}
@@ -202,7 +190,7 @@ def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why,
     """Change the state of a batch, guarded, and record the event. False: another transaction moved it."""
     if c.execute(sql, values).rowcount != 1:
         return False
-    record(c, now, "batch.moved", job=batch.job_id, batch=batch.id, old=batch.state, new=new, why=why)
+    history.record(c, now, "batch.moved", job=batch.job_id, batch=batch.id, old=batch.state, new=new, why=why)
     return True
 
 
@@ -214,8 +202,8 @@ def close(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection, refus
 
 def drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection) -> None:
     """Abandon the planned batches that *query* gives for *job*; their requests are queued again."""
-    for row in dict_rows(c.execute(query, {"id": job})):
-        batch = to_batch(row)
+    for row in sql_rows.dict_rows(c.execute(query, {"id": job})):
+        batch = sql_rows.to_batch(row)
         if close(batch, why, now, c):
             c.execute(SQL["release"], {"id": batch.id})
 
@@ -232,5 +220,5 @@ def _back_to_planned(
 
 def _pack_of(members: Sequence[tuple[int, int]]) -> Pack:
     numbers = array("I", (number_of(RequestId(key)) for key, _ in members))
-    items = sum(item_bytes(size, number) for (_, size), number in zip(members, numbers, strict=True))
-    return Pack(numbers=numbers, size_bytes=body_bytes(items, len(numbers)), full=True)
+    items = sum(limits.item_bytes(size, number) for (_, size), number in zip(members, numbers, strict=True))
+    return Pack(numbers=numbers, size_bytes=limits.body_bytes(items, len(numbers)), full=True)

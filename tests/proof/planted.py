@@ -1020,8 +1020,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/identity.py",
-                "    return signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
-                "    return chance if row else signed(chance, secret_of(c), identity_of(to_job(row), c))\n",
+                "    return signed(chance, secret_of(c), identity_of(sql_rows.to_job(row), c))\n",
+                "    return chance if row else signed(chance, secret_of(c), identity_of(sql_rows.to_job(row), c))\n",
             ),
         ),
         test=f"{RESTORED}::test_what_was_sent_after_the_backup_is_not_bought_again",
@@ -1099,7 +1099,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/store/history.py",
-                "    enqueue_notices(c, event, kind, new, job, batch, to_text(now))\n",
+                "    enqueue_notices(c, event, kind, new, job, batch, sql_rows.to_text(now))\n",
                 "",
             ),
         ),
