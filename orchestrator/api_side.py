@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import httpx2
 
     from orchestrator.domain.batches_api import LoopGuard
-    from orchestrator.provider.address import ApiAddress
     from orchestrator.provider.credentials import Credentials
-    from orchestrator.provider.settings import ProviderSettings
+    from orchestrator.provider.settings import ApiAddress, ProviderSettings
     from orchestrator.sandbox import Sandbox
 
 #: Names the crash point (`sandbox/crash_points.py`) at which the sandbox of this process kills it. Private to
@@ -74,8 +73,8 @@ def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress
 
     with_profile: also by the SDK's profile, if that is what holds the key; then the SDK is loaded (1.2 s).
     """
-    from orchestrator.provider.address import find_address
     from orchestrator.provider.credentials import find
+    from orchestrator.provider.settings import find_address
 
     found = None
     if with_profile and settings.api.key_file is None:

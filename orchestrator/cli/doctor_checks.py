@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
     from orchestrator.domain.api_answers import ResponseMeta
-    from orchestrator.provider.address import ApiAddress
+    from orchestrator.provider.settings import ApiAddress
     from orchestrator.store.location import SqliteLocation
     from orchestrator.store.maintenance import StoreFacts
 

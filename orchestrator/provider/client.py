@@ -25,10 +25,18 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.ports.provider import CreateBody, Download, Headers, Provider
 from orchestrator.ports.runtime import Meter, NullMeter
-from orchestrator.provider.address import ApiAddress
 from orchestrator.provider.create_call import Upload, exchange_from
 from orchestrator.provider.credentials import Credentials, from_file
-from orchestrator.provider.errors import BadResponse, NoResponse, error_without_response, no_response, refusal
+from orchestrator.provider.failures import (
+    BadResponse,
+    Deadline,
+    NoResponse,
+    Sleep,
+    error_without_response,
+    no_response,
+    refusal,
+    with_retries,
+)
 from orchestrator.provider.parsing import (
     Unreadable,
     read_batch,
@@ -36,9 +44,8 @@ from orchestrator.provider.parsing import (
     read_meta,
     read_page,
 )
-from orchestrator.provider.retry import Deadline, Sleep, with_retries
 from orchestrator.provider.sdk_clients import Clients, load_sdk, open_clients
-from orchestrator.provider.settings import ProviderSettings
+from orchestrator.provider.settings import ApiAddress, ProviderSettings
 
 if TYPE_CHECKING:
     import httpx2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.create_outcome import Exchange
 from orchestrator.ports.provider import CreateBody
-from orchestrator.provider.errors import NoResponse
+from orchestrator.provider.failures import NoResponse
 from orchestrator.provider.parsing import ErrorSummary, Unreadable, read_batch, read_error, read_meta, read_retry_after
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx2
 
-from orchestrator.provider.errors import BadResponse
+from orchestrator.provider.failures import BadResponse
 
 #: Ten times a page of 1,000 batches.
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024

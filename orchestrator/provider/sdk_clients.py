@@ -16,9 +16,8 @@ from orchestrator.domain.account import CREDENTIALS, REMEDIES
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.observability.heavy_imports import gc_paused
 from orchestrator.provider import credentials as keys
-from orchestrator.provider.address import ADDRESS_HINT, ApiAddress, find_address
 from orchestrator.provider.credentials import Credentials
-from orchestrator.provider.settings import ProviderSettings
+from orchestrator.provider.settings import ADDRESS_HINT, ApiAddress, ProviderSettings, find_address
 
 if TYPE_CHECKING:
     import httpx2

@@ -25,7 +25,7 @@ from orchestrator.domain.errors import UsageError
 from orchestrator.domain.model import JobRow, JobSnapshot
 from orchestrator.domain.states import JobState
 from orchestrator.http_api.listen import TcpListener, is_own_address, listen
-from orchestrator.provider.address import find_address
+from orchestrator.provider.settings import find_address
 
 PUBLIC = "https://batches.example.com"
 SECURE_PORT = 443

@@ -16,10 +16,9 @@ from provider.provider_world import CANARY, HEADERS, REMOTE_ID, SizedBody, error
 
 from orchestrator.domain.api_answers import Blocked
 from orchestrator.domain.errors import NeedsPerson, ProviderRefused, ProviderUnreachable, UsageError
-from orchestrator.provider.address import checked_base_url
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import Secret, custom_headers, find
-from orchestrator.provider.settings import ProviderSettings
+from orchestrator.provider.settings import ProviderSettings, checked_base_url
 
 pytestmark = pytest.mark.anyio
 VARIABLES = ("API_KEY", "AUTH_TOKEN", "BASE_URL", "CUSTOM_HEADERS", "PROFILE", "FEDERATION_RULE_ID", "LOG")

@@ -20,9 +20,8 @@ from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
 from orchestrator.observability.metrics import Meters
 from orchestrator.observability.telemetry import open_tracing
-from orchestrator.provider.address import SDK_BASE_URL, checked_base_url, find_address
 from orchestrator.provider.client import AnthropicProvider
-from orchestrator.provider.settings import ProviderSettings
+from orchestrator.provider.settings import SDK_BASE_URL, ProviderSettings, checked_base_url, find_address
 
 pytestmark = pytest.mark.anyio
 PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from orchestrator.assembly import Engine
     from orchestrator.http_api.listen import TcpListener
-    from orchestrator.provider.address import ApiAddress
+    from orchestrator.provider.settings import ApiAddress
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -127,7 +127,7 @@ async def _serve(
 def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
     """Raise UsageError if the Message Batches API that a daemon is told to use is its own."""
     from orchestrator.http_api.listen import is_own_address
-    from orchestrator.provider.address import SETTING
+    from orchestrator.provider.settings import SETTING
 
     if not is_own_address(at, api.url):
         return
