@@ -11,39 +11,15 @@ from urllib.parse import quote
 
 from typing_extensions import override
 
-from orchestrator.domain.account import CREDENTIALS, ENDPOINT, REMEDIES
+from orchestrator.domain import account, errors
 from orchestrator.domain.api_answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
 from orchestrator.domain.batches_api import LOOP_HEADER, LoopGuard
 from orchestrator.domain.create_outcome import classify
-from orchestrator.domain.errors import (
-    NeedsPerson,
-    ProviderNotFound,
-    ProviderRefused,
-    ProviderUnreachable,
-    ProviderUnreadable,
-    UsageError,
-)
 from orchestrator.ports.provider import CreateBody, Download, Headers, Provider
 from orchestrator.ports.runtime import Meter, NullMeter
+from orchestrator.provider import failures, parsing
 from orchestrator.provider.create_call import Upload, exchange_from
 from orchestrator.provider.credentials import Credentials, from_file
-from orchestrator.provider.failures import (
-    BadResponse,
-    Deadline,
-    NoResponse,
-    Sleep,
-    error_without_response,
-    no_response,
-    refusal,
-    with_retries,
-)
-from orchestrator.provider.parsing import (
-    Unreadable,
-    read_batch,
-    read_deleted,
-    read_meta,
-    read_page,
-)
 from orchestrator.provider.sdk_clients import Clients, load_sdk, open_clients
 from orchestrator.provider.settings import ApiAddress, ProviderSettings
 
@@ -76,7 +52,7 @@ class AnthropicProvider(Provider):
         *,
         transport: httpx2.AsyncBaseTransport | None = None,
         credentials: Credentials | None = None,
-        sleep: Sleep = asyncio.sleep,
+        sleep: failures.Sleep = asyncio.sleep,
         meter: Meter | None = None,
         passed: LoopGuard | None = None,
     ) -> None:
@@ -119,7 +95,7 @@ class AnthropicProvider(Provider):
 
     def _renewed(self) -> bool:
         """Whether there is another key after one was refused; an unusable file holds none."""
-        with suppress(NeedsPerson):
+        with suppress(errors.NeedsPerson):
             return self.renew()
         return False
 
@@ -140,19 +116,19 @@ class AnthropicProvider(Provider):
         """
         try:
             clients = await self._clients()
-        except (NeedsPerson, UsageError) as exc:
+        except (errors.NeedsPerson, errors.UsageError) as exc:
             return Blocked(code=_block_of(exc), why=_why(exc))
-        deadline = Deadline(self._settings.timeout.total_seconds())
+        deadline = failures.Deadline(self._settings.timeout.total_seconds())
         async with self._uploads, aclosing(Upload(body, deadline.restart)) as upload:
             outcome = await self._metered(
                 "create", deadline.response_to(_post(clients.creates, upload, self._named(clients, headers)))
             )
         if upload.failure is not None:
             raise upload.failure
-        if isinstance(outcome, NoResponse) and outcome.credentials:
-            return Blocked(code=CREDENTIALS, why=outcome.why)
+        if isinstance(outcome, failures.NoResponse) and outcome.credentials:
+            return Blocked(code=account.CREDENTIALS, why=outcome.why)
         answer = classify(exchange_from(outcome, body, upload.handed_bytes, clients.credentials.hide))
-        if isinstance(answer, Blocked) and answer.code == CREDENTIALS and self._renewed():
+        if isinstance(answer, Blocked) and answer.code == account.CREDENTIALS and self._renewed():
             return Busy(why=f"{answer.why}; the key file holds another key now", retry_after_s=None)
         return answer
 
@@ -176,35 +152,33 @@ class AnthropicProvider(Provider):
         params: dict[str, object] = {"limit": limit} if after_id is None else {"limit": limit, "after_id": after_id}
         try:
             response = await self._get(_PATH, "list", params=params)
-        except ProviderNotFound as exc:
+        except errors.ProviderNotFound as exc:
             if after_id is not None:
                 raise
-            missing = ProviderRefused(exc.message, status=404, blocked=ENDPOINT, request_id=exc.request_id)
+            missing = errors.ProviderRefused(
+                exc.message, status=404, blocked=account.ENDPOINT, request_id=exc.request_id
+            )
         else:
-            meta = read_meta(response.headers)
-            return _readable(lambda: read_page(response.content, meta), response)
+            meta = parsing.read_meta(response.headers)
+            return _readable(lambda: parsing.read_page(response.content, meta), response)
         raise missing
 
     @override
     async def retrieve(self, remote_id: str) -> RemoteBatch:
         response = await self._get(_path(remote_id), "retrieve")
-        return _readable(lambda: read_batch(response.content), response)
+        return _readable(lambda: parsing.read_batch(response.content), response)
 
     @override
     async def cancel(self, remote_id: str) -> RemoteBatch:
-        import httpx2
-
         path = _path(remote_id, "/cancel")
-        response = await self._ask("cancel", lambda sdk: sdk.post(path, cast_to=httpx2.Response), _REPEATABLE_CANCEL)
-        return _readable(lambda: read_batch(response.content), response)
+        response = await self._ask("cancel", lambda sdk: sdk.post(path, cast_to=_raw()), _REPEATABLE_CANCEL)
+        return _readable(lambda: parsing.read_batch(response.content), response)
 
     @override
     async def delete(self, remote_id: str) -> None:
-        import httpx2
-
         path = _path(remote_id)
-        response = await self._ask("delete", lambda sdk: sdk.delete(path, cast_to=httpx2.Response), _REPEATABLE)
-        _readable(lambda: read_deleted(response.content), response)
+        response = await self._ask("delete", lambda sdk: sdk.delete(path, cast_to=_raw()), _REPEATABLE)
+        _readable(lambda: parsing.read_deleted(response.content), response)
 
     @asynccontextmanager
     @override
@@ -218,9 +192,9 @@ class AnthropicProvider(Provider):
             response = await self._get(_path(remote_id, "/results"), "results", streamed=True)
             try:
                 if response.headers.get("content-type", "").lower().startswith(_PAGES):
-                    raise ProviderUnreachable("the answer is a page of HTML, not a result file")
+                    raise errors.ProviderUnreachable("the answer is a page of HTML, not a result file")
                 async with aclosing(_chunks(response, self._settings.timeout.total_seconds())) as chunks:
-                    yield Download(meta=read_meta(response.headers), chunks=chunks)
+                    yield Download(meta=parsing.read_meta(response.headers), chunks=chunks)
             finally:
                 await response.aclose()
 
@@ -234,14 +208,12 @@ class AnthropicProvider(Provider):
     async def _get(
         self, path: str, op: str, *, params: dict[str, object] | None = None, streamed: bool = False
     ) -> httpx2.Response:
-        import httpx2
-
         options: RequestOptions = {"headers": _STREAMED} if streamed else {}
         if params is not None:
             options["params"] = params
         within_s = self._settings.timeout.total_seconds() if streamed else self._settings.read_timeout_s
         return await self._ask(
-            op, lambda sdk: sdk.get(path, cast_to=httpx2.Response, options=options), _REPEATABLE, within_s=within_s
+            op, lambda sdk: sdk.get(path, cast_to=_raw(), options=options), _REPEATABLE, within_s=within_s
         )
 
     async def _ask(
@@ -257,26 +229,28 @@ class AnthropicProvider(Provider):
 
         async def attempt() -> httpx2.Response:
             clients = await self._clients_or_refusal()
-            outcome = await self._metered(op, Deadline(seconds).response_to(_with_words(call(clients.reads))))
-            if isinstance(outcome, NoResponse):
-                raise error_without_response(outcome)
+            outcome = await self._metered(op, failures.Deadline(seconds).response_to(_with_words(call(clients.reads))))
+            if isinstance(outcome, failures.NoResponse):
+                raise failures.error_without_response(outcome)
             if outcome.status_code != 200:
-                raise refusal(outcome, clients.credentials.hide, repeatable=repeatable)
+                raise failures.refusal(outcome, clients.credentials.hide, repeatable=repeatable)
             return outcome
 
         try:
-            return await with_retries(attempt, sleep=self._sleep)
-        except ProviderRefused as exc:
-            if exc.blocked != CREDENTIALS or not self._renewed():
+            return await failures.with_retries(attempt, sleep=self._sleep)
+        except errors.ProviderRefused as exc:
+            if exc.blocked != account.CREDENTIALS or not self._renewed():
                 raise
-        return await with_retries(attempt, sleep=self._sleep)
+        return await failures.with_retries(attempt, sleep=self._sleep)
 
-    async def _metered(self, op: str, call: Awaitable[httpx2.Response | NoResponse]) -> httpx2.Response | NoResponse:
+    async def _metered(
+        self, op: str, call: Awaitable[httpx2.Response | failures.NoResponse]
+    ) -> httpx2.Response | failures.NoResponse:
         """Await *call* and meter it. A call that is cancelled is not metered: it has no outcome."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         outcome = await call
-        code = "none" if isinstance(outcome, NoResponse) else str(outcome.status_code)
+        code = "none" if isinstance(outcome, failures.NoResponse) else str(outcome.status_code)
         self._meter.called(op, code, timedelta(seconds=clock() - begun))
         return outcome
 
@@ -284,32 +258,37 @@ class AnthropicProvider(Provider):
         """The clients. Credential and configuration errors become ProviderRefused: reads raise ProviderErrors only."""
         try:
             return await self._clients()
-        except (NeedsPerson, UsageError) as exc:
-            refused = ProviderRefused(_why(exc), status=401, blocked=_block_of(exc))
+        except (errors.NeedsPerson, errors.UsageError) as exc:
+            refused = errors.ProviderRefused(_why(exc), status=401, blocked=_block_of(exc))
         raise refused
 
 
-def _block_of(problem: NeedsPerson | UsageError) -> str:
-    return CREDENTIALS if isinstance(problem, NeedsPerson) else ENDPOINT
+def _block_of(problem: errors.NeedsPerson | errors.UsageError) -> str:
+    return account.CREDENTIALS if isinstance(problem, errors.NeedsPerson) else account.ENDPOINT
 
 
-def _why(problem: NeedsPerson | UsageError) -> str:
+def _why(problem: errors.NeedsPerson | errors.UsageError) -> str:
     """*problem* in one line, as a job's reason: `MESSAGE (CAUSE); HINT`, the hint unless the code implies it."""
     text = problem.message if problem.cause is None else f"{problem.message} ({problem.cause})"
-    return text if problem.hint is None or problem.hint in REMEDIES.values() else f"{text}; {problem.hint}"
+    return text if problem.hint is None or problem.hint in account.REMEDIES.values() else f"{text}; {problem.hint}"
 
 
 def _path(remote_id: str, action: str = "") -> str:
     return f"{_PATH}/{quote(remote_id, safe='')}{action}"
 
 
-async def _post(sdk: AsyncAnthropic, upload: Upload, headers: dict[str, str]) -> httpx2.Response:
-    """The one POST. `content-length` is ours: without it the body would go out in HTTP chunks."""
+def _raw() -> type[httpx2.Response]:
+    """The type that makes the SDK hand over a response as it came. httpx2 is loaded with the SDK, by the first call."""
     import httpx2
 
+    return httpx2.Response
+
+
+async def _post(sdk: AsyncAnthropic, upload: Upload, headers: dict[str, str]) -> httpx2.Response:
+    """The one POST. `content-length` is ours: without it the body would go out in HTTP chunks."""
     sent = {"content-length": str(upload.size_bytes), **headers}
     options: RequestOptions = {"headers": sent, "max_retries": 0, "follow_redirects": False}
-    return await sdk.post(_PATH, cast_to=httpx2.Response, content=upload, options=options)
+    return await sdk.post(_PATH, cast_to=_raw(), content=upload, options=options)
 
 
 async def _with_words(call: Awaitable[httpx2.Response]) -> httpx2.Response:
@@ -324,9 +303,9 @@ def _readable(read: Callable[[], T], response: httpx2.Response) -> T:
     """What *read* gives. Raises ProviderUnreadable for a response that it cannot read."""
     try:
         return read()
-    except Unreadable as exc:
+    except parsing.Unreadable as exc:
         why = f"an unreadable answer: {exc}"
-    raise ProviderUnreadable(why, request_id=response.headers.get("request-id"))
+    raise errors.ProviderUnreadable(why, request_id=response.headers.get("request-id"))
 
 
 async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerator[bytes, None]:
@@ -335,21 +314,23 @@ async def _chunks(response: httpx2.Response, patience_s: float) -> AsyncGenerato
 
     buffer = bytearray()
     ended = False
-    broken: NoResponse | None = None
+    broken: failures.NoResponse | None = None
     async with aclosing(response.aiter_bytes()) as pieces:
         while not ended and broken is None:
             try:
                 async with asyncio.timeout(patience_s):
                     ended = await _fill(buffer, pieces)
             except TimeoutError:
-                broken = NoResponse(why=f"less than 256 KiB came within {patience_s:g} s")
-            except (httpx2.HTTPError, BadResponse) as exc:
-                broken = no_response(exc)
+                broken = failures.NoResponse(why=f"less than 256 KiB came within {patience_s:g} s")
+            except (httpx2.HTTPError, failures.BadResponse) as exc:
+                broken = failures.no_response(exc)
             if buffer:
                 yield bytes(buffer)
                 buffer.clear()
     if broken is not None:
-        raise ProviderUnreachable(f"the download broke: {broken.why}", request_id=response.headers.get("request-id"))
+        raise errors.ProviderUnreachable(
+            f"the download broke: {broken.why}", request_id=response.headers.get("request-id")
+        )
 
 
 async def _fill(buffer: bytearray, pieces: AsyncIterator[bytes]) -> bool:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.create_outcome import Exchange
 from orchestrator.ports.provider import CreateBody
-from orchestrator.provider.failures import NoResponse
-from orchestrator.provider.parsing import ErrorSummary, Unreadable, read_batch, read_error, read_meta, read_retry_after
+from orchestrator.provider import failures, parsing
 
 if TYPE_CHECKING:
     import httpx2
@@ -68,7 +67,7 @@ class Upload:
 
 
 def exchange_from(
-    outcome: httpx2.Response | NoResponse, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
+    outcome: httpx2.Response | failures.NoResponse, body: CreateBody, handed_bytes: int, hide: Callable[[str], str]
 ) -> Exchange:
     """One create as the client saw it, for `classify`."""
     silent = Exchange(
@@ -84,28 +83,28 @@ def exchange_from(
         message="",
         retry_after_s=None,
     )
-    if isinstance(outcome, NoResponse):
+    if isinstance(outcome, failures.NoResponse):
         return replace(silent, connected=outcome.connected, message=outcome.why)
     batch, trouble = _answered(outcome)
     return replace(
         silent,
         status=outcome.status_code,
         batch=batch,
-        meta=read_meta(outcome.headers),
+        meta=parsing.read_meta(outcome.headers),
         api_error=trouble.api_error,
         error_code=trouble.error_code,
         message=hide(trouble.message),
-        retry_after_s=read_retry_after(outcome.headers),
+        retry_after_s=parsing.read_retry_after(outcome.headers),
     )
 
 
-def _answered(response: httpx2.Response) -> tuple[RemoteBatch | None, ErrorSummary]:
+def _answered(response: httpx2.Response) -> tuple[RemoteBatch | None, parsing.ErrorSummary]:
     """The batch in a 200, and what the response says in words."""
     if response.status_code == 200:
         try:
-            batch = read_batch(response.content)
-        except Unreadable:
-            return None, read_error(response.content, response.headers)
+            batch = parsing.read_batch(response.content)
+        except parsing.Unreadable:
+            return None, parsing.read_error(response.content, response.headers)
         words = f"{batch.id} with {batch.counts.total} requests"
-        return batch, ErrorSummary(message=words, error_code=None, api_error=False)
-    return None, read_error(response.content, response.headers)
+        return batch, parsing.ErrorSummary(message=words, error_code=None, api_error=False)
+    return None, parsing.read_error(response.content, response.headers)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from orchestrator.config.safe_files import read_secret
-from orchestrator.domain.account import CREDENTIALS, REMEDIES
-from orchestrator.domain.errors import NeedsPerson, UsageError
+from orchestrator.domain import account, errors
 
 API_KEY: Final = "ANTHROPIC_API_KEY"
 AUTH_TOKEN: Final = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
@@ -93,7 +92,7 @@ class Credentials:
 def from_file(path: Path) -> Credentials:
     """The key in the file at *path*, which holds it alone. Raises NeedsPerson, naming the file and never the value."""
     hint = "[api] key_file names a file that holds the API key alone, readable by you alone (mode 0600)"
-    raw = read_secret(path, called="the key file", hint=hint, error=NeedsPerson)
+    raw = read_secret(path, called="the key file", hint=hint, error=errors.NeedsPerson)
     source = f"the file {path}"
     return Credentials(source=source, api_key=_checked(raw, source, f"put the key alone into {path}"), file=path)
 
@@ -125,7 +124,7 @@ def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
     names = set()
     for number, name, value in _header_lines(environ.get(CUSTOM_HEADERS, "")):
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-            raise UsageError(
+            raise errors.UsageError(
                 f"line {number} of {CUSTOM_HEADERS} is not a header",
                 cause="a header is `Name: value` in printable ASCII",
                 hint=f"fix or unset {CUSTOM_HEADERS}",
@@ -148,7 +147,7 @@ def _of_variable(name: str, environ: Mapping[str, str]) -> Secret:
 def _checked(raw: str, source: str, remedy: str) -> Secret:
     value = raw.strip()
     if _PRINTABLE.fullmatch(value) is None:
-        raise NeedsPerson(
+        raise errors.NeedsPerson(
             f"the key in {source} cannot be a key",
             cause="it is blank"
             if value == ""
@@ -166,14 +165,18 @@ def _discovered(environ: Mapping[str, str]) -> Credentials:
     try:
         result = default_credentials()
     except AnthropicError as exc:
-        problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
+        problem = errors.NeedsPerson(
+            "the SDK's credentials cannot be read", cause=str(exc), hint=account.REMEDIES[account.CREDENTIALS]
+        )
     else:
         if result is not None:
             source = f"the profile in {PROFILE}" if environ.get(PROFILE, "") != "" else "the active profile"
             if isinstance(result.provider, WorkloadIdentityCredentials):
                 source = "workload identity federation (ANTHROPIC_FEDERATION_RULE_ID)"
             return Credentials(source=source, base_url=result.base_url)
-        problem = NeedsPerson("no API key found", cause=_looked_at(environ), hint=REMEDIES[CREDENTIALS])
+        problem = errors.NeedsPerson(
+            "no API key found", cause=_looked_at(environ), hint=account.REMEDIES[account.CREDENTIALS]
+        )
     raise problem
 
 

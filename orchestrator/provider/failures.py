@@ -21,15 +21,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from orchestrator.domain.account import CREDENTIALS, blocked_by
-from orchestrator.domain.errors import (
-    ProviderBusy,
-    ProviderError,
-    ProviderNotFound,
-    ProviderRefused,
-    ProviderUnreachable,
-)
-from orchestrator.provider.parsing import read_error, read_retry_after
+from orchestrator.domain import account, errors
+from orchestrator.provider import parsing
 
 if TYPE_CHECKING:
     import httpx2
@@ -64,7 +57,7 @@ class BadResponse(Exception):
 class RetryableError(Exception):
     """A read that may be tried again; `after_s` is the API's own figure, or None."""
 
-    def __init__(self, error: ProviderError, after_s: float | None = None) -> None:
+    def __init__(self, error: errors.ProviderError, after_s: float | None = None) -> None:
         super().__init__(error.message)
         self.error = error
         self.after_s = after_s
@@ -138,29 +131,31 @@ def refusal(response: httpx2.Response, hide: Callable[[str], str], *, repeatable
     2xx is no clear answer: a captive portal gives them, and it passes.
     """
     status, request_id = response.status_code, response.headers.get("request-id")
-    trouble = read_error(response.content, response.headers)
+    trouble = parsing.read_error(response.content, response.headers)
     why = f"{status}: {hide(trouble.message)}"
-    code = blocked_by(status, trouble.error_code, trouble.message)
+    code = account.blocked_by(status, trouble.error_code, trouble.message)
     if code is not None and (trouble.api_error or status in _ACCOUNT_STATUSES):
-        return ProviderRefused(why, status=status, blocked=code, request_id=request_id)
-    after_s = read_retry_after(response.headers)
-    busy = ProviderBusy(why, retry_after_s=after_s, request_id=request_id)
+        return errors.ProviderRefused(why, status=status, blocked=code, request_id=request_id)
+    after_s = parsing.read_retry_after(response.headers)
+    busy = errors.ProviderBusy(why, retry_after_s=after_s, request_id=request_id)
     if status in BUSY:
         return busy
     if status >= 500 or status in repeatable:
-        return RetryableError(busy if after_s is not None else ProviderUnreachable(why, request_id=request_id), after_s)
+        return RetryableError(
+            busy if after_s is not None else errors.ProviderUnreachable(why, request_id=request_id), after_s
+        )
     if status == HTTPStatus.NOT_FOUND:
-        return ProviderNotFound(why, request_id=request_id)
+        return errors.ProviderNotFound(why, request_id=request_id)
     if status < 400 or status == HTTPStatus.REQUEST_TIMEOUT:
-        return ProviderUnreachable(why, request_id=request_id)
-    return ProviderRefused(why, status=status, request_id=request_id)
+        return errors.ProviderUnreachable(why, request_id=request_id)
+    return errors.ProviderRefused(why, status=status, request_id=request_id)
 
 
 def error_without_response(silent: NoResponse) -> Exception:
     """What no response means for a read, a cancel or a delete."""
     if silent.credentials:
-        return ProviderRefused(silent.why, status=401, blocked=CREDENTIALS)
-    return RetryableError(ProviderUnreachable(silent.why))
+        return errors.ProviderRefused(silent.why, status=401, blocked=account.CREDENTIALS)
+    return RetryableError(errors.ProviderUnreachable(silent.why))
 
 
 async def with_retries(call: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:

@@ -18,15 +18,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from orchestrator.domain.api_answers import (
-    NAMELESS,
-    ApiCounts,
-    BatchPage,
-    MalformedEntry,
-    RemoteBatch,
-    RemoteStatus,
-    ResponseMeta,
-)
+from orchestrator.domain import api_answers
 from orchestrator.domain.error_text import error_fields
 from orchestrator.domain.json_text import UNREADABLE, ItemScanner
 
@@ -64,7 +56,7 @@ class CountsObject(msgspec.Struct):
 class _Batch(msgspec.Struct):
     id: _Id
     type: Literal["message_batch"]
-    processing_status: RemoteStatus
+    processing_status: api_answers.RemoteStatus
     request_counts: CountsObject
     created_at: Instant
     expires_at: Instant
@@ -122,7 +114,7 @@ class ErrorSummary:
     api_error: bool
 
 
-def read_batch(body: bytes | msgspec.Raw) -> RemoteBatch:
+def read_batch(body: bytes | msgspec.Raw) -> api_answers.RemoteBatch:
     """The batch in *body*. Raises Unreadable."""
     try:
         return _remote(_batch.decode(body))
@@ -138,12 +130,12 @@ def read_deleted(body: bytes) -> str:
         raise Unreadable(str(exc)) from exc
 
 
-def _remote(batch: _Batch) -> RemoteBatch:
+def _remote(batch: _Batch) -> api_answers.RemoteBatch:
     counts = batch.request_counts
-    return RemoteBatch(
+    return api_answers.RemoteBatch(
         id=batch.id,
         status=batch.processing_status,
-        counts=ApiCounts(
+        counts=api_answers.ApiCounts(
             processing=counts.processing,
             succeeded=counts.succeeded,
             errored=counts.errored,
@@ -164,9 +156,9 @@ def instant(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def read_meta(headers: Mapping[str, str]) -> ResponseMeta:
+def read_meta(headers: Mapping[str, str]) -> api_answers.ResponseMeta:
     """What the headers say; what is missing or garbled is None."""
-    return ResponseMeta(
+    return api_answers.ResponseMeta(
         date=_http_date(headers.get("date")),
         request_id=headers.get("request-id"),
         organization=headers.get("anthropic-organization-id"),
@@ -226,7 +218,7 @@ def _stranger(body: bytes, headers: Mapping[str, str]) -> str:
     return f"not an answer of the API ({kind}, {len(body)} bytes): {printable}" if printable else f"no words ({kind})"
 
 
-def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
+def read_page(body: bytes, meta: api_answers.ResponseMeta) -> api_answers.BatchPage:
     """The page of the list in *body*. Raises Unreadable where the page itself cannot be read."""
     try:
         page = _page.decode(body)
@@ -235,9 +227,9 @@ def read_page(body: bytes, meta: ResponseMeta) -> BatchPage:
         page, entries = _cut(body, exc)
     read = [_entry(entry) for entry in entries]
     ids = [entry.id for entry in read if entry.id is not None]
-    return BatchPage(
-        batches=tuple(entry for entry in read if isinstance(entry, RemoteBatch)),
-        malformed=tuple(entry for entry in read if isinstance(entry, MalformedEntry)),
+    return api_answers.BatchPage(
+        batches=tuple(entry for entry in read if isinstance(entry, api_answers.RemoteBatch)),
+        malformed=tuple(entry for entry in read if isinstance(entry, api_answers.MalformedEntry)),
         has_more=page.has_more,
         last_id=ids[-1] if ids else page.last_id,
         meta=meta,
@@ -270,23 +262,23 @@ def _entries(data: bytearray) -> Iterator[tuple[bytes, int]]:
         start = end
 
 
-def _entry(raw: bytes) -> RemoteBatch | MalformedEntry:
+def _entry(raw: bytes) -> api_answers.RemoteBatch | api_answers.MalformedEntry:
     try:
         return read_batch(raw)
     except Unreadable as exc:
         return _odd(raw, str(exc))
 
 
-def _odd(raw: bytes, why: str) -> MalformedEntry:
+def _odd(raw: bytes, why: str) -> api_answers.MalformedEntry:
     """What can be told of an entry that is not a batch: each field that can be read by itself."""
     fields = _decoded(_fields, raw)
     given = {} if fields is None else fields
     own = _decoded(_id, given.get("id"))
     counts = _decoded(_counts, given.get("request_counts"))
     created_at = _decoded(_time, given.get("created_at"))
-    mark = own if own is not None else f"{NAMELESS}{hashlib.sha256(raw).hexdigest()[:16]}"
+    mark = own if own is not None else f"{api_answers.NAMELESS}{hashlib.sha256(raw).hexdigest()[:16]}"
     total = None if counts is None else counts.total
-    return MalformedEntry(mark=mark, id=own, total=total, created_at=_sane(created_at), why=why[:200])
+    return api_answers.MalformedEntry(mark=mark, id=own, total=total, created_at=_sane(created_at), why=why[:200])
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw | None) -> T | None:

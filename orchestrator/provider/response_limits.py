@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx2
 
-from orchestrator.provider.failures import BadResponse
+from orchestrator.provider import failures
 
 #: Ten times a page of 1,000 batches.
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
@@ -70,12 +70,12 @@ class _Bounded(httpx2.AsyncByteStream):
                 async for piece in pieces:
                     if left is not None and len(piece) > left:
                         if not self._limit.is_words:
-                            raise BadResponse(f"answer too large: more than {self._limit.most_bytes:,} bytes")
+                            raise failures.BadResponse(f"answer too large: more than {self._limit.most_bytes:,} bytes")
                         yield piece[:left]
                         return
                     left = None if left is None else left - len(piece)
                     yield piece
-        except BadResponse:
+        except failures.BadResponse:
             if not self._limit.is_words:
                 raise
 
@@ -92,7 +92,7 @@ async def _decoded(inner: AsyncIterator[bytes] | httpx2.AsyncByteStream, encodin
             yield piece
         return
     if len(packed) > 1 or packed[0] not in _GZIP:
-        raise BadResponse(f"the answer is compressed in a way that was not asked for ({encoding[:40]})")
+        raise failures.BadResponse(f"the answer is compressed in a way that was not asked for ({encoding[:40]})")
     inflate = _Inflate()
     async for piece in inner:
         for inflated in inflate.pieces(piece):
@@ -108,7 +108,7 @@ class _Inflate:
         self._begun = False
 
     def pieces(self, packed: bytes) -> Iterator[bytes]:
-        """What *packed* inflates to. Raises BadAnswer."""
+        """What *packed* inflates to. Raises BadResponse."""
         while packed:
             if self._member.eof:
                 self._member, self._begun = zlib.decompressobj(_GZIP_WINDOW), False
@@ -116,12 +116,12 @@ class _Inflate:
             try:
                 inflated = self._member.decompress(packed, _PIECE_BYTES)
             except zlib.error as exc:
-                raise BadResponse(f"the answer's compression is damaged ({exc})") from exc
+                raise failures.BadResponse(f"the answer's compression is damaged ({exc})") from exc
             if inflated:
                 yield inflated
             packed = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
     def end(self) -> None:
-        """No more comes. Raises BadAnswer in the middle of a member."""
+        """No more comes. Raises BadResponse in the middle of a member."""
         if self._begun and not self._member.eof:
-            raise BadResponse("the answer ends in the middle of its compression")
+            raise failures.BadResponse("the answer ends in the middle of its compression")

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.network import client_errors_hidden, client_options
-from orchestrator.domain.account import CREDENTIALS, REMEDIES
-from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
+from orchestrator.domain import account, errors
 from orchestrator.observability.heavy_imports import gc_paused
 from orchestrator.provider import credentials as keys
 from orchestrator.provider.credentials import Credentials
@@ -103,9 +102,13 @@ def _sdk_client(
         )
     except httpx2.InvalidURL:  # its words quote the address
         source = "the API's address" if address is None else address.source
-        problem: OrchestratorError = UsageError(f"{source} cannot be used", cause="it is not a URL", hint=ADDRESS_HINT)
+        problem: errors.OrchestratorError = errors.UsageError(
+            f"{source} cannot be used", cause="it is not a URL", hint=ADDRESS_HINT
+        )
     except anthropic.AnthropicError as exc:
-        problem = NeedsPerson("the SDK's credentials cannot be read", cause=str(exc), hint=REMEDIES[CREDENTIALS])
+        problem = errors.NeedsPerson(
+            "the SDK's credentials cannot be read", cause=str(exc), hint=account.REMEDIES[account.CREDENTIALS]
+        )
     raise problem
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain import errors
 from orchestrator.domain.urls import is_loopback, split_address
 from orchestrator.provider.credentials import BASE_URL, Credentials
 
@@ -109,7 +109,7 @@ def checked_base_url(url: str, source: str, plain_http_hosts: Iterable[str] = ()
     except ValueError as exc:
         complaint, hint = str(exc), ADDRESS_HINT
     if complaint is not None:
-        raise UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
+        raise errors.UsageError(f"{source} cannot be used", cause=complaint, hint=hint)
     return url.strip()
 
 
