@@ -13,34 +13,8 @@ from typing import Protocol, TypeVar
 
 from typing_extensions import override
 
+from orchestrator.domain import model, notices, queries
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
-from orchestrator.domain.model import (
-    Attention,
-    Batch,
-    BatchRow,
-    Candidate,
-    Event,
-    Gate,
-    JobRow,
-    JobSnapshot,
-    JobStatus,
-    StoreIdentity,
-    StoreMeta,
-)
-from orchestrator.domain.notices import Delivery, DeliveryState, Endpoint
-from orchestrator.domain.queries import (
-    ALL_JOBS,
-    ALL_REQUESTS,
-    ErrorGroup,
-    JobFilter,
-    RequestDetails,
-    RequestFilter,
-    RequestRow,
-    ResultRow,
-    Sample,
-    SettledCursor,
-    Totals,
-)
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.streams import InputProblem
 
@@ -50,28 +24,28 @@ T = TypeVar("T")
 class RemoteJobReads(Protocol):
     """Jobs."""
 
-    def find(self, ref: str) -> JobSnapshot:
+    def find(self, ref: str) -> model.JobSnapshot:
         """The job that *ref* means: an id, a unique prefix of one, a name (the newest so called), or `@last`.
 
         Raises NoSuchThing with similar names as the hint.
         """
 
-    def sole(self, ref: str) -> JobSnapshot:
+    def sole(self, ref: str) -> model.JobSnapshot:
         """As `find`, for a command that changes the job. Raises GuardRefused for a name that several jobs have."""
 
-    def get(self, job: JobId) -> JobSnapshot:
+    def get(self, job: JobId) -> model.JobSnapshot:
         """The job as it is in this snapshot."""
 
-    def jobs(self, *, limit: int, where: JobFilter = ALL_JOBS) -> Sequence[JobSnapshot]:
+    def jobs(self, *, limit: int, where: queries.JobFilter = queries.ALL_JOBS) -> Sequence[model.JobSnapshot]:
         """The newest *limit* jobs that match *where*, newest first."""
 
-    def unfinished(self) -> list[JobSnapshot]:
+    def unfinished(self) -> list[model.JobSnapshot]:
         """Jobs that are not over, the oldest first."""
 
-    def over_since(self, until: datetime) -> list[JobSnapshot]:
+    def over_since(self, until: datetime) -> list[model.JobSnapshot]:
         """Jobs that were over at *until* and are not purged, the oldest first."""
 
-    def status(self, job: JobSnapshot) -> JobStatus:
+    def status(self, job: model.JobSnapshot) -> model.JobStatus:
         """The job with its counts and troubles, in constant time, however large the job."""
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
@@ -84,26 +58,26 @@ class RemoteJobReads(Protocol):
 class RemoteRequestReads(Protocol):
     """The requests of a job and their results."""
 
-    def request(self, job: JobId, custom_id: str) -> RequestDetails:
+    def request(self, job: JobId, custom_id: str) -> queries.RequestDetails:
         """One request with every attempt that failed. Raises NoSuchThing."""
 
-    def results(self, job: JobId, *, above: int, limit: int) -> list[ResultRow]:
+    def results(self, job: JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
         """The next settled requests after the number *above*, in input order. Raises Purged.
 
         A server may give fewer than *limit* before the end; no results are the end.
         """
 
-    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[ErrorGroup]:
+    def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[queries.ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
 
 
 class RemoteBatchReads(Protocol):
     """Batches of this store."""
 
-    def batches(self, job: JobId) -> list[Batch]:
+    def batches(self, job: JobId) -> list[model.Batch]:
         """Every batch of the job, in the order they were planned."""
 
-    def batch(self, ref: str) -> Batch:
+    def batch(self, ref: str) -> model.Batch:
         """A batch by its remote id or its own number. Raises NoSuchThing."""
 
     def spans(self, job: JobId) -> list[tuple[datetime, datetime]]:
@@ -113,17 +87,17 @@ class RemoteBatchReads(Protocol):
 class RemoteHistoryReads(Protocol):
     """The event log."""
 
-    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    def events(self, job: JobId | None, *, after: int = 0, limit: int = 1000) -> list[model.Event]:
         """The job's history and its batches', oldest first; None: of every job."""
 
 
 class RemoteNoticeReads(Protocol):
     """Webhook endpoints and deliveries."""
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[notices.Endpoint]:
         """Every endpoint that was ever configured, those of today first."""
 
-    def deliveries(self, *, limit: int, state: DeliveryState | None = None) -> list[Delivery]:
+    def deliveries(self, *, limit: int, state: notices.DeliveryState | None = None) -> list[notices.Delivery]:
         """The newest deliveries, newest first; of *state*, if given."""
 
 
@@ -132,26 +106,26 @@ class RemoteReads(
 ):
     """Everything that can also be read from a server."""
 
-    def meta(self) -> StoreIdentity:
+    def meta(self) -> model.StoreIdentity:
         """The identity of the store."""
 
 
 class StoreReads(Protocol):
     """The store as a whole."""
 
-    def meta(self) -> StoreMeta:
+    def meta(self) -> model.StoreMeta:
         """The identity of the store, and what it plans by."""
 
-    def totals(self) -> Totals:
+    def totals(self) -> queries.Totals:
         """Sums over all jobs."""
 
-    def asked_again_at(self, job: JobSnapshot) -> datetime | None:
+    def asked_again_at(self, job: model.JobSnapshot) -> datetime | None:
         """When the API is next asked whether the account of a paused *job* works again; None: it is not asked."""
 
-    def gates(self) -> list[Gate]:
+    def gates(self) -> list[model.Gate]:
         """Waits that the API asked for, or that followed its refusals, and that no success has ended."""
 
-    def attentions(self) -> list[tuple[JobSnapshot, Attention]]:
+    def attentions(self) -> list[tuple[model.JobSnapshot, model.Attention]]:
         """Everything that needs a person, of all jobs, the oldest first."""
 
 
@@ -159,13 +133,15 @@ class JobReads(RemoteJobReads, Protocol):
     """Jobs, page by page."""
 
     @override
-    def jobs(self, *, limit: int, before: JobId | None = None, where: JobFilter = ALL_JOBS) -> list[JobRow]:
+    def jobs(
+        self, *, limit: int, before: JobId | None = None, where: queries.JobFilter = queries.ALL_JOBS
+    ) -> list[model.JobRow]:
         """The newest *limit* jobs that match *where*, older than *before* if given; newest first."""
 
-    def newer_jobs(self, job: JobId, *, limit: int) -> list[JobRow]:
+    def newer_jobs(self, job: JobId, *, limit: int) -> list[model.JobRow]:
         """The next *limit* jobs after *job*, in the order they were made."""
 
-    def known(self, ids: Collection[JobId]) -> dict[JobId, JobSnapshot]:
+    def known(self, ids: Collection[JobId]) -> dict[JobId, model.JobSnapshot]:
         """Those of *ids* that exist: an import that was discarded left only its events."""
 
 
@@ -173,17 +149,19 @@ class RequestReads(RemoteRequestReads, Protocol):
     """Requests and results, page by page."""
 
     def requests(
-        self, job: JobId, *, above: int = 0, limit: int, where: RequestFilter = ALL_REQUESTS
-    ) -> list[RequestRow]:
+        self, job: JobId, *, above: int = 0, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
+    ) -> list[queries.RequestRow]:
         """The next requests after the number *above* that match *where*, in input order."""
 
-    def request_at(self, job: JobId, number: int) -> RequestDetails:
+    def request_at(self, job: JobId, number: int) -> queries.RequestDetails:
         """As `request`, by the number in the job."""
 
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
         """The numbers of the requests before and after this one; None where there is none."""
 
-    def settled_results(self, job: JobId, *, after: SettledCursor, limit: int) -> tuple[list[ResultRow], SettledCursor]:
+    def settled_results(
+        self, job: JobId, *, after: queries.SettledCursor, limit: int
+    ) -> tuple[list[queries.ResultRow], queries.SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
 
         Results that no batch brought come last, when the job is over. It is complete when nothing came and the job is
@@ -204,20 +182,20 @@ class BatchReads(RemoteBatchReads, Protocol):
         before: BatchId | None = None,
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
-    ) -> list[BatchRow]:
+    ) -> list[model.BatchRow]:
         """The newest *limit* batches, newest first: older than *before*, in *states* and of *job*, where given."""
 
-    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, Batch]:
+    def batches_by_remote(self, remote_ids: Sequence[str]) -> dict[RemoteId, model.Batch]:
         """Our batches among these remote ids."""
 
-    def candidates(self, batch: BatchId) -> list[Candidate]:
+    def candidates(self, batch: BatchId) -> list[model.Candidate]:
         """Remote batches that *batch*, which is or was in doubt, may be; in the order they were created."""
 
 
 class HistoryReads(RemoteHistoryReads, Protocol):
     """The event log, page by page, and the load over time."""
 
-    def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[Event]:
+    def newest_events(self, job: JobId | None, *, limit: int, before: int | None = None) -> list[model.Event]:
         """As `events`, newest first, older than the event *before* if given."""
 
     def batch_histories(self, batches: Sequence[BatchId]) -> dict[BatchId, list[tuple[datetime, BatchState]]]:
@@ -226,13 +204,13 @@ class HistoryReads(RemoteHistoryReads, Protocol):
     def last_event(self) -> int:
         """The number of the newest event; 0 before the first."""
 
-    def samples(self, *, since: datetime, step: timedelta) -> list[Sample]:
+    def samples(self, *, since: datetime, step: timedelta) -> list[queries.Sample]:
         """The last sample of each *step* since *since*, oldest first; steps without one are left out.
 
         Steps are counted from 1970, so that two calls cut time alike.
         """
 
-    def sample_at(self, at: datetime) -> Sample | None:
+    def sample_at(self, at: datetime) -> queries.Sample | None:
         """The last sample at *at* or before; None where there is none so old."""
 
 
@@ -241,14 +219,14 @@ class NoticeReads(RemoteNoticeReads, Protocol):
 
     @override
     def deliveries(
-        self, *, limit: int, state: DeliveryState | None = None, before: int | None = None
-    ) -> list[Delivery]:
+        self, *, limit: int, state: notices.DeliveryState | None = None, before: int | None = None
+    ) -> list[notices.Delivery]:
         """The newest deliveries, newest first: of *state* and older than *before*, where given."""
 
-    def delivery(self, number: int) -> Delivery:
+    def delivery(self, number: int) -> notices.Delivery:
         """One delivery. Raises NoSuchThing."""
 
-    def delivery_counts(self) -> dict[DeliveryState, int]:
+    def delivery_counts(self) -> dict[notices.DeliveryState, int]:
         """How many deliveries are in each state; every state is a key."""
 
 

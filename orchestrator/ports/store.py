@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
-from orchestrator.domain.ids import BatchId, JobId, Nonce
-from orchestrator.domain.model import BatchRow, Gate, JobRow, JudgedLine
+from orchestrator.domain import api_answers, ids, model, result_outcome
 from orchestrator.domain.packing import Pack
-from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
 from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
 from orchestrator.ports.reads import Reader, Reads
@@ -27,7 +24,7 @@ T = TypeVar("T")
 class Plannable:
     """A job that has queued requests, and how many of its requests the API already holds."""
 
-    job: JobRow
+    job: model.JobRow
     in_flight: int
 
 
@@ -65,19 +62,21 @@ class PlanStore(Protocol):
         Fewest requests in flight for its priority first; among equals the older job.
         """
 
-    async def queued(self, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
+    async def queued(self, job: ids.JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
         """The answer of *cut* to the next *limit* queued requests, (number, params bytes) in file order.
 
         *cut* runs where the rows are read, one by one, so that a batch's worth of rows is never held.
         """
 
-    async def nonce(self, job: JobId, chance: Nonce) -> Nonce:
+    async def nonce(self, job: ids.JobId, chance: ids.Nonce) -> ids.Nonce:
         """The nonce of a new batch of *job*: *chance* with the store's MAC, which later proves whose the batch is."""
 
-    async def plan(self, job: JobRow, pack: Pack, nonce: Nonce, now: datetime) -> BatchId | None:
+    async def plan(self, job: model.JobRow, pack: Pack, nonce: ids.Nonce, now: datetime) -> ids.BatchId | None:
         """Store a planned batch of *pack*; None, and nothing is stored, if the job or a request changed meanwhile."""
 
-    async def fail_queued(self, job: JobId, number: int, error: tuple[str, str], body: bytes, now: datetime) -> bool:
+    async def fail_queued(
+        self, job: ids.JobId, number: int, error: tuple[str, str], body: bytes, now: datetime
+    ) -> bool:
         """Settle a queued request as failed with *error* (type, message) and its result *body*."""
 
     async def size_jitter(self) -> int:
@@ -87,24 +86,30 @@ class PlanStore(Protocol):
 class SubmitStore(Protocol):
     """Sending a batch: the intent, then accepted, given back or in doubt."""
 
-    async def sendable(self, limit: int) -> list[BatchRow]:
+    async def sendable(self, limit: int) -> list[model.BatchRow]:
         """Planned batches of running jobs, the most urgent first."""
 
     async def intend(
-        self, batch: BatchRow, cursor: RemoteBatch | None, meta: ResponseMeta, now: datetime
-    ) -> BatchRow | None:
+        self,
+        batch: model.BatchRow,
+        cursor: api_answers.RemoteBatch | None,
+        meta: api_answers.ResponseMeta,
+        now: datetime,
+    ) -> model.BatchRow | None:
         """Commit the intent to POST; from here on only a clear answer or doubt can follow."""
 
-    async def accept(self, batch: BatchRow, remote: RemoteBatch, meta: ResponseMeta, now: datetime) -> bool:
+    async def accept(
+        self, batch: model.BatchRow, remote: api_answers.RemoteBatch, meta: api_answers.ResponseMeta, now: datetime
+    ) -> bool:
         """The API accepted: the batch is in progress. False also if the id is another batch's."""
 
-    async def give_back(self, batch: BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
+    async def give_back(self, batch: model.BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
         """Clearly refused: the batch is planned again, with its nonce. cut: the connection broke inside the body."""
 
-    async def doubt(self, batch: BatchRow, why: str, now: datetime) -> bool:
+    async def doubt(self, batch: model.BatchRow, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
 
-    async def stranded(self) -> list[BatchRow]:
+    async def stranded(self) -> list[model.BatchRow]:
         """Batches left in `submitting`: by a crash, or by a task that was cancelled."""
 
 
@@ -112,27 +117,27 @@ class BisectStore(Protocol):
     """Bisection of a refused batch, until the request at fault is found (promise 4)."""
 
     async def abandon(
-        self, batch: BatchRow, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
+        self, batch: model.BatchRow, why: str, now: datetime, *, failed: tuple[int, str, str, bytes] | None = None
     ) -> bool:
         """Give up a batch that was never sent: its requests are queued again, except *failed*, which is settled.
 
         failed: (place in the batch from 0, error type, message, result body).
         """
 
-    async def halve(self, batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime) -> bool:
+    async def halve(self, batch: model.BatchRow, nonces: tuple[ids.Nonce, ids.Nonce], why: str, now: datetime) -> bool:
         """Abandon *batch* and plan its two halves. It has at least two requests."""
 
-    async def park(self, batch: BatchRow, words: str, now: datetime) -> bool:
+    async def park(self, batch: model.BatchRow, words: str, now: datetime) -> bool:
         """Keep the refusal of a half, which names no request, until the answer to its sibling is known."""
 
-    async def parked(self) -> list[tuple[BatchRow, BatchRow | None]]:
+    async def parked(self) -> list[tuple[model.BatchRow, model.BatchRow | None]]:
         """Parked halves, each with its sibling, if there is one."""
 
 
 class ParamsStore(Protocol):
     """The params of a batch, streamed."""
 
-    async def slice(self, batch: BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
+    async def slice(self, batch: ids.BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
         """(number, params) of the batch's requests above *above*, in order, up to the end of a payload block.
 
         Empty at the end; else at least *limit_bytes* of params, if so many are left, and at most one block more.
@@ -142,10 +147,10 @@ class ParamsStore(Protocol):
 class GateStore(Protocol):
     """Gates: kinds of calls that have to wait."""
 
-    async def get(self, name: str) -> Gate | None:
+    async def get(self, name: str) -> model.Gate | None:
         """The gate, if it is shut, or was shut and no call succeeded since."""
 
-    async def among(self, names: Sequence[str]) -> list[Gate]:
+    async def among(self, names: Sequence[str]) -> list[model.Gate]:
         """The gates among *names* that `get` would return."""
 
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
@@ -158,122 +163,131 @@ class GateStore(Protocol):
 class PollStore(Protocol):
     """Batches at the API."""
 
-    async def watched(self) -> list[BatchRow]:
+    async def watched(self) -> list[model.BatchRow]:
         """Batches in progress or canceling, newest first."""
 
     async def is_watching(self) -> bool:
         """Whether any batch is in progress or canceling."""
 
-    async def to_cancel(self) -> list[BatchRow]:
+    async def to_cancel(self) -> list[model.BatchRow]:
         """Batches of canceled jobs that the API has not been asked to cancel yet."""
 
-    async def uncollected(self) -> list[BatchRow]:
+    async def uncollected(self) -> list[model.BatchRow]:
         """Batches that ended and are not settled yet."""
 
-    async def asked_to_cancel(self, batch: BatchRow, now: datetime) -> bool:
+    async def asked_to_cancel(self, batch: model.BatchRow, now: datetime) -> bool:
         """Note that we asked the API to cancel *batch*."""
 
-    async def seen_canceling(self, batch: BatchRow, now: datetime) -> bool:
+    async def seen_canceling(self, batch: model.BatchRow, now: datetime) -> bool:
         """Note that the API is canceling *batch* without our having asked."""
 
-    async def ended(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+    async def ended(self, batch: model.BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
         """The batch ended: its results can be collected. The counts in *remote* are final."""
 
 
 class AttentionStore(Protocol):
     """Matters that need a person."""
 
-    async def attend(self, job: JobId, kind: str, batch: BatchId | None, message: str, now: datetime) -> None:
+    async def attend(self, job: ids.JobId, kind: str, batch: ids.BatchId | None, message: str, now: datetime) -> None:
         """Show *message* with the job until `unattend`; the first time it is also an event."""
 
-    async def unattend(self, job: JobId, kind: str, batch: BatchId | None) -> None:
+    async def unattend(self, job: ids.JobId, kind: str, batch: ids.BatchId | None) -> None:
         """Remove the message: its cause is gone."""
 
 
 class CollectStore(Protocol):
     """Results, each stored once, however often they are downloaded (promise 3)."""
 
-    async def numbers(self, job: JobId, custom_ids: Sequence[str]) -> dict[str, int]:
+    async def numbers(self, job: ids.JobId, custom_ids: Sequence[str]) -> dict[str, int]:
         """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
 
-    async def to_collect(self, now: datetime, limit: int) -> list[BatchRow]:
+    async def to_collect(self, now: datetime, limit: int) -> list[model.BatchRow]:
         """Ended batches whose download is due, the oldest first."""
 
-    async def store_lines(self, batch: BatchRow, lines: Sequence[JudgedLine], now: datetime) -> int:
+    async def store_lines(self, batch: model.BatchRow, lines: Sequence[model.JudgedLine], now: datetime) -> int:
         """Store a chunk of a download; a line of a request that has its result already changes nothing."""
 
-    async def progress(self, batch: BatchRow) -> DownloadProgress:
+    async def progress(self, batch: model.BatchRow) -> DownloadProgress:
         """How much of the batch is here, by the API's result types."""
 
-    async def again(self, batch: BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
+    async def again(self, batch: model.BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
         """Download again at *due*. full: the last download was complete; date: the API's Date of it."""
 
-    async def collected(self, batch: BatchRow, now: datetime) -> bool:
+    async def collected(self, batch: model.BatchRow, now: datetime) -> bool:
         """The batch is collected: every wire id was seen, and the counts agree with the API's."""
 
-    async def give_up(self, batch: BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
+    async def give_up(self, batch: model.BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
         """Fail the requests without a result, with *error* (type, message): the batch is collected."""
 
 
 class SettleStore(Protocol):
     """The final outcome of requests, and the end of jobs."""
 
-    async def to_settle(self) -> list[BatchRow]:
+    async def to_settle(self) -> list[model.BatchRow]:
         """Collected batches."""
 
-    async def outcomes(self, batch: BatchRow) -> dict[Outcome, int]:
+    async def outcomes(self, batch: model.BatchRow) -> dict[result_outcome.Outcome, int]:
         """How many undecided attempts of a collected batch had which outcome."""
 
-    async def settle(self, batch: BatchRow, max_attempts: int, now: datetime) -> dict[Settlement, int] | None:
+    async def settle(
+        self, batch: model.BatchRow, max_attempts: int, now: datetime
+    ) -> dict[result_outcome.Settlement, int] | None:
         """Settle a slice of the requests that did not succeed, and count what became of them; None: all are settled."""
 
-    async def finish_jobs(self, now: datetime) -> list[JobRow]:
+    async def finish_jobs(self, now: datetime) -> list[model.JobRow]:
         """End jobs that have nothing left to do: finished, or canceled after a cancel. Returns them as they were."""
 
-    async def to_delete(self, limit: int) -> list[BatchRow]:
+    async def to_delete(self, limit: int) -> list[model.BatchRow]:
         """Settled batches that still exist at the API, as far as we know."""
 
-    async def deleted(self, batch: BatchRow, now: datetime) -> None:
+    async def deleted(self, batch: model.BatchRow, now: datetime) -> None:
         """Note that *batch* is deleted at the API."""
 
 
 class CommandStore(Protocol):
     """What a person asks for."""
 
-    async def pause(self, job: JobId, code: str, reason: str, now: datetime) -> bool:
+    async def pause(self, job: ids.JobId, code: str, reason: str, now: datetime) -> bool:
         """Plan and send nothing new; what is in flight is still collected. False: the job is not running."""
 
-    async def resume(self, job: JobId, now: datetime) -> bool:
+    async def resume(self, job: ids.JobId, now: datetime) -> bool:
         """Resume a paused job. False: it is not paused."""
 
-    async def cancel(self, job: JobId, now: datetime) -> bool:
+    async def cancel(self, job: ids.JobId, now: datetime) -> bool:
         """Cancel a job: nothing new is sent, what is planned is dropped, what is at the API is asked to stop.
 
         False: it is over, or being canceled already.
         """
 
-    async def cancel_queued(self, job: JobId) -> int:
+    async def cancel_queued(self, job: ids.JobId) -> int:
         """Settle the queued requests of a canceled job, slice by slice; returns how many."""
 
-    async def canceling(self) -> list[JobRow]:
+    async def canceling(self) -> list[model.JobRow]:
         """Jobs being canceled that have queued requests left (a batch was given up meanwhile, or a crash came)."""
 
-    async def retry(self, job: JobId, only: str | None, now: datetime) -> int:
+    async def retry(self, job: ids.JobId, only: str | None, now: datetime) -> int:
         """Queue failed and canceled requests again (of one error type, or all); returns how many."""
 
-    async def paused(self) -> list[JobRow]:
+    async def paused(self) -> list[model.JobRow]:
         """Paused jobs."""
 
-    async def get(self, job: JobId) -> JobRow:
+    async def get(self, job: ids.JobId) -> model.JobRow:
         """The job as it is now."""
 
     async def disown(self, remote_id: str) -> bool:
         """Note a person's word that a remote batch is not ours. False: it is no candidate, or proven already."""
 
-    async def adopt(self, job: JobRow, remote: RemoteBatch, meta: ResponseMeta, nonce: Nonce, now: datetime) -> bool:
+    async def adopt(
+        self,
+        job: model.JobRow,
+        remote: api_answers.RemoteBatch,
+        meta: api_answers.ResponseMeta,
+        nonce: ids.Nonce,
+        now: datetime,
+    ) -> bool:
         """Make *remote*, created elsewhere, the only batch of *job*. False: the numbers differ, or some are planned."""
 
-    async def doubts_about(self, remote_id: str) -> list[BatchRow]:
+    async def doubts_about(self, remote_id: str) -> list[model.BatchRow]:
         """Batches in doubt that *remote_id* is a candidate for."""
 
 
