@@ -258,7 +258,7 @@ async def test_no_traceback_of_ours_holds_the_key_even_with_local_variables(
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
-    assert "patiently" in shown
+    assert "with_retries" in shown
     assert CANARY not in shown
     got = await provider.create(SizedBody(), HEADERS)
     assert CANARY not in repr(got)

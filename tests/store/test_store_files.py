@@ -303,7 +303,7 @@ def test_a_damaged_store_is_not_upgraded(tmp_path: Path) -> None:
 DIES = """
     import os, signal, sqlite3, sys
     from pathlib import Path
-    from orchestrator.store import migrate
+    from orchestrator.store import connect, migrate
     from store.store_world import NOW
     from store.test_store_files import NEXT
     path, at, upgrade = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "upgrade"
@@ -316,12 +316,12 @@ DIES = """
                 os.kill(os.getpid(), signal.SIGKILL)
     def trace(_statement):
         die("open", ())
-    connect = migrate.connect_writer
+    connect_writer = connect.connect_writer
     def traced(path):
-        c = connect(path)
+        c = connect_writer(path)
         c.set_trace_callback(trace)
         return c
-    migrate.connect_writer = traced
+    connect.connect_writer = traced
     wanted = migrate.shipped_migrations()
     sys.addaudithook(die)
     migrate.prepare(path, now=NOW, sandbox=False, migrations=[*wanted, NEXT] if upgrade else wanted)

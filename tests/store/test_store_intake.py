@@ -132,7 +132,7 @@ def test_any_text_is_a_custom_id_and_is_found_again(tmp_path: Path, custom_id: s
 
 def test_repeats_are_found_across_many_runs_and_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids are sorted in runs and merged in steps, whatever the sizes are."""
-    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 7)
+    monkeypatch.setattr("orchestrator.store.custom_ids.RUN", 7)
     monkeypatch.setattr("orchestrator.store.custom_ids._MERGED_AT_ONCE", 5)
     monkeypatch.setattr("orchestrator.store.ingestion._REPEATS_AT_ONCE", 3)
     chance = random.Random(4)
@@ -195,7 +195,7 @@ def test_only_an_import_takes_requests_without_being_asked(tmp_path: Path) -> No
 
 def test_a_discarded_import_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All or nothing: an import that is given up takes its rows along, and is safe to repeat."""
-    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 5_000)
+    monkeypatch.setattr("orchestrator.store.custom_ids.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def run() -> None:
@@ -222,7 +222,7 @@ def test_an_import_whose_discard_was_killed_is_gone_after_the_next_start(
     tmp_path: Path, slices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after any slice: the start finishes it, once, and touches nothing else."""
-    monkeypatch.setattr("orchestrator.store.ingestion.RUN", 5_000)
+    monkeypatch.setattr("orchestrator.store.custom_ids.RUN", 5_000)
     path = tmp_path / "store.db"
 
     async def killed() -> None:
