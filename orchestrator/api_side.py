@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.config import Settings
 from orchestrator.config.network import client_options
 from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
-from orchestrator.ports.provider import Provider
-from orchestrator.ports.runtime import Meter
+from orchestrator.ports.runtime import Meter, Provider
 
 if TYPE_CHECKING:
     import httpx2

@@ -22,9 +22,8 @@ from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context, StageLiveness, Wakeup, engine_settings
 from orchestrator.engine.export import export
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.provider import Courier, Provider
 from orchestrator.ports.reads import Reader, Reads
-from orchestrator.ports.runtime import Clock, Entropy, Meter
+from orchestrator.ports.runtime import Clock, Courier, Entropy, Meter, Provider
 from orchestrator.ports.store import Store
 from orchestrator.ports.streams import Sink
 from orchestrator.store.connection import Start, Thread

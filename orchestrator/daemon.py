@@ -17,7 +17,7 @@ from orchestrator.config import Settings
 from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.engine.runner import Runner
 from orchestrator.observability.metrics import Meters
-from orchestrator.ports.provider import Provider
+from orchestrator.ports.runtime import Provider
 from orchestrator.webhooks.courier import courier_for, specs_of
 
 if TYPE_CHECKING:

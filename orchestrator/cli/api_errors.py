@@ -16,7 +16,7 @@ from orchestrator.domain.humanize import plain
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.ports.provider import Provider
+    from orchestrator.ports.runtime import Provider
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Final
 from orchestrator.domain import errors
 from orchestrator.domain.api_answers import BatchPage, MalformedEntry, RemoteBatch
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.provider import Provider
+from orchestrator.ports.runtime import Provider
 
 #: Source: the list takes limits from 1 to 1000, and gives 20 where none is named (Message Batches API reference).
 LARGEST: Final = 1000

@@ -14,8 +14,7 @@ from orchestrator.config import Settings
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.batch_list import MalformedEntries, PageSize
 from orchestrator.ports.engine import ChangeSignal, EngineHealth
-from orchestrator.ports.provider import Courier, Provider
-from orchestrator.ports.runtime import Clock, Entropy, Meter, NullMeter
+from orchestrator.ports.runtime import Clock, Courier, Entropy, Meter, NullMeter, Provider
 from orchestrator.ports.store import EngineStore
 
 Tick = Callable[[datetime], Awaitable[int]]

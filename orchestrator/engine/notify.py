@@ -9,7 +9,7 @@ from typing import Final
 from orchestrator.domain.notices import KEPT_FOR, Notice, next_try
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.provider import Courier
+from orchestrator.ports.runtime import Courier
 
 log = get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from orchestrator.domain import errors, limits
 from orchestrator.domain.model import BatchRow
-from orchestrator.ports.provider import CreateBody
+from orchestrator.ports.runtime import CreateBody
 from orchestrator.ports.store import ParamsStore
 
 _SLICE: Final = 256 * 1024

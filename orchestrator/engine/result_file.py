@@ -11,7 +11,7 @@ from orchestrator.domain import result_lines, result_outcome
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow, JudgedLine
-from orchestrator.ports.provider import Download
+from orchestrator.ports.runtime import Download
 
 #: So many bytes in a row with nothing new for the reader end a download: four lines of the largest size.
 MAX_STALLED_BYTES: Final = 4 * result_lines.MAX_LINE_BYTES

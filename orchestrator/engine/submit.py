@@ -17,7 +17,7 @@ from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.provider import Headers
+from orchestrator.ports.runtime import Headers
 
 log = get_logger(__name__)
 

@@ -9,9 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from orchestrator.domain.api_answers import RemoteBatch
-from orchestrator.domain.ids import JobId, Nonce
-from orchestrator.domain.model import BatchRow, Candidate
+from orchestrator.domain import api_answers, ids, model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +37,11 @@ class Stray:
     """A remote batch with a nonce of ours that no batch of the store has. numbers: of its requests, once read."""
 
     remote_id: str
-    nonce: Nonce
+    nonce: ids.Nonce
     count: int
     created_at: datetime
     expires_at: datetime
-    job_id: JobId
+    job_id: ids.JobId
     numbers: bytes | None
     up_to: int | None
 
@@ -59,38 +57,38 @@ class StrayOutcome(StrEnum):
 class DoubtStore(Protocol):
     """Batches in doubt (promise 2)."""
 
-    async def in_doubt(self) -> list[BatchRow]:
+    async def in_doubt(self) -> list[model.BatchRow]:
         """Batches in doubt: their POST got no clear answer."""
 
     async def restart_waits(self, now: datetime) -> int:
         """At the start: begin the waits by our own clock again. Those that the API's Date ended stay ended."""
 
-    async def note_date(self, batches: Iterable[BatchRow], date: datetime) -> None:
+    async def note_date(self, batches: Iterable[model.BatchRow], date: datetime) -> None:
         """Commit the API's first Date after the doubt began, so that a crash loop does not restart the wait."""
 
-    async def end_wait(self, batch: BatchRow, until: datetime) -> bool:
+    async def end_wait(self, batch: model.BatchRow, until: datetime) -> bool:
         """End the wait: only a batch that the API created up to *until* (its Date) can be this one."""
 
-    async def looked(self, batch: BatchRow, *, found: bool) -> bool:
+    async def looked(self, batch: model.BatchRow, *, found: bool) -> bool:
         """Count a complete search of the API's list. found: some candidate is not proven foreign."""
 
-    async def void(self, batch: BatchRow, date: datetime, why: str, now: datetime) -> bool:
+    async def void(self, batch: model.BatchRow, date: datetime, why: str, now: datetime) -> bool:
         """The batch was never created: its requests are queued again, and no attempt is burnt."""
 
-    async def claim(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim(self, batch: model.BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is now in progress."""
 
 
 class EvidenceStore(Protocol):
     """Candidates: remote batches that may be ours, and what was proven of each."""
 
-    async def unclaimed(self, remotes: Sequence[RemoteBatch]) -> list[RemoteBatch]:
+    async def unclaimed(self, remotes: Sequence[api_answers.RemoteBatch]) -> list[api_answers.RemoteBatch]:
         """Of *remotes*, those that are not ours already and not proven foreign."""
 
-    async def add_candidates(self, batch: BatchRow, remotes: Sequence[RemoteBatch]) -> None:
+    async def add_candidates(self, batch: model.BatchRow, remotes: Sequence[api_answers.RemoteBatch]) -> None:
         """Store which remote batches may be *batch*; one that disappears from the list stays a candidate."""
 
-    async def candidates(self, batch: BatchRow) -> list[Candidate]:
+    async def candidates(self, batch: model.BatchRow) -> list[model.Candidate]:
         """Every remote batch that was ever a candidate for *batch*, with its verdict."""
 
     async def judge(self, remote_id: str, verdict: str) -> bool:
@@ -99,23 +97,23 @@ class EvidenceStore(Protocol):
     async def readable(self, remote_id: str, *, unreadable_at: datetime | None) -> None:
         """Note since when (API's Date) a candidate cannot be read, or that it can be (None)."""
 
-    async def by_nonce(self, nonce: Nonce) -> BatchRow | None:
+    async def by_nonce(self, nonce: ids.Nonce) -> model.BatchRow | None:
         """Our batch with this nonce, or None: the nonce proves whose a remote batch is."""
 
 
 class SweepStore(Protocol):
     """Closed batches that are still searched for at the API (promise 2, late sweep)."""
 
-    async def to_sweep(self) -> list[BatchRow]:
+    async def to_sweep(self) -> list[model.BatchRow]:
         """Void and abandoned batches that are still searched for."""
 
-    async def swept(self, batch: BatchRow) -> None:
+    async def swept(self, batch: model.BatchRow) -> None:
         """Search for *batch* no longer."""
 
-    async def see(self, remotes: Sequence[RemoteBatch]) -> None:
+    async def see(self, remotes: Sequence[api_answers.RemoteBatch]) -> None:
         """Store remote batches that may turn out to be ours."""
 
-    async def duplicate(self, batch: BatchRow, remote_id: str, now: datetime) -> bool:
+    async def duplicate(self, batch: model.BatchRow, remote_id: str, now: datetime) -> bool:
         """Count and log, once, that *batch*, which was closed, exists at the API."""
 
     async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
@@ -146,24 +144,26 @@ class ReconcileStore(Protocol):
     async def close(self, now: datetime) -> bool:
         """Nothing is missing: plan and send again."""
 
-    async def unfinished(self) -> list[JobId]:
+    async def unfinished(self) -> list[ids.JobId]:
         """Jobs that wait for the search."""
 
-    async def jobs_with_attention(self, kind: str) -> list[JobId]:
+    async def jobs_with_attention(self, kind: str) -> list[ids.JobId]:
         """Jobs that show attention of *kind*."""
 
 
 class StrayStore(Protocol):
     """Strays: remote batches that are ours by their nonce, and that this copy of the store does not know."""
 
-    async def owner(self, nonce: Nonce) -> JobId | None:
+    async def owner(self, nonce: ids.Nonce) -> ids.JobId | None:
         """The job for which this store made *nonce*, by its MAC; None: no job that is here."""
 
-    async def keep(self, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None) -> None:
+    async def keep(
+        self, remote: api_answers.RemoteBatch, nonce: ids.Nonce, job: ids.JobId | None, numbers: array[int] | None
+    ) -> None:
         """Store *remote* as a stray. numbers: of the requests of *job* that it has, once they were read."""
 
     async def absorb(self, stray: Stray, now: datetime) -> StrayOutcome:
         """Make *stray*, whose numbers are known, a batch of its job, with those of its requests that have no result."""
 
-    async def claim_planned(self, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+    async def claim_planned(self, batch: model.BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is only planned here: it is in progress."""

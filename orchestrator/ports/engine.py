@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import JobSnapshot
+from orchestrator.domain import ids, job_spec, model
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")
@@ -37,7 +35,7 @@ class IngestResult:
     renamed_from: what the job that was there was called; None: it is called as before.
     """
 
-    job: JobSnapshot | None
+    job: model.JobSnapshot | None
     attached: bool
     problems: tuple[InputProblem, ...]
     problem_count: int
@@ -48,35 +46,35 @@ class IngestResult:
 class Commands(Protocol):
     """Commands on jobs and batches. They raise NoSuchThing, GuardRefused and InputError."""
 
-    async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+    async def ingest(self, source: Source, new: job_spec.NewJob, terms: IngestOptions) -> IngestResult:
         """Read *source* into a job, all of it or nothing.
 
         The same bytes for the same API version and betas attach to the job that is there, unless `terms.force_new`.
         A file that changed since a job of the same name was made from it is refused (InputError), unless `force_new`.
         """
 
-    async def pause(self, job: JobId) -> bool:
+    async def pause(self, job: ids.JobId) -> bool:
         """Plan and send nothing new. False: the job is not running."""
 
-    async def resume(self, job: JobId) -> bool:
+    async def resume(self, job: ids.JobId) -> bool:
         """Resume a paused job. False: it is not paused. Raises NeedsPerson if the key file has no key that it needs."""
 
-    async def cancel(self, job: JobId) -> bool:
+    async def cancel(self, job: ids.JobId) -> bool:
         """Cancel a job; results that came are kept. False: it is over already."""
 
-    async def retry(self, job: JobId, only: str | None) -> int:
+    async def retry(self, job: ids.JobId, only: str | None) -> int:
         """Queue failed and canceled requests again, all or those of one error type; returns how many."""
 
-    async def purge(self, job: JobId) -> bool:
+    async def purge(self, job: ids.JobId) -> bool:
         """Delete a job's params and results; its counts, errors and history stay. False: it was purged already.
 
         Raises GuardRefused while the job is not over.
         """
 
-    async def purge_older(self, older_than: timedelta) -> list[JobSnapshot]:
+    async def purge_older(self, older_than: timedelta) -> list[model.JobSnapshot]:
         """Purge every job that has been over for *older_than*; returns them as they were."""
 
-    async def adopt(self, remote_id: str, job: JobId | None) -> str:
+    async def adopt(self, remote_id: str, job: ids.JobId | None) -> str:
         """Take over a remote batch; returns a sentence about what was done.
 
         Without *job*: a candidate of a batch in doubt. With *job*: a batch created elsewhere with just the
@@ -90,10 +88,10 @@ class Commands(Protocol):
 class OpenJobs(Protocol):
     """Jobs that stay open for more requests (library)."""
 
-    async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
+    async def add(self, job: ids.JobId, lines: Sequence[InputLine]) -> None:
         """Add requests to an open job; a custom_id that it has already raises InputError and adds nothing."""
 
-    async def close(self, job: JobId) -> None:
+    async def close(self, job: ids.JobId) -> None:
         """Close the job: no more requests will come, so it may finish."""
 
 

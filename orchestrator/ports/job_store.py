@@ -8,10 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.job_spec import NewJob
-from orchestrator.domain.model import JobRow, JobSnapshot
-from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
+from orchestrator.domain import ids, job_spec, model, notices
 from orchestrator.ports.streams import InputLine, InputProblem
 
 
@@ -53,32 +50,32 @@ class Duplicate:
 class IngestStore(Protocol):
     """Imports: a job and its requests are stored whole or not at all."""
 
-    async def begin(self, new: NewJob, public_id: str, now: datetime) -> JobRow:
+    async def begin(self, new: job_spec.NewJob, public_id: str, now: datetime) -> model.JobRow:
         """Create a job in state importing; nothing of it is planned before `conclude`."""
 
-    async def add(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> None:
+    async def add(self, job: ids.JobId, lines: Sequence[InputLine], now: datetime) -> None:
         """Store the next requests of an import. Duplicate custom ids are found at its end, by `repeated`."""
 
     async def repeated(
-        self, job: JobId, after: DuplicatesCursor, *, leave_out: bool
+        self, job: ids.JobId, after: DuplicatesCursor, *, leave_out: bool
     ) -> tuple[list[Duplicate], DuplicatesCursor | None]:
         """The next requests of an import whose custom_id an earlier one has, a few hundred above *after*.
 
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
         """
 
-    async def extend(self, job: JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
+    async def extend(self, job: ids.JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
 
-    async def close_open(self, job: JobId, now: datetime) -> bool:
+    async def close_open(self, job: ids.JobId, now: datetime) -> bool:
         """Close an open job: no more requests will come, so it may finish."""
 
-    async def add_refused(self, job: JobId, problems: Sequence[InputProblem]) -> None:
+    async def add_refused(self, job: ids.JobId, problems: Sequence[InputProblem]) -> None:
         """Store refused lines with the reasons."""
 
     async def conclude(
-        self, job: JobId, new: NewJob, content: Content, now: datetime, *, force_new: bool
-    ) -> tuple[IngestOutcome, JobRow]:
+        self, job: ids.JobId, new: job_spec.NewJob, content: Content, now: datetime, *, force_new: bool
+    ) -> tuple[IngestOutcome, model.JobRow]:
         """The whole input is in: the job runs, unless one of the same content is there, or one of the file as it was.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
@@ -87,10 +84,10 @@ class IngestStore(Protocol):
         what it came to, and the job as it ran before (the import is then the caller's to discard) or runs now.
         """
 
-    async def importing(self) -> list[JobRow]:
+    async def importing(self) -> list[model.JobRow]:
         """Jobs that are importing, once everything that was asked for before is written."""
 
-    async def discard(self, job: JobId) -> None:
+    async def discard(self, job: ids.JobId) -> None:
         """Delete an import without a trace; may be repeated. One that was concluded stays."""
 
 
@@ -102,13 +99,13 @@ BY_RETENTION: Final = "retention"
 class PurgeStore(Protocol):
     """Marks jobs as purged, then deletes their params and results; counts, ids, errors and history stay."""
 
-    async def mark(self, job: JobId, by: str, now: datetime) -> bool:
+    async def mark(self, job: ids.JobId, by: str, now: datetime) -> bool:
         """Hide the params and results of *job* from now on. False: it was purged already.
 
         Raises GuardRefused while it is not over.
         """
 
-    async def over_since(self, until: datetime) -> list[JobSnapshot]:
+    async def over_since(self, until: datetime) -> list[model.JobSnapshot]:
         """Jobs that were over at *until* and are not purged."""
 
     async def purge_some(self) -> bool:
@@ -125,16 +122,18 @@ class SampleStore(Protocol):
 class NoticeStore(Protocol):
     """The queue of webhook notices. The store enqueues them itself, with the event that they tell of."""
 
-    async def mirror(self, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
+    async def mirror(self, endpoints: Sequence[notices.EndpointSpec], now: datetime) -> None:
         """Make the endpoints those of the settings. Notices for an endpoint that is gone are given up."""
 
-    async def due(self, now: datetime, limit: int, *, each: int) -> list[Notice]:
+    async def due(self, now: datetime, limit: int, *, each: int) -> list[notices.Notice]:
         """The notices to send now, the longest due first, at most *each* of an endpoint."""
 
-    async def delivered(self, notice: Notice, status: int, now: datetime) -> bool:
+    async def delivered(self, notice: notices.Notice, status: int, now: datetime) -> bool:
         """Note that the endpoint accepted *notice*. False: it was changed meanwhile."""
 
-    async def put_off(self, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime) -> bool:
+    async def put_off(
+        self, notice: notices.Notice, outcome: notices.DeliveryResult, until: datetime | None, now: datetime
+    ) -> bool:
         """Note a failed try: due again at *until*; None: given up."""
 
     async def replay(self, delivery: int, now: datetime) -> bool:

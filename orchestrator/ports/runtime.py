@@ -1,14 +1,96 @@
-"""The process around the engine, injected: time, chance, measurements, and memory that uploads share."""
+"""What an engine runs on, injected: the API, the courier of webhook notices, time, chance, measurements, and memory."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from typing_extensions import override
 
-from orchestrator.domain.ids import Nonce
-from orchestrator.domain.model import BatchRow, JobRow
+from orchestrator.domain import api_answers, ids, model, notices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """The headers of a job's batches: `anthropic-version`, and the betas in sorted order."""
+
+    api_version: str
+    betas: tuple[str, ...]
+
+
+class CreateBody(Protocol):
+    """The exact bytes of one create, streamed; can be read once."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The exact Content-Length."""
+
+    @property
+    def count(self) -> int:
+        """How many requests are inside."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, some 512 KiB at a time, more where one request is larger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """An open result file: its headers, and its bytes as they arrive."""
+
+    meta: api_answers.ResponseMeta
+    chunks: AsyncIterator[bytes]
+
+
+class Provider(Protocol):
+    """The API. Reads raise ProviderUnreachable, ProviderBusy, ProviderRefused or ProviderNotFound; nothing else.
+
+    Reads and `cancel`/`delete` may be tried up to three times within five seconds, by the provider itself. `create`
+    is sent exactly once.
+    """
+
+    async def create(self, body: CreateBody, headers: Headers) -> api_answers.CreateAnswer:
+        """POST *body* once, on a connection of its own. Never raises a ProviderError: every end is an answer."""
+
+    async def page(self, *, after_id: str | None, limit: int) -> api_answers.BatchPage:
+        """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000."""
+
+    async def retrieve(self, remote_id: str) -> api_answers.RemoteBatch:
+        """The batch *remote_id* as the API has it now."""
+
+    async def cancel(self, remote_id: str) -> api_answers.RemoteBatch:
+        """Ask the API to cancel a batch. A batch that has ended raises ProviderRefused or comes back as it is."""
+
+    async def delete(self, remote_id: str) -> None:
+        """Delete an ended batch and its results at the API; a batch that is gone already raises ProviderNotFound."""
+
+    def results(self, remote_id: str) -> AbstractAsyncContextManager[Download]:
+        """Open the result file of an ended batch, from our own base URL.
+
+        A broken download raises ProviderUnreachable out of the iterator; a silent cut just ends it: whether all came is
+        the caller's to check.
+        """
+
+    def renew(self) -> bool:
+        """Read the key again where it comes from a file; True if it is another one, for every later call.
+
+        It happens by itself after a key was refused. Raises NeedsPerson for a file that cannot be used: the key stays.
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+class Courier(Protocol):
+    """Delivers webhook notices."""
+
+    async def carry(self, notice: notices.Notice, now: datetime) -> notices.DeliveryResult:
+        """Try once to deliver *notice*, in bounded time. Raises nothing but cancellation: a failure is a result."""
+
+    async def aclose(self) -> None:
+        """Close the connections to the endpoints."""
 
 
 class Clock(Protocol):
@@ -28,7 +110,7 @@ class Clock(Protocol):
 class Entropy(Protocol):
     """Randomness, injected so that a seed repeats a run."""
 
-    def nonce(self) -> Nonce:
+    def nonce(self) -> ids.Nonce:
         """A new nonce, `NONCE_LENGTH` characters of `NONCE_ALPHABET`, never the same twice."""
 
     def jitter(self) -> float:
@@ -56,10 +138,10 @@ class Meter(Protocol):
     def worked(self, stage: str, moved: int, took: timedelta) -> None:
         """A tick of *stage* moved something."""
 
-    def batch_over(self, batch: BatchRow, at: datetime) -> None:
+    def batch_over(self, batch: model.BatchRow, at: datetime) -> None:
         """A batch is settled."""
 
-    def job_over(self, job: JobRow, at: datetime) -> None:
+    def job_over(self, job: model.JobRow, at: datetime) -> None:
         """A job is over; *job* is as it was just before."""
 
 
@@ -82,10 +164,10 @@ class NullMeter(Meter):
     def worked(self, stage: str, moved: int, took: timedelta) -> None: ...
 
     @override
-    def batch_over(self, batch: BatchRow, at: datetime) -> None: ...
+    def batch_over(self, batch: model.BatchRow, at: datetime) -> None: ...
 
     @override
-    def job_over(self, job: JobRow, at: datetime) -> None: ...
+    def job_over(self, job: model.JobRow, at: datetime) -> None: ...
 
 
 class MemoryReservation(Protocol):

@@ -15,8 +15,7 @@ from orchestrator.domain import account, errors
 from orchestrator.domain.api_answers import BatchPage, Blocked, Busy, CreateAnswer, RemoteBatch
 from orchestrator.domain.batches_api import LOOP_HEADER, LoopGuard
 from orchestrator.domain.create_outcome import classify
-from orchestrator.ports.provider import CreateBody, Download, Headers, Provider
-from orchestrator.ports.runtime import Meter, NullMeter
+from orchestrator.ports.runtime import CreateBody, Download, Headers, Meter, NullMeter, Provider
 from orchestrator.provider import failures, parsing
 from orchestrator.provider.create_call import Upload, exchange_from
 from orchestrator.provider.credentials import Credentials, from_file

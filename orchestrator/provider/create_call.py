@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.domain.api_answers import RemoteBatch, ResponseMeta
 from orchestrator.domain.create_outcome import Exchange
-from orchestrator.ports.provider import CreateBody
+from orchestrator.ports.runtime import CreateBody
 from orchestrator.provider import failures, parsing
 
 if TYPE_CHECKING:

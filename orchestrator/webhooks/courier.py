@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from orchestrator.config import WebhookSection
 from orchestrator.domain.notices import DeliveryResult, EndpointSpec, Notice
-from orchestrator.ports.provider import Courier
+from orchestrator.ports.runtime import Courier
 from orchestrator.version import VERSION
 from orchestrator.webhooks.addresses import AddressRefusedError, Resolve, checked_addresses, resolve
 from orchestrator.webhooks.signing import SigningSecret, secret_from

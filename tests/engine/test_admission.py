@@ -19,7 +19,7 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
-from orchestrator.ports.provider import CreateBody, Headers
+from orchestrator.ports.runtime import CreateBody, Headers
 from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
 

@@ -22,7 +22,7 @@ from orchestrator.domain.errors import (
     ProviderUnreachable,
     ProviderUnreadable,
 )
-from orchestrator.ports.provider import Download
+from orchestrator.ports.runtime import Download
 
 MINUTE = timedelta(minutes=1)
 KIND = "download_fails"

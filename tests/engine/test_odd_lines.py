@@ -12,7 +12,7 @@ from typing import Any
 from support.world import World, in_a_loop, message, new_world
 
 from orchestrator.domain.model import JobRow
-from orchestrator.ports.provider import Download
+from orchestrator.ports.runtime import Download
 
 MINUTE = timedelta(minutes=1)
 

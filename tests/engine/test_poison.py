@@ -12,7 +12,7 @@ from support.world import in_a_loop, message, new_world, next_life
 
 from orchestrator.domain.api_answers import CreateAnswer, Invalid
 from orchestrator.engine.context import Context
-from orchestrator.ports.provider import CreateBody, Headers
+from orchestrator.ports.runtime import CreateBody, Headers
 from orchestrator.sandbox import MachineSettings
 
 Refuse = Callable[[bytes], Invalid | None]

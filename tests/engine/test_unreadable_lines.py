@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.world import World, in_a_loop, new_world
 
-from orchestrator.ports.provider import Download
+from orchestrator.ports.runtime import Download
 
 MINUTE = timedelta(minutes=1)
 Spoil = Callable[[bytes], bytes]

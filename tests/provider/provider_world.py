@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from orchestrator.domain.api_answers import CreateAnswer
-from orchestrator.ports.provider import Headers
+from orchestrator.ports.runtime import Headers
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import Credentials, Secret
 from orchestrator.provider.settings import ProviderSettings

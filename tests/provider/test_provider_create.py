@@ -32,7 +32,7 @@ from orchestrator.domain.api_answers import (
     TooLarge,
     Unclear,
 )
-from orchestrator.ports.provider import Headers, Provider
+from orchestrator.ports.runtime import Headers, Provider
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import ProviderSettings
 
