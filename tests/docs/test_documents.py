@@ -5,11 +5,13 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
 import pytest
 from docs.documents import PAGES, ROOT, Block, blocks, name_of, shell_blocks
+from support.forked import folder_with_command
 
 from orchestrator.cli.main import PROGRAM, cli
 from tools.make_reference import REFERENCE, pages
@@ -132,13 +134,13 @@ def run(place: Path, command: list[str], *, listen: str) -> subprocess.Completed
     if not folder.exists():
         folder.mkdir()
         (folder / "examples").symlink_to(ROOT / "examples")
-        (place / "run").mkdir(mode=0o700)
-    env = {
-        "HOME": str(place),
-        "XDG_RUNTIME_DIR": str(place / "run"),
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "ORCHESTRATOR_SANDBOX": "1",
-        "ORCHESTRATOR_SERVER__LISTEN": listen,
-        "LC_ALL": "C.UTF-8",
-    }
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120)
+    with tempfile.TemporaryDirectory(prefix="orc-") as runtime:  # short: a socket lies in it
+        env = {
+            "HOME": str(place),
+            "XDG_RUNTIME_DIR": runtime,
+            "PATH": f"{folder_with_command()}:{Path(sys.executable).parent}:/usr/bin:/bin",
+            "ORCHESTRATOR_SANDBOX": "1",
+            "ORCHESTRATOR_SERVER__LISTEN": listen,
+            "LC_ALL": "C.UTF-8",
+        }
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120)

@@ -8,12 +8,12 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faces.cli_world import SLOW, Program, ids_in, program_in, request, results_in, write_lines
+from support.forked import folder_with_command
 
 NO_UTF8 = os.fsdecode(b"b\xe4d.jsonl")
 
@@ -27,9 +27,9 @@ def program(tmp_path: Path) -> Iterator[Program]:
 
 def shell(program: Program, line: str) -> subprocess.CompletedProcess[bytes]:
     """*line* with `orchestrator` in it, as a shell runs it: it opens and closes what it likes."""
-    called = line.replace("orchestrator ", f"{sys.executable} -m orchestrator ", 1)
+    env = program.env({"PATH": f"{folder_with_command()}:{os.environ['PATH']}"})
     return subprocess.run(
-        ["/bin/sh", "-c", called], cwd=program.folder, env=program.env(), capture_output=True, timeout=60, check=False
+        ["/bin/sh", "-c", line], cwd=program.folder, env=env, capture_output=True, timeout=60, check=False
     )
 
 

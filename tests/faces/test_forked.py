@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faces.cli_world import SLOW, Program, program_in, request, write_lines
-from support.forked import DEVNULL, IS_FRESH, PIPE, STDOUT, Forked, start, start_script
+from faces.cli_world import FAST, SLOW, Program, program_in, request, write_lines
+from support.forked import DEVNULL, IS_FRESH, PIPE, STDOUT, Forked, folder_with_command, start, start_script
 
 LOOK = """
 import json, os, signal, sys, tempfile, threading, time
@@ -34,10 +34,10 @@ STORY = (
     ("check", "in.jsonl"),
     ("check", "bad.jsonl", "--json"),
     ("submit", "in.jsonl", "--sandbox", "--name", "first", "-q"),
-    ("submit", "-", "--sandbox", "--name", "second", "--json"),
     ("run", "in.jsonl", "--sandbox", "-q", "-o", "out.jsonl"),
     ("run", "in.jsonl"),
     ("results", "first"),
+    ("submit", "-", "--sandbox", "--name", "second", "--json"),
     ("results", "second", "--complete", "-o", "none.jsonl"),
     ("doctor", "--sandbox", "--json"),
 )
@@ -78,7 +78,7 @@ def test_forked_commands_end_and_say_what_those_of_a_fresh_interpreter_do(tmp_pa
     forked, fresh = told(tmp_path / "forked", is_fresh=False), told(tmp_path / "fresh", is_fresh=True)
     for command, one, other in zip(STORY, forked, fresh, strict=True):
         assert one == other, command
-    assert {code for code, _, _ in forked} == {0, 2, 4, 8}
+    assert {code for code, _, _ in forked} == {0, 2, 4, 5, 8}
 
 
 def test_a_forked_process_has_nothing_of_ours_but_what_it_was_given(tmp_path: Path) -> None:
@@ -126,6 +126,30 @@ def test_signals_reach_a_forked_process_and_its_end_is_told(program: Program) ->
             process.send_signal(signal.SIGCONT)
             assert process.wait(30) == code, said
             assert process.poll() == code
+
+
+def test_a_shell_finds_the_command(program: Program) -> None:
+    """It has the streams, the umask and the signals that the shell gives it, and its exit code is the command's."""
+    env = program.env({**SLOW, "PATH": f"{folder_with_command()}:{os.environ['PATH']}"})
+    script = """
+        umask 027; orchestrator run - --sandbox -q < in.jsonl > out.jsonl && stat -c %a store.db.sandbox.jsonl
+        orchestrator nope 2>&1; echo $?
+        orchestrator ls >&-; echo $?
+    """
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env={**env, **FAST}, cwd=program.folder, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[0] in {"640", "600"}
+    assert done.stdout.splitlines()[-2:] == ["2", "9"]
+    assert len((program.folder / "out.jsonl").read_text().splitlines()) == 3
+    assert program("submit", "in.jsonl", "--sandbox", "--new").code == 0
+    command = [str(folder_with_command() / "orchestrator"), "wait", "@last"]
+    with subprocess.Popen(command, env=env, cwd=program.folder, stderr=subprocess.PIPE) as waiting:
+        assert waiting.stderr is not None
+        while b"no engine is running" not in waiting.stderr.readline():
+            assert waiting.poll() is None
+        waiting.terminate()
+        assert waiting.wait(30) == 143
 
 
 @pytest.mark.parametrize(("script", "words"), [("1 / 0", b"ZeroDivisionError"), ("raise SystemExit('so')", b"so\n")])

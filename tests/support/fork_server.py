@@ -5,8 +5,8 @@ much a process of its own: its pid, signals, exit code, streams, folder, environ
 other side.
 
 Usage: python tests/support/fork_server.py FD, a listening UNIX socket (SOCK_SEQPACKET). Each connection is one process:
-it sends an order with three file descriptors, and is answered with the pid and, at its end, with the wait status. The
-server and all its processes end with its standard input.
+it sends an order with three file descriptors, and is answered with the pid and, at its end, with the wait status. A
+process is killed when its connection is closed; the server and all its processes end with its standard input.
 """
 
 from __future__ import annotations
@@ -95,6 +95,9 @@ class _Server:
                 elif key.fileobj is self._woken:
                     self._woken.recv(4096)
                     self._tell_ends()
+                elif key.data is not None:  # nobody asks for it any more
+                    self._selector.unregister(key.fileobj)
+                    os.kill(key.data, signal.SIGKILL)
                 else:
                     for pid in self._children:
                         os.kill(pid, signal.SIGKILL)
@@ -111,6 +114,7 @@ class _Server:
         for fd in streams:
             os.close(fd)
         self._children[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
         connection.send(b"%d" % pid)
 
     def _tell_ends(self) -> None:
@@ -118,6 +122,8 @@ class _Server:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del self._children[pid]
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(connection)
                 with contextlib.suppress(OSError), connection:  # nobody may be waiting any more
                     connection.send(b"%d" % status)
 

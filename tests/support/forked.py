@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 TESTS: Final = Path(__file__).resolve().parent.parent
 ROOT: Final = TESTS.parent
 #: True where every process is a fresh interpreter.
-IS_FRESH: Final = os.environ.get("ORCHESTRATOR_TEST_FRESH") == "1"
+IS_FRESH: Final = os.environ.get("ORCHESTRATOR_TEST_FRESH") == "1" or sys.platform != "linux"
 #: Read while modules are imported, or by the interpreter before that.
 _READ_AT_START: Final = ("PYTHON", "ANTHROPIC_LOG", "OTEL_", "LD_")
 #: What the fork server was started with.
@@ -173,6 +174,51 @@ def run(
         return subprocess.CompletedProcess([module, *arguments], process.returncode, out, err)
 
 
+def folder_with_command() -> Path:
+    """A folder for PATH with `orchestrator`, for shells. A closed stream gets a fresh interpreter."""
+    if IS_FRESH:
+        return Path(sys.executable).parent
+    folder = Path(_server()).with_name("bin")
+    with _starting:
+        if not folder.exists():
+            folder.mkdir()
+            command = folder / "orchestrator"
+            command.write_text(_COMMAND.format(python=sys.executable, address=_started_server()))
+            command.chmod(0o755)
+    return folder
+
+
+#: Hands its streams and all that it was given to the fork server, passes signals on, and ends as the process ends.
+_COMMAND: Final = """\
+#!{python} -IS
+import os, sys
+try:
+    for number in range(3):
+        os.fstat(number)
+except OSError:
+    os.execv({python!r}, [{python!r}, "-m", "orchestrator", *sys.argv[1:]])
+import json, signal, socket
+mask = os.umask(0)
+order = {{"module": "orchestrator", "code": None, "arguments": sys.argv[1:], "cwd": os.getcwd(),
+         "env": dict(os.environ), "umask": mask}}
+connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+connection.connect({address!r})
+socket.send_fds(connection, [os.fsencode(json.dumps(order))], [0, 1, 2])
+pid = int(connection.recv(100))
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, lambda number, _frame: os.kill(pid, number))
+null = os.open(os.devnull, os.O_RDWR)
+for number in range(3):
+    os.dup2(null, number)
+code = os.waitstatus_to_exitcode(int(connection.recv(100)))
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
 def _is_read_at_start(env: Mapping[str, str]) -> bool:
     return any(
         name.startswith(_READ_AT_START) and value != _GIVEN.get(name) and name != "PYTHONPATH"
@@ -242,8 +288,7 @@ def _started_server() -> str:
         assert server.stdin is not None
         server.stdin.close()
         server.wait()
-        Path(address).unlink()
-        Path(address).parent.rmdir()
+        shutil.rmtree(Path(address).parent)
 
     atexit.register(end)
     return address
