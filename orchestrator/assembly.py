@@ -21,7 +21,7 @@ from orchestrator.engine.batch_list import list_batches
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context, StageLiveness, Wakeup, engine_settings
 from orchestrator.engine.export import export
-from orchestrator.observability.metrics import Meters
+from orchestrator.observability.telemetry import Meters
 from orchestrator.ports.reads import Reader, Reads
 from orchestrator.ports.runtime import Clock, Courier, Entropy, Meter, Provider
 from orchestrator.ports.store import Store

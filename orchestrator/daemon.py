@@ -16,7 +16,7 @@ from orchestrator.assembly import Engine, Runtime, open_engine
 from orchestrator.config import Settings
 from orchestrator.domain.errors import OrchestratorError, shortage
 from orchestrator.engine.runner import Runner
-from orchestrator.observability.metrics import Meters
+from orchestrator.observability.telemetry import Meters
 from orchestrator.ports.runtime import Provider
 from orchestrator.webhooks.courier import courier_for, specs_of
 

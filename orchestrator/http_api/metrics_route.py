@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
-    from orchestrator.observability.metrics import Histogram, Meters
+    from orchestrator.observability.telemetry import Histogram, Meters
 
 PREFIX: Final = "orchestrator_"
 

@@ -11,7 +11,7 @@ from orchestrator.config import Settings
 from orchestrator.domain import api_answers, batches_api, packing
 from orchestrator.http_api import change_feed, upload_memory
 from orchestrator.http_api.job_cache import JobCache
-from orchestrator.observability.metrics import Meters
+from orchestrator.observability.telemetry import Meters
 from orchestrator.ports import engine, reads, runtime, streams
 
 

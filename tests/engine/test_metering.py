@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.world import in_a_loop, new_world, next_life
 
-from orchestrator.observability.metrics import Histogram, Meters
+from orchestrator.observability.telemetry import Histogram, Meters
 from orchestrator.sandbox import MachineSettings
 
 

@@ -15,8 +15,7 @@ from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.domain.notices import PAUSES, DeliveryState, EndpointSpec
 from orchestrator.sandbox import MachineSettings
-from orchestrator.webhooks.courier import HttpCourier, Target
-from orchestrator.webhooks.signing import SigningSecret
+from orchestrator.webhooks.courier import HttpCourier, SigningSecret, Target
 
 SECRET = SigningSecret(b"s" * 32)
 

@@ -17,8 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from support.world import World, in_a_loop, new_world, next_life
 
 from orchestrator.observability import telemetry
-from orchestrator.observability.metrics import Meters
-from orchestrator.observability.telemetry import Tracing
+from orchestrator.observability.telemetry import Meters, Tracing
 
 
 async def finish(world: World) -> None:

@@ -36,13 +36,12 @@ from orchestrator.domain.params import ParamRules
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.messages.batch_objects import BatchIds
 from orchestrator.inputs import source_from_objects
-from orchestrator.observability.metrics import Meters
+from orchestrator.observability.telemetry import Meters
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.serving import services_of
 from orchestrator.store.location import SqliteLocation
 from orchestrator.version import VERSION
-from orchestrator.webhooks.courier import HttpCourier, Target
-from orchestrator.webhooks.signing import SigningSecret
+from orchestrator.webhooks.courier import HttpCourier, SigningSecret, Target
 
 #: What differs from run to run: the version, this process, the port that was free, and the time of day.
 _VARIES: Final = (

@@ -18,8 +18,7 @@ from support.tools import needed_tool
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.notices import DeliveryResult, Notice
-from orchestrator.webhooks.courier import HttpCourier, Target
-from orchestrator.webhooks.signing import secret_from
+from orchestrator.webhooks.courier import HttpCourier, Target, secret_from
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 TARGET = Target(secret=secret_from("S", None, {"S": SECRET}), allow_private=True)

@@ -18,8 +18,7 @@ from orchestrator.client.transport import ServerTransport
 from orchestrator.config import load_settings
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import UsageError
-from orchestrator.observability.metrics import Meters
-from orchestrator.observability.telemetry import open_tracing
+from orchestrator.observability.telemetry import Meters, open_tracing
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.settings import SDK_BASE_URL, ProviderSettings, checked_base_url, find_address
 

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from orchestrator.observability import configure_logging, get_logger
-from orchestrator.observability.logs import NOISY, OWN
+from orchestrator.observability.logs import NOISY, OWN, configure_logging, get_logger
 
 SECRET = "sk-ant-api03-do_not-print-me"  # noqa: S105 - the point of the test
 
@@ -153,7 +152,7 @@ def test_what_json_cannot_hold_is_logged_all_the_same() -> None:
 def test_having_a_logger_does_not_import_structlog() -> None:
     """`--help` and `status` have no 100 ms to spare; unconfigured, nothing goes to stdout either."""
     code = (
-        "import sys; from orchestrator.observability import get_logger; log = get_logger('orchestrator.x');"
+        "import sys; from orchestrator.observability.logs import get_logger; log = get_logger('orchestrator.x');"
         "print('structlog' in sys.modules); log.info('quiet.event'); log.warning('loud.event')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

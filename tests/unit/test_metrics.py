@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from faces.client_world import until
 
-from orchestrator.observability.metrics import Histogram, Meters
+from orchestrator.observability.telemetry import Histogram, Meters
 
 
 def test_a_value_counts_in_every_bucket_that_is_not_below_it() -> None:

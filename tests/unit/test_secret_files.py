@@ -13,7 +13,7 @@ from orchestrator.client.server_address import server_at
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
 from orchestrator.http_api.guard.access_tokens import read_token
 from orchestrator.provider.credentials import from_file
-from orchestrator.webhooks.signing import secret_from
+from orchestrator.webhooks.courier import secret_from
 
 #: Fit to be a key, a token and a secret at once.
 SECRET = base64.b64encode(b"do not print me, 32 bytes of me!").decode()
