@@ -124,7 +124,8 @@ def _forwards(node: Function) -> bool:
     return bool(given) and all(isinstance(value, ast.Name) and value.id in own for value in given)
 
 
-def _reused(names: dict[str, list[str]]) -> dict[str, list[str]]:
+def reused(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Those of *names* that stand in two places or more."""
     return {name: places for name, places in sorted(names.items()) if len(places) > 1}
 
 
@@ -141,8 +142,8 @@ def _rows(found: Measured) -> Iterator[tuple[str, str]]:
     yield "import lines, % of code", f"{found.imports / found.code:.1%}"
     yield "imports inside functions", f"{found.inner_imports:,}"
     yield "forwarding functions", f"{len(found.forwarders) / len(lengths):.1%}"
-    yield "class names of two classes or more", f"{len(_reused(found.classes))}"
-    yield "module names of two modules or more", f"{len(_reused(found.modules))}"
+    yield "class names of two classes or more", f"{len(reused(found.classes))}"
+    yield "module names of two modules or more", f"{len(reused(found.modules))}"
     yield "docstrings that are copies", f"{sum(count - 1 for count in found.first_lines.values())}"
 
 
@@ -153,7 +154,7 @@ def _spread(values: list[int]) -> str:
 def _print_names(found: Measured) -> None:
     for title, names in (("classes", found.classes), ("modules", found.modules)):
         print(f"\n{title}")
-        for name, places in _reused(names).items():
+        for name, places in reused(names).items():
             print(f"  {name}: {', '.join(places)}")
     print("\ndocstrings")
     for line, count in found.first_lines.most_common():
