@@ -10,7 +10,8 @@ From top to bottom, the first match wins:
 | 429; 529 with the API's own error body                                 | Busy         |
 | 404                                                                    | Blocked      |
 | 400, 422                                                               | Invalid      |
-| no connection; or no answer and the body not handed over whole         | NotSent      |
+| no connection                                                          | NotSent      |
+| the body not handed over whole, and no answer or any other status      | NotSent      |
 | anything else: timeout, reset, 408, 409, any other 5xx, a foreign 200  | Unclear      |
 """
 

@@ -139,7 +139,6 @@ def run(place: Path, command: list[str], *, listen: str) -> subprocess.Completed
             "HOME": str(place),
             "XDG_RUNTIME_DIR": runtime,
             "PATH": f"{folder_with_command()}:{Path(sys.executable).parent}:/usr/bin:/bin",
-            "ORCHESTRATOR_SANDBOX": "1",
             "ORCHESTRATOR_SERVER__LISTEN": listen,
             "LC_ALL": "C.UTF-8",
         }

@@ -57,7 +57,7 @@ Examples:
   orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ
       it is the batch in doubt that it was a candidate for
   orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ requests.jsonl
-      it was made elsewhere, from exactly the requests of this file; custom_ids and all: a new job collects it
+      it was made elsewhere, from exactly the requests of this file with the same custom_ids: a new job collects it
   orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ --job reviews
       the same for a job of which nothing was planned yet
 """
@@ -182,7 +182,7 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
         return run_command(options, settings, act)[0]
 
 
-@command(ADOPT_EXAMPLES.replace("adopt", "disown").split("\n      ", 1)[0])
+@command(DISOWN_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 def disown(options: GlobalOptions, remote_id: str) -> None:
     """ID is the API's (msgbatch_...)."""
