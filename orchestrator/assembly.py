@@ -14,9 +14,7 @@ from typing_extensions import override
 from orchestrator.api_side import provider_of, sandbox_of
 from orchestrator.config import DEFAULT_API_VERSION, Settings
 from orchestrator.config.network import check_exporter
-from orchestrator.domain.api_answers import RemoteBatch
-from orchestrator.domain.batches_api import LoopGuard
-from orchestrator.domain.ids import JobId
+from orchestrator.domain import api_answers, batches_api, ids
 from orchestrator.engine.batch_list import list_batches
 from orchestrator.engine.commands import EngineCommands
 from orchestrator.engine.context import ApiHealth, Context, StageLiveness, Wakeup, engine_settings
@@ -71,7 +69,7 @@ class Engine(Reader):
     liveness: StageLiveness
     clock: Clock
     meters: Meters
-    passed: LoopGuard
+    passed: batches_api.LoopGuard
 
     @override
     async def read(self, look: Callable[[Reads], T]) -> T:
@@ -82,11 +80,11 @@ class Engine(Reader):
         """Reads of many rows, which never delay a look."""
         return BulkReader(self.store)
 
-    async def export(self, job: JobId, sink: Sink) -> int:
+    async def export(self, job: ids.JobId, sink: Sink) -> int:
         """Write the settled requests of *job* in input order; returns how many."""
         return await export(self.bulk, job, sink)
 
-    async def remote_batches(self) -> AsyncGenerator[RemoteBatch, None]:
+    async def remote_batches(self) -> AsyncGenerator[api_answers.RemoteBatch, None]:
         """Everything that the API lists, newest first."""
         async with aclosing(list_batches(self.provider, _PAGE)) as batches:
             async for batch in batches:
@@ -117,7 +115,7 @@ async def open_engine(
     store = await open_store(settings, now=now, sandbox=sandbox, own=runtime.own, start=runtime.start)
     stack.push_async_callback(store.aclose)
     lineage = (await store.read(lambda reads: reads.meta())).lineage
-    meters, guard = Meters(), LoopGuard(lineage)
+    meters, guard = Meters(), batches_api.LoopGuard(lineage)
     meter = _meter(stack, settings, lineage, meters)
     local = sandbox_of(settings, keeps=True) if sandbox else None
     provider = await provider_of(stack, settings, runtime.transport, sandbox=local, meter=meter, passed=guard)
@@ -134,7 +132,7 @@ async def open_engine(
 
 
 def _engine(
-    context: Context, store: Store, settings: Settings, *, sandbox: bool, meters: Meters, guard: LoopGuard
+    context: Context, store: Store, settings: Settings, *, sandbox: bool, meters: Meters, guard: batches_api.LoopGuard
 ) -> Engine:
     return Engine(
         location=location_of(settings),

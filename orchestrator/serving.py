@@ -9,10 +9,7 @@ from typing import Any
 
 from orchestrator.assembly import Engine, api_version
 from orchestrator.config import Settings, socket_links
-from orchestrator.domain.limits import API_MAX_REQUESTS, MAX_INPUT_LINE_BYTES, largest_params
-from orchestrator.domain.model import StoreMeta
-from orchestrator.domain.packing import Caps
-from orchestrator.domain.params import ParamRules
+from orchestrator.domain import limits, model, packing, params
 from orchestrator.engine.context import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed
 from orchestrator.http_api.job_cache import JobCache
@@ -87,7 +84,7 @@ async def services_of(engine: Engine, stop: asyncio.Event, tcp: TcpListener | No
     )
 
 
-def _identity(engine: Engine, meta: StoreMeta) -> EngineIdentity:
+def _identity(engine: Engine, meta: model.StoreMeta) -> EngineIdentity:
     return EngineIdentity(
         db=str(engine.location),
         sandbox=engine.sandbox,
@@ -97,24 +94,25 @@ def _identity(engine: Engine, meta: StoreMeta) -> EngineIdentity:
     )
 
 
-def _caps(settings: Settings, meta: StoreMeta) -> Caps:
+def _caps(settings: Settings, meta: model.StoreMeta) -> packing.Caps:
     """How large a batch of this store may be."""
     most = settings.batching.max_requests
-    return Caps(
-        requests=API_MAX_REQUESTS - meta.size_jitter if most is None else most, size_bytes=settings.batching.max_bytes
+    return packing.Caps(
+        requests=limits.API_MAX_REQUESTS - meta.size_jitter if most is None else most,
+        size_bytes=settings.batching.max_bytes,
     )
 
 
 def _stream_opener(settings: Settings) -> SourceOpener:
     """Makes sources of request bodies that arrive over HTTP."""
-    largest = largest_params(settings.batching.max_bytes)
+    largest = limits.largest_params(settings.batching.max_bytes)
 
     def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation) -> Source:
         return source_from_stream(
             blocks,
             name=name,
-            rules=ParamRules(api_version=api_version, max_request_bytes=largest),
-            max_line_bytes=MAX_INPUT_LINE_BYTES,
+            rules=params.ParamRules(api_version=api_version, max_request_bytes=largest),
+            max_line_bytes=limits.MAX_INPUT_LINE_BYTES,
             claim=claim,
             max_text_bytes=settings.server.max_body,
         )

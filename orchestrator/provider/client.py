@@ -144,10 +144,7 @@ class AnthropicProvider(Provider):
 
     @override
     async def page(self, *, after_id: str | None, limit: int) -> BatchPage:
-        """One page of the workspace's batches, newest first; *after_id* goes on below it; 1 <= limit <= 1000.
-
-        A 404 without *after_id* means that there is no such API at the base URL: ProviderRefused, blocked `endpoint`.
-        """
+        """A 404 without *after_id*: there is no such API at the base URL. ProviderRefused, blocked `endpoint`."""
         params: dict[str, object] = {"limit": limit} if after_id is None else {"limit": limit, "after_id": after_id}
         try:
             response = await self._get(_PATH, "list", params=params)

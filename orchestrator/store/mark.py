@@ -92,7 +92,7 @@ class Mark:
             raise _unwritable(self._path, exc) from exc
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the mark file; a second call does nothing."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
