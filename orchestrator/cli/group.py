@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
 
 import click
 
@@ -80,8 +82,6 @@ class CliCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
-        from orchestrator.cli.epilog import write_epilog
-
         write_epilog(self.examples, formatter)
 
 
@@ -140,8 +140,6 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The examples."""
-        from orchestrator.cli.epilog import write_epilog
-
         write_epilog(self.examples, formatter)
 
 
@@ -187,3 +185,107 @@ def command_paths(group: LazyGroup, prefix: Sequence[str] = ()) -> list[tuple[st
         if isinstance(found, LazyGroup):
             paths.extend(command_paths(found, (*prefix, name)))
     return paths
+
+
+#: A command, or a term, with what is said beside it.
+_COMMENTED: Final = re.compile(r"(?P<head> +\S.*?)(?P<gap> {2,})(?P<comment>\S.*)")
+#: Comments that begin left of here stay in their column, others go below their command.
+_NARROW: Final = 24
+_BELOW: Final = " " * 6
+
+
+def write_epilog(text: str, formatter: click.HelpFormatter) -> None:
+    """*text* as it is written; a block of it that is too wide is folded. Blank lines part the blocks."""
+    if not text:
+        return
+    formatter.write_paragraph()
+    blocks = [block.split("\n") for block in text.strip("\n").split("\n\n")]
+    folded = ("\n".join(_fitted(lines, formatter.width)) for lines in blocks)
+    formatter.write("\n\n".join(folded) + "\n")
+
+
+def _fitted(lines: Sequence[str], width: int) -> Iterator[str]:
+    """*lines*, none longer than *width* but commands: whoever pastes one wants it whole."""
+    if all(len(line) <= width for line in lines):
+        yield from lines
+        return
+    prose: list[str] = []
+    for line in _with_whole_comments(lines):
+        if not line.startswith(" "):
+            prose.append(line)
+            continue
+        yield from wrap(" ".join(prose), width)
+        prose.clear()
+        yield from _folded(line, width)
+    yield from wrap(" ".join(prose), width)
+
+
+def _with_whole_comments(lines: Sequence[str]) -> Iterator[str]:
+    """*lines*, where a comment that is continued in its column is one line."""
+    whole = ""
+    column = 0
+    for line in lines:
+        found = _COMMENTED.fullmatch(line)
+        if column and line[:column].isspace():
+            whole += f" {line.strip()}"
+            continue
+        if whole:
+            yield whole
+        whole, column = line, 0 if found is None else found.start("comment")
+    yield whole
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    found = _COMMENTED.fullmatch(line)
+    indent = len(line) - len(line.lstrip())
+    if found is not None and (column := found.start("comment")) <= _NARROW:
+        yield from wrap(line, width, subsequent_indent=" " * column)
+    elif found is not None:
+        yield found["head"]
+        yield from wrap(found["comment"], width, initial_indent=_BELOW, subsequent_indent=_BELOW)
+    elif indent >= len(_BELOW):  # said of the command above
+        yield from wrap(line.strip(), width, initial_indent=_BELOW, subsequent_indent=_BELOW)
+    else:
+        yield line
+
+
+_WORK, _LOOK, _STEER, _TOOLS = "Work", "Look", "Steer", "Tools"
+
+COMMANDS: Final = {
+    "run": CommandEntry("Submit, wait and write the results; run it again to go on.", heading=_WORK),
+    "submit": CommandEntry("Store a job, print its id and return.", heading=_WORK),
+    "serve": CommandEntry(
+        "Run the engine for every job until it is stopped.",
+        heading=_WORK,
+        refuses_server="it runs an engine on this machine",
+    ),
+    "check": CommandEntry("Validate an input and show the plan; sends and stores nothing.", heading=_WORK),
+    "ls": CommandEntry("List the jobs, the newest first.", "jobs", heading=_LOOK),
+    "status": CommandEntry("Show one job.", "jobs", heading=_LOOK),
+    "watch": CommandEntry("Show one job live until it is over.", "jobs", heading=_LOOK),
+    "wait": CommandEntry("Wait until a job is over; the exit code says how it ended.", "jobs", heading=_LOOK),
+    "results": CommandEntry("Write a job's results, in input order.", heading=_LOOK),
+    "errors": CommandEntry("Show a job's failures, grouped by cause.", "results", heading=_LOOK),
+    "pause": CommandEntry("Send nothing new for a job; what is in flight is still collected.", "steer", heading=_STEER),
+    "resume": CommandEntry("Go on with a job.", "run", heading=_STEER),
+    "cancel": CommandEntry("Stop a job for good; what has succeeded is kept.", "steer", heading=_STEER),
+    "retry": CommandEntry("Queue failed and canceled requests again.", "steer", heading=_STEER),
+    "batches": CommandEntry("Compare the batches at the API with ours; adopt or disown one.", heading=_STEER),
+    "webhooks": CommandEntry("Show, test and repeat the notices to other programs.", heading=_STEER),
+    "doctor": CommandEntry("Check key, API, clock, store, disk and limits, each with a remedy.", heading=_TOOLS),
+    "login": CommandEntry("Print a link that opens the dashboard of the daemon, once.", "service", heading=_TOOLS),
+    "health": CommandEntry(
+        "Ask the engine of this store, or of a server, whether it is ready.", "service", heading=_TOOLS
+    ),
+    "config": CommandEntry(
+        "Show the settings that hold, or write a file to start from.", heading=_TOOLS, ignores_server=True
+    ),
+    "service": CommandEntry(
+        "Print a unit file, or make a token for the HTTP API.", heading=_TOOLS, ignores_server=True
+    ),
+    "db": CommandEntry("Back up, check, prune, compact, adopt or migrate the store's file.", heading=_TOOLS),
+    "sandbox": CommandEntry(
+        "Serve the local API on a port, for any client.", heading=_TOOLS, refuses_server="it serves a local API"
+    ),
+    "completion": CommandEntry("Print the completion script for a shell.", heading=_TOOLS, ignores_server=True),
+}

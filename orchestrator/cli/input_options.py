@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from orchestrator.cli.output import near_path
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import InputError, UsageError
-from orchestrator.domain.humanize import readable
-from orchestrator.domain.job_spec import OPTIONS, JobOptions, checked, name_of
+from orchestrator.cli.console import near_path
+from orchestrator.domain import errors, humanize, job_spec
+from orchestrator.ports import engine, streams
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.domain.job_spec import NewJob
     from orchestrator.inputs import JsonLinesSource
-    from orchestrator.ports.engine import IngestOptions, IngestResult
-    from orchestrator.ports.streams import InputProblem
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -36,14 +31,14 @@ class InputOptions:
     """INPUT as it was given, and the options that say what becomes of it. path: "-" is standard input."""
 
     path: str
-    job_options: JobOptions
+    job_options: job_spec.JobOptions
     new: bool = False
     skip_bad: bool = False
 
     @property
     def stem(self) -> str:
         """The file's name without its folder and endings: what the job is called unless a name was given."""
-        return name_of("<stdin>" if self.path == STDIN else self.path)
+        return job_spec.name_of("<stdin>" if self.path == STDIN else self.path)
 
     def version(self, settings: Settings) -> str:
         """The API version for this job: the flag, else the setting, else the SDK's own."""
@@ -55,25 +50,22 @@ class InputOptions:
 
     def source(self, settings: Settings) -> JsonLinesSource:
         """The requests, checked line by line while they are read."""
-        from orchestrator.domain.limits import MAX_INPUT_LINE_BYTES, largest_params
-        from orchestrator.domain.params import ParamRules
+        from orchestrator.domain import limits, params
         from orchestrator.inputs import open_source
 
-        rules = ParamRules(
-            api_version=self.version(settings), max_request_bytes=largest_params(settings.batching.max_bytes)
+        rules = params.ParamRules(
+            api_version=self.version(settings), max_request_bytes=limits.largest_params(settings.batching.max_bytes)
         )
-        return open_source(self.path, rules=rules, max_line_bytes=MAX_INPUT_LINE_BYTES)
+        return open_source(self.path, rules=rules, max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
 
-    def new_job(self, settings: Settings) -> NewJob:
+    def new_job(self, settings: Settings) -> job_spec.NewJob:
         """What the job is, before its first line is read."""
-        source = STDIN_NAME if self.path == STDIN else readable(os.path.realpath(self.path))
+        source = STDIN_NAME if self.path == STDIN else humanize.readable(os.path.realpath(self.path))
         return self.job_options.new_job(source, default_name=self.stem, default_version=self.version(settings))
 
-    def terms(self) -> IngestOptions:
+    def terms(self) -> engine.IngestOptions:
         """How it is taken in."""
-        from orchestrator.ports.engine import IngestOptions
-
-        return IngestOptions(force_new=self.new, skip_bad=self.skip_bad)
+        return engine.IngestOptions(force_new=self.new, skip_bad=self.skip_bad)
 
 
 def input_argument(function: F) -> F:
@@ -83,18 +75,18 @@ def input_argument(function: F) -> F:
 
 def _option(field: str, note: str = "", **more: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own
     """The flag of one option of a new job, checked when it is parsed."""
-    option = OPTIONS[field]
+    option = job_spec.OPTIONS[field]
     flag = f"--{option.param.replace('_', '-')}"
     if option.schema["type"] == "integer":
         span = click.IntRange(option.schema["minimum"], option.schema["maximum"])
-        more = {"type": span, "default": getattr(JobOptions(), field), "show_default": True, **more}
+        more = {"type": span, "default": getattr(job_spec.JobOptions(), field), "show_default": True, **more}
     return click.option(flag, field, multiple=option.is_list, callback=_checked, help=f"{option.help}{note}", **more)
 
 
 def _checked(_ctx: click.Context, param: click.Parameter, value: object) -> object:
     try:
-        return checked(str(param.name), value)
-    except UsageError as exc:
+        return job_spec.checked(str(param.name), value)
+    except errors.UsageError as exc:
         raise click.BadParameter(str(exc.hint)) from exc
 
 
@@ -103,7 +95,7 @@ _HEADERS: Final = (
     _option("betas", metavar="NAME"),
 )
 _NAME: Final = _option("name", "  [default: the file's name]")
-_OTHERS: Final = tuple(_option(field) for field in OPTIONS if field not in {"api_version", "betas", "name"})
+_OTHERS: Final = tuple(_option(field) for field in job_spec.OPTIONS if field not in {"api_version", "betas", "name"})
 _INGEST_OPTIONS: Final = (
     click.option("--new", is_flag=True, help="Start a new job even if this input is a job already."),
     click.option("--skip-bad", is_flag=True, help="Leave bad lines out and write them beside the output."),
@@ -131,8 +123,8 @@ def _with_job_options(function: Callable[..., R], options: Sequence[Callable[[An
 
     @functools.wraps(function)
     def with_options(*args: Any, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
-        chosen = {field: given.pop(field) for field in OPTIONS if field in given}
-        return function(*args, job_options=JobOptions(**chosen), **given)
+        chosen = {field: given.pop(field) for field in job_spec.OPTIONS if field in given}
+        return function(*args, job_options=job_spec.JobOptions(**chosen), **given)
 
     wrapped: Callable[..., R] = with_options
     for option in reversed(options):
@@ -140,13 +132,13 @@ def _with_job_options(function: Callable[..., R], options: Sequence[Callable[[An
     return wrapped
 
 
-def refused_input(source_name: str, taken: IngestResult, *, may_skip: bool) -> InputError:
+def refused_input(source_name: str, taken: engine.IngestResult, *, may_skip: bool) -> errors.InputError:
     """An input that was refused as a whole: every problem up to the cap has been said, this is the last word.
 
     may_skip: the command takes --skip-bad, and it was not given.
     """
     shown = near_path(source_name)
-    return InputError(
+    return errors.InputError(
         f"{shown} has {humanize.count(taken.problem_count, 'problem')}; nothing was stored or sent",
         hint="fix them, or leave the bad lines out with --skip-bad"
         if may_skip and not concerns_whole_file(taken.problems)
@@ -154,12 +146,12 @@ def refused_input(source_name: str, taken: IngestResult, *, may_skip: bool) -> I
     )
 
 
-def concerns_whole_file(problems: Iterable[InputProblem]) -> bool:
+def concerns_whole_file(problems: Iterable[streams.InputProblem]) -> bool:
     """True if one of *problems* is with the file as a whole: leaving lines out does not help."""
     return any(problem.line == 0 for problem in problems)
 
 
-def problems_as_text(source_name: str, problems: Sequence[InputProblem], total: int) -> Iterator[str]:
+def problems_as_text(source_name: str, problems: Sequence[streams.InputProblem], total: int) -> Iterator[str]:
     """The problems as a person reads them: `file:line: field: what (remedy)`."""
     from orchestrator.inputs import problem_lines
 

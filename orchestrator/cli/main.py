@@ -13,9 +13,8 @@ from typing import Final, NoReturn
 
 import click
 
-from orchestrator.cli.command_table import COMMANDS
-from orchestrator.cli.errors import Stopped, report_error
-from orchestrator.cli.group import LazyGroup
+from orchestrator.cli.command_errors import Stopped, report_error
+from orchestrator.cli.group import COMMANDS, LazyGroup
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.stdio import prepare_stdio, redirect_to_null
 from orchestrator.domain.errors import OutputNotWritten

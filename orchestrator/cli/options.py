@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+from orchestrator.domain.errors import OrchestratorError, UsageError
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -49,7 +51,6 @@ class GlobalOptions:
     def settings(self, more: Mapping[str, object] | None = None) -> Settings:
         """The settings of this command. more: its own flags, by setting. Raises UsageError."""
         from orchestrator.config import load_settings
-        from orchestrator.domain.errors import UsageError
 
         try:
             cwd = Path.cwd()
@@ -68,8 +69,6 @@ class GlobalOptions:
 
         --db on the command line overrides a server in the environment. Raises UsageError, NeedsPerson.
         """
-        from orchestrator.domain.errors import UsageError
-
         if self.server is None or (self.db is not None and self.server_from != "--server"):
             return None
         if self.db is not None:
@@ -172,7 +171,6 @@ class JobRef(_TextParam):
         """The newest jobs' ids and names that begin with what was typed."""
         from click.shell_completion import CompletionItem
 
-        from orchestrator.domain.errors import OrchestratorError
         from orchestrator.store.location import open_reader
 
         if ctx.find_root().ensure_object(GlobalOptions).server is not None:

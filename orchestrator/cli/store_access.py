@@ -8,25 +8,20 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from orchestrator.cli.output import say
-from orchestrator.domain.errors import NoSuchThing, StoreOwned
-from orchestrator.domain.humanize import plain
+from orchestrator.cli.console import say
+from orchestrator.domain import errors, humanize, ids, model
 from orchestrator.store.location import DirectReader, SqliteLocation, location_of
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     from orchestrator.cli.options import GlobalOptions
-    from orchestrator.cli.run_async import DescribeStop
+    from orchestrator.cli.signals import DescribeStop
     from orchestrator.client.remote_reads import HttpReader
     from orchestrator.client.server_address import Server
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
-    from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import Commands, NoticeCommands
     from orchestrator.ports.reads import RemoteReader, RemoteReads
 
@@ -45,7 +40,9 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
         return
     location = location_of(options.settings() if settings is None else settings)
     if not location.exists and not options.sandbox and (other := _sandbox_store(options)) is not None:
-        raise NoSuchThing(f"there is no store at {location}", hint=f"your sandbox jobs are in {other}: add --sandbox")
+        raise errors.NoSuchThing(
+            f"there is no store at {location}", hint=f"your sandbox jobs are in {other}: add --sandbox"
+        )
     with location.open_reader() as reads:
         yield reads
 
@@ -63,7 +60,9 @@ def server_reader(options: GlobalOptions, server: Server, *, has_answered: bool 
     from orchestrator.client.remote_reads import HttpReader  # brings an HTTP client
     from orchestrator.client.transport import ServerTransport
 
-    return HttpReader(ServerTransport(server), has_answered=has_answered, say=lambda words: say(options, plain(words)))
+    return HttpReader(
+        ServerTransport(server), has_answered=has_answered, say=lambda words: say(options, humanize.plain(words))
+    )
 
 
 @contextmanager
@@ -92,12 +91,12 @@ def _sandbox_store(options: GlobalOptions) -> SqliteLocation | None:
     return location if options.db is None and location.exists else None
 
 
-def status_of(job: JobId) -> Callable[[RemoteReads], JobStatus]:
+def status_of(job: ids.JobId) -> Callable[[RemoteReads], model.JobStatus]:
     """Reads the status of *job*."""
     return lambda reads: reads.status(reads.get(job))
 
 
-def job_or_newest(reads: RemoteReads, ref: str | None) -> JobSnapshot:
+def job_or_newest(reads: RemoteReads, ref: str | None) -> model.JobSnapshot:
     """The job that *ref* means; without one, the newest that is not over, else the newest. Raises NoSuchThing."""
     if ref is not None:
         return reads.find(ref)
@@ -141,7 +140,7 @@ def open_session(options: GlobalOptions, settings: Settings) -> AbstractAsyncCon
     if server is None:
         return local_session(settings, sandbox=options.sandbox)
 
-    return remote_session(server, sandbox=options.sandbox, say=lambda words: say(options, plain(words)))
+    return remote_session(server, sandbox=options.sandbox, say=lambda words: say(options, humanize.plain(words)))
 
 
 def run_command(
@@ -152,20 +151,26 @@ def run_command(
     Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
     process owns the store and does not answer. describe_stop: as for `run_async`.
     """
-    from orchestrator.cli.run_async import run_async
-
-    configure_log(options, settings)
-    return run_async(lambda: _run(options, settings, lambda handle: act(handle.commands, handle.reader)), describe_stop)
+    return _run_here(options, settings, lambda handle: act(handle.commands, handle.reader), describe_stop)
 
 
 def run_notice_command(
     options: GlobalOptions, settings: Settings, act: Callable[[NoticeCommands], Awaitable[T]]
 ) -> tuple[T, bool]:
     """Run *act* on the notices, as `run_command` does."""
-    from orchestrator.cli.run_async import run_async
+    return _run_here(options, settings, lambda handle: act(handle.notices))
+
+
+def _run_here(
+    options: GlobalOptions,
+    settings: Settings,
+    act: Callable[[EngineHandle], Awaitable[T]],
+    describe_stop: DescribeStop | None = None,
+) -> tuple[T, bool]:
+    from orchestrator.cli.signals import run_async  # `status` starts without an event loop
 
     configure_log(options, settings)
-    return run_async(lambda: _run(options, settings, lambda handle: act(handle.notices)))
+    return run_async(lambda: _run(options, settings, act), describe_stop)
 
 
 async def _run(
@@ -178,7 +183,7 @@ async def _run(
         try:
             async with open_commands(settings, sandbox=options.sandbox) as engine:
                 return await act(local_handle(engine)), False
-        except StoreOwned:
+        except errors.StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
     async with open_session(options, settings) as session:
         return await act(session.handle), True

@@ -12,7 +12,7 @@ from faces.cli_world import Program, program_in, request, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli.doctor_checks import exit_code_of
+from orchestrator.cli.commands.doctor import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.store.location import SqliteLocation

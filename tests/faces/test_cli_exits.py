@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import Program, program_in, request, write_lines
 
-from orchestrator.cli.errors import report_error
+from orchestrator.cli.command_errors import report_error
 from orchestrator.domain.errors import StoreFull
 from orchestrator.store.ownership import Lock
 
@@ -191,8 +191,8 @@ def test_a_signal_while_the_loop_is_made_ends_the_command_before_its_work() -> N
     """Nothing is left half made, which asyncio would complain of on stderr."""
     hasty = (
         "import asyncio, os, signal\n"
-        "from orchestrator.cli.errors import Stopped\n"
-        "from orchestrator.cli.run_async import run_async\n"
+        "from orchestrator.cli.command_errors import Stopped\n"
+        "from orchestrator.cli.signals import run_async\n"
         "class Policy(asyncio.DefaultEventLoopPolicy):\n"
         "    def new_event_loop(self):\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -213,7 +213,7 @@ def test_a_second_signal_ends_the_command_on_the_spot(program: Program) -> None:
     """Whatever hangs: the work is in the store at any instant, so ending at once is safe, too."""
     stubborn = (
         "import asyncio\n"
-        "from orchestrator.cli.run_async import run_async\n"
+        "from orchestrator.cli.signals import run_async\n"
         "async def work():\n"
         "    print('begun', flush=True)\n"
         "    while True:\n"

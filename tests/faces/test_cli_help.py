@@ -12,8 +12,7 @@ import pytest
 from click.testing import CliRunner
 from faces.cli_world import Program, program_in, request
 
-from orchestrator.cli.command_table import COMMANDS
-from orchestrator.cli.group import LazyGroup, command_paths
+from orchestrator.cli.group import COMMANDS, LazyGroup, command_paths
 from orchestrator.cli.main import cli
 
 assert isinstance(cli, LazyGroup)

@@ -13,7 +13,7 @@ import pytest
 from faces.cli_world import Program, program_in, request, select_a_moment, write_lines
 from support.forked import PIPE, start
 
-from orchestrator.cli.hints import completed, pasteable
+from orchestrator.cli.console import completed, pasteable
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain.errors import StoreOwned
 

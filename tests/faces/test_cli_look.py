@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import SLOW, Program, program_in, request, write_lines
 
-from orchestrator.cli.progress import LineProgress
+from orchestrator.cli.follow import LineProgress
 from orchestrator.domain import humanize
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts

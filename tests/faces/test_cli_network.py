@@ -9,7 +9,7 @@ import pytest
 from faces.cli_world import Program, program_in, request, write_lines
 from faces.client_world import settings
 
-from orchestrator.cli.doctor_checks import exit_code_of, local_findings
+from orchestrator.cli.commands.doctor import exit_code_of, local_findings
 from orchestrator.views.health_checks import FAIL
 
 ELSEWHERE = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from orchestrator.cli.errors import report_error
+from orchestrator.cli.command_errors import report_error
 from orchestrator.daemon import first_error
 from orchestrator.domain.errors import OutOfMemory, StoreFull, shortage
 

@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.cli.api_errors import explaining_api_errors, find_credentials, say_api_address
+from orchestrator.cli import command_errors, console, jobs_text, signals, store_access
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
-from orchestrator.cli.jobs_text import headers_text
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import as_table, say, show, show_banner, show_json
-from orchestrator.cli.run_async import run_async
-from orchestrator.cli.store_access import open_reads, server_reader
-from orchestrator.domain import humanize
-from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch
-from orchestrator.domain.errors import GuardRefused, NoSuchThing, StoreOwned
-from orchestrator.domain.model import Batch, Event, JobSnapshot
-from orchestrator.domain.states import BatchState
+from orchestrator.domain import api_answers, errors, humanize, model, states
 from orchestrator.store.location import location_of, open_reader
-from orchestrator.views.batch_views import BatchView, RemoteBatchesView, RemoteBatchView
-from orchestrator.views.view import time_text
+from orchestrator.views import batch_views, view
 
 if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
@@ -60,8 +51,8 @@ batches = group(
 class KnownBatches:
     """Batches of the store: by remote id, and those in doubt."""
 
-    ours: dict[str, tuple[Batch, JobSnapshot]]
-    in_doubt: list[tuple[Batch, JobSnapshot]]
+    ours: dict[str, tuple[model.Batch, model.JobSnapshot]]
+    in_doubt: list[tuple[model.Batch, model.JobSnapshot]]
 
 
 @command(EXAMPLES)
@@ -71,75 +62,85 @@ def ls(options: GlobalOptions, limit: int) -> None:
     server = options.remote()
     listed, more = _here(options, limit) if server is None else _there(options, server, limit)
     if options.as_json:
-        show_json({**listed.fields(), **more})
+        console.show_json({**listed.fields(), **more})
         return
-    show_banner(options, sandbox=bool(more["sandbox"]))
-    show(_remote_table(listed.batches) if listed.batches else "the API has no batches")
+    console.show_banner(options, sandbox=bool(more["sandbox"]))
+    console.show(_remote_table(listed.batches) if listed.batches else "the API has no batches")
     for doubt in listed.in_doubt:
-        show(f"in doubt: batch {doubt.batch} of {doubt.job}, {humanize.count(doubt.requests, 'request')}")
+        console.show(f"in doubt: batch {doubt.batch} of {doubt.job}, {humanize.count(doubt.requests, 'request')}")
     if listed.has_more:
-        say(options, f"there are more: --limit {limit * 4} shows them")
+        console.say(options, f"there are more: --limit {limit * 4} shows them")
 
 
-def _there(options: GlobalOptions, server: Server, limit: int) -> tuple[RemoteBatchesView, dict[str, object]]:
+def _there(
+    options: GlobalOptions, server: Server, limit: int
+) -> tuple[batch_views.RemoteBatchesView, dict[str, object]]:
     """The batches that a server lists, in the form of `_here`. Its engine asks the API, so no key is needed here."""
     from orchestrator.client.session import not_a_sandbox
 
     if limit > _SERVER_LIMIT:
         raise HintedUsageError(f"a server lists at most {_SERVER_LIMIT:,} batches", hint=f"--limit {_SERVER_LIMIT}")
-    with explaining_api_errors(), server_reader(options, server) as reader, reader.snapshot() as reads:
+    with (
+        command_errors.explaining_api_errors(),
+        store_access.server_reader(options, server) as reader,
+        reader.snapshot() as reads,
+    ):
         sandbox = reads.meta().sandbox
         if options.sandbox and not sandbox:
             raise not_a_sandbox(server)
-        return reader.ask(RemoteBatchesView, "remote-batches", {"limit": limit}), {"sandbox": sandbox}
+        return reader.ask(batch_views.RemoteBatchesView, "remote-batches", {"limit": limit}), {"sandbox": sandbox}
 
 
-def _here(options: GlobalOptions, limit: int) -> tuple[RemoteBatchesView, dict[str, object]]:
+def _here(options: GlobalOptions, limit: int) -> tuple[batch_views.RemoteBatchesView, dict[str, object]]:
     """The newest batches at the API, and what is said beside them in JSON."""
     settings = options.settings()
-    api = say_api_address(options, settings, sandbox=options.sandbox)
-    odd: list[MalformedEntry] = []
-    with explaining_api_errors():
-        found = run_async(lambda: _listed(settings, limit + 1, odd, sandbox=options.sandbox))
+    api = console.say_api_address(options, settings, sandbox=options.sandbox)
+    odd: list[api_answers.MalformedEntry] = []
+    with command_errors.explaining_api_errors():
+        found = signals.run_async(lambda: _listed(settings, limit + 1, odd, sandbox=options.sandbox))
     if odd:
-        say(
+        console.say(
             options,
             f"{humanize.count(len(odd), 'entry', 'entries')} of the API's list cannot be read, such as {odd[0].mark}",
         )
     remotes, has_more = found[:limit], len(found) > limit
     known = _known(settings, remotes)
-    listed = RemoteBatchesView(
-        batches=[RemoteBatchView.of(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes],
-        in_doubt=[BatchView.of(batch, job) for batch, job in known.in_doubt],
+    listed = batch_views.RemoteBatchesView(
+        batches=[
+            batch_views.RemoteBatchView.of(remote, known.ours.get(remote.id), known.in_doubt) for remote in remotes
+        ],
+        in_doubt=[batch_views.BatchView.of(batch, job) for batch, job in known.in_doubt],
         has_more=has_more,
     )
     return listed, {"api": api, "sandbox": options.sandbox}
 
 
-async def _listed(settings: Settings, limit: int, odd: list[MalformedEntry], *, sandbox: bool) -> list[RemoteBatch]:
+async def _listed(
+    settings: Settings, limit: int, odd: list[api_answers.MalformedEntry], *, sandbox: bool
+) -> list[api_answers.RemoteBatch]:
     """The newest *limit* batches. Raises ProviderError; GuardRefused for a sandbox that another process runs."""
     from orchestrator.daemon import open_commands, open_provider
     from orchestrator.engine.batch_list import LARGEST, list_batches
 
     if not sandbox:
         async with open_provider(settings, sandbox=False) as provider:
-            await find_credentials(provider)
+            await command_errors.find_credentials(provider)
             return await _first(limit, list_batches(provider, min(limit, LARGEST), odd))
     if not location_of(settings).exists:
         return []
     try:  # the sandbox's memory lies beside the store and has one user at a time
         async with open_commands(settings, sandbox=True) as engine:
             return await _first(limit, engine.remote_batches())
-    except StoreOwned as exc:
-        raise GuardRefused(
+    except errors.StoreOwned as exc:
+        raise errors.GuardRefused(
             "the sandbox's API lives in the engine that is running",
             cause=exc.message,
             hint="ask again when it has ended; `orchestrator status` shows our batches at any time",
         ) from exc
 
 
-async def _first(limit: int, batches: AsyncGenerator[RemoteBatch, None]) -> list[RemoteBatch]:
-    found: list[RemoteBatch] = []
+async def _first(limit: int, batches: AsyncGenerator[api_answers.RemoteBatch, None]) -> list[api_answers.RemoteBatch]:
+    found: list[api_answers.RemoteBatch] = []
     async with aclosing(batches):
         async for remote in batches:
             found.append(remote)
@@ -148,7 +149,7 @@ async def _first(limit: int, batches: AsyncGenerator[RemoteBatch, None]) -> list
     return found
 
 
-def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
+def _known(settings: Settings, remotes: Sequence[api_answers.RemoteBatch]) -> KnownBatches:
     try:
         with open_reader(settings) as reads:
             ours = reads.batches_by_remote([remote.id for remote in remotes])
@@ -157,37 +158,40 @@ def _known(settings: Settings, remotes: Sequence[RemoteBatch]) -> KnownBatches:
                 ours={remote_id: (batch, jobs[batch.job_id]) for remote_id, batch in ours.items()},
                 in_doubt=_in_doubt(reads),
             )
-    except NoSuchThing:
+    except errors.NoSuchThing:
         return KnownBatches(ours={}, in_doubt=[])
 
 
-def _in_doubt(reads: Reads) -> list[tuple[Batch, JobSnapshot]]:
-    jobs = [job for job in reads.unfinished() if reads.status(job).batches[BatchState.IN_DOUBT]]
-    return [(batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is BatchState.IN_DOUBT]
+def _in_doubt(reads: Reads) -> list[tuple[model.Batch, model.JobSnapshot]]:
+    jobs = [job for job in reads.unfinished() if reads.status(job).batches[states.BatchState.IN_DOUBT]]
+    return [
+        (batch, job) for job in jobs for batch in reads.batches(job.id) if batch.state is states.BatchState.IN_DOUBT
+    ]
 
 
 @command(EXAMPLES)
 @click.argument("batch", metavar="BATCH")
 def show_batch(options: GlobalOptions, batch: str) -> None:
     """BATCH is the API's id (msgbatch_...) or our number. The API is not asked."""
-    with open_reads(options) as reads:
+    with store_access.open_reads(options) as reads:
         found = reads.batch(batch)
         job = reads.get(found.job_id)
         events = _history(reads, found)
         sandbox = reads.meta().sandbox
     if options.as_json:
         history = [
-            {"at": time_text(event.at), "kind": event.kind, "state": event.new, "why": event.why} for event in events
+            {"at": view.time_text(event.at), "kind": event.kind, "state": event.new, "why": event.why}
+            for event in events
         ]
-        show_json({**BatchView.of(found, job).fields(), "events": history, "sandbox": sandbox})
+        console.show_json({**batch_views.BatchView.of(found, job).fields(), "events": history, "sandbox": sandbox})
         return
-    show_banner(options, sandbox=sandbox)
-    show("\n".join(_batch_lines(found, job, events, now=datetime.now(UTC))))
+    console.show_banner(options, sandbox=sandbox)
+    console.show("\n".join(_batch_lines(found, job, events, now=datetime.now(UTC))))
 
 
-def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
+def _history(reads: RemoteReads, batch: model.Batch) -> list[model.Event]:
     """Every event of *batch*, read in pages of its job's."""
-    found: list[Event] = []
+    found: list[model.Event] = []
     after = 0
     while page := reads.events(batch.job_id, after=after):
         found += [event for event in page if event.batch_id == batch.id]
@@ -195,7 +199,7 @@ def _history(reads: RemoteReads, batch: Batch) -> list[Event]:
     return found
 
 
-def _remote_table(remotes: Sequence[RemoteBatchView]) -> str:
+def _remote_table(remotes: Sequence[batch_views.RemoteBatchView]) -> str:
     """The table of `batches ls`."""
     rows: list[tuple[str, ...]] = [("BATCH", "STATUS", "REQUESTS", "CREATED", "WHOSE")]
     for remote in remotes:
@@ -207,16 +211,18 @@ def _remote_table(remotes: Sequence[RemoteBatchView]) -> str:
         created = remote.created_at[:19].replace("T", " ")
         row = (remote.id, remote.status, f"{remote.requests.total:,}", created, owner)
         rows.append(tuple(humanize.plain(str(cell)) for cell in row))
-    return as_table(rows, right=(2,))
+    return console.as_table(rows, right=(2,))
 
 
-def _batch_lines(batch: Batch, job: JobSnapshot, events: Sequence[Event], *, now: datetime) -> Iterator[str]:
+def _batch_lines(
+    batch: model.Batch, job: model.JobSnapshot, events: Sequence[model.Event], *, now: datetime
+) -> Iterator[str]:
     """The screen of `batches show`."""
     yield f"batch      {batch.id}" + ("" if batch.remote_id is None else f"  {humanize.plain(batch.remote_id)}")
     yield f"job        {job.public_id}"
     yield f"state      {batch.state.value}"
     yield f"size       {humanize.count(batch.count, 'request')}, {batch.size_bytes:,} bytes"
-    yield f"sent with  {headers_text(batch)}"
+    yield f"sent with  {jobs_text.headers_text(batch)}"
     if batch.organization is not None or batch.workspace is not None:
         yield f"account    organization {batch.organization}, workspace {batch.workspace}"
     if batch.sent_at is not None:

@@ -6,29 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.api_errors import say_api_address
+from orchestrator.cli import console, input_options, signals
 from orchestrator.cli.group import command
-from orchestrator.cli.input_options import (
-    STDIN,
-    STDIN_NAME,
-    InputOptions,
-    concerns_whole_file,
-    header_options,
-    input_argument,
-    problems_as_text,
-)
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import near_path, show, show_banner, show_json
-from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import NoSuchThing
-from orchestrator.domain.limits import API_MAX_REQUESTS
-from orchestrator.views.job_views import CheckView
+from orchestrator.domain import errors, humanize, job_spec, limits, packing
+from orchestrator.views import check_report, job_views
 
 if TYPE_CHECKING:
     from orchestrator.config import Settings
-    from orchestrator.domain.job_spec import JobOptions
-    from orchestrator.views.check_report import CheckReport
 
 EXAMPLES = """
 Examples:
@@ -43,27 +28,27 @@ The batches are counted as if every line were sent; how many go at a time is up 
 
 
 @command(EXAMPLES)
-@input_argument
-@header_options
+@input_options.input_argument
+@input_options.header_options
 @click.option(
     "--max-problems", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Show at most N problems."
 )
-def check(options: GlobalOptions, path: str, job_options: JobOptions, max_problems: int) -> int:
-    from orchestrator.domain.packing import Caps
-    from orchestrator.views.check_report import check_source
-
+def check(options: GlobalOptions, path: str, job_options: job_spec.JobOptions, max_problems: int) -> int:
     settings = options.settings()
-    api = say_api_address(options, settings, sandbox=options.sandbox)
-    chosen = InputOptions(path=path, job_options=job_options)
+    api = console.say_api_address(options, settings, sandbox=options.sandbox)
+    chosen = input_options.InputOptions(path=path, job_options=job_options)
     most, is_exact = _max_requests(settings)
-    caps = Caps(requests=most, size_bytes=settings.batching.max_bytes)
-    plan = run_async(lambda: check_source(chosen.source(settings), caps, max_problems=max_problems), nothing_changed)
-    name = STDIN_NAME if path == STDIN else path
+    caps = packing.Caps(requests=most, size_bytes=settings.batching.max_bytes)
+    plan = signals.run_async(
+        lambda: check_report.check_source(chosen.source(settings), caps, max_problems=max_problems),
+        signals.nothing_changed,
+    )
+    name = input_options.STDIN_NAME if path == input_options.STDIN else path
     if options.as_json:
-        view = CheckView.of(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
-        show_json({**view.fields(), "api": api})
+        view = job_views.CheckView.of(name, plan, chosen.version(settings), job_options.betas, sandbox=options.sandbox)
+        console.show_json({**view.fields(), "api": api})
     else:
-        show_banner(options, sandbox=options.sandbox)
+        console.show_banner(options, sandbox=options.sandbox)
         _show(name, plan, most, is_exact=is_exact)
     return 2 if plan.problem_count else 0
 
@@ -76,28 +61,30 @@ def _max_requests(settings: Settings) -> tuple[int, bool]:
         return settings.batching.max_requests, True
     try:
         with open_reader(settings) as reads:
-            return API_MAX_REQUESTS - reads.meta().size_jitter, True
-    except NoSuchThing:
-        return API_MAX_REQUESTS - 999, False
+            return limits.API_MAX_REQUESTS - reads.meta().size_jitter, True
+    except errors.NoSuchThing:
+        return limits.API_MAX_REQUESTS - 999, False
 
 
-def _show(name: str, plan: CheckReport, most: int, *, is_exact: bool) -> None:
+def _show(name: str, plan: check_report.CheckReport, most: int, *, is_exact: bool) -> None:
     bad = f", {humanize.count(plan.problem_count, 'problem')}" if plan.problem_count else ", all valid"
-    shown = humanize.plain(near_path(name))
-    show(f"read     {shown}: {humanize.count(plan.requests, 'request')}, {humanize.size(plan.size_bytes)}{bad}")
-    for line in problems_as_text(name, plan.problems, plan.problem_count):
-        show(f"  {line}")
+    shown = humanize.plain(console.near_path(name))
+    console.show(f"read     {shown}: {humanize.count(plan.requests, 'request')}, {humanize.size(plan.size_bytes)}{bad}")
+    for line in input_options.problems_as_text(name, plan.problems, plan.problem_count):
+        console.show(f"  {line}")
     if plan.problem_count:
-        can_skip = plan.requests and not concerns_whole_file(plan.problems)
-        show("nothing of it would be sent" + ("; with --skip-bad `run` leaves these lines out" if can_skip else ""))
+        can_skip = plan.requests and not input_options.concerns_whole_file(plan.problems)
+        console.show(
+            "nothing of it would be sent" + ("; with --skip-bad `run` leaves these lines out" if can_skip else "")
+        )
         return
     total = sum(size for _, size in plan.batches)
     most_text = f"at most {most:,} requests each" if is_exact else "just under 100,000 requests each"
-    show(f"plan     {humanize.batches(len(plan.batches))}, {humanize.size(total)} to send; {most_text}")
+    console.show(f"plan     {humanize.batches(len(plan.batches))}, {humanize.size(total)} to send; {most_text}")
     for number, (requests, size_bytes) in enumerate(plan.batches[:_SHOWN], start=1):
-        show(f"  batch {number}: {humanize.count(requests, 'request')}, {size_bytes:,} bytes")
+        console.show(f"  batch {number}: {humanize.count(requests, 'request')}, {size_bytes:,} bytes")
     if len(plan.batches) > _SHOWN:
-        show(f"  … and {len(plan.batches) - _SHOWN:,} more")
+        console.show(f"  … and {len(plan.batches) - _SHOWN:,} more")
 
 
 _SHOWN = 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli.console import show
 from orchestrator.cli.group import command
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import show
 
 EXAMPLES = """
 Examples:

@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
+from orchestrator.cli.console import say, show, show_banner, show_json
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import say, show, show_banner, show_json
 from orchestrator.config import PROJECT_FILE, SettingRow, render_example, setting_rows
 from orchestrator.domain.errors import GuardRefused, OutputError
 

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli import console, store_access
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
 from orchestrator.cli.options import Duration, GlobalOptions
-from orchestrator.cli.output import say, show, show_banner, show_json
-from orchestrator.cli.store_access import open_reads, run_command
-from orchestrator.config import format_duration
+from orchestrator.config import Settings, format_duration
 from orchestrator.domain import humanize
+from orchestrator.store.location import SqliteLocation, location_of, open_store
 
 if TYPE_CHECKING:
-    from orchestrator.config import Settings
-    from orchestrator.store.location import SqliteLocation
     from orchestrator.store.maintenance import SpaceUsage
 
 EXAMPLES = """
@@ -74,9 +72,9 @@ def backup(options: GlobalOptions, target: Path) -> None:
     """
     size_bytes = _existing(options).back_up(target)
     if options.as_json:
-        show_json({"backup": str(target.absolute()), "bytes": size_bytes})
+        console.show_json({"backup": str(target.absolute()), "bytes": size_bytes})
         return
-    say(options, f"wrote {target}: {size_bytes:,} bytes")
+    console.say(options, f"wrote {target}: {size_bytes:,} bytes")
 
 
 @command(EXAMPLES)
@@ -87,15 +85,15 @@ def check(options: GlobalOptions) -> int:
         sandbox = reads.meta().sandbox
     found = location.audit()
     if options.as_json:
-        show_json({"database": str(location), "sound": not found, "findings": found, "sandbox": sandbox})
+        console.show_json({"database": str(location), "sound": not found, "findings": found, "sandbox": sandbox})
         return 8 if found else 0
-    show_banner(options, sandbox=sandbox)
+    console.show_banner(options, sandbox=sandbox)
     for finding in found:
-        show(finding)
+        console.show(finding)
     if not found:
-        show(f"{location} is sound")
+        console.show(f"{location} is sound")
         return 0
-    say(options, "restore a backup, or report this with the findings above")
+    console.say(options, "restore a backup, or report this with the findings above")
     return 8
 
 
@@ -107,9 +105,9 @@ def migrate(options: GlobalOptions) -> None:
     location = _existing(options)
     before, after = location.migrate(now=datetime.now(UTC), sandbox=options.sandbox)
     if options.as_json:
-        show_json({"database": str(location), "schema_before": before, "schema": after})
+        console.show_json({"database": str(location), "schema_before": before, "schema": after})
         return
-    say(options, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
+    console.say(options, f"schema {after}: nothing to do" if before == after else f"schema {before} -> {after}")
 
 
 @command(ADOPT_EXAMPLES)
@@ -119,27 +117,23 @@ def adopt_store(options: GlobalOptions) -> None:
     """
     import asyncio
 
-    from orchestrator.store.location import location_of
-
     settings = options.settings()
     location = location_of(settings)
     if not location.can_be_adopted:
         location.require()
     searching = asyncio.run(_adopt(settings, sandbox=options.sandbox))
     if options.as_json:
-        show_json({"database": str(location), "searching": searching})
+        console.show_json({"database": str(location), "searching": searching})
     elif searching:
-        say(
+        console.say(
             options, f"{location} is the store now; before the next engine sends anything it asks the API what was sent"
         )
     else:
-        say(options, f"{location} lacks nothing: nothing to do")
+        console.say(options, f"{location} lacks nothing: nothing to do")
 
 
 async def _adopt(settings: Settings, *, sandbox: bool) -> bool:
     """Adopt the store; True if the API must be searched before anything is sent."""
-    from orchestrator.store.location import open_store
-
     store = await open_store(settings, now=datetime.now(UTC), sandbox=sandbox, adopt=True)
     try:
         return await store.reconcile.open() is not None
@@ -162,28 +156,28 @@ def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool
     age = settings.database.keep_bodies if older_than is None else older_than
     if age is None:
         raise HintedUsageError("--older-than is missing", hint="give it, or set [database] keep_bodies")
-    with open_reads(options, settings) as reads:
-        show_banner(options, sandbox=reads.meta().sandbox)
+    with store_access.open_reads(options, settings) as reads:
+        console.show_banner(options, sandbox=reads.meta().sandbox)
         would = reads.over_since(datetime.now(UTC) - age)
     if dry_run:
         jobs = would
     else:
-        jobs, _ = run_command(options, settings, lambda commands, _: commands.purge_older(age))
+        jobs, _ = store_access.run_command(options, settings, lambda commands, _: commands.purge_older(age))
     room = None if dry_run or options.remote() is not None else _existing(options).space()
     if options.as_json:
         facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}
-        show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
+        console.show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
         return
     for job in jobs:
-        show(f"{job.public_id}: {humanize.count(job.requests.total, 'request')}")
+        console.show(f"{job.public_id}: {humanize.count(job.requests.total, 'request')}")
     does = "would lose" if dry_run else "lost"
-    say(
+    console.say(
         options,
         f"{humanize.count(len(jobs), 'job')} {does} {'its' if len(jobs) == 1 else 'their'} requests and results",
     )
     if room is not None and room.free_bytes:
         size = humanize.size(room.free_bytes)
-        say(
+        console.say(
             options, f"{size} are free inside the file for what comes; `orchestrator db compact` gives them to the disk"
         )
 
@@ -194,21 +188,23 @@ def compact(options: GlobalOptions) -> None:
     while, and says so first; killed at any moment, the store is as it was, or compacted.
     """
     location = _existing(options)
-    with open_reads(options) as reads:
+    with store_access.open_reads(options) as reads:
         sandbox = reads.meta().sandbox
     with location.lock():
         before = location.space()
         if not options.as_json:
-            show_banner(options, sandbox=sandbox)
-            say(options, _plan_of(before))
+            console.show_banner(options, sandbox=sandbox)
+            console.say(options, _plan_of(before))
         if before.free_bytes:
             location.compact()
     after = location.space()
     given = before.used_bytes + before.free_bytes - after.used_bytes - after.free_bytes
     if options.as_json:
-        show_json({"database": str(location), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given})
+        console.show_json(
+            {"database": str(location), "bytes": after.used_bytes + after.free_bytes, "given_back_bytes": given}
+        )
         return
-    say(
+    console.say(
         options, f"{humanize.size(given)} given back; the file has {humanize.size(after.used_bytes + after.free_bytes)}"
     )
 
@@ -222,8 +218,6 @@ def _plan_of(room: SpaceUsage) -> str:
 
 def _existing(options: GlobalOptions) -> SqliteLocation:
     """The store that the settings name. Raises NoSuchThing."""
-    from orchestrator.store.location import location_of
-
     location = location_of(options.settings())
     location.require()
     return location

@@ -7,25 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.follow import StatusSampler, WaitLimits, api_clock_of, is_over, paused_error, wait_for_job
+from orchestrator.cli import console, follow, jobs_text, store_access
 from orchestrator.cli.group import command
-from orchestrator.cli.hints import engine_lines, pasteable
-from orchestrator.cli.jobs_text import jobs_table, status_lines
 from orchestrator.cli.options import Duration, GlobalOptions, job_argument
-from orchestrator.cli.output import say, say_banner, show, show_banner, show_json
-from orchestrator.cli.progress import progress_for
-from orchestrator.cli.store_access import engine_is_running, job_or_newest, open_reads, reader_for
-from orchestrator.domain.model import JobSnapshot
-from orchestrator.domain.queries import ALL_JOBS, UNFINISHED, JobFilter
-from orchestrator.domain.states import OVER, JobState
-from orchestrator.views import status_text
-from orchestrator.views.job_views import JobView
+from orchestrator.domain import model, queries, states
+from orchestrator.views import job_views, status_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.config import Settings
-    from orchestrator.domain.model import JobStatus
 
 LS_EXAMPLES = """
 Examples:
@@ -66,23 +57,25 @@ It only waits: an engine (serve, run or resume) must do the work.
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; may be repeated.")
 def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...]) -> None:
     settings = options.settings()
-    where = JobFilter(states=UNFINISHED if unfinished else frozenset(), tags=frozenset(tags))
-    with open_reads(options, settings) as reads:
+    where = queries.JobFilter(states=queries.UNFINISHED if unfinished else frozenset(), tags=frozenset(tags))
+    with store_access.open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
         jobs = reads.jobs(limit=limit + 1, where=where)
         statuses = [reads.status(job) for job in jobs[:limit]]
     has_more = len(jobs) > limit
     if options.as_json:
-        show_json({"jobs": [JobView.of(status) for status in statuses], "has_more": has_more, "sandbox": sandbox})
+        console.show_json(
+            {"jobs": [job_views.JobView.of(status) for status in statuses], "has_more": has_more, "sandbox": sandbox}
+        )
         return
-    show_banner(options, sandbox=sandbox)
+    console.show_banner(options, sandbox=sandbox)
     if not statuses:
-        makes = pasteable(options, "orchestrator run INPUT", sandbox=sandbox)
-        show("no jobs" if where != ALL_JOBS else f"no jobs yet: `{makes}` makes one")
+        makes = console.pasteable(options, "orchestrator run INPUT", sandbox=sandbox)
+        console.show("no jobs" if where != queries.ALL_JOBS else f"no jobs yet: `{makes}` makes one")
         return
-    show(jobs_table(statuses, api_clock_of(settings, sandbox=sandbox)))
+    console.show(jobs_text.jobs_table(statuses, follow.api_clock_of(settings, sandbox=sandbox)))
     if has_more:
-        say(options, f"there are more: --limit {limit * 4} shows them")
+        console.say(options, f"there are more: --limit {limit * 4} shows them")
 
 
 @command(STATUS_EXAMPLES)
@@ -90,21 +83,23 @@ def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ..
 def status(options: GlobalOptions, job: str | None) -> None:
     """How far it is, how old what is at the API is, and whether a person is needed. Works at any time."""
     settings = options.settings()
-    with open_reads(options, settings) as reads:
-        chosen = job_or_newest(reads, job)
+    with store_access.open_reads(options, settings) as reads:
+        chosen = store_access.job_or_newest(reads, job)
         found = reads.status(chosen)
         ages = status_text.BatchAges() if options.as_json else status_text.read_ages(reads, chosen.id)
         others = [each for each in reads.unfinished() if each.id != chosen.id] if job is None else []
     if options.as_json:
-        show_json(JobView.of(found))
+        console.show_json(job_views.JobView.of(found))
         return
-    show_banner(options, sandbox=found.sandbox)
-    show("\n".join(status_lines(found, ages, api_clock_of(settings, sandbox=found.sandbox))))
-    if chosen.state not in OVER and not engine_is_running(options, settings):
-        works = engine_lines(options, chosen.public_id, sandbox=found.sandbox)
-        say(options, f"no engine is running on this store; {works} goes on")
+    console.show_banner(options, sandbox=found.sandbox)
+    console.show("\n".join(jobs_text.status_lines(found, ages, follow.api_clock_of(settings, sandbox=found.sandbox))))
+    if chosen.state not in states.OVER and not store_access.engine_is_running(options, settings):
+        works = console.engine_lines(options, chosen.public_id, sandbox=found.sandbox)
+        console.say(options, f"no engine is running on this store; {works} goes on")
     if others:
-        say(options, f"{len(others)} more not over: {pasteable(options, 'orchestrator ls --unfinished')}")
+        console.say(
+            options, f"{len(others)} more not over: {console.pasteable(options, 'orchestrator ls --unfinished')}"
+        )
 
 
 @command(WATCH_EXAMPLES)
@@ -112,16 +107,20 @@ def status(options: GlobalOptions, job: str | None) -> None:
 def watch(options: GlobalOptions, job: str | None) -> None:
     """On a terminal the lines are rewritten; elsewhere there is one line per change. It only looks."""
     settings = options.settings()
-    with open_reads(options, settings) as reads:
-        chosen = job_or_newest(reads, job)
+    with store_access.open_reads(options, settings) as reads:
+        chosen = store_access.job_or_newest(reads, job)
         sandbox = reads.meta().sandbox
-    say_banner(options, sandbox=sandbox)
+    console.say_banner(options, sandbox=sandbox)
     _warn_if_idle(options, chosen, sandbox=sandbox)
-    found = _followed(options, settings, chosen, WaitLimits(), until=is_over)
+    found = _followed(options, settings, chosen, follow.WaitLimits(), until=follow.is_over)
     if options.as_json:
-        show_json(JobView.of(found))
+        console.show_json(job_views.JobView.of(found))
     else:
-        show("\n".join(status_lines(found, status_text.BatchAges(), api_clock_of(settings, sandbox=sandbox))))
+        console.show(
+            "\n".join(
+                jobs_text.status_lines(found, status_text.BatchAges(), follow.api_clock_of(settings, sandbox=sandbox))
+            )
+        )
 
 
 @command(WAIT_EXAMPLES)
@@ -129,42 +128,46 @@ def watch(options: GlobalOptions, job: str | None) -> None:
 @click.option("--timeout", type=Duration(), help="Wait at most so long, such as 30s or 2h; then exit with 7.")
 def wait(options: GlobalOptions, job: str, timeout: timedelta | None) -> int:
     settings = options.settings()
-    with open_reads(options, settings) as reads:
+    with store_access.open_reads(options, settings) as reads:
         chosen = reads.find(job)
         sandbox = reads.meta().sandbox
-    say_banner(options, sandbox=sandbox)
+    console.say_banner(options, sandbox=sandbox)
     _warn_if_idle(options, chosen, sandbox=sandbox)
-    found = _followed(options, settings, chosen, WaitLimits(timeout=timeout), until=_needs_no_waiting)
+    found = _followed(options, settings, chosen, follow.WaitLimits(timeout=timeout), until=_needs_no_waiting)
     if options.as_json:
-        show_json(JobView.of(found))
-    if found.job.state is JobState.PAUSED:
-        raise paused_error(found)
+        console.show_json(job_views.JobView.of(found))
+    if found.job.state is states.JobState.PAUSED:
+        raise follow.paused_error(found)
     if not options.as_json:
-        say(options, f"{found.job.public_id} {status_text.sentence(found)}")
+        console.say(options, f"{found.job.public_id} {status_text.sentence(found)}")
     return status_text.exit_code_of(found)
 
 
 def _followed(
     options: GlobalOptions,
     settings: Settings,
-    job: JobSnapshot,
-    limits: WaitLimits,
+    job: model.JobSnapshot,
+    limits: follow.WaitLimits,
     *,
-    until: Callable[[JobSnapshot], bool],
-) -> JobStatus:
+    until: Callable[[model.JobSnapshot], bool],
+) -> model.JobStatus:
     """Show the progress of *job* until *until* holds; its last status."""
-    from orchestrator.cli.run_async import run_async
+    from orchestrator.cli.signals import run_async
 
-    sampler, reader, progress = StatusSampler(job.id, settings), reader_for(options, settings), progress_for(options)
-    return run_async(lambda: wait_for_job(sampler, lambda: (reader, None), progress, limits=limits, until=until))
+    sampler, reader, progress = (
+        follow.StatusSampler(job.id, settings),
+        store_access.reader_for(options, settings),
+        follow.progress_for(options),
+    )
+    return run_async(lambda: follow.wait_for_job(sampler, lambda: (reader, None), progress, limits=limits, until=until))
 
 
-def _needs_no_waiting(job: JobSnapshot) -> bool:
+def _needs_no_waiting(job: model.JobSnapshot) -> bool:
     """Over, or paused, so that only a person moves it on."""
-    return is_over(job) or job.state is JobState.PAUSED
+    return follow.is_over(job) or job.state is states.JobState.PAUSED
 
 
-def _warn_if_idle(options: GlobalOptions, job: JobSnapshot, *, sandbox: bool) -> None:
-    if job.state not in OVER and not engine_is_running(options, options.settings()):
-        works = engine_lines(options, job.public_id, sandbox=sandbox)
-        say(options, f"no engine is running on this store: nothing moves until {works} does")
+def _warn_if_idle(options: GlobalOptions, job: model.JobSnapshot, *, sandbox: bool) -> None:
+    if job.state not in states.OVER and not store_access.engine_is_running(options, options.settings()):
+        works = console.engine_lines(options, job.public_id, sandbox=sandbox)
+        console.say(options, f"no engine is running on this store: nothing moves until {works} does")

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import click
 
+from orchestrator.cli import console, output_files, signals, store_access
 from orchestrator.cli.group import command
-from orchestrator.cli.hints import pasteable, results_line
 from orchestrator.cli.options import GlobalOptions, job_argument
-from orchestrator.cli.output import near_path, say, say_banner, show, show_banner, show_json
-from orchestrator.cli.output_file import checked_output, overwrite_option, writing_to
-from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.store_access import open_reads, reader_for
-from orchestrator.domain import humanize
+from orchestrator.domain import humanize, model, states
 from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.model import JobStatus
-from orchestrator.domain.states import OVER
 from orchestrator.views.request_views import ErrorsView
 
 RESULTS_EXAMPLES = """
@@ -43,7 +37,7 @@ Examples:
 @command(RESULTS_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE; - is standard output, the default.")
-@overwrite_option
+@output_files.overwrite_option
 @click.option("--settled-only", "wanted", flag_value="settled", help="What is settled by now, silently.")
 @click.option("--complete", "wanted", flag_value="complete", help="Only if every request is settled.")
 def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, wanted: str | None) -> None:
@@ -51,28 +45,28 @@ def results(options: GlobalOptions, job: str, output: str, *, overwrite: bool, w
     by --overwrite.
     """
     settings = options.settings()
-    place = checked_output(options, output, overwrite=overwrite)
-    with open_reads(options, settings) as reads:
+    place = output_files.checked_output(options, output, overwrite=overwrite)
+    with store_access.open_reads(options, settings) as reads:
         status = reads.status(reads.find(job))
     missing = status.job.requests.queued + status.job.requests.batched
-    if wanted == "complete" and (missing or status.job.state not in OVER):
+    if wanted == "complete" and (missing or status.job.state not in states.OVER):
         raise _incomplete(status, missing)
-    say_banner(options, sandbox=status.sandbox)
-    reader = reader_for(options, settings)
-    run_async(lambda: place.refuse_foreign(reader, status.job.id), nothing_changed)
-    with writing_to(place.path, results_line(options, status)):
-        written = run_async(lambda: place.write(reader, status.job.id))
+    console.say_banner(options, sandbox=status.sandbox)
+    reader = store_access.reader_for(options, settings)
+    signals.run_async(lambda: place.refuse_foreign(reader, status.job.id), signals.nothing_changed)
+    with output_files.writing_to(place.path, console.results_line(options, status)):
+        written = signals.run_async(lambda: place.write(reader, status.job.id))
     missing = max(0, status.job.requests.total - written)
     if place.path != "-":
-        say(options, f"{humanize.count(written, 'result')} -> {humanize.plain(place.path)}")
+        console.say(options, f"{humanize.count(written, 'result')} -> {humanize.plain(place.path)}")
     if missing and wanted is None:
-        say(options, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
+        console.say(options, f"{missing:,} of {status.job.requests.total:,} are not settled yet and are missing here")
     if options.as_json:
         facts = {"job": status.job.public_id, "written": written, "missing": missing, "output": place.path}
-        show_json({**facts, "sandbox": status.sandbox})
+        console.show_json({**facts, "sandbox": status.sandbox})
 
 
-def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
+def _incomplete(status: model.JobStatus, missing: int) -> GuardRefused:
     total = humanize.count(status.job.requests.total, "request")
     return GuardRefused(
         f"{missing:,} of {total} are not settled yet; nothing was written",
@@ -85,26 +79,28 @@ def _incomplete(status: JobStatus, missing: int) -> GuardRefused:
 @click.option("--examples", type=click.IntRange(0, 1000), default=3, show_default=True, help="Examples per cause.")
 @click.option("--groups", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Show at most N causes.")
 def errors(options: GlobalOptions, job: str, examples: int, groups: int) -> None:
-    with open_reads(options) as reads:
+    with store_access.open_reads(options) as reads:
         status = reads.status(reads.find(job))
         found = reads.errors(status.job.id, groups=groups, examples=examples)
     if options.as_json:
-        show_json(ErrorsView.of(status, found))
+        console.show_json(ErrorsView.of(status, found))
         return
-    show_banner(options, sandbox=status.sandbox)
+    console.show_banner(options, sandbox=status.sandbox)
     failed, canceled = status.job.requests.failed, status.job.requests.canceled
     if not found:
-        show(f"{status.job.public_id}: no request has failed" + (f"; {canceled:,} are canceled" if canceled else ""))
+        console.show(
+            f"{status.job.public_id}: no request has failed" + (f"; {canceled:,} are canceled" if canceled else "")
+        )
         return
-    show(f"{status.job.public_id}: {failed:,} of {humanize.count(status.job.requests.total, 'request')} failed")
-    source = humanize.plain(near_path(status.job.source))
+    console.show(f"{status.job.public_id}: {failed:,} of {humanize.count(status.job.requests.total, 'request')} failed")
+    source = humanize.plain(console.near_path(status.job.source))
     for group in found:
-        show(f"\n{group.count:>7,}  {humanize.plain(group.error_type)}: {humanize.plain(group.cause)}")
+        console.show(f"\n{group.count:>7,}  {humanize.plain(group.error_type)}: {humanize.plain(group.cause)}")
         if group.error_message != group.cause:
-            show(f"         such as: {humanize.plain(group.error_message)}")
+            console.show(f"         such as: {humanize.plain(group.error_message)}")
         for custom_id, line in group.examples:
-            show(f"         {source}:{line}  {humanize.plain(custom_id)}")
+            console.show(f"         {source}:{line}  {humanize.plain(custom_id)}")
     if sum(group.count for group in found) < failed:
-        say(options, f"there are more causes: --groups {groups * 4} shows them")
-    again = pasteable(options, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
-    say(options, f"\nto try them again: {again}   (one cause: --only {humanize.plain(found[0].error_type)})")
+        console.say(options, f"there are more causes: --groups {groups * 4} shows them")
+    again = console.pasteable(options, f"orchestrator retry {status.job.public_id}", sandbox=status.sandbox)
+    console.say(options, f"\nto try them again: {again}   (one cause: --only {humanize.plain(found[0].error_type)})")

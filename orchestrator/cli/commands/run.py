@@ -8,49 +8,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from orchestrator.cli.api_errors import say_api_address
+from orchestrator.cli import (
+    command_errors,
+    console,
+    follow,
+    input_options,
+    jobs_text,
+    output_files,
+    signals,
+    store_access,
+)
 from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submit_job
-from orchestrator.cli.errors import Stopped
-from orchestrator.cli.follow import StatusSampler, WaitLimits, short_reason, wait_for_job
 from orchestrator.cli.group import HintedUsageError, command
-from orchestrator.cli.hints import engine_lines, results_line, resume_line, same_line
-from orchestrator.cli.input_options import STDIN, InputOptions, job_input_options
 from orchestrator.cli.options import Duration, GlobalOptions, job_argument
-from orchestrator.cli.output import say, say_banner, show, show_json
-from orchestrator.cli.output_file import (
-    checked_output,
-    default_output_path,
-    guard_output,
-    overwrite_option,
-    refuse_the_input,
-    writing_to,
-)
-from orchestrator.cli.progress import progress_for
-from orchestrator.cli.refused_lines import refused_path, write_refused
-from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.store_access import (
-    configure_log,
-    engine_is_running,
-    is_sandbox_store,
-    open_reads,
-    open_session,
-    reader_for,
-    run_command,
-    status_of,
-)
-from orchestrator.cli.summary import say_end, say_taken_in
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import OutputError
-from orchestrator.domain.states import OVER, JobState
-from orchestrator.views import status_text
-from orchestrator.views.job_views import JobView
+from orchestrator.domain import errors, humanize, ids, model, states
+from orchestrator.views import job_views, status_text
 
 if TYPE_CHECKING:
     from orchestrator.client.results_file import Output
     from orchestrator.client.session import Session
     from orchestrator.config import Settings
-    from orchestrator.domain.ids import JobId
-    from orchestrator.domain.model import JobSnapshot, JobStatus
     from orchestrator.ports.engine import Commands
     from orchestrator.ports.reads import RemoteReader
 
@@ -112,15 +89,15 @@ silence_option = click.option(
 
 @command(RUN_EXAMPLES)
 @click.option("-o", "--output", metavar="FILE", help="Where the results go; - is stdout.  [default: JOB.results.jsonl]")
-@overwrite_option
+@output_files.overwrite_option
 @click.option("--detach", is_flag=True, help="Store the job and leave the rest to `orchestrator serve`.")
 @click.option("--crash-test", is_flag=True, help="With --sandbox: kill it (SIGKILL) again and again, and audit it.")
 @timeout_option
 @silence_option
-@job_input_options
+@input_options.job_input_options
 def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands them over
     options: GlobalOptions,
-    chosen: InputOptions,
+    chosen: input_options.InputOptions,
     output: str | None,
     overwrite: bool,
     detach: bool,
@@ -145,32 +122,40 @@ def run(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands the
             )
         submit_job(options, chosen)
         return 0
-    return _run(options, chosen, OutputChoice(output, overwrite), WaitLimits(timeout=timeout, silence=silence))
+    return _run(options, chosen, OutputChoice(output, overwrite), follow.WaitLimits(timeout=timeout, silence=silence))
 
 
-def _run(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice, limits: WaitLimits) -> int:
+def _run(
+    options: GlobalOptions, chosen: input_options.InputOptions, wish: OutputChoice, limits: follow.WaitLimits
+) -> int:
     settings = options.settings()
     place = _output(options, chosen, wish)
-    configure_log(options, settings)
-    say_banner(options, sandbox=is_sandbox_store(options))
-    api = None if engine_is_running(options, settings) else say_api_address(options, settings, sandbox=options.sandbox)
+    store_access.configure_log(options, settings)
+    console.say_banner(options, sandbox=store_access.is_sandbox_store(options))
+    api = (
+        None
+        if store_access.engine_is_running(options, settings)
+        else console.say_api_address(options, settings, sandbox=options.sandbox)
+    )
     _say_reading(options, chosen.path)
     running = _Running(options, settings, limits, place, overwrite=wish.overwrite)
 
-    def describe(stopped: Stopped) -> None:
-        is_repeatable = not chosen.new and chosen.path != STDIN
+    def describe(stopped: command_errors.Stopped) -> None:
+        is_repeatable = not chosen.new and chosen.path != input_options.STDIN
         describe_stop(
-            options, stopped, same_line(options) if running.resume_line and is_repeatable else running.resume_line
+            options,
+            stopped,
+            console.same_line(options) if running.resume_line and is_repeatable else running.resume_line,
         )
 
-    status = run_async(lambda: running.run_input(chosen), describe)
+    status = signals.run_async(lambda: running.run_input(chosen), describe)
     return _finish(options, status, running.path, api)
 
 
 @command(RESUME_EXAMPLES)
 @job_argument()
 @click.option("-o", "--output", metavar="FILE", help="Write the results there at the end; - is stdout.")
-@overwrite_option
+@output_files.overwrite_option
 @click.option("--detach", is_flag=True, help="Only un-pause it.")
 @timeout_option
 @silence_option
@@ -185,20 +170,30 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands 
 ) -> int:
     """A paused job is un-paused. If no engine runs, this command works on it until it is over, like run."""
     settings = options.settings()
-    with open_reads(options, settings) as reads:
+    with store_access.open_reads(options, settings) as reads:
         found = reads.sole(job)
         sandbox = reads.meta().sandbox
-    say_banner(options, sandbox=sandbox)
-    place = None if output is None else checked_output(options, output, overwrite=overwrite)
+    console.say_banner(options, sandbox=sandbox)
+    place = None if output is None else output_files.checked_output(options, output, overwrite=overwrite)
     if place is not None:
-        run_async(lambda: place.refuse_foreign(reader_for(options, settings), found.id), nothing_changed)
-    if detach or (output is None and engine_is_running(options, settings)):
+        signals.run_async(
+            lambda: place.refuse_foreign(store_access.reader_for(options, settings), found.id), signals.nothing_changed
+        )
+    if detach or (output is None and store_access.engine_is_running(options, settings)):
         return _unpause(options, settings, found)
-    configure_log(options, settings)
-    api = None if engine_is_running(options, settings) else say_api_address(options, settings, sandbox=sandbox)
-    running = _Running(options, settings, WaitLimits(timeout=timeout, silence=silence), place, overwrite=overwrite)
-    again = resume_line(options, found.public_id, output, sandbox=sandbox)
-    status = run_async(lambda: running.resume_job(found), lambda stopped: describe_stop(options, stopped, again))
+    store_access.configure_log(options, settings)
+    api = (
+        None
+        if store_access.engine_is_running(options, settings)
+        else console.say_api_address(options, settings, sandbox=sandbox)
+    )
+    running = _Running(
+        options, settings, follow.WaitLimits(timeout=timeout, silence=silence), place, overwrite=overwrite
+    )
+    again = console.resume_line(options, found.public_id, output, sandbox=sandbox)
+    status = signals.run_async(
+        lambda: running.resume_job(found), lambda stopped: describe_stop(options, stopped, again)
+    )
     return _finish(options, status, running.path, api)
 
 
@@ -209,7 +204,7 @@ class _Running:
         self,
         options: GlobalOptions,
         settings: Settings,
-        limits: WaitLimits,
+        limits: follow.WaitLimits,
         output: Output | None,
         *,
         overwrite: bool,
@@ -227,9 +222,9 @@ class _Running:
         """Where the results go, if that is known yet."""
         return None if self._output is None else self._output.path
 
-    async def run_input(self, chosen: InputOptions) -> JobStatus:
+    async def run_input(self, chosen: input_options.InputOptions) -> model.JobStatus:
         """Ingest the input, or find the job that it is already, and follow it until its results are written."""
-        async with open_session(self._options, self._settings) as session:
+        async with store_access.open_session(self._options, self._settings) as session:
             job = await self._take_in(session, chosen)
             unwritten = await self._write_refused(session, chosen, job)
             status = await self._stay(session, job.id)
@@ -237,40 +232,48 @@ class _Running:
                 raise unwritten
             return status
 
-    async def resume_job(self, job: JobSnapshot) -> JobStatus:
+    async def resume_job(self, job: model.JobSnapshot) -> model.JobStatus:
         """Resume *job* and follow it until its results are written."""
-        async with open_session(self._options, self._settings) as session:
+        async with store_access.open_session(self._options, self._settings) as session:
             return await self._stay(session, job.id)
 
-    async def _take_in(self, session: Session, chosen: InputOptions) -> JobSnapshot:
+    async def _take_in(self, session: Session, chosen: input_options.InputOptions) -> model.JobSnapshot:
         """The job that the input became or was.
 
         Raises OutputError if another job's file is at the output; nothing is stored then.
         """
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
         engine = session.handle
-        checked = source if self._output is None else guard_output(source, self._output, new, terms, engine.bulk)
+        checked = (
+            source if self._output is None else output_files.guard_output(source, self._output, new, terms, engine.bulk)
+        )
         taken = await engine.commands.ingest(checked, new, terms)
         job, self._refused = job_of_ingest(taken, source.name, chosen), taken.refused
         if self._output is None:
-            self._output = checked_output(self._options, default_output_path(job), overwrite=self._overwrite)
-        self.resume_line = resume_line(self._options, job.public_id, self.path)
+            self._output = output_files.checked_output(
+                self._options, output_files.default_output_path(job), overwrite=self._overwrite
+            )
+        self.resume_line = console.resume_line(self._options, job.public_id, self.path)
         await self._output.refuse_foreign(engine.bulk, job.id)
-        say_taken_in(self._options, source.name, source.size_bytes, taken)
+        jobs_text.say_taken_in(self._options, source.name, source.size_bytes, taken)
         return job
 
-    async def _write_refused(self, session: Session, chosen: InputOptions, job: JobSnapshot) -> OutputError | None:
+    async def _write_refused(
+        self, session: Session, chosen: input_options.InputOptions, job: model.JobSnapshot
+    ) -> errors.OutputError | None:
         """Write the lines that were left out; the error if that failed, to be raised when the work is done."""
         if not self._refused:
             return None
-        place = refused_path(chosen, self.path)
+        place = output_files.refused_path(chosen, self.path)
         try:
-            await write_refused(self._options, session.handle.reader, job, place, overwrite=self._overwrite)
-        except OutputError as exc:
+            await output_files.write_refused(
+                self._options, session.handle.reader, job, place, overwrite=self._overwrite
+            )
+        except errors.OutputError as exc:
             return exc
         return None
 
-    async def _stay(self, session: Session, key: JobId) -> JobStatus:
+    async def _stay(self, session: Session, key: ids.JobId) -> model.JobStatus:
         job = await session.handle.reader.read(lambda reads: reads.get(key))
         if not session.handle.is_local:
             owner = (
@@ -278,58 +281,61 @@ class _Running:
                 if self._options.server is None
                 else "the server runs it"
             )
-            say(self._options, f"{owner}: it does the work, this one watches")
-        if job.state is JobState.PAUSED and await session.handle.commands.resume(key):
-            say(self._options, f"it was paused ({humanize.plain(short_reason(job))}); resuming it")
-        sampler, progress = StatusSampler(key, self._settings), progress_for(self._options)
-        status = await wait_for_job(
+            console.say(self._options, f"{owner}: it does the work, this one watches")
+        if job.state is states.JobState.PAUSED and await session.handle.commands.resume(key):
+            console.say(self._options, f"it was paused ({humanize.plain(follow.short_reason(job))}); resuming it")
+        sampler, progress = follow.StatusSampler(key, self._settings), follow.progress_for(self._options)
+        status = await follow.wait_for_job(
             sampler, lambda: (session.handle.reader, session.handle.health), progress, limits=self._limits
         )
         if self._output is not None:
-            with writing_to(self._output.path, results_line(self._options, status)):
+            with output_files.writing_to(self._output.path, console.results_line(self._options, status)):
                 await self._output.write(session.handle.bulk, key)
         return status
 
 
-def _output(options: GlobalOptions, chosen: InputOptions, wish: OutputChoice) -> Output | None:
+def _output(options: GlobalOptions, chosen: input_options.InputOptions, wish: OutputChoice) -> Output | None:
     """Where the results of *chosen* go, refused now if they could not be written there; None: by the job's own name."""
-    if wish.output is None and chosen.path != STDIN:
-        checked_output(options, f"{chosen.stem}.results.jsonl", overwrite=True)  # is this a folder to write to?
+    if wish.output is None and chosen.path != input_options.STDIN:
+        # Is this a folder to write to?
+        output_files.checked_output(options, f"{chosen.stem}.results.jsonl", overwrite=True)
         return None
-    output = checked_output(options, STDIN if wish.output is None else wish.output, overwrite=wish.overwrite)
-    refuse_the_input(chosen, output.path)
+    output = output_files.checked_output(
+        options, input_options.STDIN if wish.output is None else wish.output, overwrite=wish.overwrite
+    )
+    output_files.refuse_the_input(chosen, output.path)
     return output
 
 
 def _say_reading(options: GlobalOptions, path: str) -> None:
     """Reading a large file takes a while; say so before, not after."""
     file = Path(path)
-    if path != STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
-        say(options, f"reading {humanize.plain(path)}, {humanize.size(file.stat().st_size)} ...")
+    if path != input_options.STDIN and file.is_file() and file.stat().st_size > _LARGE_BYTES:
+        console.say(options, f"reading {humanize.plain(path)}, {humanize.size(file.stat().st_size)} ...")
 
 
-def _finish(options: GlobalOptions, status: JobStatus, output: str | None, api: str | None) -> int:
-    say_end(options, status, output)
+def _finish(options: GlobalOptions, status: model.JobStatus, output: str | None, api: str | None) -> int:
+    jobs_text.say_end(options, status, output)
     if options.as_json:
-        show_json({**JobView.of(status).fields(), "output": output, "api": api})
+        console.show_json({**job_views.JobView.of(status).fields(), "output": output, "api": api})
     return status_text.exit_code_of(status)
 
 
-def _unpause(options: GlobalOptions, settings: Settings, job: JobSnapshot) -> int:
-    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
+def _unpause(options: GlobalOptions, settings: Settings, job: model.JobSnapshot) -> int:
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, model.JobStatus]:
         did_apply = await commands.resume(job.id)
-        return did_apply, await reader.read(status_of(job.id))
+        return did_apply, await reader.read(store_access.status_of(job.id))
 
-    (did_apply, status), has_engine = run_command(options, settings, act)
+    (did_apply, status), has_engine = store_access.run_command(options, settings, act)
     if options.as_json:
-        show_json(JobView.of(status))
+        console.show_json(job_views.JobView.of(status))
     elif did_apply:
-        show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
-    elif status.job.state is JobState.RUNNING:
-        show(f"{job.public_id} is running already")
+        console.show(f"{job.public_id} goes on" + ("" if has_engine else " with the next engine"))
+    elif status.job.state is states.JobState.RUNNING:
+        console.show(f"{job.public_id} is running already")
     else:
-        show(f"{job.public_id} is not paused: {status_text.sentence(status)}")
-    if not has_engine and status.job.state not in OVER:
-        works = engine_lines(options, job.public_id, sandbox=status.sandbox)
-        say(options, f"no engine is running: {works} works on it")
+        console.show(f"{job.public_id} is not paused: {status_text.sentence(status)}")
+    if not has_engine and status.job.state not in states.OVER:
+        works = console.engine_lines(options, job.public_id, sandbox=status.sandbox)
+        console.say(options, f"no engine is running: {works} works on it")
     return 0

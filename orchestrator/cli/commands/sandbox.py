@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.errors import Stopped
+from orchestrator.cli import command_errors, signals
+from orchestrator.cli.console import say, say_banner, show, show_json
 from orchestrator.cli.group import command
 from orchestrator.cli.options import Duration, GlobalOptions
-from orchestrator.cli.output import say, say_banner, show, show_json
-from orchestrator.cli.run_async import run_async
 from orchestrator.cli.stdio import ignoring_closed_stdout
 from orchestrator.config import Settings
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
@@ -64,8 +63,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one argument per option, as click hands
     settings = options.settings({"sandbox.speed": speed, "sandbox.seed": seed, "sandbox.faults": faults})
     built = _build(settings, batch_time, journal)
     try:
-        run_async(lambda: _serve(options, built, port))
-    except Stopped:
+        signals.run_async(lambda: _serve(options, built, port))
+    except command_errors.Stopped:
         say(options, "the sandbox has ended")
     finally:
         built.close()

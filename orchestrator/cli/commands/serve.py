@@ -1,4 +1,4 @@
-"""`serve`: the daemon: the engine with its socket and its HTTP API, until a signal stops it."""
+"""`orchestrator serve`, and its reload on SIGHUP: those settings that can change in a running daemon do."""
 
 from __future__ import annotations
 
@@ -7,30 +7,128 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from orchestrator.cli.api_errors import say_api_address
-from orchestrator.cli.errors import Stopped
+from orchestrator.cli import command_errors, signals
+from orchestrator.cli.console import coloured, say, say_api_address, say_banner, show_json
 from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import coloured, say, say_banner, show_json
-from orchestrator.cli.run_async import run_async
 from orchestrator.cli.stdio import ignoring_closed_stdout
-from orchestrator.cli.systemd import READY, STOPPING, notifier
-from orchestrator.config import Settings
-from orchestrator.domain.errors import StoreOwned, UsageError
+from orchestrator.cli.systemd import READY, STOPPING, Notifier, notifier
+from orchestrator.config import KEYS, Settings
+from orchestrator.domain.errors import NeedsPerson, StoreError, StoreOwned, UsageError
+from orchestrator.observability.logs import configure_logging, get_logger
+from orchestrator.provider.settings import SETTING, ApiAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.assembly import Engine
     from orchestrator.http_api.listen import TcpListener
-    from orchestrator.provider.settings import ApiAddress
+
+log = get_logger(__name__)
+
+_KEY: Final = "api.key_file"
+_TOKEN: Final = "server.token_file"  # noqa: S105 - the name of a setting
+#: Settings that are read whenever they are needed. All others are fixed at the start.
+RELOADABLE: Final = frozenset(
+    {
+        "api.delete_after_collect",
+        "batching.linger",
+        "limits.max_in_flight_requests",
+        "limits.max_in_flight_batches",
+        "limits.poll_interval",
+        "limits.poll_interval_max",
+        "limits.doubt_wait",
+        "retry.max_attempts",
+        _TOKEN,
+        "server.allowed_hosts",
+        "server.public_url",
+        "log.level",
+        "log.format",
+    }
+)
+
+
+class Reloader:
+    """Loads the settings again and applies the reloadable ones to *engine*, to *tcp* and to the log."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tcp: TcpListener | None,
+        *,
+        load: Callable[[], Settings],
+        logging: Callable[[Settings], None],
+        systemd: Notifier,
+    ) -> None:
+        self._engine = engine
+        self._tcp = tcp
+        self._load = load
+        self._logging = logging
+        self._systemd = systemd
+        self.settings = engine.settings
+
+    def reload(self) -> None:
+        """Reload. Settings, a key or a token that cannot be used change nothing, and are logged."""
+        self._systemd.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            found = self._load()
+            changed = set(differing(self.settings, found))
+            renewed = {_KEY} if self._engine.provider.renew() else set()
+            if self._renewed(found):
+                renewed.add(_TOKEN)
+        except (UsageError, NeedsPerson, StoreError) as exc:
+            log.error("config.refused", why=exc.message, cause=exc.cause)
+        else:
+            from orchestrator.engine.context import engine_settings
+
+            self.settings = merged(self.settings, found)
+            self._engine.commands.retune(engine_settings(self.settings))
+            self._logging(self.settings)
+            live = (changed & RELOADABLE) | renewed
+            log.info("config.reloaded", changed=sorted(live), needs_restart=sorted(changed - RELOADABLE))
+        finally:
+            self._systemd.tell(READY)
+
+    def _renewed(self, found: Settings) -> bool:
+        if self._tcp is None:
+            return False
+        from orchestrator.http_api.listen import reload_access
+
+        return reload_access(self._tcp, found.server)
+
+
+def differing(old: Settings, new: Settings) -> Iterator[str]:
+    """The names of the settings whose values differ."""
+    for key in KEYS.values():
+        if _value(old, key.section, key.key) != _value(new, key.section, key.key):
+            yield key.name
+    if old.webhooks != new.webhooks:
+        yield "webhooks"
+
+
+def merged(old: Settings, new: Settings) -> Settings:
+    """*old* with the reloadable settings of *new*: those in force from now on."""
+    sections: dict[str, Any] = {}
+    for key in KEYS.values():
+        if key.name in RELOADABLE:
+            section = sections.get(key.section, getattr(old, key.section))
+            sections[key.section] = replace(section, **{key.key: _value(new, key.section, key.key)})
+    origins = {**old.origins, **{name: new.origins[name] for name in RELOADABLE}}
+    return replace(old, **sections, origins=origins)
+
+
+def _value(settings: Settings, section: str, key: str) -> object:
+    value: object = getattr(getattr(settings, section), key)
+    return value
+
 
 EXAMPLES = """
 It works on every job of its store, takes new ones from `submit` and `run`, and obeys pause, resume, cancel and retry.
@@ -72,10 +170,10 @@ def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *,
     say_banner(options, sandbox=options.sandbox)
     api = say_api_address(options, settings, sandbox=options.sandbox)
     try:
-        run_async(lambda: _serve(options, settings, load, api=api, asks_anyway=asks, opens=opens))
+        signals.run_async(lambda: _serve(options, settings, load, api=api, asks_anyway=asks, opens=opens))
     except StoreOwned as exc:
         raise StoreOwned(exc.message, cause=exc.cause, hint=_HINT) from exc
-    except Stopped:
+    except command_errors.Stopped:
         say(options, "the engine has stopped; everything is stored")
 
 
@@ -100,7 +198,6 @@ async def _serve(
     making where the settings name none.
     """
     from orchestrator.api_side import api_address
-    from orchestrator.cli.reload import Reloader
     from orchestrator.daemon import running_engine
     from orchestrator.http_api.guard.connection_limits import raise_open_files_limit
 
@@ -127,7 +224,6 @@ async def _serve(
 def refuse_own_address(api: ApiAddress, at: TcpListener) -> None:
     """Raise UsageError if the Message Batches API that a daemon is told to use is its own."""
     from orchestrator.http_api.listen import is_own_address
-    from orchestrator.provider.settings import SETTING
 
     if not is_own_address(at, api.url):
         return
@@ -215,15 +311,13 @@ def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
 
 def _log_as(options: GlobalOptions, settings: Settings) -> None:
     """Log as the settings say, unless -v or -q was given."""
-    from orchestrator.observability.logs import configure_logging
-
     level = "debug" if options.verbose else "error" if options.quiet else settings.log.level
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
 def _open(tcp: TcpListener) -> None:
     """Show the dashboard in the browser, logged in."""
-    from orchestrator.cli.commands.login import open_in_browser
+    from orchestrator.cli.commands.service import open_in_browser
 
     url, path = tcp.dashboard_link()
     open_in_browser(f"{url}{path}", is_secret=tcp.access.token is not None)

@@ -1,17 +1,27 @@
-"""`service`: a unit file for the daemon, and a token for its HTTP API."""
+"""A daemon from outside: `service` with its units and tokens, `health`, and `login` for the browser."""
 
 from __future__ import annotations
 
+import http.client
 import os
+import socket
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from orchestrator.cli.console import say, show, show_json
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import say, show, show_json
+from orchestrator.domain.errors import GuardRefused, OrchestratorError, OutputError, StoreError, shortage
+from orchestrator.store.location import location_of
 
-EXAMPLES = """
+if TYPE_CHECKING:
+    from orchestrator.client.server_address import Server
+    from orchestrator.client.transport import Transport
+
+SERVICE_EXAMPLES = """
 Examples:
   orchestrator service print | sudo tee /etc/systemd/system/orchestrator.service
   mkdir -p ~/.config/systemd/user && orchestrator service print --user > ~/.config/systemd/user/orchestrator.service
@@ -26,11 +36,11 @@ service = group(
         "print": CommandEntry("Print a unit file for systemd or podman.", "service", "print_unit"),
         "token": CommandEntry("Write a new random token for the HTTP API into FILE.", "service"),
     },
-    EXAMPLES,
+    SERVICE_EXAMPLES,
 )
 
 
-@command(EXAMPLES)
+@command(SERVICE_EXAMPLES)
 @click.option("--user", "for_user", is_flag=True, help="A service of your own, for systemctl --user.")
 @click.option("--container", "for_container", is_flag=True, help="A Quadlet file: podman runs the image.")
 def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -> None:
@@ -58,14 +68,13 @@ def print_unit(options: GlobalOptions, *, for_user: bool, for_container: bool) -
     show(text.removesuffix("\n"))
 
 
-@command(EXAMPLES)
+@command(SERVICE_EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
 def token(options: GlobalOptions, file: Path) -> None:
     """256 bits, readable by you alone (mode 0600); a folder that is missing is made (0700). A file that is there is
     left alone: whoever uses it would be shut out.
     The token itself is not shown.
     """
-    from orchestrator.domain.errors import GuardRefused, OutputError, StoreError, shortage
     from orchestrator.store.ownership import make_private_folder
 
     try:
@@ -95,3 +104,159 @@ def _write_token(fd: int, file: Path) -> None:
     except OSError:
         file.unlink(missing_ok=True)
         raise
+
+
+HEALTH_EXAMPLES = """
+Examples:
+  orchestrator health                          exit code 0: an engine runs on this store, and is ready
+  HEALTHCHECK CMD ["orchestrator", "health"]   in a Dockerfile
+
+Exit codes: 0 ready, 1 not ready (or no engine runs).
+"""
+
+_WITHIN_S: Final = 5.0
+_READY: Final = "/readyz"
+#: Every engine ever has it: one that runs since before an update knows no /readyz.
+_ALIVE: Final = "/api/v1/version"
+
+
+@command(HEALTH_EXAMPLES)
+def health(options: GlobalOptions) -> int:
+    server = options.remote()
+    fact = (
+        _engine_unready(location_of(options.settings()).socket) if server is None else _server_unready(options, server)
+    )
+    ready = fact is None
+    if options.as_json:
+        show_json({"ready": ready, "why": fact})
+    elif ready:
+        say(options, "ready")
+    else:
+        show(f"not ready: {fact}")
+    return 0 if ready else 1
+
+
+def _server_unready(options: GlobalOptions, server: Server) -> str | None:
+    """Why *server* is not ready; None if it is."""
+    from orchestrator.cli.store_access import server_reader
+
+    try:
+        with server_reader(options, server) as reader:
+            reader.fetch("readyz", {})
+    except OrchestratorError as exc:
+        return exc.message if exc.cause is None else f"{exc.message} ({exc.cause})"
+    return None
+
+
+def _engine_unready(path: Path) -> str | None:
+    """None if the engine that listens at *path* is ready, else why it is not."""
+    try:
+        status = _status(path, _READY)
+        if status == http.HTTPStatus.NOT_FOUND:
+            status = _status(path, _ALIVE)
+    except FileNotFoundError:
+        return "no engine runs on this store"
+    except TimeoutError:
+        return f"the engine does not answer within {_WITHIN_S:g} s"
+    except (OSError, http.client.HTTPException) as exc:
+        return f"the engine cannot be asked ({type(exc).__name__})"
+    return None if status == http.HTTPStatus.OK else f"the engine says {status}"
+
+
+def _status(path: Path, target: str) -> int:
+    connection = _SocketConnection(path)
+    try:
+        connection.request("GET", target, headers={"host": "engine"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, without loading an HTTP library: a health check runs every few seconds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=_WITHIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_WITHIN_S)
+        self.sock.connect(os.fspath(self._path))
+
+
+LOGIN_EXAMPLES = """
+The link is good once, for ten minutes. The browser stays logged in for a week, until it logs out, or until the
+daemon's token is another one.
+
+Examples:
+  orchestrator login                  print a link
+  orchestrator login --open           open it in the browser
+  orchestrator login --server https://jobs.example.com --token-file FILE
+"""
+
+_LINK_FILE: Final = "orchestrator-open.html"
+
+
+@command(LOGIN_EXAMPLES)
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+def login(options: GlobalOptions, *, opens: bool) -> None:
+    url, expires_in_s = _link(options)
+    if options.as_json:
+        show_json({"url": url, "expires_in_s": expires_in_s})
+    else:
+        show(url)
+        if expires_in_s is not None:
+            say(options, f"good once, for {expires_in_s // 60} minutes")
+    if opens:
+        open_in_browser(url, is_secret=expires_in_s is not None)
+
+
+def _link(options: GlobalOptions) -> tuple[str, int | None]:
+    """A link, and how many seconds it is valid. With --server it leads to the address that was given."""
+    server = options.remote()
+    if server is None:
+        from orchestrator.cli.store_access import engine_socket_answers
+        from orchestrator.client.transport import SocketTransport
+
+        settings = options.settings()
+        if not engine_socket_answers(settings):
+            hint = "`orchestrator serve` starts one"
+            raise GuardRefused(f"no engine runs on {location_of(settings)}", hint=hint)
+        url, path, expires_in_s = _way_in(SocketTransport(location_of(settings).socket))
+        return f"{url}{path}", expires_in_s
+    from orchestrator.client.transport import ServerTransport
+
+    _, path, expires_in_s = _way_in(ServerTransport(server))
+    return f"{server.url}{path}", expires_in_s
+
+
+def _way_in(way: Transport) -> tuple[str, str, int | None]:
+    from orchestrator.cli.signals import run_async  # `health` starts without an event loop
+    from orchestrator.client.remote_commands import login_link
+
+    return run_async(lambda: login_link(way))
+
+
+def open_in_browser(url: str, *, is_secret: bool) -> None:
+    """Open *url*. A secret one is not put on a command line, which every user can read.
+
+    The browser is given a file in a private folder instead, which redirects there.
+    """
+    import webbrowser
+
+    webbrowser.open(_leading_to(url).as_uri() if is_secret else url)
+
+
+def _leading_to(url: str) -> Path:
+    """A page that redirects to *url*, readable by this user alone."""
+    from orchestrator.config import socket_folder
+
+    path = socket_folder(os.environ) / _LINK_FILE
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(fd, "w", encoding="utf-8") as page:  # noqa: PTH123 - an open descriptor, made exclusively
+        page.write(
+            f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(url)}"><title>orchestrator</title>'
+        )
+    return path

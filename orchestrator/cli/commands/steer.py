@@ -8,27 +8,16 @@ from typing import NamedTuple
 import click
 
 from orchestrator.api_side import check_network
-from orchestrator.cli.api_errors import explaining_api_errors, say_api_address
+from orchestrator.cli import command_errors, console, input_options, store_access
 from orchestrator.cli.group import HintedUsageError, command
-from orchestrator.cli.hints import resume_line
-from orchestrator.cli.input_options import InputOptions, header_options, problems_as_text, refused_input
 from orchestrator.cli.options import GlobalOptions, JobRef, job_argument
-from orchestrator.cli.output import say, say_banner, show, show_json
-from orchestrator.cli.store_access import engine_is_running, is_sandbox_store, open_reads, run_command, status_of
 from orchestrator.config import Settings
-from orchestrator.domain import humanize
-from orchestrator.domain.errors import GuardRefused
-from orchestrator.domain.ids import JobId
-from orchestrator.domain.job_spec import JobOptions
-from orchestrator.domain.model import JobSnapshot, JobStatus
-from orchestrator.domain.queries import ErrorGroup
-from orchestrator.domain.result_outcome import MAY_BE_PAID_FOR
-from orchestrator.domain.states import JobState
+from orchestrator.domain import errors, humanize, ids, job_spec, model, queries, result_outcome, states
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import RemoteReader, RemoteReads
 from orchestrator.views.job_views import JobView, does_not_apply
 
-_STOPPED = frozenset({JobState.CANCELING, JobState.CANCELED})
+_STOPPED = frozenset({states.JobState.CANCELING, states.JobState.CANCELED})
 _MANY_GROUPS = 10_000
 
 PAUSE_EXAMPLES = """
@@ -74,13 +63,13 @@ Examples:
 def pause(options: GlobalOptions, job: str) -> None:
     settings, found = _find(options, job)
 
-    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
-        return await commands.pause(found.id), await reader.read(status_of(found.id))
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, model.JobStatus]:
+        return await commands.pause(found.id), await reader.read(store_access.status_of(found.id))
 
-    (did_apply, now), _ = run_command(options, settings, act)
-    if not did_apply and now.job.state is not JobState.PAUSED:
+    (did_apply, now), _ = store_access.run_command(options, settings, act)
+    if not did_apply and now.job.state is not states.JobState.PAUSED:
         raise does_not_apply("pause", now.job)
-    again = resume_line(options, found.public_id, None, sandbox=now.sandbox)
+    again = console.resume_line(options, found.public_id, None, sandbox=now.sandbox)
     _tell(options, now, f"{found.public_id} is paused{'' if did_apply else ' already'}; `{again}` goes on")
 
 
@@ -89,16 +78,18 @@ def pause(options: GlobalOptions, job: str) -> None:
 def cancel(options: GlobalOptions, job: str) -> None:
     settings, found = _find(options, job)
 
-    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, JobStatus]:
-        return await commands.cancel(found.id), await reader.read(status_of(found.id))
+    async def act(commands: Commands, reader: RemoteReader) -> tuple[bool, model.JobStatus]:
+        return await commands.cancel(found.id), await reader.read(store_access.status_of(found.id))
 
-    (did_apply, now), has_engine = run_command(options, settings, act)
+    (did_apply, now), has_engine = store_access.run_command(options, settings, act)
     if not did_apply and now.job.state not in _STOPPED:
         raise does_not_apply("cancel", now.job)
-    state = "canceled" if now.job.state is JobState.CANCELED else "being canceled"
+    state = "canceled" if now.job.state is states.JobState.CANCELED else "being canceled"
     _tell(options, now, f"{found.public_id} is {state}{'' if did_apply else ' already'}; what has succeeded is kept")
-    if not has_engine and now.job.state is JobState.CANCELING:
-        say(options, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches")
+    if not has_engine and now.job.state is states.JobState.CANCELING:
+        console.say(
+            options, "no engine is running: the next one (serve, run or resume) asks the API to stop its batches"
+        )
 
 
 @command(RETRY_EXAMPLES)
@@ -108,58 +99,66 @@ def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     settings, found = _find(options, job)
 
     async def act(commands: Commands, reader: RemoteReader) -> _Retried:
-        before = await reader.read(status_of(found.id))
+        before = await reader.read(store_access.status_of(found.id))
         queued = await commands.retry(found.id, only)
         groups = [] if queued or only is None else await reader.read(_error_groups(found.id))
-        return _Retried(queued=queued, before=before, now=await reader.read(status_of(found.id)), groups=groups)
+        return _Retried(
+            queued=queued, before=before, now=await reader.read(store_access.status_of(found.id)), groups=groups
+        )
 
-    done, has_engine = run_command(options, settings, act)
-    if done.queued and any(matter.kind in MAY_BE_PAID_FOR for matter in done.before.attention):
-        say(options, "some of these may have been paid for once: their results came, in a form that could not be used")
+    done, has_engine = store_access.run_command(options, settings, act)
+    if done.queued and any(matter.kind in result_outcome.MAY_BE_PAID_FOR for matter in done.before.attention):
+        console.say(
+            options, "some of these may have been paid for once: their results came, in a form that could not be used"
+        )
     if options.as_json:
-        show_json({"queued": done.queued, "job": JobView.of(done.now)})
+        console.show_json({"queued": done.queued, "job": JobView.of(done.now)})
     else:
-        show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again")
+        console.show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again")
     if not done.queued and only is not None:
-        say(options, _types(done.groups))
+        console.say(options, _types(done.groups))
     if done.queued and not has_engine:
-        say(options, f"no engine is running; to go on: {resume_line(options, found.public_id, None)}")
+        console.say(options, f"no engine is running; to go on: {console.resume_line(options, found.public_id, None)}")
 
 
 @command(ADOPT_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 @click.argument("path", metavar="[INPUT]", required=False, type=click.Path(allow_dash=True))
 @click.option("--job", type=JobRef(), metavar="JOB", help="The job whose requests it was made of.")
-@header_options
+@input_options.header_options
 def adopt(
     options: GlobalOptions,
     remote_id: str,
     path: str | None,
     job: str | None,
-    job_options: JobOptions,
+    job_options: job_spec.JobOptions,
 ) -> None:
     """ID is the API's (msgbatch_...)."""
     settings = options.settings()
     if path is not None and job is not None:
         raise HintedUsageError("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
-    sandbox = is_sandbox_store(options)
-    say_banner(options, sandbox=sandbox)
-    if not sandbox and not engine_is_running(options, settings):
-        say_api_address(options, settings, sandbox=False)
+    sandbox = store_access.is_sandbox_store(options)
+    console.say_banner(options, sandbox=sandbox)
+    if not sandbox and not store_access.engine_is_running(options, settings):
+        console.say_api_address(options, settings, sandbox=False)
         check_network(settings)
     if path is not None:
-        sentence = _adopt_file(options, settings, remote_id, InputOptions(path=path, job_options=job_options))
+        sentence = _adopt_file(
+            options, settings, remote_id, input_options.InputOptions(path=path, job_options=job_options)
+        )
     else:
         found = None if job is None else _find(options, job)[1].id
-        with explaining_api_errors():
-            sentence, _ = run_command(options, settings, lambda commands, _: commands.adopt(remote_id, found))
+        with command_errors.explaining_api_errors():
+            sentence, _ = store_access.run_command(
+                options, settings, lambda commands, _: commands.adopt(remote_id, found)
+            )
     _say_done(options, sentence, sandbox=sandbox)
 
 
-def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chosen: InputOptions) -> str:
+def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chosen: input_options.InputOptions) -> str:
     """Make a job of the file and give it the batch, while no engine could plan the job first."""
-    if engine_is_running(options, settings):
-        raise GuardRefused(
+    if store_access.engine_is_running(options, settings):
+        raise errors.GuardRefused(
             "a file can be adopted for only while no engine runs: it would send the requests again at once",
             hint="stop the engine, adopt, and start it again",
         )
@@ -168,9 +167,9 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
     async def act(commands: Commands, _reader: RemoteReader) -> str:
         taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
-            for line in problems_as_text(source.name, taken.problems, taken.problem_count):
+            for line in input_options.problems_as_text(source.name, taken.problems, taken.problem_count):
                 click.echo(line, err=True)
-            raise refused_input(source.name, taken, may_skip=False)
+            raise input_options.refused_input(source.name, taken, may_skip=False)
         try:
             return await commands.adopt(remote_id, taken.job.id)
         except BaseException:
@@ -178,28 +177,28 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
                 await commands.cancel(taken.job.id)
             raise
 
-    with explaining_api_errors():
-        return run_command(options, settings, act)[0]
+    with command_errors.explaining_api_errors():
+        return store_access.run_command(options, settings, act)[0]
 
 
 @command(DISOWN_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 def disown(options: GlobalOptions, remote_id: str) -> None:
     """ID is the API's (msgbatch_...)."""
-    sandbox = is_sandbox_store(options)
-    say_banner(options, sandbox=sandbox)
-    sentence, _ = run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))
+    sandbox = store_access.is_sandbox_store(options)
+    console.say_banner(options, sandbox=sandbox)
+    sentence, _ = store_access.run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))
     _say_done(options, sentence, sandbox=sandbox)
 
 
-def _find(options: GlobalOptions, ref: str) -> tuple[Settings, JobSnapshot]:
+def _find(options: GlobalOptions, ref: str) -> tuple[Settings, model.JobSnapshot]:
     settings = options.settings()
-    with open_reads(options, settings) as reads:
+    with store_access.open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
         found = reads.sole(ref)
-    say_banner(options, sandbox=sandbox)
-    if found.state is JobState.IMPORTING:
-        raise GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")
+    console.say_banner(options, sandbox=sandbox)
+    if found.state is states.JobState.IMPORTING:
+        raise errors.GuardRefused(f"job {found.public_id} is still being read in", hint="try again in a moment")
     return settings, found
 
 
@@ -207,16 +206,16 @@ class _Retried(NamedTuple):
     """What a retry queued, the job before and after it, and, if nothing was queued, the causes of its failures."""
 
     queued: int
-    before: JobStatus
-    now: JobStatus
-    groups: list[ErrorGroup]
+    before: model.JobStatus
+    now: model.JobStatus
+    groups: list[queries.ErrorGroup]
 
 
-def _error_groups(job: JobId) -> Callable[[RemoteReads], list[ErrorGroup]]:
+def _error_groups(job: ids.JobId) -> Callable[[RemoteReads], list[queries.ErrorGroup]]:
     return lambda reads: reads.errors(job, groups=_MANY_GROUPS, examples=0)
 
 
-def _types(groups: Sequence[ErrorGroup]) -> str:
+def _types(groups: Sequence[queries.ErrorGroup]) -> str:
     """Which error types `--only` could name."""
     if not groups:
         return "no request of it has failed"
@@ -226,15 +225,15 @@ def _types(groups: Sequence[ErrorGroup]) -> str:
     )
 
 
-def _tell(options: GlobalOptions, status: JobStatus, sentence: str) -> None:
+def _tell(options: GlobalOptions, status: model.JobStatus, sentence: str) -> None:
     if options.as_json:
-        show_json(JobView.of(status))
+        console.show_json(JobView.of(status))
     else:
-        show(sentence)
+        console.show(sentence)
 
 
 def _say_done(options: GlobalOptions, sentence: str, *, sandbox: bool) -> None:
     if options.as_json:
-        show_json({"done": sentence, "sandbox": sandbox})
+        console.show_json({"done": sentence, "sandbox": sandbox})
     else:
-        show(sentence)
+        console.show(sentence)

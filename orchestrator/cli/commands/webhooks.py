@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from orchestrator.cli.console import as_table, say, show, show_banner, show_json
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
-from orchestrator.cli.output import as_table, say, show, show_banner, show_json
-from orchestrator.domain import humanize
+from orchestrator.cli.store_access import open_reads, run_notice_command
+from orchestrator.domain import humanize, notices
 
 if TYPE_CHECKING:
-    from orchestrator.domain.notices import Delivery
     from orchestrator.ports.engine import NoticeCommands
 
 EXAMPLES = """
@@ -47,13 +47,11 @@ webhooks = group(
 @click.option("--state", type=click.Choice(_STATES), help="Only notices that are so.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most N notices.")
 def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> None:
-    from orchestrator.cli.store_access import open_reads
-    from orchestrator.domain.notices import DeliveryState
     from orchestrator.views.service_views import DeliveryView, EndpointView
 
     with open_reads(options) as reads:
         endpoints = reads.endpoints()
-        found = reads.deliveries(limit=limit, state=None if state is None else DeliveryState(state))
+        found = reads.deliveries(limit=limit, state=None if state is None else notices.DeliveryState(state))
         sandbox = reads.meta().sandbox
     if options.as_json:
         told = [DeliveryView.of(delivery) for delivery in found]
@@ -98,12 +96,10 @@ def replay(options: GlobalOptions, notice: int) -> None:
 
 
 def _asked(options: GlobalOptions, act: Callable[[NoticeCommands], Awaitable[T]]) -> tuple[T, bool]:
-    from orchestrator.cli.store_access import run_notice_command
-
     return run_notice_command(options, options.settings(), act)
 
 
-def _row(delivery: Delivery) -> tuple[str, ...]:
+def _row(delivery: notices.Delivery) -> tuple[str, ...]:
     last = delivery.last_error if delivery.last_error is not None else str(delivery.last_status or "")
     return (
         str(delivery.id),

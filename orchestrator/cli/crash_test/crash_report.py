@@ -1,20 +1,28 @@
-"""The report of `run --crash-test`: where each process was killed, what became of its POST, and the totals."""
+"""The books of the crash test: its lives and their batches, and the audit of input, ledger and output."""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from orchestrator.cli.output import as_table
-from orchestrator.domain.states import BatchState
+import msgspec
+import zstandard
+
+from orchestrator.cli import console, input_options
+from orchestrator.domain import ids, model, states
+from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import CrashPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from orchestrator.domain.ids import BatchId
-    from orchestrator.domain.model import Batch, JobStatus
-    from orchestrator.sandbox.ledger import AuditResult
+    from orchestrator.config import Settings
+    from orchestrator.ports.reads import Reads
+    from orchestrator.sandbox.ledger import Audit, AuditResult
 
 WHERE: Final = {
     CrashPoint.CURSOR: "before the intent to send was stored",
@@ -44,8 +52,8 @@ class Life:
 
     number: int
     point: CrashPoint | None
-    status: JobStatus
-    unclear: tuple[BatchId, ...] = ()
+    status: model.JobStatus
+    unclear: tuple[ids.BatchId, ...] = ()
 
 
 def life_line(life: Life) -> str:
@@ -55,16 +63,16 @@ def life_line(life: Life) -> str:
     return f"life {life.number}  kill -9 {WHERE[life.point]}"
 
 
-def table(lives: Sequence[Life], batches: Mapping[BatchId, Batch]) -> str:
+def table(lives: Sequence[Life], batches: Mapping[ids.BatchId, model.Batch]) -> str:
     """One row per life, and what a number in it means. batches: as they are at the end, by id."""
     rows = [("life", "kill -9", "what became of the POST")]
     for life in lives:
         where = "none: it lived to the end" if life.point is None else WHERE[life.point]
         rows.append((str(life.number), where, _became(life, batches)))
-    return f"{as_table(rows)}\n{_NUMBERS}"
+    return f"{console.as_table(rows)}\n{_NUMBERS}"
 
 
-def _became(life: Life, batches: Mapping[BatchId, Batch]) -> str:
+def _became(life: Life, batches: Mapping[ids.BatchId, model.Batch]) -> str:
     if life.point is None:
         return "every batch is settled"
     if life.unclear:
@@ -72,9 +80,9 @@ def _became(life: Life, batches: Mapping[BatchId, Batch]) -> str:
     return _NOTHING_UNDER_WAY.get(life.point, "no POST under way")
 
 
-def _verdict(batch: Batch) -> str:
+def _verdict(batch: model.Batch) -> str:
     """How a batch in doubt was settled; none is left when the job is over."""
-    is_void = batch.state is BatchState.VOID
+    is_void = batch.state is states.BatchState.VOID
     return "not found at the API, sent again in a new batch" if is_void else "found at the API, adopted, not sent again"
 
 
@@ -86,7 +94,9 @@ def sum_line(books: AuditResult) -> str:
     )
 
 
-def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: AuditResult, output: str) -> dict[str, object]:
+def view(
+    lives: Sequence[Life], batches: Mapping[ids.BatchId, model.Batch], books: AuditResult, output: str
+) -> dict[str, object]:
     """The report as JSON."""
     return {
         "requests": books.requests,
@@ -99,7 +109,7 @@ def view(lives: Sequence[Life], batches: Mapping[BatchId, Batch], books: AuditRe
     }
 
 
-def _life_view(life: Life, batches: Mapping[BatchId, Batch]) -> dict[str, object]:
+def _life_view(life: Life, batches: Mapping[ids.BatchId, model.Batch]) -> dict[str, object]:
     counts = life.status.job.requests
     return {
         "life": life.number,
@@ -108,5 +118,76 @@ def _life_view(life: Life, batches: Mapping[BatchId, Batch]) -> dict[str, object
         "signal": None if life.point is None else 9,
         "batches": life.status.batches,
         "settled": counts.settled,
-        "cut_off": [{"batch": key, "at_the_api": batches[key].state is not BatchState.VOID} for key in life.unclear],
+        "cut_off": [
+            {"batch": key, "at_the_api": batches[key].state is not states.BatchState.VOID} for key in life.unclear
+        ],
     }
+
+
+#: More than a crash test has lives.
+_MANY: Final = 100
+
+
+class _ResultId(msgspec.Struct):
+    custom_id: str
+
+
+def the_job(reads: Reads) -> model.JobSnapshot:
+    """The first job of the store. A later one is an import that a killed process did not finish."""
+    return min(reads.jobs(limit=_MANY), key=lambda job: job.id)
+
+
+def lines_left_out(reads: Reads) -> set[int]:
+    """The lines that `--skip-bad` left out."""
+    job, lines, after = the_job(reads).id, set[int](), 0
+    while page := reads.refused(job, after=after):
+        after = page[-1].line
+        lines |= {problem.line for problem in page}
+    return lines
+
+
+async def count(chosen: input_options.InputOptions, settings: Settings) -> int:
+    """The number of requests. Problems with them are reported by the first process."""
+    async with aclosing(_requests(chosen, settings)) as requests:
+        total = 0
+        async for _ in requests:
+            total += 1
+        return total
+
+
+async def _requests(chosen: input_options.InputOptions, settings: Settings) -> AsyncGenerator[InputLine, None]:
+    async with aclosing(chosen.source(settings).chunks()) as chunks:
+        async for chunk in chunks:
+            for item in chunk:
+                if isinstance(item, InputLine):
+                    yield item
+
+
+async def books_of(
+    audit: Audit, chosen: input_options.InputOptions, settings: Settings, output: str, left_out: set[int]
+) -> AuditResult:
+    """Compare the input, request by request, with the sandbox's ledger, and its ids with those of the results."""
+    answers = _ids_in(output)
+    async with aclosing(_requests(chosen, settings)) as requests:
+        async for request in requests:
+            if request.line not in left_out:
+                answered = next(answers, None) == request.custom_id
+                audit.ask(hashlib.sha256(request.params).hexdigest(), is_answered=answered)
+    return audit.books()
+
+
+def _ids_in(output: str) -> Iterator[str]:
+    """The custom_ids of a result file, line by line; it may be compressed."""
+    decode = msgspec.json.Decoder(_ResultId).decode
+    with _opened(output) as file:
+        for line in file:
+            yield decode(line).custom_id
+
+
+def _opened(output: str) -> BinaryIO:
+    """A result file, unpacked as its name says."""
+    if output.endswith(".gz"):
+        return cast("BinaryIO", gzip.open(output))
+    if output.endswith(".zst"):
+        return io.BufferedReader(cast("io.RawIOBase", zstandard.open(output, "rb")))
+    return Path(output).open("rb")

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,34 +23,20 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.api_side import CRASH_VARIABLE
-from orchestrator.cli.crash_test.crash_report import WHERE, Life, life_line, sum_line, table, view
-from orchestrator.cli.crash_test.input_audit import books_of, count, lines_left_out, the_job
-from orchestrator.cli.errors import INTERNAL, UNTOUCHED, ApiUnreachable, Stopped
-from orchestrator.cli.follow import reason_without_remedy
+from orchestrator.cli import command_errors, console, follow, input_options, jobs_text, output_files, signals
+from orchestrator.cli.crash_test import crash_report
 from orchestrator.cli.group import HintedUsageError
-from orchestrator.cli.hints import same_line
-from orchestrator.cli.input_options import STDIN
-from orchestrator.cli.output import say, say_banner, show, show_json
-from orchestrator.cli.output_file import checked_output, refuse_the_input
-from orchestrator.cli.refused_lines import refused_path, write_refused
-from orchestrator.cli.run_async import nothing_changed, run_async
-from orchestrator.cli.summary import say_outcome
 from orchestrator.client.results_file import foreign, is_device
-from orchestrator.domain.errors import NeedsPerson, OrchestratorError
-from orchestrator.domain.states import BatchState
+from orchestrator.domain import errors, ids, model, states
 from orchestrator.sandbox import CrashPoint
 from orchestrator.sandbox.ledger import Audit, witness
 from orchestrator.store.location import DirectReader, SqliteLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import timedelta
 
-    from orchestrator.cli.input_options import InputOptions
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.domain.ids import BatchId
-    from orchestrator.domain.model import Batch
     from orchestrator.ports.reads import Reads
 
 #: So many batches where the input allows: each life that dies while it sends has one of its own to leave in doubt.
@@ -68,15 +54,15 @@ _REFUSED: Final = {
 }
 
 
-class CrashTestFailed(OrchestratorError):
+class CrashTestFailed(errors.OrchestratorError):
     """The promise was broken, or the test could not be carried out: a bug of ours."""
 
-    exit_code = INTERNAL
+    exit_code = command_errors.INTERNAL
 
 
 def run_crash_test(
     options: GlobalOptions,
-    chosen: InputOptions,
+    chosen: input_options.InputOptions,
     output: str | None,
     silence: timedelta,
     *,
@@ -89,13 +75,13 @@ def run_crash_test(
     if refused:
         hint = f"leave {refused[0]} out: {_REFUSED[refused[0]]}"
         raise HintedUsageError(f"--crash-test takes no {refused[0]}", hint=hint)
-    if chosen.path == STDIN or Path(chosen.path).is_fifo():
+    if chosen.path == input_options.STDIN or Path(chosen.path).is_fifo():
         hint = "write it to a file, and name that"
         raise HintedUsageError("--crash-test reads its input again in every life", hint=hint)
     named = f"{chosen.stem}-crash-test-{secrets.token_hex(3)}.results.jsonl" if output is None else output
-    place = checked_output(options, named, overwrite=overwrite)
-    refuse_the_input(chosen, place.path)
-    if place.path == STDIN or is_device(place.path):
+    place = output_files.checked_output(options, named, overwrite=overwrite)
+    output_files.refuse_the_input(chosen, place.path)
+    if place.path == input_options.STDIN or is_device(place.path):
         hint = "name a file: -o FILE"
         raise HintedUsageError("--crash-test reads the results again, and stdout is for its audit", hint=hint)
     if place.is_taken:
@@ -108,22 +94,22 @@ class CrashTest:
     """One crash test. output: a file, which is read again for the audit; overwrite: as for `run`."""
 
     options: GlobalOptions
-    chosen: InputOptions
+    chosen: input_options.InputOptions
     output: str
     overwrite: bool
     silence: timedelta
 
     def run(self) -> int:
         """Kill, resume, finish, audit, report. The exit code is `run`'s own. Raises CrashTestFailed."""
-        say_banner(self.options, sandbox=True)
+        console.say_banner(self.options, sandbox=True)
         try:
             return self._run(self.options.settings())
-        except Stopped as stopped:
-            stopped.fact, stopped.hint = UNTOUCHED, same_line(self.options)
+        except command_errors.Stopped as stopped:
+            stopped.fact, stopped.hint = command_errors.UNTOUCHED, console.same_line(self.options)
             raise
 
     def _run(self, settings: Settings) -> int:
-        total = run_async(lambda: count(self.chosen, settings), nothing_changed)
+        total = signals.run_async(lambda: crash_report.count(self.chosen, settings), signals.nothing_changed)
         with _folder() as folder:
             lives = _Lives(self, folder, _environment(folder / "store.db", total, settings))
             code = lives.live_all(_points(total))
@@ -131,32 +117,37 @@ class CrashTest:
 
     def _report(self, lives: _Lives, settings: Settings, code: int) -> int:
         batches = lives.store.read_now(_batches)
-        left_out = lives.store.read_now(lines_left_out)
+        left_out = lives.store.read_now(crash_report.lines_left_out)
         if left_out:
             self._say_left_out(lives.store)
         seen = witness(SqliteLocation(lives.db).sandbox_journal)
         audit = Audit(seen.rows)
-        books = run_async(lambda: books_of(audit, self.chosen, settings, self.output, left_out), nothing_changed)
+        books = signals.run_async(
+            lambda: crash_report.books_of(audit, self.chosen, settings, self.output, left_out), signals.nothing_changed
+        )
         if self.options.as_json:
-            show_json(view(lives.lives, batches, books, self.output))
+            console.show_json(crash_report.view(lives.lives, batches, books, self.output))
         else:
-            show(table(lives.lives, batches))
-            show(sum_line(books))
+            console.show(crash_report.table(lives.lives, batches))
+            console.show(crash_report.sum_line(books))
         killed = tuple(life.point for life in lives.lives if life.point is not None)
         if seen.kills != killed:
             raise _failed("the lives did not end where they should have", lives.db, f"{seen.kills} instead of {killed}")
-        if unmet := [WHERE[point] for point in CrashPoint if point not in killed]:
-            say(self.options, f"not met, the job was over before: {'; '.join(unmet)}")
+        if unmet := [crash_report.WHERE[point] for point in CrashPoint if point not in killed]:
+            console.say(self.options, f"not met, the job was over before: {'; '.join(unmet)}")
         if not books.is_clean:
-            raise _failed(f"a promise is broken: {sum_line(books)}", lives.db)
-        say_outcome(self.options, lives.lives[-1].status, self.output)
+            raise _failed(f"a promise is broken: {crash_report.sum_line(books)}", lives.db)
+        jobs_text.say_outcome(self.options, lives.lives[-1].status, self.output)
         return code
 
     def _say_left_out(self, store: DirectReader) -> None:
         """Say it as `run` does; the lives were quiet. It writes the file that they wrote once more."""
-        job = store.read_now(the_job)
-        run_async(
-            lambda: write_refused(self.options, store, job, refused_path(self.chosen, self.output)), nothing_changed
+        job = store.read_now(crash_report.the_job)
+        signals.run_async(
+            lambda: output_files.write_refused(
+                self.options, store, job, output_files.refused_path(self.chosen, self.output)
+            ),
+            signals.nothing_changed,
         )
 
 
@@ -169,8 +160,8 @@ class _Lives:
         self._env = env
         self.db = folder / "store.db"
         self.store = DirectReader(SqliteLocation(self.db))
-        self.lives: list[Life] = []
-        self.finished: Life | None = None
+        self.lives: list[crash_report.Life] = []
+        self.finished: crash_report.Life | None = None
 
     def live_all(self, points: list[CrashPoint]) -> int:
         """A life for each of *points*, and one to the end, which gives the exit code.
@@ -208,30 +199,32 @@ class _Lives:
 
     def _note(self, number: int, point: CrashPoint | None) -> None:
         """Look at the store that a life left behind."""
-        status, batches = self.store.read_now(lambda reads: (reads.status(the_job(reads)), _batches(reads)))
-        unclear = tuple(key for key, batch in batches.items() if batch.state is BatchState.SUBMITTING)
-        self.lives.append(Life(number=number, point=point, status=status, unclear=unclear))
-        say(self._test.options, life_line(self.lives[-1]))
+        status, batches = self.store.read_now(
+            lambda reads: (reads.status(crash_report.the_job(reads)), _batches(reads))
+        )
+        unclear = tuple(key for key, batch in batches.items() if batch.state is states.BatchState.SUBMITTING)
+        self.lives.append(crash_report.Life(number=number, point=point, status=status, unclear=unclear))
+        console.say(self._test.options, crash_report.life_line(self.lives[-1]))
 
     def _gone(self, number: int, code: int) -> int:
         """The exit code of a process that ended by itself. Raises CrashTestFailed for one that should not have.
 
         Raises NeedsPerson and ApiUnreachable in other words: the process's own name a store that is removed.
         """
-        if code == NeedsPerson.exit_code:
-            raise _unfit(NeedsPerson, self._reason())
-        if code == ApiUnreachable.exit_code:
-            raise _unfit(ApiUnreachable, "no call was answered within --give-up-after")
+        if code == errors.NeedsPerson.exit_code:
+            raise _unfit(errors.NeedsPerson, self._reason())
+        if code == command_errors.ApiUnreachable.exit_code:
+            raise _unfit(command_errors.ApiUnreachable, "no call was answered within --give-up-after")
         if not self._test.options.verbose:
             click.echo(self._log(number).read_bytes(), err=True, nl=False)
-        if code < 0 or code == INTERNAL:
+        if code < 0 or code == command_errors.INTERNAL:
             raise _failed(f"life {number} ended with {code}, not at its crash point", self.db)
         return code
 
     def _reason(self) -> str:
         """Why the job is paused."""
-        job = self.store.read_now(the_job)
-        return f"the job was paused ({job.reason_code}): {reason_without_remedy(job)}"
+        job = self.store.read_now(crash_report.the_job)
+        return f"the job was paused ({job.reason_code}): {follow.reason_without_remedy(job)}"
 
     def _log(self, number: int) -> Path:
         return self._folder / f"life-{number}.log"
@@ -296,7 +289,7 @@ def _remove(folder: Path) -> None:
     socket.unlink(missing_ok=True)
 
 
-def _unfit(kind: type[OrchestratorError], cause: str) -> OrchestratorError:
+def _unfit(kind: type[errors.OrchestratorError], cause: str) -> errors.OrchestratorError:
     """The error where faults of the sandbox let no job through, so that nothing can be tested."""
     hint = "take out the fault that stops it: `orchestrator config show --sandbox` tells where [sandbox] is set"
     return kind("the crash test needs a sandbox that works", cause=cause, hint=hint)
@@ -306,5 +299,5 @@ def _failed(message: str, db: Path, cause: str | None = None) -> CrashTestFailed
     return CrashTestFailed(message, cause=cause, hint=f"this is a bug of ours: please report it; {db.parent} is kept")
 
 
-def _batches(reads: Reads) -> dict[BatchId, Batch]:
-    return {batch.id: batch for batch in reads.batches(the_job(reads).id)}
+def _batches(reads: Reads) -> dict[ids.BatchId, model.Batch]:
+    return {batch.id: batch for batch in reads.batches(crash_report.the_job(reads).id)}

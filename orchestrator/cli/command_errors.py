@@ -6,16 +6,18 @@ Beyond the table of the main help there is one code: 70, a bug of ours (`sysexit
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.domain.errors import OrchestratorError, shortage
+from orchestrator.cli.console import coloured
+from orchestrator.domain import account, errors, humanize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from orchestrator.cli.options import GlobalOptions
+    from orchestrator.ports.runtime import Provider
 
 INTERNAL: Final = 70
 
@@ -25,7 +27,7 @@ STORED: Final = "everything is stored; nothing is lost or sent twice"
 UNTOUCHED: Final = "nothing was stored or sent"
 
 
-class ApiUnreachable(OrchestratorError):
+class ApiUnreachable(errors.OrchestratorError):
     """No call to the API worked; what is stored is safe."""
 
     exit_code = 6
@@ -56,7 +58,7 @@ def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptio
     options: of the command line, for the commands that hints name.
     """
     match error:
-        case OrchestratorError():
+        case errors.OrchestratorError():
             _say(error.message, error.cause, _pasteable(error.hint, options))
             code = error.exit_code
         case click.exceptions.NoArgsIsHelpError():
@@ -73,7 +75,7 @@ def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptio
             code = 130
         case BaseExceptionGroup() if (inner := _the_one_of_ours(error)) is not None:
             return report_error(inner, tracebacks=tracebacks, options=options)
-        case _ if (lacking := shortage(error)) is not None:
+        case _ if (lacking := errors.shortage(error)) is not None:
             return report_error(lacking, tracebacks=tracebacks, options=options)
         case _:
             code = _internal(error)
@@ -86,12 +88,9 @@ def report_error(error: BaseException, *, tracebacks: bool, options: GlobalOptio
 
 def error_lines(message: str, cause: str | None, hint: str | None) -> Iterator[str]:
     """`error: …`, `cause: …`, `hint: …`; what is not known is left out."""
-    from orchestrator.cli.output import coloured
-    from orchestrator.domain.humanize import plain
-
     for title, text in (("error", message), ("cause", cause), ("hint", hint)):
         if text is not None:
-            yield f"{coloured(f'{title}:', 'red' if title == 'error' else None, bold=True)} {plain(text)}"
+            yield f"{coloured(f'{title}:', 'red' if title == 'error' else None, bold=True)} {humanize.plain(text)}"
 
 
 def _say(message: str, cause: str | None, hint: str | None) -> None:
@@ -100,7 +99,7 @@ def _say(message: str, cause: str | None, hint: str | None) -> None:
 
 
 def _pasteable(hint: str | None, options: GlobalOptions | None) -> str | None:
-    from orchestrator.cli.hints import completed
+    from orchestrator.cli.console import completed
 
     return hint if hint is None or options is None else completed(options, hint)
 
@@ -117,7 +116,7 @@ def _internal(error: BaseException) -> int:
 def _the_one_of_ours(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
     """The first error inside *group* that is made for a person."""
     for inner in group.exceptions:
-        if isinstance(inner, OrchestratorError | Stopped):
+        if isinstance(inner, errors.OrchestratorError | Stopped):
             return inner
         if isinstance(inner, BaseExceptionGroup) and (found := _the_one_of_ours(inner)) is not None:
             return found
@@ -142,3 +141,46 @@ def _hint_of(error: click.ClickException) -> str | None:
 def _lower(text: str) -> str:
     """Click's sentences in our form: no capital, no full stop."""
     return text[:1].lower() + text[1:].rstrip(".")
+
+
+@contextmanager
+def explaining_api_errors() -> Iterator[None]:
+    """Turn the errors of a call to the API into errors of a command."""
+    try:
+        yield
+    except errors.ProviderError as exc:
+        raise api_error(exc) from exc
+
+
+def api_error(exc: errors.ProviderError) -> errors.OrchestratorError:
+    """*exc* as an error of the command."""
+    if isinstance(exc, errors.ProviderRefused) and exc.blocked is not None:
+        return errors.NeedsPerson(
+            "the API refuses this account", cause=exc.message, hint=without_resume(account.REMEDIES[exc.blocked])
+        )
+    if isinstance(exc, errors.ProviderRefused):
+        return errors.OrchestratorError(
+            "the API refused the call", cause=exc.message, hint="`orchestrator doctor` looks closer"
+        )
+    return ApiUnreachable(
+        "the API cannot be reached", cause=exc.message, hint="check the network; `orchestrator doctor` looks closer"
+    )
+
+
+def without_resume(remedy: str) -> str:
+    """*remedy* for a command that has no job to resume."""
+    for ending in (", then resume the job", "; then resume the job"):
+        remedy = remedy.removesuffix(ending)
+    return remedy
+
+
+async def find_credentials(provider: Provider) -> None:
+    """Find the credentials before the first call. Raises NeedsPerson, UsageError."""
+    from orchestrator.provider.client import AnthropicProvider
+
+    try:
+        if isinstance(provider, AnthropicProvider):
+            await provider.warm()
+    except errors.NeedsPerson as exc:
+        hint = None if exc.hint is None else without_resume(exc.hint)
+        raise errors.NeedsPerson(exc.message, cause=exc.cause, hint=hint) from exc

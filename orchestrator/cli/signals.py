@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from orchestrator.cli.errors import UNTOUCHED, Stopped
+from orchestrator.cli.command_errors import UNTOUCHED, Stopped
 
 T = TypeVar("T")
 DescribeStop = Callable[[Stopped], None]

@@ -1,0 +1,191 @@
+"""What a command prints: data on stdout, messages on stderr, and command lines that can be pasted.
+
+`--json` is one object, never coloured. A command line in a message leads to the same store as the command
+that was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.domain.humanize import plain, readable
+
+if TYPE_CHECKING:
+    from orchestrator.cli.options import GlobalOptions
+    from orchestrator.config import Settings
+    from orchestrator.domain.model import JobStatus
+
+BANNER: Final = "SANDBOX  no network, no key, no cost: the answers are canned"
+
+
+def show(text: str) -> None:
+    """Data for a person, on stdout."""
+    click.echo(readable(text))
+
+
+def show_json(facts: object) -> None:
+    """One JSON object, on stdout."""
+    import msgspec
+
+    try:
+        text = msgspec.json.encode(facts)
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        text = msgspec.json.encode(_readable(msgspec.to_builtins(facts)))
+    click.echo(msgspec.json.format(text, indent=2) + b"\n", nl=False)
+
+
+def _readable(facts: object) -> object:
+    if isinstance(facts, Mapping):
+        return {key: _readable(inner) for key, inner in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_readable(inner) for inner in facts]
+    return readable(facts) if isinstance(facts, str) else facts
+
+
+def say(options: GlobalOptions, text: str) -> None:
+    """A message, on stderr; nothing with `-q`."""
+    if not options.quiet:
+        click.echo(readable(text), err=True)
+
+
+def show_banner(options: GlobalOptions, *, sandbox: bool) -> None:
+    """The sandbox banner on stdout, for screens; JSON has `sandbox: true` instead."""
+    if sandbox and not options.as_json:
+        show(coloured(BANNER, "yellow"))
+
+
+def say_banner(options: GlobalOptions, *, sandbox: bool) -> None:
+    """The sandbox banner on stderr, for commands whose stdout is data."""
+    if sandbox:
+        say(options, coloured(BANNER, "yellow"))
+
+
+def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool) -> str | None:
+    """Say where keys and prompts go, if that is not the API's own address; returns that address, for JSON.
+
+    To be called before anything is sent. Raises UsageError for an address that they may not be sent to.
+    """
+    if sandbox or options.server is not None:
+        return None
+    from orchestrator.api_side import api_address
+
+    address = api_address(settings, with_profile=True)
+    if address.is_usual:
+        return None
+    told = plain(address.words)
+    say(options, coloured(told, "red") if address.is_readable else told)
+    return address.shown
+
+
+def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
+    """*text* in a colour; unchanged where NO_COLOR is set. Colour is never the only sign of anything."""
+    if os.environ.get("NO_COLOR", "") != "":
+        return text
+    return click.style(text, fg=colour, bold=True if bold else None)
+
+
+def near_path(path: str) -> str:
+    """*path* relative to the current folder, if it lies below it."""
+    found = Path(path)
+    if not found.is_absolute():
+        return path
+    try:
+        return str(found.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return path
+
+
+def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """*rows*, the first being the heads, in columns two blanks apart; columns of *right* are right-aligned."""
+    flushed = set(right)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if index in flushed else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+#: How the hints of every layer name a command of ours.
+_QUOTED: Final = re.compile(r"`(orchestrator [^`]+)`")
+
+
+def pasteable(options: GlobalOptions, line: str, *, sandbox: bool = False) -> str:
+    """*line*, such as "orchestrator serve", with the flags that lead to the same store, where it lacks them.
+
+    sandbox: the store holds sandbox work, which the line must say even if the command that was given did not.
+    """
+    have = line.split()
+    flags = []
+    if options.server is not None and options.db is None:
+        if "--server" in have or not _is_for_servers(have[1]) or options.server_from != "--server":
+            return line  # what leads there stands in the environment
+        flags = [
+            "--server",
+            options.server,
+            *([] if options.token_file is None else ["--token-file", str(options.token_file)]),
+        ]
+        return f"{line} {joined(flags)}"
+    if options.db is not None and "--db" not in have:
+        flags += ["--db", options.db]
+    if options.config is not None and "--config" not in have:
+        flags += ["--config", str(options.config)]
+    if (options.sandbox or sandbox) and "--sandbox" not in have:
+        flags.append("--sandbox")
+    return f"{line} {joined(flags)}" if flags else line
+
+
+def _is_for_servers(command: str) -> bool:
+    from orchestrator.cli.group import COMMANDS
+
+    entry = COMMANDS.get(command)
+    return entry is None or entry.is_for_servers
+
+
+def joined(words: Iterable[str]) -> str:
+    """*words* as a shell takes them; a name that is no UTF-8 is written so that it can be pasted all the same."""
+    return " ".join(_word(word) for word in words)
+
+
+def _word(word: str) -> str:
+    if readable(word) == word:
+        return shlex.quote(word)
+    escaped = os.fsencode(word).replace(b"\\", rb"\\").replace(b"'", rb"\'")
+    return f"$'{escaped.decode('utf-8', 'backslashreplace')}'"
+
+
+def completed(options: GlobalOptions, text: str) -> str:
+    """*text* with every command in backticks made pasteable."""
+    return _QUOTED.sub(lambda found: f"`{pasteable(options, found[1])}`", text)
+
+
+def resume_line(options: GlobalOptions, job: str, output: str | None, *, sandbox: bool = False) -> str:
+    """The command that goes on with *job*. sandbox: its store holds sandbox work."""
+    out = "" if output is None else f" -o {joined([output])}"
+    return pasteable(options, f"orchestrator resume {job}{out}", sandbox=sandbox)
+
+
+def results_line(options: GlobalOptions, status: JobStatus) -> str:
+    """The command that writes the results of the job."""
+    return pasteable(options, f"orchestrator results {status.job.public_id} -o FILE", sandbox=status.sandbox)
+
+
+def same_line(options: GlobalOptions) -> str:
+    """The command as it was given."""
+    return joined(["orchestrator", *options.argv])
+
+
+def engine_lines(options: GlobalOptions, job: str, *, sandbox: bool = False) -> str:
+    """The two commands that work on *job* when no engine does."""
+    serve = pasteable(options, "orchestrator serve", sandbox=sandbox)
+    return f"`{serve}` or `{resume_line(options, job, None, sandbox=sandbox)}`"
