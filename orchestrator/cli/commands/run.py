@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from orchestrator.cli import (
-    command_errors,
-    console,
-    follow,
-    input_options,
-    jobs_text,
-    output_files,
-    signals,
-    store_access,
-)
+from orchestrator.cli import console, follow, input_options, jobs_text, output_files, signals, store_access
+from orchestrator.cli.command_errors import Stopped
 from orchestrator.cli.commands.submit import describe_stop, job_of_ingest, submit_job
 from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import Duration, GlobalOptions, job_argument
@@ -140,7 +132,7 @@ def _run(
     _say_reading(options, chosen.path)
     running = _Running(options, settings, limits, place, overwrite=wish.overwrite)
 
-    def describe(stopped: command_errors.Stopped) -> None:
+    def describe(stopped: Stopped) -> None:
         is_repeatable = not chosen.new and chosen.path != input_options.STDIN
         describe_stop(
             options,
