@@ -103,7 +103,7 @@ def near_path(path: str) -> str:
 
 
 def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """*rows*, the first being the heads, in columns two blanks apart; columns of *right* are right-aligned."""
+    """*rows*, the first being the header, in columns two spaces apart; columns of *right* are right-aligned."""
     flushed = set(right)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = []

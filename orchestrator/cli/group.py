@@ -39,7 +39,7 @@ class CommandEntry:
         return self.refuses_server is None and not self.ignores_server
 
     def load(self, name: str) -> click.Command:
-        """Import the command, which is called *name*, and complete it by what stands here."""
+        """Import the command, which is called *name*, and fill in name and help from this entry."""
         module = importlib.import_module(f"{_COMMANDS}.{name if self.module is None else self.module}")
         loaded: click.Command = getattr(module, name if self.function is None else self.function)
         loaded.name = name
@@ -81,7 +81,7 @@ class CliCommand(click.Command):
         _write_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The examples."""
+        """The examples of this command."""
         write_epilog(self.examples, formatter)
 
 
@@ -139,7 +139,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
-        """The examples."""
+        """The examples of the whole group."""
         write_epilog(self.examples, formatter)
 
 

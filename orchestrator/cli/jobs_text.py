@@ -153,7 +153,7 @@ def say_end(options: GlobalOptions, status: model.JobStatus, output: str | None)
 def say_outcome(options: GlobalOptions, status: model.JobStatus, output: str | None) -> None:
     """How the job ended, and where its results are."""
     what = "canceled" if status.job.state is states.JobState.CANCELED else "done"
-    mark = {status_text.Tone.OK: "done", status_text.Tone.WARN: "part"}.get(status_text.tone_of(status.job), "poor")
+    mark = {status_text.Tone.OK: "done", status_text.Tone.WARN: "part"}.get(status_text.tone_of(status.job), "failed")
     say(options, _line(mark, what, status_text.outcome_words(status)))
     if output is not None and output != "-":
         say(options, _line("next", "results", humanize.plain(output)))
@@ -168,7 +168,7 @@ def _mark(kind: str) -> str:
     signs = {
         "done": ("✓", "*", "green"),
         "part": ("⚠", "!", "yellow"),
-        "poor": ("✗", "!", "red"),
+        "failed": ("✗", "!", "red"),
         "next": ("→", ">", "cyan"),
     }
     sign, ascii_sign, colour = signs[kind]

@@ -40,10 +40,10 @@ REMEDIES: Final = MappingProxyType(
 )
 
 #: Pauses that end by themselves when the account works again; the others end only when a person resumes the job.
-MENDABLE: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
+ENDS_BY_ITSELF: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT, ON_HOLD, ENDPOINT})
 
 #: Pauses that need another key: such a job is not resumed while the key file cannot be used.
-KEY_ENDS: Final = frozenset({CREDENTIALS, PERMISSION, OTHER_ACCOUNT})
+NEEDS_ANOTHER_KEY: Final = frozenset({CREDENTIALS, PERMISSION, OTHER_ACCOUNT})
 
 
 def probe_gate(code: str) -> str:

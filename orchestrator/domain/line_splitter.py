@@ -84,9 +84,9 @@ class LineSplitter:
 
 
 class LargeLineTally:
-    """Tell it every item that joins a chunk (`gather`) and every chunk that is given away (`give`).
+    """Counts the bytes of the large lines in memory: in the chunk that is gathered, and in the last two given away.
 
-    Two chunks that were given are still held: one is stored while the next waits. See `engine.ahead`.
+    Two chunks that were given are still held: one is stored while the next waits (`engine.prefetch`).
     """
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class JobSnapshot:
     still_open: bool  #: more requests may be added (library)
     created_at: datetime
     finished_at: datetime | None  #: when it finished or was canceled; None until then
-    resubmitted: int  #: attempts that failed and were repeated at the cost of one
+    resubmitted: int  #: requests queued again at the cost of an attempt
     purged_at: datetime | None  #: since when its params and results are deleted; None: they are there
     requests: RequestCounts
 

@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  #: settled; the request itself is at fault
     AGAIN = "again"  #: the server's fault: queued again, one attempt burnt
     CREDIT = "credit"  #: empty credit: queued again, no attempt burnt; the job may pause
-    CANCELED = "canceled"  #: canceled; `settlement_of` says what that means
+    CANCELED = "canceled"  #: its batch was canceled: queued again for free, or canceled with its job
 
 
 class Settlement(StrEnum):
@@ -26,14 +26,18 @@ class Settlement(StrEnum):
 
     AGAIN = "again"  #: queued again, one attempt burnt
     CREDIT = "credit"  #: queued again for free: the credit was used up
-    CANCELED = "canceled"  #: queued again for free: somebody else canceled the batch, and the job is paused
-    CANCELED_BY_US = "canceled_by_us"  #: queued again for free: its job was canceled, and a person retried it since
+    REQUEUE_CANCELED_ELSEWHERE = (
+        "canceled"  #: queued again for free: somebody else canceled the batch, and the job is paused
+    )
+    REQUEUE_CANCELED_BY_US = (
+        "canceled_by_us"  #: queued again for free: its job was canceled, and a person retried it since
+    )
     CANCELED_WITH_JOB = "canceled_with_job"  #: settled: its job is being canceled
     FAILED = "failed"  #: settled: no attempt is left
 
 
 #: errored types that are the server's fault. Unknown types are an open set and count as the server's, too.
-#: Source: SDK 2.12 `types/shared/error_object.py`; which of them a repetition can mend is our reading of it.
+#: Source: SDK 2.12 `types/shared/error_object.py`; which are worth retrying is our judgement.
 _REQUEST_FAULTS: Final = frozenset(
     {
         "invalid_request_error",
@@ -54,12 +58,12 @@ MISSING_RESULT: Final = "missing_result"
 UNREADABLE_RESULT: Final = "unreadable_result"
 #: Attention for results of a kind that this program does not know.
 UNKNOWN_RESULT: Final = "unknown_result"
-#: The matters whose requests were most likely answered: sending them again pays for them again.
+#: Attention kinds whose requests were most likely answered: sending them again pays for them again.
 MAY_BE_PAID_FOR: Final = frozenset({UNREADABLE_RESULT, UNKNOWN_RESULT})
 #: The kinds of results that the API documents (Message Batches API reference).
 KINDS: Final = frozenset({"succeeded", "errored", "expired", "canceled"})
 
-#: Kinds that say all by themselves.
+#: Kinds that need no error type.
 _PLAIN: Final = MappingProxyType(
     {"succeeded": Outcome.SUCCEEDED, "canceled": Outcome.CANCELED, "expired": Outcome.AGAIN}
 )
@@ -68,7 +72,8 @@ _PLAIN: Final = MappingProxyType(
 def judge(kind: str, error_type: str | None, error_message: str | None) -> Outcome:
     """What a line of *kind* (`result.type`) with the error of `result.error.error` means.
 
-    Only what is documented as not billed is tried again. What an unknown kind costs nobody knows: it is settled.
+    Only what is documented as not billed is tried again. An unknown kind may have been billed, so it is settled,
+    not retried.
     """
     if kind in _PLAIN:
         return _PLAIN[kind]
@@ -99,7 +104,7 @@ def settlement_of(
         case Outcome.CREDIT:
             return Settlement.CREDIT
         case Outcome.CANCELED:
-            return Settlement.CANCELED_BY_US if is_asked else Settlement.CANCELED
+            return Settlement.REQUEUE_CANCELED_BY_US if is_asked else Settlement.REQUEUE_CANCELED_ELSEWHERE
         case Outcome.SUCCEEDED | Outcome.FAILED:
             raise ValueError(f"a request that {outcome} is settled already")
         case _:
@@ -121,7 +126,7 @@ KNOWN_STOPS: Final = (
     OTHER_STOP,
 )
 USUAL_STOPS: Final = frozenset(KNOWN_STOPS[:3])
-#: So many different names a store has, these included.
+#: At most this many names per store, including these.
 MOST_STOP_NAMES: Final = 32
 _LONGEST: Final = 64
 #: What the best known ones are called in a sentence.

@@ -57,8 +57,7 @@ def backoff(tries: int, pace: Pace, jitter: float) -> timedelta:
 def asked_pause(retry_after_s: float | None, jitter: float) -> timedelta | None:
     """The wait that the API asked for, at least a second, and a little jitter; None if it named none.
 
-    Zero, a negative figure and more than a day are taken for none. Its figure stands alone: a clear "not now" is no
-    storm, and pauses of our own do not grow on top of it.
+    Zero, a negative figure and more than a day count as unset. Our own backoff does not grow on a requested pause.
     """
     if retry_after_s is None or not 0 < retry_after_s <= _LONGEST_ASKED_S:
         return None

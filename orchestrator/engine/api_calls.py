@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 READ_GATE: Final = "read"
 CREATE_GATE: Final = "create"
-#: Beside each gate another for what the API asked for: it is no failure, and no streak of ours grows on it.
+#: Beside each gate another for what the API asked for: not a failure, so it does not lengthen our backoff.
 _REQUESTED: Final = ".asked"
 GATE_PACE: Final = waiting.Pace(shortest=timedelta(seconds=1), longest=timedelta(minutes=2))
 
@@ -130,7 +130,7 @@ async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[B
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return context.provider.page(after_id=after_id, limit=limit)
 
-    def below(after_id: str | None) -> Awaitable[BatchPage]:  # a page that is only too large is no trouble to tell of
+    def below(after_id: str | None) -> Awaitable[BatchPage]:  # a page that is only too large is not reported
         return call(context, context.page_size.page(ask, after_id))
 
     async with aclosing(walk_pages(below, context.page_size, context.clock.sleep)) as walked:
@@ -178,7 +178,7 @@ def newest(page: BatchPage) -> RemoteBatch | None:
 
 
 async def pause_for_account(context: Context, batch: BatchRow, meta: ResponseMeta, now: datetime) -> bool:
-    """Pause the job of *batch*, which another account holds than the one that answers; the reason names the account."""
+    """Pause the job of *batch*, sent with a different account than the current key's; the reason names both."""
     needed = f"organization {batch.organization}, workspace {batch.workspace}"
     words = f"batch {batch.id} was sent with {needed}; the key in use is of {meta.organization}, {meta.workspace}"
     return await pause_job(context, batch.job_id, account.OTHER_ACCOUNT, words, now)

@@ -29,7 +29,7 @@ _MOST_ASKED_FOR: Final = 20
 #: Source: `expires_at` is `created_at` + 24 h.
 _LIFE: Final = timedelta(hours=24)
 DUPLICATE: Final = "duplicate"
-#: Such a batch may still turn out to be the remote one: nothing is twice.
+#: Such a batch may still turn out to be the remote one: so it is not a duplicate.
 _OPEN: Final = frozenset({BatchState.PLANNED, BatchState.SUBMITTING, BatchState.IN_DOUBT})
 
 
@@ -42,7 +42,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """A line has a nonce that this store signed for *job*, but no batch here has it: a later state of it sent that."""
+    """A line has a nonce signed for *job* that no batch has: a later version of this store, since lost, sent it."""
 
     nonce: Nonce
     job: JobId
@@ -132,7 +132,7 @@ async def _read(context: Context, remote_id: str, total: int | None) -> Verdict:
 
 
 def _foreign(strange: Counter[Nonce]) -> Foreign:
-    """The most frequent nonce is the batch's own: a batch of ours has one, others came in with a spoilt download."""
+    """The most frequent nonce is the batch's own: a batch of ours has one, others came in with a corrupted download."""
     return Foreign(nonce=next((nonce for nonce, _ in strange.most_common(1)), None))
 
 

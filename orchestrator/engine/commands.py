@@ -56,7 +56,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     async def resume(self, job: JobId) -> bool:
         """Go on, with the key that is in its file now. Raises NeedsPerson if a key is needed, and none is there."""
         unusable = api_calls.reload_key(self._context)
-        if unusable is not None and (await self._store.get(job)).reason_code in account.KEY_ENDS:
+        if unusable is not None and (await self._store.get(job)).reason_code in account.NEEDS_ANOTHER_KEY:
             told = f"the job stays paused, because there is no other key: {unusable.message}"
             raise errors.NeedsPerson(told, cause=unusable.cause, hint=unusable.hint)
         resumed = await self._store.resume(job, self._context.clock.now())

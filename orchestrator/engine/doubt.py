@@ -1,8 +1,8 @@
 """Stage doubt: finds out what became of a POST without a clear answer, and never guesses (promise 2).
 
-It waits until a created batch must be listed, and walks the list. Every remote batch of the same size that is not known
+It waits until a created batch must be listed, and scans the list. Every remote batch of the same size that is not known
 to be ours or foreign is a candidate; once a candidate has ended, its results prove whose it is. No candidate in two
-walks: void.
+scans: void.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ UNPROVABLE = "unprovable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ListScan:
-    """One whole walk of the list: the batches by id, the unreadable entries by mark, and the API's Date at its end.
+    """One scan of the whole list: the batches by id, the unreadable entries by mark, and the API's Date at its end.
 
     An unreadable entry may be any batch that its readable fields do not rule out.
     """
 
     remotes: dict[str, api_answers.RemoteBatch]
-    odd: dict[str, api_answers.MalformedEntry]
+    malformed: dict[str, api_answers.MalformedEntry]
     date: datetime | None
     now: datetime
 
@@ -39,7 +39,7 @@ class _ListScan:
 class DoubtStage:
     """Takes batches in `in_doubt`, and leaves them in `in_progress` or, with their requests queued again, in `void`.
 
-    Candidates, verdicts and the wait are rows: a crash in between costs at most one more walk.
+    Candidates, verdicts and the wait are rows: a crash in between costs at most one more scan.
     """
 
     def __init__(self, context: Context) -> None:
@@ -67,14 +67,14 @@ class DoubtStage:
             self._context.settings.doubt_wait, pace, self._context.entropy.jitter()
         )
         try:
-            moved = await self._scan(batches, now)
+            moved = await self._examine(batches, now)
         except errors.ProviderError as exc:
             await api_calls.back_off(self._context, exc, jobs=[batch.job_id for batch in batches])
             return 0
         await self._gates.open(api_calls.READ_GATE)
         return moved
 
-    async def _scan(self, batches: list[BatchRow], now: datetime) -> int:
+    async def _examine(self, batches: list[BatchRow], now: datetime) -> int:
         top = await api_calls.first_page(self._context)
         if top.meta.date is None:
             return 0
@@ -82,7 +82,7 @@ class DoubtStage:
         ready = [batch for batch in batches if await self._is_ready(batch, top.meta, top.meta.date, now)]
         if not ready:
             return 0
-        scan = await self._walk(ready, now)
+        scan = await self._scan_list(ready, now)
         return sum([await self._advance(batch, scan) for batch in ready])
 
     async def _is_ready(self, batch: BatchRow, meta: api_answers.ResponseMeta, date: datetime, now: datetime) -> bool:
@@ -101,22 +101,26 @@ class DoubtStage:
             return False
         return await self._store.end_wait(batch, date)
 
-    async def _walk(self, ready: list[BatchRow], now: datetime) -> _ListScan:
-        """One walk for every batch whose wait was over before it began.
+    async def _scan_list(self, ready: list[BatchRow], now: datetime) -> _ListScan:
+        """One scan for every batch whose wait was over before it began.
 
         An unreadable entry that may be one of them is retrieved by its id, if it has one.
         """
         remotes: dict[str, api_answers.RemoteBatch] = {}
-        odd: dict[str, api_answers.MalformedEntry] = {}
+        malformed: dict[str, api_answers.MalformedEntry] = {}
         date: datetime | None = None
         async with aclosing(api_calls.walk_list(self._context, min(map(api_calls.search_from, ready)))) as pages:
             async for page, meta in pages:
                 date = meta.date
                 remotes |= {remote.id: remote for remote in page.batches}
-                odd |= {entry.mark: entry for entry in page.malformed if any(_may_be(batch, entry) for batch in ready)}
-        remotes |= {remote.id: remote for remote in await attribution.retrieve_malformed(self._context, odd.values())}
-        still = {mark: entry for mark, entry in odd.items() if mark not in remotes}
-        return _ListScan(remotes=remotes, odd=still, date=date, now=now)
+                malformed |= {
+                    entry.mark: entry for entry in page.malformed if any(_may_be(batch, entry) for batch in ready)
+                }
+        remotes |= {
+            remote.id: remote for remote in await attribution.retrieve_malformed(self._context, malformed.values())
+        }
+        still = {mark: entry for mark, entry in malformed.items() if mark not in remotes}
+        return _ListScan(remotes=remotes, malformed=still, date=date, now=now)
 
     async def _advance(self, was: BatchRow, scan: _ListScan) -> int:
         """Apply *scan* to one batch, read anew: proof for another batch, or a person, may have moved it meanwhile."""
@@ -129,33 +133,33 @@ class DoubtStage:
             for remote in scan.remotes.values()
             if remote.counts.total == batch.count and api_calls.search_from(batch) <= remote.created_at <= until
         ]
-        fitting += [attribution.placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]
+        fitting += [attribution.placeholder(entry, until) for entry in scan.malformed.values() if _may_be(batch, entry)]
         await self._evidence.add_candidates(batch, await self._evidence.unclaimed(fitting))
-        open_ones = 0
+        undecided = 0
         for candidate in await self._evidence.candidates(batch):
             if candidate.verdict not in {"ours", "foreign"}:
-                open_ones += await self._judge(candidate, batch, scan)
+                undecided += await self._judge(candidate, batch, scan)
         after = await self._still_in_doubt(batch)
-        return 1 if after is None else await self._conclude(after, scan, found=open_ones > 0)
+        return 1 if after is None else await self._conclude(after, scan, found=undecided > 0)
 
     async def _still_in_doubt(self, batch: BatchRow) -> BatchRow | None:
         return next((b for b in await self._store.in_doubt() if b.id == batch.id), None)
 
     async def _judge(self, candidate: Candidate, batch: BatchRow, scan: _ListScan) -> bool:
         """True if *candidate* may still be *batch* and cannot be told yet."""
-        if candidate.remote_id.startswith(api_answers.NAMELESS) and candidate.remote_id not in scan.odd:
-            await self._nobody_decides(candidate)  # it is shown no more, or can be read by now
+        if candidate.remote_id.startswith(api_answers.NAMELESS) and candidate.remote_id not in scan.malformed:
+            await self._withdraw_question(candidate)  # it is shown no more, or can be read by now
             return False
         verdict, remote = await self._verdict(candidate, scan)
         match verdict:
             case attribution.Ours():
-                await self._nobody_decides(candidate)
+                await self._withdraw_question(candidate)
                 await self._ours(verdict.batch, remote or _named(candidate), scan.now)
                 return verdict.batch.id == batch.id
             case attribution.Foreign() if not self._second.agrees(candidate.remote_id):
                 return True
             case attribution.Foreign() | attribution.Lost():
-                await self._nobody_decides(candidate)
+                await self._withdraw_question(candidate)
                 await attribution.record_foreign(self._context, remote or _named(candidate), verdict)
                 return False
             case attribution.Unsure() if remote is not None and remote.status is not api_answers.RemoteStatus.ENDED:
@@ -169,7 +173,7 @@ class DoubtStage:
         self, candidate: Candidate, scan: _ListScan
     ) -> tuple[attribution.Verdict, api_answers.RemoteBatch | None]:
         """The verdict on *candidate*, and the batch as the API shows it; None if that cannot be read."""
-        entry, remote = scan.odd.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
+        entry, remote = scan.malformed.get(candidate.remote_id), scan.remotes.get(candidate.remote_id)
         why = "the API does not show it" if entry is None else entry.why
         if remote is None and entry is None:
             try:
@@ -183,8 +187,8 @@ class DoubtStage:
         by_lines = await attribution.attribute_by_lines(self._context, entry.id, entry.total)
         return (attribution.Unsure(why=why) if isinstance(by_lines, attribution.Unsure) else by_lines), None
 
-    async def _nobody_decides(self, candidate: Candidate) -> None:
-        """Decided after all: withdraw the question from every batch that the candidate may have been."""
+    async def _withdraw_question(self, candidate: Candidate) -> None:
+        """Withdraw the question, which is decided after all, from every batch that the candidate may have been."""
         if candidate.verdict == "unprovable":
             for batch in await self._commands.doubts_about(candidate.remote_id):
                 await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)
@@ -217,7 +221,7 @@ class DoubtStage:
         await self._evidence.judge(candidate.remote_id, "unprovable")
 
     async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
-        """After a whole walk: no candidate for the second time in a row means that the batch was never created."""
+        """After a whole scan: no candidate for the second time in a row means that the batch was never created."""
         if found or batch.doubt_looks == 0 or scan.date is None:
             await self._store.looked(batch, found=found)
             return 0
@@ -239,7 +243,7 @@ def _may_be(batch: BatchRow, entry: api_answers.MalformedEntry) -> bool:
 
 
 def _named(candidate: Candidate) -> api_answers.RemoteBatch:
-    """A stand-in, made of what the list showed, for a batch that only its results can be read of."""
+    """A stand-in, made of what the list showed, for a batch of which only the results can be read."""
     entry = api_answers.MalformedEntry(
         mark=candidate.remote_id,
         id=candidate.remote_id,

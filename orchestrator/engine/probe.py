@@ -49,7 +49,7 @@ class ProbeStage:
         """Probe if it is time. Returns how many jobs were resumed."""
         waiting: dict[str, list[JobRow]] = {}
         for job in await self._commands.paused():
-            if job.reason_code in account.MENDABLE:
+            if job.reason_code in account.ENDS_BY_ITSELF:
                 waiting.setdefault(str(job.reason_code), []).append(job)
         await self._forget(set(self._schedules) - set(waiting))
         for code in waiting:

@@ -34,14 +34,14 @@ _OWN_ROAD: Final = frozenset({BatchState.SUBMITTING, BatchState.IN_DOUBT})
 class _ReconcileScan:
     """One walk of the list, with what it left open.
 
-    odd: its unreadable entries, by mark. open_ones: how many batches cannot be told yet. why: for the first that was
+    malformed: unreadable entries, by mark. undecided: how many batches cannot be told yet. why: for the first that was
     unreadable for a day.
     """
 
     date: datetime
     now: datetime
-    odd: dict[str, MalformedEntry] = field(default_factory=dict)
-    open_ones: int = 0
+    malformed: dict[str, MalformedEntry] = field(default_factory=dict)
+    undecided: int = 0
     why: str | None = None
 
 
@@ -131,20 +131,22 @@ class ReconcileStage:
         async with aclosing(api_calls.walk_list(self._context, bottom)) as pages:
             async for page, _ in pages:
                 listed |= {remote.id: remote for remote in page.batches if bottom <= remote.created_at <= until}
-                scan.odd |= {one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until}
+                scan.malformed |= {
+                    one.mark: one for one in page.malformed if bottom <= (one.created_at or until) <= until
+                }
         listed |= {
-            remote.id: remote for remote in await attribution.retrieve_malformed(self._context, scan.odd.values())
+            remote.id: remote for remote in await attribution.retrieve_malformed(self._context, scan.malformed.values())
         }
-        for mark in listed.keys() & scan.odd.keys():
-            del scan.odd[mark]
-        stand_ins = [attribution.placeholder(entry, until) for entry in scan.odd.values()]
+        for mark in listed.keys() & scan.malformed.keys():
+            del scan.malformed[mark]
+        stand_ins = [attribution.placeholder(entry, until) for entry in scan.malformed.values()]
         unclaimed = await self._evidence.unclaimed([*listed.values(), *stand_ins])
         await self._sweep.see(unclaimed)  # so that a person can disown one
         return unclaimed
 
     async def _judge(self, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """1 if *remote* was taken in; what cannot be told yet is counted in *scan*."""
-        entry = scan.odd.get(remote.id)
+        entry = scan.malformed.get(remote.id)
         verdict = await attribution.attribute(self._context, remote) if entry is None else await self._by_lines(entry)
         match verdict:
             case attribution.Ours():
@@ -152,11 +154,11 @@ class ReconcileStage:
             case attribution.Unsure() if entry is not None or remote.status is RemoteStatus.ENDED:
                 self._cannot_read(remote.id, verdict.why, scan)
             case attribution.Foreign() if not self._second.agrees(remote.id):
-                scan.open_ones += 1
+                scan.undecided += 1
             case attribution.Lost() | attribution.Foreign():
                 await attribution.record_foreign(self._context, remote, verdict)
             case attribution.Unsure():
-                scan.open_ones += 1
+                scan.undecided += 1
         return 0
 
     async def _by_lines(self, entry: MalformedEntry) -> attribution.Verdict:
@@ -169,7 +171,7 @@ class ReconcileStage:
     async def _known(self, batch: BatchRow, remote: RemoteBatch, scan: _ReconcileScan) -> int:
         """*remote* has the nonce of *batch*, which is here and did not know of it."""
         if batch.state in _OWN_ROAD:  # the doubt stage finds it
-            scan.open_ones += 1
+            scan.undecided += 1
             return 0
         if batch.state is BatchState.PLANNED:
             claimed = await self._strays.claim_planned(batch, remote, scan.now)
@@ -180,7 +182,7 @@ class ReconcileStage:
 
     def _cannot_read(self, remote_id: str, why: str, scan: _ReconcileScan) -> None:
         """Not readable this time. After a day of the API's time a person is asked; nothing is sent meanwhile."""
-        scan.open_ones += 1
+        scan.undecided += 1
         since = self._unreadable.setdefault(remote_id, scan.date)
         if scan.date - since >= UNREADABLE_AFTER and scan.why is None:
             scan.why = (
@@ -190,12 +192,12 @@ class ReconcileStage:
 
     async def _conclude(self, search: Reconciliation, scan: _ReconcileScan) -> None:
         """After a whole walk: nothing open for the second time in a row means that nothing is missing."""
-        if scan.open_ones == 0 and search.looks > 0 and await self._store.close(scan.now):
+        if scan.undecided == 0 and search.looks > 0 and await self._store.close(scan.now):
             log.info("store.reconciled", cause=search.cause)
             return
-        await self._store.looked(is_open=scan.open_ones > 0)
+        await self._store.looked(is_open=scan.undecided > 0)
         words = (
-            "it looks once more" if scan.open_ones == 0 else f"batches there that cannot be told yet: {scan.open_ones}"
+            "it looks once more" if scan.undecided == 0 else f"batches there that cannot be told yet: {scan.undecided}"
         )
         await self._tell(search, scan.why if scan.why is not None else words, scan.now)
 

@@ -79,7 +79,7 @@ class LineReading(NamedTuple):
 class LineMatcher:
     """Turns decoded lines into rows to store; what is no line of this batch is counted and left out.
 
-    An unreadable line may have been spoilt on its way: it is stored, as it came, once downloads in a row had the very
+    An unreadable line may be corrupted on its way: it is stored, as it came, once downloads in a row had the very
     same bytes. earlier: the unreadable lines of the previous download, by number. unreadable: those of this one.
     nameless: how many lines show no id of ours. why: what is wrong with one of them. odd: how many lines gave no row.
     """

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 CUTS_ARE_TOO_LARGE: Final = 3
 #: A single request cannot be halved, only failed: where it is small enough to leave in one piece, a cut tells of the
 #: network rather than of its size, so it takes many more of them.
-CUTS_OF_A_SMALL_ONE: Final = 10
+MAX_CUTS_SMALL_REQUEST: Final = 10
 _ONE_PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -89,7 +89,7 @@ class SubmitStage:
 
     async def _is_full(self) -> bool:
         """Whether the limit on batches is reached: the planner keeps it, but halves or a lowered limit may pass it."""
-        load = await self._plan.load()
+        load = await self._plan.queue_load()
         submitting = await self._store.stranded()
         others = load.batches - load.waiting_batches - len(submitting)
         return others + len(self.active) >= self._context.settings.max_in_flight_batches
@@ -176,7 +176,7 @@ class SubmitStage:
 
     async def _not_sent(self, batch: BatchRow, answer: api_answers.NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
-        most = CUTS_OF_A_SMALL_ONE if small else CUTS_ARE_TOO_LARGE
+        most = MAX_CUTS_SMALL_REQUEST if small else CUTS_ARE_TOO_LARGE
         if answer.cut and batch.cuts + 1 >= most:
             await self._bisection.too_large(batch, f"cut {most} times: {answer.why}", now)
             return
@@ -229,17 +229,17 @@ class Bisection:
             if sibling is not None and _undecided(sibling):
                 continue
             if sibling is not None and sibling.state in _REFUSED and sibling.refusal == batch.refusal:
-                await self._same_words(batch, sibling, now)
+                await self._pause_for_same_refusal(batch, sibling, now)
             else:
-                words = "" if batch.refusal is None else batch.refusal
-                await self._split_or_fail(batch, _INVALID, words, now)
+                refusal_text = "" if batch.refusal is None else batch.refusal
+                await self._split_or_fail(batch, _INVALID, refusal_text, now)
 
-    async def _same_words(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
-        words = "" if batch.refusal is None else batch.refusal
-        if await api_calls.pause_job(self._context, batch.job_id, account.REFUSED, words, now):
-            log.error("job.refused", job_id=batch.job_id, why=words)
+    async def _pause_for_same_refusal(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
+        refusal_text = "" if batch.refusal is None else batch.refusal
+        if await api_calls.pause_job(self._context, batch.job_id, account.REFUSED, refusal_text, now):
+            log.error("job.refused", job_id=batch.job_id, why=refusal_text)
         for half in (batch, sibling):
-            await self._store.abandon(half, words, now)
+            await self._store.abandon(half, refusal_text, now)
 
     async def _split_or_fail(self, batch: BatchRow, error_type: str, why: str, now: datetime) -> None:
         if batch.count == 1:

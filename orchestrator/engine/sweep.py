@@ -1,4 +1,4 @@
-"""Stage sweep: for 25 hours of the API's time, looks for closed batches that may exist after all.
+"""Stage sweep: for 25 hours of the API's time, looks for batches given up that may exist after all.
 
 If the assumption behind the wait is wrong, or a 529 created a batch, the purchase is found, counted and reported, and
 its results are kept.
@@ -34,35 +34,37 @@ class SweepStage:
         """Sweep every `poll_interval_max`. Returns how many duplicates were found."""
         if self._next_scan is not None and now < self._next_scan:
             return 0
-        closed = await self._store.to_sweep()
+        given_up = await self._store.to_sweep()
         self._next_scan = now + self._context.settings.poll.longest
-        if not closed or await self._gates.is_shut(api_calls.READ_GATE, now):
+        if not given_up or await self._gates.is_shut(api_calls.READ_GATE, now):
             return 0
         try:
-            found = await self._scan(closed, now)
+            found = await self._scan(given_up, now)
         except errors.ProviderError as exc:
             await api_calls.back_off(self._context, exc)
             return 0
         await self._gates.open(api_calls.READ_GATE)
         return found
 
-    async def _scan(self, closed: list[BatchRow], now: datetime) -> int:
+    async def _scan(self, given_up: list[BatchRow], now: datetime) -> int:
         found = 0
         date: datetime | None = None
         undecided: set[int] = set()
         async with aclosing(
-            api_calls.walk_list(self._context, min(map(api_calls.search_from, closed), default=now))
+            api_calls.walk_list(self._context, min(map(api_calls.search_from, given_up), default=now))
         ) as pages:
             async for page, meta in pages:
                 date = meta.date
-                mine = [batch for batch in closed if api_calls.same_account(meta, batch.organization, batch.workspace)]
+                mine = [
+                    batch for batch in given_up if api_calls.same_account(meta, batch.organization, batch.workspace)
+                ]
                 sizes = {None, *(batch.count for batch in mine)}
                 odd = [entry for entry in page.malformed if entry.total in sizes]
                 shown = [*page.batches, *await attribution.retrieve_malformed(self._context, odd)]
                 suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)
         if date is not None:
-            await self._retire(closed, undecided, date)
+            await self._retire(given_up, undecided, date)
         return found
 
     async def _examine(self, suspects: list[RemoteBatch], undecided: set[int], now: datetime) -> int:
@@ -83,9 +85,9 @@ class SweepStage:
                     undecided.add(remote.counts.total)
         return found
 
-    async def _retire(self, closed: list[BatchRow], undecided: set[int], date: datetime) -> None:
+    async def _retire(self, given_up: list[BatchRow], undecided: set[int], date: datetime) -> None:
         """Let go of batches whose time is over, unless a suspect of their size is undecided."""
-        for batch in closed:
+        for batch in given_up:
             age = None if batch.closed_date is None else date - batch.closed_date
             if age is None or age <= waiting.SWEEP_FOR or (batch.count in undecided and age <= waiting.RETENTION):
                 continue

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.engine import ChangeSignal
     from orchestrator.ports.reads import Reader, Reads
 
-#: A look without a ring: not every move rings, and another process may write.
+#: Poll interval without a signal: not every change sends one, and another process may write.
 _LONGEST: Final = timedelta(seconds=1)
 #: A busy engine moves hundreds of times a second; nobody can watch that fast.
 _SHORTEST_S: Final = 0.1
@@ -45,8 +45,8 @@ class ChangeFeed:
         while True:
             await self._watched.wait()
             await self._moves.wait(_LONGEST)
-            beaten, self._beat = self._beat, asyncio.Event()
-            beaten.set()
+            previous, self._beat = self._beat, asyncio.Event()
+            previous.set()
             await asyncio.sleep(_SHORTEST_S)
 
     def close(self) -> None:

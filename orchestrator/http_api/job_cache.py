@@ -91,18 +91,18 @@ class InvalidateOnWrite:
             await self._app(scope, receive, send)
             return
 
-        async def told(message: Message) -> None:
+        async def send_invalidating(message: Message) -> None:
             self._cache.invalidate()
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_invalidating)
 
 
 class FastJobRoute:
     """Answers the plain `GET` of one job itself: the same response for a third of the work.
 
     Hundreds of clients send it every second. Anything unusual (a query, a tag, a job that does not exist) goes to
-    *app*.
+    *app*: `job_routes.job` answers the rest; change both.
     """
 
     def __init__(self, app: ASGIApp, job_cache: JobCache) -> None:

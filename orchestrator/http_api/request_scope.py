@@ -51,7 +51,7 @@ def set_base_url(scope: Scope, base_url: str) -> None:
 
 
 def base_url_of(request: Request) -> str:
-    """The address by which the caller reaches this server, without a trailing slash."""
+    """The base address that `guard.access_rules` found for this request, without a trailing slash."""
     found: str | None = request.scope.get(_BASE)
     return f"http://{request.headers.get('host', 'localhost')}" if found is None else found
 

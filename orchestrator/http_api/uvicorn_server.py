@@ -138,7 +138,7 @@ class _ResponseState:
         self.is_events = False
 
     async def send(self, message: Message) -> None:
-        """Pass *message* on."""
+        """Pass *message* on, and count it."""
         if message["type"] == "http.response.start":
             self.has_begun = True
             kinds = [value for name, value in message["headers"] if name == b"content-type"]

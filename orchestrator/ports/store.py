@@ -53,7 +53,7 @@ class DownloadProgress:
 class PlanStore(Protocol):
     """Queued requests, and how full the API's queue is."""
 
-    async def load(self) -> QueueLoad:
+    async def queue_load(self) -> QueueLoad:
         """How much of the API's queue is ours."""
 
     async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:

@@ -68,7 +68,7 @@ class JournalFile:
             raise _unwritten(self.path, exc) from exc
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the journal."""
         os.close(self._fd)
 
 

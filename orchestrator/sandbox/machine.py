@@ -107,7 +107,7 @@ class Machine:
         limit: int = DEFAULT_PAGE,
         caller: Caller = ANYBODY,
     ) -> BatchListObject:
-        """One page of the workspace's batches, newest first.
+        """A page of the workspace's batches, newest first.
 
         Those older than *after_id*, or those just newer than *before_id*.
 

@@ -45,7 +45,7 @@ class SqliteCollectStore(facet.Facet, CollectStore):
         try:
             return await self._db.write(partial(_store_lines, batch, by_key, now))
         except _SettledAlready:
-            return await self._db.write(partial(_store_waited, batch, by_key, now))
+            return await self._db.write(partial(_store_still_pending, batch, by_key, now))
 
     @override
     @facet.snapshot
@@ -157,17 +157,19 @@ def _store_lines(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: da
     No savepoint: SQLite 3.40 would walk its whole in-memory journal after every row (measured: 14 us of a row's 20).
     """
     # In the order of the requests: neighbours share a page.
-    won = sorted(key for key, line in lines.items() if line.outcome is result_outcome.Outcome.SUCCEEDED)
-    lost = [key for key, line in lines.items() if line.outcome is not result_outcome.Outcome.SUCCEEDED]
-    if _succeed(batch, won, lines, c) != len(won) or len(_waiting(batch, lost, c)) != len(lost):
+    succeeded = sorted(key for key, line in lines.items() if line.outcome is result_outcome.Outcome.SUCCEEDED)
+    others = [key for key, line in lines.items() if line.outcome is not result_outcome.Outcome.SUCCEEDED]
+    if _succeed(batch, succeeded, lines, c) != len(succeeded) or len(_waiting(batch, others, c)) != len(others):
         raise _SettledAlready
-    _store_attempts(batch, [(key, lines[key]) for key in lost], now, c)
-    failed = [key for key in lost if lines[key].outcome is result_outcome.Outcome.FAILED]
+    _store_attempts(batch, [(key, lines[key]) for key in others], now, c)
+    failed = [key for key in others if lines[key].outcome is result_outcome.Outcome.FAILED]
     _fail([(key, *_error(lines[key]), lines[key].api_request_id, lines[key].body) for key in failed], c)
     return len(lines)
 
 
-def _store_waited(batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection) -> int:
+def _store_still_pending(
+    batch: BatchRow, lines: Mapping[RequestId, JudgedLine], now: datetime, c: sqlite3.Connection
+) -> int:
     """As `_store_lines`, but skips lines whose requests are settled or decided already."""
     return _store_lines(batch, {key: lines[key] for key in _waiting(batch, list(lines), c)}, now, c)
 
@@ -231,13 +233,13 @@ def _fail(rows: Iterable[tuple[int, str, str, str | None, bytes]], c: sqlite3.Co
 
 
 def _store_attempts(
-    batch: BatchRow, lost: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
+    batch: BatchRow, others: Iterable[tuple[RequestId, JudgedLine]], now: datetime, c: sqlite3.Connection
 ) -> None:
     at = sql_rows.to_text(now)
     rows = [
         (batch.id, key, line.kind, line.outcome, line.error_type, line.error_message, line.api_request_id, at,
          None if line.outcome is result_outcome.Outcome.FAILED else line.body)
-        for key, line in lost
+        for key, line in others
     ]  # fmt: skip
     c.executemany(SQL["add_attempt"], rows)
 
@@ -260,9 +262,13 @@ def _apply(settlement: result_outcome.Settlement, row: dict[str, Any], c: sqlite
     key, burnt = row["request_id"], int(row["outcome"] == result_outcome.Outcome.AGAIN)
     error = (row["error_type"] if row["error_type"] is not None else row["kind"], row["error_message"])
     match settlement:
-        case result_outcome.Settlement.AGAIN | result_outcome.Settlement.CREDIT | result_outcome.Settlement.CANCELED:
+        case (
+            result_outcome.Settlement.AGAIN
+            | result_outcome.Settlement.CREDIT
+            | result_outcome.Settlement.REQUEUE_CANCELED_ELSEWHERE
+        ):
             c.execute(SQL["requeue"], (burnt, *error, row["api_request_id"], key))
-        case result_outcome.Settlement.CANCELED_BY_US:
+        case result_outcome.Settlement.REQUEUE_CANCELED_BY_US:
             c.execute(SQL["requeue"], (0, None, None, None, key))
         case result_outcome.Settlement.CANCELED_WITH_JOB:
             c.execute(SQL["cancel"] if burnt else SQL["cancel_free"], (key,))

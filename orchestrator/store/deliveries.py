@@ -22,13 +22,13 @@ SQL: Final = sql_text.load("deliveries")
 _LONGEST_ERROR: Final = 1000
 _ATTENTION: Final = "attention."
 #: State changes that make a notice, and its type.
-_TOLD: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
+_NOTICE_TYPES: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
     {
         ("job.moved", "finished"): "job.finished",
         ("job.moved", "canceled"): "job.canceled",
         ("job.moved", "paused"): "job.attention",
         ("batch.moved", "in_doubt"): "batch.in_doubt",
-        ("batch.moved", "ended"): "batch.expired",
+        ("batch.moved", "ended"): "batch.expired",  # only if the API said so, see _type_of
     }
 )
 
@@ -102,13 +102,13 @@ def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happ
     So a crash loses none, and none tells of an event that was rolled back. The payload is fixed here: ids and counts of
     this moment; no prompts, no answers, no text of the API.
     """
-    may_tell = kind.startswith(_ATTENTION) or (kind, new) in _TOLD
-    if not may_tell or c.execute(SQL["is_listened"]).fetchone() is None:
+    may_notify = kind.startswith(_ATTENTION) or (kind, new) in _NOTICE_TYPES
+    if not may_notify or c.execute(SQL["is_listened"]).fetchone() is None:
         return
     jobs = sql_rows.dict_rows(c.execute(SQL["noticed_job"], {"id": job}))
     batches = sql_rows.dict_rows(c.execute(SQL["noticed_batch"], {"id": batch}))
-    told = _type_of(kind, new, jobs[0] if jobs else {}, batches[0] if batches else {})
-    if told is None:
+    notice_type = _type_of(kind, new, jobs[0] if jobs else {}, batches[0] if batches else {})
+    if notice_type is None:
         return
     reason = jobs[0]["reason_code"] if kind == "job.moved" and jobs else None
     if kind.startswith(_ATTENTION):
@@ -116,11 +116,13 @@ def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happ
     data = {
         "event": event,
         "reason": reason,
-        "job": _job_told(jobs[0], c) if jobs else None,
-        "batch": _batch_told(batches[0]) if batches else None,
+        "job": _job_data(jobs[0], c) if jobs else None,
+        "batch": _batch_data(batches[0]) if batches else None,
     }
-    payload = json.dumps({"type": told, "timestamp": at, "data": data}, separators=(",", ":"), ensure_ascii=False)
-    c.execute(SQL["enqueue"], {"event": event, "type": told, "payload": payload, "at": at})
+    payload = json.dumps(
+        {"type": notice_type, "timestamp": at, "data": data}, separators=(",", ":"), ensure_ascii=False
+    )
+    c.execute(SQL["enqueue"], {"event": event, "type": notice_type, "payload": payload, "at": at})
 
 
 def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, Any]) -> str | None:
@@ -131,10 +133,10 @@ def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, A
         return None
     if new == "ended" and not batch.get("api_expired"):
         return None
-    return _TOLD[kind, new]
+    return _NOTICE_TYPES[kind, new]
 
 
-def _job_told(row: dict[str, Any], c: sqlite3.Connection) -> dict[str, Any]:
+def _job_data(row: dict[str, Any], c: sqlite3.Connection) -> dict[str, Any]:
     counts = ("total", "queued", "batched", "succeeded", "failed", "canceled")
     return {
         "id": row["public_id"],
@@ -144,7 +146,7 @@ def _job_told(row: dict[str, Any], c: sqlite3.Connection) -> dict[str, Any]:
     }
 
 
-def _batch_told(row: dict[str, Any]) -> dict[str, Any]:
+def _batch_data(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["remote_id"],
         "number": row["id"],

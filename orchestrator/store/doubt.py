@@ -125,7 +125,7 @@ class SqliteEvidenceStore(facet.Facet, EvidenceStore):
 
 
 class SqliteSweepStore(facet.Facet, SweepStore):
-    """Batches that were closed, and what came of them at the API all the same (`spare`)."""
+    """Batches that were given up, and what came of them at the API all the same (`spare`)."""
 
     @override
     @facet.snapshot

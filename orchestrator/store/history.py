@@ -36,9 +36,9 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
     new: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Append to the event log, in the transaction that makes it true. *why* is cut at 2,000 characters.
+    """Append to the event log, in the transaction of the change it records. *why* is cut at 2,000 characters.
 
-    The only writer of `event`: so the notices that an event asks for are put down here, with it.
+    The only writer of `event`: so the notices that an event asks for are enqueued here, with it.
     """
     text = None if why is None else why[:2000]
     event = c.execute(SQL["record"], (sql_rows.to_text(now), job, batch, kind, old, new, text)).lastrowid
@@ -97,16 +97,16 @@ class SqliteSampleStore(facet.Facet, SampleStore):
 
     @override
     async def take(self, now: datetime, *, keep_from: datetime, watched: bool) -> bool:
-        busy = await self._db.read(_changed)
-        if busy is not None:
-            await self._db.write(partial(_add, (sql_rows.to_text(now), *busy, int(watched)), keep_from))
-        return busy is not None
+        load_now = await self._db.read(_changed)
+        if load_now is not None:
+            await self._db.write(partial(_add, (sql_rows.to_text(now), *load_now, int(watched)), keep_from))
+        return load_now is not None
 
 
 def _changed(c: sqlite3.Connection) -> tuple[int, ...] | None:
     """How busy all jobs are; None: as at the last sample. Read first: a quiet daemon writes nothing."""
-    busy: tuple[int, ...] = c.execute(SQL["busy"]).fetchone()
-    return None if busy == c.execute(SQL["last"]).fetchone() else busy
+    load_now: tuple[int, ...] = c.execute(SQL["busy"]).fetchone()
+    return None if load_now == c.execute(SQL["last"]).fetchone() else load_now
 
 
 def _add(row: tuple[str | int, ...], keep_from: datetime, c: sqlite3.Connection) -> None:

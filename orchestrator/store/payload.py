@@ -65,7 +65,7 @@ class Block:
         self._first = first
         self._starts = array("Q", accumulate(lengths, initial=4 * count))
         if self._starts[-1] != len(self._bytes):
-            raise _damaged(f"its parts weigh {self._starts[-1]} bytes, not {len(self._bytes)}")
+            raise _damaged(f"its parts have {self._starts[-1]} bytes, not {len(self._bytes)}")
 
     @classmethod
     def of(cls, key: int, row: tuple[int, int, bytes] | None) -> Self:
@@ -80,7 +80,7 @@ class Block:
         return self._first <= key < self._first + len(self._starts) - 1
 
     def params(self, key: int, size_bytes: int) -> bytes:
-        """The params of the request *key*, which must weigh *size_bytes*."""
+        """The params of the request *key*, which must have *size_bytes*."""
         index = key - self._first
         start, end = self._starts[index], self._starts[index + 1]
         if end - start != size_bytes:

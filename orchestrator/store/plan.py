@@ -26,7 +26,7 @@ class SqlitePlanStore(facet.Facet, PlanStore):
 
     @override
     @facet.snapshot
-    def load(self, c: sqlite3.Connection) -> QueueLoad:
+    def queue_load(self, c: sqlite3.Connection) -> QueueLoad:
         batches, requests, waiting = c.execute(SQL["load"]).fetchone()
         return QueueLoad(batches=batches, requests=requests, waiting_batches=waiting)
 
@@ -39,9 +39,11 @@ class SqlitePlanStore(facet.Facet, PlanStore):
 
     @override
     @facet.snapshot
-    def queued(self, c: sqlite3.Connection, job: JobId, limit: int, cut: Callable[[Iterator[tuple[int, int]]], T]) -> T:
+    def queued(
+        self, c: sqlite3.Connection, job: JobId, limit: int, take: Callable[[Iterator[tuple[int, int]]], T]
+    ) -> T:
         values = {"job_id": job, "limit": limit}
-        return cut((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
+        return take((number_of(key), size) for key, size in c.execute(SQL["queued"], values))
 
     @override
     @facet.snapshot

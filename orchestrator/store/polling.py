@@ -1,4 +1,4 @@
-"""Facets of the stage poll, of gates (back-off before the next API call), and of attention that a person should pay."""
+"""Facets of the stage poll, of gates (back-off before the next API call), and of attention items."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
 def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> None:
     for key in sorted(batches):
         for row in sql_rows.dict_rows(c.execute(SQL["planned"], {"id": key})):
-            if submit.close(sql_rows.to_batch(row), _SENT_SINCE, now, c):
+            if submit.abandon_batch(sql_rows.to_batch(row), _SENT_SINCE, now, c):
                 c.execute(submit.SQL["release"], {"id": key})
 
 

@@ -106,7 +106,7 @@ class SqliteSubmitStore(facet.Facet, SubmitStore):
 
 
 class SqliteBisectStore(facet.Facet, BisectStore):
-    """A refused batch is closed, and what follows of it is planned, in one transaction."""
+    """A refused batch is given up, and what follows of it is planned, in one transaction."""
 
     @override
     @facet.transaction
@@ -119,7 +119,7 @@ class SqliteBisectStore(facet.Facet, BisectStore):
         *,
         failed: tuple[int, str, str, bytes] | None = None,
     ) -> bool:
-        if not close(batch, why, now, c):
+        if not abandon_batch(batch, why, now, c):
             return False
         if failed is not None:
             index, error_type, message, body = failed
@@ -136,7 +136,7 @@ class SqliteBisectStore(facet.Facet, BisectStore):
         self, c: sqlite3.Connection, batch: BatchRow, nonces: tuple[Nonce, Nonce], why: str, now: datetime
     ) -> bool:
         members = c.execute(SQL["members"], {"id": batch.id}).fetchall()
-        if not close(batch, why, now, c):
+        if not abandon_batch(batch, why, now, c):
             return False
         c.execute(SQL["release"], {"id": batch.id})
         job = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["get_job"], {"id": batch.job_id}))[0])
@@ -194,8 +194,8 @@ def move(  # noqa: PLR0913, PLR0917 - one guarded step: who, how, where to, why,
     return True
 
 
-def close(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
-    """Abandon a batch; its requests are the caller's to move, in the same transaction."""
+def abandon_batch(batch: BatchRow, why: str, now: datetime, c: sqlite3.Connection, refusal: str | None = None) -> bool:
+    """Give up a batch; its requests are the caller's to move, in the same transaction."""
     values = {"id": batch.id, "fence": batch.fence, "closed_date": None, "refusal": refusal}
     return move(batch, SQL["abandon"], values, "abandoned", why, now, c)
 
@@ -204,7 +204,7 @@ def drop(query: str, job: JobId, why: str, now: datetime, c: sqlite3.Connection)
     """Abandon the planned batches that *query* gives for *job*; their requests are queued again."""
     for row in sql_rows.dict_rows(c.execute(query, {"id": job})):
         batch = sql_rows.to_batch(row)
-        if close(batch, why, now, c):
+        if abandon_batch(batch, why, now, c):
             c.execute(SQL["release"], {"id": batch.id})
 
 

@@ -390,7 +390,7 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/doubt.py",
-                "        fitting += [attribution.placeholder(entry, until) for entry in scan.odd.values() if _may_be(batch, entry)]\n",
+                "        fitting += [attribution.placeholder(entry, until) for entry in scan.malformed.values() if _may_be(batch, entry)]\n",
                 "",
             ),
         ),
@@ -861,8 +861,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/plan.py",
-                "        if not found.numbers:\n            return await self._fail_first(candidate, now) if found.full else 0\n",
-                "        if found.numbers:\n            return await self._fail_first(candidate, now)\n        if not found.numbers:\n            return 0\n",
+                "        if not found.numbers:\n            return await self._fail_first(candidate, now) if found.full else _Step.NOTHING\n",
+                "        if found.numbers:\n            return await self._fail_first(candidate, now)\n        if not found.numbers:\n            return _Step.NOTHING\n",
             ),
         ),
         test="tests/engine/test_main_road.py::test_a_job_is_cut_sent_watched_collected_and_written_in_order",
@@ -1056,8 +1056,8 @@ PLANTED: Final = (
         edits=(
             (
                 "orchestrator/engine/reconcile.py",
-                "scan.open_ones == 0 and search.looks > 0 and",
-                "scan.open_ones == 0 and",
+                "scan.undecided == 0 and search.looks > 0 and",
+                "scan.undecided == 0 and",
             ),
             (
                 "orchestrator/store/sql/reconciliation.sql",

@@ -150,10 +150,10 @@ def test_a_plan_is_whole_or_nothing(tmp_path: Path) -> None:
             assert await store.plan.plan(job, stale, NONCES[0], NOW) is None
             assert dump(store.path) == before
             assert await store.plan.queued(job.id, 10, list) == [(1, 42), (3, 42), (4, 42)]
-            load = await store.plan.load()
+            load = await store.plan.queue_load()
             assert (load.batches, load.requests, load.waiting_batches) == (0, 0, 0)
             await planned(store, job.id, limit=2)
-            load = await store.plan.load()
+            load = await store.plan.queue_load()
             assert (load.batches, load.requests, load.waiting_batches) == (1, 2, 1)
             (candidate,) = await store.plan.plannable(limit=9)
             assert candidate.in_flight == 2

@@ -63,8 +63,8 @@ def test_the_type_is_read_from_inside_the_error_object() -> None:
         (Outcome.AGAIN, 2, False, False, Settlement.FAILED),
         (Outcome.AGAIN, 0, True, True, Settlement.CANCELED_WITH_JOB),
         (Outcome.CREDIT, 9, False, False, Settlement.CREDIT),
-        (Outcome.CANCELED, 9, False, False, Settlement.CANCELED),
-        (Outcome.CANCELED, 9, False, True, Settlement.CANCELED_BY_US),
+        (Outcome.CANCELED, 9, False, False, Settlement.REQUEUE_CANCELED_ELSEWHERE),
+        (Outcome.CANCELED, 9, False, True, Settlement.REQUEUE_CANCELED_BY_US),
         (Outcome.CANCELED, 0, True, True, Settlement.CANCELED_WITH_JOB),
     ],
 )

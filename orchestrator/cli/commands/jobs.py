@@ -38,7 +38,7 @@ Examples:
   orchestrator watch @last
   orchestrator watch reviews --sandbox
 
-Ctrl-C stops watching; the job does not mind.
+Ctrl-C stops watching; the job continues.
 """
 
 WAIT_EXAMPLES = """
@@ -81,7 +81,7 @@ def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ..
 @command(STATUS_EXAMPLES)
 @job_argument(required=False)
 def status(options: GlobalOptions, job: str | None) -> None:
-    """How far it is, how old what is at the API is, and whether a person is needed. Works at any time."""
+    """Progress, age of the batches at the API, and whether a person is needed. Works at any time."""
     settings = options.settings()
     with store_access.open_reads(options, settings) as reads:
         chosen = store_access.job_or_newest(reads, job)
@@ -105,7 +105,7 @@ def status(options: GlobalOptions, job: str | None) -> None:
 @command(WATCH_EXAMPLES)
 @job_argument(required=False)
 def watch(options: GlobalOptions, job: str | None) -> None:
-    """On a terminal the lines are rewritten; elsewhere there is one line per change. It only looks."""
+    """On a terminal the lines are rewritten; elsewhere there is one line per change. It changes nothing."""
     settings = options.settings()
     with store_access.open_reads(options, settings) as reads:
         chosen = store_access.job_or_newest(reads, job)

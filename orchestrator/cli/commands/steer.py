@@ -1,4 +1,4 @@
-"""`pause`, `cancel`, `retry`, `batches adopt`, `batches disown`: run by the engine that runs, else on the store."""
+"""`pause`, `cancel`, `retry`, `batches adopt`, `batches disown`: by the running engine, else directly on the store."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
 @command(DISOWN_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 def disown(options: GlobalOptions, remote_id: str) -> None:
-    """ID is the API's (msgbatch_...)."""
+    """ID is that of the question about the batch, as `status` shows it."""
     sandbox = store_access.is_sandbox_store(options)
     console.say_banner(options, sandbox=sandbox)
     sentence, _ = store_access.run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))

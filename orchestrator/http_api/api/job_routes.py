@@ -89,8 +89,8 @@ async def take_in(
     ] = None,
 ) -> Response:
     """Create a job from the body, all of it or nothing; or return the job that has the same content."""
-    wanted = await job_upload.parse_upload(request, services, options, key=idempotency_key)
-    taken = await services.commands.ingest(wanted.source, wanted.new, wanted.terms)
+    upload = await job_upload.parse_upload(request, services, options, key=idempotency_key)
+    taken = await services.commands.ingest(upload.source, upload.new, upload.terms)
     if taken.job is None:
         return _input_refused(taken)
     view = job_views.IngestResultView(
@@ -108,11 +108,11 @@ async def check(
     request: Request, services: routing.ServicesDep, options: Annotated[job_upload.UploadOptions, Query()]
 ) -> Response:
     """Check a body, and show the batches it would make; nothing is stored or sent."""
-    wanted = await job_upload.parse_upload(request, services, options)
-    plan = await check_report.check_source(wanted.source, services.caps, max_problems=wanted.terms.max_problems)
-    new = wanted.new
+    upload = await job_upload.parse_upload(request, services, options)
+    plan = await check_report.check_source(upload.source, services.caps, max_problems=upload.terms.max_problems)
+    new = upload.new
     return routing.json_response(
-        job_views.CheckView.of(wanted.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
+        job_views.CheckView.of(upload.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
     )
 
 

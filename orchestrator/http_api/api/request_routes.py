@@ -31,7 +31,7 @@ api = routing.router("requests")
 result_api = routing.router("results")
 
 
-async def wanted(
+async def request_filter(
     state: Annotated[states.RequestState | None, Query(description="Only requests in this state.")] = None,
     batch: Annotated[int | None, Query(ge=1, le=ids.MAX_INTEGER, description="Only requests of this batch.")] = None,
     error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
@@ -60,7 +60,7 @@ async def wanted(
 async def requests(
     services: routing.ServicesDep,
     found: job_routes.JobDep,
-    where: Annotated[queries.RequestFilter, Depends(wanted)],
+    where: Annotated[queries.RequestFilter, Depends(request_filter)],
     cursor: routing.Cursor = None,
     limit: routing.Limit = 100,
 ) -> Response:
@@ -96,7 +96,7 @@ async def request(
 async def errors(
     services: routing.ServicesDep,
     found: job_routes.JobDep,
-    groups: Annotated[int, Query(ge=1, le=10_000, description="At most so many causes.")] = 50,
+    groups: Annotated[int, Query(ge=1, le=10_000, description="Maximum number of causes.")] = 50,
     examples: Annotated[int, Query(ge=0, le=1000, description="Examples per cause.")] = 3,
 ) -> Response:
     """What failed, grouped by cause, the largest group first."""
@@ -140,7 +140,7 @@ async def results(
     order: Annotated[
         Literal["input", "settled"], Query(description="As handed in, or as the batches settled.")
     ] = "input",
-    after: Annotated[str | None, Query(description="`custom_id` of the last whole line: go on behind it.")] = None,
+    after: Annotated[str | None, Query(description="`custom_id` of the last whole line: continue after it.")] = None,
     follow: Annotated[Literal["0", "1"], Query(description="1: wait until the job is over.")] = "0",
     accept_encoding: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
@@ -248,7 +248,7 @@ async def result_page(
     services: routing.ServicesDep,
     found: job_routes.JobDep,
     above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="At most so many.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="Maximum number of entries.")] = 100,
 ) -> Response:
     """A page of settled requests in input order, with their numbers; /results streams all of them."""
     return routing.json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))

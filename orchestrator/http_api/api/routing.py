@@ -79,7 +79,7 @@ Ref = Annotated[
         "changes something refuses a name that several jobs have (409)."
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=_MOST, description="At most so many.")]
+Limit = Annotated[int, Query(ge=1, le=_MOST, description="Maximum number of entries.")]
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
 
 

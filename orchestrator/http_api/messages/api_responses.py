@@ -80,12 +80,12 @@ def _not_served(request: Request) -> str:
 
 
 async def client_gone(_: Request, __: Exception) -> Response:
-    """The client disconnected in the middle of its body; what was read has been discarded already."""
+    """Answer a client that disconnected in the middle of its body."""
     return Response(status_code=400)
 
 
 async def bug(request: Request, exc: Exception) -> Response:
-    """Starlette re-raises the error after this response, and the server logs it."""
+    """Answer an unforeseen error, which Starlette re-raises after the response."""
     lacking = errors.shortage(exc)
     return await api_error(request, _internal() if lacking is None else _nearest(lacking))
 

@@ -1,5 +1,5 @@
 -- name: record
--- The event log; always in the transaction that makes it true.
+-- The event log; always in the transaction of the change it records.
 INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: events

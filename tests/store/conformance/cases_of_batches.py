@@ -62,7 +62,7 @@ async def jobs_take_turns_and_the_queue_is_measured(store: Store) -> None:
     assert ((first.job.id, first.in_flight), (second.job.id, second.in_flight)) == ((two.id, 0), (one.id, 2))
     assert [each.job.id for each in await store.plan.plannable(limit=1, skip=1)] == [one.id]
     await planned(store, two.id, limit=3, nonce="b")
-    load = await store.plan.load()
+    load = await store.plan.queue_load()
     assert (load.batches, load.requests, load.waiting_batches) == (2, 5, 1)
     await store.commands.pause(two.id, "by_user", "why not", NOW)
     assert [each.job.id for each in await store.plan.plannable(limit=9)] == [one.id]
