@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from orchestrator.domain import limits, result_lines
 from orchestrator.domain.ids import request_id
@@ -18,6 +19,14 @@ log = get_logger(__name__)
 _AHEAD = 2
 #: Jobs that are looked at together; nearly always the first one is planned.
 _PAGE = 32
+
+
+class _Step(Enum):
+    """What an attempt to plan came to."""
+
+    MOVED = auto()  #: a batch was planned, or a request that is too large failed
+    NOTHING = auto()  #: there is nothing to plan now
+    MUST_WAIT = auto()  #: a full batch waits for room in the account's queue
 
 
 class PlanStage:
@@ -40,26 +49,25 @@ class PlanStage:
         """Plan until nothing fits. Returns how many batches were planned."""
         planned = 0
         while candidates := await self._store.plannable(limit=_PAGE):
-            load = await self._store.load()
+            load = await self._store.queue_load()
             if not await self._has_room(load):
                 break
-            moved = await self._plan_first(candidates, load, now)
-            if not moved:
+            if await self._plan_first(candidates, load, now) is not _Step.MOVED:
                 break
-            planned += moved
+            planned += 1
         return planned
 
-    async def _plan_first(self, candidates: list[Plannable], load: QueueLoad, now: datetime) -> int | None:
-        """1 if a batch of the fairest job that has one was planned; 0 if there is none, None if one must wait."""
+    async def _plan_first(self, candidates: list[Plannable], load: QueueLoad, now: datetime) -> _Step:
+        """Plan a batch of the fairest job that has one."""
         skip = 0
         while candidates:
             for candidate in candidates:
-                moved = await self._plan_one(candidate, load, now)
-                if moved != 0:
-                    return moved
+                step = await self._plan_one(candidate, load, now)
+                if step is not _Step.NOTHING:
+                    return step
             skip += len(candidates)
             candidates = await self._store.plannable(limit=_PAGE, skip=skip)
-        return 0
+        return _Step.NOTHING
 
     async def _has_room(self, load: QueueLoad) -> bool:
         """Whether to plan ahead. Only sendable batches count: those of a paused job must not stop the others."""
@@ -68,30 +76,29 @@ class PlanStage:
         waiting = await self._submit.sendable(prefetch)
         return len(waiting) < prefetch and load.batches < settings.max_in_flight_batches
 
-    async def _plan_one(self, candidate: Plannable, load: QueueLoad, now: datetime) -> int | None:
-        """1 if a batch was planned, 0 if this job has nothing to plan now, None if it must wait for room."""
+    async def _plan_one(self, candidate: Plannable, load: QueueLoad, now: datetime) -> _Step:
         settings, job = self._context.settings, candidate.job
         caps = Caps(requests=await self._most(), size_bytes=settings.max_bytes)
         room = max(settings.max_in_flight_requests - load.requests, 0)
         situation = (job.id, job.requests.queued, room)
         if situation == self._waited:  # nothing changed: a batch's worth of rows is too dear for every tick
-            return None
+            return _Step.MUST_WAIT
         # One row more than fits tells that there is more.
         found = await self._store.queued(job.id, min(caps.requests, room) + 1, lambda rows: pack(rows, caps))
         if not found.numbers:
-            return await self._fail_first(candidate, now) if found.full else 0
+            return await self._fail_first(candidate, now) if found.full else _Step.NOTHING
         if self._lingers(job, now) and not found.full and job.requests.queued <= caps.requests:
-            return 0
+            return _Step.NOTHING
         if len(found.numbers) > room:
             self._waited = situation
-            return None
+            return _Step.MUST_WAIT
         batch = await self._store.plan(job, found, await self._store.nonce(job.id, self._context.entropy.nonce()), now)
         if batch is None:
-            return 0
+            return _Step.NOTHING
         log.info(
             "batch.planned", job=job.public_id, batch_id=batch, requests=len(found.numbers), bytes=found.size_bytes
         )
-        return 1
+        return _Step.MOVED
 
     def _lingers(self, job: JobRow, now: datetime) -> bool:
         """Whether more may come soon. A time ahead of us means that the clock was set back: no reason to wait."""
@@ -107,7 +114,7 @@ class PlanStage:
             self._max_requests = min(most, settings.max_in_flight_requests)
         return self._max_requests
 
-    async def _fail_first(self, candidate: Plannable, now: datetime) -> int:
+    async def _fail_first(self, candidate: Plannable, now: datetime) -> _Step:
         """Fail the first queued request, which alone is over the byte limit (that was lowered since ingest)."""
         job = candidate.job.id
         ((number, size),) = await self._store.queued(job, 1, list)
@@ -115,4 +122,4 @@ class PlanStage:
         error = ("request_too_large", words)
         failed = await self._store.fail_queued(job, number, error, result_lines.errored_result(*error), now)
         log.warning("request.too_large", job=candidate.job.public_id, request=request_id(job, number), bytes=size)
-        return int(failed)
+        return _Step.MOVED if failed else _Step.NOTHING
