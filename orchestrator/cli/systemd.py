@@ -267,7 +267,6 @@ def notifier() -> Notifier:
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> timedelta | None:
-    """Half of WATCHDOG_USEC, if it is meant for the process *pid*."""
     text = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid) or not (text.isascii() and text.isdigit()) or int(text) == 0:
         return None

@@ -46,8 +46,7 @@ class Job:
         self._handle = handle
         self._unclear = unclear  # it was asked for by a name that others had, too
         self._key = job.id
-        self.id = job.public_id
-        self.name = job.name
+        self.id, self.name = job.public_id, job.name
         self.attached = attached
         self.refused_count = refused_count
 
@@ -118,10 +117,7 @@ class Job:
         return await self._handle().reader.read(lambda reads: reads.request(self._key, custom_id))
 
     async def refused(self, *, after: int = 0, limit: int = 1000) -> list[streams.InputProblem]:
-        """The requests that `skip_bad` left out, and why: the problems after line *after*.
-
-        One line may have several.
-        """
+        """The requests that `skip_bad` left out, and why (a line may have several problems), after line *after*."""
         return await self._handle().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 
     async def pause(self) -> model.JobStatus:

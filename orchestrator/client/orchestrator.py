@@ -312,9 +312,8 @@ def _refuse(argument: str) -> NoReturn:
     section = argument.partition("__")[0]
     if argument == section and any(name.startswith(f"{section}__") for name in settings):
         one = next(name for name in settings if name.startswith(f"{section}__"))
-        raise errors.UsageError(
-            f"{argument} is a section, not a setting", hint=f"name a setting of it, such as {one}=…"
-        )
+        hint = f"name a setting of it, such as {one}=…"
+        raise errors.UsageError(f"{argument} is a section, not a setting", hint=hint)
     raise errors.UsageError(
         f"there is no argument {argument!r}",
         hint=humanize.nearest(argument, [*_OWN, *settings])

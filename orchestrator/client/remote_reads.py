@@ -299,7 +299,6 @@ class HttpReader:
 
     @contextmanager
     def _checked_form(self) -> Iterator[None]:
-        """Raise ServerUnreadable for JSON that this version does not know."""
         try:
             yield
         except (KeyError, TypeError, ValueError, msgspec.DecodeError) as exc:

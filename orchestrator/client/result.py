@@ -68,8 +68,7 @@ class Result:
     __slots__ = ("_shape", "_state", "custom_id", "number", "raw")
 
     def __init__(self, row: queries.ResultRow) -> None:
-        self.custom_id = row.custom_id
-        self.number = row.number
+        self.custom_id, self.number = row.custom_id, row.number
         self.raw = result_lines.result_of(row)
         self._state = row.state
         self._shape: _Shape | None = None

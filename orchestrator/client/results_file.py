@@ -125,8 +125,7 @@ class _ResultCursor:
     async def _next(self) -> queries.ResultRow | None:
         if self._at == len(self._rows):
             self._rows = await self._reader.read(lambda reads: reads.results(self._job, above=self._above, limit=_PAGE))
-            self._at = 0
-            self._above = self._rows[-1].number if self._rows else self._above
+            self._at, self._above = 0, self._rows[-1].number if self._rows else self._above
         return self._rows[self._at] if self._rows else None
 
     async def _reach(self, custom_id: str) -> bool:

@@ -60,10 +60,7 @@ def client_options(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def client_errors_hidden() -> Iterator[None]:
-    """Wraps the construction of a client, so that a library's error about the environment is not shown.
-
-    Raises UsageError.
-    """
+    """Make a UsageError of a library's error about the environment, while a client is constructed."""
     import httpx2
 
     try:

@@ -122,10 +122,7 @@ async def back_off(context: Context, exc: errors.ProviderError, *, jobs: Iterabl
 
 
 async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
-    """Walk the list from the newest batch down, page by page, to the first created before *until* (the API's time).
-
-    Raises ProviderUnreachable for a list that cannot be walked to there.
-    """
+    """Pages, newest first, to the first batch created before *until* (API time). Raises ProviderUnreachable."""
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return context.provider.page(after_id=after_id, limit=limit)

@@ -87,10 +87,7 @@ class SecondOpinion:
 
 
 async def attribute(context: Context, remote: api_answers.RemoteBatch) -> Verdict:
-    """Read the results of *remote* until they tell whose it is.
-
-    Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
-    """
+    """Read the results of *remote* until they tell whose it is. Raises ProviderBusy, ProviderRefused: about us."""
     if remote.status is not api_answers.RemoteStatus.ENDED:
         return Unsure(why="it has not ended")
     return await attribute_by_lines(context, remote.id, remote.counts.total)
@@ -158,8 +155,7 @@ def _ids_of(lines: Iterable[ResultLine | BadLine], pattern: re.Pattern[bytes] | 
 
 
 async def _owner(context: Context, nonce: Nonce) -> Ours | Lost | None:
-    batch = await context.store.evidence.by_nonce(nonce)
-    if batch is not None:
+    if (batch := await context.store.evidence.by_nonce(nonce)) is not None:
         return Ours(batch=batch)
     job = await context.store.strays.owner(nonce)
     return None if job is None else Lost(nonce=nonce, job=job)

@@ -207,7 +207,6 @@ def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
 
 
 def _patience_is_over(batch: BatchRow, meta: ResponseMeta) -> bool:
-    """Whether this was the tenth full download or a later one, and a day of the API's time after the first."""
     if batch.first_download_date is None or meta.date is None:
         return False
     enough = batch.downloads + 1 >= waiting.PATIENCE_DOWNLOADS

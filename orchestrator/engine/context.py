@@ -184,7 +184,6 @@ def slot_ticks(work: Work, slots: int, name: str) -> dict[str, Tick]:
 
 
 def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first single error inside *failed*."""
     error: BaseException = failed
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

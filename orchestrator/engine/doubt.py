@@ -86,7 +86,6 @@ class DoubtStage:
         return sum([await self._advance(batch, scan) for batch in ready])
 
     async def _is_ready(self, batch: BatchRow, meta: api_answers.ResponseMeta, date: datetime, now: datetime) -> bool:
-        """Whether the wait is over and the account that answers is the batch's own."""
         if not api_calls.same_account(meta, batch.organization, batch.workspace):
             await api_calls.pause_for_account(self._context, batch, meta, now)
             return False

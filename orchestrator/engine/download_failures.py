@@ -98,10 +98,9 @@ class DownloadFailures:
 
     async def _meta(self) -> ResponseMeta:
         try:
-            page = await api_calls.first_page(self._context)
+            return (await api_calls.first_page(self._context)).meta
         except errors.ProviderError:
             return ResponseMeta()  # the download itself is tried again, and tells again
-        return page.meta
 
     async def _lost(self, batch: BatchRow, now: datetime) -> None:
         """Deleted before they could be read: failed, loudly, and never bought again in silence."""

@@ -15,13 +15,10 @@ _PAGE: Final = 1000
 
 
 async def export(reader: RemoteReader, job: JobId, sink: Sink) -> int:
-    """Write every request of *job* that is settled now. Returns how many. Commits the sink, or aborts it.
-
-    Reads page by page, each from a snapshot of its own: a settled request never changes, so earlier pages stay true.
-    """
+    """Write every request of *job* that is settled now, and commit the sink, or abort it. Returns how many."""
     written = above = 0
     try:
-        while rows := await reader.read(_page(job, above)):
+        while rows := await reader.read(_page(job, above)):  # a snapshot each: settled requests never change
             above = rows[-1].number
             written += len(rows)
             await sink.write(settled_lines(rows))

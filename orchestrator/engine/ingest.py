@@ -187,7 +187,6 @@ def _shortened(problem: InputProblem) -> InputProblem:
 
 
 def _attached(reading: _Reading, found: JobRow, new: NewJob) -> IngestResult:
-    """Attach to the job that is there, under the name that was chosen now."""
     if not new.is_named or found.name == new.name:
         return reading.outcome(found, attached=True)
     log.info("job.renamed", job=found.public_id, old=found.name, new=new.name)

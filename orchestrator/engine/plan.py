@@ -40,8 +40,7 @@ class PlanStage:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._store = context.store.plan
-        self._submit = context.store.submit
+        self._store, self._submit = context.store.plan, context.store.submit
         self._max_requests: int | None = None
         self._waited: tuple[int, int, int] | None = None
 

@@ -162,7 +162,6 @@ class ReconcileStage:
         return 0
 
     async def _by_lines(self, entry: MalformedEntry) -> attribution.Verdict:
-        """The verdict on an unreadable entry, by its results."""
         if entry.id is None:
             return attribution.Unsure(why=entry.why)
         by_lines = await attribution.attribute_by_lines(self._context, entry.id, entry.total)

@@ -27,9 +27,8 @@ class ResultFile:
     """
 
     def __init__(self, download: Download) -> None:
-        self.meta = download.meta
+        self.meta, self._chunks = download.meta, download.chunks
         self.ended = False
-        self._chunks = download.chunks
         self._splitter = LineSplitter(result_lines.MAX_LINE_BYTES)
         self._stalled_bytes = 0
 

@@ -116,11 +116,7 @@ def find(environ: Mapping[str, str]) -> Credentials:
 
 
 def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
-    """The names, in lower case, of the headers in `ANTHROPIC_CUSTOM_HEADERS` (`Name: value`, one a line).
-
-    The SDK sends them by itself; here they are only checked, because httpx2 would print a bad value.
-    Raises UsageError, naming the line and never the value.
-    """
+    """The names, in lower case, in ANTHROPIC_CUSTOM_HEADERS; checked because httpx2 would print a bad value."""
     names = set()
     for number, name, value in _header_lines(environ.get(CUSTOM_HEADERS, "")):
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:

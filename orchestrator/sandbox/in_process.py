@@ -53,8 +53,7 @@ class _Upload:
     def __init__(self, request: httpx2.Request, write_s: float | None, read_s: float | None) -> None:
         self.deadline: asyncio.Timeout = asyncio.timeout(None)
         self._request = request
-        self._write_s = write_s
-        self._read_s = read_s
+        self._write_s, self._read_s = write_s, read_s
         self._sent = False
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -134,7 +133,6 @@ async def _break_before_answer(how: Break, request: httpx2.Request, upload: _Upl
 
 
 async def _wait_out(limit: float | None) -> None:
-    """Wait *limit* seconds, or for ever."""
     if limit is None:
         await asyncio.Event().wait()
     else:

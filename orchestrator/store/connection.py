@@ -112,10 +112,7 @@ class Database:
 
     def __init__(self, files: FileWatch, writer: Worker, reader: Worker, bulk: Worker, looks: Worker) -> None:
         self.files = files
-        self._writer = writer
-        self._reader = reader
-        self._bulk = bulk
-        self._looks = looks
+        self._writer, self._reader, self._bulk, self._looks = writer, reader, bulk, looks
 
     @classmethod
     async def start(cls, path: Path, start: Start = Thread.start) -> Database:
@@ -131,10 +128,7 @@ class Database:
         return cls(FileWatch(path), *opened)
 
     async def write(self, step: Step[T]) -> T:
-        """Run *step* as one durable transaction: when this returns, it survives a power cut.
-
-        Raises StoreLost, and changes nothing, where the file is not at its place any more.
-        """
+        """Run *step* as one transaction that survives a power cut. Raises StoreLost if the file is gone."""
         return await self._writer.run(partial(in_transaction, step, files=self.files))
 
     async def check_files(self) -> None:

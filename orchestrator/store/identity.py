@@ -152,9 +152,8 @@ def _settle(
     values = {"cause": cause, "missing": missing, "now": sql_rows.to_text(now)}
     if c.execute(SQL["open_search"], values).rowcount == 0:
         c.execute(SQL["reopen_search"], {"missing": missing, "now": sql_rows.to_text(now)})
-    history.record(
-        c, now, f"store.{cause}", why=f"{missing} intents to send are missing: the API is asked what became of them"
-    )
+    why = f"{missing} intents to send are missing: the API is asked what became of them"
+    history.record(c, now, f"store.{cause}", why=why)
 
 
 def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:

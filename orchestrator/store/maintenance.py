@@ -185,10 +185,7 @@ def space_of(path: Path) -> SpaceUsage:
 
 
 def compact(path: Path) -> None:
-    """Give what is free inside the store at *path* back to the disk. The caller holds its lock. Raises StoreError.
-
-    Where another program reads the old state meanwhile, the file shrinks with the next write after that.
-    """
+    """Give the free space in the store at *path*, locked by the caller, back to the disk. Raises StoreError."""
     room = space_of(path)
     if room.disk_bytes < room.needed_bytes:
         needs = f"it needs {size(room.needed_bytes)} beside the store for a while, and {size(room.disk_bytes)} are free"
@@ -199,7 +196,7 @@ def compact(path: Path) -> None:
         closing(connect.connect_writer(path)) as connection,
         connect.translating_errors(connection),
     ):
-        vacuum(connection)
+        vacuum(connection)  # while another program reads the old state, the file shrinks with the next write
 
 
 def vacuum(connection: sqlite3.Connection) -> None:

@@ -56,10 +56,7 @@ def shipped_migrations() -> list[Migration]:
 
 
 def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Migration] | None = None) -> None:
-    """Make *path* a store of the newest schema: new, as it is, or upgraded. The caller holds its lock.
-
-    Raises StoreError (newer schema, foreign file, changed migration, damaged); a refused file is not touched.
-    """
+    """Create or upgrade the store at *path*, locked by the caller. Raises StoreError, leaving a refused file alone."""
     wanted = shipped_migrations() if migrations is None else list(migrations)
     if path.is_symlink() and not path.exists():
         raise errors.StoreError(
@@ -140,7 +137,6 @@ def _mark_first(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _teach(connection: sqlite3.Connection) -> None:
-    """Register the Python functions that migrations call on existing rows."""
     from orchestrator.domain.result_lines import stop_reason_of  # a store of this version needs no decoder
 
     def stop_in(body: bytes) -> int | None:

@@ -59,8 +59,7 @@ class Packer:
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
         self._rows: list[tuple[int, int]] = []
-        self._bytes = 0
-        self._number = 0
+        self._bytes = self._number = 0
         self.batches: list[tuple[int, int]] = []
 
     def add(self, params_bytes: int) -> None:

@@ -210,11 +210,8 @@ def _file(location: SqliteLocation, facts: StoreFacts, *, sandbox: bool, thoroug
 
 def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
     if store_access.engine_socket_answers(settings):
-        return Finding(
-            check="engine",
-            verdict=OK,
-            fact=f"one runs on this store; {humanize.count(unfinished, 'job')} not over",
-        )
+        fact = f"one runs on this store; {humanize.count(unfinished, 'job')} not over"
+        return Finding(check="engine", verdict=OK, fact=fact)
     if unfinished:
         flag = " --sandbox" if sandbox else ""
         return Finding(

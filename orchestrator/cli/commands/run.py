@@ -201,8 +201,7 @@ class _Running:
         *,
         overwrite: bool,
     ) -> None:
-        self._options = options
-        self._settings = settings
+        self._options, self._settings = options, settings
         self._limits = limits
         self._output = output
         self._overwrite = overwrite
@@ -230,10 +229,7 @@ class _Running:
             return await self._stay(session, job.id)
 
     async def _take_in(self, session: Session, chosen: input_options.InputOptions) -> model.JobSnapshot:
-        """The job that the input became or was.
-
-        Raises OutputError if another job's file is at the output; nothing is stored then.
-        """
+        """The job that the input became or was. Raises OutputError, storing nothing, for another job's file there."""
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
         engine = session.handle
         checked = (

@@ -300,23 +300,18 @@ def _for_the_sdk(url: str, key: str) -> Iterator[str]:
 
 
 def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
-    """True under systemd: people who may read its journal may not be meant to log in.
-
-    A terminal may have the variables from the service that it is.
-    """
+    """True under systemd, whose journal others may read; a terminal may have inherited the variables."""
     if sys.stderr.isatty():
         return False
     return environ.get("JOURNAL_STREAM", "") != "" or environ.get("NOTIFY_SOCKET", "") != ""
 
 
 def _log_as(options: GlobalOptions, settings: Settings) -> None:
-    """Log as the settings say, unless -v or -q was given."""
     level = "debug" if options.verbose else "error" if options.quiet else settings.log.level
     configure_logging(level=level, fmt=settings.log.format)  # type: ignore[arg-type]  # the setting is one of the three
 
 
 def _open(tcp: TcpListener) -> None:
-    """Show the dashboard in the browser, logged in."""
     from orchestrator.cli.commands.service import open_in_browser
 
     url, path = tcp.dashboard_link()

@@ -177,7 +177,6 @@ async def books_of(
 
 
 def _ids_in(output: str) -> Iterator[str]:
-    """The custom_ids of a result file, line by line; it may be compressed."""
     decode = msgspec.json.Decoder(_ResultId).decode
     with _opened(output) as file:
         for line in file:

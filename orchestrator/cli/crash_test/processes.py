@@ -198,7 +198,6 @@ class _Lives:
                 process.kill()  # if we are interrupted; what has ended is not killed
 
     def _note(self, number: int, point: CrashPoint | None) -> None:
-        """Look at the store that a life left behind."""
         status, batches = self.store.read_now(
             lambda reads: (reads.status(crash_report.the_job(reads)), _batches(reads))
         )

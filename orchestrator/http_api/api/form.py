@@ -153,7 +153,6 @@ class _Parts:
             self.fields[name] = value
 
     def _count_in(self, name: str) -> None:
-        """Count a field, repeated ones too: number and total size of fields are limited."""
         self._count += 1
         self._bytes += len(name) + len(self._held)
         if self._count > _MAX_FIELDS or self._bytes > _MAX_FIELDS_BYTES:

@@ -82,8 +82,7 @@ def chart_endpoint(services: Services) -> Callable[[Request], Awaitable[Response
     """The last hour for the charts, by column: time, in flight, waiting, settled, failed."""
 
     async def columns(_: Request) -> Response:
-        since = datetime.now(UTC) - _HOUR
-        samples = await services.reader.read(partial(samples_since, since))
+        samples = await services.reader.read(partial(samples_since, datetime.now(UTC) - _HOUR))
         rows = [(s.at.timestamp(), s.in_flight_requests, s.queued, s.settled, s.failed) for s in samples]
         found = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
         return JSONResponse(found, headers=page.HEADERS)

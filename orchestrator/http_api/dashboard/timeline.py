@@ -154,7 +154,6 @@ def _end_at_the_api(pieces: list[_Segment], batch: model.Batch, api_clock: ApiCl
 
 
 def _mark(batch: model.Batch) -> str:
-    """How a batch that is over ended."""
     counts = batch.api_counts
     if batch.state is not states.BatchState.SETTLED or (counts is not None and not counts.succeeded + counts.errored):
         return "gone"

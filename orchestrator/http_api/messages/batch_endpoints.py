@@ -33,8 +33,7 @@ class BatchEndpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._commands = services.commands
-        self._reader = services.reader
+        self._commands, self._reader = services.commands, services.reader
         self._ids = batch_objects.BatchIds(services.identity.lineage)
         self._creates = create_batch.BatchCreator(services)
 
@@ -127,7 +126,6 @@ _JobRef = tuple[ids.JobId, str]
 
 
 def _shown_job(place: _JobRef, reads: Reads) -> model.JobSnapshot:
-    """The job at *place*. Raises ApiError 404."""
     found = reads.newer_jobs(ids.JobId(place[0] - 1), limit=1)
     if not found or found[0].id != place[0] or not batch_objects.is_shown(found[0]):
         raise batches_api.batch_not_found(place[1])

@@ -42,8 +42,7 @@ class BatchCreator:
     """Ingests creates. They finish one after the other, so that a retry sees the job of the attempt before it."""
 
     def __init__(self, services: Services) -> None:
-        self._commands = services.commands
-        self._reader = services.reader
+        self._commands, self._reader = services.commands, services.reader
         self._largest = limits.largest_params(services.caps.size_bytes)
         self._ending = asyncio.Lock()
         self._passed = services.passed
@@ -154,7 +153,6 @@ def _is_same(job: model.JobSnapshot, new: job_spec.NewJob, content_hash: str) ->
 
 
 def _refusal_of(taken: engine.IngestResult, source: BodySource) -> batches_api.ApiError:
-    """Why nothing was stored: the problem of the first request that has one."""
     repeated = repeated_id(taken.problems[0]) if taken.problems else None
     if repeated is not None:
         return batches_api.duplicate_id(repeated)
