@@ -228,4 +228,4 @@ class StoreMeta(StoreIdentity):
 
     created_at: datetime
     size_jitter: int  #: 1 to 999: a full batch has so many requests fewer than 100,000, so that its size is its own
-    duplicates_total: int  #: batches that were closed as never created and turned out to exist
+    duplicates_total: int  #: batches that were given up as never created and turned out to exist
