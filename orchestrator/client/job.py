@@ -117,7 +117,10 @@ class Job:
         return await self._handle().reader.read(lambda reads: reads.request(self._key, custom_id))
 
     async def refused(self, *, after: int = 0, limit: int = 1000) -> list[streams.InputProblem]:
-        """The requests that `skip_bad` left out, and why (a line may have several problems), after line *after*."""
+        """The requests that `skip_bad` left out, and why: the problems after line *after*.
+
+        One line may have several.
+        """
         return await self._handle().reader.read(lambda reads: reads.refused(self._key, after=after, limit=limit))
 
     async def pause(self) -> model.JobStatus:

@@ -235,5 +235,8 @@ KEEP_ALIVE_EVERY_S: Final = 3.0
 
 
 def keep_alive(pieces: AsyncGenerator[bytes, None], every_s: float = KEEP_ALIVE_EVERY_S) -> AsyncGenerator[bytes, None]:
-    """Yield *pieces*, and filler when the next takes longer than *every_s*: the server drops a body that stalls."""
+    """Yield *pieces*, and a filler record whenever the next piece takes longer than *every_s*.
+
+    The server drops a body that stalls.
+    """
     return prefetch(pieces, filler=source_codec.KEEP_ALIVE_RECORD, filler_after_s=every_s)

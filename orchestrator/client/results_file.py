@@ -134,8 +134,7 @@ class _ResultCursor:
             if self._rows[place].custom_id == custom_id:
                 self._at = place
                 return True
-        view = await self._view(custom_id)
-        if view is None or view.number <= self._passed:
+        if (view := await self._view(custom_id)) is None or view.number <= self._passed:
             return False
         before = self._rows, self._at, self._above
         self._rows, self._at, self._above = [], 0, view.number - 1

@@ -207,7 +207,10 @@ def _address(text: str) -> _Ip:
 
 
 def _takes(listening: _Ip, address: _Ip) -> bool:
-    """True if a socket *listening* there may get the connection; on every IPv6 address it may take IPv4, too."""
+    """True if a socket *listening* there may get the connection.
+
+    On every IPv6 address it may take IPv4 as well: the table does not say.
+    """
     if listening.is_unspecified:
         return listening.version in (address.version, 6)
     return listening == address

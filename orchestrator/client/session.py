@@ -48,13 +48,19 @@ class LocalSession:
 
     @property
     def handle(self) -> EngineHandle:
-        """The handle to the current engine; between two owners the old one, whose calls raise GuardRefused."""
+        """The handle to the current engine.
+
+        Between two owners it is still the old one, whose calls raise GuardRefused.
+        """
         if self._handle is None or self.leave.is_set():
             raise not_open()
         return self._handle
 
     async def keep(self) -> None:
-        """Run an engine, or use that of another process, until `leave` is set. Raises the error of our own engine."""
+        """Run an engine, or use that of another process, until `leave` is set.
+
+        Raises the error of our own engine, and GuardRefused if the owner of the store does not answer.
+        """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + CONNECT_TIMEOUT_S
         while not self.leave.is_set():
@@ -112,7 +118,10 @@ class LocalSession:
 
 @asynccontextmanager
 async def local_session(settings: Settings, *, sandbox: bool) -> AsyncIterator[LocalSession]:
-    """A session on the store of *settings*; an error of our own engine cancels the block and is raised."""
+    """A session on the store of *settings*.
+
+    If our own engine fails, the block is cancelled and the engine's error raised.
+    """
     session = LocalSession(settings, sandbox=sandbox)
     try:
         async with asyncio.TaskGroup() as group:

@@ -60,7 +60,10 @@ def client_options(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def client_errors_hidden() -> Iterator[None]:
-    """Make a UsageError of a library's error about the environment, while a client is constructed."""
+    """Wraps the construction of a client, so that a library's error about the environment is not shown.
+
+    Raises UsageError.
+    """
     import httpx2
 
     try:
@@ -68,9 +71,7 @@ def client_errors_hidden() -> Iterator[None]:
         return
     except (ImportError, ValueError, OSError, httpx2.InvalidURL) as exc:
         kind = type(exc).__name__
-    hint = (
-        "look at the variables of proxies and certificates: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE"
-    )
+    hint = "look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE, the proxies and certificates"
     raise UsageError("the environment lets no HTTP client be made", cause=kind, hint=hint) from None
 
 

@@ -133,7 +133,11 @@ Address = tuple[str, int]
 
 @contextmanager
 def socket_links(socket: Path, *addresses: Address) -> Iterator[None]:
-    """For the length of a block, links to *socket* for *addresses*; callers use the token where none can be made."""
+    """For the length of a block, links to *socket* beside it, one for each of *addresses*.
+
+    Stale links of an earlier process, which listened elsewhere, are removed. Where no link can be made there is none:
+    callers then use the token.
+    """
     for link in socket.parent.glob(f"{_PREFIX}*"):  # stale ones, of an earlier process that listened elsewhere
         _remove(link, socket)
     made = [socket.parent / _name(address) for address in addresses]

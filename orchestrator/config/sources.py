@@ -127,7 +127,10 @@ def from_file(
 
 
 def from_env(env: Mapping[str, str], cwd: Path, home: Path | None) -> Iterator[SettingEntry]:
-    """The settings in `ORCHESTRATOR_SECTION__KEY`; other names are the command line's. Raises UsageError."""
+    """The settings in `ORCHESTRATOR_SECTION__KEY`. Raises UsageError.
+
+    Other names that start with `ORCHESTRATOR_` are left alone: the command line has variables of its own.
+    """
     for variable, value in env.items():
         if not variable.startswith(ENV_PREFIX):
             continue

@@ -80,7 +80,10 @@ class ValueKind:
 
 
 def parse_duration(text: str) -> timedelta:
-    """The duration in *text* ("30s", "250ms", "1h30m", "2d"), at most 366 days. Raises ValueError for anything else."""
+    """The duration in *text*: "30s", "0.2s", "250ms", "10m", "1h30m", "2d"; units from the largest down.
+
+    Raises ValueError for anything else, a number without a unit included, and for more than 366 days.
+    """
     found = _DURATION.fullmatch(text)
     if found is None or not text:
         raise ValueError(text)

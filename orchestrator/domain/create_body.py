@@ -224,15 +224,11 @@ class BodyReader:
         yield from self._read_members(whole)
 
     def _read_members(self, whole: dict[str, msgspec.Raw]) -> Iterator[Item]:
-        requests = whole.pop("requests", None)
-        if requests is None:
-            self._complain("requests: Field required")
-            self.count = 1
-            return
         try:
-            items = _decode_raws.decode(requests)
-        except msgspec.ValidationError:
-            self._complain("requests: Input should be a valid list")
+            items = _decode_raws.decode(whole.pop("requests"))
+        except (KeyError, msgspec.ValidationError) as exc:
+            wrong = "Field required" if isinstance(exc, KeyError) else "Input should be a valid list"
+            self._complain(f"requests: {wrong}")
             self.count = 1
             return
         for raw in items:

@@ -122,7 +122,10 @@ async def back_off(context: Context, exc: errors.ProviderError, *, jobs: Iterabl
 
 
 async def walk_list(context: Context, until: datetime) -> AsyncGenerator[tuple[BatchPage, ResponseMeta], None]:
-    """Pages, newest first, to the first batch created before *until* (API time). Raises ProviderUnreachable."""
+    """Walk the list from the newest batch down, page by page, to the first created before *until* (the API's time).
+
+    Raises ProviderUnreachable for a list that cannot be walked to there.
+    """
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return context.provider.page(after_id=after_id, limit=limit)

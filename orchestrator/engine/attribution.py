@@ -87,7 +87,10 @@ class SecondOpinion:
 
 
 async def attribute(context: Context, remote: api_answers.RemoteBatch) -> Verdict:
-    """Read the results of *remote* until they tell whose it is. Raises ProviderBusy, ProviderRefused: about us."""
+    """Read the results of *remote* until they tell whose it is.
+
+    Raises ProviderBusy and ProviderRefused: they are about us, not about this batch.
+    """
     if remote.status is not api_answers.RemoteStatus.ENDED:
         return Unsure(why="it has not ended")
     return await attribute_by_lines(context, remote.id, remote.counts.total)
@@ -204,7 +207,7 @@ def placeholder(entry: api_answers.MalformedEntry, at: datetime) -> api_answers.
 
 
 async def report_duplicate(context: Context, batch: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
-    """Report *remote*, which has the nonce of a *batch* given up, or of one with another remote id.
+    """Report *remote*, which has the nonce of a closed *batch*, or of one with another remote id.
 
     False if that is not so, or is known already. The count is written last: whatever a crash cuts off before it is done
     again. Raises ProviderError if the results of *remote* cannot be read.

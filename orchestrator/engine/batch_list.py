@@ -85,7 +85,10 @@ async def walk_pages(below: Below, size: PageSize, sleep: Sleep) -> AsyncGenerat
 async def list_batches(
     provider: Provider, largest: int = LARGEST, odd: list[MalformedEntry] | None = None
 ) -> AsyncGenerator[RemoteBatch, None]:
-    """Every readable batch in the API's list, newest first, for callers without an engine; *odd* gets the others."""
+    """Every readable batch in the API's list, the newest first, for callers without an engine.
+
+    Unreadable entries are added to *odd*.
+    """
 
     def ask(after_id: str | None, limit: int) -> Awaitable[BatchPage]:
         return provider.page(after_id=after_id, limit=limit)

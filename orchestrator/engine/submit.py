@@ -79,9 +79,7 @@ class SubmitStage:
             number > 0 and await self._gates.tries(api_calls.CREATE_GATE)
         ):
             return None
-        if await self._is_full():
-            return None
-        for batch in waiting:
+        for batch in () if await self._is_full() else waiting:
             if batch.id not in self.active:  # another slot may have been faster
                 self.active.add(batch.id)
                 return batch
@@ -119,8 +117,7 @@ class SubmitStage:
             await self._gates.shut(api_calls.CREATE_GATE, exc.message, exc.retry_after_s)
             return None
         now = self._context.clock.now()
-        held = await self._held_elsewhere(batch, page.meta)
-        if held is not None:
+        if (held := await self._held_elsewhere(batch, page.meta)) is not None:
             await api_calls.pause_for_account(self._context, held, page.meta, now)
             return None
         return await self._store.intend(batch, api_calls.newest(page), page.meta, now)

@@ -151,7 +151,10 @@ def _token(server: ServerSection, host: str, own: Path | None) -> bytes | None:
 
 
 def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
-    """The first address of *name*, kept from then on: at another, our token could reach another program."""
+    """The first address of *name*, which is used from then on: the others may be another program's. Raises UsageError.
+
+    A client that connects by the name could reach that program, and hand it our token.
+    """
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:

@@ -64,7 +64,11 @@ class ObjectSource(Source):
         return self._size_bytes
 
     async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
-        """Yield requests and problems in order, once; on the event loop, whose thread may own the iterable."""
+        """Yield the requests and the problems, in order. Once only.
+
+        Encoding runs on the event loop, in the order of the caller's iterable (whose objects may belong to its thread),
+        and gives the loop a turn after every few items.
+        """
         chunker, number = Chunker(), 0
         async for request in _one_by_one(self._requests):
             number += 1

@@ -50,5 +50,8 @@ def _refused_line(problems: Sequence[InputProblem]) -> bytes:
 
 
 def refused_lines(problems: Iterable[InputProblem]) -> list[bytes]:
-    """One entry for each refused line, so that none is sent twice after repair; its problems stand together."""
+    """One entry for each refused line, however many problems it has, so that nobody sends it twice after repair.
+
+    The problems of a line must stand together.
+    """
     return [_refused_line(list(same)) for _, same in groupby(problems, key=attrgetter("line"))]

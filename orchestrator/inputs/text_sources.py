@@ -152,7 +152,10 @@ def source_from_stream(
     claim: MemoryReservation | None = None,
     max_text_bytes: int = sys.maxsize,
 ) -> StreamSource:
-    """The requests in *blocks*, which may be cut anywhere; *claim* reserves memory for large lines."""
+    """The requests in *blocks*, which may be cut anywhere.
+
+    claim: reserves memory for large lines; None: no limit is shared with others. See `StreamSource`.
+    """
     chunker = LineChunker(name=name, rules=rules, max_line_bytes=max_line_bytes, bounds=OF_UPLOADS)
     shared = UnlimitedMemory() if claim is None else claim
     return StreamSource(blocks, chunker, name=name, claim=shared, max_text_bytes=max_text_bytes)

@@ -116,15 +116,19 @@ def find(environ: Mapping[str, str]) -> Credentials:
 
 
 def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
-    """The names, in lower case, in ANTHROPIC_CUSTOM_HEADERS; checked because httpx2 would print a bad value."""
+    """The names, in lower case, of the headers in `ANTHROPIC_CUSTOM_HEADERS` (`Name: value`, one a line).
+
+    The SDK sends them by itself; here they are only checked, because httpx2 would print a bad value.
+    Raises UsageError, naming the line and never the value.
+    """
     names = set()
     for number, name, value in _header_lines(environ.get(CUSTOM_HEADERS, "")):
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-            raise errors.UsageError(
+            wrong, rule = (
                 f"line {number} of {CUSTOM_HEADERS} is not a header",
-                cause="a header is `Name: value` in printable ASCII",
-                hint=f"fix or unset {CUSTOM_HEADERS}",
+                "a header is `Name: value` in printable ASCII",
             )
+            raise errors.UsageError(wrong, cause=rule, hint=f"fix or unset {CUSTOM_HEADERS}")
         names.add(name.lower())
     return frozenset(names)
 

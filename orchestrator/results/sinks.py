@@ -264,7 +264,10 @@ def _target_of(path: Path) -> Path:
 
 
 def _take_over(fd: int, target: Path) -> None:
-    """Give the new file the old one's mode, group and, if allowed, owner, but not those of a foreign file."""
+    """Give the new file the mode, the group and, where that is allowed, the owner of the one it replaces.
+
+    Not those of a file that another user may have put there for that purpose: then it stays private and ours.
+    """
     try:
         old = target.lstat()
     except FileNotFoundError:

@@ -251,7 +251,10 @@ class FaultPlan:
         self._calls = {endpoint: _ladder(self._call_rates(endpoint)) for endpoint in ENDPOINTS}
 
     def script(self, endpoint: str, fault: str, times: int = 1) -> None:
-        """Give the next *times* calls of *endpoint* this fault (`"ok"`: none). Raises ValueError on an unknown name."""
+        """Give the next *times* calls of *endpoint* the fault *fault* (`"ok"`: none).
+
+        Raises ValueError on an unknown name.
+        """
         if fault != "ok":
             check_fault_name(f"{endpoint}.{fault}")
         self._scripts[endpoint].extend([fault] * times)

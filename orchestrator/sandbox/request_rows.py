@@ -207,7 +207,10 @@ def _invalid(message: str) -> Problem:
 
 
 def _refused_by_new_version(params: _Params) -> Problem | None:
-    """The error for what 2026-10-21 removed: sampling, the assistant's documents, citations on user text."""
+    """The error for what version 2026-10-21 removed.
+
+    That is sampling parameters, documents by the assistant, citations on user text.
+    """
     for name in ("temperature", "top_p", "top_k"):
         if getattr(params, name) is not msgspec.UNSET:
             return _invalid(f"{name}: {_EXTRA}")

@@ -72,9 +72,8 @@ class Router(Responder):
             error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX: {exc}: {exc.cause}")
             content = error.body(request_id)
             headers += [*error.headers, ("content-type", "application/json"), ("content-length", str(len(content)))]
-            return SandboxResponse(
-                status=error.status, headers=headers, body=one_piece(content), close=error.status == 413
-            )
+            is_last = error.status == 413
+            return SandboxResponse(status=error.status, headers=headers, body=one_piece(content), close=is_last)
 
     def _headers(self, request_id: str) -> Headers:
         """The headers of every response of the API (live captures, 2026-09). The date is the machine's."""

@@ -128,7 +128,10 @@ class Database:
         return cls(FileWatch(path), *opened)
 
     async def write(self, step: Step[T]) -> T:
-        """Run *step* as one transaction that survives a power cut. Raises StoreLost if the file is gone."""
+        """Run *step* as one durable transaction: when this returns, it survives a power cut.
+
+        Raises StoreLost, and changes nothing, where the file is not at its place any more.
+        """
         return await self._writer.run(partial(in_transaction, step, files=self.files))
 
     async def check_files(self) -> None:

@@ -31,7 +31,10 @@ class FileWatch:
         self.trouble: errors.StoreLost | None = None
 
     def check(self, connection: sqlite3.Connection) -> None:
-        """Raise StoreLost if a file is gone; the first time, *connection* copies aside what is committed."""
+        """Raise StoreLost if a file is not there any more; the first time, what is committed is copied aside before.
+
+        connection: one of the store's own, on its thread.
+        """
         if self.trouble is None and (gone := self._missing()) is not None:
             _ = connection.total_changes  # raises on a closed connection: it took its log away itself
             happened = f"{gone} was removed or replaced while it was in use"

@@ -39,7 +39,10 @@ def location_of(settings: Settings) -> SqliteLocation:
 
 @contextmanager
 def open_reader(settings: Settings) -> Iterator[Reads]:
-    """One snapshot of the store for the whole block, whoever owns it. Raises NoSuchThing, StoreError."""
+    """Read the store of *settings*, whoever owns it: one snapshot for the whole block.
+
+    Raises NoSuchThing if there is none, StoreError if it is not ours.
+    """
     with location_of(settings).open_reader() as reads:
         yield reads
 

@@ -185,7 +185,7 @@ def space_of(path: Path) -> SpaceUsage:
 
 
 def compact(path: Path) -> None:
-    """Give the free space in the store at *path*, locked by the caller, back to the disk. Raises StoreError."""
+    """Give what is free inside the store at *path* back to the disk. The caller holds its lock. Raises StoreError."""
     room = space_of(path)
     if room.disk_bytes < room.needed_bytes:
         needs = f"it needs {size(room.needed_bytes)} beside the store for a while, and {size(room.disk_bytes)} are free"

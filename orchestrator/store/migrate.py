@@ -56,7 +56,10 @@ def shipped_migrations() -> list[Migration]:
 
 
 def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Migration] | None = None) -> None:
-    """Create or upgrade the store at *path*, locked by the caller. Raises StoreError, leaving a refused file alone."""
+    """Make *path* a store of the newest schema: new, as it is, or upgraded. The caller holds its lock.
+
+    Raises StoreError (newer schema, foreign file, changed migration, damaged); a refused file is not touched.
+    """
     wanted = shipped_migrations() if migrations is None else list(migrations)
     if path.is_symlink() and not path.exists():
         raise errors.StoreError(

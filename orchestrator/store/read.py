@@ -224,9 +224,7 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             job=job,
             batches={state.value: found.get(state.value, 0) for state in BatchState},
             stop_reasons=dict(self._c.execute(SQL["stops"], {"id": job.id}).fetchall()),
-            attention=tuple(
-                _attention(row) for row in sql_rows.dict_rows(self._c.execute(SQL["attention"], {"id": job.id}))
-            ),
+            attention=tuple(map(_attention, sql_rows.dict_rows(self._c.execute(SQL["attention"], {"id": job.id})))),
             next_expiry=sql_rows.from_text_or_none(expiry),
             sweep_until=None if closed is None else closed + waiting.SWEEP_FOR,
             sandbox=self.meta().sandbox,

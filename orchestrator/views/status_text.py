@@ -221,7 +221,10 @@ def asked_again_words(at: datetime | None, now: datetime) -> str:
 
 
 def outcome_words(status: JobStatus) -> str:
-    """`197 succeeded (67 of them refused), 3 failed`, `3 succeeded: 1 cut at max_tokens`, and how many went twice."""
+    """`197 succeeded, 3 failed`, and how many needed a second trip; how answers ended.
+
+    `3 succeeded: 1 refused, 1 cut at max_tokens`; beside others `181 succeeded (67 of them refused), 19 failed`.
+    """
     found = status.job.requests
     counts = ((found.succeeded, "succeeded"), (found.failed, "failed"), (found.canceled, "canceled"))
     first, *parts = [f"{number:,} {text}" for number, text in counts if number or text == "succeeded"]

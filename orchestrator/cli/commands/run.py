@@ -229,7 +229,10 @@ class _Running:
             return await self._stay(session, job.id)
 
     async def _take_in(self, session: Session, chosen: input_options.InputOptions) -> model.JobSnapshot:
-        """The job that the input became or was. Raises OutputError, storing nothing, for another job's file there."""
+        """The job that the input became or was.
+
+        Raises OutputError if another job's file is at the output; nothing is stored then.
+        """
         source, new, terms = chosen.source(self._settings), chosen.new_job(self._settings), chosen.terms()
         engine = session.handle
         checked = (

@@ -300,7 +300,10 @@ def _for_the_sdk(url: str, key: str) -> Iterator[str]:
 
 
 def _goes_to_a_journal(environ: Mapping[str, str]) -> bool:
-    """True under systemd, whose journal others may read; a terminal may have inherited the variables."""
+    """True under systemd: people who may read its journal may not be meant to log in.
+
+    A terminal may have the variables from the service that it is.
+    """
     if sys.stderr.isatty():
         return False
     return environ.get("JOURNAL_STREAM", "") != "" or environ.get("NOTIFY_SOCKET", "") != ""

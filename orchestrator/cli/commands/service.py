@@ -239,7 +239,10 @@ def _way_in(way: Transport) -> tuple[str, str, int | None]:
 
 
 def open_in_browser(url: str, *, is_secret: bool) -> None:
-    """Open *url*; a secret one by a private file that redirects there, since every user can read command lines."""
+    """Open *url*. A secret one is not put on a command line, which every user can read.
+
+    The browser is given a file in a private folder instead, which redirects there.
+    """
     import webbrowser
 
     webbrowser.open(_leading_to(url).as_uri() if is_secret else url)

@@ -184,7 +184,7 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
 @command(DISOWN_EXAMPLES)
 @click.argument("remote_id", metavar="ID")
 def disown(options: GlobalOptions, remote_id: str) -> None:
-    """ID is that of the question about the batch, as `status` shows it."""
+    """ID is the one at the API (msgbatch_…), as `status` and `batches ls` show it."""
     sandbox = store_access.is_sandbox_store(options)
     console.say_banner(options, sandbox=sandbox)
     sentence, _ = store_access.run_command(options, options.settings(), lambda commands, _: commands.disown(remote_id))

@@ -58,9 +58,8 @@ async def jobs(
 ) -> Response:
     """List jobs, the newest first."""
     where = queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
-    return routing.json_response(
-        await services.reader.read(partial(_page, where, routing.decode_cursor(cursor), limit))
-    )
+    read_page = partial(_page, where, routing.decode_cursor(cursor), limit)
+    return routing.json_response(await services.reader.read(read_page))
 
 
 def _page(where: queries.JobFilter, before: int | None, limit: int, reads: Reads) -> job_views.JobsView:

@@ -104,7 +104,10 @@ def decode_cursor(text: str | None) -> int | None:
 
 
 def cut_page(found: Sequence[T], limit: int, number: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
-    """The first *limit* entries of *found*, and the cursor behind the last one's *number* if there are more."""
+    """The first *limit* entries of *found*, and the cursor of the next page if *found* has more.
+
+    number: the number of an entry, after which the next page begins.
+    """
     page = found[:limit]
     return page, encode_cursor(number(page[-1])) if len(found) > limit else None
 

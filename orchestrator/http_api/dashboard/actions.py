@@ -217,9 +217,8 @@ async def _ingest(request: Request, services: Services) -> engine.IngestResult:
         raise errors.UsageError("no file was chosen", hint="choose one, and submit it again")
     version = services.identity.api_version
     tags = [tag for part in str(fields.get("tags", "")).split(",") if (tag := part.strip())]
-    new = job_spec.JobOptions(name=name or None, tags=tags).new_job(
-        source, default_name=job_spec.name_of(source), default_version=version
-    )
+    options = job_spec.JobOptions(name=name or None, tags=tags)
+    new = options.new_job(source, default_name=job_spec.name_of(source), default_version=version)
     opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
     return await services.commands.ingest(opened, new, engine.IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
 

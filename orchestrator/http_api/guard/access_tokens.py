@@ -193,7 +193,11 @@ def new_token() -> str:
 
 
 def read_or_make_token(path: Path) -> str:
-    """The token in the file at *path*, made (atomically, mode 0600) if there is none. Raises UsageError, StoreError."""
+    """The token in the file at *path*, which is created (atomically, mode 0600) if it does not exist.
+
+    Its folder, the store's, must exist. Raises UsageError, naming the file and never its content; StoreError if the
+    file cannot be created.
+    """
     if path.is_symlink():  # whoever else may write to the folder could have it lead to any secret of ours
         raise UsageError(f"the token file {path} is a link", hint="remove it, and the next start makes a token")
     if not path.exists():
