@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -119,6 +120,7 @@ def test_without_the_setting_nothing_of_it_is_loaded(tmp_path: Path) -> None:
         "    orc.submit(rows).wait()\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])\n"
     )
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    with tempfile.TemporaryDirectory(prefix="orc-") as runtime:  # short: a socket lies in it
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": runtime}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout == "[]\n"

@@ -102,6 +102,7 @@ async def main():
 asyncio.run(main())
 print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path.cwd(),
-                          env={"PYTHONPATH": ".:tests", "XDG_RUNTIME_DIR": str(tmp_path)})  # fmt: skip
+    with short_runtime_folder() as runtime:
+        env = {"PYTHONPATH": ".:tests", "XDG_RUNTIME_DIR": str(runtime)}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
     assert not {"fastapi", "pydantic"} & set(json.loads(done.stdout))

@@ -53,6 +53,11 @@ _LATE: Final = (
     "uvicorn.protocols.http.h11_impl",
     "uvicorn.protocols.http.httptools_impl",
 )
+_USUAL: Final[tuple[tuple[signal.Signals, Any], ...]] = (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+)
 _ORDER_BYTES: Final = 1 << 20
 _MOST_FILES: Final = 4096
 
@@ -132,6 +137,8 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
     """In the new process: be what a fresh interpreter with this command line would be."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for signal_number, usual in _USUAL:  # nohup around the tests is no business of theirs
+        signal.signal(signal_number, signal.SIG_IGN if signal_number in order.get("ignored", ()) else usual)
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
     os.closerange(3, _MOST_FILES)

@@ -198,15 +198,16 @@ try:
 except OSError:
     os.execv({python!r}, [{python!r}, "-m", "orchestrator", *sys.argv[1:]])
 import json, signal, socket
-mask = os.umask(0)
+numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
 order = {{"module": "orchestrator", "code": None, "arguments": sys.argv[1:], "cwd": os.getcwd(),
-         "env": dict(os.environ), "umask": mask}}
+         "env": dict(os.environ), "umask": os.umask(0), "ignored": ignored}}
 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 connection.connect({address!r})
 socket.send_fds(connection, [os.fsencode(json.dumps(order))], [0, 1, 2])
 pid = int(connection.recv(100))
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(number) is not signal.SIG_IGN:
+for number in numbers:
+    if number not in ignored:
         signal.signal(number, lambda number, _frame: os.kill(pid, number))
 null = os.open(os.devnull, os.O_RDWR)
 for number in range(3):
