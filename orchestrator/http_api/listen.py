@@ -169,7 +169,8 @@ def _resolved(name: str, port: int) -> tuple[socket.AddressFamily, _Address]:
 
 
 def _bound(family: socket.AddressFamily, address: _Address, *, may_give_way: bool) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

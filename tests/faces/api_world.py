@@ -59,7 +59,7 @@ async def api(database: Path, **overrides: object) -> AsyncIterator[tuple[Engine
 async def served_api(database: Path, **overrides: object) -> AsyncIterator[tuple[Engine, str]]:
     """A sandbox engine and the address of its API on a port of its own."""
     async with engine_with_services(database, **overrides) as (engine, services):
-        listener = socket.socket()
+        listener = socket.socket(proto=socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             build_app(services), lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1

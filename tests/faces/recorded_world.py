@@ -166,7 +166,7 @@ async def _engine(world: World) -> Engine:
 
 @asynccontextmanager
 async def _serving(app: Any) -> AsyncIterator[str]:
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
     task = asyncio.create_task(server._serve([listener]))
