@@ -15,7 +15,7 @@ from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.queries import ResultRow
-from orchestrator.domain.result_lines import ResultLine, decode_lines, output_lines
+from orchestrator.domain.result_lines import ResultLine, decode_split, output_lines
 from orchestrator.domain.result_outcome import Outcome, stop_name
 from orchestrator.engine.context import Imports
 from orchestrator.engine.ingest import Ingestor
@@ -97,7 +97,7 @@ async def collect(store: SqliteStore, batch: BatchRow, pieces: Iterable[bytes]) 
 
 def decoded(piece: bytes) -> list[ResultLine]:
     """The program's own decoder."""
-    return [line for line in decode_lines(piece) if isinstance(line, ResultLine)]
+    return [line for line in decode_split((piece).split(b"\n")) if isinstance(line, ResultLine)]
 
 
 def settled(line: ResultLine) -> JudgedLine:

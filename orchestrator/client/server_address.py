@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-URL_VARIABLE: Final = "ORCHESTRATOR_SERVER_URL"
 TOKEN_VARIABLE: Final = "ORCHESTRATOR_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 FILE_VARIABLE: Final = "ORCHESTRATOR_TOKEN_FILE"
 #: What a header can hold without being read as something else. Source: RFC 6750, 2.1 (b64token), and a little more.

@@ -121,13 +121,11 @@ _stopped: Final = msgspec.json.Decoder(_MessageStop)
 _kind: Final = msgspec.json.Decoder(_ResultType)
 
 
-def decode_lines(buffer: bytes) -> list[ResultLine | BadLine]:
-    """The results in *buffer*, which holds whole lines; blank lines are skipped, CRLF is fine."""
-    return decode_split(buffer.split(b"\n"))
-
-
 def decode_split(lines: Iterable[bytes | LongLine], *, offset: int = 0) -> list[ResultLine | BadLine]:
-    """The results in *lines*, as a `LineSplitter` gives them; *offset* is where the first of them starts."""
+    """The results in *lines*, as a `LineSplitter` gives them; *offset* is where the first of them starts.
+
+    Blank lines are skipped, CRLF is fine.
+    """
     found: list[ResultLine | BadLine] = []
     for line in lines:
         if isinstance(line, LongLine):

@@ -23,7 +23,6 @@ KEPT_RAW_BYTES: Final = 64 * 1024
 
 SHAPE: Final = '{"custom_id": "…", "params": {…}}'
 _ONE_PER_LINE: Final = "write each request as one line of JSON; jq -c . in.json > out.jsonl does it"
-_OPENAI_KEYS: Final = frozenset({"method", "url", "body"})
 _PARAMS_KEYS: Final = frozenset({"model", "max_tokens", "messages", "system", "tools", "temperature", "thinking"})
 
 #: `{"custom_id":"","params":}`: what a line holds besides its id and its params, and the least that a second

@@ -63,11 +63,6 @@ class Credentials:
     api_key: Secret | None = None
     auth_token: Secret | None = None
 
-    @property
-    def is_discovered(self) -> bool:
-        """True when the SDK reads them (a profile, a federation): they can change while we run."""
-        return self.api_key is None and self.auth_token is None
-
     def is_same(self, other: Credentials) -> bool:
         """Whether both are the same key."""
         ours, theirs = self.api_key, other.api_key

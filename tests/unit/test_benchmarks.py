@@ -14,7 +14,7 @@ from benchmarks.bytes_only import body
 from benchmarks.report import table
 from benchmarks.server_batches import Machine, Refusal, Replies
 from benchmarks.targets import TARGETS, verdicts, verdicts_at_any_size
-from orchestrator.domain.result_lines import ResultLine, decode_lines
+from orchestrator.domain.result_lines import ResultLine, decode_split
 
 _HOST = "127.0.0.1:1"
 
@@ -34,7 +34,7 @@ def test_every_id_comes_back_once_and_the_length_is_what_was_announced() -> None
     made = machine.create(_create(5000), _HOST)
     size_bytes, pieces = machine.results(str(made["id"]))
     data = b"".join(pieces)
-    lines = decode_lines(data)
+    lines = decode_split((data).split(b"\n"))
     assert len(data) == size_bytes
     assert sorted(line.wire_id for line in lines if isinstance(line, ResultLine)) == sorted(
         f"r{number}" for number in range(5000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.domain.result_lines import decode_lines
+from orchestrator.domain.result_lines import decode_split
 from orchestrator.domain.result_outcome import Outcome, Settlement, judge, settlement_of
 
 SLOW = "The request timed out while trying to download the file. Please try again later."
@@ -51,7 +51,7 @@ def test_the_type_is_read_from_inside_the_error_object() -> None:
         b'{"custom_id":"a","result":{"type":"errored","error":{"type":"error","error":{"type":"overloaded_error",'
         b'"message":"Overloaded"},"request_id":"workerreq_1"}}}'
     )
-    (read,) = decode_lines(line)
+    (read,) = decode_split((line).split(b"\n"))
     assert (read.kind, read.error_type, read.api_request_id) == ("errored", "overloaded_error", "workerreq_1")  # type: ignore[union-attr]
 
 

@@ -14,7 +14,6 @@ from orchestrator.domain.result_lines import (
     BadLine,
     ResultLine,
     canceled_result,
-    decode_lines,
     decode_split,
     errored_result,
     output_line,
@@ -35,7 +34,7 @@ def line(result: bytes, wire_id: str = "n-1") -> bytes:
 
 
 def only(buffer: bytes) -> ResultLine | BadLine:
-    (found,) = decode_lines(buffer)
+    (found,) = decode_split((buffer).split(b"\n"))
     return found
 
 
@@ -114,8 +113,8 @@ def test_an_error_that_is_not_nested_keeps_its_words(result: bytes) -> None:
 
 def test_an_id_is_found_in_a_line_that_cannot_be_read() -> None:
     """F14: ours by the nonce, wherever it stands; a user's own behind its name, as JSON writes it."""
-    (ours,) = decode_lines(b'{"custom_id":"abc-12","result":{"x":NaN}}')
-    (named,) = decode_lines(b'{"custom_id" : "a\\u00e9\\"b","result":NaN}')
+    (ours,) = decode_split((b'{"custom_id":"abc-12","result":{"x":NaN}}').split(b"\n"))
+    (named,) = decode_split((b'{"custom_id" : "a\\u00e9\\"b","result":NaN}').split(b"\n"))
     assert isinstance(ours, BadLine)
     assert isinstance(named, BadLine)
     assert ours.wire_id(wire_ids_of("abc")) == "abc-12"
@@ -146,7 +145,7 @@ BAD: list[bytes] = [
 def test_a_line_that_is_no_result_is_a_value_with_its_offset(bad: bytes) -> None:
     """One bad line does not cost the good ones around it."""
     good = line(EXPIRED)
-    first, second, third = decode_lines(good + bad + b"\n" + good)
+    first, second, third = decode_split((good + bad + b"\n" + good).split(b"\n"))
     assert isinstance(second, BadLine)
     assert second.offset == len(good)
     assert first == third
@@ -154,7 +153,7 @@ def test_a_line_that_is_no_result_is_a_value_with_its_offset(bad: bytes) -> None
 
 def test_blank_lines_and_crlf_are_skipped_over() -> None:
     """The SDK's own decoder fails on both."""
-    found = decode_lines(b"\r\n\n" + line(EXPIRED).replace(b"\n", b"\r\n") + b"  \n")
+    found = decode_split((b"\r\n\n" + line(EXPIRED).replace(b"\n", b"\r\n") + b"  \n").split(b"\n"))
     assert [type(item) for item in found] == [ResultLine]
 
 
@@ -191,7 +190,7 @@ def test_lines_over_the_cap_are_counted_to_the_byte_however_they_are_cut(sizes: 
 @given(st.binary())
 def test_decoding_never_raises(buffer: bytes) -> None:
     """Whatever comes over the wire is a value."""
-    decode_lines(buffer)
+    decode_split((buffer).split(b"\n"))
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))

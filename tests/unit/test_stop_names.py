@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.domain.result_lines import ResultLine, decode_lines, stop_reason_of
+from orchestrator.domain.result_lines import ResultLine, decode_split, stop_reason_of
 from orchestrator.domain.result_outcome import stop_name, stop_words
 
 
@@ -63,7 +63,7 @@ def test_cache_writes_are_told_apart_by_how_long_they_are_kept(
     usage: object, cache: tuple[int | None, int | None, int | None]
 ) -> None:
     """F13: what was written for an hour costs more than for five minutes; an older API knew only the latter."""
-    (found,) = decode_lines(line({"stop_reason": "end_turn", "usage": usage}))
+    (found,) = decode_split((line({"stop_reason": "end_turn", "usage": usage})).split(b"\n"))
     assert isinstance(found, ResultLine)
     assert (found.cache_read_tokens, found.cache_write_5m_tokens, found.cache_write_1h_tokens) == cache
 
@@ -81,7 +81,7 @@ def test_cache_writes_are_told_apart_by_how_long_they_are_kept(
 )
 def test_a_stop_reason_is_read_whatever_stands_beside_it(message: object, stop_reason: str | None) -> None:
     """F13: odd tokens or half an emoji do not hide a refusal; what is no text is not known."""
-    (found,) = decode_lines(line(message))
+    (found,) = decode_split((line(message)).split(b"\n"))
     assert isinstance(found, ResultLine)
     assert found.stop_reason == stop_reason
     assert stop_reason_of(found.result) == stop_reason
