@@ -23,10 +23,11 @@ demo: $(RUN)  ## run 200 requests through the sandbox: no key, no network, no co
 	$(BIN)/orchestrator run examples/reviews.jsonl --sandbox
 
 # The stores of tests lie on a disk in memory where one has 4 GB free: processes die in tests, power does not fail.
-# PYTEST takes more options for pytest.
+# One worker more than cores: a third of a test's time is waiting. PYTEST takes more options for pytest.
 TMPDIR_IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 > 4000000 { print "/dev/shm" }')
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 PYTEST ?=
-RUN_TESTS = $(if $(TMPDIR_IN_MEMORY),TMPDIR=$(TMPDIR_IN_MEMORY)) $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST)
+RUN_TESTS = $(if $(TMPDIR_IN_MEMORY),TMPDIR=$(TMPDIR_IN_MEMORY)) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 test: $(DEV)  ## run all tests (about 6 minutes on two cores)
 	$(RUN_TESTS)
