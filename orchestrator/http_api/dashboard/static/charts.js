@@ -78,9 +78,13 @@
     refresh();
   };
   const load = async () => {
-    const answer = await fetch("/chart.json");
-    if (!answer.ok) return;
-    columns = await answer.json();
+    try {
+      const answer = await fetch("/chart.json");
+      if (!answer.ok) return;
+      columns = await answer.json();
+    } catch {
+      return; // the page is being left, or the daemon stops: the stream's next connection loads them
+    }
     draw();
   };
   document.addEventListener("point", (event) => add(JSON.parse(event.detail.data)));
