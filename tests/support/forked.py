@@ -202,13 +202,16 @@ numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
 order = {{"module": "orchestrator", "code": None, "arguments": sys.argv[1:], "cwd": os.getcwd(),
          "env": dict(os.environ), "umask": os.umask(0), "ignored": ignored}}
+pid, early = 0, []  # a signal that comes before there is a process to pass it to waits for one
+for number in numbers:
+    if number not in ignored:
+        signal.signal(number, lambda number, _frame: os.kill(pid, number) if pid else early.append(number))
 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 connection.connect({address!r})
 socket.send_fds(connection, [os.fsencode(json.dumps(order))], [0, 1, 2])
 pid = int(connection.recv(100))
-for number in numbers:
-    if number not in ignored:
-        signal.signal(number, lambda number, _frame: os.kill(pid, number))
+for number in early:
+    os.kill(pid, number)
 null = os.open(os.devnull, os.O_RDWR)
 for number in range(3):
     os.dup2(null, number)
