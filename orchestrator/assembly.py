@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from typing_extensions import override
 
 from orchestrator.api_side import provider_of, sandbox_of
-from orchestrator.config import DEFAULT_API_VERSION, Settings
+from orchestrator.config import Settings
 from orchestrator.config.network import check_exporter
 from orchestrator.domain import api_answers, batches_api, ids
 from orchestrator.engine.batch_list import list_batches
@@ -159,8 +159,3 @@ def _meter(stack: AsyncExitStack, settings: Settings, lineage: str, meters: Mete
     tracing = open_tracing(meters, lineage=lineage, ask_no_proxy=check_exporter(os.environ))
     stack.push_async_callback(tracing.aclose)
     return tracing
-
-
-def api_version(settings: Settings) -> str:
-    """The API version of jobs that name none."""
-    return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from orchestrator.assembly import Engine, api_version
+from orchestrator.assembly import Engine
 from orchestrator.config import Settings, socket_links
 from orchestrator.domain import limits, model, packing, params
 from orchestrator.engine.context import EngineChanges
@@ -89,7 +89,7 @@ def _identity(engine: Engine, meta: model.StoreMeta) -> EngineIdentity:
         db=str(engine.location),
         sandbox=engine.sandbox,
         lineage=meta.lineage,
-        api_version=api_version(engine.settings),
+        api_version=engine.settings.api.version_or_default,
         started_at=engine.clock.now(),
     )
 

@@ -42,11 +42,8 @@ class InputOptions:
 
     def version(self, settings: Settings) -> str:
         """The API version for this job: the flag, else the setting, else the SDK's own."""
-        from orchestrator.config import DEFAULT_API_VERSION
-
-        if self.job_options.api_version is not None:
-            return self.job_options.api_version
-        return DEFAULT_API_VERSION if settings.api.version is None else settings.api.version
+        chosen = self.job_options.api_version
+        return settings.api.version_or_default if chosen is None else chosen
 
     def source(self, settings: Settings) -> JsonLinesSource:
         """The requests, checked line by line while they are read."""

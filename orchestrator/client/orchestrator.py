@@ -220,9 +220,7 @@ class Orchestrator:
         self, options: job_spec.JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
     ) -> job_spec.NewJob:
         """The job that *options* describe; *default_name* applies where none was chosen. Raises UsageError."""
-        from orchestrator.assembly import api_version
-
-        version = api_version(self._loaded())
+        version = self._loaded().api.version_or_default
         return options.new_job(source, default_name=default_name, default_version=version, still_open=still_open)
 
     def _open_session(self, settings: Settings) -> AbstractAsyncContextManager[Session]:

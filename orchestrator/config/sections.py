@@ -87,6 +87,11 @@ class ApiSection:
         ),
     )
 
+    @property
+    def version_or_default(self) -> str:
+        """The API version of jobs that name none."""
+        return DEFAULT_API_VERSION if self.version is None else self.version
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSection:

@@ -75,11 +75,13 @@ class SubmitStage:
         waiting = await self._store.sendable(self._context.settings.max_uploads + 1)
         if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
             return None
-        if await self._gates.is_shut(api_calls.CREATE_GATE, now) or (
-            number > 0 and await self._gates.tries(api_calls.CREATE_GATE)
+        if (
+            await self._gates.is_shut(api_calls.CREATE_GATE, now)
+            or (number > 0 and await self._gates.tries(api_calls.CREATE_GATE))
+            or await self._is_full()
         ):
             return None
-        for batch in () if await self._is_full() else waiting:
+        for batch in waiting:
             if batch.id not in self.active:  # another slot may have been faster
                 self.active.add(batch.id)
                 return batch

@@ -119,11 +119,11 @@ def custom_headers(environ: Mapping[str, str]) -> frozenset[str]:
     names = set()
     for number, name, value in _header_lines(environ.get(CUSTOM_HEADERS, "")):
         if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
-            wrong, rule = (
+            raise errors.UsageError(
                 f"line {number} of {CUSTOM_HEADERS} is not a header",
-                "a header is `Name: value` in printable ASCII",
+                cause="a header is `Name: value` in printable ASCII",
+                hint=f"fix or unset {CUSTOM_HEADERS}",
             )
-            raise errors.UsageError(wrong, cause=rule, hint=f"fix or unset {CUSTOM_HEADERS}")
         names.add(name.lower())
     return frozenset(names)
 

@@ -118,7 +118,8 @@ class _KilledRecord(msgspec.Struct, tag="killed"):
     point: str
 
 
-_Record = _CreatedRecord | _CanceledRecord | _DeletedRecord | _BornRecord | _SeenRecord | _KilledRecord
+_LaterRecord = _CanceledRecord | _DeletedRecord | _BornRecord | _SeenRecord | _KilledRecord
+_Record = _CreatedRecord | _LaterRecord
 _decoder: Final[msgspec.json.Decoder[_Record]] = msgspec.json.Decoder(_Record)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -220,11 +221,7 @@ def replay(lines: Iterable[bytes]) -> Replayed:
     return held
 
 
-def _apply(
-    record: _CanceledRecord | _DeletedRecord | _BornRecord | _SeenRecord | _KilledRecord,
-    by_id: dict[str, SandboxBatch],
-    held: Replayed,
-) -> None:
+def _apply(record: _LaterRecord, by_id: dict[str, SandboxBatch], held: Replayed) -> None:
     match record:
         case _CanceledRecord():
             by_id[record.id].cancel_at = record.at
