@@ -1,14 +1,15 @@
 # The orchestrator's daemon. deploy/README.md says how it is run.
 #   docker build -t orchestrator .
 #   docker run --read-only --tmpfs /tmp -v orchestrator-data:/data orchestrator serve --sandbox
+# The extra [postgres], for several daemons on one database, is in it: NOTICE names its packages and their licences.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY migrations ./migrations
 COPY orchestrator ./orchestrator
 RUN python -m venv /opt/orchestrator \
- && /opt/orchestrator/bin/pip install --no-cache-dir --disable-pip-version-check .
+ && /opt/orchestrator/bin/pip install --no-cache-dir --disable-pip-version-check '.[postgres]'
 
 FROM python:3.13-slim
 # A number of its own, so that a volume belongs to the same user on every machine; it owns nothing but /data.

@@ -20,13 +20,25 @@ from typing import Final
 
 from benchmarks import report
 from benchmarks.measure import ROOT
-from benchmarks.outcome import Options, Part
+from benchmarks.outcome import LeftOut, Options, Part
 from benchmarks.targets import verdicts_at_any_size
 
 #: In the order of the README. `peers` lives in a folder of its own.
-PARTS: Final = ("end_to_end", "peers", "hot_path", "body", "scaling", "store_size", "idle", "face", "service")
-#: Not in a quick look: it needs other programs.
-_NOT_QUICK: Final = frozenset({"peers"})
+PARTS: Final = (
+    "end_to_end",
+    "peers",
+    "hot_path",
+    "tables",
+    "body",
+    "scaling",
+    "store_size",
+    "idle",
+    "face",
+    "service",
+    "fleet",
+)
+#: Not in a quick look: they need other programs.
+_NOT_QUICK: Final = frozenset({"peers", "fleet"})
 
 
 def main() -> None:
@@ -50,7 +62,10 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--ids", choices=("sequential", "uuid"), default="sequential", help="custom_ids in `scaling`")
     parser.add_argument("--work", type=Path, help="a folder on a large disk for temporary files")
-    parser.add_argument("--only", default="", help="in `peers`: names, with commas; prints figures, writes nothing")
+    parser.add_argument(
+        "--only", default="", help="in `peers`: names; in `fleet`: steps,job,stored,failed; writes nothing"
+    )
+    parser.add_argument("--db", help="in `hot_path`, `fleet`: an empty PostgreSQL database (URL); writes nothing")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round; print figures, write nothing")
     return parser.parse_args()
 
@@ -78,11 +93,17 @@ def _one(options: argparse.Namespace) -> None:
     rounds = 1 if options.quick else options.rounds
     only = tuple(name for name in options.only.split(",") if name)
     started = time.monotonic()
-    with _folder(options.work) as work:
-        outcome = part.measure(Options(work=work, sizes=sizes, rounds=rounds, ids=options.ids, only=only))
+    try:
+        with _folder(options.work) as work:
+            outcome = part.measure(
+                Options(work=work, sizes=sizes, rounds=rounds, ids=options.ids, only=only, db=options.db)
+            )
+    except LeftOut as why:
+        print(f"{options.what} is left out: {why}", file=sys.stderr)
+        return
     if options.quick:
         print(json.dumps(outcome.figures))
-    elif not only:  # a part of a table does not replace the whole
+    elif not only and options.db is None:  # a part of a table does not replace the whole
         report.write(part.name, outcome, rounds=rounds, command=_command())
         report.render()
     print(report.table(outcome.columns, outcome.rows), file=sys.stderr)

@@ -15,7 +15,7 @@ from typing import Final
 
 from benchmarks import store_calls
 from orchestrator.domain.model import BatchRow
-from orchestrator.store.sqlite_store import SqliteStore
+from orchestrator.store.sql_store import SqlStore
 
 _BLOCK: Final = 1024 * 1024
 
@@ -36,13 +36,13 @@ async def main(source: Path, folder: Path, rounds: int) -> dict[str, float]:
     return {"bytes": batch.size_bytes, "body_s": statistics.median(ours), "file_s": statistics.median(floor)}
 
 
-async def _write(store: SqliteStore, batch: BatchRow, copy: Path) -> None:
+async def _write(store: SqlStore, batch: BatchRow, copy: Path) -> None:
     with copy.open("wb") as out:
         async for chunk in store_calls.body_of(store, batch).chunks():
             out.write(chunk)
 
 
-async def _body_s(store: SqliteStore, batch: BatchRow) -> float:
+async def _body_s(store: SqlStore, batch: BatchRow) -> float:
     start = time.perf_counter()
     size = 0
     async for chunk in store_calls.body_of(store, batch).chunks():

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,17 +15,21 @@ from benchmarks.measure import figures
 from benchmarks.outcome import Options, Outcome, Part
 
 _NONCE: Final = "a" * 20
+#: Names the database to a side. Not an argument: it may hold a password.
+DB: Final = "BENCHMARK_DB"
 _STEPS: Final = {"intake": "intake", "collect": "collect + settle", "export": "export"}
 _SIDES: Final = ("ours", "floor", "sdk")
 
 
 def measure(options: Options) -> Outcome:
-    """Ours, the floor and the SDK's decoder take turns, each in a process of its own."""
+    """Ours, the floor and the SDK's decoder take turns, each in a process of its own; with `--db` kinds of store."""
+    if options.db is not None:
+        return _kinds(options)
     outcome = Outcome(columns=("requests", "step", "ours", "", "floor", "ours takes"))
     for size in options.sizes:
         source = inputs.usual(options.work / "usual.jsonl", size)
         answers = make_answers(options.work / "answers.jsonl", size)
-        times = _times(options, source, answers)
+        times = _times(options, source, answers, _SIDES)
         weights = {"intake": source.stat().st_size, "collect": answers.stat().st_size}
         weights["export"] = weights["collect"]
         for step, words in _STEPS.items():
@@ -41,30 +46,50 @@ def measure(options: Options) -> Outcome:
     return outcome
 
 
-def _times(options: Options, source: Path, answers: Path) -> dict[tuple[str, str], float]:
+def _kinds(options: Options) -> Outcome:
+    """Each step on SQLite and on the PostgreSQL server of `--db`, as a ratio."""
+    outcome = Outcome(columns=("requests", "step", "SQLite", "PostgreSQL", "PostgreSQL takes"))
+    for size in options.sizes:
+        for step, (file, server) in both_stores(options, size).items():
+            ratio = outcome.put(f"{step}_vs_sqlite", server / file, size=size)
+            outcome.rows.append([f"{size:,}", step, f"{file:.3f} s", f"{server:.3f} s", f"{ratio:.1f} × SQLite"])
+    return outcome
+
+
+def both_stores(options: Options, size: int) -> dict[str, tuple[float, float]]:
+    """By step, its median seconds on SQLite and on the PostgreSQL server of `--db`, which take turns."""
+    source = inputs.usual(options.work / "usual.jsonl", size)
+    answers = make_answers(options.work / "answers.jsonl", size)
+    times = _times(options, source, answers, ("file", "server"))
+    return {step: (times["file", step], times["server", step]) for side, step in times if side == "file"}
+
+
+def _times(options: Options, source: Path, answers: Path, sides: Sequence[str]) -> dict[tuple[str, str], float]:
     """Median seconds by side and step."""
     found: dict[tuple[str, str], list[float]] = {}
     warm_ups = options.warm_ups_at(0)
     for turn in range(options.rounds + warm_ups):
-        for side in _SIDES:
+        for side in sides:
             folder = options.work / "side"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            said = figures("benchmarks.hot_path_side", side, str(source), str(answers), str(folder))
+            said = figures(
+                "benchmarks.hot_path_side", side, str(source), str(answers), str(folder), env={DB: options.db or ""}
+            )
             for step, seconds in said.items():
                 if turn >= warm_ups:
                     found.setdefault((side, step), []).append(seconds)
     return {key: statistics.median(seconds) for key, seconds in found.items()}
 
 
-def make_answers(path: Path, count: int) -> Path:
-    """The result file of one batch, shuffled: about 1 kB a line; every fiftieth request has expired."""
+def make_answers(path: Path, count: int, *, failing: int = 50) -> Path:
+    """The result file of one batch, shuffled: about 1 kB a line; each *failing*th request has expired."""
     chance = random.Random(3)
     numbers = list(range(1, count + 1))
     chance.shuffle(numbers)
     with path.open("w", encoding="ascii") as out:
         for number in numbers:
-            result = _succeeded(number, chance) if number % 50 else {"type": "expired"}
+            result = _succeeded(number, chance) if number % failing else {"type": "expired"}
             out.write(json.dumps({"custom_id": f"{_NONCE}-{number}", "result": result}) + "\n")
     return path
 

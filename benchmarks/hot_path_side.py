@@ -1,6 +1,8 @@
 """One side of the part `hot_path`, once, in a process of its own; prints the seconds of each step as JSON.
 
-Usage: python -m benchmarks.hot_path_side ours|floor|sdk INPUT.jsonl ANSWERS.jsonl FOLDER
+Usage: python -m benchmarks.hot_path_side ours|floor|sdk|file|server INPUT.jsonl ANSWERS.jsonl FOLDER
+
+`file` and `server` time more steps of the store, in SQLite and in the database that BENCHMARK_DB names.
 
 The floor writes the same columns in the same chunks under the same `synchronous=FULL`, but has no index, trigger,
 foreign key or CHECK, keeps params uncompressed, asks nothing before it writes, and settles nothing afterwards.
@@ -21,11 +23,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import store_calls
-from orchestrator.domain.result_lines import output_lines
+from orchestrator.domain.result_lines import output_line
 from orchestrator.ports.streams import InputLine
 from orchestrator.store.connect import connect_writer
+from orchestrator.store.sql_store import SqlStore
 
 _CHUNK: Final = 2000
+_LOOKS: Final = 100
 _BARE: Final = """
 CREATE TABLE request (id INTEGER PRIMARY KEY, custom_id TEXT, line INTEGER, params_bytes INTEGER, state TEXT,
                       attempts INTEGER, input_tokens INTEGER, output_tokens INTEGER, params BLOB) STRICT;
@@ -42,10 +46,10 @@ def _timed(times: Times, name: str) -> Iterator[None]:
     times[name] = time.perf_counter() - start
 
 
-def pieces_of(answers: Path) -> list[bytes]:
-    """The result file in pieces of as many lines as the collect stage writes at once."""
+def pieces_of(answers: Path, count: int = _CHUNK) -> list[bytes]:
+    """The result file in pieces of *count* lines."""
     with answers.open("rb") as lines:
-        return [b"".join(some) for some in iter(lambda: list(itertools.islice(lines, _CHUNK)), [])]
+        return [b"".join(some) for some in iter(lambda: list(itertools.islice(lines, count)), [])]
 
 
 async def ours(source: Path, answers: Path, folder: Path) -> Times:
@@ -60,6 +64,41 @@ async def ours(source: Path, answers: Path, folder: Path) -> Times:
             await store_calls.collect(store, batch, pieces)
         with _timed(times, "export"):
             await store_calls.export(store, job, folder / "ours.jsonl")
+    return times
+
+
+async def file(source: Path, answers: Path, folder: Path) -> Times:
+    """Each step of the store in a file."""
+    async with store_calls.opened(folder / "ours.db") as store:
+        return await _steps(store, source, answers, folder)
+
+
+async def server(source: Path, answers: Path, folder: Path) -> Times:
+    """Each step of the store on a server."""
+    async with store_calls.opened_on(os.environ["BENCHMARK_DB"]) as store:
+        return await _steps(store, source, answers, folder)
+
+
+async def _steps(store: SqlStore, source: Path, answers: Path, folder: Path) -> Times:
+    times: Times = {}
+    pieces = pieces_of(answers)
+    with _timed(times, "intake"):
+        job = await store_calls.intake(store, source)
+    with _timed(times, "plan"):
+        sent = await store_calls.sent_batch(store, job)
+    with _timed(times, "body"):
+        async for _ in store_calls.body_of(store, sent).chunks():
+            pass
+    batch = await store_calls.end_batch(store, sent)
+    with _timed(times, "collect"):
+        await store_calls.store_lines(store, batch, pieces)
+    with _timed(times, "settle"):
+        await store_calls.settle(store)
+    with _timed(times, "export"):
+        await store_calls.export(store, job, folder / "ours.jsonl")
+    with _timed(times, "status"):
+        for _ in range(_LOOKS):
+            await store.read(lambda reads: reads.status(reads.get(job)))
     return times
 
 
@@ -114,7 +153,7 @@ def _floor_export(connection: sqlite3.Connection, target: Path) -> None:
     cursor = connection.execute(sql)
     with target.open("wb") as out:
         while rows := cursor.fetchmany(1000):
-            out.write(output_lines(rows))
+            out.write(b"".join([output_line(*row) for row in rows]))
 
 
 async def sdk(_source: Path, answers: Path, _folder: Path) -> Times:
@@ -144,5 +183,5 @@ async def sdk(_source: Path, answers: Path, _folder: Path) -> Times:
 
 
 if __name__ == "__main__":
-    side = {"ours": ours, "floor": floor, "sdk": sdk}[sys.argv[1]]
+    side = {"ours": ours, "floor": floor, "sdk": sdk, "file": file, "server": server}[sys.argv[1]]
     print(json.dumps(asyncio.run(side(*map(Path, sys.argv[2:5])))))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from benchmarks import inputs, program
-from benchmarks.measure import api, calls, ended, forget_calls, kill, start
+from benchmarks.measure import api, calls, cpu_s_of, ended, forget_calls, kill, start
 from benchmarks.outcome import Options, Outcome, Part
 
 _CREATE: Final = "POST /v1/messages/batches"
@@ -19,7 +17,6 @@ _SHORT_S: Final = 1.0
 _DEFAULT_S: Final = 30.0
 _SETTLE_S: Final = 3.0
 _FOREVER_S: Final = 1e7
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +71,7 @@ def _waiting(options: Options, batches: int, *, pace_s: float, looks: int) -> _W
 
 
 def _watched(base_url: str, pid: int, seconds: float) -> _Waiting:
-    cpu_s = _cpu_s(pid)
+    cpu_s = cpu_s_of(pid)
     forget_calls(base_url)
     began = time.monotonic()
     time.sleep(seconds)
@@ -82,13 +79,7 @@ def _watched(base_url: str, pid: int, seconds: float) -> _Waiting:
     is_stalled = time.monotonic() - began
     lists = said.count.get(_LIST, 0)
     others = sum(said.count.values()) - lists
-    return _Waiting(seconds=is_stalled, cpu_s=_cpu_s(pid) - cpu_s, lists=lists, others=others)
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a living process, in hundredths of a second (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return _Waiting(seconds=is_stalled, cpu_s=cpu_s_of(pid) - cpu_s, lists=lists, others=others)
 
 
 PART: Final = Part(name="idle", measure=measure, sizes=(1, 100, 1000), quick=(100,))

@@ -25,6 +25,12 @@ WORDS: Final = (
     "cheap",
     "again",
 )
+_LANGUAGES: Final = (
+    WORDS,
+    ("товар", "пришёл", "поздно", "сломан", "дёшево", "быстро", "снова"),
+    ("产品", "很晚", "坏了", "服务", "很快", "便宜", "再来"),
+    ("le", "produit", "arrivé", "cassé", "déçu", "très", "à", "l'année"),
+)
 _SMALL_WORDS: Final = 4096
 _PREFIX_BYTES: Final = 40_000
 
@@ -58,9 +64,19 @@ def small(path: Path, count: int, *, ids: Ids = sequential) -> Path:
     return _written(path, count, ids, _short_texts(4), "")
 
 
+def languages(path: Path, count: int, *, ids: Ids = sequential) -> Path:
+    """Reviews in four languages, one after the other: first all of one, then all of the next."""
+    return _written(path, count, ids, _texts_in_languages(count), "")
+
+
+def heavy_tail(path: Path, count: int, *, ids: Ids = sequential) -> Path:
+    """Most prompts are short, and one in a hundred is as long as all others of its hundred."""
+    return _written(path, count, ids, _texts_of_any_length(), "")
+
+
 def _written(path: Path, count: int, ids: Ids, texts: Iterator[str], extra: str) -> Path:
     """*extra*: more members of `params`, each with its comma. Ids and texts need no escaping."""
-    with path.open("w", encoding="ascii", buffering=1 << 20) as out:
+    with path.open("w", encoding="utf-8", buffering=1 << 20) as out:
         for number in range(1, count + 1):
             out.write(
                 f'{{"custom_id":"{ids(number)}","params":{{"model":"claude-haiku-4-5","max_tokens":64,{extra}'
@@ -75,6 +91,19 @@ def _usual_texts(words: int) -> Iterator[str]:
         yield " ".join(chance.choices(WORDS, k=words))
 
 
+def _texts_in_languages(count: int) -> Iterator[str]:
+    chance = random.Random(4)
+    for number in range(count):
+        words = _LANGUAGES[number * len(_LANGUAGES) // count]
+        yield " ".join(chance.choices(words, k=chance.randint(20, 150)))
+
+
+def _texts_of_any_length() -> Iterator[str]:
+    chance = random.Random(5)
+    while True:
+        yield " ".join(chance.choices(WORDS, k=min(20_000, 1 + int(chance.lognormvariate(3, 1.5)))))
+
+
 def _short_texts(words: int) -> Iterator[str]:
     """Out of 4,096 made-up words, by their bits: a choice costs more than the line."""
     chance = random.Random(3)
@@ -85,4 +114,10 @@ def _short_texts(words: int) -> Iterator[str]:
 
 
 #: By the name on the command line.
-KINDS: Final[dict[str, Callable[..., Path]]] = {"usual": usual, "small": small, "shared-prefix": shared_prefix}
+KINDS: Final[dict[str, Callable[..., Path]]] = {
+    "usual": usual,
+    "small": small,
+    "shared-prefix": shared_prefix,
+    "languages": languages,
+    "heavy-tail": heavy_tail,
+}

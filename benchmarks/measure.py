@@ -29,6 +29,8 @@ PROGRAM: Final = str(Path(sys.executable).with_name("orchestrator"))
 #: Variables that would change what a child does.
 _UNSET: Final = ("ANTHROPIC_", "ORCHESTRATOR_", "CLAUDE_")
 
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
 #: What is being measured now.
 _running: Final[set[subprocess.Popen[bytes]]] = set()
 
@@ -207,6 +209,20 @@ def end_batches(base_url: str) -> None:
 def client_env(base_url: str) -> dict[str, str]:
     """What any client of the SDK needs to talk to the local API."""
     return {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": "benchmark"}
+
+
+def cpu_s_of(pid: int, *, reaped: bool = False) -> float:
+    """User and system time of a living process, in hundredths of a second (proc(5), stat).
+
+    reaped: with that of its children that have ended, and of theirs.
+    """
+    fields = stat_of(pid)
+    return sum(int(ticks) for ticks in fields[11 : 15 if reaped else 13]) / _TICKS
+
+
+def stat_of(pid: int) -> list[str]:
+    """What Linux says of a living process, from its state on: the second field is its parent."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def own_peak_bytes() -> int:

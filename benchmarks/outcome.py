@@ -13,6 +13,10 @@ from benchmarks.measure import Cost
 _LARGE: Final = 1_000_000
 
 
+class LeftOut(Exception):
+    """What a part needs is not on this machine: says what."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a part is asked for. work: a folder of its own for inputs, stores and outputs."""
@@ -21,7 +25,8 @@ class Options:
     sizes: tuple[int, ...]
     rounds: int = 5
     ids: str = "sequential"
-    only: tuple[str, ...] = ()  #: which of the peers; empty: all
+    only: tuple[str, ...] = ()  #: which of the peers, or of a part's questions; empty: all
+    db: str | None = None  #: a PostgreSQL database to compare with
 
     def rounds_at(self, size: int) -> int:
         """How often a run over *size* requests is measured."""

@@ -24,8 +24,12 @@ def submit_command(source: Path) -> list[str]:
 
 
 def env(base_url: str, store: Path, **settings: str) -> dict[str, str]:
-    """The environment of a command on *store*; settings as `limits__poll_interval="1s"`. Looks are 0.2 s apart."""
-    chosen = {"limits__poll_interval": "0.2s", "database__path": str(store), **settings}
+    """The environment of a command on *store*; settings as `limits__poll_interval="1s"`. Looks are 0.2 s apart.
+
+    What an input may cost is added up, and never too much.
+    """
+    usual = {"limits__poll_interval": "0.2s", "budget__confirm_above": "$1000000", "database__path": str(store)}
+    chosen = {**usual, **settings}
     return client_env(base_url) | {f"ORCHESTRATOR_{name.upper()}": value for name, value in chosen.items()}
 
 

@@ -55,7 +55,7 @@ def _block(part: str, said: Mapping[str, Any]) -> str:
         figures = {name: entry["figures"] for name, entry in said.items()}
         return table(("measure", "value", "target", "met?"), [verdict.cells for verdict in verdicts(figures)])
     if part not in said:
-        return "Not measured yet.\n"
+        return ""
     entry = said[part]
     run = f"`{entry['command']}`, rounds: {entry['rounds']}, {entry['date']}, commit {entry['commit']}"
     return f"{table(entry['columns'], entry['rows'])}\n{run}; {entry['machine']}.\n"

@@ -72,6 +72,8 @@ TARGETS: Final = (
     _most("end_to_end.peak_bytes", "`run`, peak memory, usual requests", 120e6, (100 * _K,), _MB),
     replace(_most("peers.wall_speedup", "the fastest peer's wall / ours", 4, (10 * _K, 100 * _K)), at_least=True),
     _most("peers.peak_share", "our peak memory / the leanest peer's", 1.0, (10 * _K, 100 * _K)),
+    _most("tables.csv_peak_bytes", "rows of CSV made requests, peak memory", 200e6, (_M,), _MB),
+    _most("tables.parquet_peak_bytes", "rows of Parquet made requests, peak memory", 200e6, (_M,), _MB),
     _most("hot_path.intake_vs_floor", "intake / its floor", 1.3, (50 * _K,)),
     _most("hot_path.collect_vs_floor", "collect + settle / its floor", 1.3, (50 * _K,)),
     _most("body.upload_stall_p99_ms", "loop stall in an upload, p99", 20, (100 * _K,), _MS),
@@ -92,6 +94,15 @@ TARGETS: Final = (
         _most("service.throughput_share", "a polled daemon's throughput / an unpolled one's", 0.9, (100 * _K,)),
         at_least=True,
     ),
+    replace(
+        _most(
+            "fleet.stored_per_s", "results that one daemon stores on PostgreSQL", 25_000, (100 * _K,), ("a second", 1.0)
+        ),
+        at_least=True,
+    ),
+    replace(_most("fleet.stored_by_two", "two daemons' rate / one's", 1.3, (100 * _K,)), at_least=True),
+    _most("fleet.settle_s", "failures settled, 2 ms from PostgreSQL", 10, (50 * _K,), ("s", 1.0)),
+    _most("fleet.longest_turn_s", "the longest turn of that", 1, (50 * _K,), ("s", 1.0)),
 )
 
 

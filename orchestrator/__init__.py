@@ -12,17 +12,27 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator.version import VERSION
 
 if TYPE_CHECKING:
-    from orchestrator.client.errors import EngineSilent, InputRefused, JobTimeout, ServerSilent, ServerUnreadable
-    from orchestrator.client.job import Job, OpenJob
-    from orchestrator.client.orchestrator import Orchestrator, Submission
+    from orchestrator.client.errors import (
+        EngineSilent,
+        InputRefused,
+        JobTimeout,
+        RouteUnknown,
+        ServerSilent,
+        ServerUnreadable,
+    )
+    from orchestrator.client.job import ExportShape, Job, OpenJob
+    from orchestrator.client.orchestrator import Orchestrator
     from orchestrator.client.result import Result
+    from orchestrator.client.submission import RowSubmission, Submission
     from orchestrator.client.sync import SyncJob, SyncOpenJob, SyncOrchestrator
     from orchestrator.domain.errors import *
     from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
     from orchestrator.domain.queries import Attempt, ErrorGroup, RequestDetails
     from orchestrator.domain.states import JobState, RequestState
     from orchestrator.ports.engine import EngineHealth
+    from orchestrator.ports.estimates import CostEstimate, Estimate, ModelCount, PriceUsed, TokenEstimate
     from orchestrator.ports.streams import InputProblem
+    from orchestrator.views.fleet_views import FleetAnswerView, FleetDaemonView, HeldUnitView, UnitsWaitingView
 
 __version__ = VERSION
 __all__ = [
@@ -30,6 +40,8 @@ __all__ = [
     # Where work is handed in
     "Orchestrator",
     "SyncOrchestrator",
+    "ExportShape",
+    "RowSubmission",
     "Submission",
     # Jobs
     "Job",
@@ -38,21 +50,32 @@ __all__ = [
     "SyncOpenJob",
     # What they tell
     "Attempt",
+    "CostEstimate",
     "EngineHealth",
     "ErrorGroup",
+    "Estimate",
+    "FleetAnswerView",
+    "FleetDaemonView",
+    "HeldUnitView",
     "InputProblem",
     "JobSnapshot",
     "JobState",
     "JobStatus",
+    "ModelCount",
+    "PriceUsed",
     "RequestCounts",
     "RequestDetails",
     "RequestState",
     "Result",
+    "TokenEstimate",
+    "UnitsWaitingView",
     # Errors
     "OrchestratorError",
     "BadCursor",
     "BodyTooLarge",
     "BodyTooSlow",
+    "BudgetExceeded",
+    "BudgetRefused",
     "EngineSilent",
     "GuardRefused",
     "InputError",
@@ -65,19 +88,24 @@ __all__ = [
     "OutputError",
     "OutputNotWritten",
     "Purged",
+    "RouteUnknown",
     "ServerBusy",
     "ServerSilent",
     "ServerUnreadable",
     "StoreError",
     "StoreFull",
+    "StoreUnreachable",
     "StoreLost",
     "StoreOwned",
+    "UnknownPrice",
     "UsageError",
 ]
 #: The modules that define these names, the light ones first.
 _HOMES: Final = (
     *("domain.errors", "domain.states", "domain.model", "domain.queries", "ports.streams", "ports.engine"),
-    *("client.errors", "client.result", "client.job", "client.orchestrator", "client.sync"),
+    "ports.estimates",
+    "views.fleet_views",
+    *("client.errors", "client.result", "client.job", "client.submission", "client.orchestrator", "client.sync"),
 )
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.config import Settings
 from orchestrator.config.network import client_options
-from orchestrator.domain.errors import NeedsPerson, StoreError, UsageError
-from orchestrator.ports.runtime import Meter, Provider
+from orchestrator.domain.batches_api import SANDBOX_ORGANIZATION
+from orchestrator.domain.errors import NeedsPerson, ProviderError, StoreError, UsageError
+from orchestrator.ports.estimates import History
+from orchestrator.ports.runtime import Meter, Prices, Provider
+from orchestrator.system_clock import SystemClock
 
 if TYPE_CHECKING:
     import httpx2
 
     from orchestrator.domain.batches_api import LoopGuard
+    from orchestrator.estimate.survey import SurveyingEstimator
     from orchestrator.provider.credentials import Credentials
     from orchestrator.provider.settings import ApiAddress, ProviderSettings
     from orchestrator.sandbox import Sandbox
 
+#: What to do where a sandbox server is wanted and there is none.
+START_SANDBOX: Final = "`orchestrator sandbox` starts one, in a terminal of its own; then here: export ANTHROPIC_BASE_URL=http://127.0.0.1:8788"
 #: Names the crash point (`sandbox/crash_points.py`) at which the sandbox of this process kills it. Private to
 #: `run --crash-test`, which sets it for its children; without a journal, as for `doctor`, it means nothing.
 CRASH_VARIABLE: Final = "_ORCHESTRATOR_CRASH_POINT"
@@ -29,29 +36,35 @@ async def provider_of(
     settings: Settings,
     network: httpx2.AsyncBaseTransport | None,
     *,
-    sandbox: Sandbox | None,
+    sandbox: Sandbox | SandboxServer | None,
     meter: Meter,
     passed: LoopGuard | None = None,
 ) -> Provider:
-    """The real API, or a sandbox in this process. The SDK itself is loaded by the first call.
+    """The real API, a sandbox in this process, or a sandbox server. The SDK itself is loaded by the first call.
 
     passed: the stores that creates come through, to be named to an API that may be another daemon.
     """
     from orchestrator.provider.client import AnthropicProvider
-    from orchestrator.provider.credentials import Credentials, Secret
 
-    if sandbox is not None:
-        stack.callback(sandbox.close)
-    local = Credentials(source="the sandbox", api_key=Secret("sandbox"))
+    local = None if isinstance(sandbox, SandboxServer) else sandbox
+    if local is not None:
+        stack.callback(local.close)
     provider = AnthropicProvider(
-        _provider_settings(settings, settings.api.base_url if sandbox is None else "https://sandbox.invalid"),
-        transport=network if sandbox is None else sandbox.transport(),
-        credentials=credentials_for(settings) if sandbox is None else local,
+        _provider_settings(settings, settings.api.base_url if local is None else "https://sandbox.invalid"),
+        transport=network if local is None else local.transport(),
+        credentials=credentials_for(settings) if sandbox is None else _sandbox_credentials(),
         meter=meter,
         passed=passed,
     )
     stack.push_async_callback(provider.aclose)
     return provider
+
+
+def _sandbox_credentials() -> Credentials:
+    """What a sandbox is shown: no real key may go there."""
+    from orchestrator.provider.credentials import Credentials, Secret
+
+    return Credentials(source="the sandbox", api_key=Secret("sandbox"))
 
 
 def _provider_settings(settings: Settings, base_url: str | None) -> ProviderSettings:
@@ -83,6 +96,26 @@ def api_address(settings: Settings, *, with_profile: bool = False) -> ApiAddress
     return find_address(settings.api.base_url, os.environ, plain_http_hosts=hosts, credentials=found)
 
 
+def estimator_of(
+    settings: Settings, provider: Provider | None, prices: Prices | None = None, history: History | None = None
+) -> SurveyingEstimator:
+    """Estimates by the prices of *settings*, unless *prices* are there already. provider: None: nothing is asked.
+
+    Raises UsageError for a price file that cannot be used.
+    """
+    from orchestrator.estimate.survey import SurveyingEstimator
+    from orchestrator.prices.price_book import PriceBook
+
+    return SurveyingEstimator(
+        PriceBook(settings.prices) if prices is None else prices,
+        provider,
+        SystemClock(),
+        history,
+        cache=settings.cache.mode,
+        max_job=settings.budget.max_job,
+    )
+
+
 def check_network(settings: Settings) -> None:
     """Raise UsageError, at the start, for an address, a proxy or certificates that cannot be used for the API."""
     client_options(api_address(settings).url, os.environ)
@@ -95,15 +128,45 @@ def credentials_for(settings: Settings) -> Credentials | None:
     return None if settings.api.key_file is None else from_file(settings.api.key_file)
 
 
-def sandbox_of(settings: Settings, *, keeps: bool) -> Sandbox:
+@dataclass(frozen=True, slots=True)
+class SandboxServer:
+    """A sandbox that several daemons share: `orchestrator sandbox` at the address of the API."""
+
+    address: ApiAddress
+
+    async def check(self, provider: Provider) -> None:
+        """Raise UsageError, before anything is sent there, if it is none: it could be an API that costs money."""
+        try:
+            page = await provider.page(after_id=None, limit=1)
+        except ProviderError as exc:
+            message = f"the sandbox server does not answer at {self.address.shown} ({self.address.source})"
+            raise UsageError(message, cause=exc.message, hint=START_SANDBOX) from exc
+        if page.meta.organization != SANDBOX_ORGANIZATION:
+            message = f"there is no sandbox at {self.address.shown} ({self.address.source})"
+            raise UsageError(message, cause="what is sent there may be paid for", hint=START_SANDBOX)
+
+
+def sandbox_server(settings: Settings) -> SandboxServer:
+    """The sandbox server that the settings or the environment name. Raises UsageError where none is named."""
+    address = api_address(settings)
+    if address.is_usual:
+        why = "several daemons may work on such a store, and the sandbox of one process is not there for the others"
+        raise UsageError("--sandbox with [database] url needs a sandbox server", cause=why, hint=START_SANDBOX)
+    return SandboxServer(address)
+
+
+def sandbox_of(settings: Settings, *, keeps: bool) -> Sandbox | SandboxServer:
     """The sandbox in this process. keeps: its journal lies beside the store, so that its batches survive a kill.
 
-    Only the owner of the store may keep one: two processes would write over each other.
+    Only the owner of the store may keep one: two processes would write over each other. A store that has no owner needs
+    a sandbox server.
     """
     from orchestrator.sandbox import CrashPoint, SandboxSettings, build_sandbox
-    from orchestrator.store.location import location_of
+    from orchestrator.store.location import file_location_of
 
-    journal = location_of(settings).sandbox_journal if keeps else None
+    if settings.database.url is not None:
+        return sandbox_server(settings)
+    journal = file_location_of(settings).sandbox_journal if keeps else None
     point = os.environ.get(CRASH_VARIABLE) if keeps else None
     try:
         chosen = SandboxSettings(

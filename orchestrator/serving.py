@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from orchestrator.assembly import Engine
 from orchestrator.config import Settings, socket_links
-from orchestrator.domain import limits, model, packing, params
+from orchestrator.domain import limits, model, packing, params, table_spec
+from orchestrator.domain.answer_schema import AnswerSchema
 from orchestrator.engine.context import EngineChanges
 from orchestrator.http_api.change_feed import ChangeFeed
 from orchestrator.http_api.job_cache import JobCache
 from orchestrator.http_api.listen import TcpListener, serve_socket, serve_tcp
-from orchestrator.http_api.services import EngineIdentity, Services, SourceOpener
+from orchestrator.http_api.services import EngineIdentity, RowOpener, Services, SourceOpener
 from orchestrator.http_api.upload_memory import LargeLineMemory
 from orchestrator.http_api.uvicorn_server import LazyApp
 from orchestrator.inputs import source_from_stream
@@ -31,9 +32,17 @@ async def listen(group: asyncio.TaskGroup, engine: Engine, tcp: TcpListener | No
     await _until_ready(group, "socket", lambda ready: serve_socket(app, path, ready=ready, stop=stop))
     if tcp is not None:
         server = engine.settings.server
-        tcp.access.sessions.over.keep_at(engine.location.logged_out_file)
+        share_logins(engine, tcp, services.identity.lineage)
         group.create_task(_announce(tcp, path, stop), name="tcp.announce")
         await _until_ready(group, "tcp", lambda ready: serve_tcp(app, tcp, server, ready=ready, stop=stop))
+
+
+def share_logins(engine: Engine, tcp: TcpListener, lineage: str) -> None:
+    """Remember the logins that were ended at *tcp*; those of a fleet are ended everywhere."""
+    sessions = tcp.access.sessions
+    sessions.over.keep_at(engine.location.logged_out_file(tcp.port))
+    if engine.fleet is not None:
+        sessions.share(f"store {lineage}", engine.fleet.logins)
 
 
 async def _announce(tcp: TcpListener, socket: Path, stop: asyncio.Event) -> None:
@@ -62,21 +71,28 @@ async def _end_feed(feed: ChangeFeed, task: asyncio.Task[None], stop: asyncio.Ev
 
 async def services_of(engine: Engine, stop: asyncio.Event, tcp: TcpListener | None = None) -> Services:
     """What the faces over HTTP are given."""
-    meta = await engine.read(lambda reads: reads.meta())
+    meta, page_key = await engine.read(lambda reads: (reads.meta(), reads.page_key()))
     return Services(
         commands=engine.commands,
+        estimates=engine,
         reader=engine,
         bulk=engine.bulk,
         health=engine.health,
         identity=_identity(engine, meta),
         location=engine.location,
         opener=_stream_opener(engine.settings),
+        row_opener=_row_opener(engine.settings),
         remote_batches=engine.remote_batches,
-        job_cache=JobCache(engine),
+        job_cache=JobCache(engine, lambda: engine.wakeup.event if engine.location.is_shared else None),
         feed=ChangeFeed(engine, EngineChanges(engine.wakeup, engine.clock), stop),
+        clock=engine.clock,
+        page_key=page_key,
         settings=engine.settings,
+        prices=engine.prices,
         caps=_caps(engine.settings, meta),
-        why_not_ready=lambda: engine.store.lost or engine.liveness.trouble(engine.clock.now()),
+        why_not_ready=lambda: engine.trouble,
+        view_fleet=engine.view_fleet,
+        taken_over=lambda: 0 if engine.fleet is None else engine.fleet.taken_over,
         dashboard_link=lambda: None if tcp is None else tcp.dashboard_link(),
         meters=engine.meters,
         memory=LargeLineMemory(),
@@ -89,7 +105,8 @@ def _identity(engine: Engine, meta: model.StoreMeta) -> EngineIdentity:
         db=str(engine.location),
         sandbox=engine.sandbox,
         lineage=meta.lineage,
-        api_version=engine.settings.api.version_or_default,
+        api_version=engine.settings.api.version,
+        cache=engine.settings.cache.mode,
         started_at=engine.clock.now(),
     )
 
@@ -105,16 +122,52 @@ def _caps(settings: Settings, meta: model.StoreMeta) -> packing.Caps:
 
 def _stream_opener(settings: Settings) -> SourceOpener:
     """Makes sources of request bodies that arrive over HTTP."""
-    largest = limits.largest_params(settings.batching.max_bytes)
 
-    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str, claim: MemoryReservation) -> Source:
+    def opener(blocks: AsyncIterator[bytes], *, name: str, api_version: str | None, claim: MemoryReservation) -> Source:
         return source_from_stream(
             blocks,
             name=name,
-            rules=params.ParamRules(api_version=api_version, max_request_bytes=largest),
+            rules=_rules(settings, api_version),
             max_line_bytes=limits.MAX_INPUT_LINE_BYTES,
             claim=claim,
             max_text_bytes=settings.server.max_body,
         )
 
     return opener
+
+
+def _row_opener(settings: Settings) -> RowOpener:
+    """Makes sources of tables that arrive over HTTP; what is not said of their requests are the daemon's defaults."""
+
+    def opener(
+        blocks: AsyncGenerator[bytes, None],
+        rows: table_spec.RowOptions,
+        *,
+        schema: AnswerSchema | None,
+        name: str,
+        api_version: str | None,
+        claim: MemoryReservation,
+    ) -> Source:
+        from orchestrator.tables import ArrivingRows, RowRequests, UploadedTable  # late: most daemons see no table
+
+        defaults = settings.defaults
+        recipe = rows.recipe(
+            model=defaults.model, max_tokens=defaults.max_tokens, system=defaults.system, schema=schema
+        )
+        requests = RowRequests(recipe, _rules(settings, api_version), folder=None, limit=rows.most)
+        upload = UploadedTable(
+            blocks=blocks,
+            name=name,
+            kind=rows.format,
+            delimiter=rows.delimiter,
+            claim=claim,
+            max_text_bytes=settings.server.max_body,
+        )
+        return ArrivingRows(upload, requests)
+
+    return opener
+
+
+def _rules(settings: Settings, api_version: str | None) -> params.ParamRules:
+    largest = limits.largest_params(settings.batching.max_bytes)
+    return params.ParamRules(api_version=api_version, max_request_bytes=largest)

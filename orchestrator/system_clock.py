@@ -7,11 +7,16 @@ import random
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from typing_extensions import override
 
 from orchestrator.domain.ids import NONCE_ALPHABET, NONCE_LENGTH, Nonce
 from orchestrator.ports.runtime import Clock, Entropy
+
+#: Counts while the process is stopped, and while the machine is suspended. macOS has none of this name: there
+#: CLOCK_MONOTONIC counts both.
+_NEVER_STOPS: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock(Clock):
@@ -24,6 +29,10 @@ class SystemClock(Clock):
     @override
     def now(self) -> datetime:
         return self._started + timedelta(seconds=time.monotonic() - self._origin)
+
+    @override
+    def elapsed(self) -> timedelta:
+        return timedelta(seconds=time.clock_gettime(_NEVER_STOPS))
 
     @override
     async def sleep(self, pause: timedelta) -> None:

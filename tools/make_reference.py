@@ -170,6 +170,7 @@ def _rest() -> Iterator[str]:
             yield from _table(
                 ("parameter", "in", "type", "meaning"), [_parameter(one) for one in operation.get("parameters", ())]
             )
+            yield from _body(operation.get("requestBody", {}), operation.get("parameters", ()))
             answers = ", ".join(_answer(code, answer) for code, answer in sorted(operation["responses"].items()))
             yield f"\nAnswers: {answers}."
     yield "\n## Objects"
@@ -185,9 +186,34 @@ def _rest() -> Iterator[str]:
             yield from _table(("field", "type", "meaning"), rows)
 
 
+def _body(body: dict[str, Any], parameters: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a request brings: the types that are taken, and the fields of JSON, some of which *parameters* explain."""
+    content = body.get("content", {})
+    if not content:
+        return
+    yield f"\nBody{'' if body.get('required') else ' (may be left out)'}: {', '.join(f'`{kind}`' for kind in content)}."
+    schema = content.get("application/json", {}).get("schema", {})
+    required = schema.get("required", ())
+    meanings = {one["name"]: _meaning(one) for one in parameters}
+    rows = [
+        (
+            f"`{field}`{' (required)' if field in required else ''}",
+            _type(of),
+            _cell(of.get("description") or meanings.get(field, "")),
+        )
+        for field, of in schema.get("properties", {}).items()
+    ]
+    yield ""
+    yield from _table(("field of JSON", "type", "meaning"), rows)
+
+
 def _parameter(one: dict[str, Any]) -> tuple[str, ...]:
     name = f"`{one['name']}`" + (" (required)" if one.get("required") and one["in"] != "path" else "")
-    return name, one["in"], _type(one["schema"]), _cell(one.get("description") or one["schema"].get("description", ""))
+    return name, one["in"], _type(one["schema"]), _cell(_meaning(one))
+
+
+def _meaning(parameter: dict[str, Any]) -> str:
+    return str(parameter.get("description") or parameter["schema"].get("description", ""))
 
 
 def _answer(code: str, answer: dict[str, Any]) -> str:
@@ -201,15 +227,16 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})" if name != "Problem" else name
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(each) for each in schema["anyOf"]))
+    kinds = schema.get("type", "any")
+    if any_of := schema.get("anyOf", [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else []):
+        return " or ".join(dict.fromkeys(_type(each) for each in any_of))
     if values := schema.get("enum", [schema["const"]] if "const" in schema else []):
         return ", ".join(f"`{value}`" for value in values)
-    if schema.get("type") == "array":
+    if kinds == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if isinstance(schema.get("additionalProperties"), dict):
         return f"object of {_type(schema['additionalProperties'])}"
-    return str(schema.get("format") or schema.get("type", "any"))
+    return str(schema.get("format") or kinds)
 
 
 def _library() -> Iterator[str]:
@@ -248,8 +275,8 @@ def _class(name: str, kind: type) -> Iterator[str]:
     if shown:
         yield "Fields: " + ", ".join(f"`{field}`" for field in shown) + "."
         yield ""
-    for member, value in sorted(vars(kind).items()):
-        if member.startswith("_") or member in fields:
+    for member, value in sorted(vars(kind).items(), key=lambda each: (not isinstance(each[1], property), each[0])):
+        if member in {*fields, "of"} or member.startswith("_"):  # of: how a view is made, which is ours
             continue
         if isinstance(value, property):
             yield f"- `{member}`: {_cell(_first(value.fget))}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,8 +37,17 @@ def show_json(facts: object) -> None:
     try:
         text = msgspec.json.encode(facts)
     except UnicodeEncodeError:  # a file's name that is no UTF-8
-        text = msgspec.json.encode(_readable(msgspec.to_builtins(facts)))
+        text = msgspec.json.encode(_readable(msgspec.to_builtins(facts, enc_hook=_of_raw)))
     click.echo(msgspec.json.format(text, indent=2) + b"\n", nl=False)
+
+
+def _of_raw(value: object) -> object:
+    """JSON that stands in *facts* as it is stored."""
+    import msgspec
+
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    raise NotImplementedError
 
 
 def _readable(facts: object) -> object:
@@ -84,6 +93,13 @@ def say_api_address(options: GlobalOptions, settings: Settings, *, sandbox: bool
     return address.shown
 
 
+def say_unused_path(options: GlobalOptions, settings: Settings) -> None:
+    """Say that a file which was set somewhere is not used, where an address stands for it that `--db` did not name."""
+    if settings.database.url is not None and options.db is None and settings.is_set("database.path"):
+        path, url = settings.origin("database.path"), settings.origin("database.url")
+        say(options, f"[database] path ({path}) is not used: [database] url is set ({url})")
+
+
 def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
     """*text* in a colour; unchanged where NO_COLOR is set. Colour is never the only sign of anything."""
     if os.environ.get("NO_COLOR", "") != "":
@@ -102,18 +118,31 @@ def near_path(path: str) -> str:
         return path
 
 
+#: More of a name, which may have ten thousand characters, is in no table; `--json` has all of it.
+_WIDEST: Final = 120
+
+
 def as_table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
-    """*rows*, the first being the header, in columns two spaces apart; columns of *right* are right-aligned."""
+    """*rows*, the first being the header, in columns two spaces apart; columns of *right* are right-aligned.
+
+    Names are others': a long one is cut, and would else push every line of its column apart.
+    """
     flushed = set(right)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    shown = [[_cell(text) for text in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
     lines = []
-    for row in rows:
+    for row in shown:
         cells = [
             cell.rjust(width) if index in flushed else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    text = plain(text)
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
 #: How the hints of every layer name a command of ours.
@@ -153,8 +182,17 @@ def _is_for_servers(command: str) -> bool:
 
 
 def joined(words: Iterable[str]) -> str:
-    """*words* as a shell takes them; a name that is no UTF-8 is written so that it can be pasted all the same."""
-    return " ".join(_word(word) for word in words)
+    """*words* as a shell takes them; a name that is no UTF-8 is written so that it can be pasted all the same.
+
+    The password in the address of a database is not shown.
+    """
+    return " ".join(_word(_without_password(word)) for word in words)
+
+
+def _without_password(word: str) -> str:
+    from orchestrator.domain.urls import is_database, without_password
+
+    return without_password(word) if is_database(word.removeprefix("--db=")) else word
 
 
 def _word(word: str) -> str:
@@ -169,9 +207,11 @@ def completed(options: GlobalOptions, text: str) -> str:
     return _QUOTED.sub(lambda found: f"`{pasteable(options, found[1])}`", text)
 
 
-def resume_line(options: GlobalOptions, job: str, output: str | None, *, sandbox: bool = False) -> str:
-    """The command that goes on with *job*. sandbox: its store holds sandbox work."""
-    out = "" if output is None else f" -o {joined([output])}"
+def resume_line(
+    options: GlobalOptions, job: str, output: str | None, *, more: Iterable[str] = (), sandbox: bool = False
+) -> str:
+    """The command that goes on with *job*. more: options of the output. sandbox: its store holds sandbox work."""
+    out = "" if output is None else f" {joined(['-o', output, *more])}"
     return pasteable(options, f"orchestrator resume {job}{out}", sandbox=sandbox)
 
 
@@ -180,9 +220,26 @@ def results_line(options: GlobalOptions, status: JobStatus) -> str:
     return pasteable(options, f"orchestrator results {status.job.public_id} -o FILE", sandbox=status.sandbox)
 
 
-def same_line(options: GlobalOptions) -> str:
-    """The command as it was given."""
-    return joined(["orchestrator", *options.argv])
+def same_line(options: GlobalOptions, *, without: Collection[str] = ()) -> str:
+    """The command as it was given, with --sandbox where only the environment says so: another shell may not.
+
+    without: options that have a value, and are left out.
+    """
+    words = list(_kept(options.argv, without))
+    told = ["--sandbox"] if options.sandbox and "--sandbox" not in words else []
+    place = words.index("--") if "--" in words else len(words)
+    return joined(["orchestrator", *words[:place], *told, *words[place:]])
+
+
+def _kept(words: Iterable[str], without: Collection[str]) -> Iterator[str]:
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            yield from (word, *rest)
+        elif word in without:
+            next(rest, None)
+        elif word.partition("=")[0] not in without:
+            yield word
 
 
 def engine_lines(options: GlobalOptions, job: str, *, sandbox: bool = False) -> str:

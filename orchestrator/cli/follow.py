@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Self
-
-import click
-from typing_extensions import override
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.command_errors import ApiUnreachable
-from orchestrator.domain import account, errors, humanize, ids, model, states
+from orchestrator.domain import account, budgets, errors, ids, model, states
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
-    from orchestrator.cli.options import GlobalOptions
+    from orchestrator.cli.progress import ProgressDisplay
     from orchestrator.config import Settings
     from orchestrator.ports.engine import EngineHealth
     from orchestrator.ports.reads import RemoteReader, RemoteReads
@@ -49,10 +42,14 @@ class WaitTimeout(errors.OrchestratorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitLimits:
-    """How long to wait. timeout: at most; silence: while no call to the API has ever worked."""
+    """How long to wait. timeout: at most; silence: while no call to the API has ever worked.
+
+    for_budgets: also until another day, or month, or until what is held for lost batches is free.
+    """
 
     timeout: timedelta | None = None
     silence: timedelta = timedelta(seconds=60)
+    for_budgets: bool = True
 
 
 def api_clock_of(settings: Settings, *, sandbox: bool) -> status_text.ApiClock:
@@ -68,10 +65,11 @@ class StatusSampler:
         self._settings = settings
         self._ages = status_text.BatchAges()
         self._next_ages = datetime.min.replace(tzinfo=UTC)
+        self.last: model.JobStatus | None = None  #: what was seen last
 
     def sample(self, reads: RemoteReads) -> tuple[model.JobStatus, status_text.BatchAges, status_text.ApiClock]:
         """The job as the snapshot *reads* has it."""
-        status = reads.status(reads.get(self._job))
+        self.last = status = reads.status(reads.get(self._job))
         api_clock = api_clock_of(self._settings, sandbox=status.sandbox)
         if api_clock.now >= self._next_ages:
             self._ages = status_text.read_ages(reads, self._job)
@@ -84,6 +82,16 @@ def is_over(job: model.JobSnapshot) -> bool:
     return job.state in states.OVER
 
 
+def is_piloted(job: model.JobSnapshot) -> bool:
+    """Its pilot has ended, and a person is to look at it."""
+    return job.state is states.JobState.PAUSED and job.reason_code == account.PILOT
+
+
+def is_enough(job: model.JobSnapshot) -> bool:
+    """What was asked for of it has ended, or a person is to look at it."""
+    return is_over(job) or is_piloted(job) or job.is_tried
+
+
 async def wait_for_job(
     sampler: StatusSampler,
     access: Access,
@@ -91,9 +99,11 @@ async def wait_for_job(
     *,
     limits: WaitLimits,
     until: Callable[[model.JobSnapshot], bool] = is_over,
+    go_on: str | None = None,
 ) -> model.JobStatus:
     """Show the job's progress until *until* holds; gives its last status.
 
+    go_on: the command for a job that is paused, as in `paused_error`.
     access: asked at each poll, since another process may take the store over meanwhile. Where it knows the engine's
     health, a job that only a person moves on is not waited for: raises NeedsPerson when it is paused and nothing is
     left to collect, ApiUnreachable when no call to the API has worked. Raises WaitTimeout.
@@ -108,8 +118,11 @@ async def wait_for_job(
             reader, health = access()
             status, ages, api_clock = await reader.read(sampler.sample)
             trouble = None if health is None else health.last_trouble
-            if health is not None and _waits_for_a_person(status, reads_blocked=health.reads_blocked):
-                raise paused_error(status)
+            needs_person = health is not None and _waits_for_a_person(status, reads_blocked=health.reads_blocked)
+            if needs_person and not until(status.job):
+                raise paused_error(status, go_on)
+            if not limits.for_budgets:
+                _check_budgets(status)
             progress.show(status, ages, api_clock, trouble if was_failing else None)
             was_failing = trouble is not None  # a call that was refused pauses the job before the next poll
             if until(status.job):
@@ -118,6 +131,17 @@ async def wait_for_job(
             if health is not None and trouble is not None and not health.api_worked:
                 _check_silence(status, trouble, waited_s, limits)
             await asyncio.sleep(_pause_s(status, waited_s, limits))
+
+
+def _check_budgets(status: model.JobStatus) -> None:
+    """Raise BudgetExceeded if the job waits for a budget to have room again."""
+    for matter in status.attention:
+        if matter.kind == budgets.BUDGET_WAITS:
+            raise errors.BudgetExceeded(
+                f"job {status.job.public_id} waits: {matter.message}",
+                cause="--no-wait-budget: what was answered is kept, and the job goes on with any engine that runs",
+                hint=f"{_raising(status, matter.message)}, and it goes on before",
+            )
 
 
 def _check_silence(status: model.JobStatus, trouble: str, waited_s: float, limits: WaitLimits) -> None:
@@ -161,16 +185,41 @@ def _timeout_error(status: model.JobStatus) -> WaitTimeout:
     )
 
 
-def paused_error(status: model.JobStatus) -> errors.NeedsPerson:
-    """The job is paused: what for, and what to do."""
+def paused_error(status: model.JobStatus, go_on: str | None = None) -> errors.NeedsPerson | errors.BudgetExceeded:
+    """The job is paused: what for, and what to do. go_on: the command that also writes its results."""
     job = status.job
     remedy = account.REMEDIES.get(str(job.reason_code), _REMEDY)
-    again = f"`orchestrator resume {job.public_id}{' --sandbox' if status.sandbox else ''}`"
-    return errors.NeedsPerson(
+    sandbox = " --sandbox" if status.sandbox else ""
+    again = f"`orchestrator resume {job.public_id}{sandbox}`" if go_on is None else f"`{go_on}`"
+    if job.reason_code == account.BUDGET:
+        why = reason_without_remedy(job)
+        or_again = (
+            "; or the same command with a larger --max-cost" if budgets.scope_of(why) is budgets.Scope.JOB else ""
+        )
+        return errors.BudgetExceeded(
+            f"job {job.public_id} is paused: {why}",
+            cause="what was answered is kept; nothing more is sent",
+            hint=f"{_raising(status, why)}, then {again} goes on{'' if go_on is None else ' and writes all results'}"
+            f"{or_again}",
+        )
+    if job.reason_code == account.PILOT:
+        return errors.NeedsPerson(
+            f"job {job.public_id} waits: {reason_without_remedy(job)}",
+            cause="what was answered is kept; nothing more is sent",
+            hint=f"{again} sends the others",
+        )
+    kind = errors.BudgetExceeded if job.reason_code in account.BY_A_CAP else errors.NeedsPerson
+    return kind(
         f"job {job.public_id} is paused ({job.reason_code}); nothing is lost",
         cause=None if job.reason is None else reason_without_remedy(job),  # the hint says it
         hint=f"{remedy}: {again}",
     )
+
+
+def _raising(status: model.JobStatus, why: str) -> str:
+    """The command that raises the cap that *why* names."""
+    command = budgets.raising(budgets.scope_of(why), status.job.public_id, sandbox=status.sandbox)
+    return f"`{command}` raises it"
 
 
 def short_reason(job: model.JobSnapshot) -> str:
@@ -178,132 +227,11 @@ def short_reason(job: model.JobSnapshot) -> str:
     return reason_without_remedy(job).removeprefix("paused ").partition(" (")[0].partition("; ")[0]
 
 
+def rest_words(job: model.JobSnapshot) -> str:
+    """What the rest of *job*, whose trial has ended, is expected to cost."""
+    return reason_without_remedy(job).partition("; ")[2]
+
+
 def reason_without_remedy(job: model.JobSnapshot) -> str:
     """Why *job* is paused, without what to do."""
-    return str(job.reason).removesuffix(f" — {account.REMEDIES.get(str(job.reason_code), _REMEDY)}")
-
-
-#: Between two lines that differ only in counts.
-_QUIET: Final = timedelta(seconds=1)
-
-
-class ProgressDisplay:
-    """Shows the progress of one job; a context that leaves a clean screen. This one shows nothing."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Show no more."""
-
-    def show(
-        self,
-        status: model.JobStatus,
-        ages: status_text.BatchAges,
-        api_clock: status_text.ApiClock,
-        trouble: str | None = None,
-    ) -> None:
-        """Show how far the job is. trouble: why the API does not answer at the moment."""
-
-
-def progress_for(options: GlobalOptions) -> ProgressDisplay:
-    """Nothing with `-q`; live on a terminal that can do it (unless the log is shown there); else lines."""
-    if options.quiet:
-        return ProgressDisplay()
-    if sys.stderr.isatty() and options.verbose == 0 and os.environ.get("TERM") not in {None, "dumb"}:
-        return LiveProgress()
-    return LineProgress()
-
-
-class LineProgress(ProgressDisplay):
-    """One line per change; lines that differ only in counts come at most once a second."""
-
-    def __init__(self) -> None:
-        self._said: tuple[object, ...] | None = None
-        self._line = ""
-        self._at = datetime.min.replace(tzinfo=UTC)
-
-    @override
-    def show(
-        self,
-        status: model.JobStatus,
-        ages: status_text.BatchAges,
-        api_clock: status_text.ApiClock,
-        trouble: str | None = None,
-    ) -> None:
-        if status.job.state in states.OVER:
-            return  # the command itself has the last word
-        topic = (status.job.state, status.job.reason, trouble, status.attention)
-        line = _one_line(status, trouble)
-        if line == self._line or (topic == self._said and api_clock.now - self._at < _QUIET):
-            return
-        self._said, self._line, self._at = topic, line, api_clock.now
-        age = status_text.age_words(status, ages, api_clock)
-        click.echo(f"{line}; {age}" if age else line, err=True)
-
-
-class LiveProgress(ProgressDisplay):
-    """A few lines at the bottom of the terminal, rewritten, and removed at the end."""
-
-    def __init__(self) -> None:
-        self._live: Live | None = None
-
-    @override
-    def __enter__(self) -> Self:
-        from rich import console, live
-
-        self._live = live.Live(console=console.Console(stderr=True), refresh_per_second=8, transient=True)
-        self._live.start()
-        return self
-
-    @override
-    def __exit__(self, *exc: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    @override
-    def show(
-        self,
-        status: model.JobStatus,
-        ages: status_text.BatchAges,
-        api_clock: status_text.ApiClock,
-        trouble: str | None = None,
-    ) -> None:
-        from rich import console, spinner, text
-
-        first, *rest = _screen(status, ages, api_clock, trouble)
-        if self._live is not None:
-            lines = [text.Text(f"  {line}") for line in rest]
-            self._live.update(console.Group(spinner.Spinner("dots", text=text.Text(first)), *lines))
-
-
-def _one_line(status: model.JobStatus, trouble: str | None) -> str:
-    parts = [status_text.batch_words(status), status_text.request_words(status)]
-    if status.job.state is not states.JobState.RUNNING:
-        parts.insert(0, status_text.sentence(status))
-    if trouble is not None:
-        parts.append(f"the API does not answer, trying again: {humanize.plain(trouble)}")
-    parts += _attention(status)
-    name = status.job.public_id
-    return f"{'SANDBOX ' if status.sandbox else ''}{name}: {'; '.join(parts)}"
-
-
-def _screen(
-    status: model.JobStatus, ages: status_text.BatchAges, api_clock: status_text.ApiClock, trouble: str | None
-) -> list[str]:
-    lines = [f"{'SANDBOX  ' if status.sandbox else ''}{status.job.public_id}  {status_text.batch_words(status)}"]
-    lines.append(status_text.request_words(status))
-    if age := status_text.age_words(status, ages, api_clock):
-        lines.append(age)
-    if status.job.state is not states.JobState.RUNNING:
-        lines.append(status_text.sentence(status))
-    if trouble is not None:
-        lines.append(f"the API does not answer, trying again: {humanize.plain(trouble)}")
-    return lines + _attention(status)
-
-
-def _attention(status: model.JobStatus) -> list[str]:
-    """Matters that need attention."""
-    return [humanize.plain(item.message) for item in status.attention]
+    return str(job.reason).partition(f" — {account.REMEDIES.get(str(job.reason_code), _REMEDY)}")[0]

@@ -7,6 +7,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
 
@@ -23,7 +25,8 @@ class CommandEntry:
 
     help: its line in the list of commands, and the first of its own help. module, function: below `cli/commands`, where
     they are not called as the command is. heading: of the list that it stands in. refuses_server: why it does not work
-    with `--server`; ignores_server: it asks nobody, so no hint need repeat the option.
+    with `--server`; but_with: the parameter with which it does; ignores_server: it asks nobody, so no hint need repeat
+    the option.
     """
 
     help: str
@@ -31,12 +34,13 @@ class CommandEntry:
     function: str | None = None
     heading: str = "Commands"
     refuses_server: str | None = None
+    but_with: str | None = None
     ignores_server: bool = False
 
     @property
     def is_for_servers(self) -> bool:
         """Whether `--server` means something to it."""
-        return self.refuses_server is None and not self.ignores_server
+        return (self.refuses_server is None or self.but_with is not None) and not self.ignores_server
 
     def load(self, name: str) -> click.Command:
         """Import the command, which is called *name*, and fill in name and help from this entry."""
@@ -45,8 +49,33 @@ class CommandEntry:
         loaded.name = name
         loaded.help = self.help if loaded.help is None else f"{self.help}\n\n{inspect.cleandoc(loaded.help)}"
         if isinstance(loaded, CliCommand):
-            loaded.refuses_server = self.refuses_server
+            loaded.refuses_server, loaded.but_with = self.refuses_server, self.but_with
         return loaded
+
+
+#: Other programs' words for what this one does.
+_MEANT: Final = {
+    **dict.fromkeys(("help", "commands", "usage"), "--help"),
+    "version": "--version",
+    **dict.fromkeys(("delete", "del", "remove", "purge", "erase"), "rm"),
+    **dict.fromkeys(("list", "jobs"), "ls"),
+    **dict.fromkeys(("log", "logs", "history"), "events"),
+    **dict.fromkeys(("view", "cat", "get", "inspect", "request"), "show"),
+    **dict.fromkeys(("stop", "kill", "abort"), "cancel"),
+    **dict.fromkeys(("follow", "tail"), "watch"),
+    **dict.fromkeys(("create", "add", "new", "send"), "submit"),
+    **dict.fromkeys(("output", "export", "download", "answers"), "results"),
+    **dict.fromkeys(("failures", "failed"), "errors"),
+    **dict.fromkeys(("cost", "costs"), "spend"),
+    **dict.fromkeys(("estimate", "validate", "lint", "plan"), "check"),
+    **dict.fromkeys(("daemon", "server"), "serve"),
+    "start": "run",
+    **dict.fromkeys(("continue", "unpause"), "resume"),
+    **dict.fromkeys(("redo", "again"), "retry"),
+    **dict.fromkeys(("info", "state", "st"), "status"),
+}
+#: Names that are less alike are other names.
+_LIKE: Final = 0.65
 
 
 class HintedUsageError(click.UsageError):
@@ -64,13 +93,15 @@ class CliCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
         self.refuses_server: str | None = None
+        self.but_with: str | None = None
         add_global_options(self)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run it. Raises HintedUsageError where it refuses the server that is meant."""
         options = ctx.find_root().ensure_object(GlobalOptions)
         is_meant = options.server is not None and (options.db is None or options.server_from == "--server")
-        if self.refuses_server is not None and is_meant:
+        works = self.refuses_server is None or (self.but_with is not None and bool(ctx.params[self.but_with]))
+        if is_meant and not works:
             remedy = "leave --server out" if options.server_from == "--server" else f"unset {options.server_from}"
             message = f"{ctx.command_path} does not work with a server: {self.refuses_server}"
             raise HintedUsageError(message, hint=remedy, ctx=ctx)
@@ -120,9 +151,17 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def _nearest(self, ctx: click.Context, name: str) -> str:
+        """What *name* may have meant: a file to run, another program's word, the beginning of a name, or a slip."""
         import difflib
+        import shlex
 
-        near = difflib.get_close_matches(name, self.entries, n=1, cutoff=0.5)
+        if ctx.parent is None and Path(name).is_file():
+            return f"`{ctx.command_path} run {shlex.quote(name)}` runs it"
+        likely = [entry for entry in self.entries if entry.startswith(name)]
+        near = likely or difflib.get_close_matches(name, self.entries, n=1, cutoff=_LIKE)
+        meant = _MEANT.get(name.lower())
+        if meant is not None and (meant.startswith("-") or meant in self.entries):
+            near = [meant]
         return f"did you mean `{ctx.command_path} {near[0]}`?" if near else f"{ctx.command_path} --help lists them all"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -156,9 +195,18 @@ def command(examples: str) -> Callable[[Callable[..., Any]], CliCommand]:
     return decorate
 
 
-def group(entries: Mapping[str, CommandEntry], examples: str) -> LazyGroup:
-    """A command that has commands of its own: *entries*, by name."""
-    return LazyGroup(entries=entries, examples=examples)
+def group(entries: Mapping[str, CommandEntry], examples: str, *, bare: str | None = None) -> LazyGroup:
+    """A command that has commands of its own: *entries*, by name. bare: the one that it is without any."""
+    made = LazyGroup(entries=entries, examples=examples, invoke_without_command=bare is not None)
+    if bare is not None:
+        made.callback = partial(_run_bare, made, bare)
+    return made
+
+
+def _run_bare(made: LazyGroup, bare: str) -> Any:  # noqa: ANN401 - what the command returns
+    ctx = click.get_current_context()
+    found = made.get_command(ctx, bare)
+    return None if ctx.invoked_subcommand is not None or found is None else ctx.invoke(found)
 
 
 def _write_options(shown: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -259,19 +307,35 @@ COMMANDS: Final = {
         heading=_WORK,
         refuses_server="it runs an engine on this machine",
     ),
+    "init": CommandEntry("Write a job file to start from, for an input.", heading=_WORK, ignores_server=True),
     "check": CommandEntry("Validate an input and show the plan; sends and stores nothing.", heading=_WORK),
+    "convert": CommandEntry(
+        "Make requests of an OpenAI batch file, or of rows with messages.", heading=_WORK, ignores_server=True
+    ),
     "ls": CommandEntry("List the jobs, the newest first.", "jobs", heading=_LOOK),
     "status": CommandEntry("Show one job.", "jobs", heading=_LOOK),
-    "watch": CommandEntry("Show one job live until it is over.", "jobs", heading=_LOOK),
+    "watch": CommandEntry("Show jobs live until they are over.", "jobs", heading=_LOOK),
     "wait": CommandEntry("Wait until a job is over; the exit code says how it ended.", "jobs", heading=_LOOK),
+    "requests": CommandEntry("List the requests of a job, or write them as an input to hand in again.", heading=_LOOK),
+    "show": CommandEntry("Show one request: its prompt, its answer, its attempts.", "requests", heading=_LOOK),
     "results": CommandEntry("Write a job's results, in input order.", heading=_LOOK),
     "errors": CommandEntry("Show a job's failures, grouped by cause.", "results", heading=_LOOK),
+    "events": CommandEntry("Show the history of a job and of its batches.", "jobs", heading=_LOOK),
     "pause": CommandEntry("Send nothing new for a job; what is in flight is still collected.", "steer", heading=_STEER),
     "resume": CommandEntry("Go on with a job.", "run", heading=_STEER),
     "cancel": CommandEntry("Stop a job for good; what has succeeded is kept.", "steer", heading=_STEER),
-    "retry": CommandEntry("Queue failed and canceled requests again.", "steer", heading=_STEER),
+    "retry": CommandEntry("Queue requests again: what failed, was canceled, cut or refused.", "steer", heading=_STEER),
+    "rm": CommandEntry("Delete the prompts and the answers of one job.", heading=_STEER),
     "batches": CommandEntry("Compare the batches at the API with ours; adopt or disown one.", heading=_STEER),
     "webhooks": CommandEntry("Show, test and repeat the notices to other programs.", heading=_STEER),
+    "spend": CommandEntry("Show what was spent, by day, model or job.", heading=_LOOK),
+    "budget": CommandEntry("Show or set what a job, a day, a month or all jobs may cost.", heading=_STEER),
+    "prices": CommandEntry(
+        "Show what a token costs in a batch, and where the price is from.",
+        heading=_LOOK,
+        refuses_server="it shows the prices by the settings of this machine",
+        but_with="reprice",
+    ),
     "doctor": CommandEntry("Check key, API, clock, store, disk and limits, each with a remedy.", heading=_TOOLS),
     "login": CommandEntry("Print a link that opens the dashboard of the daemon, once.", "service", heading=_TOOLS),
     "health": CommandEntry(

@@ -5,69 +5,124 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from orchestrator.cli.console import near_path
-from orchestrator.domain import errors, humanize, job_spec
+from orchestrator.cli.group import HintedUsageError
+from orchestrator.cli.table_options import TableOptions, with_table_options
+from orchestrator.domain import errors, humanize, job_spec, model, money
+from orchestrator.domain.pilot import AfterPilot
+from orchestrator.domain.priming import CacheUse
 from orchestrator.ports import engine, streams
 
 if TYPE_CHECKING:
+    from orchestrator.cli.job_files import JobFile
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.config import Settings
-    from orchestrator.inputs import JsonLinesSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 STDIN: Final = "-"
 STDIN_NAME: Final = "<stdin>"
+#: What says that only some requests are sent.
+TRIAL_FLAGS: Final = ("--limit", "--sample", "--seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
-    """INPUT as it was given, and the options that say what becomes of it. path: "-" is standard input."""
+    """INPUT as it was given, and the options that say what becomes of it. paths: "-" is standard input.
 
-    path: str
+    Several are files of one prompt each. table: how requests are made of rows. job_file: that said it, if one did.
+    """
+
+    paths: tuple[str, ...]
     job_options: job_spec.JobOptions
+    table: TableOptions = field(default_factory=TableOptions)
     new: bool = False
     skip_bad: bool = False
+    yes: bool = False
+    job_file: JobFile | None = None
+
+    @property
+    def path(self) -> str:
+        """The first path, nearly always the only one."""
+        return self.paths[0]
 
     @property
     def stem(self) -> str:
-        """The file's name without its folder and endings: what the job is called unless a name was given."""
-        return job_spec.name_of("<stdin>" if self.path == STDIN else self.path)
+        """The file's name without its folder and endings: what the job is called unless a name was given.
 
-    def version(self, settings: Settings) -> str:
-        """The API version for this job: the flag, else the setting, else the SDK's own."""
-        chosen = self.job_options.api_version
-        return settings.api.version_or_default if chosen is None else chosen
+        A job file's comes first: two of them may ask about one table, and are two jobs.
+        """
+        if self.job_file is not None:
+            return job_spec.name_of(self.job_file.path)
+        if self.path == STDIN:
+            return job_spec.name_of(STDIN_NAME)
+        if len(self.paths) == 1:
+            return job_spec.name_of(os.path.realpath(self.path) if Path(self.path).is_dir() else self.path)
+        return job_spec.name_of(os.path.dirname(os.path.realpath(self.path)))  # noqa: PTH120 - as realpath
 
-    def source(self, settings: Settings) -> JsonLinesSource:
-        """The requests, checked line by line while they are read."""
+    def fit(self) -> InputOptions:
+        """The same. Raises a usage error for rows without a template, and for a template without rows."""
+        self.table.refuse_unfit(self.paths)
+        return self
+
+    def source(self, settings: Settings) -> streams.Source:
+        """The requests, checked line by line while they are read. Raises UsageError for a template that is none."""
         from orchestrator.domain import limits, params
-        from orchestrator.inputs import open_source
 
         rules = params.ParamRules(
-            api_version=self.version(settings), max_request_bytes=limits.largest_params(settings.batching.max_bytes)
+            api_version=self.new_job(settings).fixed_version,
+            max_request_bytes=limits.largest_params(settings.batching.max_bytes),
         )
+        if self.table.has_template:
+            return self.table.source(self.paths, settings, rules)
+        from orchestrator.inputs import open_source
+
         return open_source(self.path, rules=rules, max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
 
     def new_job(self, settings: Settings) -> job_spec.NewJob:
         """What the job is, before its first line is read."""
-        source = STDIN_NAME if self.path == STDIN else humanize.readable(os.path.realpath(self.path))
-        return self.job_options.new_job(source, default_name=self.stem, default_version=self.version(settings))
+        source = humanize.readable(os.path.realpath(self.path))
+        if self.path == STDIN:
+            source = STDIN_NAME
+        elif len(self.paths) > 1:
+            source = humanize.count(len(self.paths), "file")
+        schema = None if self.table.schema is None else self.table.schema.schema.text
+        options = replace(self.job_options, schema=schema)
+        new = options.new_job(source, default_name=self.stem, default_version=settings.api.version)
+        most, told = settings.budget.max_job, new.cap_nanos
+        if self.has_cap_of_file and most is not None and told is not None and told > most:
+            raise errors.UsageError(
+                f"the job file says max_cost {money.shown_cap(told)}, and [budget] max_job is {money.shown_cap(most)}",
+                cause="a job file may lower what a job may cost, not raise it",
+                hint=f"lower it, or say it on the command line: --max-cost '{new.max_cost}'",
+            )
+        return new
+
+    @property
+    def has_cap_of_file(self) -> bool:
+        """Its cap is the word of a job file, which raises none and confirms nothing."""
+        return self.job_file is not None and self.job_file.caps
+
+    @property
+    def is_trial(self) -> bool:
+        """Only some requests are to be sent."""
+        return any((self.job_options.limit, self.job_options.sample))
+
+    @property
+    def is_trial_of_file(self) -> bool:
+        """That only some requests are sent is the word of a job file: the same command without it does not go on."""
+        return self.job_file is not None and self.job_file.tries
 
     def terms(self) -> engine.IngestOptions:
         """How it is taken in."""
         return engine.IngestOptions(force_new=self.new, skip_bad=self.skip_bad)
-
-
-def input_argument(function: F) -> F:
-    """The argument INPUT, as `path`."""
-    return click.argument("path", metavar="INPUT", type=click.Path(allow_dash=True, dir_okay=True))(function)
 
 
 def _option(field: str, note: str = "", **more: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own
@@ -76,7 +131,9 @@ def _option(field: str, note: str = "", **more: Any) -> Callable[[F], F]:  # noq
     flag = f"--{option.param.replace('_', '-')}"
     if option.schema["type"] == "integer":
         span = click.IntRange(option.schema["minimum"], option.schema["maximum"])
-        more = {"type": span, "default": getattr(job_spec.JobOptions(), field), "show_default": True, **more}
+        more = {"type": span, "show_default": str(job_spec.DEFAULTS.get(field, "")) or False, **more}
+    if option.schema["type"] == "boolean":
+        more = {"is_flag": True, **more}
     return click.option(flag, field, multiple=option.is_list, callback=_checked, help=f"{option.help}{note}", **more)
 
 
@@ -92,10 +149,20 @@ _HEADERS: Final = (
     _option("betas", metavar="NAME"),
 )
 _NAME: Final = _option("name", "  [default: the file's name]")
-_OTHERS: Final = tuple(_option(field) for field in job_spec.OPTIONS if field not in {"api_version", "betas", "name"})
+_OF_SENDING: Final = ("dedupe", "limit", "sample", "seed", "max_cost", "allow_per_request", "retry_invalid")
+_CACHE: Final = (_option("cache"), click.option("--no-prime", is_flag=True, help="The same as --cache off."))
+_OTHERS: Final = (
+    *(
+        _option(field)
+        for field in job_spec.OPTIONS
+        if field not in {"api_version", "betas", "name", "cache", "after_pilot", "schema"}
+    ),
+    *_CACHE,
+)
 _INGEST_OPTIONS: Final = (
     click.option("--new", is_flag=True, help="Start a new job even if this input is a job already."),
     click.option("--skip-bad", is_flag=True, help="Leave bad lines out and write them beside the output."),
+    click.option("-y", "--yes", is_flag=True, help="Do not ask, whatever it may cost; a pilot goes on by itself."),
 )
 
 
@@ -104,15 +171,27 @@ def header_options(function: Callable[..., R]) -> Callable[..., R]:
     return _with_job_options(function, _HEADERS)
 
 
+def sending_options(function: Callable[..., R]) -> Callable[..., R]:
+    """The same, what is done about the prompt cache, what is sent, and what it may cost."""
+    return _with_job_options(
+        function,
+        (*_HEADERS, *_CACHE, *map(_option, _OF_SENDING)),
+    )
+
+
 def job_input_options(function: Callable[..., R]) -> Callable[..., R]:
-    """INPUT and the options of a new job for `run` and `submit`; *function* gets them as `chosen`, `InputOptions`."""
+    """The options of a new job for `run` and `submit`; *function* gets INPUT and them as `chosen`, `InputOptions`."""
 
     @functools.wraps(function)
     def with_input(options: GlobalOptions, /, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
-        named = {field.name: given.pop(field.name) for field in fields(InputOptions)}
-        return function(options, chosen=InputOptions(**named), **given)
+        chosen = InputOptions(**{field.name: given.pop(field.name) for field in fields(InputOptions)})
+        chosen.fit()
+        if chosen.yes:
+            chosen = replace(chosen, job_options=replace(chosen.job_options, after_pilot=AfterPilot.GO_ON.value))
+        return function(options, chosen=chosen, **given)
 
-    return input_argument(_with_job_options(with_input, (*_HEADERS, _NAME, *_OTHERS, *_INGEST_OPTIONS)))
+    with_job = _with_job_options(with_input, (*_HEADERS, _NAME, *_OTHERS, *_INGEST_OPTIONS))
+    return with_table_options(with_job)
 
 
 def _with_job_options(function: Callable[..., R], options: Sequence[Callable[[Any], Any]]) -> Callable[..., R]:
@@ -121,6 +200,10 @@ def _with_job_options(function: Callable[..., R], options: Sequence[Callable[[An
     @functools.wraps(function)
     def with_options(*args: Any, **given: Any) -> R:  # noqa: ANN401 - what click hands over, by option
         chosen = {field: given.pop(field) for field in job_spec.OPTIONS if field in given}
+        if given.pop("no_prime", False):
+            if chosen["cache"] not in {None, CacheUse.OFF}:
+                raise HintedUsageError("--no-prime and --cache exclude each other", hint="--no-prime is --cache off")
+            chosen["cache"] = CacheUse.OFF.value
         return function(*args, job_options=job_spec.JobOptions(**chosen), **given)
 
     wrapped: Callable[..., R] = with_options
@@ -148,9 +231,20 @@ def concerns_whole_file(problems: Iterable[streams.InputProblem]) -> bool:
     return any(problem.line == 0 for problem in problems)
 
 
-def problems_as_text(source_name: str, problems: Sequence[streams.InputProblem], total: int) -> Iterator[str]:
-    """The problems as a person reads them: `file:line: field: what (remedy)`."""
+def problems_as_text(
+    source_name: str, problems: Sequence[streams.InputProblem], total: int, *, shown: int = 20
+) -> Iterator[str]:
+    """The first *shown* problems as a person reads them: `file:line: field: what (remedy)`."""
     from orchestrator.inputs import problem_lines
 
-    for line in problem_lines(near_path(source_name), problems, total=total):
+    for line in problem_lines(near_path(source_name), problems, total=total, shown=shown):
         yield humanize.plain(line)
+
+
+def job_of_ingest(taken: engine.IngestResult, source_name: str, chosen: InputOptions) -> model.JobSnapshot:
+    """The job of an ingested input. Says every problem of one that was refused, and raises InputError."""
+    if taken.job is not None:
+        return taken.job
+    for line in problems_as_text(source_name, taken.problems, taken.problem_count):
+        click.echo(line, err=True)
+    raise refused_input(source_name, taken, may_skip=not chosen.skip_bad)

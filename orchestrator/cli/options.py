@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -50,19 +50,21 @@ class GlobalOptions:
 
     def settings(self, more: Mapping[str, object] | None = None) -> Settings:
         """The settings of this command. more: its own flags, by setting. Raises UsageError."""
-        from orchestrator.config import load_settings
+        from orchestrator.config import database_flags, load_settings
 
         try:
             cwd = Path.cwd()
         except FileNotFoundError:
             raise UsageError("the current folder does not exist any more", hint="cd to another one") from None
-        flags = {"database.path": self.db, **({} if more is None else more)}
-        env: Mapping[str, str] = os.environ
-        if self.server is not None:
-            from orchestrator.client.server_address import environ_for_remote
+        flags = {**database_flags(self.db), **({} if more is None else more)}
+        return load_settings(flags=flags, env=self._env(), cwd=cwd, config_file=self.config, sandbox=self.sandbox)
 
-            env = environ_for_remote(env)
-        return load_settings(flags=flags, env=env, cwd=cwd, config_file=self.config, sandbox=self.sandbox)
+    def _env(self) -> Mapping[str, str]:
+        if self.server is None:
+            return os.environ
+        from orchestrator.client.server_address import environ_for_remote
+
+        return environ_for_remote(os.environ)
 
     def remote(self) -> Server | None:
         """The remote daemon that this command is for; None: it works on a local store.
@@ -113,8 +115,8 @@ def _global(*names: str, help: str, **more: Any) -> GlobalOption:  # noqa: A002,
 GLOBAL_OPTIONS: Final = (
     _global(
         "--db",
-        metavar="PATH",
-        help="The database file.  [env: ORCHESTRATOR_DATABASE__PATH]",
+        metavar="PATH|URL",
+        help="The database: a file, or postgresql://USER@HOST/NAME.  [env: ORCHESTRATOR_DATABASE__PATH or __URL]",
     ),
     _global(
         "--config",
@@ -173,15 +175,32 @@ class JobRef(_TextParam):
 
         from orchestrator.store.location import open_reader
 
-        if ctx.find_root().ensure_object(GlobalOptions).server is not None:
-            return []  # nobody waits for a network at the Tab key
+        options = ctx.find_root().ensure_object(GlobalOptions)
         try:
-            with open_reader(ctx.find_root().ensure_object(GlobalOptions).settings()) as reads:
+            settings = options.settings()
+            if options.server is not None or settings.database.url is not None:
+                return []  # nobody waits for a network at the Tab key
+            with open_reader(settings) as reads:
                 jobs = reads.jobs(limit=200)
         except OrchestratorError:
             return []
         names = dict.fromkeys(ref for job in jobs for ref in (job.public_id, job.name))
         return [CompletionItem(ref) for ref in ("@last", *names) if ref.startswith(incomplete)]
+
+
+class Word(_TextParam):
+    """A text, for which the shell offers *known*; there may be others."""
+
+    name = "word"
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = tuple(known)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's signature
+        """Those that begin with what was typed."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self._known if word.startswith(incomplete)]
 
 
 class Duration(_DurationParam):

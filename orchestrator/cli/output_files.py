@@ -3,59 +3,57 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
-from typing_extensions import override
 
 from orchestrator.cli import input_options, jobs_text
 from orchestrator.cli.group import HintedUsageError
+from orchestrator.cli.shape_options import ShapeChoice
 from orchestrator.client.results_file import Output, foreign, is_device
-from orchestrator.domain import errors, humanize, ids, job_spec, model, states
+from orchestrator.domain import errors, humanize, ids, job_spec, model
+from orchestrator.domain.answer_table import OutputFormat
 from orchestrator.ports import engine, streams
+from orchestrator.views.guarded_source import GuardedSource, attached_to, living_jobs
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
     from orchestrator.ports.reads import RemoteReader, RemoteReads
 
-#: More jobs than any store has.
-_EVERY: Final = 10_000_000
-
+_BY_NAME = ShapeChoice()
+_ENDINGS = tuple(f".{each.value}" for each in OutputFormat)
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace the output file although it is not this job's earlier output."
 )
 
 
-def checked_output(options: GlobalOptions, path: str, *, overwrite: bool) -> Output:
+def checked_output(options: GlobalOptions, path: str, *, overwrite: bool, shaped: ShapeChoice = _BY_NAME) -> Output:
     """The output at *path*. Raises UsageError or OutputError now if it could not be written later."""
     if streams.is_stdout(path) and options.as_json:
         raise HintedUsageError("--json and the results cannot both go to stdout", hint="name a file: -o FILE")
-    output = Output("-" if streams.is_stdout(path) else path, overwrite=overwrite)
+    output = Output("-" if streams.is_stdout(path) else path, overwrite=overwrite, shape=shaped.shape(path))
     if not streams.is_stdout(path) and options.server is None:
-        _refuse_the_store(options, path)
+        refuse_the_store(options, path)
     output.check()
     return output
 
 
-def default_output_path(job: model.JobSnapshot) -> str:
-    """The default output of *job*: no other job, of any store, has its id."""
-    return f"{job.public_id}.results.jsonl"
-
-
 def refuse_the_input(chosen: input_options.InputOptions, path: str) -> None:
     """Raise UsageError for results that would replace their input."""
-    if chosen.path != "-" and not streams.is_stdout(path) and _is_same(path, chosen.path):
+    inputs = (each for each in chosen.paths if each != "-")
+    if not streams.is_stdout(path) and any(_is_same(path, each) for each in inputs):
         raise HintedUsageError("the results would replace the input", hint="choose another -o FILE")
 
 
-def _refuse_the_store(options: GlobalOptions, path: str) -> None:
+def refuse_the_store(options: GlobalOptions, path: str) -> None:
+    """Raise UsageError for a file of the store of this command."""
     from orchestrator.store.location import location_of
 
     if any(_is_same(path, file) for file in location_of(options.settings()).files):
-        raise HintedUsageError("the results would replace the store", hint="choose another -o FILE")
+        raise HintedUsageError("that would replace the store", hint="choose another -o FILE")
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -79,61 +77,46 @@ def writing_to(output: str, again: str) -> Iterator[None]:
         raise errors.OutputNotWritten(exc.message, cause=exc.cause, hint=f"{exc.hint}: `{again}` writes them") from exc
 
 
-class GuardedSource(streams.WrappedSource):
-    """A source that is refused at its end, before it becomes a job, if the output is another job's file.
-
-    Only then does its content tell which job it is. `chunks` raises OutputError, and nothing is stored.
-    """
-
-    def __init__(
-        self, source: streams.Source, refuse: Callable[[str], Coroutine[Any, Any, None]], *, skip_bad: bool
-    ) -> None:
-        super().__init__(source)
-        self._refuse = refuse
-        self._skip_bad = skip_bad
-
-    @override
-    async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
-        is_lost = False
-        async for chunk in self._source.chunks():
-            problems = [item for item in chunk if isinstance(item, streams.InputProblem)]
-            is_lost = is_lost or bool(problems and not self._skip_bad) or any(each.line == 0 for each in problems)
-            yield chunk
-        if not is_lost:  # else it is refused for what is wrong with it
-            await self._refuse(self._source.content_hash)
-
-
 def guard_output(
     source: streams.Source, output: Output, new: job_spec.NewJob, terms: engine.IngestOptions, reader: RemoteReader
 ) -> streams.Source:
     """*source*, refused at its end if the file at *output* is not an earlier output of the same job."""
 
-    async def refuse(content_hash: str) -> None:
-        jobs = await reader.read(lambda reads: reads.jobs(limit=_EVERY))
-        living = [job for job in jobs if job.purged_at is None and job.state is not states.JobState.IMPORTING]
-        job = _attached_to(living, content_hash, new, terms)
+    async def refuse(content_hash: str, sent: job_spec.NewJob) -> None:
+        living = await living_jobs(reader)
+        job = attached_to(living, content_hash, sent, terms)
         if job is not None:
             await output.refuse_foreign(reader, job.id)
         elif terms.force_new or not _has_changed(living, new):
             raise foreign(output.path)
 
-    return GuardedSource(source, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
-
-
-def _attached_to(
-    jobs: Sequence[model.JobSnapshot], content_hash: str, new: job_spec.NewJob, terms: engine.IngestOptions
-) -> model.JobSnapshot | None:
-    """The job of *jobs*, newest first, that this input is already; by the rules of the store."""
-    if new.key is not None and (keyed := [job for job in jobs if job.key == new.key]):
-        return keyed[0]
-    headers = (content_hash, new.api_version, new.betas)
-    same = [job for job in jobs if (job.content_hash, job.api_version, job.betas) == headers]
-    return same[0] if same and not terms.force_new else None
+    return GuardedSource(source, new, refuse, skip_bad=terms.skip_bad) if output.is_taken else source
 
 
 def _has_changed(jobs: Sequence[model.JobSnapshot], new: job_spec.NewJob) -> bool:
     """True for a file that has changed since a job was made of it: ingestion refuses it."""
     return new.is_from_file and any((job.source, job.name) == (new.source, new.name) for job in jobs)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write the file at *path*, which nobody has written yet. Raises GuardRefused, OutputError."""
+    shown = humanize.plain(str(path))
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise errors.GuardRefused(
+            f"{shown} is there already; nothing was changed", hint="move it away to write a new one"
+        ) from None
+    except OSError as exc:
+        raise errors.OutputError(f"{shown} cannot be written", cause=exc.strerror, hint="go to another folder") from exc
+    try:
+        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - an open descriptor, made exclusively
+            file.write(text)
+    except OSError as exc:
+        path.unlink()  # half of it would be "there already" for the next try
+        raise errors.OutputError(
+            f"{shown} cannot be written", cause=exc.strerror, hint="make space, then again"
+        ) from exc
 
 
 _PAGE = 1000
@@ -146,11 +129,17 @@ def refused_path(chosen: input_options.InputOptions, output: str | None) -> Path
     """
     if output is None or output == "-" or is_device(output):
         return None if chosen.path == input_options.STDIN else Path(f"{chosen.stem}.refused.jsonl")
+    return beside(output, ".refused.jsonl")
+
+
+def beside(output: str, ending: str) -> Path:
+    """The file of the same stem as the results at *output*, with another *ending*."""
     path = Path(output)
     name = path.name
-    for ending in (".gz", ".zst", ".jsonl", ".results"):
-        name = name.removesuffix(ending)
-    return path.with_name(f"{name}.refused.jsonl")
+    for known in (".gz", ".zst", *_ENDINGS, ".results"):
+        if name.lower().endswith(known) and len(name) > len(known):  # `.CSV` is a table, too
+            name = name[: -len(known)]
+    return path.with_name(f"{name}{ending}")
 
 
 async def write_refused(

@@ -5,15 +5,15 @@ Reading needs nobody. A command goes to the process that may write: the running 
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.cli.console import say
+from orchestrator.client.errors import RouteUnknown
 from orchestrator.domain import errors, humanize, ids, model
-from orchestrator.store.location import DirectReader, SqliteLocation, location_of
+from orchestrator.store.location import DirectReader, location_of
+from orchestrator.views.fleet_views import FleetAnswerView
 
 if TYPE_CHECKING:
     from orchestrator.cli.options import GlobalOptions
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
     from orchestrator.ports.engine import Commands, NoticeCommands
-    from orchestrator.ports.reads import RemoteReader, RemoteReads
+    from orchestrator.ports.reads import RemoteReader, RemoteReads, StoreLocation
 
 T = TypeVar("T")
 Act = Callable[["Commands", "RemoteReader"], Awaitable[T]]
-_KNOCK_S: Final = 2.0
 
 
 @contextmanager
@@ -39,11 +38,11 @@ def open_reads(options: GlobalOptions, settings: Settings | None = None) -> Iter
             yield reads
         return
     location = location_of(options.settings() if settings is None else settings)
-    if not location.exists and not options.sandbox and (other := _sandbox_store(options)) is not None:
-        raise errors.NoSuchThing(
-            f"there is no store at {location}", hint=f"your sandbox jobs are in {other}: add --sandbox"
-        )
-    with location.open_reader() as reads:
+    with ExitStack() as stack:
+        try:
+            reads = stack.enter_context(location.open_reader())
+        except errors.NoSuchThing as exc:
+            raise _with_sandbox_store(options, exc) from None
         yield reads
 
 
@@ -84,11 +83,16 @@ def is_sandbox_store(options: GlobalOptions) -> bool:
         return reads.meta().sandbox
 
 
-def _sandbox_store(options: GlobalOptions) -> SqliteLocation | None:
+def _with_sandbox_store(options: GlobalOptions, exc: errors.NoSuchThing) -> errors.NoSuchThing:
+    """*exc*: there is no store. Where the sandbox has one, it may be what is meant."""
     from dataclasses import replace
 
-    location = location_of(replace(options, sandbox=True).settings())
-    return location if options.db is None and location.exists else None
+    if options.sandbox or options.db is not None:
+        return exc
+    other = location_of(replace(options, sandbox=True).settings())
+    if other.is_shared or not other.exists:
+        return exc
+    return errors.NoSuchThing(exc.message, hint=f"your sandbox jobs are in {other}: add --sandbox")
 
 
 def status_of(job: ids.JobId) -> Callable[[RemoteReads], model.JobStatus]:
@@ -104,23 +108,33 @@ def job_or_newest(reads: RemoteReads, ref: str | None) -> model.JobSnapshot:
     return unfinished[-1] if unfinished else reads.find("@last")
 
 
+def view_fleet(options: GlobalOptions, settings: Settings) -> FleetAnswerView:
+    """The daemons on this store, or on the server's; none where the server is of a version before fleets."""
+    server = options.remote()
+    if server is not None:
+        with suppress(RouteUnknown), server_reader(options, server) as reader, reader.snapshot():
+            return reader.ask(FleetAnswerView, "fleet", {})
+    if server is not None or settings.database.url is None:
+        return FleetAnswerView.of(None)
+    import asyncio  # `status` of a file starts without it
+
+    from orchestrator import assembly
+
+    return FleetAnswerView.of(asyncio.run(assembly.view_fleet(settings)))
+
+
 def engine_is_running(options: GlobalOptions, settings: Settings) -> bool:
-    """True if an engine listens on the socket of this store, or a server was named."""
-    return True if options.remote() is not None else engine_socket_answers(settings)
+    """True if an engine works on this store, as far as can be told from here, or a server was named."""
+    return options.remote() is not None or location_of(settings).has_engine
 
 
-def engine_socket_answers(settings: Settings) -> bool:
-    """True if an engine listens on the socket of the store of these settings. Sends nothing."""
-    knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    knocking.settimeout(_KNOCK_S)
-    try:
-        knocking.connect(os.fspath(location_of(settings).socket))
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        knocking.close()
+def is_done_elsewhere(options: GlobalOptions, settings: Settings) -> bool:
+    """True if another process does what this command asks for: the engine that owns the store, or a server."""
+    return options.remote() is not None or _is_owned(location_of(settings))
+
+
+def _is_owned(location: StoreLocation) -> bool:
+    return not location.is_shared and location.has_engine
 
 
 def configure_log(options: GlobalOptions, settings: Settings) -> None:
@@ -148,8 +162,8 @@ def run_command(
 ) -> tuple[T, bool]:
     """Run *act* in the process that may write to the store; its result, and whether an engine runs there.
 
-    Without an engine the store is opened for this one command, and no stage runs. Raises GuardRefused if another
-    process owns the store and does not answer. describe_stop: as for `run_async`.
+    A shared store, or one without an engine, is opened for this one command, and no stage runs. Raises GuardRefused if
+    another process owns the store and does not answer. describe_stop: as for `run_async`.
     """
     return _run_here(options, settings, lambda handle: act(handle.commands, handle.reader), describe_stop)
 
@@ -179,10 +193,10 @@ async def _run(
     from orchestrator.client.session import local_handle
     from orchestrator.daemon import open_commands
 
-    if not engine_is_running(options, settings):
+    if not is_done_elsewhere(options, settings):
         try:
             async with open_commands(settings, sandbox=options.sandbox) as engine:
-                return await act(local_handle(engine)), False
+                return await act(local_handle(engine)), engine.location.is_shared and engine.location.has_engine
         except errors.StoreOwned:
             pass  # by a process that has just begun, or that does not listen: ask it
     async with open_session(options, settings) as session:

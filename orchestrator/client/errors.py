@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.ports.engine import IngestResult
+    from orchestrator.ports.estimates import EstimateResult
     from orchestrator.ports.streams import InputProblem
 _ALL_OR_NOTHING: Final = "nothing was stored; fix them, or pass skip_bad=True"
 
@@ -55,6 +56,10 @@ class ServerUnreadable(OrchestratorError):
     exit_code = 8
 
 
+class RouteUnknown(ServerUnreadable):
+    """The daemon is of a version that does not have this route."""
+
+
 class DoesNotApplyError(GuardRefused):
     """The state of the job does not allow it."""
 
@@ -67,7 +72,7 @@ class RefusedError(OrchestratorError):
         self.taken = taken
 
 
-def refusal(name: str, taken: IngestResult, *, hint: str = _ALL_OR_NOTHING) -> InputRefused:
+def refusal(name: str, taken: IngestResult | EstimateResult, *, hint: str = _ALL_OR_NOTHING) -> InputRefused:
     """The error for an input that was refused; *name* stands before ":line"."""
     from orchestrator.inputs import problem_lines
 

@@ -6,15 +6,27 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+
+import msgspec
 
 from orchestrator.client.errors import JobTimeout, refusal
 from orchestrator.client.result import Result
-from orchestrator.domain import account, job_spec, model, params, queries, states
-from orchestrator.domain.errors import GuardRefused, NeedsPerson, UsageError
+from orchestrator.domain import account, answer_table, job_spec, model, params, queries, spending, states
+from orchestrator.domain.errors import BudgetExceeded, GuardRefused, NeedsPerson, UsageError
+from orchestrator.domain.param_change import ParamChange
 from orchestrator.ports import engine, streams
 from orchestrator.views import job_views, source_codec
 
@@ -25,6 +37,14 @@ if TYPE_CHECKING:
 _FIRST_LOOK_S: Final = 0.05
 _LOOK_S: Final = 0.5
 _PAGE: Final = 500
+
+
+class ExportShape(TypedDict, total=False):
+    """What `Job.export` writes: "jsonl", "csv", "tsv", "txt" or "parquet"; which columns; no cell a formula."""
+
+    output_format: str | None
+    columns: Sequence[str] | None
+    excel_safe: bool
 
 
 class Job:
@@ -47,6 +67,7 @@ class Job:
         self._unclear = unclear  # it was asked for by a name that others had, too
         self._key = job.id
         self.id, self.name = job.public_id, job.name
+        self._schema, self._reuses = job.answer_schema, job.dedupe
         self.attached = attached
         self.refused_count = refused_count
 
@@ -57,11 +78,15 @@ class Job:
         """Its state, with counts of requests and batches. Constant time."""
         return await self._handle().reader.read(lambda reads: reads.status(reads.get(self._key)))
 
-    async def wait(self, timeout: float | timedelta | None = None) -> model.JobStatus:  # noqa: ASYNC109 - the face's word
-        """Wait until the job is finished or canceled, at most *timeout* seconds.
+    async def cost(self) -> spending.JobCost:
+        """What it has cost so far, in nano-dollars, by the models of its answers."""
+        return await self._handle().reader.read(lambda reads: reads.cost(reads.get(self._key)))
 
-        Raises JobTimeout, and NeedsPerson when the job is paused for a reason that only a person can remove. A pause
-        that was asked for is waited out. An open job never finishes: close it first.
+    async def wait(self, timeout: float | timedelta | None = None) -> model.JobStatus:  # noqa: ASYNC109 - the face's word
+        """Wait until the job is finished or canceled, or its trial has ended, at most *timeout* seconds.
+
+        Raises JobTimeout; NeedsPerson when the job is paused for a reason that only a person can remove, BudgetExceeded
+        when a cap has stopped it. A pause that was asked for is waited out. An open job never finishes: close it first.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = asyncio.timeout(seconds)
@@ -89,20 +114,61 @@ class Job:
 
     async def page(self, *, after: int = 0, limit: int = _PAGE) -> list[Result]:
         """At most *limit* settled results after the request number *after*, in input order; [] after the last."""
-        rows = await self._handle().bulk.read(lambda reads: reads.results(self._key, above=after, limit=limit))
-        return [Result(row) for row in rows]
+        return [Result(row, self._schema) for row in await self._rows(after=after, limit=limit)]
 
-    async def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
-        """Write the results to *path*, one line each, in input order; return how many. Waits for the job first.
+    async def _rows(self, *, after: int, limit: int = _PAGE) -> list[queries.ResultRow]:
+        return await self._handle().bulk.read(
+            lambda reads: reads.results(self._key, above=after, limit=limit, rows=True)
+        )
 
+    async def to_dicts(
+        self, *, settled_only: bool = False, columns: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Every result as one flat dict, after waiting for the job: the columns of its row, then those of the answer.
+
+        The columns are those of a CSV file of results (`custom_id`, `answer`, `status`, ...), in this order; of a job
+        with a schema its fields are there in place of `answer`. columns: only these. What is not there or not known is
+        None, and `cost_usd` is a Decimal. For `pandas.DataFrame(job.to_dicts())` and the like. Raises UsageError for a
+        column that is not there, and what `wait` raises.
+        """
+        if not settled_only:
+            await self.wait()
+        own = await self._handle().bulk.read(lambda reads: reads.row_columns(self._key))
+        table = answer_table.AnswerTable(own, columns, self._schema, reuses=self._reuses)
+        found: list[dict[str, Any]] = []
+        number = 0
+        while rows := await self._rows(after=number):
+            found += map(table.values, rows)
+            number = rows[-1].number
+        return found
+
+    async def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        settled_only: bool = False,
+        overwrite: bool = False,
+        **shape: Unpack[ExportShape],
+    ) -> int:
+        """Write the results to *path* in input order; return how many. Waits for the job first.
+
+        The suffix says what is written: `.csv`, `.tsv` or `.parquet` is a table, `.txt` the text of the answers, all
+        else the API's own lines; output_format says it for any name, columns and excel_safe as the command does.
         The file appears whole or not at all; `.gz` and `.zst` are compressed, "-" is standard output. An earlier output
         of this job is replaced; overwrite: so is any other file. Raises OutputError before waiting, OutputNotWritten
         after it, and what `wait` raises.
         """
         from orchestrator.client.results_file import Output
 
-        output = Output(path, overwrite=overwrite)
+        shaped = answer_table.shape_of(
+            os.fspath(path),
+            shape.get("output_format"),
+            shape.get("columns"),
+            excel_safe=shape.get("excel_safe", False),
+        )
+        output = Output(path, overwrite=overwrite, shape=shaped)
         output.check()
+        await output.check_columns(self._handle().bulk, self._key)
         await output.refuse_foreign(self._handle().bulk, self._key)
         if not settled_only:
             await self.wait()
@@ -138,10 +204,29 @@ class Job:
         self._refuse_unclear()
         return await self._moved("cancel", await self._handle().commands.cancel(self._key))
 
-    async def retry(self, only: str | None = None) -> int:
-        """Queue failed and canceled requests again, or those of the error type *only*; return how many."""
+    async def retry(
+        self,
+        only: str | Collection[str] | None = None,
+        *,
+        set: Mapping[str, object] | None = None,  # noqa: A002 - as it is called on the command line, and over HTTP
+        drop: Collection[str] = (),
+        grow: bool = False,
+    ) -> int:
+        """Queue failed and canceled requests again, or those that *only* names; return how many.
+
+        only: "failed", "canceled", "invalid", error types, and the stop reasons "refusal" and "max_tokens", whose
+        answers were paid for.
+        set: members of params with the value that they get; drop: those that are left out; grow: twice the max_tokens.
+        Raises InputError, and queues nothing, if a request could not be handed in as it is then.
+        """
         self._refuse_unclear()
-        return await self._handle().commands.retry(self._key, only)
+        change = ParamChange(
+            set={key: msgspec.json.encode(value) for key, value in (set or {}).items()},
+            drop=frozenset(drop),
+            grow=grow,
+        )
+        types = () if only is None else (only,) if isinstance(only, str) else tuple(only)
+        return await self._handle().commands.retry(self._key, types, change)
 
     def _refuse_unclear(self) -> None:
         if self._unclear is not None:
@@ -157,8 +242,10 @@ class Job:
         pause_s = _FIRST_LOOK_S
         while True:
             status = await self.status()
-            if status.job.state in states.OVER:
+            if status.job.state in states.OVER or status.job.is_tried:
                 return status
+            if status.job.state is states.JobState.PAUSED and status.job.reason_code in account.BY_A_CAP:
+                raise BudgetExceeded(f"job {self.id} is paused", cause=status.job.reason, hint="then wait for it again")
             if status.job.state is states.JobState.PAUSED and status.job.reason_code != account.BY_USER:
                 raise NeedsPerson(f"job {self.id} is paused", cause=status.job.reason, hint="then wait for it again")
             await asyncio.sleep(pause_s)
@@ -263,7 +350,7 @@ class _Beginning:
     def __init__(self, lines: Sequence[streams.InputLine]) -> None:
         self._lines = lines
         self.content_hash = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
-        self.size_bytes = sum(len(line.params) for line in lines)
+        self.size_bytes = sum(len(line.params) + len(line.row) for line in lines)
 
     async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
         yield self._lines

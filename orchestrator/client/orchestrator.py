@@ -4,72 +4,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeAlias, Unpack
 
 from orchestrator.client.errors import not_open, refusal, used_once
 from orchestrator.client.job import Job, JobAppender, OpenJob
-from orchestrator.domain import errors, humanize, job_spec, limits, model, params, queries, states
+from orchestrator.client.submission import PROMPT_HINT, RowSubmission, Submission, SubmitOptions, count_mode, of_prompts
+from orchestrator.domain import errors, humanize, job_spec, limits, model, params, queries, states, table_spec
 from orchestrator.ports import engine, streams
+from orchestrator.ports.estimates import CountMode
 
 if TYPE_CHECKING:
+    from orchestrator.client.result import Result
     from orchestrator.client.session import EngineHandle, Session
     from orchestrator.config import Settings
+    from orchestrator.ports.estimates import Estimate
     from orchestrator.ports.reads import RemoteReads
+    from orchestrator.views.fleet_views import FleetAnswerView
 
 _OBJECTS: Final = "<library>"
 _UNNAMED: Final = "requests"
 _STDIN: Final = "-"
-_SHOWN: Final = 20
-
-
-class Submission(TypedDict, total=False):
-    """Options of `submit`, `submit_file` and `open_job`.
-
-    api_version, betas: fixed for the job (default: `[api] version`, none). priority: 1–100, a larger share of the
-    account's queue for a larger number. tags: what it is filed under. new: start a new job although one with the same
-    content exists. skip_bad: leave bad requests out instead of refusing all. key: an idempotency key of your own: the
-    same key again is the same job, even with `new`; with other requests it raises KeyReused.
-    """
-
-    api_version: str | None
-    betas: Sequence[str]
-    priority: int
-    tags: Sequence[str]
-    new: bool
-    skip_bad: bool
-    key: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOptions:
-    """A `Submission` and a name: the options of the job, and how its input is ingested."""
-
-    job: job_spec.JobOptions
-    ingest: engine.IngestOptions
-
-    @classmethod
-    def of(cls, name: str | None, how: Submission) -> SubmitOptions:
-        """The options in *how*. Raises UsageError for an unknown one; values are checked when the job is made."""
-        refuse_unknown(how, [*(field for field in job_spec.OPTIONS if field != "name"), "new", "skip_bad"])
-        given: dict[str, Any] = {**how}
-        force_new, skip_bad = given.pop("new", False), given.pop("skip_bad", False)
-        return cls(
-            job=job_spec.JobOptions(name=name, **given),
-            ingest=engine.IngestOptions(force_new=force_new, skip_bad=skip_bad, max_problems=_SHOWN),
-        )
+#: What is handed in: requests or rows, or with a prompt the path of a table.
+Input: TypeAlias = Iterable[object] | AsyncIterable[object] | str | os.PathLike[str]
 
 
 class Orchestrator:
     """Use it as `async with Orchestrator(...) as orc:`. Inside the block, jobs are submitted, watched and collected.
 
-    db: the database file (default: the settings'). sandbox: use a local API that costs nothing and gives canned
-    answers. config: a settings file instead of the usual two. Other settings by name, with two underscores:
-    `limits__poll_interval="10s"`.
+    db: the database file, or the address of a database on a PostgreSQL server (default: the settings'). sandbox: use a
+    local API that costs nothing and gives canned answers. config: a settings file instead of the usual two. Other
+    settings by name, with two underscores: `limits__poll_interval="10s"`.
 
     server: the address of a daemon that does the work instead, such as `orchestrator serve` on another machine. token:
     its access token (default: ORCHESTRATOR_SERVER_TOKEN, or the file in ORCHESTRATOR_TOKEN_FILE); your own daemon on
@@ -128,34 +97,81 @@ class Orchestrator:
 
     async def submit(
         self,
-        requests: Iterable[object] | AsyncIterable[object],
+        requests: Iterable[object] | AsyncIterable[object] | str | os.PathLike[str],
         *,
         name: str | None = None,
-        **how: Unpack[Submission],
+        **how: Unpack[RowSubmission],
     ) -> Job:
         """Submit SDK `Request` dicts (`{"custom_id": …, "params": {…}}`), streamed; return once they are stored.
 
         The same requests for the same API version and betas are the same job: submitting them again attaches to it, and
-        resumes it if it was paused. Raises InputRefused.
+        resumes it if it was paused; another `max_cost` becomes its cap. Raises InputRefused.
+
+        With prompt, *requests* are rows, and each becomes a request: an iterable of mappings, such as
+        `df.to_dict("records")` of pandas, `df.iter_rows(named=True)` of polars, `table.to_pylist()` of Arrow or a
+        dataset, or the path of a table. A row is kept with its request, and comes back as `row` of its result. NaN is
+        null there, times are ISO 8601, decimals text, bytes base64; what has no form in JSON is a problem with its row
+        and column.
+
+        Of rows: prompt, system, model, max_tokens, params, image, id_column, format, delimiter. Of any job:
+        api_version, betas, priority, tags, cache, new, skip_bad, key, max_cost, allow_per_request, pilot, after_pilot,
+        limit, sample, seed, schema, retry_invalid, dedupe. `help(RowSubmission)` and `help(Submission)` say what each
+        is.
         """
         options = SubmitOptions.of(name, how)
-        new, source = self._prepare(requests, options)
-        return await self._submit(source, new, options)
+        return await self._submit(*self._prepare(requests, options), options)
+
+    async def map(
+        self, prompts: Iterable[str] | AsyncIterable[str], *, name: str | None = None, **how: Unpack[RowSubmission]
+    ) -> list[Result]:
+        """Ask every one of *prompts*; the results in their order, in memory. `result.text` is an answer.
+
+        The options are those of `submit`; model is needed, or `[defaults]` of the settings. prompt: a template around
+        each, such as "Translate into French: {{ prompt }}". The same prompts with the same options are the same job:
+        what was answered is not paid for again. A request that failed is among the results; raises what `submit` and
+        `Job.wait` raise.
+        """
+        rows, asked = of_prompts(prompts, how)
+        job = await self.submit(rows, name=name, **asked)
+        return [result async for result in job.results()]
 
     async def submit_file(
-        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
+        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> Job:
-        """Submit a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input.
+        """Submit a file of JSON Lines, also `.gz` and `.zst`, or "-" for standard input; with prompt, a table.
 
         As `submit`; raises InputError too.
         """
         from orchestrator.inputs import open_source
 
         options = SubmitOptions.of(name, how)
+        if options.rows is not None:
+            return await self._submit(*self._of_rows(path, options.rows, options.job), options)
+        _refuse_table(path)
         place = _place(path)
         new = self._new_job(options.job, place, default_name=job_spec.name_of(place))
-        source = open_source(path, rules=self._rules(new.api_version), max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
+        source = open_source(path, rules=self._rules(new.fixed_version), max_line_bytes=limits.MAX_INPUT_LINE_BYTES)
         return await self._submit(source, new, options)
+
+    async def estimate(
+        self,
+        requests: Iterable[object] | AsyncIterable[object] | str | os.PathLike[str],
+        *,
+        exact: bool = False,
+        offline: bool = False,
+        **how: Unpack[RowSubmission],
+    ) -> Estimate:
+        """What *requests* will take and cost, before they are submitted. Nothing is stored, and no batch is made.
+
+        With prompt they are rows, as those of `submit`.
+
+        The API counts the tokens of a sample, which is free (200 calls at most); exact: of every request; offline: of
+        none, and the figures are rough. Amounts are Decimal dollars, None where they are not known: `cost.low`,
+        `cost.expected` (None without history), `cost.high`, `cost.worst`. Raises InputRefused.
+        """
+        options = SubmitOptions.of(None, how)
+        mode = count_mode(exact=exact, offline=offline)
+        return await self._estimate(*self._prepare(requests, options), options, mode)
 
     async def open_job(self, name: str, **how: Unpack[Submission]) -> OpenJob:
         """A job that still grows. One of this name that was left open, by a crash for example, goes on.
@@ -179,14 +195,43 @@ class Orchestrator:
             lambda reads: [reads.status(job) for job in reads.jobs(limit=limit, where=where)]
         )
 
-    def _prepare(
-        self, requests: Iterable[object] | AsyncIterable[object], options: SubmitOptions
-    ) -> tuple[job_spec.NewJob, streams.Source]:
-        """The job and the source of its requests, of which nothing is read yet."""
+    async def fleet(self) -> FleetAnswerView:
+        """The daemons on the store, what each of them has, and what a person should look at: `GET /api/v1/fleet`.
+
+        Where one process owns the store, `fleet` of the answer is false and its lists are empty. This process is among
+        `daemons` if its engine works there. Raises StoreUnreachable, ServerSilent.
+        """
+        return await self._handle().view_fleet()
+
+    def _prepare(self, requests: Input, options: SubmitOptions) -> tuple[streams.Source, job_spec.NewJob]:
+        """The source of the requests, of which nothing is read yet, and the job."""
         from orchestrator.inputs import source_from_objects
 
+        if options.rows is not None:
+            return self._of_rows(requests, options.rows, options.job)
         new = self._new_job(options.job, _OBJECTS)
-        return new, source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.api_version))
+        # A path, and whatever else is no iterable of requests, is refused with what to do.
+        return source_from_objects(requests, name=_UNNAMED, rules=self._rules(new.fixed_version)), new  # type: ignore[arg-type]
+
+    def _of_rows(
+        self, rows: Input, how: table_spec.RowOptions, job: job_spec.JobOptions
+    ) -> tuple[streams.Source, job_spec.NewJob]:
+        """The same of requests that are made of rows. Raises UsageError."""
+        from orchestrator import tables
+        from orchestrator.domain.answer_schema import AnswerSchema
+
+        defaults = self._loaded().defaults
+        schema = None if job.schema is None else AnswerSchema.read(job.schema)
+        recipe = how.recipe(model=defaults.model, max_tokens=defaults.max_tokens, system=defaults.system, schema=schema)
+        if isinstance(rows, str | os.PathLike):
+            place = _place(rows)
+            new = self._new_job(job, place, default_name=job_spec.name_of(place))
+            given = tables.TableInput(paths=(os.fspath(rows),), kind=how.format, delimiter=how.delimiter)
+            table_spec.refuse_delimiter(tables.told_kind(given), how.delimiter)
+            return tables.RowSource(given, recipe, self._rules(new.fixed_version)), new
+        table_spec.refuse_delimiter(None, how.delimiter)
+        new = self._new_job(job, _OBJECTS, default_name=tables.ObjectRows.name)
+        return tables.ObjectRows(rows, recipe, self._rules(new.fixed_version)), new
 
     async def _submit(self, source: streams.Source, new: job_spec.NewJob, options: SubmitOptions) -> Job:
         """Ingest *source*; an existing job that is paused goes on. Raises InputRefused."""
@@ -194,12 +239,20 @@ class Orchestrator:
         result = await handle.commands.ingest(source, new, options.ingest)
         if result.job is None:
             raise refusal(source.name, result)
-        if result.attached and result.job.state is states.JobState.PAUSED:
+        if result.attached and result.job.state is states.JobState.PAUSED and not result.job.is_tried:
             await handle.commands.resume(result.job.id)
         return Job(self._handle, result.job, attached=result.attached, refused_count=result.refused)
 
+    async def _estimate(
+        self, source: streams.Source, new: job_spec.NewJob, options: SubmitOptions, mode: CountMode
+    ) -> Estimate:
+        found = await self._handle().estimates.estimate(source, new, options.ingest, mode)
+        if found.estimate is None:
+            raise refusal(source.name, found)
+        return found.estimate
+
     async def _appender(self, name: str, how: Submission) -> JobAppender:
-        options = SubmitOptions.of(name, how)
+        options = SubmitOptions.of(name, how, may_be_rows=False)
         new = self._new_job(replace(options.job, key=None), _OBJECTS, still_open=True)
         unfinished = (
             [] if options.ingest.force_new else await self._handle().reader.read(lambda reads: reads.unfinished())
@@ -209,7 +262,7 @@ class Orchestrator:
         version = new.api_version if job is None else job.api_version
         return JobAppender(self._handle, new, self._rules(version), job)
 
-    def _rules(self, api_version: str) -> params.ParamRules:
+    def _rules(self, api_version: str | None) -> params.ParamRules:
         from orchestrator.domain.limits import largest_params
 
         return params.ParamRules(
@@ -220,7 +273,7 @@ class Orchestrator:
         self, options: job_spec.JobOptions, source: str, *, default_name: str = _UNNAMED, still_open: bool = False
     ) -> job_spec.NewJob:
         """The job that *options* describe; *default_name* applies where none was chosen. Raises UsageError."""
-        version = self._loaded().api.version_or_default
+        version = self._loaded().api.version
         return options.new_job(source, default_name=default_name, default_version=version, still_open=still_open)
 
     def _open_session(self, settings: Settings) -> AbstractAsyncContextManager[Session]:
@@ -245,12 +298,12 @@ class Orchestrator:
 
     def _load(self) -> Settings:
         from orchestrator.client.server_address import environ_for_remote
-        from orchestrator.config import load_settings
+        from orchestrator.config import database_flags, load_settings
         from orchestrator.config.sources import ARGUMENT
 
         flags = dict(self._flags)
         if self._db is not None:
-            flags["database.path"] = os.fspath(self._db)
+            flags |= database_flags(os.fspath(self._db))
         config = None if self._config is None else Path(self._config)
         env = os.environ if self._server is None else environ_for_remote(os.environ)
         return load_settings(
@@ -262,6 +315,15 @@ def _place(path: str | os.PathLike[str]) -> str:
     """The absolute path of a file, and the default name of its job."""
     text = os.fspath(path)
     return "<stdin>" if text == _STDIN else humanize.readable(str(Path(text).absolute()))
+
+
+def _refuse_table(path: str | os.PathLike[str]) -> None:
+    """Raise UsageError for what is rows, and not requests."""
+    from orchestrator.tables import TableInput, holds_rows
+
+    what = holds_rows(TableInput(paths=(os.fspath(path),)))
+    if what is not None:
+        raise errors.UsageError(f"{humanize.readable(os.fspath(path))} is {what}", hint=PROMPT_HINT)
 
 
 def _found(reads: RemoteReads, ref: str) -> tuple[model.JobSnapshot, errors.GuardRefused | None]:
@@ -289,17 +351,6 @@ def as_flags(overrides: Mapping[str, object]) -> dict[str, object]:
             _refuse(argument)
         flags[name] = value
     return flags
-
-
-def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise UsageError for the first of *given* that is not in *known*."""
-    names = list(known)
-    for option in given:
-        if option not in names:
-            raise errors.UsageError(
-                f"there is no option {option!r}",
-                hint=humanize.nearest(option, names) or f"the options are: {', '.join(names)}",
-            )
 
 
 def _refuse(argument: str) -> NoReturn:

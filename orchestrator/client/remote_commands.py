@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
+import msgspec
 from typing_extensions import override
 
-from orchestrator.client.errors import DoesNotApplyError, RefusedError
+from orchestrator.client.errors import DoesNotApplyError, RefusedError, RouteUnknown
 from orchestrator.client.transport import CONNECT_TIMEOUT_S, Transport, cause_of
 from orchestrator.config import format_duration
-from orchestrator.domain import job_spec, model
+from orchestrator.domain import account, job_spec, model, money
+from orchestrator.domain.param_change import NO_CHANGE, ParamChange
 from orchestrator.engine.prefetch import prefetch
-from orchestrator.ports import engine, streams
+from orchestrator.ports import engine, estimates, streams
 from orchestrator.views import source_codec
+from orchestrator.views.estimate_views import EstimateView
+from orchestrator.views.fleet_views import FleetAnswerView
+from orchestrator.views.retry_views import RetryBody
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     import httpx2
 
+    from orchestrator.domain.budgets import Scope
     from orchestrator.domain.ids import JobId
     from orchestrator.ports.reads import RemoteReader
 
 
-class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
+class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands, estimates.Estimates):
     """The HTTP client of an engine.
 
     Open it with `async with`: nothing is sent before the first call, which is what fails.
@@ -68,6 +75,12 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
         except TimeoutError:
             raise self._transport.unavailable(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
 
+    async def view_fleet(self) -> FleetAnswerView:
+        """The daemons on its store: the answer of `GET /fleet`; none where it is of a version before fleets."""
+        with suppress(RouteUnknown):
+            return msgspec.convert(await self._get("fleet"), FleetAnswerView)
+        return FleetAnswerView.of(None)
+
     @override
     async def ingest(
         self, source: streams.Source, new: job_spec.NewJob, terms: engine.IngestOptions
@@ -76,7 +89,7 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
             answer = await self._post(
                 "jobs",
                 _job_query(source, new, terms),
-                content=keep_alive(source_codec.encode_source(source)),
+                content=keep_alive(_body(source, new)),
                 timeout=self._ingest_timeout(),
             )
         except RefusedError as exc:
@@ -90,7 +103,23 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
             problem_count=0,
             refused=answer["refused"],
             renamed_from=answer.get("renamed_from"),
+            under_cap=answer.get("under_cap"),
+            not_applied=answer.get("not_applied"),
         )
+
+    @override
+    async def estimate(
+        self, source: streams.Source, new: job_spec.NewJob, terms: engine.IngestOptions, mode: estimates.CountMode
+    ) -> estimates.EstimateResult:
+        query = {**_job_query(source, new, terms), "count": mode.value}
+        content = keep_alive(_body(source, new))
+        try:
+            answer = await self._post("estimate", query, content=content, timeout=self._ingest_timeout())
+        except RefusedError as exc:
+            problems = exc.taken.problems
+            return estimates.EstimateResult(estimate=None, problems=problems, problem_count=exc.taken.problem_count)
+        view = msgspec.convert(answer, EstimateView)
+        return estimates.EstimateResult(estimate=view.to_estimate(), problems=(), problem_count=0)
 
     @override
     async def pause(self, job: JobId) -> bool:
@@ -105,9 +134,11 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
         return await self._move(job, "cancel")
 
     @override
-    async def retry(self, job: JobId, only: str | None) -> int:
-        query = {} if only is None else {"only": only}
-        queued: int = (await self._post(f"{await self._job(job)}/retry", query))["queued"]
+    async def retry(self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+        content = RetryBody.of(only, change).encode() if only or not change.is_empty else b""
+        timeout, kind = self._ingest_timeout(), {"content-type": "application/json"}
+        path = f"{await self._job(job)}/retry"
+        queued: int = (await self._call("POST", path, content=content, headers=kind, timeout=timeout))["queued"]
         return queued
 
     @override
@@ -122,6 +153,11 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
         return await self.reader.read(lambda reads: [reads.find(public_id) for public_id in ids])
 
     @override
+    async def reprice(self, job: JobId) -> int:
+        answer = await self._post(f"{await self._job(job)}/reprice", {}, timeout=self._ingest_timeout())
+        return int(answer["priced"])
+
+    @override
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         query = {} if job is None else {"job": await self._public_id(job)}
         return str((await self._post(f"batches/{quote(remote_id, safe='')}/adopt", query))["done"])
@@ -129,6 +165,27 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands):
     @override
     async def disown(self, remote_id: str) -> str:
         return str((await self._post(f"batches/{quote(remote_id, safe='')}/disown"))["done"])
+
+    @override
+    async def cap_job(self, job: JobId, cap: int | None) -> bool:
+        before = await self.reader.read(lambda reads: reads.get(job))
+        answer = await self._send_amount("PATCH", await self._job(job), "max_cost", cap)
+        return before.reason_code is not None and answer["reason_code"] is None
+
+    @override
+    async def set_budget(self, scope: Scope, cap: int | None) -> int:
+        before = await self._stopped()
+        await self._send_amount("PUT", f"budgets/{scope.value}", "cap", cap)
+        return max(before - await self._stopped(), 0)
+
+    async def _stopped(self) -> int:
+        """How many jobs a cap has stopped."""
+        jobs = await self.reader.read(lambda reads: reads.unfinished())
+        return sum(job.reason_code == account.BUDGET for job in jobs)
+
+    async def _send_amount(self, method: str, path: str, name: str, nanos: int | None) -> Mapping[str, Any]:
+        content = msgspec.json.encode({name: None if nanos is None else money.as_text(nanos)})
+        return await self._call(method, path, content=content, headers={"content-type": "application/json"})
 
     @override
     async def test_notice(self, url: str | None) -> list[int]:
@@ -215,9 +272,22 @@ class RemoteHealth(engine.EngineHealth):
         self.reads_blocked = bool(answer["reads_blocked"])
 
 
+#: Options that may be too long for a query.
+_IN_BODY: Final = frozenset({"schema"})
+
+
+async def _body(source: streams.Source, new: job_spec.NewJob) -> AsyncGenerator[bytes, None]:
+    yield source_codec.encode_options({param: text for param, text in new.items() if param in _IN_BODY})
+    async with aclosing(source_codec.encode_source(source)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
 def _job_query(source: streams.Source, new: job_spec.NewJob, terms: engine.IngestOptions) -> dict[str, str | list[str]]:
     query: dict[str, list[str]] = {}
     for param, text in new.items():
+        if param in _IN_BODY:
+            continue
         query.setdefault(param if param != "name" or new.is_named else "default_name", []).append(text)
     return {
         **query,

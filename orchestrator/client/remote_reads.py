@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -15,10 +15,13 @@ from typing_extensions import override
 
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.transport import ServerTransport, cause_of
-from orchestrator.domain import ids, model, notices, queries, states
+from orchestrator.domain import ids, model, notices, queries, row_columns, spending, states
+from orchestrator.domain.budgets import Limit
 from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.json_text import mask_lone_surrogates
+from orchestrator.domain.result_choice import RequestChoice
 from orchestrator.ports import reads, streams
-from orchestrator.views import batch_views, job_views, request_views, service_views
+from orchestrator.views import batch_views, cost_views, job_views, request_views, service_views
 from orchestrator.views.view import View
 
 if TYPE_CHECKING:
@@ -100,6 +103,20 @@ class HttpReads(reads.RemoteReads):
         return self._status(job.id)
 
     @override
+    def cost(self, job: model.JobSnapshot) -> spending.JobCost:
+        return self._ask(cost_views.JobCostView, self._path(job.id, "cost"), {}).to_job_cost()
+
+    @override
+    def spending(self, by: spending.SpendBy, *, since: date | None = None) -> list[spending.Spending]:
+        query: Query = {"by": by.value, "since": None if since is None else since.isoformat()}
+        return [line.to_spending() for line in self._ask(cost_views.SpendView, "spend", query).lines]
+
+    @override
+    def budgets(self, now: datetime) -> list[Limit]:
+        """As they stand at the server's own now."""
+        return [view.to_limit() for view in self._ask(cost_views.BudgetsView, "budgets", {}).budgets]
+
+    @override
     def refused(self, job: ids.JobId, *, after: int = 0, limit: int = _PAGE) -> list[streams.InputProblem]:
         page = self._ask(request_views.LeftOutView, self._path(job, "refused"), {"after": after, "limit": limit})
         return [view.to_left_out() for view in page.refused]
@@ -115,10 +132,39 @@ class HttpReads(reads.RemoteReads):
         return request_views.RequestView.decode(content).to_details()
 
     @override
-    def results(self, job: ids.JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
-        query: Query = {"above": above, "limit": min(limit, _RESULTS)}
+    def chosen_requests(
+        self, job: ids.JobId, choice: RequestChoice, *, above: int, limit: int
+    ) -> list[queries.RequestRow]:
+        place = {"cursor": queries.encode_cursor(above) if above else None, "limit": min(limit, _PAGE)}
+        page = self._ask(request_views.RequestsView, self._path(job, "requests"), {**_wanted(choice), **place})
+        return [view.to_row() for view in page.requests]
+
+    @override
+    def request_lines(
+        self, job: ids.JobId, choice: RequestChoice, *, after: str | None, limit: int, rows: bool = False
+    ) -> list[queries.RequestLine]:
+        place: Query = {"after": after, "limit": min(limit, _PAGE), "rows": "true" if rows else None}
+        content = self._fetch(self._path(job, "requests.jsonl"), {**_wanted(choice), **place})
+        return [queries.RequestLine(_own_id(line), line) for line in content.splitlines(keepends=True)]
+
+    @override
+    def results(
+        self, job: ids.JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+    ) -> list[queries.ResultRow]:
+        told = {"rows": "true" if rows else None, "trial": "true" if trial else None}
+        query: Query = {"above": above, "limit": min(limit, _RESULTS), **told}
         page = request_views.ResultPageView.decode(self._fetch(self._path(job, "results", "page"), query))
         return [row.to_row() for row in page.results]
+
+    @override
+    def row_columns(self, job: ids.JobId) -> tuple[row_columns.RowColumn, ...]:
+        return self._ask(request_views.RowColumnsView, self._path(job, "results", "columns"), {}).to_columns()
+
+    @override
+    def request_costs(self, job: ids.JobId, *, above: int, limit: int) -> list[queries.RequestCost]:
+        query: Query = {"above": above, "limit": min(limit, _PAGE)}
+        page = self._ask(cost_views.RequestCostsView, self._path(job, "costs"), query)
+        return [row.to_row() for row in page.costs]
 
     @override
     def events(self, job: ids.JobId | None, *, after: int = 0, limit: int = _PAGE) -> list[model.Event]:
@@ -210,6 +256,27 @@ class HttpReads(reads.RemoteReads):
 
     def _path(self, job: ids.JobId, *more: str) -> str:
         return "/".join(("jobs", quote(public_id_of(job), safe=""), *more))
+
+
+def _wanted(choice: RequestChoice) -> dict[str, str | int | list[str] | None]:
+    within = choice.within
+    return {
+        "state": sorted(choice.states),
+        "stop_reason": sorted(choice.stops),
+        "only": sorted(choice.only),
+        "batch": within.batch,
+        "error_type": within.error_type,
+        "error_message": within.error_message,
+        "error_cause": within.cause,
+    }
+
+
+class _LineId(msgspec.Struct):
+    custom_id: str
+
+
+def _own_id(line: bytes) -> str:
+    return msgspec.json.decode(mask_lone_surrogates(line), type=_LineId).custom_id
 
 
 def _path_segment(text: str) -> str:

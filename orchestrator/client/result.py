@@ -2,106 +2,90 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from orchestrator.domain import json_text, queries, result_lines, states
+from orchestrator.client import notebook
+from orchestrator.domain import answers, json_text, money, queries, result_lines
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from anthropic.types import Message
     from anthropic.types.messages import MessageBatchIndividualResponse
 
-
-class _TextBlock(msgspec.Struct, gc=False):
-    type: str
-    text: str | None = None
-
-
-class _MessageText(msgspec.Struct, gc=False):
-    content: list[_TextBlock] = []
-
-
-class _ErrorText(msgspec.Struct, gc=False):
-    type: str | None = None
-    message: str | None = None
-
-
-class _ErrorFrame(msgspec.Struct, gc=False):
-    """The object around an error; a server that leaves it out has the error itself in its place."""
-
-    error: _ErrorText | None = None
-    type: str | None = None
-    message: str | None = None
-
-    @property
-    def inner(self) -> _ErrorText:
-        return _ErrorText(type=self.type, message=self.message) if self.error is None else self.error
-
-
-class _Shape(msgspec.Struct, gc=False):
-    """The part of a result object that the shortcuts read. Source: Message Batches API reference, "results"."""
-
-    type: str
-    message: _MessageText | None = None
-    error: _ErrorFrame | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Shape).decode
-#: What became of a request whose result cannot be read, by its state in the store.
-_BY_STATE: Final = MappingProxyType(
-    {states.RequestState.SUCCEEDED: "succeeded", states.RequestState.CANCELED: "canceled"}
-)
+    from orchestrator.domain.answer_schema import AnswerSchema
 
 
 class Result:
     """The result of one request.
 
     custom_id: the user's own. raw: the API's result object, byte for byte (`{"type": "succeeded", "message": …}`).
-    number: the position of the request in the input, from 1.
+    number: the position of the request in the input, from 1. row: what the request was made of, if that was handed in.
 
     No property raises, whatever the bytes are: invalid characters become U+FFFD, and what cannot be read is None. `raw`
     has the bytes as they came.
     """
 
-    __slots__ = ("_shape", "_state", "custom_id", "number", "raw")
+    __slots__ = ("_answer", "_schema", "_stored", "custom_id", "number", "raw")
 
-    def __init__(self, row: queries.ResultRow) -> None:
+    def __init__(self, row: queries.ResultRow, schema: AnswerSchema | None = None) -> None:
         self.custom_id, self.number = row.custom_id, row.number
         self.raw = result_lines.result_of(row)
-        self._state = row.state
-        self._shape: _Shape | None = None
+        self._stored, self._schema = row, schema
+        self._answer: answers.Answer | None = None
 
     @property
     def type(self) -> str:
         """One of "succeeded", "errored", "expired", "canceled"."""
-        return self._read().type
+        return self._read().kind
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What it cost, in dollars; None if that is not known."""
+        nanos = self._stored.cost_nanos
+        return None if nanos is None else money.as_decimal(nanos)
+
+    @property
+    def reused_from(self) -> str | None:
+        """The custom_id of the identical request whose answer this is (`dedupe`); None: it is its own."""
+        return self._stored.reused_from
+
+    @property
+    def row(self) -> dict[str, Any] | None:
+        """The `row` that was handed in with the request; None if there was none."""
+        row = self._stored.row
+        return json_text.readable_object(row) if row else None
 
     @property
     def text(self) -> str | None:
         """The answer's text blocks, joined; None if the request did not succeed."""
-        message = self._read().message
-        if message is None:
-            return None
-        return "".join(block.text for block in message.content if block.type == "text" and block.text is not None)
+        return self._read().text
+
+    @property
+    def parsed(self) -> Any:  # noqa: ANN401 - whatever the schema says, mostly a dict
+        """The answer as the job's schema has it, mostly a dict; None without a schema, or if it does not fit."""
+        text = self.text
+        return None if self._schema is None or text is None else self._schema.parsed(text)
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the answer ended, such as "end_turn" or "refusal"; None if the request did not succeed."""
+        return self._read().stop_reason
 
     @property
     def error_type(self) -> str | None:
         """Such as "invalid_request_error"; None if the request was not `errored`."""
-        frame = self._read().error
-        return None if frame is None else frame.inner.type
+        return self._read().error_type
 
     @property
     def error_message(self) -> str | None:
         """The API's message; None if the request was not `errored`."""
-        frame = self._read().error
-        return None if frame is None else frame.inner.message
+        return self._read().error_message
 
     @property
     def line(self) -> bytes:
         """Its line in an output file, newline included."""
-        return result_lines.output_line(self.custom_id, self.raw)
+        return result_lines.output_line(self.custom_id, self.raw, self.reused_from)
 
     @property
     def response(self) -> MessageBatchIndividualResponse:
@@ -123,37 +107,11 @@ class Result:
     def __repr__(self) -> str:
         return f"Result(custom_id={self.custom_id!r}, type={self.type!r})"
 
-    def _read(self) -> _Shape:
-        if self._shape is None:
-            try:
-                self._shape = _decode(self.raw)
-            except json_text.UNREADABLE:
-                self._shape = self._recovered()
-        return self._shape
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return notebook.result_card(self)
 
-    def _recovered(self) -> _Shape:
-        """What can be read of bytes that do not have the API's shape, piece by piece."""
-        found = json_text.readable_object(self.raw)
-        kind = found.get("type")
-        message, error = found.get("message"), found.get("error")
-        return _Shape(
-            type=kind if isinstance(kind, str) else _BY_STATE.get(self._state, "errored"),
-            message=_MessageText(content=_texts(message.get("content"))) if isinstance(message, dict) else None,
-            error=_ErrorFrame(error=_error(error)) if isinstance(error, dict) else None,
-        )
-
-
-def _texts(content: object) -> list[_TextBlock]:
-    blocks = content if isinstance(content, list) else []
-    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
-    return [_TextBlock(type="text", text=text) for text in texts if isinstance(text, str)]
-
-
-def _error(frame: dict[str, Any]) -> _ErrorText:
-    """The error in its envelope, or the object itself where a server left the envelope out."""
-    inner = frame.get("error")
-    told = inner if isinstance(inner, dict) else frame
-    kind, message = told.get("type"), told.get("message")
-    return _ErrorText(
-        type=kind if isinstance(kind, str) else None, message=message if isinstance(message, str) else None
-    )
+    def _read(self) -> answers.Answer:
+        if self._answer is None:
+            self._answer = answers.answer_of(self._stored)
+        return self._answer

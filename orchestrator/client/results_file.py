@@ -1,7 +1,7 @@
 """A file of results, and whether it may be written: only this job's own earlier output is replaced.
 
-No record of files is kept, so copies, other stores and crashes change no answer: the file itself is read, and the store
-is asked whether it holds each of its lines.
+This module tells it of JSON Lines, `results_table` of tables and texts. No record of files is kept, so copies, other
+stores and crashes change no answer: the file itself is read, and the store is asked whether it holds each of its lines.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ import os
 import stat
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain import errors, humanize, ids, json_text, line_splitter, queries, result_lines
-from orchestrator.ports.streams import is_stdout
+from orchestrator.domain import (
+    answer_table,
+    errors,
+    humanize,
+    ids,
+    json_text,
+    line_splitter,
+    queries,
+    result_lines,
+)
+from orchestrator.domain.result_outcome import INVALID_ANSWER, RETRIED_STOPS, Outcome
+from orchestrator.ports.streams import Rendering, is_stdout
 
 if TYPE_CHECKING:
     from orchestrator.ports.reads import RemoteReader
@@ -26,21 +36,26 @@ if TYPE_CHECKING:
 _PAGE: Final = 1000
 #: A failure that was tried again has another result now; so many are looked up, which tells two jobs apart.
 _LOOKED_UP: Final = 100
+_AS_THEY_ARE: Final = answer_table.OutputShape()
 _REMEDY: Final = "choose another -o FILE, or replace it with --overwrite"
 
 
 class Output:
-    """Where a job's results go: "-", a device, or a file. overwrite: replace any file."""
+    """Where a job's results go: "-", a device, or a file. shape: what they look like. overwrite: replace any file."""
 
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, shape: answer_table.OutputShape = _AS_THEY_ARE
+    ) -> None:
         self.path = os.fspath(path)
+        self.shape = shape
         self._overwrite = overwrite
         self._seen: tuple[ids.JobId, tuple[int, ...]] | None = None  # what was found to be the job's own
 
     def check(self) -> None:
         """Raise OutputError if nothing can be written there: better before a day of waiting than after it."""
-        from orchestrator.results import check_writable
+        from orchestrator.results import check_writable, refuse_unwritable
 
+        refuse_unwritable(self.shape)
         if not is_stdout(self.path) and not is_device(self.path):
             check_writable(self.path)
 
@@ -54,12 +69,12 @@ class Output:
         signature = None if self._overwrite else _signature(self.path)
         if signature is None or self._seen == (job, signature):
             return
-        if not await is_output_of(self.path, reader, job):
+        if not await self._is_own(reader, job):
             raise foreign(self.path)
         self._seen = (job, signature)
 
-    async def write(self, reader: RemoteReader, job: ids.JobId) -> int:
-        """Write every settled result of *job*, one line each, in input order; return how many.
+    async def write(self, reader: RemoteReader, job: ids.JobId, *, trial: bool = False) -> int:
+        """Write every settled result of *job*, or of its trial, that is wanted, in input order; return how many.
 
         Raises OutputNotWritten, also for another's file that has appeared there meanwhile.
         """
@@ -70,7 +85,38 @@ class Output:
             await self.refuse_foreign(reader, job)
         except errors.OutputError as exc:
             raise errors.OutputNotWritten(exc.message, cause=exc.cause, hint=exc.hint) from exc
-        return await export(reader, job, open_sink(self.path))
+        rendering = await self._rendering(reader, job)
+        return await export(reader, job, open_sink(self.path), rendering, self.shape.only, trial=trial)
+
+    async def check_columns(self, reader: RemoteReader, job: ids.JobId) -> None:
+        """Raise UsageError for a column that the results of *job* will not have."""
+        if self.shape.columns is not None:
+            own, found = await reader.read(lambda reads: (reads.row_columns(job), reads.get(job)))
+            answer_table.AnswerTable(own, self.shape.columns, found.answer_schema, reuses=found.dedupe)
+
+    async def _rendering(self, reader: RemoteReader, job: ids.JobId) -> Rendering | None:
+        from orchestrator.results import open_rendering
+
+        if self.shape.format is answer_table.OutputFormat.JSONL:
+            return None
+        has_columns = self.shape.format.has_columns
+        own = await reader.read(lambda reads: reads.row_columns(job)) if has_columns else ()
+        found = await reader.read(lambda reads: reads.get(job))
+        return open_rendering(self.shape, own, found.public_id, found.answer_schema, reuses=found.dedupe)
+
+    async def _is_own(self, reader: RemoteReader, job: ids.JobId) -> bool:
+        """True if the file there is this job's, as JSON Lines, of our shape, or of what its name tells."""
+        from orchestrator.client.results_table import is_rendering_of
+
+        if await is_output_of(self.path, reader, job):
+            return True
+        kinds = {self.shape.format}
+        with suppress(errors.UsageError):  # a name that tells nothing that could be written
+            kinds.add(answer_table.told_format(self.path))
+        for kind in kinds - {answer_table.OutputFormat.JSONL}:
+            if await is_rendering_of(self.path, kind, reader, job):
+                return True
+        return False
 
 
 def foreign(path: str) -> errors.OutputError:
@@ -149,8 +195,8 @@ class _ResultCursor:
         self._passed = row.number
 
     async def _was_failure(self, parsed: _OutputLine) -> bool:
-        """True for a failure of this job's that was retried since; nobody paid for it."""
-        if parsed.kind == "succeeded":
+        """True for a result of this job's that was asked for again since: a failure, or an answer that was replaced."""
+        if parsed.kind == "succeeded" and parsed.stop_reason not in RETRIED_STOPS:
             return False
         self._looked_up += 1
         if self._looked_up > _LOOKED_UP:
@@ -158,8 +204,11 @@ class _ResultCursor:
         view = await self._view(parsed.custom_id)
         if view is None:
             return False
+        if parsed.kind == "succeeded":
+            return any(trip.outcome == Outcome.REPLACED for trip in view.failed_attempts)
+        kind = "succeeded" if parsed.error_type == INVALID_ANSWER else parsed.kind  # as the API said it
         return parsed.kind == "canceled" or any(
-            (trip.kind, trip.error_type, trip.api_request_id) == (parsed.kind, parsed.error_type, parsed.request_id)
+            (trip.kind, trip.error_type, trip.api_request_id) == (kind, parsed.error_type, parsed.request_id)
             for trip in view.failed_attempts
         )
 
@@ -175,8 +224,13 @@ class _OutputLine(msgspec.Struct):
 
     custom_id: str
     kind: str
+    stop_reason: str | None
     error_type: str | None
     request_id: str | None
+
+
+class _LineMessage(msgspec.Struct):
+    stop_reason: str | None = None
 
 
 class _LineError(msgspec.Struct):
@@ -190,6 +244,7 @@ class _LineErrorEnvelope(msgspec.Struct):
 
 class _LineResult(msgspec.Struct):
     type: str
+    message: _LineMessage | None = None
     error: _LineErrorEnvelope | None = None
 
 
@@ -209,11 +264,12 @@ def _read(line: bytes) -> _OutputLine | None:
         return None
     frame = _LineErrorEnvelope() if found.result.error is None else found.result.error
     error_type = None if frame.error is None else frame.error.type
-    return _OutputLine(found.custom_id, found.result.type, error_type, frame.request_id)
+    stop = None if found.result.message is None else found.result.message.stop_reason
+    return _OutputLine(found.custom_id, found.result.type, stop, error_type, frame.request_id)
 
 
 def _line_of(row: queries.ResultRow) -> bytes:
-    return result_lines.output_line(row.custom_id, result_lines.result_of(row))[:-1]
+    return result_lines.output_line(row.custom_id, result_lines.result_of(row), row.reused_from)[:-1]
 
 
 def _signature(path: str) -> tuple[int, ...] | None:

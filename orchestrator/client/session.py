@@ -1,14 +1,15 @@
 """Sessions: access to an engine for as long as a block lasts.
 
 A local session works on a store. Whoever holds the store's lock runs the engine: while another process does, this one
-sends it commands; once that process is gone, this one takes its place, so that submitted jobs go on. A remote session
-works through a server, which runs its own engine; this process never takes its place.
+sends it commands; once that process is gone, this one takes its place, so that submitted jobs go on. A store that is
+shared has no lock: this process runs an engine beside the others. A remote session works through a server, which runs
+its own engine; this process never takes its place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,8 +22,10 @@ from orchestrator.client.transport import CONNECT_TIMEOUT_S, ServerTransport, So
 from orchestrator.daemon import first_error, running_engine
 from orchestrator.domain.errors import GuardRefused, OrchestratorError, StoreError, StoreOwned, UsageError
 from orchestrator.ports.engine import Commands, EngineHealth, NoticeCommands, OpenJobs
+from orchestrator.ports.estimates import Estimates
 from orchestrator.ports.reads import RemoteReader
 from orchestrator.store.location import DirectReader, location_of
+from orchestrator.views.fleet_views import FleetAnswerView
 
 if TYPE_CHECKING:
     from orchestrator.assembly import Engine
@@ -86,7 +89,9 @@ class LocalSession:
         return True
 
     async def _use_other_engine(self) -> bool:
-        """Use the engine of another process until it is gone; False if none answers."""
+        """Use the engine of another process until it is gone; False if none answers, or none need be asked."""
+        if self._location.is_shared:
+            return False
         answered = False
         transport = SocketTransport(self._location.socket)
         async with RemoteEngine(transport, DirectReader(self._location)) as engine:
@@ -146,9 +151,11 @@ class EngineHandle:
     commands: Commands
     open_jobs: OpenJobs
     notices: NoticeCommands
+    estimates: Estimates
     health: EngineHealth
     reader: RemoteReader
     bulk: RemoteReader
+    view_fleet: Callable[[], Awaitable[FleetAnswerView]]
     is_local: bool
 
 
@@ -158,9 +165,11 @@ def local_handle(engine: Engine) -> EngineHandle:
         commands=engine.commands,
         open_jobs=engine.commands,
         notices=engine.commands,
+        estimates=engine,
         health=engine.health,
         reader=engine,
         bulk=engine.bulk,
+        view_fleet=lambda: _fleet_of(engine),
         is_local=True,
     )
 
@@ -171,11 +180,17 @@ def remote_handle(engine: RemoteEngine) -> EngineHandle:
         commands=engine,
         open_jobs=engine,
         notices=engine,
+        estimates=engine,
         health=engine.health,
         reader=engine.reader,
         bulk=engine.reader,
+        view_fleet=engine.view_fleet,
         is_local=False,
     )
+
+
+async def _fleet_of(engine: Engine) -> FleetAnswerView:
+    return FleetAnswerView.of(await engine.view_fleet())
 
 
 #: How often we ask what the server knows of the API.

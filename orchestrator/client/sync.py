@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
+from orchestrator.client import notebook
 from orchestrator.client.bridge import Bridge
-from orchestrator.client.job import Job, JobAppender
-from orchestrator.client.orchestrator import Orchestrator, Submission, SubmitOptions, as_flags
+from orchestrator.client.job import ExportShape, Job, JobAppender
+from orchestrator.client.orchestrator import Input, Orchestrator, as_flags
+from orchestrator.client.submission import RowSubmission, Submission, SubmitOptions, count_mode, of_prompts
+from orchestrator.domain.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.client.result import Result
     from orchestrator.domain.job_spec import NewJob
     from orchestrator.domain.model import JobStatus
     from orchestrator.domain.queries import ErrorGroup, RequestDetails
+    from orchestrator.domain.spending import JobCost
+    from orchestrator.ports.estimates import CountMode, Estimate
     from orchestrator.ports.streams import InputProblem, Source
+    from orchestrator.views.fleet_views import FleetAnswerView
 
-Requests = Iterable[object] | AsyncIterable[object]
+Requests: TypeAlias = Iterable[object] | AsyncIterable[object]
 
 
 class _BridgedOrchestrator(Orchestrator):
@@ -29,11 +36,14 @@ class _BridgedOrchestrator(Orchestrator):
     async def is_embedded(self) -> bool:
         return self.embedded
 
-    async def prepare(self, requests: Iterable[object], options: SubmitOptions) -> tuple[NewJob, Source]:
+    async def prepare(self, requests: Iterable[object], options: SubmitOptions) -> tuple[Source, NewJob]:
         return self._prepare(requests, options)
 
     async def submit_source(self, source: Source, new: NewJob, options: SubmitOptions) -> Job:
         return await self._submit(source, new, options)
+
+    async def estimate_source(self, source: Source, new: NewJob, options: SubmitOptions, mode: CountMode) -> Estimate:
+        return await self._estimate(source, new, options, mode)
 
     async def appender(self, name: str, how: Submission) -> JobAppender:
         return await self._appender(name, how)
@@ -86,19 +96,39 @@ class SyncOrchestrator:
         """True if the engine runs in this process."""
         return self._bridge.call(_BridgedOrchestrator.is_embedded)
 
-    def submit(self, requests: Requests, *, name: str | None = None, **how: Unpack[Submission]) -> SyncJob:
-        """Submit SDK `Request` dicts. A plain iterable is read in the caller's thread."""
-        if isinstance(requests, AsyncIterable):
+    def submit(self, requests: Input, *, name: str | None = None, **how: Unpack[RowSubmission]) -> SyncJob:
+        """Submit SDK `Request` dicts, or rows with prompt: `help(Orchestrator.submit)` has all options.
+
+        A plain iterable is read in the caller's thread.
+        """
+        if isinstance(requests, AsyncIterable | str | os.PathLike):
             return self._job(lambda orc: orc.submit(requests, name=name, **how))
         options = SubmitOptions.of(name, how)
-        new, source = self._bridge.call(lambda orc: orc.prepare(requests, options))
+        source, new = self._bridge.call(lambda orc: orc.prepare(requests, options))
         handed = self._bridge.hand_over(source, lambda orc, queued: orc.submit_source(queued, new, options))
         return SyncJob(self._bridge, handed)
 
+    def map(
+        self, prompts: Iterable[str] | AsyncIterable[str], *, name: str | None = None, **how: Unpack[RowSubmission]
+    ) -> list[Result]:
+        """Ask every one of *prompts*; the results in their order. `help(Orchestrator.map)` has more."""
+        rows, asked = of_prompts(prompts, how)
+        return list(self.submit(rows, name=name, **asked).results())
+
+    def estimate(
+        self, requests: Input, *, exact: bool = False, offline: bool = False, **how: Unpack[RowSubmission]
+    ) -> Estimate:
+        """What *requests*, or rows with prompt, will take and cost. A plain iterable is read in the caller's thread."""
+        if isinstance(requests, AsyncIterable | str | os.PathLike):
+            return self._bridge.call(lambda orc: orc.estimate(requests, exact=exact, offline=offline, **how))
+        options, mode = SubmitOptions.of(None, how), count_mode(exact=exact, offline=offline)
+        source, new = self._bridge.call(lambda orc: orc.prepare(requests, options))
+        return self._bridge.hand_over(source, lambda orc, queued: orc.estimate_source(queued, new, options, mode))
+
     def submit_file(
-        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[Submission]
+        self, path: str | os.PathLike[str], *, name: str | None = None, **how: Unpack[RowSubmission]
     ) -> SyncJob:
-        """Submit a file of JSON Lines, or "-" for standard input."""
+        """Submit a file of JSON Lines, or "-" for standard input; with prompt, a table."""
         return self._job(lambda orc: orc.submit_file(path, name=name, **how))
 
     def open_job(self, name: str, **how: Unpack[Submission]) -> SyncOpenJob:
@@ -112,6 +142,10 @@ class SyncOrchestrator:
     def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
         """The newest jobs with all of *tags*."""
         return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags))
+
+    def fleet(self) -> FleetAnswerView:
+        """The daemons on the store."""
+        return self._bridge.call(lambda orc: orc.fleet())
 
     def _job(self, use: Callable[[Orchestrator], Coroutine[Any, Any, Job]]) -> SyncJob:
         return SyncJob(self._bridge, self._bridge.call(use))
@@ -131,6 +165,12 @@ class SyncJob:
     def __repr__(self) -> str:
         return f"SyncJob(id={self.id!r})"
 
+    def _repr_html_(self) -> str | None:
+        """For notebooks: its state now, and how far it is; None, and so the text, where it cannot be asked."""
+        with suppress(OrchestratorError):
+            return notebook.job_card(self.status())
+        return None
+
     def status(self) -> JobStatus:
         """Its state, with counts."""
         return self._bridge.call(lambda _: self._job.status())
@@ -148,9 +188,26 @@ class SyncJob:
             yield from page
             number = page[-1].number
 
-    def export(self, path: str | os.PathLike[str], *, settled_only: bool = False, overwrite: bool = False) -> int:
+    def to_dicts(self, *, settled_only: bool = False, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Every result as one flat dict."""
+        return self._bridge.call(lambda _: self._job.to_dicts(settled_only=settled_only, columns=columns))
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        settled_only: bool = False,
+        overwrite: bool = False,
+        **shape: Unpack[ExportShape],
+    ) -> int:
         """Write the results to *path*."""
-        return self._bridge.call(lambda _: self._job.export(path, settled_only=settled_only, overwrite=overwrite))
+        return self._bridge.call(
+            lambda _: self._job.export(path, settled_only=settled_only, overwrite=overwrite, **shape)
+        )
+
+    def cost(self) -> JobCost:
+        """What it has cost so far."""
+        return self._bridge.call(lambda _: self._job.cost())
 
     def errors(self) -> list[ErrorGroup]:
         """Failed and canceled requests grouped by cause."""
@@ -176,9 +233,16 @@ class SyncJob:
         """Cancel the job."""
         return self._bridge.call(lambda _: self._job.cancel())
 
-    def retry(self, only: str | None = None) -> int:
-        """Queue failed and canceled requests again, or those of the error type *only*."""
-        return self._bridge.call(lambda _: self._job.retry(only))
+    def retry(
+        self,
+        only: str | Collection[str] | None = None,
+        *,
+        set: Mapping[str, object] | None = None,  # noqa: A002 - as in `Job`
+        drop: Collection[str] = (),
+        grow: bool = False,
+    ) -> int:
+        """Queue failed and canceled requests again, or those that *only* names, with other params."""
+        return self._bridge.call(lambda _: self._job.retry(only, set=set, drop=drop, grow=grow))
 
     def _page(self, number: int) -> list[Result]:
         return self._bridge.call(lambda _: self._job.page(after=number))

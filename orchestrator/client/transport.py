@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 from typing_extensions import override
 
-from orchestrator.client.errors import DoesNotApplyError, EngineSilent, RefusedError, ServerSilent, ServerUnreadable
+from orchestrator.client import errors
 from orchestrator.client.server_address import Server, check_listener
 from orchestrator.config.network import client_errors_hidden, client_options
 from orchestrator.domain.errors import NeedsPerson, OrchestratorError, UsageError
@@ -31,6 +31,8 @@ COMMAND_TIMEOUT_S: Final = 60.0
 _READ_TIMEOUT_S: Final = 20.0
 _INGEST_TIMEOUT_S: Final = 900.0
 _PREFIX: Final = "/api/v1/"
+#: What a daemon answers with, where it does as it was asked.
+_OURS: Final = frozenset({"application/json", "application/x-ndjson"})
 #: A proxy with nobody behind it, or a daemon that has too much to do: both pass.
 _GONE: Final = frozenset({502, 503, 504})
 #: How the daemon's framework says that it has no such route.
@@ -82,7 +84,7 @@ class SocketTransport(Transport):
 
     @override
     def unavailable(self, cause: str) -> OrchestratorError:
-        return EngineSilent(
+        return errors.EngineSilent(
             "the engine that owns the store does not answer", cause=cause, hint="look at that process, or stop it"
         )
 
@@ -144,7 +146,7 @@ class ServerTransport(Transport):
         hint = "check the address, and that a daemon (orchestrator serve) runs there; what it has stored is safe"
         if "CERTIFICATE_VERIFY_FAILED" in cause:
             hint = "SSL_CERT_FILE names the certificates to trust; without a trusted one no token is sent"
-        return ServerSilent(f"the server at {self.server.url} does not answer", cause=cause, hint=hint)
+        return errors.ServerSilent(f"the server at {self.server.url} does not answer", cause=cause, hint=hint)
 
     @override
     def answer(self, response: httpx2.Response) -> dict[str, Any]:
@@ -155,10 +157,10 @@ class ServerTransport(Transport):
         return answer
 
     def check(self, response: httpx2.Response) -> None:
-        """Raise what `answer` raises, without reading JSON. Never quotes a foreign answer: it may be anybody's HTML."""
+        """Raise what `answer` raises, without reading it. Never quotes a foreign answer: it may be anybody's HTML."""
         status = response.status_code
         kind = response.headers.get("content-type", "no content type").partition(";")[0][:80]
-        if response.is_success and kind == "application/json":
+        if response.is_success and kind in _OURS:
             return
         if status in {401, 403}:
             raise self._token_refused(status)
@@ -171,12 +173,17 @@ class ServerTransport(Transport):
         if problem is None or "exit_code" not in problem:
             raise self.unreadable(f"status {status}, {kind}")
         if problem.get("type") in _NO_ROUTE:
-            raise self.unreadable(f"it does not know {response.request.method} {response.request.url.path}")
+            raise self._not_understood(
+                errors.RouteUnknown, f"it does not know {response.request.method} {response.request.url.path}"
+            )
         raise error_from_problem(problem)
 
-    def unreadable(self, cause: str) -> ServerUnreadable:
+    def unreadable(self, cause: str) -> errors.ServerUnreadable:
         """The error for an answer that this version does not understand."""
-        return ServerUnreadable(
+        return self._not_understood(errors.ServerUnreadable, cause)
+
+    def _not_understood(self, kind: type[errors.ServerUnreadable], cause: str) -> errors.ServerUnreadable:
+        return kind(
             f"what answers at {self.server.url} is not a daemon of this version",
             cause=cause,
             hint="use the same version of orchestrator here and there, and check the address",
@@ -210,9 +217,11 @@ def error_from_problem(answer: Mapping[str, Any]) -> OrchestratorError:
         case problem_details.INPUT_REFUSED:
             listed = tuple(msgspec.convert(each, LineProblemView).to_problem() for each in answer["problems"])
             count: int = answer["problem_count"]
-            return RefusedError(IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0))
+            return errors.RefusedError(
+                IngestResult(job=None, attached=False, problems=listed, problem_count=count, refused=0)
+            )
         case problem_details.DOES_NOT_APPLY:
-            return DoesNotApplyError(str(answer.get("title")))
+            return errors.DoesNotApplyError(str(answer.get("title")))
         case _:
             return problem_details.error_of(answer)
 

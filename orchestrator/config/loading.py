@@ -9,27 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from orchestrator.config import money_sections, sections, store_sections, table_sections
 from orchestrator.config.paths import PROJECT_FILE, data_folder, home_of, user_config_file
-from orchestrator.config.sections import (
-    DEFAULT_DATABASE,
-    KEYS,
-    SANDBOX_DATABASE,
-    SECTIONS,
-    ApiSection,
-    BatchingSection,
-    DatabaseSection,
-    LimitsSection,
-    LogSection,
-    RetrySection,
-    SandboxSection,
-    ServerSection,
-    TelemetrySection,
-)
 from orchestrator.config.setting import Key
 from orchestrator.config.sources import FLAG, SettingEntry, from_env, from_file, from_flags
 from orchestrator.config.values import format_duration
 from orchestrator.config.webhook_section import WEBHOOKS, WebhookSection, inline_table
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.urls import is_database
 
 DEFAULT: Final = "default"
 SANDBOX_DEFAULT: Final = "sandbox default"
@@ -38,6 +25,8 @@ _UNSET: Final = frozenset({DEFAULT, SANDBOX_DEFAULT})
 #: Sandbox time runs 360 times faster, so looks are closer together. `doubt_wait` stays: it is also measured by the
 #: `Date` of the API's answers, which is sandbox time there, and 20 minutes of that are over in seconds.
 _SANDBOX_POLL: Final = timedelta(milliseconds=200)
+#: With several daemons: a kernel sends the 2 MiB that it holds of a create without its process within it at 3.5 kB/s.
+_LEAST_DOUBT_WAIT: Final = timedelta(minutes=10)
 _SANDBOX_POLL_MAX: Final = timedelta(seconds=1)
 
 
@@ -48,15 +37,20 @@ class Settings:
     origins: for every name of `KEYS`, and for "webhooks", where its value comes from.
     """
 
-    api: ApiSection
-    database: DatabaseSection
-    batching: BatchingSection
-    limits: LimitsSection
-    retry: RetrySection
-    server: ServerSection
-    sandbox: SandboxSection
-    log: LogSection
-    telemetry: TelemetrySection
+    api: sections.ApiSection
+    database: store_sections.DatabaseSection
+    fleet: store_sections.FleetSection
+    batching: sections.BatchingSection
+    limits: sections.LimitsSection
+    retry: sections.RetrySection
+    prices: money_sections.PricesSection
+    budget: money_sections.BudgetSection
+    cache: money_sections.CacheSection
+    defaults: table_sections.DefaultsSection
+    server: sections.ServerSection
+    sandbox: sections.SandboxSection
+    log: sections.LogSection
+    telemetry: sections.TelemetrySection
     webhooks: tuple[WebhookSection, ...]
     origins: Mapping[str, str]
 
@@ -100,7 +94,7 @@ def load_settings(
     A wrong value is refused even where a stronger one would hide it. Raises UsageError.
     """
     chosen: dict[str, object] = {}
-    origins = dict.fromkeys([*KEYS, WEBHOOKS], DEFAULT)
+    origins = dict.fromkeys([*sections.KEYS, WEBHOOKS], DEFAULT)
     for entry in _entries(flags, env, cwd, config_file, called):
         chosen[entry.key.name] = entry.read()  # the [[webhooks]] of a stronger file stand for all
         origins[entry.key.name] = entry.source.label
@@ -109,14 +103,23 @@ def load_settings(
     return effective(_built(chosen, origins), sandbox=sandbox)
 
 
+def database_flags(db: str | None) -> Mapping[str, object]:
+    """The settings of `--db`: an address of PostgreSQL, or a file, which beats an address from elsewhere."""
+    if db is None or is_database(db):
+        return {"database.url": db}
+    return {"database.path": db, "database.url": ""}
+
+
 def effective(settings: Settings, *, sandbox: bool) -> Settings:
     """*settings* with the defaults of sandbox mode or of the real API for what is not set. Idempotent.
 
     A database path that was set, however, is used as it is: the store itself refuses to mix sandbox and real jobs.
-    Raises UsageError if the shortest pause between polls is longer than the longest.
+    Raises UsageError for settings that do not go together.
     """
     if sandbox:
         settings = _for_sandbox(settings)
+    else:
+        _check_doubt_wait(settings)
     limits = settings.limits
     if limits.poll_interval > limits.poll_interval_max:
         origins = (settings.origin("limits.poll_interval"), settings.origin("limits.poll_interval_max"))
@@ -128,9 +131,21 @@ def effective(settings: Settings, *, sandbox: bool) -> Settings:
     return settings
 
 
+def _check_doubt_wait(settings: Settings) -> None:
+    """Refuse a wait that a daemon which was taken over could outlast (promise 2)."""
+    wait = settings.limits.doubt_wait
+    if settings.database.url is not None and wait < _LEAST_DOUBT_WAIT:
+        raise UsageError(
+            f"[limits] doubt_wait = {format_duration(wait)} ({settings.origin('limits.doubt_wait')}) is too short with "
+            f"[database] url ({settings.origin('database.url')})",
+            cause="what a daemon that was taken over had half sent may still arrive at the API, and be paid for twice",
+            hint=f"set it to at least {format_duration(_LEAST_DOUBT_WAIT)}, or leave it out",
+        )
+
+
 def setting_rows(settings: Settings) -> Iterator[SettingRow]:
     """Every setting with its value and its origin, in the order of the example file."""
-    for key in KEYS.values():
+    for key in sections.KEYS.values():
         value = getattr(getattr(settings, key.section), key.key)
         yield SettingRow(
             name=key.name,
@@ -165,13 +180,13 @@ def _default_database(env: Mapping[str, str]) -> Path:
     if folder is None:
         hint = "name the database: --db PATH, or [database] path"
         raise UsageError("there is no place for the database", cause="neither HOME nor XDG_DATA_HOME is set", hint=hint)
-    return folder / DEFAULT_DATABASE
+    return folder / store_sections.DEFAULT_DATABASE
 
 
 def _built(chosen: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
     built: dict[str, Any] = {
-        section: cls(**{key.key: _value(key, chosen) for key in KEYS.values() if key.section == section})
-        for section, cls in SECTIONS.items()
+        section: cls(**{key.key: _value(key, chosen) for key in sections.KEYS.values() if key.section == section})
+        for section, cls in sections.SECTIONS.items()
     }
     built[WEBHOOKS] = chosen.get(WEBHOOKS, ())
     return Settings(**built, origins=MappingProxyType(dict(origins)))
@@ -192,6 +207,6 @@ def _for_sandbox(settings: Settings) -> Settings:
         limits = replace(limits, poll_interval_max=max(_SANDBOX_POLL_MAX, limits.poll_interval))
         origins["limits.poll_interval_max"] = SANDBOX_DEFAULT
     if not settings.is_set("database.path"):
-        database = DatabaseSection(path=database.path.with_name(SANDBOX_DATABASE.name))
+        database = replace(database, path=database.path.with_name(store_sections.SANDBOX_DATABASE.name))
         origins["database.path"] = SANDBOX_DEFAULT
     return replace(settings, limits=limits, database=database, origins=MappingProxyType(origins))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.urls import database_identity
 
 PROJECT_FILE: Final = "orchestrator.toml"
 #: A longer path does not fit `sockaddr_un`. Source: unix(7): 108 bytes with the NUL at the end.
@@ -38,6 +39,30 @@ def data_folder(env: Mapping[str, str]) -> Path | None:
     return _folder(env, "XDG_DATA_HOME", ".local/share")
 
 
+def database_folder(url: str, env: Mapping[str, str]) -> Path:
+    """Where daemons of this user keep what they know beside the database at *url*; it may not exist yet.
+
+    Below `$XDG_STATE_HOME`, or `~/.local/state`; the same with any password. Raises UsageError where HOME is not set.
+    """
+    folder = _folder(env, "XDG_STATE_HOME", ".local/state")
+    if folder is None:
+        hint = "set XDG_STATE_HOME, or name the token's file: [server] token_file"
+        raise UsageError("there is no place for a daemon's token", cause="HOME is not set", hint=hint)
+    return folder / "orchestrator" / _digest(database_identity(url).encode())
+
+
+def database_sockets(url: str, env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> tuple[Path, str]:
+    """The folder of the sockets of daemons on the database at *url*, and what their names begin with.
+
+    Each daemon has one of its own, `PREFIX-PID.sock`: several may run on one machine. Raises as `default_socket_path`.
+    """
+    return socket_folder(env, temporary=temporary), f"orchestrator-{_digest(database_identity(url).encode())}"
+
+
+def _digest(name: bytes) -> str:
+    return hashlib.sha256(name).hexdigest()[:16]
+
+
 def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Path = _TEMPORARY) -> Path:
     """The socket of the engine that owns the database at *db_path*; the same for every spelling of that path.
 
@@ -45,9 +70,8 @@ def default_socket_path(db_path: Path, env: Mapping[str, str], *, temporary: Pat
     folder below *temporary* that is made (0700) if need be. Raises UsageError if that folder is not ours alone, or the
     path is too long for a socket.
     """
-    digest = hashlib.sha256(os.fsencode(db_path.resolve())).hexdigest()[:16]
     folder = socket_folder(env, db_path, temporary=temporary)
-    path = folder / f"orchestrator-{digest}.sock"
+    path = folder / f"orchestrator-{_digest(os.fsencode(db_path.resolve()))}.sock"
     check_socket_path(path)
     return path
 

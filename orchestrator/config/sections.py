@@ -13,15 +13,13 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestrator.config import values
-from orchestrator.config.setting import ALLOWED, INSIDE, META, REFUSED, Key, means
+from orchestrator.config.money_sections import BudgetSection, CacheSection, PricesSection
+from orchestrator.config.setting import ALLOWED, META, REFUSED, Key, means
+from orchestrator.config.store_sections import DatabaseSection, FleetSection
+from orchestrator.config.table_sections import DefaultsSection
+from orchestrator.domain.api_versions import API_VERSIONS
 from orchestrator.domain.limits import API_MAX_BYTES, API_MAX_REQUESTS
 
-#: What the SDK sends when nothing else is asked for; it is known here so that nothing has to import the SDK to say so.
-#: Source: SDK 2.12, `anthropic/_constants.py`; a test compares the two.
-DEFAULT_API_VERSION: Final = "2026-10-21"
-#: `[database] path` when nothing is set, below the folder for data, and its twin for sandbox mode.
-DEFAULT_DATABASE: Final = Path("orchestrator", "orchestrator.db")
-SANDBOX_DATABASE: Final = Path("orchestrator", "sandbox.db")
 #: `[server] listen` when nothing is set.
 DEFAULT_LISTEN: Final = "127.0.0.1:8787"
 
@@ -34,8 +32,8 @@ class ApiSection:
         default=None,
         metadata=means(
             values.api_version(),
-            "The API version (`anthropic-version`) that new jobs are fixed to.",
-            unset=f"the SDK's own, {DEFAULT_API_VERSION}",
+            f"The API version (`anthropic-version`) of new jobs: {' or '.join(API_VERSIONS)}.",
+            unset="the newest, or the older for a job with requests that need it",
             example='"2023-06-01"',
             project=ALLOWED,
         ),
@@ -83,40 +81,6 @@ class ApiSection:
             "A file that holds the API key and nothing else, readable by you alone (mode 0600).",
             unset="ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN",
             example='"~/.config/orchestrator/key"',
-            project=REFUSED,
-        ),
-    )
-
-    @property
-    def version_or_default(self) -> str:
-        """The API version of jobs that name none."""
-        return DEFAULT_API_VERSION if self.version is None else self.version
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseSection:
-    """`[database]`: where the store is, and how long it keeps what is in it.
-
-    `path` is absolute once the settings are loaded.
-    """
-
-    path: Path = field(
-        default=Path("~", ".local", "share") / DEFAULT_DATABASE,
-        metadata=means(
-            values.path(),
-            "The database file; it must be on a local disk. Where XDG_DATA_HOME is set, the default is below it.\n"
-            "In sandbox mode the default is sandbox.db beside it.",
-            project=INSIDE,
-        ),
-    )
-    keep_bodies: timedelta | None = field(
-        default=None,
-        metadata=means(
-            values.duration(),
-            "How long `serve` keeps the requests and results of a job that is over; counts, errors and history stay.\n"
-            "It looks once an hour, by this machine's clock. What is deleted is gone: back up what you still need.",
-            unset="for ever",
-            example='"90d"',
             project=REFUSED,
         ),
     )
@@ -202,8 +166,9 @@ class LimitsSection:
         default=timedelta(minutes=20),
         metadata=means(
             values.duration(),
-            "How long to wait before a batch whose sending got no clear answer is looked for at the API.\n"
-            "Shorter is less safe: a batch that shows up later than this may be sent, and paid for, twice.",
+            "How long to wait before a batch whose sending got no clear answer is looked for at the API; and two\n"
+            "minutes more (as long again, if that is less) for what was still on its way. Shorter is less safe:\n"
+            "a batch that shows up later than this may be sent, and paid for, twice.",
             project=REFUSED,
         ),
     )
@@ -242,7 +207,8 @@ class ServerSection:
             values.path(),
             "A file that holds the token which callers must show, readable by you alone (mode 0600).\n"
             "`orchestrator service token FILE` makes one.",
-            unset="one that the first start makes, in DATABASE.token; none in sandbox mode and with --no-token",
+            unset="one that the first start makes, in DATABASE.token, or with a url below ~/.local/state/orchestrator; "
+            "none in sandbox mode and with --no-token",
             example='"~/.config/orchestrator/token"',
             project=REFUSED,
         ),
@@ -359,9 +325,14 @@ SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
     {
         "api": ApiSection,
         "database": DatabaseSection,
+        "fleet": FleetSection,
         "batching": BatchingSection,
         "limits": LimitsSection,
         "retry": RetrySection,
+        "prices": PricesSection,
+        "budget": BudgetSection,
+        "cache": CacheSection,
+        "defaults": DefaultsSection,
         "server": ServerSection,
         "sandbox": SandboxSection,
         "log": LogSection,

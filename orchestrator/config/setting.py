@@ -19,7 +19,7 @@ class FromProject(Enum):
     """
 
     ALLOWED = "allowed"  #: how the work is done
-    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is deleted or paid twice
+    REFUSED = "refused"  #: where keys, prompts or notices go, who may reach us, what is spent, paid twice or deleted
     INSIDE = "inside"  #: a path: only one in the folder of that file, or below
 
 

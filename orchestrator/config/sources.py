@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from orchestrator.config.safe_files import UnusableFileError, read_regular_file, why_untrusted
 from orchestrator.config.sections import KEYS, SECTIONS
 from orchestrator.config.setting import INSIDE, REFUSED, Key
+from orchestrator.config.toml_text import parse_toml, too_deep
 from orchestrator.config.values import SettingOrigin
 from orchestrator.config.webhook_section import WEBHOOKS, webhooks_key
 from orchestrator.domain.errors import UsageError
@@ -21,8 +22,8 @@ ENV_PREFIX: Final = "ORCHESTRATOR_"
 FLAG: Final = "flag"
 ARGUMENT: Final = "argument"
 _NOT_THE_FOLDERS: Final = (
-    "it decides where keys, prompts or notices go, who may reach this program, or what is deleted or paid twice; "
-    "a file that comes with a folder may be somebody else's word"
+    "it decides where keys, prompts or notices go, who may reach this program, or what is spent, paid twice or "
+    "deleted; a file that comes with a folder may be somebody else's word"
 )
 
 _SECRET_VALUES: Final = ("sk-ant-", "whsec_")  # how secrets begin
@@ -32,9 +33,10 @@ _NAMES: Final = frozenset({*KEYS, f"{WEBHOOKS}.secret_env", f"{WEBHOOKS}.secret_
 _USER_INFO: Final = re.compile(r"//[^/\s]*@")
 #: Settings have three levels.
 _DEEPEST: Final = 32
-#: A key of more dots than any setting has: tomllib's time and memory for it grow with the square of its length.
-_LONG_KEY: Final = re.compile(
-    r"""(?<![\w-])(?:(?>[\w-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')[ \t]*\.[ \t]*){128}""", re.ASCII
+_WRITTEN: Final = 'see config.example.toml; texts and durations stand in quotes: poll_interval = "30s"'
+_SHAPE: Final = "a setting stands directly below the line of its section; see config.example.toml"
+_FOR_DATABASE: Final = (
+    'put the password alone into a file of mode 0600 and name it: [database] password_file = "PATH"; or use PGPASSFILE'
 )
 _KEY_REMEDY: Final = (
     "set ANTHROPIC_API_KEY in the environment, or put the key alone into a file of mode 0600 and name it: "
@@ -69,7 +71,7 @@ class SettingEntry:
             return value
         raise UsageError(
             f"{self.source.label}: [{self.key.section}] {self.key.key}: expected {kind.expected}",
-            cause=f"it is {_quoted(self.value)}",
+            cause=f"it is {_quoted(kind.hide(self.value) if isinstance(self.value, str) else self.value)}",
             hint=f"write for instance: {self._sample()}",
         )
 
@@ -101,6 +103,7 @@ class SettingEntry:
         if self.source.label == ARGUMENT:
             return f"{self.key.section}__{self.key.key}={toml}"
         plain = toml.strip('[]"')
+        plain = f"'{plain}'" if "$" in plain else plain  # a shell would put something else in its place
         return plain if self.source.label == FLAG else f"{self.source.label}={plain}"
 
 
@@ -177,29 +180,7 @@ def _load(file: Path, label: str, *, is_named: bool) -> Mapping[str, object]:
     if foreign is not None:
         hint = f"look into it; if you trust it, name it: --config {label}, or make it yours alone: chown, chmod 644"
         raise UsageError(f"the settings in {label} are not taken", cause=foreign, hint=hint)
-    return _parsed(content, label)
-
-
-def _parsed(content: bytes, label: str) -> Mapping[str, object]:
-    import tomllib  # late: most runs have no file
-
-    try:
-        text = content.decode("utf-8-sig")
-        if _LONG_KEY.search(text) is not None:
-            _refuse_depth(label)
-        return tomllib.loads(text)
-    except RecursionError:
-        _refuse_depth(label)
-    except UnicodeDecodeError:
-        raise UsageError(f"{label}: it is not UTF-8 text", hint="save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as exc:
-        hint = 'see config.example.toml; texts and durations stand in quotes: poll_interval = "30s"'
-        raise UsageError(f"{label}: it is not valid TOML", cause=str(exc), hint=hint) from None
-
-
-def _refuse_depth(label: str) -> NoReturn:
-    hint = "a setting stands directly below the line of its section; see config.example.toml"
-    raise UsageError(f"{label}: it is nested too deeply", hint=hint) from None
+    return parse_toml(content, label, hint=_WRITTEN, shape=_SHAPE)
 
 
 def _known(section: str, key: str, label: str) -> Key:
@@ -252,7 +233,7 @@ def _quoted(value: object) -> str:
 def _refuse_secrets_in(value: object, name: str, label: str, depth: int = 0) -> None:
     """Check all of a file for secrets before any other error, so that no message can quote one."""
     if depth > _DEEPEST:
-        _refuse_depth(label)
+        raise too_deep(label, _SHAPE)
     if isinstance(value, Mapping):
         for key, inner in value.items():
             path = f"{name}.{key}" if name else str(key)
@@ -278,8 +259,9 @@ def _refuse_secret(name: str, label: str) -> NoReturn:
             cause="configuration files are copied, committed and shown by `config show`",
             hint='secret_env = "NAME-OF-A-VARIABLE", or secret_file = "PATH" of a file that holds it alone, mode 0600',
         )
+    is_database = name.startswith(("database.", "[database]"))
     raise UsageError(
-        f"{label}: {name} looks like an API key, and settings do not hold secrets",
+        f"{label}: {name} looks like {'a password' if is_database else 'an API key'}, and settings do not hold secrets",
         cause="configuration files are copied, committed and shown by `config show`",
-        hint=_KEY_REMEDY,
+        hint=_FOR_DATABASE if is_database else _KEY_REMEDY,
     )

@@ -10,13 +10,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from orchestrator.domain.api_versions import API_VERSIONS
 from orchestrator.domain.job_spec import OPTIONS
-from orchestrator.domain.urls import is_host, split_address
+from orchestrator.domain.money import as_text, parse_amount, parse_cap
+from orchestrator.domain.urls import check_database, is_host, is_like_an_address, split_address, without_password
 
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile(
@@ -27,8 +30,18 @@ _ORIGIN: Final = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", re.ASCII)
 #: A name, an IPv4 address, or an IPv6 address with or without brackets.
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*)|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]?", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,100}", re.ASCII)
 _VERSION: Final = re.compile(OPTIONS["api_version"].schema["pattern"], re.ASCII)
 _BYTES_IN: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_LEAST_FACTOR: Final = Decimal("0.000001")
+_A_DATABASE: Final = (
+    'an address such as "postgresql://orch@db.example.com/orch", or "" for none; what is special '
+    "in a name or a password is written as in %40 for @"
+)
+_A_DATABASE_FILE: Final = (
+    'the path of a file ("~" needs HOME to be set), or in --db and in [database] url the address of a database as '
+    '"postgresql://orch@db.example.com/orch"'
+)
 #: Longer waits are slips of the pen, and far longer ones overflow the clock arithmetic of asyncio.
 LONGEST_DURATION: Final = timedelta(days=366)
 
@@ -72,11 +85,15 @@ def toml_text(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueKind:
-    """A kind of value: its reader, its TOML form, and the text for what is `expected`."""
+    """A kind of value: its reader, its TOML form, and the text for what is `expected`.
+
+    hide: takes out of a text what nobody may see of it, before an error quotes it.
+    """
 
     expected: str
     read: Reader
     show: Callable[[Any], str] = toml_text
+    hide: Callable[[str], str] = str
 
 
 def parse_duration(text: str) -> timedelta:
@@ -159,6 +176,45 @@ def positive_number(most: int) -> ValueKind:
     return _plain(Annotated[float, msgspec.Meta(gt=0, le=most)], f"a number over 0, at most {most:,}")
 
 
+def decimal_factor(most: int) -> ValueKind:
+    """A number from a millionth up to *most*, exact to the digit: 0.1 is a tenth. A number of TOML or a text."""
+
+    def read(value: object, _: SettingOrigin) -> object:
+        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+            raise ValueError(value)
+        try:
+            found = Decimal(str(value))  # the shortest text of a float is what was written
+        except InvalidOperation:
+            raise ValueError(value) from None
+        if not (found.is_finite() and _LEAST_FACTOR <= found <= most):
+            raise ValueError(value)
+        return found
+
+    expected = f"a decimal number with a point, from {_LEAST_FACTOR} to {most:,}"
+    return ValueKind(expected=expected, read=read, show=lambda value: f"{value:f}")
+
+
+def amount(*, is_cap: bool = False) -> ValueKind:
+    """An amount of money in whole nano-dollars, written as dollars; none is "none", and in a file the empty text, too.
+
+    In the environment the empty text is refused: it is what a shell makes of $5. is_cap: so is 0, as in commands.
+    """
+
+    def read(value: object, source: SettingOrigin) -> object:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(value)  # a float is no amount: 0.1 is not ten cents
+        text = str(value)
+        if text == "none" or not (text or source.is_text):
+            return None
+        return parse_cap(text) if is_cap else parse_amount(text)
+
+    def show(nanos: int) -> str:
+        return toml_text(f"${as_text(nanos).rstrip('0').rstrip('.')}")
+
+    more = "more than 0 " if is_cap else ""
+    return ValueKind(expected=f'{more}dollars in quotes such as "$5" or "10.50usd", or "none"', read=read, show=show)
+
+
 def yes_or_no() -> ValueKind:
     """A boolean, written true or false."""
     return _plain(bool, "true or false")
@@ -169,16 +225,16 @@ def text(expected: str) -> ValueKind:
     return _plain(str, expected)
 
 
-def duration(*, zero: bool = False) -> ValueKind:
-    """A duration with its unit; *zero*: whether 0 is allowed."""
+def duration(*, zero: bool = False, least_s: int = 0) -> ValueKind:
+    """A duration with its unit; *zero*: whether 0 is allowed; *least_s*: seconds that it has at least."""
 
     def read(value: object, _: SettingOrigin) -> object:
         found = value if isinstance(value, timedelta) else parse_duration(msgspec.convert(value, str))
-        if found < timedelta(0) or (not found and not zero):
+        if found < timedelta(seconds=least_s) or (not found and not zero):
             raise ValueError(value)
         return found
 
-    least = "0s or more" if zero else "more than 0s"
+    least = f"{least_s}s or more" if zero or least_s else "more than 0s"
     return ValueKind(expected=f'a duration with its unit such as "30s", "0.2s", "10m" or "1h30m", {least}', read=read)
 
 
@@ -269,6 +325,25 @@ def url() -> ValueKind:
     return ValueKind(expected=expected, read=read)
 
 
+def database_url() -> ValueKind:
+    """The address of a PostgreSQL database; the empty text is none. Its password is never shown."""
+
+    def read(value: object, _: SettingOrigin) -> object:
+        if found := msgspec.convert(value, str):
+            check_database(found)
+        return found or None
+
+    def show(value: str) -> str:
+        return toml_text(without_password(value))
+
+    return ValueKind(expected=_A_DATABASE, read=read, show=show, hide=without_password)
+
+
+def name() -> ValueKind:
+    """A short text without blanks, as people name a machine."""
+    return _matching(_NAME, 'a name such as "worker-1" of up to 100 letters, digits and ._:-')
+
+
 def origin() -> ValueKind:
     """An http or https address of only a host, and a port if need be; without a slash at its end."""
 
@@ -286,7 +361,7 @@ def origin() -> ValueKind:
 
 def api_version() -> ValueKind:
     """The date that names a version of the API."""
-    return _matching(_VERSION, 'a version of the API such as "2026-10-21"')
+    return _matching(_VERSION, f"a version of the API: {' or '.join(API_VERSIONS)}")
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> ValueKind:
@@ -297,6 +372,18 @@ def _matching(pattern: re.Pattern[str], expected: str) -> ValueKind:
         return found
 
     return ValueKind(expected=expected, read=read)
+
+
+def database_path() -> ValueKind:
+    """A path as of `path`, and no address: a fleet whose URL is misspelt would else be as many files."""
+    kind = path()
+
+    def read(value: object, source: SettingOrigin) -> object:
+        if isinstance(value, str) and is_like_an_address(value):
+            raise ValueError("it is like an address")
+        return kind.read(value, source)
+
+    return ValueKind(expected=_A_DATABASE_FILE, read=read, hide=without_password)
 
 
 def path() -> ValueKind:

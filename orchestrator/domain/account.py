@@ -7,6 +7,7 @@ beginning of the message is all there is.
 
 from __future__ import annotations
 
+from shlex import quote
 from types import MappingProxyType
 from typing import Final
 
@@ -21,6 +22,19 @@ OTHER_ACCOUNT: Final = "other_account"
 CANCELED_ELSEWHERE: Final = "canceled_elsewhere"
 REFUSED: Final = "refused"
 BY_USER: Final = "by_user"
+#: A cap on what may be spent: it is reached, or what would be sent has no known bound.
+BUDGET: Final = "budget"
+UNKNOWN_PRICE: Final = "unknown_price"
+#: Answers that do not say what they cost, whatever the prices.
+UNKNOWN_COST: Final = "unknown_cost"
+NO_BOUND: Final = "no_bound"
+#: The requests that went first have ended, and a person is to look at them.
+PILOT: Final = "pilot"
+#: The same where no more than these was asked for.
+TRIAL: Final = "trial"
+
+#: Pauses by a cap: nothing is wrong with the account.
+BY_A_CAP: Final = frozenset({BUDGET, UNKNOWN_PRICE, UNKNOWN_COST, NO_BOUND})
 
 #: What to do, for each code that a job can be paused with.
 REMEDIES: Final = MappingProxyType(
@@ -36,6 +50,12 @@ REMEDIES: Final = MappingProxyType(
         CANCELED_ELSEWHERE: "a batch was canceled outside of this program; resume the job to send its requests again",
         REFUSED: "the API refuses every part of the batch with the same words; fix the cause, then resume the job",
         BY_USER: "resume the job to go on",
+        BUDGET: "raise it, and the job goes on",
+        UNKNOWN_PRICE: "put the price of the model into prices.toml ([prices] file), then resume the job",
+        UNKNOWN_COST: "look at the answers; resume the job to go on: the most that they can have cost stays reserved",
+        PILOT: "resume the job to send the others",
+        TRIAL: "resume the job to send the rest",
+        NO_BOUND: "send it without a cap, or allow an amount for each such request (--allow-per-request)",
     }
 )
 
@@ -44,6 +64,11 @@ ENDS_BY_ITSELF: Final = frozenset({CREDENTIALS, PERMISSION, BILLING, SPEND_LIMIT
 
 #: Pauses that need another key: such a job is not resumed while the key file cannot be used.
 NEEDS_ANOTHER_KEY: Final = frozenset({CREDENTIALS, PERMISSION, OTHER_ACCOUNT})
+
+
+def asking_price(model: str) -> str:
+    """The command that says how *model*, a name from an input, gets a price."""
+    return f"orchestrator prices {quote(model)}"
 
 
 def probe_gate(code: str) -> str:

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-API_VERSIONS: Final = ("2023-06-01", "2026-10-21")
+from orchestrator.domain.api_versions import API_VERSIONS
+
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 20
 #: The organization that the sandbox answers for: whoever meets it on a port knows it by this.

@@ -21,19 +21,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.domain import api_answers
 from orchestrator.domain.account import ENDPOINT, blocked_by
-from orchestrator.domain.api_answers import (
-    Accepted,
-    Blocked,
-    Busy,
-    CreateAnswer,
-    Invalid,
-    NotSent,
-    RemoteBatch,
-    ResponseMeta,
-    TooLarge,
-    Unclear,
-)
 
 _NAMED: Final = re.compile(r"^requests\.(\d+)\b")
 
@@ -52,49 +41,49 @@ class Exchange:
     handed_bytes: int
     connected: bool
     status: int | None
-    batch: RemoteBatch | None
-    meta: ResponseMeta
+    batch: api_answers.RemoteBatch | None
+    meta: api_answers.ResponseMeta
     api_error: bool
     error_code: str | None
     message: str
     retry_after_s: float | None
 
 
-def classify(exchange: Exchange) -> CreateAnswer:
+def classify(exchange: Exchange) -> api_answers.CreateAnswer:
     """The outcome of *exchange*, by the table above."""
     if exchange.status is None:
         return _without_answer(exchange)
     if exchange.status == 200:
         batch = exchange.batch
         if batch is not None and batch.counts.total == exchange.count:
-            return Accepted(batch=batch, meta=exchange.meta)
-        return Unclear(why=f"a 200 that is not our batch: {exchange.message}")
+            return api_answers.Accepted(batch=batch, meta=exchange.meta)
+        return api_answers.Unclear(why=f"a 200 that is not our batch: {exchange.message}")
     if exchange.api_error or exchange.status in (400, 401, 402, 403):
         code = blocked_by(exchange.status, exchange.error_code, exchange.message)
         if code is not None:
-            return Blocked(code=code, why=exchange.message)
+            return api_answers.Blocked(code=code, why=exchange.message)
     return _by_status(exchange, exchange.status)
 
 
-def _without_answer(exchange: Exchange) -> CreateAnswer:
+def _without_answer(exchange: Exchange) -> api_answers.CreateAnswer:
     if not exchange.connected:
-        return NotSent(why=exchange.message, cut=False)
+        return api_answers.NotSent(why=exchange.message, cut=False)
     if exchange.handed_bytes < exchange.size_bytes:
-        return NotSent(why=exchange.message, cut=exchange.handed_bytes > 0)
-    return Unclear(why=exchange.message)
+        return api_answers.NotSent(why=exchange.message, cut=exchange.handed_bytes > 0)
+    return api_answers.Unclear(why=exchange.message)
 
 
-def _by_status(exchange: Exchange, status: int) -> CreateAnswer:
+def _by_status(exchange: Exchange, status: int) -> api_answers.CreateAnswer:
     if status == 413:
-        return TooLarge(why=exchange.message)
+        return api_answers.TooLarge(why=exchange.message)
     if status == 429 or (status == 529 and exchange.api_error):
-        return Busy(why=exchange.message, retry_after_s=exchange.retry_after_s)
+        return api_answers.Busy(why=exchange.message, retry_after_s=exchange.retry_after_s)
     if status == 404:
-        return Blocked(code=ENDPOINT, why=exchange.message)
+        return api_answers.Blocked(code=ENDPOINT, why=exchange.message)
     if status in (400, 422):
         named = _NAMED.match(exchange.message)
-        return Invalid(why=exchange.message, index=int(named.group(1)) if named else None)
+        return api_answers.Invalid(why=exchange.message, index=int(named.group(1)) if named else None)
     if exchange.handed_bytes < exchange.size_bytes:
         # The server answered before it had the whole body: whatever it says, it cannot have created the batch.
-        return NotSent(why=f"{status} before the body was sent: {exchange.message}", cut=True)
-    return Unclear(why=f"{status}: {exchange.message}")
+        return api_answers.NotSent(why=f"{status} before the body was sent: {exchange.message}", cut=True)
+    return api_answers.Unclear(why=f"{status}: {exchange.message}")

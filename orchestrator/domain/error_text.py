@@ -32,6 +32,14 @@ _VARIABLE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+#: What the verdict on an answer begins with (`domain/invalid_answers`); then where, and what is wrong with which value.
+NO_MATCH: Final = "the answer does not match the schema: "
+_VALUE: Final = re.compile(
+    rf"^({NO_MATCH}(?:/.*?: )?)[\"\[{{0-9tfn-].*"
+    r"( (?:is not (?:of types? |one of |valid )|does not match |has (?:less|more) ))"
+)
+_UNEXPECTED: Final = re.compile(r"\('.*' (?:was|were) unexpected\)")
+_LONGEST_VERDICT: Final = 500
 _STAND_INS: Final = {"id": "ID", "number": "N"}
 #: A word and its number; else letters and digits together are an id.
 _WORD_AND_NUMBER: Final = re.compile(r"([A-Z]?[a-z]*|[A-Z]*)\d+", re.ASCII)
@@ -42,10 +50,13 @@ _WORDS: Final = frozenset({"base64", "utf8", "sha256"})
 
 @lru_cache(maxsize=1024)
 def cause_of(message: str | None) -> str:
-    """`prompt is too long: N tokens > N`: *message* with N for numbers, ID for ids, URL for addresses; bounded."""
+    """`prompt is too long: N tokens > N`: *message* with N for numbers, ID for ids, URL for addresses; bounded.
+
+    Of an answer that does not match its schema VALUE stands for what is there in place of what should be.
+    """
     if message is None:
         return ""
-    text = message[:_READ]
+    text = _without_value(message) if message.startswith(NO_MATCH) else message[:_READ]
     if "://" in text or "data:" in text:
         text = _URL.sub("URL", text)
     return _VARIABLE.sub(_stand_in, text)[:_KEPT]
@@ -69,6 +80,11 @@ def _of_mixed(text: str) -> str:
     if found := _WORD_AND_NUMBER.fullmatch(text):
         return f"{found[1]}N"
     return "ID"
+
+
+def _without_value(message: str) -> str:
+    """*message*, which says that an answer does not match, without the value that it shows; field names stay."""
+    return _UNEXPECTED.sub("(NAME unexpected)", _VALUE.sub(r"\1VALUE\2", message[:_LONGEST_VERDICT]))
 
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

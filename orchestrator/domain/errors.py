@@ -9,14 +9,18 @@ OrchestratorError                     exit
 ├── OutputError                        2   the results cannot be written where they were asked for
 │   └── OutputNotWritten               9   the work is done and stored, and then its output could not be written
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
-├── NoSuchThing                        4   no such job, batch or request
+├── NoSuchThing                        4   no such job, batch or request; no price for a model
 │   └── Purged                         4   the bodies of its job were deleted
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
-│   └── KeyReused                      5   the key of a hand-over stands for other content
+│   ├── KeyReused                      5   the key of a hand-over stands for other content
+│   ├── BudgetExceeded                 5   a cap, or a cost that is not known under one, stopped the job
+│   ├── BudgetRefused                  5   under a cap nothing is taken in whose cost has no bound
+│   └── UnknownPrice                   5   under a cap nothing is taken in whose price is not known
 ├── ServerBusy                         6   every place for such a request is taken: asking again helps
 ├── StoreError                         8   the database file: locked, newer, corrupt, full
 │   ├── StoreFull                      8   no space; the engine waits and goes on by itself
-│   ├── StoreLost                      8   the file was removed or replaced under the engine
+│   ├── StoreUnreachable               8   the database does not answer; the engine waits and goes on by itself
+│   ├── StoreLost                      8   the file was removed or replaced under the engine, or commits are gone
 │   └── StoreOwned                     5   another process owns the store
 ├── OutOfMemory                       71   the system gives this process no more memory, or no more threads
 └── ProviderError                      -   an answer of the API, or the lack of one
@@ -96,7 +100,7 @@ class NeedsPerson(OrchestratorError):
 
 
 class NoSuchThing(OrchestratorError):
-    """No such job, batch or request."""
+    """No such job, batch or request, or no price for a model."""
 
     exit_code = 4
 
@@ -115,6 +119,22 @@ class KeyReused(GuardRefused):
     """The key of this hand-over was used for another one."""
 
 
+class BudgetExceeded(GuardRefused):
+    """A cap stopped the job, or a cost that is not known under one.
+
+    What was answered until then is kept: `job.results(settled_only=True)` has it. Submitting the same requests again
+    with a larger `max_cost` raises the job's cap, and it goes on.
+    """
+
+
+class BudgetRefused(GuardRefused):
+    """A cap is in force, and what a request may cost has no bound; nothing was stored or sent."""
+
+
+class UnknownPrice(GuardRefused):
+    """A cap is in force, and nobody knows the price of a model; nothing was stored or sent."""
+
+
 class ServerBusy(OrchestratorError):
     """The server has no place or no memory for this request now; the same request will be taken a little later."""
 
@@ -131,8 +151,25 @@ class StoreFull(StoreError):
     """No space left for the store; nothing new may be sent until there is."""
 
 
+class StoreUnreachable(StoreError):
+    """The database server does not answer, or was lost in the middle of a step: a little later the same may work.
+
+    Whether a step whose COMMIT was not answered was stored is unknown: read the row.
+    """
+
+
 class StoreLost(StoreError):
-    """The database file was removed or replaced while it was open: nothing may be stored or sent any more."""
+    """The database file was removed or replaced, or a server lost commits: nothing may be stored or sent any more."""
+
+    @classmethod
+    def without(cls, event: int, at: str) -> StoreLost:
+        """A database that lacks *event* of *at*, which was seen in it."""
+        return cls(
+            "the database has lost commits",
+            cause=f"event {event} of {at} was stored, and is not there any more: a standby that had not everything was "
+            "promoted, or a backup was restored",
+            hint="start again: what was sent meanwhile is looked for at the API first",
+        )
 
 
 class StoreOwned(StoreError):
@@ -175,6 +212,14 @@ def shortage(exc: BaseException) -> OutOfMemory | StoreFull | None:
         if is_no_space(one):
             return StoreFull("the disk is full", cause=str(one), hint=MAKE_SPACE)
     return None
+
+
+def first_of(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of tasks, however deep: callers act on the error, whatever the number of tasks."""
+    error: BaseException = failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def is_no_space(exc: BaseException) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+#: Names that a list for people has at most.
+_SHOWN: Final = 5
 #: How to get rid of a job that is importing.
 IMPORT_ENDS: Final = (
     "it ends with the command or upload that brings its input: stop that; the engine takes away what a failed one left "
@@ -39,6 +41,12 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {f'{noun}s' if plural is None else plural}"
+
+
+def some(names: Sequence[str], most: int = _SHOWN) -> str:
+    """`a, b, c, d and 5 more`: the first *most* of *names*."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -81,6 +89,11 @@ def span(duration: timedelta) -> str:
 def _two(amount: int, per: int, unit: str, rest_unit: str) -> str:
     whole, rest = divmod(amount, per)
     return f"{whole}{unit}{rest}{rest_unit}" if rest else f"{whole}{unit}"
+
+
+def instant(at: datetime) -> str:
+    """A moment in UTC: `2026-11-23 06:18:52 UTC`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def clock(duration: timedelta) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Final, NewType
+from collections.abc import Iterable
+from typing import Final, NewType, cast
 
 JobId = NewType("JobId", int)  #: row id; what a person sees is the job's `public_id`
 BatchId = NewType("BatchId", int)
@@ -32,6 +33,12 @@ _LETTERS: Final = frozenset(NONCE_ALPHABET)
 def request_id(job: JobId, number: int) -> RequestId:
     """The id of the *number*-th request (from 1) of *job*."""
     return RequestId(job << NUMBER_BITS | number)
+
+
+def request_ids(job: JobId, numbers: Iterable[int]) -> list[RequestId]:
+    """`request_id` of each of *numbers*: there are thousands, and a call for each would take longer."""
+    first = job << NUMBER_BITS
+    return cast("list[RequestId]", [first | number for number in numbers])
 
 
 def number_of(request: RequestId) -> int:

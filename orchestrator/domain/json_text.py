@@ -28,12 +28,24 @@ _KINDS: Final[Mapping[int, str]] = MappingProxyType(
 _ESCAPES: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
+#: An escape that stands for a character of ASCII, which needs none.
+_ASCII_ESCAPE: Final = re.compile(rb"\\u00[2-7][0-9a-fA-F]")
+#: Such an escape, or another one: a backslash that is itself escaped does not start one.
+_UNESCAPED: Final = re.compile(rb"\\(?:u00([2-7][0-9a-fA-F])|.)", re.DOTALL)
+_TEXT_OR_SPACE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[ \t\r\n]+')
 _PIECE_BYTES: Final = 1 << 20
 
 
 def kind_of(value: bytes) -> str:
     """The JSON type of *value*, with its article: "an object", "null", "a number"."""
     return _KINDS.get(value[0], "a number") if value else "nothing"
+
+
+def one_line(text: bytes) -> bytes:
+    """The valid JSON *text* without line feeds: where it has some, without any white space outside of its strings."""
+    if b"\n" not in text and b"\r" not in text:
+        return text
+    return _TEXT_OR_SPACE.sub(lambda found: found[0] if found[0][:1] == b'"' else b"", text)
 
 
 def is_utf8(text: bytes) -> bool:
@@ -57,6 +69,21 @@ def has_lone_surrogate(text: bytes) -> bool:
 def mask_lone_surrogates(text: bytes) -> bytes:
     r"""*text* with every half of a surrogate pair replaced by `\ufffd`, which is as long: offsets stay true."""
     return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
+
+
+def plain_ascii(text: bytes) -> bytes:
+    r"""The JSON *text*, which means the same, with characters such as `\u0074` as they are: for a search of bytes.
+
+    To look at, not to store or send. What is never written so is left as it is, a quote and a backslash among it.
+    """
+    if b"\\u00" not in text or _ASCII_ESCAPE.search(text) is None:
+        return text
+    return _UNESCAPED.sub(_character, text)
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    character = bytes.fromhex(found[1].decode()) if found[1] else b'"'
+    return found[0] if character in b'"\\' else character
 
 
 def readable_object(text: bytes) -> dict[str, Any]:

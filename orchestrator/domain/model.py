@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.domain import account
 from orchestrator.domain.api_answers import ApiCounts
+from orchestrator.domain.billing import Payment, Tariff
 from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.pilot import PilotState
+from orchestrator.domain.priming import CacheUse
 from orchestrator.domain.result_outcome import Outcome
+from orchestrator.domain.spending import Cost
 from orchestrator.domain.states import BatchState, JobState
+
+if TYPE_CHECKING:
+    from orchestrator.domain.answer_schema import AnswerSchema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +53,40 @@ class JobSnapshot:
     content_hash: str | None  #: SHA-256 (hex) of the decompressed input; None or "" while or after it was open
     key: str | None  #: the caller's idempotency key; None: it has none, or is a job of a server, which does not tell
     api_version: str  #: header `anthropic-version` of its batches
+    version_reason: str | None  #: why it is not the newest, where its requests decided, such as "3 requests set top_p"
     betas: tuple[str, ...]  #: header `anthropic-beta` of its batches, sorted
     priority: int  #: 1 to 100; larger goes first
     tags: tuple[str, ...]  #: what it is filed under, sorted
+    schema: str | None  #: what its answers have to match, a JSON Schema; None: anything will do
+    retry_invalid: int  #: how often a request is sent again whose answers do not match it
     still_open: bool  #: more requests may be added (library)
     created_at: datetime
     finished_at: datetime | None  #: when it finished or was canceled; None until then
     resubmitted: int  #: requests queued again at the cost of an attempt
     purged_at: datetime | None  #: since when its params and results are deleted; None: they are there
     requests: RequestCounts
+    dedupe: bool = False  #: of requests with the same params only the first is sent
+    twins: int = 0  #: requests that are not sent, since an earlier one has the same params: they end as it does
+    twins_waiting: int = 0  #: those of them that are queued
+    twins_succeeded: int = 0  #: those of them that have their answer
+    trial: int | None = None  #: only so many of its requests are sent; None: all
+
+    @property
+    def to_send(self) -> int:
+        """How many queued requests wait to be sent."""
+        return self.requests.queued - self.twins_waiting
+
+    @property
+    def is_tried(self) -> bool:
+        """Its trial has ended: what was asked for is there, and the rest waits."""
+        return self.state is JobState.PAUSED and self.reason_code == account.TRIAL
+
+    @property
+    def answer_schema(self) -> AnswerSchema | None:
+        """What its answers have to match; None: anything will do."""
+        from orchestrator.domain.answer_schema import AnswerSchema  # late: few jobs have one
+
+        return AnswerSchema.of_job(self.schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +98,15 @@ class JobRow(JobSnapshot):
     resumes: int  #: how often it was resumed; a batch remembers the number that it was sent under
     fence: int  #: counts the writes; a guarded write names the one that it read
     purged_by: str | None  #: "person" or "retention"; None until it is purged
+    cap_nanos: int | None  #: what it may cost at most; None: it has no cap of its own
+    cache: CacheUse  #: what is done about the prompt cache
+    per_request_nanos: int | None  #: what is reserved for a request whose cost has no bound; None: it is not sent
+    pilot: PilotState | None  #: of its requests that go first; None: it has no pilot, and no trial
+
+    @property
+    def pilot_goes(self) -> bool:
+        """Only requests of its pilot, or its trial, are sent."""
+        return self.pilot in {PilotState.WAIT, PilotState.GO_ON}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +153,7 @@ class BatchRow(Batch):
     cursor_id: str | None  #: the newest batch in the API's list before the POST; None: the list was empty
     cursor_created_at: datetime | None
     cursor_date: datetime | None  #: the API's Date of that list
-    doubt_since: datetime | None  #: when the doubt was discovered; begins again with each process
+    doubt_since: datetime | None  #: when the doubt was discovered, by our clock: no wait is counted from it
     doubt_date: datetime | None  #: the API's Date at its first answer after that
     doubt_until: datetime | None  #: the API's Date when the wait ended: what was created later is not this batch
     doubt_looks: int  #: searches of the list in a row that found no candidate
@@ -122,6 +165,8 @@ class BatchRow(Batch):
     collected: bool  #: every result is stored
     deleted_at: datetime | None  #: when it was deleted at the API
     adopted: bool  #: made elsewhere: the ids on the wire are the users' own
+    worst_nanos: int | None  #: what it can cost at most; None: nobody asked, as no cap was in force
+    reserved_nanos: int  #: what of that may still be billed
     partial: bool  #: the remote batch has more requests than `count`; the others are not of this batch
     fence: int  #: counts the writes; a guarded write names the one that it read
 
@@ -140,8 +185,10 @@ class Attention:
 class JobStatus:
     """A job with its counts and troubles, in one snapshot. `batches` has every batch state as a key.
 
-    stop_reasons: successes by stop reason; those of unknown reason are not counted.
+    stop_reasons: successes by stop reason; those of unknown reason are not counted. invalid_answers: how many of the
+    failed have an answer that does not match the schema.
     asked_again_at: when a daemon next asks whether the account works again, for a job that is paused because of it.
+    cost: None only of a job on a server of a version that does not tell.
     """
 
     job: JobSnapshot
@@ -152,6 +199,8 @@ class JobStatus:
     sweep_until: datetime | None
     sandbox: bool
     asked_again_at: datetime | None = None
+    cost: Cost | None = None
+    invalid_answers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +261,9 @@ class JudgedLine(msgspec.Struct, frozen=True, gc=False):
     cache_write_5m_tokens: int | None = None
     cache_write_1h_tokens: int | None = None
     stop_reason: str | None = None
+    tariff: Tariff | None = None  #: by which its counts were priced
+    nanos: int | None = 0  #: what they cost; None: not known
+    payment: Payment | None = None  #: in place of these two, where its counts do not say what it costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

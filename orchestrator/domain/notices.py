@@ -16,6 +16,9 @@ class NoticeType(StrEnum):
     JOB_ATTENTION = "job.attention"  #: a person is needed; `reason` says what for
     BATCH_EXPIRED = "batch.expired"  #: a batch ended with requests that expired; they are sent again
     BATCH_IN_DOUBT = "batch.in_doubt"  #: the API may or may not have a batch; it is being looked for
+    BUDGET_WARNED = "budget.warned"  #: four fifths of a cap or a budget are spent
+    BUDGET_REACHED = "budget.reached"  #: a cap or a budget stops the job: it is paused, or waits for room
+    CACHE_POOR = "cache.poor"  #: a job is over whose markers made it dearer than it is without the prompt cache
     TEST = "webhook.test"  #: a person asked for it
 
 

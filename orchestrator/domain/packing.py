@@ -22,11 +22,13 @@ class Pack:
     """The longest prefix of what was offered that fits one batch.
 
     numbers: the requests' places in their job, in order; size_bytes: the exact body; full: more was offered than fits.
+    nanos: what it can cost at most, in nano-dollars; None: nobody asked.
     """
 
     numbers: Sequence[int]
     size_bytes: int
     full: bool
+    nanos: int | None = None
 
 
 def pack(rows: Iterable[tuple[int, int]], caps: Caps) -> Pack:
@@ -44,6 +46,32 @@ def pack(rows: Iterable[tuple[int, int]], caps: Caps) -> Pack:
         numbers.append(number)
         items += size
     return Pack(numbers=numbers, size_bytes=_body(items, numbers), full=False)
+
+
+class Affordable:
+    """The longest prefix of requests that costs *nanos* at most: the third limit of a batch, asked last."""
+
+    def __init__(self, nanos: int) -> None:
+        self._room = nanos
+        self._numbers = array("I")
+        self._items = 0
+        self.nanos = 0
+        #: What the first request that does not fit can cost at most; None: all of them fit.
+        self.first_left: int | None = None
+
+    def take(self, number: int, params_bytes: int, worst: int) -> bool:
+        """Take the next request, if it fits. Once one does not, none is taken any more."""
+        if self.first_left is not None or self.nanos + worst > self._room:
+            self.first_left = worst if self.first_left is None else self.first_left
+            return False
+        self._numbers.append(number)
+        self._items += item_bytes(params_bytes, number)
+        self.nanos += worst
+        return True
+
+    def pack(self, *, full: bool) -> Pack:
+        """What was taken; *full*: there is more."""
+        return Pack(numbers=self._numbers, size_bytes=_body(self._items, self._numbers), full=full, nanos=self.nanos)
 
 
 def _body(items: int, numbers: Sequence[int]) -> int:

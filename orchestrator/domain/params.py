@@ -10,44 +10,42 @@ whatever it does not accept goes to the slow path, which explains, and may still
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from orchestrator.domain.api_versions import STRICTER_API_VERSION
 from orchestrator.domain.json_text import UNREADABLE, kind_of, why_unreadable
 from orchestrator.domain.limits import API_MAX_BYTES, LARGE_LINE_BYTES, largest_params
+from orchestrator.domain.param_problem import ParamProblem
+from orchestrator.domain.version_rules import (
+    SAMPLING,
+    may_begin_for,
+    may_hold_refused_content,
+    refused_beginning,
+    refused_by_model,
+    refused_by_version,
+    refused_format,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-#: The version that still takes sampling parameters.
-OLD_API_VERSION: Final = "2023-06-01"
-#: The first version that refuses them. Source: migration guide of API version 2026-10-21. Versions are ISO dates.
-STRICTER_API_VERSION: Final = "2026-10-21"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParamRules:
     """What the requests of one job are checked against."""
 
-    api_version: str  #: the `anthropic-version` that the job's batches are sent with
+    #: The `anthropic-version` that the job's batches are sent with; None: the one that its requests need.
+    api_version: str | None
     max_request_bytes: int = largest_params(API_MAX_BYTES)  #: the largest params that fit a batch alone
 
     @property
     def is_stricter(self) -> bool:
         """True when the version refuses sampling parameters and two content forms."""
-        return self.api_version >= STRICTER_API_VERSION
-
-
-class ParamProblem(NamedTuple):
-    """One reason why a request cannot go into a batch."""
-
-    field: str  #: "params", "params.max_tokens", "params.messages.3.role"
-    message: str
-    remedy: str
+        return self.api_version is not None and self.api_version >= STRICTER_API_VERSION
 
 
 _Never = Annotated[str, msgspec.Meta(min_length=1, max_length=0)]  # no JSON value fits: the key must be absent
@@ -66,6 +64,8 @@ class _PlainParams(msgspec.Struct, gc=False):
     model: _Text
     max_tokens: _Count
     messages: Annotated[list[_MessageShape], msgspec.Meta(min_length=1)]
+    tool_choice: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output_config: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stream: bool | None = None
     speed: None = None
     store: None = None
@@ -85,19 +85,15 @@ class _StricterPlainParams(_PlainParams, gc=False):
     top_k: _Never = ""
 
 
+class _LooserPlainParams(_PlainParams, gc=False):
+    temperature: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    top_p: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    top_k: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class _LooseMessage(msgspec.Struct):
     role: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     content: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _ContentBlock(msgspec.Struct):
-    type: msgspec.Raw = msgspec.Raw()
-    citations: msgspec.Raw = msgspec.Raw()
-
-
-class _TypedBlock(msgspec.Struct):
-    type: msgspec.Raw
-    citations: msgspec.Raw = msgspec.Raw()
 
 
 class _BillingPolicy(msgspec.Struct):
@@ -110,6 +106,8 @@ class _KnownParams(msgspec.Struct):
     model: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     max_tokens: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    tool_choice: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output_config: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     stream: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     speed: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     store: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -126,22 +124,20 @@ class _KnownParams(msgspec.Struct):
     top_k: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-_plain: Final = msgspec.json.Decoder(_PlainParams)
+_plain_looser: Final = msgspec.json.Decoder(_LooserPlainParams)
 _plain_stricter: Final = msgspec.json.Decoder(_StricterPlainParams)
 _known: Final = msgspec.json.Decoder(_KnownParams)
 _KNOWN: Final = {field.name: field.encode_name for field in msgspec.structs.fields(_KnownParams)}
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw])
-#: These end at the first item that is not what it must be, however many follow.
+#: It ends at the first item that is not what it must be, however many follow.
 _plain_messages: Final = msgspec.json.Decoder(list[_MessageShape])
-_typed_blocks: Final = msgspec.json.Decoder(list[_TypedBlock])
 _message: Final = msgspec.json.Decoder(_LooseMessage)
-_block: Final = msgspec.json.Decoder(_ContentBlock)
 _billing_policy: Final = msgspec.json.Decoder(_BillingPolicy)
 _integer: Final = msgspec.json.Decoder(int)
+_text: Final = msgspec.json.Decoder(str)
 
 _PLACE: Final = re.compile(r"at `\$\[(\d+)\]")
 
-_EMPTY: Final = re.compile(rb"\[\s*\]")
 _DROP: Final = "remove it from params"
 #: Refused in a batch whatever the value, except null. Source: Message Batches guide, "not supported in batch requests".
 _REFUSED_VALUES: Final[Mapping[str, str]] = MappingProxyType(
@@ -155,9 +151,6 @@ _REFUSED_VALUES: Final[Mapping[str, str]] = MappingProxyType(
 )
 #: Source: the API answers "Extra inputs are not permitted": betas are a header, and hold for a whole batch.
 _REFUSED_KEYS: Final = ("betas", "anthropic_beta", "anthropic-beta")
-#: Refused since 2026-10-21 even at their default values. Source: migration guide of that version.
-_SAMPLING: Final = ("temperature", "top_p", "top_k")
-_USE_OLD_VERSION: Final = f"remove it, or send this file with --api-version {OLD_API_VERSION}"
 
 
 def problems_in(params: bytes, rules: ParamRules) -> list[ParamProblem]:
@@ -165,20 +158,30 @@ def problems_in(params: bytes, rules: ParamRules) -> list[ParamProblem]:
 
     Never raises on bad input. Unknown keys and unknown models pass: only the API knows them.
     """
-    stricter = rules.is_stricter
-    if len(params) <= rules.max_request_bytes:
-        try:
-            plain = (_plain_stricter if stricter else _plain).decode(params)
-        except UNREADABLE:
-            return list(_explain(params, rules))
-        if not plain.stream and not (stricter and _may_hold_refused_content(params)):
-            return []
+    if len(params) <= rules.max_request_bytes and _is_plainly_fine(params, rules):
+        return []
     return list(_explain(params, rules))
 
 
-def _may_hold_refused_content(params: bytes) -> bool:
-    """A cheap sieve: only params with one of these words are looked at block by block."""
-    return b'"document"' in params or b'"citations"' in params
+def _is_plainly_fine(params: bytes, rules: ParamRules) -> bool:
+    try:
+        if rules.is_stricter:
+            strict = _plain_stricter.decode(params)
+            return not strict.stream and not may_hold_refused_content(params) and not _may_be_refused(strict)
+        loose = _plain_looser.decode(params)
+    except UNREADABLE:
+        return False
+    if loose.stream or _may_be_refused(loose):
+        return False
+    given = {key: bytes(value) for key in SAMPLING if (value := getattr(loose, key)) is not msgspec.UNSET}
+    return not given or not any(refused_by_model(loose.model, given))
+
+
+def _may_be_refused(found: _PlainParams) -> bool:
+    if found.output_config is not msgspec.UNSET and any(refused_format(found.model, bytes(found.output_config))):
+        return True
+    chooses_tool = found.tool_choice is not msgspec.UNSET
+    return may_begin_for(found.model, found.messages[-1].role, chooses_tool=chooses_tool)
 
 
 def _explain(params: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
@@ -197,8 +200,20 @@ def _explain(params: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
         return
     yield from _required(fields)
     yield from _refused_in_a_batch(fields)
+    model = _text_of(fields.get("model", b""))
+    by_model = [*refused_by_model(model, fields), *refused_beginning(model, fields)]
+    by_model += refused_format(model, fields.get("output_config", b""))
+    yield from by_model
     if rules.is_stricter:
-        yield from _refused_by_version(fields)
+        told = {each.field for each in by_model}
+        yield from (each for each in refused_by_version(fields) if each.field not in told)
+
+
+def _text_of(value: bytes) -> str:
+    try:
+        return _text.decode(value)
+    except UNREADABLE:
+        return ""
 
 
 def _fields_of(params: bytes) -> dict[str, bytes]:
@@ -299,59 +314,6 @@ def _bills_a_user_profile(policy: bytes) -> bool:
         return _billing_policy.decode(policy).bill_to == "user_profile"
     except msgspec.DecodeError:
         return False  # null, or a shape that we do not know: the API decides
-
-
-def _refused_by_version(fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
-    for key in _SAMPLING:
-        if key in fields:
-            message = f"API version {STRICTER_API_VERSION} takes no sampling parameters"
-            yield ParamProblem(f"params.{key}", message, _USE_OLD_VERSION)
-    messages = fields.get("messages", b"")
-    if kind_of(messages) == "an array" and _may_hold_refused_content(messages):
-        yield from _refused_content(messages)
-
-
-def _refused_content(messages: bytes) -> Iterator[ParamProblem]:
-    """Documents said by the assistant and citations on the user's text. Source: migration guide of 2026-10-21."""
-    for place, role, content in _said_in(messages):
-        for block_place, block in _blocks(content):
-            where = f"params.messages.{place}.content.{block_place}"
-            if role == b'"assistant"' and bytes(block.type) == b'"document"':
-                text = f"API version {STRICTER_API_VERSION} takes no document block in an assistant message"
-                yield ParamProblem(where, text, _USE_OLD_VERSION)
-            elif role == b'"user"' and bytes(block.type) == b'"text"' and _has_entries(bytes(block.citations)):
-                text = f"API version {STRICTER_API_VERSION} takes no citations on a user's text block"
-                yield ParamProblem(f"{where}.citations", text, _USE_OLD_VERSION)
-
-
-def _said_in(messages: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Place, role and content of each message that has them, in JSON; of large ones, none behind the first trouble."""
-    if len(messages) > LARGE_LINE_BYTES:
-        with suppress(msgspec.ValidationError):
-            for place, plain in enumerate(_plain_messages.decode(messages)):
-                yield place, b'"%b"' % plain.role.encode(), bytes(plain.content)
-        return
-    for place, item in enumerate(_items.decode(messages)):
-        if kind_of(bytes(item)) == "an object":
-            message = _message.decode(item)
-            if message.role is not msgspec.UNSET and message.content is not msgspec.UNSET:
-                yield place, bytes(message.role), bytes(message.content)
-
-
-def _blocks(content: bytes) -> Iterator[tuple[int, _ContentBlock | _TypedBlock]]:
-    if kind_of(content) != "an array":
-        return
-    if len(content) > LARGE_LINE_BYTES:
-        with suppress(msgspec.ValidationError):
-            yield from enumerate(_typed_blocks.decode(content))
-        return
-    for place, item in enumerate(_items.decode(content)):
-        if kind_of(bytes(item)) == "an object":
-            yield place, _block.decode(item)
-
-
-def _has_entries(citations: bytes) -> bool:
-    return kind_of(citations) == "an array" and _EMPTY.match(citations) is None
 
 
 def _shown(value: bytes) -> str:

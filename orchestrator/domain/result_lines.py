@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from orchestrator.domain.billing import MOST_TOKENS, UNREAD, Charge, Charges, Tokens, believed, charges
 from orchestrator.domain.error_text import ErrorFields, error_fields
 from orchestrator.domain.ids import MAX_INTEGER
 from orchestrator.domain.json_text import UNREADABLE, is_utf8, mask_lone_surrogates
@@ -43,6 +44,9 @@ class ResultLine(msgspec.Struct, frozen=True, gc=False):
     cache_read_tokens: int | None = None
     cache_write_5m_tokens: int | None = None  #: written to be kept for five minutes, all that an older API knew
     cache_write_1h_tokens: int | None = None
+    model: str | None = None  #: of the answer
+    geo: str | None = None  #: its `inference_geo`
+    charges: Charges | None = UNREAD  #: what it is billed, if its kind is; None: what its counts say, all of them
 
 
 class BadLine(msgspec.Struct, frozen=True, gc=False):
@@ -74,7 +78,7 @@ class _CacheWrites(msgspec.Struct, gc=False):
     ephemeral_1h_input_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class _Counts(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -82,8 +86,29 @@ class _Usage(msgspec.Struct, gc=False):
     cache_creation: _CacheWrites | None = None
 
 
+class _Iteration(_Counts, gc=False):
+    type: str | None = None
+    model: str | None = None
+
+
+class _ServerTools(msgspec.Struct, gc=False):
+    web_search_requests: int | None = None
+
+
+class _Usage(_Counts, gc=False):
+    inference_geo: str | None = None
+    server_tool_use: _ServerTools | None = None
+    iterations: list[_Iteration] | None = None
+
+
+class _StopDetails(msgspec.Struct, gc=False):
+    category: str | None = None
+
+
 class _AnswerMessage(msgspec.Struct, gc=False):
+    model: str | None = None
     stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
     usage: _Usage | None = None
 
 
@@ -103,6 +128,10 @@ class _ResultFields(msgspec.Struct, gc=False):
     error: _ErrorEnvelope | None = None
 
 
+class _MessageAsItIs(msgspec.Struct, gc=False):
+    message: msgspec.Raw
+
+
 class _StopReason(msgspec.Struct, gc=False):
     stop_reason: str | None = None
 
@@ -115,10 +144,14 @@ class _ResultType(msgspec.Struct, gc=False):
     type: str
 
 
+#: Iterations that are not in the usage of the answer (recorded pairs).
+_BILLED_ON_TOP: Final = ("compaction", "advisor_message")
+
 _line: Final = msgspec.json.Decoder(_LineEnvelope)
 _result: Final = msgspec.json.Decoder(_ResultFields)
 _stopped: Final = msgspec.json.Decoder(_MessageStop)
 _kind: Final = msgspec.json.Decoder(_ResultType)
+_message: Final = msgspec.json.Decoder(_MessageAsItIs)
 
 
 def decode_split(lines: Iterable[bytes | LongLine], *, offset: int = 0) -> list[ResultLine | BadLine]:
@@ -156,8 +189,24 @@ def _decode(line: bytes, offset: int) -> ResultLine | BadLine:
 def _with_message(wire_id: str, raw: bytes, kind: str, message: _AnswerMessage) -> ResultLine:
     usage = message.usage
     if usage is None:
-        return ResultLine(wire_id, kind, raw, stop_reason=message.stop_reason)
-    writes = usage.cache_creation
+        return ResultLine(wire_id, kind, raw, stop_reason=message.stop_reason, charges=_unmeasured(message.model))
+    fresh, output, read = usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens
+    split = usage.cache_creation
+    write_5m = usage.cache_creation_input_tokens if split is None else split.ephemeral_5m_input_tokens
+    write_1h = None if split is None else split.ephemeral_1h_input_tokens
+    if usage.iterations is None and usage.server_tool_use is None and message.stop_reason != "refusal":
+        # Nearly every answer: nothing but counts. Calls are left out where they take half of the time.
+        five, hour = 0 if write_5m is None else write_5m, 0 if write_1h is None else write_1h
+        if (
+            fresh is not None
+            and output is not None
+            and 0 <= fresh | output | (0 if read is None else read) | five | hour <= MOST_TOKENS
+            and (split is None or usage.cache_creation_input_tokens in (None, five + hour))
+        ):
+            return ResultLine(
+                wire_id, kind, raw, None, None, None, message.stop_reason, fresh, output, read, write_5m, write_1h,
+                message.model, usage.inference_geo, None,
+            )  # fmt: skip
     return ResultLine(
         wire_id,
         kind,
@@ -166,10 +215,64 @@ def _with_message(wire_id: str, raw: bytes, kind: str, message: _AnswerMessage) 
         input_tokens=_count(usage.input_tokens),
         output_tokens=_count(usage.output_tokens),
         cache_read_tokens=_count(usage.cache_read_input_tokens),
-        cache_write_5m_tokens=_count(
-            usage.cache_creation_input_tokens if writes is None else writes.ephemeral_5m_input_tokens
-        ),
-        cache_write_1h_tokens=None if writes is None else _count(writes.ephemeral_1h_input_tokens),
+        cache_write_5m_tokens=_count(write_5m),
+        cache_write_1h_tokens=_count(write_1h),
+        model=message.model,
+        geo=usage.inference_geo,
+        charges=_charges(message, usage),
+    )
+
+
+def _writes(counts: _Counts) -> tuple[int | None, int | None]:
+    """Tokens written for five minutes, and for an hour; without the split they are all of the first kind."""
+    split = counts.cache_creation
+    if split is None:
+        return counts.cache_creation_input_tokens, None
+    return split.ephemeral_5m_input_tokens, split.ephemeral_1h_input_tokens
+
+
+def _unmeasured(model: str | None) -> Charges:
+    return (Charge("" if model is None else model, "", None),)
+
+
+def _charges(message: _AnswerMessage, usage: _Usage) -> Charges:
+    model = "" if message.model is None else message.model
+    geo = "" if usage.inference_geo is None else usage.inference_geo
+    own = Charge(model, geo, _billed(usage, usage.server_tool_use))
+    if message.stop_reason != "refusal" and usage.iterations is None:
+        return (own,)
+    refusal = None
+    if message.stop_reason == "refusal":
+        details = message.stop_details
+        refusal = "" if details is None or details.category is None else details.category
+    return charges(own, _on_top(usage.iterations, model, geo), refusal=refusal)
+
+
+def _on_top(iterations: list[_Iteration] | None, model: str, geo: str) -> list[Charge]:
+    """What iterations add to the usage of the answer, in which the `message` ones are. Of other kinds nobody knows."""
+    return [
+        Charge(model if each.model is None else each.model, geo, _billed(each) if each.type in _BILLED_ON_TOP else None)
+        for each in ([] if iterations is None else iterations)
+        if each.type != "message"
+    ]
+
+
+def _billed(counts: _Counts, tools: _ServerTools | None = None) -> Tokens | None:
+    """The tokens that are billed; None if the API does not say them all, or none of them can be believed.
+
+    Writes that are in the sum and not in the split have a price that is not known.
+    """
+    fresh, output, read = counts.input_tokens, counts.output_tokens, counts.cache_read_input_tokens
+    if fresh is None or output is None:
+        return None
+    write_5m, write_1h = _writes(counts)
+    write_5m, write_1h = 0 if write_5m is None else write_5m, 0 if write_1h is None else write_1h
+    total = counts.cache_creation_input_tokens
+    if total is not None and total > write_5m + write_1h:
+        return None
+    searches = None if tools is None else tools.web_search_requests
+    return believed(
+        Tokens(fresh, output, write_5m, write_1h, 0 if read is None else read, 0 if searches is None else searches)
     )
 
 
@@ -225,6 +328,18 @@ def stop_reason_of(result: bytes) -> str | None:
     return None if message is None else message.stop_reason
 
 
+def charges_of(result: bytes) -> Charges:
+    """What the answer in a stored `result` object is billed; UNREAD if it cannot be read."""
+    try:
+        found = _result.decode(mask_lone_surrogates(result) if b"\\u" in result else result)
+    except UNREADABLE:
+        return UNREAD
+    message = found.message
+    if message is None:
+        return UNREAD
+    return _unmeasured(message.model) if message.usage is None else _charges(message, message.usage)
+
+
 def _bad(line: bytes, offset: int, why: str) -> BadLine:
     return BadLine(offset, why, line, len(line))
 
@@ -237,28 +352,22 @@ def wire_ids_of(nonce: str | None) -> re.Pattern[bytes]:
 
 
 def _why(exc: Exception) -> str:
-    if isinstance(exc, RecursionError):
-        return "nested too deeply"
-    return f"not a result line: {exc}"
+    return "nested too deeply" if isinstance(exc, RecursionError) else f"not a result line: {exc}"
 
 
 _text: Final = msgspec.json.Encoder().encode
 
 
-def output_line(custom_id: str, result: bytes) -> bytes:
-    """One line of the output, newline included. *custom_id* is the user's; *result* is a JSON object."""
-    return b'{"custom_id":%b,"result":%b}\n' % (_text(custom_id), result)
+def output_line(custom_id: str, result: bytes, reused_from: str | None = None) -> bytes:
+    """One line of the output, newline included: the user's id, a JSON object, and whose that is, if not its own."""
+    line = b'{"custom_id":%b,"result":%b}\n' % (_text(custom_id), result)
+    return line if reused_from is None else b'%b,"reused_from":%b}\n' % (line[:-2], _text(reused_from))
 
 
-def input_line(custom_id: str, params: bytes) -> bytes:
-    """One line of input, without a newline: a request as it can be handed in again."""
-    return b'{"custom_id":%b,"params":%b}' % (_text(custom_id), params)
-
-
-def output_lines(results: Iterable[tuple[str, bytes]]) -> bytes:
-    """The lines of many results, in the order given."""
-    encode = _text
-    return b"".join([b'{"custom_id":%b,"result":%b}\n' % (encode(custom_id), result) for custom_id, result in results])
+def input_line(custom_id: str, params: bytes, row: bytes = b"") -> bytes:
+    """One line of input, without a newline: a request, with its row if it has one, as it can be handed in again."""
+    line = b'{"custom_id":%b,"params":%b}' % (_text(custom_id), params)
+    return line if not row else b'%b,"row":%b}' % (line[:-1], row)
 
 
 def result_of(row: ResultRow) -> bytes:
@@ -268,7 +377,13 @@ def result_of(row: ResultRow) -> bytes:
 
 def settled_lines(rows: Iterable[ResultRow]) -> bytes:
     """The lines of settled requests, in the order given."""
-    return output_lines((row.custom_id, result_of(row)) for row in rows)
+    return b"".join([output_line(row.custom_id, result_of(row), row.reused_from) for row in rows])
+
+
+def joined_lines(rows: Iterable[ResultRow]) -> bytes:
+    """As `settled_lines`, each with the row that its request was made of; null where there is none."""
+    lines = ((output_line(row.custom_id, result_of(row), row.reused_from), row.row or b"null") for row in rows)
+    return b"".join([b'%b,"row":%b}\n' % (line[:-2], row) for line, row in lines])
 
 
 def errored_result(error_type: str, message: str, *, request_id: str | None = None) -> bytes:
@@ -283,6 +398,26 @@ def unreadable_result(error_type: str, message: str, raw: bytes) -> bytes:
     """An `errored` result for a line that cannot be read, with the line's own bytes in `raw_base64`."""
     own = errored_result(error_type, message)
     return b'%b,"raw_base64":"%b"}' % (own[:-1], base64.b64encode(raw))
+
+
+def invalid_result(error_type: str, message: str, result: bytes) -> bytes:
+    """An `errored` result for an answer that is none, with the message of *result*, which succeeded, as `answer`.
+
+    Not as `message`: whoever reads that without a look at the type must not take it for a success.
+    """
+    own = errored_result(error_type, message)
+    return b'%b,"answer":%b}' % (own[:-1], _message_in(result))
+
+
+def _message_in(result: bytes) -> bytes:
+    """The bytes of the message in *result*; `null` if there is none, or they cannot be told from the rest."""
+    masked = mask_lone_surrogates(result) if b"\\u" in result else result
+    try:
+        view = bytes(_message.decode(masked).message)
+    except UNREADABLE:
+        return b"null"
+    start = masked.rfind(view)  # masking keeps every offset
+    return result[start : start + len(view)]
 
 
 def canceled_result() -> bytes:

@@ -42,7 +42,7 @@ class RequestState(StrEnum):
 
     QUEUED = "queued"  #: waits to be planned into a batch
     BATCHED = "batched"  #: belongs to the batch named in its row
-    SUCCEEDED = "succeeded"  #: its result is stored; frozen for ever
+    SUCCEEDED = "succeeded"  #: its result is stored; frozen until `retry`
     FAILED = "failed"  #: the last word was an error or an expiry; frozen until `retry`
     CANCELED = "canceled"  #: canceled with its job; frozen until `retry`
 
@@ -80,7 +80,7 @@ REQUEST_STEPS: Final[Mapping[RequestState, frozenset[RequestState]]] = MappingPr
         RequestState.BATCHED: frozenset(
             {RequestState.QUEUED, RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED}
         ),
-        RequestState.SUCCEEDED: frozenset(),
+        RequestState.SUCCEEDED: frozenset({RequestState.QUEUED}),  # only by `retry`
         RequestState.FAILED: frozenset({RequestState.QUEUED}),  # only by `retry`
         RequestState.CANCELED: frozenset({RequestState.QUEUED}),  # only by `retry`
     }

@@ -1,4 +1,7 @@
-"""Checks of URLs and hosts: which a client can call, and which are loopback, the only ones that get keys by http."""
+"""Checks of URLs and hosts: which a client can call, which are loopback, the only ones that get keys by http.
+
+And of addresses of PostgreSQL databases, whose passwords nobody may see.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _LIKE_IPV4: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _LIKE_IPV6: Final = re.compile(r"[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._~-]+)?")
 _LONGEST_NAME: Final = 253  # RFC 1035, 2.3.4, without the length bytes at its ends
+_DATABASE: Final = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+#: No path of a file begins so, but what a slip of the pen makes of an address: postgress://, mysql:// or postgresql:x.
+_LIKE_AN_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/|postgres(?:ql)?:", re.IGNORECASE)
+#: Up to the last "@": a password may hold one that its author forgot to write as %40.
+_PASSWORD: Final = re.compile(r":(?!//).*@", re.DOTALL)
+#: A name that is written with %XX may be it, too.
+_PASSWORD_PARAMETER: Final = re.compile(r"((?:^|[?&\s])(?:(?:ssl)?password|[^&=]*%[^&=]*)\s*=)[^&]*", re.IGNORECASE)
+_PARAMETERS: Final = re.compile(r"[a-z_]+=[^&]*(?:&[a-z_]+=[^&]*)*")
 
 
 def is_loopback(host: str) -> bool:
@@ -73,3 +84,43 @@ def _has_usable_port(parts: SplitResult) -> bool:
         return parts.port != 0
     except ValueError:
         return False
+
+
+def is_database(text: str) -> bool:
+    """True for the address of a PostgreSQL database, as against the path of a file."""
+    return _DATABASE.match(text) is not None
+
+
+def is_like_an_address(text: str) -> bool:
+    """True for what was meant to be the address of some database, whether or not it is one: no path of a file."""
+    return _LIKE_AN_ADDRESS.match(text) is not None
+
+
+def without_password(text: str) -> str:
+    """*text*, which is meant to be the address of a database, for people: `***` stands for its password.
+
+    It may be no address at all; what looks like a password is hidden then, too.
+    """
+    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD.sub(":***@", text))
+
+
+def check_database(url: str) -> None:
+    """Raise ValueError for what is no address of a PostgreSQL database, as libpq takes it; nothing is looked up.
+
+    Several hosts are separated by commas; without one, the database is reached by this machine's own socket.
+    """
+    address, _, parameters = url.partition("?")
+    if _VISIBLE.fullmatch(url) is None or not url.startswith(("postgresql://", "postgres://")) or "#" in url:
+        raise ValueError("it is not an address of PostgreSQL")
+    if parameters and _PARAMETERS.fullmatch(parameters) is None:
+        raise ValueError("what follows its ? is not NAME=VALUE&NAME=VALUE")
+    if address.count("@") > 1 or address.count("/") > 3:
+        raise ValueError("in a name or a password, @ is written as %40, and / as %2F")
+
+
+def database_identity(url: str) -> str:
+    """What *url*, an address of a database, has in common with every other spelling of its password and its scheme."""
+    address, _, parameters = url.partition("://")[2].partition("?")
+    user, at, place = address.rpartition("@")
+    known = sorted(each for each in parameters.split("&") if "password=" not in each)
+    return f"{user.partition(':')[0]}{at}{place}?{'&'.join(known)}"

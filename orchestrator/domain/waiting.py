@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 #: Source: Message Batches API reference: results are readable for 29 days after `created_at`.
 RETENTION: Final = timedelta(days=29)
@@ -18,6 +21,8 @@ SWEEP_FOR: Final = timedelta(hours=25)
 WALK_MARGIN: Final = timedelta(minutes=10)
 #: The API's Date has second resolution: both ends of a wait measured by it may be off by one second.
 DATE_MARGIN: Final = timedelta(seconds=2)
+#: What a kernel holds of a body it sends without its process as well (`provider/sdk_clients`): 2 MiB, or 18 kB/s.
+_DRAIN: Final = timedelta(minutes=2)
 #: A candidate that could not be read for this long, in the API's time, is unprovable.
 UNREADABLE_AFTER: Final = timedelta(hours=24)
 #: What the API omits after so many full downloads over so long, in the API's time, is `missing_result`.
@@ -26,6 +31,9 @@ PATIENCE_TIME: Final = timedelta(hours=24)
 #: A foreign batch is recognised after this many complete lines without a nonce of ours.
 PROOF_LINES: Final = 100
 DOWNLOAD_AGAIN_MAX: Final = timedelta(minutes=10)
+#: The times of two daemons of a fleet differ by less; what is written further ahead of us is from before our clock was
+#: set back.
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
 _LONGEST_ASKED_S: Final = 86_400
 _MOST_JITTER: Final = timedelta(seconds=10)
 
@@ -46,6 +54,35 @@ def poll_pause(age: timedelta, pace: Pace, jitter: float) -> timedelta:
     """
     pause = min(max(age / 20, pace.shortest), pace.longest)
     return pause * (1 + jitter / 10)
+
+
+def must_be_listed(doubt_wait: timedelta, *, ours: timedelta, by_date: timedelta) -> bool:
+    """Whether a batch must be in the API's list by now, whatever became of the one who sent it.
+
+    ours: since this process first saw the doubt, by its own monotonic clock; by_date: since the API's first Date after
+    the doubt began. The first that says so counts. What was sent may still have been on its way when the doubt began,
+    out of a kernel whose process is gone: that is waited for on top of *doubt_wait*.
+    """
+    wait = doubt_wait + min(doubt_wait, _DRAIN)
+    return ours >= wait or by_date >= wait + DATE_MARGIN
+
+
+class FirstSight(Generic[K]):
+    """Since when this process has seen each of some waits.
+
+    In memory, and so begun anew by every process: how long another waited, by a clock of its own, nobody can know.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[K, datetime] = {}
+
+    def note(self, waits: Iterable[K], now: datetime) -> None:
+        """These are the waits there are; what is not among them is forgotten."""
+        self._since = {wait: self._since.get(wait, now) for wait in waits}
+
+    def age(self, wait: K, now: datetime) -> timedelta:
+        """How long *wait*, which was noted, has been seen."""
+        return now - self._since[wait]
 
 
 def backoff(tries: int, pace: Pace, jitter: float) -> timedelta:

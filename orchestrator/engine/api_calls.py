@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from orchestrator.domain import account, errors, waiting
 from orchestrator.domain.api_answers import BatchPage, RemoteBatch, ResponseMeta
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.model import BatchRow
+from orchestrator.domain.model import BatchRow, Gate
 from orchestrator.domain.states import JobState
 from orchestrator.engine.batch_list import walk_pages
 from orchestrator.engine.context import Context
@@ -35,13 +35,17 @@ class Gates:
         self._entropy = context.entropy
 
     async def is_shut(self, name: str, now: datetime) -> bool:
-        """Whether this kind of call must wait. A gate set in the future (the clock was set back) counts as open."""
-        gates = await self._store.among((name, name + _REQUESTED))
-        return any(gate.set_at <= now < gate.until for gate in gates)
+        """Whether this kind of call must wait."""
+        return await self.shut_for(name, now) is not None
+
+    async def shut_for(self, name: str, now: datetime) -> timedelta | None:
+        """How long this kind of call must wait still; None: it need not."""
+        waits = [gate.until - now for gate in await self._among(name) if now < gate.until]
+        return max(waits, default=None)
 
     async def tries(self, name: str) -> int:
         """How many calls of this kind in a row failed or were put off."""
-        return sum(gate.tries for gate in await self._store.among((name, name + _REQUESTED)))
+        return sum(gate.tries for gate in await self._among(name))
 
     async def shut(self, name: str, why: str, retry_after_s: float | None) -> None:
         """Wait as long as the API asks, or with growing pauses of our own, counted from now and not from the call."""
@@ -56,14 +60,32 @@ class Gates:
         await self._store.shut(name, now + own, why, now)
 
     async def open(self, name: str) -> None:
-        """A call worked: forget the failures in a row. Writes nothing if there were none."""
-        for gate in await self._store.among((name, name + _REQUESTED)):
-            await self._store.open(gate.name)
+        """A call worked: forget the failures in a row. Writes nothing if there were none.
+
+        A pause that the API asked for is kept to its end: a call that works during it was sent before it. So is one
+        that another daemon stores meanwhile.
+        """
+        now = self._clock.now()
+        for gate in await self._among(name):
+            if gate.name == name or gate.until <= now:
+                await self._store.open(gate.name, gate.set_at)
 
     async def forget_streak(self, name: str) -> None:
         """A call that seemed to fail had worked: end our own pauses, but not one that the API asked for."""
         if await self._store.get(name) is not None:
             await self._store.open(name)
+
+    async def _among(self, name: str) -> list[Gate]:
+        """The gates of this kind. One from the future (the clock was set back) is removed: it would last too long.
+
+        The time is asked after the gates: one that was shut while this process stood still is not from the future.
+        """
+        gates = await self._store.among((name, name + _REQUESTED))
+        latest = self._clock.now() + waiting.CLOCKS_DIFFER
+        for gate in gates:
+            if gate.set_at > latest:
+                await self._store.open(gate.name, gate.set_at)
+        return [gate for gate in gates if gate.set_at <= latest]
 
 
 async def pause_job(context: Context, job: JobId, code: str, words: str, now: datetime) -> bool:
@@ -105,6 +127,7 @@ async def call(context: Context, request: Awaitable[T]) -> T:
     context.health.note_answer()
     if isinstance(answer, BatchPage):
         context.malformed.note(answer.malformed, context.clock.now())
+        context.api_ahead = timedelta(0) if answer.meta.date is None else answer.meta.date - context.clock.now()
     return answer
 
 

@@ -14,14 +14,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain import api_answers, errors, waiting
-from orchestrator.domain.ids import JobId, Nonce, split_wire_id
+from orchestrator.domain.ids import BatchId, JobId, Nonce, split_wire_id
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import BadLine, ResultLine, wire_ids_of
 from orchestrator.domain.states import BatchState
 from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context
-from orchestrator.engine.result_file import ResultFile
+from orchestrator.engine.pricing import Pricing
+from orchestrator.engine.result_file import ResultFile, payment_of
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.doubts import DuplicateResult
 
 log = get_logger(__name__)
 
@@ -214,10 +216,40 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: api_answer
     """
     if batch.state in _OPEN or batch.remote_id == remote.id:
         return False
-    await _keep_results(context, remote)
+    await keep_results(context, batch.id, remote)
+    return await _tell_duplicate(context, batch, remote, "its results are kept as spare", now)
+
+
+async def stop_duplicate(context: Context, batch: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> None:
+    """Report *remote*, which the API has just made for *batch*: it was given up, or has another remote id, meanwhile.
+
+    The API is asked to cancel that of a void batch: what it has not processed yet is not billed. There are no results
+    yet; the late sweep keeps them.
+    """
+    what = "its results will be kept as spare"
+    if batch.state is BatchState.VOID:
+        asked = "was asked" if await ask_to_cancel(context, remote.id) else "could not be asked yet"
+        what = f"the API {asked} to cancel it, and {what}"
+    await context.store.sweep.see([remote])
+    await _tell_duplicate(context, batch, remote, what, now)
+
+
+async def ask_to_cancel(context: Context, remote_id: str) -> bool:
+    """Whether the API was asked to cancel a duplicate."""
+    try:
+        await api_calls.call(context, context.provider.cancel(remote_id))
+    except errors.ProviderError as exc:
+        log.warning("batch.duplicate_not_canceled", remote_id=remote_id, why=exc.message)
+        return False
+    return True
+
+
+async def _tell_duplicate(
+    context: Context, batch: BatchRow, remote: api_answers.RemoteBatch, what: str, now: datetime
+) -> bool:
     words = (
         f"batch {batch.id} was {batch.state} when it turned out to exist as {remote.id}: {batch.count} requests may be "
-        f"paid for twice; its results are kept as spare"
+        f"paid for twice; {what}"
     )
     await context.store.attention.attend(batch.job_id, DUPLICATE, batch.id, words, now)
     if not await context.store.sweep.duplicate(batch, remote.id, now):
@@ -226,17 +258,22 @@ async def report_duplicate(context: Context, batch: BatchRow, remote: api_answer
     return True
 
 
-async def _keep_results(context: Context, remote: api_answers.RemoteBatch) -> None:
-    """Store every result of *remote* beside the job."""
+async def keep_results(context: Context, batch: BatchId, remote: api_answers.RemoteBatch) -> None:
+    """Store every result of a duplicate of *batch* beside the job. Raises ProviderError if they cannot be read."""
     kept: set[int] = set()
+    pricing = Pricing(await context.loaded_prices(), remote.created_at)
     async with context.provider.results(remote.id) as download:
         file = ResultFile(download)
         async for lines in file:
             results = [line for line in lines if isinstance(line, ResultLine)]
-            rows = [(own[1], line.result) for line in results if (own := split_wire_id(line.wire_id)) is not None]
+            rows = [
+                DuplicateResult(own[1], line.result, payment_of(line, pricing))
+                for line in results
+                if (own := split_wire_id(line.wire_id)) is not None
+            ]
             if rows:
-                await context.store.sweep.keep_duplicate_results(remote.id, rows)
+                await context.store.sweep.keep_duplicate_results(batch, remote.id, rows)
             before = len(kept)
-            kept |= {number for number, _ in rows}
+            kept |= {row.number for row in rows}
             if len(kept) > before:
                 file.found_new()

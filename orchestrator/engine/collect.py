@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain import errors, result_lines, result_outcome, waiting
 from orchestrator.domain.api_answers import RemoteStatus, ResponseMeta
+from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import BatchRow, JudgedLine
 from orchestrator.engine import api_calls
-from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
+from orchestrator.engine.context import Context
 from orchestrator.engine.download_failures import RETENTION_NEAR, DownloadFailures
+from orchestrator.engine.pricing import Pricing, worst_of
 from orchestrator.engine.result_file import LineMatcher, LineReading, ResultFile
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.store import DownloadProgress
+from orchestrator.ports.results import DownloadProgress
+
+if TYPE_CHECKING:
+    from orchestrator.domain.answer_schema import AnswerSchema
 
 log = get_logger(__name__)
 
 #: However long the API asks us to wait: a download is never put off for longer (results are gone after 29 days).
-_LONGEST_PAUSE: Final = timedelta(hours=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
 COUNTS: Final = "counts_disagree"
+#: So many jobs' schemas are kept in memory.
+_MOST_SCHEMAS: Final = 1000
 
 
 class CollectStage:
@@ -35,52 +42,23 @@ class CollectStage:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store.collect
-        self._poll = context.store.poll
         self._attention = context.store.attention
         self._failures = DownloadFailures(context)
-        self._active: set[int] = set()
-        self._mended = False
+        self._running = 0
         #: The unreadable lines of the last download, by batch and number; a crash only means one download more.
         self._unreadable: dict[int, dict[int, LineReading]] = {}
-
-    async def tick(self, _now: datetime) -> int:
-        """Download what is due, up to `max_downloads` at once. Returns how many batches were completed."""
-        return await run_slots(self.work, self._context.settings.max_downloads, "download")
-
-    def slots(self) -> dict[str, Tick]:
-        """The download slots, each as a tick of its own."""
-        return slot_ticks(self.work, self._context.settings.max_downloads, "download")
-
-    async def work(self, number: int) -> int:
-        """One download slot: downloads batch after batch until none is due."""
-        if number == 0 and not self._mended:
-            await self._mend_dues(self._context.clock.now())
-        done = 0
-        while (batch := await self._next()) is not None:
-            try:
-                done += await self.advance(batch)
-            finally:
-                self._active.discard(batch.id)
-        return done
-
-    async def _next(self) -> BatchRow | None:
-        now = self._context.clock.now()
-        for batch in await self._store.to_collect(now, self._context.settings.max_downloads + 1):
-            if batch.id not in self._active:
-                self._active.add(batch.id)
-                return batch
-        return None
-
-    async def _mend_dues(self, now: datetime) -> None:
-        """Once per process: pull in downloads due later than any pause of ours, which a wrong clock must have set."""
-        for batch in await self._poll.uncollected():
-            due = batch.download_due_at
-            if not batch.collected and due is not None and due - now > _LONGEST_PAUSE:
-                await self._store.again(batch, now, None, full=False)
-        self._mended = True
+        #: By job: what its answers have to match, which never changes.
+        self._schemas: dict[JobId, AnswerSchema | None] = {}
 
     async def advance(self, batch: BatchRow) -> int:
         """Download one batch and act on the outcome. 1 if the batch is complete now."""
+        self._running += 1
+        try:
+            return await self._advance(batch)
+        finally:
+            self._running -= 1
+
+    async def _advance(self, batch: BatchRow) -> int:
         try:
             meta, matcher = await self._download(batch)
         except errors.ProviderError as exc:
@@ -120,12 +98,15 @@ class CollectStage:
 
     async def _download(self, batch: BatchRow) -> tuple[ResponseMeta, LineMatcher]:
         """Stream one result file into the store. Returns its headers, and the matcher with what it counted."""
-        matcher = LineMatcher(batch, self._unreadable.get(batch.id, {}))
+        made = self._context.clock.now() if batch.created_at is None else batch.created_at
+        pricing = Pricing(await self._context.loaded_prices(), made)
+        schema = await self._schema(batch.job_id)
+        matcher = LineMatcher(batch, self._unreadable.get(batch.id, {}), pricing, schema)
         async with self._context.provider.results(str(batch.remote_id)) as download:
             file = ResultFile(download)
             async for lines in file:
                 await self._take(matcher, batch, lines, whole=not file.ended)
-                if matcher.is_full(len(self._active)):
+                if matcher.is_full(self._running):
                     await self._write(batch, matcher.drain())
                 if matcher.has_new():
                     file.found_new()
@@ -135,6 +116,15 @@ class CollectStage:
                 log.warning("batch.endless_results", batch_id=batch.id, found=matcher.found)
             await self._write(batch, matcher.drain())
             return file.meta, matcher
+
+    async def _schema(self, job: JobId) -> AnswerSchema | None:
+        """What answers of *job* have to match; None: anything will do."""
+        if job not in self._schemas:
+            if len(self._schemas) >= _MOST_SCHEMAS:
+                self._schemas.clear()
+            text = (await self._context.store.commands.get(job)).schema
+            self._schemas[job] = None if text is None else _read_schema(text)
+        return self._schemas[job]
 
     async def _is_all_here(self, matcher: LineMatcher, batch: BatchRow) -> bool:
         """Whether the batch is complete already, so that the download can stop: the stream may not have an end."""
@@ -170,7 +160,7 @@ class CollectStage:
         jitter = self._context.entropy.jitter()
         pause = None if exc is None else waiting.asked_pause(exc.retry_after_s, 0)
         own = waiting.backoff(batch.download_tries + 1, pace, jitter)
-        due = now + min(own if pause is None else pause, _LONGEST_PAUSE)
+        due = now + min(own if pause is None else pause, LONGEST_PAUSE)
         date = None if meta is None else meta.date
         await self._store.again(batch, due, date, full=meta is not None)
 
@@ -188,9 +178,16 @@ class CollectStage:
         await self._failures.clear(batch)
         await self._attention.attend(batch.job_id, result_outcome.MISSING_RESULT, batch.id, words, now)
         error = (result_outcome.MISSING_RESULT, "the API never returned a result for this request")
-        await self._store.give_up(batch, error, result_lines.errored_result(*error), now)
+        assumed = await self._assumed(batch, now)
+        await self._store.give_up(batch, error, result_lines.errored_result(*error), now, assumed)
         log.error("batch.results_missing", batch_id=batch.id, missing=missing)
         return 1
+
+    async def _assumed(self, batch: BatchRow, now: datetime) -> int | None:
+        """What the requests that never came are taken to have cost, under a cap: as much as they may. None: unknown."""
+        if batch.worst_nanos is None:
+            return None
+        return await worst_of(self._context, batch, await self._store.unseen(batch), now)
 
 
 def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
@@ -204,6 +201,12 @@ def complete(progress: DownloadProgress, batch: BatchRow) -> bool:
     # A kind that the API has no count for may hide in any of them: then those that have one must not exceed theirs.
     counted = Counter({kind: number for kind, number in progress.by_kind.items() if kind in wanted})
     return counted <= wanted if batch.partial or counted.total() < progress.seen else +counted == +wanted
+
+
+def _read_schema(text: str) -> AnswerSchema:
+    from orchestrator.domain.answer_schema import AnswerSchema  # late: few jobs have one
+
+    return AnswerSchema(text)
 
 
 def _patience_is_over(batch: BatchRow, meta: ResponseMeta) -> bool:

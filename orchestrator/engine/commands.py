@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -10,15 +11,19 @@ from typing_extensions import override
 
 from orchestrator.domain import account, errors
 from orchestrator.domain.api_answers import RemoteBatch
+from orchestrator.domain.budgets import Scope
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import BatchRow, JobSnapshot
-from orchestrator.engine import api_calls, purge
+from orchestrator.domain.param_change import NO_CHANGE, ParamChange
+from orchestrator.domain.priming import CacheUse
+from orchestrator.domain.states import OVER
+from orchestrator.engine import api_calls, hand_in, pricing, purge
 from orchestrator.engine.context import Context, EngineSettings
 from orchestrator.engine.doubt import UNPROVABLE
 from orchestrator.engine.ingest import Ingestor
 from orchestrator.ports.engine import Commands, IngestOptions, IngestResult, NoticeCommands, OpenJobs
-from orchestrator.ports.streams import InputLine, Source
+from orchestrator.ports.streams import InputLine, InputProblem, Source, refuse_marked
 
 _WHY: Final = "paused by a person"
 
@@ -34,7 +39,14 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         self._ingest = context.store.ingest
         self._notices = context.store.notices
         self._attention = context.store.attention
-        self._ingestor = Ingestor(context.store.ingest, context.clock, context.entropy, context.imports)
+        self._ingestor = Ingestor(
+            context.store.ingest,
+            context.clock,
+            context.entropy,
+            context.imports,
+            context.prices,
+            hand_in.CapsAtHandIn(context),
+        )
 
     def retune(self, settings: EngineSettings) -> None:
         """Let every stage go by *settings* from its next tick on, and probe the account at once."""
@@ -44,6 +56,8 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def ingest(self, source: Source, new: NewJob, terms: IngestOptions) -> IngestResult:
+        if new.cache is None:
+            new = replace(new, cache=self._context.settings.cache, has_own_cache=False)
         taken = await self._ingestor.ingest(source, new, terms)
         self._context.wakeup.notify_all()
         return taken
@@ -74,10 +88,27 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         return canceled
 
     @override
-    async def retry(self, job: JobId, only: str | None) -> int:
-        queued = await self._store.retry(job, only, self._context.clock.now())
+    async def retry(self, job: JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+        queued = await hand_in.retry(self._context, job, only, change)
         self._context.wakeup.notify_all()
         return queued
+
+    @override
+    async def cap_job(self, job: JobId, cap: int | None) -> bool:
+        found = await self._store.get(job)
+        if found.state in OVER:
+            raise errors.GuardRefused(f"job {found.public_id} is over: nothing more is sent for it")
+        goes_on = await self._context.store.budgets.cap_job(job, cap, self._context.clock.now())
+        self._context.wakeup.notify_all()
+        return goes_on
+
+    @override
+    async def set_budget(self, scope: Scope, cap: int | None) -> int:
+        if scope is Scope.JOB:
+            raise errors.UsageError("a budget is of a day, a month or the total", hint="a job has a cap")
+        going_on = await self._context.store.budgets.cap_scope(scope, cap, "person", self._context.clock.now())
+        self._context.wakeup.notify_all()
+        return going_on
 
     @override
     async def test_notice(self, url: str | None) -> list[int]:
@@ -109,6 +140,10 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
         return await purge.purge_older(self._context, older_than)
 
     @override
+    async def reprice(self, job: JobId) -> int:
+        return await pricing.reprice(self._context, job)
+
+    @override
     async def adopt(self, remote_id: str, job: JobId | None) -> str:
         if job is not None:
             return await self._adopt_foreign(remote_id, job)
@@ -136,6 +171,11 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
 
     @override
     async def add(self, job: JobId, lines: Sequence[InputLine]) -> None:
+        found = await self._store.get(job)
+        if found.cache is CacheUse.AUTO:
+            _refuse_marked(lines)
+        bounds = await hand_in.CapsAtHandIn(self._context).bounds_of(found)
+        hand_in.refuse_unbounded(bounds, lines)
         duplicates = await self._ingest.extend(job, lines, self._context.clock.now())
         if duplicates:
             taken = ", ".join(repr(duplicate.custom_id) for duplicate in duplicates[:5])
@@ -173,3 +213,11 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
             raise errors.NoSuchThing(f"the API does not show {remote_id}", cause=exc.message) from exc
         except errors.ProviderError as exc:
             raise errors.GuardRefused("the API could not be asked", cause=exc.message, hint="try again later") from exc
+
+
+def _refuse_marked(lines: Sequence[InputLine]) -> None:
+    """Raise InputError for the first of *lines* with a marker of its own."""
+    for line in lines:
+        if isinstance(found := refuse_marked(line), InputProblem):
+            words = f"request {line.custom_id!r}: {found.field} {found.message}"
+            raise errors.InputError(words, cause="nothing was added", hint=found.remedy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,11 +11,18 @@ from typing import Any, Final
 from typing_extensions import override
 
 from orchestrator.config import Settings
+from orchestrator.domain import errors
+from orchestrator.domain.budgets import Scope
+from orchestrator.domain.model import JobRow
+from orchestrator.domain.notices import EndpointSpec
+from orchestrator.domain.priming import CacheUse
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.batch_list import MalformedEntries, PageSize
+from orchestrator.engine.bounds import KnownBounds
+from orchestrator.engine.worst_costs import WorstCosts
 from orchestrator.ports.engine import ChangeSignal, EngineHealth
-from orchestrator.ports.runtime import Clock, Courier, Entropy, Meter, NullMeter, Provider
-from orchestrator.ports.store import EngineStore
+from orchestrator.ports.runtime import Clock, Courier, Entropy, Meter, NoPrices, NullMeter, Prices, Provider
+from orchestrator.ports.store import EngineStore, Window
 
 Tick = Callable[[datetime], Awaitable[int]]
 Work = Callable[[int], Coroutine[Any, Any, int]]
@@ -29,7 +36,8 @@ class EngineSettings:
 
     max_requests: None means 100,000 minus the store's own random 1–999, so that our full batches differ in size from
     everybody else's. max_bytes: of an exact body. keep_bodies: for how long a daemon keeps those of a job that is over;
-    None: for ever.
+    None: for ever. cache: of a job that is handed in without a choice (`CacheUse`); max_job: the cap, in nano-dollars,
+    of one that is handed in without one; max_day, max_month: of all jobs together; None: there is none.
     """
 
     max_requests: int | None
@@ -44,6 +52,20 @@ class EngineSettings:
     max_attempts: int
     delete_after_collect: bool
     keep_bodies: timedelta | None = None
+    cache: str = CacheUse.PRIME.value
+    max_job: int | None = None
+    max_day: int | None = None
+    max_month: int | None = None
+
+    @property
+    def budgets(self) -> Mapping[Scope, int | None]:
+        """The budgets of all jobs together, by the settings."""
+        return {Scope.DAY: self.max_day, Scope.MONTH: self.max_month}
+
+    @property
+    def window(self) -> Window:
+        """The most that may be in the API's queue."""
+        return Window(batches=self.max_in_flight_batches, requests=self.max_in_flight_requests)
 
 
 def engine_settings(settings: Settings) -> EngineSettings:
@@ -62,6 +84,10 @@ def engine_settings(settings: Settings) -> EngineSettings:
         max_attempts=settings.retry.max_attempts,
         delete_after_collect=settings.api.delete_after_collect,
         keep_bodies=settings.database.keep_bodies,
+        cache=settings.cache.mode,
+        max_job=settings.budget.max_job,
+        max_day=settings.budget.max_day,
+        max_month=settings.budget.max_month,
     )
 
 
@@ -70,7 +96,7 @@ class StageLiveness:
 
     def __init__(self) -> None:
         self._rests: dict[str, datetime | None] = {}
-        self._without_space: set[str] = set()
+        self._without_store: dict[str, str] = {}
 
     def working(self, stage: str) -> None:
         """*stage* has begun a tick."""
@@ -79,16 +105,22 @@ class StageLiveness:
     def idle(self, stage: str, now: datetime) -> None:
         """*stage* has ended its tick."""
         self._rests[stage] = now
-        self._without_space.discard(stage)
+        self._without_store.pop(stage, None)
 
-    def disk_full(self, stage: str) -> None:
-        """*stage* could not write: the disk is full."""
-        self._without_space.add(stage)
+    def waits_for_store(self, stage: str, exc: errors.StoreError) -> None:
+        """*stage* could not work: the disk is full, or the database does not answer."""
+        is_full = isinstance(exc, errors.StoreFull)
+        self._without_store[stage] = "there is no space left for the store" if is_full else exc.message
+
+    def released(self, stage: str) -> None:
+        """*stage* is not ours any more."""
+        self._rests.pop(stage, None)
+        self._without_store.pop(stage, None)
 
     def trouble(self, now: datetime) -> str | None:
         """What is wrong, for a person; None if every stage is ticking."""
-        if self._without_space:
-            return "there is no space left for the store"
+        if self._without_store:
+            return next(iter(self._without_store.values()))
         if not self._rests:
             return "the engine is starting"
         late = sorted(stage for stage, since in self._rests.items() if since is not None and now - since > _TOO_LONG)
@@ -167,7 +199,7 @@ async def run_slots(work: Work, slots: int, name: str) -> int:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work(number), name=f"{name}-{number}") for number in range(slots)]
     except BaseExceptionGroup as failed:
-        raise _first(failed) from failed
+        raise errors.first_of(failed) from failed
     return sum(task.result() for task in tasks)
 
 
@@ -183,23 +215,14 @@ def slot_ticks(work: Work, slots: int, name: str) -> dict[str, Tick]:
     return {f"{name}-{number}": tick(number) for number in range(slots)}
 
 
-def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = failed
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 @dataclass(slots=True)
 class Imports:
     """Imports of this process.
 
-    reading: the public ids of jobs whose input is being read; any other `importing` job is a leftover. may_be_left: an
-    import failed, so it may have left one.
+    left: the public ids of those that failed, each of which may have left an `importing` job.
     """
 
-    reading: set[str] = field(default_factory=set)
-    may_be_left: bool = False
+    left: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,7 +230,9 @@ class Context:
     """Given to every stage.
 
     settings: replaced as a whole on reload, so read it anew each time. courier: None if no notices are to be sent.
-    ask_at_once: a person may have fixed the account, so the probe need not wait.
+    endpoints: what whoever holds `notify` tells the store; None: it was told when the engine began.
+    ask_at_once: a person may have fixed the account, so the probe need not wait. api_ahead: how much later it is by the
+    API's Date, at its last list. sandbox: what the commands that a person is told must say, too.
     """
 
     store: EngineStore
@@ -215,12 +240,30 @@ class Context:
     clock: Clock
     entropy: Entropy
     settings: EngineSettings
+    prices: Prices = field(default_factory=NoPrices)
     health: ApiHealth = field(default_factory=ApiHealth)
     wakeup: Wakeup = field(default_factory=Wakeup)
     liveness: StageLiveness = field(default_factory=StageLiveness)
     imports: Imports = field(default_factory=Imports)
     meter: Meter = field(default_factory=NullMeter)
     courier: Courier | None = None
+    endpoints: Sequence[EndpointSpec] | None = None
+    sandbox: bool = False
     ask_at_once: bool = False
+    api_ahead: timedelta = timedelta(0)
     page_size: PageSize = field(default_factory=PageSize)
     malformed: MalformedEntries = field(default_factory=MalformedEntries)
+    bounds: KnownBounds = field(default_factory=KnownBounds)
+
+    async def loaded_prices(self) -> Prices:
+        """The prices, for whoever asks on the event loop."""
+        await self.prices.load()
+        return self.prices
+
+    def api_time(self, now: datetime) -> datetime:
+        """*now* by the API's clock: it decides on which day a batch is made, and so at what price."""
+        return now + self.api_ahead
+
+    async def worst_costs(self, job: JobRow, at: datetime) -> WorstCosts:
+        """What requests of *job* can cost that the API takes in at *at*, by its clock."""
+        return WorstCosts(await self.loaded_prices(), at, job.per_request_nanos)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestrator.domain import api_answers, errors, waiting
+from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import BatchRow, Candidate
 from orchestrator.domain.states import BatchState
 from orchestrator.engine import api_calls, attribution
+from orchestrator.engine.affording import Affording
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
 
@@ -39,7 +41,8 @@ class _ListScan:
 class DoubtStage:
     """Takes batches in `in_doubt`, and leaves them in `in_progress` or, with their requests queued again, in `void`.
 
-    Candidates, verdicts and the wait are rows: a crash in between costs at most one more scan.
+    Candidates, verdicts and the API's first Date are rows: a crash in between costs at most one more scan, and the wait
+    by our own clock, which every process counts from its own first sight.
     """
 
     def __init__(self, context: Context) -> None:
@@ -48,13 +51,16 @@ class DoubtStage:
         self._evidence = context.store.evidence
         self._commands = context.store.commands
         self._attention = context.store.attention
+        self._affording = Affording(context)
         self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
+        self._seen = waiting.FirstSight[BatchId]()
         self._second = attribution.SecondOpinion()
 
     async def tick(self, now: datetime) -> int:
         """Examine every batch in doubt. Returns how many left that state."""
         batches = await self._store.in_doubt()
+        self._seen.note((batch.id for batch in batches), now)
         if not batches:
             self._next_scan = None
             return 0
@@ -93,12 +99,10 @@ class DoubtStage:
 
     async def _wait_is_over(self, batch: BatchRow, date: datetime, now: datetime) -> bool:
         """Whether our own clock or the API's says so, the first that does. Closes the set of candidates at *date*."""
-        wait = self._context.settings.doubt_wait
-        since = now if batch.doubt_since is None else batch.doubt_since
-        first = date if batch.doubt_date is None else batch.doubt_date
-        if now - since < wait and date - first < wait + waiting.DATE_MARGIN:
-            return False
-        return await self._store.end_wait(batch, date)
+        by_date = timedelta(0) if batch.doubt_date is None else date - batch.doubt_date
+        ours = self._seen.age(batch.id, now)
+        is_over = waiting.must_be_listed(self._context.settings.doubt_wait, ours=ours, by_date=by_date)
+        return is_over and await self._store.end_wait(batch, date)
 
     async def _scan_list(self, ready: list[BatchRow], now: datetime) -> _ListScan:
         """One scan for every batch whose wait was over before it began.
@@ -139,7 +143,11 @@ class DoubtStage:
             if candidate.verdict not in {"ours", "foreign"}:
                 undecided += await self._judge(candidate, batch, scan)
         after = await self._still_in_doubt(batch)
-        return 1 if after is None else await self._conclude(after, scan, found=undecided > 0)
+        if after is None:
+            return 1
+        # Two engines may look at the same moment: only what was counted before this look began is another look.
+        looks = min(was.doubt_looks, after.doubt_looks)
+        return await self._conclude(after, scan, found=undecided > 0, looks=looks)
 
     async def _still_in_doubt(self, batch: BatchRow) -> BatchRow | None:
         return next((b for b in await self._store.in_doubt() if b.id == batch.id), None)
@@ -219,11 +227,12 @@ class DoubtStage:
         await self._attention.attend(batch.job_id, UNPROVABLE, batch.id, _question(candidate, batch, why), scan.now)
         await self._evidence.judge(candidate.remote_id, "unprovable")
 
-    async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool) -> int:
+    async def _conclude(self, batch: BatchRow, scan: _ListScan, *, found: bool, looks: int) -> int:
         """After a whole scan: no candidate for the second time in a row means that the batch was never created."""
-        if found or batch.doubt_looks == 0 or scan.date is None:
+        if found or looks == 0 or scan.date is None:
             await self._store.looked(batch, found=found)
             return 0
+        await self._affording.hold(batch, scan.now)
         voided = await self._store.void(batch, scan.date, "not at the API, in two looks after the wait", scan.now)
         if voided:
             await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)

@@ -12,7 +12,7 @@ from orchestrator.engine import api_calls
 from orchestrator.engine.context import Context
 from orchestrator.engine.result_file import LineMatcher
 from orchestrator.observability.logs import get_logger
-from orchestrator.ports.store import DownloadProgress
+from orchestrator.ports.results import DownloadProgress
 
 log = get_logger(__name__)
 

@@ -22,7 +22,8 @@ _FORGET_EVERY: Final = timedelta(hours=1)
 class NotifyStage:
     """Takes notices in `waiting`, and leaves them `delivered` or `failed`; once an hour forgets those that are old.
 
-    The outcome is written after the try: a notice whose sending was cut off by a crash is sent again.
+    The outcome is written after the try: a notice whose sending was cut off by a crash is sent again. Who holds the
+    stage for others says which endpoints there are (`Context.endpoints`), when it begins.
     """
 
     def __init__(self, context: Context, courier: Courier) -> None:
@@ -30,9 +31,13 @@ class NotifyStage:
         self._store = context.store.notices
         self._courier = courier
         self._next_forget: datetime | None = None
+        self._endpoints = context.endpoints
 
     async def tick(self, now: datetime) -> int:
         """Send what is due. Returns how many notices were tried."""
+        if self._endpoints is not None:
+            await self._store.mirror(self._endpoints, now)
+            self._endpoints = None
         if self._next_forget is None or now >= self._next_forget:
             await self._store.delete_old(now - KEPT_FOR)
             self._next_forget = now + _FORGET_EVERY

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain import errors
@@ -18,7 +18,7 @@ from orchestrator.domain.api_answers import MalformedEntry, RemoteBatch, RemoteS
 from orchestrator.domain.ids import Nonce, number_in
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.states import BatchState
-from orchestrator.domain.waiting import DATE_MARGIN, RETENTION, UNREADABLE_AFTER, WALK_MARGIN, poll_pause
+from orchestrator.domain.waiting import RETENTION, UNREADABLE_AFTER, WALK_MARGIN, FirstSight, must_be_listed, poll_pause
 from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
 from orchestrator.observability.logs import get_logger
@@ -60,6 +60,7 @@ class ReconcileStage:
         self._attention = context.store.attention
         self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
+        self._seen = FirstSight[datetime]()
         self._second = attribution.SecondOpinion()
         self._told = True  # of an earlier process, perhaps
         self._unreadable: dict[str, datetime] = {}
@@ -67,6 +68,7 @@ class ReconcileStage:
     async def tick(self, now: datetime) -> int:
         """Returns how many batches were taken in."""
         search, strays = await self._store.pending()
+        self._seen.note([] if search is None else [search.wait_since], now)
         moved = sum([await self._take_in(stray, now) for stray in strays])
         if search is None:
             if not strays:
@@ -111,12 +113,12 @@ class ReconcileStage:
             needed = f"organization {search.organization}, workspace {search.workspace}"
             await self._tell(search, f"use a key of {needed}, which its batches were sent with", now)
             return None
-        wait = self._context.settings.doubt_wait
         if search.first_date is None:
             await self._store.note_date(date)
         if search.until is None:
-            first = date if search.first_date is None else search.first_date
-            if now - search.wait_since < wait and date - first < wait + DATE_MARGIN:
+            by_date = timedelta(0) if search.first_date is None else date - search.first_date
+            ours = self._seen.age(search.wait_since, now)
+            if not must_be_listed(self._context.settings.doubt_wait, ours=ours, by_date=by_date):
                 await self._tell(search, "what was sent last may not be listed yet", now)
                 return None
             await self._store.end_wait(date)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from orchestrator.domain import result_lines, result_outcome
+import msgspec
+
+from orchestrator.domain import invalid_answers, result_lines, result_outcome
+from orchestrator.domain.billing import UNREAD, Payment
 from orchestrator.domain.ids import number_in
 from orchestrator.domain.line_splitter import LineSplitter
 from orchestrator.domain.model import BatchRow, JudgedLine
+from orchestrator.engine.pricing import Pricing
 from orchestrator.ports.runtime import Download
+
+if TYPE_CHECKING:
+    from orchestrator.domain.answer_schema import AnswerSchema
 
 #: So many bytes in a row with nothing new for the reader end a download: four lines of the largest size.
 MAX_STALLED_BYTES: Final = 4 * result_lines.MAX_LINE_BYTES
@@ -79,12 +86,22 @@ class LineMatcher:
     """Turns decoded lines into rows to store; what is no line of this batch is counted and left out.
 
     An unreadable line may be corrupted on its way: it is stored, as it came, once downloads in a row had the very
-    same bytes. earlier: the unreadable lines of the previous download, by number. unreadable: those of this one.
+    same bytes. pricing: of the batch's day. earlier: the unreadable lines of the previous download, by number.
+    schema: what answers have to match; those that do not are judged invalid.
+    unreadable: those of this one.
     nameless: how many lines show no id of ours. why: what is wrong with one of them. odd: how many lines gave no row.
     """
 
-    def __init__(self, batch: BatchRow, earlier: Mapping[int, LineReading]) -> None:
+    def __init__(
+        self,
+        batch: BatchRow,
+        earlier: Mapping[int, LineReading],
+        pricing: Pricing,
+        schema: AnswerSchema | None = None,
+    ) -> None:
         self._batch = batch
+        self._schema = schema
+        self._pricing = pricing
         self._earlier = earlier
         self._rows: list[JudgedLine] = []
         self._bytes = 0
@@ -131,8 +148,8 @@ class LineMatcher:
             if number is None:
                 self.odd += 1
                 continue
-            self._count(line)
-            self._keep(number, _settled(number, line))
+            row = _settled(number, line, self._pricing)
+            self._keep(number, row if self._schema is None else _validated(row, self._schema))
 
     def _take_bad(self, line: result_lines.BadLine, numbers: Mapping[str, int] | None, *, whole: bool) -> None:
         own = self.id_of(line)
@@ -150,23 +167,12 @@ class LineMatcher:
         readings = 1 if before is None or before.digest != digest else before.readings + 1
         self.unreadable[number] = LineReading(digest, readings)
         if readings >= (_READINGS if whole else _READINGS_OF_A_TAIL):
-            self._keep(number, _kept_as_it_is(number, line))
+            self._keep(number, _kept_as_it_is(number, line, self._pricing.payment_for(UNREAD)))
 
     def _keep(self, number: int, row: JudgedLine) -> None:
         self._found.add(number)
         self._rows.append(row)
         self._bytes += len(row.body)
-
-    def _count(self, line: result_lines.ResultLine) -> None:
-        if line.input_tokens is not None:
-            self.tokens["input"] += line.input_tokens
-        if line.output_tokens is not None:
-            self.tokens["output"] += line.output_tokens
-        if line.cache_read_tokens is not None:
-            self.tokens["cache_read"] += line.cache_read_tokens
-        for written in (line.cache_write_5m_tokens, line.cache_write_1h_tokens):
-            if written is not None:
-                self.tokens["cache_write"] += written
 
     def is_full(self, downloads: int) -> bool:
         """Whether it is time to write, with so many downloads at once."""
@@ -176,10 +182,24 @@ class LineMatcher:
     def drain(self) -> list[JudgedLine]:
         """Hand over the rows, and forget them."""
         rows, self._rows, self._bytes = self._rows, [], 0
+        self.tokens["input"] += sum(filter(None, [row.input_tokens for row in rows]))
+        self.tokens["output"] += sum(filter(None, [row.output_tokens for row in rows]))
+        self.tokens["cache_read"] += sum(filter(None, [row.cache_read_tokens for row in rows]))
+        for column in ([row.cache_write_5m_tokens for row in rows], [row.cache_write_1h_tokens for row in rows]):
+            self.tokens["cache_write"] += sum(filter(None, column))
         return rows
 
 
-def _settled(number: int, line: result_lines.ResultLine) -> JudgedLine:
+def payment_of(line: result_lines.ResultLine, pricing: Pricing) -> Payment | None:
+    """What *line* costs: an error, an expiry and a cancellation nothing; of an unknown kind nobody knows."""
+    if line.kind == "succeeded":
+        return pricing.payment_for(line.charges) if line.charges is not None else pricing.payment_by_counts(line)
+    return None if line.kind in result_outcome.KINDS else pricing.payment_for(UNREAD)
+
+
+def _settled(number: int, line: result_lines.ResultLine, pricing: Pricing) -> JudgedLine:
+    if line.charges is None and line.kind == "succeeded":
+        return _answered(number, line, pricing)
     error_type, error_message = line.error_type, line.error_message
     if line.kind not in result_outcome.KINDS:
         error_type = line.kind or result_outcome.UNKNOWN_RESULT
@@ -199,14 +219,41 @@ def _settled(number: int, line: result_lines.ResultLine) -> JudgedLine:
         cache_write_5m_tokens=line.cache_write_5m_tokens,
         cache_write_1h_tokens=line.cache_write_1h_tokens,
         stop_reason=result_outcome.stop_name(line.stop_reason),
+        payment=payment_of(line, pricing),
     )
 
 
-def _kept_as_it_is(number: int, line: result_lines.BadLine) -> JudgedLine:
+def _answered(number: int, line: result_lines.ResultLine, pricing: Pricing) -> JudgedLine:
+    """Nearly every line: an answer whose counts say what it costs. By position, which takes half of the time."""
+    tariff, nanos = pricing.price(line)
+    return JudgedLine(
+        number, line.kind, result_outcome.Outcome.SUCCEEDED, line.result, None, None, line.api_request_id,
+        line.input_tokens, line.output_tokens, line.cache_read_tokens, line.cache_write_5m_tokens,
+        line.cache_write_1h_tokens, result_outcome.stop_name(line.stop_reason), tariff, nanos,
+    )  # fmt: skip
+
+
+def _validated(row: JudgedLine, schema: AnswerSchema) -> JudgedLine:
+    """*row*; as an invalid answer if it succeeded and does not match *schema*."""
+    if row.outcome is not result_outcome.Outcome.SUCCEEDED:
+        return row
+    problem = invalid_answers.problem_of(row.body, row.stop_reason, schema)
+    if problem is None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        outcome=result_outcome.Outcome.INVALID,
+        error_type=result_outcome.INVALID_ANSWER,
+        error_message=problem,
+    )
+
+
+def _kept_as_it_is(number: int, line: result_lines.BadLine, payment: Payment | None) -> JudgedLine:
     """A failure, because nobody could use it as an answer; final, because it most likely is one, and was paid for."""
     message = f"the API's result line cannot be read ({line.why}); its {line.size_bytes:,} bytes are kept in raw_base64"
     if len(line.raw) < line.size_bytes:
         message = f"the API's result line cannot be read ({line.why}); its beginning is kept in raw_base64"
     body = result_lines.unreadable_result(result_outcome.UNREADABLE_RESULT, message, line.raw)
     kind = result_outcome.UNREADABLE_RESULT
-    return JudgedLine(number, kind, result_outcome.Outcome.FAILED, body, error_type=kind, error_message=message)
+    failed = result_outcome.Outcome.FAILED
+    return JudgedLine(number, kind, failed, body, error_type=kind, error_message=message, payment=payment)

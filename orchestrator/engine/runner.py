@@ -1,163 +1,156 @@
-"""The runner: ticks every stage until told to stop. The only place where stages loop and wait.
+"""The embedded dispatcher: one process holds every stage, and looks at what is due in a few slots side by side.
 
-Core tasks live and die together (promise 11): one that fails ends the others, and its error rises. A full disk is the
-exception: the stage is tried again every five seconds; it sends nothing meanwhile, because it cannot store an intent.
+Its tasks live and die together (promise 11): one that fails ends the others, and its error rises.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.domain import errors
-from orchestrator.engine.collect import CollectStage
-from orchestrator.engine.context import Context, Tick, sleep_or_signal
-from orchestrator.engine.doubt import DoubtStage
-from orchestrator.engine.notify import NotifyStage
-from orchestrator.engine.plan import PlanStage
-from orchestrator.engine.poll import PollStage
-from orchestrator.engine.probe import ProbeStage
-from orchestrator.engine.purge import PurgeStage
-from orchestrator.engine.reconcile import ReconcileStage
-from orchestrator.engine.recover import RecoverStage
-from orchestrator.engine.sample import SampleStage
-from orchestrator.engine.settle import SettleStage
-from orchestrator.engine.submit import SubmitStage
-from orchestrator.engine.sweep import SweepStage
-from orchestrator.observability.logs import get_logger
+from typing_extensions import override
 
-log = get_logger(__name__)
+from orchestrator.domain.ids import BatchId
+from orchestrator.domain.model import BatchRow
+from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
+from orchestrator.engine.units import StageLoop
+from orchestrator.ports.dispatch import Dispatcher, Held, UnitKind, Units
 
-#: From one tick to the next when there was nothing to do. A tick that finds nothing is a few indexed reads.
-_SHORTEST: Final = timedelta(milliseconds=20)
-_LONGEST: Final = timedelta(seconds=1)
-_FULL_DISK: Final = timedelta(seconds=5)
-#: Background stages: ticked every 10 s, and not woken by the others.
-_BACKGROUND: Final = frozenset({"keep", "sample"})
-_BACKGROUND_PAUSE: Final = timedelta(seconds=10)
-#: For the notices that are due when an engine stops.
-_LAST_NOTICES: Final = timedelta(seconds=5)
+Look = Callable[[UnitKind, BatchId], Awaitable[timedelta | None]]
 
 
-class Runner:
-    """All stages, in the order in which a request passes them. stages: their ticks by name, for single-stepping."""
+class Runner(Dispatcher):
+    """Hands the units of one process to that process, which is alone on its store."""
 
-    def __init__(self, context: Context, *, keep_probing: bool = False) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self.plan = PlanStage(context)
-        self.submit = SubmitStage(context)
-        self.doubt = DoubtStage(context)
-        self.poll = PollStage(context)
-        self.collect = CollectStage(context)
-        self.settle = SettleStage(context)
-        self.sweep = SweepStage(context)
-        self.recover = RecoverStage(context, lambda: self.submit.active)
-        self.stages: dict[str, Tick] = {
-            "place": self._check_place,
-            "recover": self.recover.tick,
-            "reconcile": ReconcileStage(context).tick,
-            "plan": self.plan.tick,
-            "submit": self.submit.tick,
-            "doubt": self.doubt.tick,
-            "poll": self.poll.tick,
-            "collect": self.collect.tick,
-            "settle": self.settle.tick,
-            "sweep": self.sweep.tick,
-        }
-        if context.courier is not None:
-            self.stages["notify"] = NotifyStage(context, context.courier).tick
-        # "keep" and "place" are the names of these stages in metrics, logs and `health`.
-        self.stages["keep"] = PurgeStage(context, looks_for_old=keep_probing).tick
-        if keep_probing:
-            self.stages["probe"] = ProbeStage(context).tick
-            self.stages["sample"] = SampleStage(context).tick
+        self._loop = StageLoop(context)
+        self._stages: Sequence[str] = ()
+        self._since = context.clock.now()
 
-    async def _check_place(self, _now: datetime) -> int:
-        """Stage place: raises StoreLost, and so ends the engine, if the store's file was removed or replaced."""
-        await self._context.store.check_files()
-        return 0
-
-    def tasks(self) -> dict[str, Tick]:
-        """What runs side by side: every stage, submit and collect by the slot, so that no slot waits for another."""
-        single = {name: tick for name, tick in self.stages.items() if name not in {"submit", "collect"}}
-        return {**single, **self.submit.slots(), **self.collect.slots()}
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Recover, then tick every stage until *stop*; if one fails, all end and its error rises."""
-        await self._start()
+    @override
+    async def run(self, units: Units, stop: asyncio.Event) -> None:
+        """Recover, then do everything until *stop*, which cuts it off; the error of a task that fails ends all."""
+        turns = Turns(self._context, units.look)
+        await self._loop.ticked(turns.recover, "recover")
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._loop_of(name)(tick, name), name=name) for name, tick in self.tasks().items()
-            ]
+            tasks = [group.create_task(work, name=name) for name, work in self._works(units, turns, stop).items()]
+            self._stages, self._since = units.stages, self._context.clock.now()
             await stop.wait()
             for task in tasks:
                 task.cancel()
-        await self._last_notices()
 
-    async def _last_notices(self) -> None:
-        """Send the last notices before the process ends: `run` ends with its job, and others wait to hear of that.
+    def _works(self, units: Units, turns: Turns, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs side by side: every stage, submit and collect by the slot, so that no slot waits for another."""
+        stages = {name: units.hold(name, None, stop) for name in (*units.own, *units.stages)}
+        ticks = {"recover": turns.recover, **turns.uploads.slots(), **turns.downloads.slots()}
+        return {**stages, **{name: self._loop.run(tick, name, stop) for name, tick in ticks.items()}}
 
-        Limited to five seconds; the rest is left to the next engine.
-        """
-        notify = self.stages.get("notify")
-        if notify is not None:
-            with suppress(TimeoutError, errors.StoreFull):
-                async with asyncio.timeout(_LAST_NOTICES.total_seconds()):
-                    await notify(self._context.clock.now())
+    @override
+    async def holders(self) -> Sequence[Held]:
+        return [Held(kind=UnitKind.STAGE, what=name, daemon="", since=self._since) for name in self._stages]
 
-    async def _start(self) -> None:
-        """Recover; waits for space if the disk is full."""
-        while True:
+
+class Turns:
+    """Which batch is looked at next: what the rows say is due, less what a task of this process has in hand."""
+
+    def __init__(self, context: Context, look: Look) -> None:
+        self._store = context.store.submit
+        self._look = look
+        self.uploads = UploadSlots(context, look)
+        self.downloads = DownloadSlots(context, look)
+
+    async def recover(self, _now: datetime) -> int:
+        """Look at each batch whose POST no task watches (at the start: any): it is in doubt. How many there were."""
+        lost = [batch for batch in await self._store.stranded() if batch.id not in self.uploads.active]
+        for batch in lost:
+            await self._look(UnitKind.SUBMIT, batch.id)
+        return len(lost)
+
+    def ticks(self) -> Mapping[str, Tick]:
+        """All slots together, for those who step through an engine."""
+        return {"recover": self.recover, "submit": self.uploads.tick, "collect": self.downloads.tick}
+
+
+class _Slots:
+    """Looks at batch after batch, side by side. active: those that a task of this process has in hand.
+
+    WAITS_FOR_ALL: what one batch waits for, all others do as well.
+    """
+
+    KIND: UnitKind
+    NAME: str
+    WAITS_FOR_ALL = False
+
+    def __init__(self, context: Context, look: Look, slots: int) -> None:
+        self._context = context
+        self._look = look
+        self._slots: Final = slots
+        self.active: set[BatchId] = set()
+
+    async def tick(self, _now: datetime) -> int:
+        """Work in every slot until nothing is due. Returns how many batches moved on."""
+        return await run_slots(self.work, self._slots, self.NAME)
+
+    def slots(self) -> dict[str, Tick]:
+        """The slots, each as a tick of its own."""
+        return slot_ticks(self.work, self._slots, self.NAME)
+
+    async def work(self, _number: int) -> int:
+        """One slot. A batch that is still due after a look waits for the next tick."""
+        moved, seen = 0, set[BatchId]()
+        while (batch := await self._next(seen)) is not None:
+            seen.add(batch)
             try:
-                await self.recover.start(self._context.clock.now())
-            except errors.StoreFull as exc:
-                await self._wait_for_space("recover", exc)
-            else:
-                return
+                wait = await self._look(self.KIND, batch)
+            finally:
+                self.active.discard(batch)
+            moved += wait is None
+            if wait is not None and self.WAITS_FOR_ALL:
+                break
+        return moved
 
-    async def _wait_for_space(self, stage: str, exc: errors.StoreFull) -> None:
-        log.error("store.full", stage=stage, why=exc.message)
-        self._context.liveness.disk_full(stage)
-        await self._context.clock.sleep(_FULL_DISK)
+    async def _next(self, seen: set[BatchId]) -> BatchId | None:
+        """The next that is due, neither in hand nor *seen*; it is in hand now."""
+        raise NotImplementedError
 
-    def _loop_of(self, name: str) -> Callable[[Tick, str], Coroutine[Any, Any, None]]:
-        return self._run_in_background if name in _BACKGROUND else self._run_stage
+    def _taken(self, due: Sequence[BatchRow], seen: set[BatchId]) -> BatchId | None:
+        for batch in due:
+            if batch.id not in self.active and batch.id not in seen:  # another slot may have been faster
+                self.active.add(batch.id)
+                return batch.id
+        return None
 
-    async def _run_stage(self, tick: Tick, name: str) -> None:
-        """Tick, and sleep: longer and longer while there is nothing to do, and never past another stage's move."""
-        pause = _SHORTEST
-        while True:
-            signal = self._context.wakeup.event
-            moved = await self._ticked(tick, name)
-            if moved:
-                self._context.wakeup.notify_all()
-            pause = _SHORTEST if moved else min(pause * 2, self._longest())
-            await sleep_or_signal(self._context.clock, pause, signal)
 
-    async def _run_in_background(self, tick: Tick, name: str) -> None:
-        """Tick, and sleep long, unless there is more to do."""
-        while True:
-            moved = await self._ticked(tick, name)
-            await self._context.clock.sleep(_SHORTEST if moved else _BACKGROUND_PAUSE)
+class UploadSlots(_Slots):
+    """Planned batches. What keeps one from being sent (a gate, the limit) keeps all: the look at one asks for all."""
 
-    async def _ticked(self, tick: Tick, name: str) -> int:
-        """One tick, and how much it moved. Retried while the disk is full."""
-        while True:
-            begun = self._context.clock.now()
-            self._context.liveness.working(name)
-            try:
-                moved = await tick(begun)
-            except errors.StoreFull as exc:
-                await self._wait_for_space(name, exc)
-                continue
-            self._context.liveness.idle(name, self._context.clock.now())
-            if moved:
-                self._context.meter.worked(name, moved, self._context.clock.now() - begun)
-            return moved
+    KIND = UnitKind.SUBMIT
+    NAME = "upload"
+    WAITS_FOR_ALL = True
 
-    def _longest(self) -> timedelta:
-        """The longest idle pause: half a poll interval at most, so that a short interval is kept."""
-        return min(_LONGEST, max(self._context.settings.poll.shortest / 2, _SHORTEST))
+    def __init__(self, context: Context, look: Look) -> None:
+        super().__init__(context, look, context.settings.max_uploads)
+        self._store = context.store.submit
+
+    @override
+    async def _next(self, seen: set[BatchId]) -> BatchId | None:
+        return self._taken(await self._store.sendable(self._context.settings.max_uploads + 1), seen)
+
+
+class DownloadSlots(_Slots):
+    """Ended batches whose download is due."""
+
+    KIND = UnitKind.COLLECT
+    NAME = "download"
+
+    def __init__(self, context: Context, look: Look) -> None:
+        super().__init__(context, look, context.settings.max_downloads)
+        self._store = context.store.collect
+
+    @override
+    async def _next(self, seen: set[BatchId]) -> BatchId | None:
+        most = self._context.settings.max_downloads + 1 + len(seen)
+        return self._taken(await self._store.to_collect(self._context.clock.now(), most), seen)

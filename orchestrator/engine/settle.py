@@ -6,12 +6,16 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
-from orchestrator.domain import account, errors
+from orchestrator.domain import account, errors, humanize
+from orchestrator.domain.budgets import warning
+from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
+from orchestrator.engine.pricing import worst_of
 from orchestrator.observability.logs import get_logger
+from orchestrator.ports.budgets import UnknownCosts
 
 log = get_logger(__name__)
 
@@ -32,13 +36,20 @@ class SettleStage:
         self._gates = api_calls.Gates(context)
 
     async def tick(self, now: datetime) -> int:
-        """Returns how many batches and jobs moved."""
+        """Returns how many batches and jobs moved, and twins that no batch has to do with."""
         moved = 0
         for batch in await self._store.to_settle():
             moved += await self.advance(batch, now)
+        while count := await self._store.follow_left_over():
+            moved += count
         for job in await self._store.finish_jobs(now):
             self._context.meter.job_over(job, now)
+            if (ratio := await self._store.cost_ratio(job.id)) is not None:
+                self._context.meter.cost_known(ratio)
             log.info("job.over", job=job.public_id, succeeded=job.requests.succeeded, failed=job.requests.failed)
+            moved += 1
+        for job in await self._store.end_pilots(now):
+            log.info("pilot.over", job=job.public_id, waiting=job.to_send)
             moved += 1
         if self._context.settings.delete_after_collect:
             await self._delete(now)
@@ -55,7 +66,18 @@ class SettleStage:
             totals.update({settlement.value: count for settlement, count in counts.items()})
         self._context.meter.batch_over(batch, now)
         log.info("batch.settled", batch_id=batch.id, **totals)
+        if batch.worst_nanos is not None and (why := await self._store.exceeded(batch)) is not None:
+            log.warning("budget.exceeded", job_id=batch.job_id, batch_id=batch.id, why=why)
+        await self._warn(batch.job_id, now)
         return 1
+
+    async def _warn(self, job: JobId, now: datetime) -> None:
+        """Say once of each limit that most of it is spent."""
+        store = self._context.store.budgets
+        if not await store.limits(job, now):
+            return
+        for limit in await store.warn(job, now):
+            log.warning("budget.warned", job_id=job, scope=limit.scope.value, why=warning(limit))
 
     async def _slice(self, batch: BatchRow, now: datetime) -> dict[Settlement, int] | None:
         return await self._store.settle(batch, self._context.settings.max_attempts, now)
@@ -66,9 +88,21 @@ class SettleStage:
         if outcomes.get(Outcome.CREDIT, 0) and batch.resumes == job.resumes:
             words = f"{outcomes[Outcome.CREDIT]} requests came back because the credit balance is too low"
             await api_calls.pause_job(self._context, batch.job_id, account.BILLING, words, now)
+        unknown = await self._context.store.budgets.unknown_costs(batch)
+        if unknown.answers:
+            await self._hold_unknown(batch, unknown, now)
+        if unknown.answers and batch.resumes == job.resumes:
+            await api_calls.pause_job(self._context, batch.job_id, *_why_unknown(batch, unknown), now)
         if outcomes.get(Outcome.CANCELED, 0) and batch.cancel_asked_at is None:
             words = f"{outcomes[Outcome.CANCELED]} requests of {batch.remote_id} were canceled by somebody else"
             await api_calls.pause_job(self._context, batch.job_id, account.CANCELED_ELSEWHERE, words, now)
+
+    async def _hold_unknown(self, batch: BatchRow, unknown: UnknownCosts, now: datetime) -> None:
+        """Keep reserved what the answers may have cost that do not say it; the rest of the batch is known."""
+        if len(unknown.numbers) == unknown.answers:
+            worst = await worst_of(self._context, batch, unknown.numbers, now)
+            if worst is not None:
+                await self._context.store.budgets.hold_only(batch, worst)
 
     async def _delete(self, now: datetime) -> None:
         """For privacy: delete batches at the API once every result is stored."""
@@ -95,3 +129,11 @@ class SettleStage:
             if not held or await attribution.retrieve(self._context, str(batch.remote_id)) is not None:
                 raise
         await self._store.deleted(batch, now)
+
+
+def _why_unknown(batch: BatchRow, unknown: UnknownCosts) -> tuple[str, str]:
+    """The code and the words of a pause."""
+    what = f"what {humanize.count(unknown.answers, 'answer')} of {batch.remote_id} cost is not known"
+    if not unknown.models:
+        return account.UNKNOWN_COST, what
+    return account.UNKNOWN_PRICE, f"{what}: there is no price for {humanize.some(unknown.models)}"

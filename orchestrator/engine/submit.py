@@ -5,17 +5,19 @@ A batch that is refused because of its content is bisected here as well.
 
 from __future__ import annotations
 
-from datetime import datetime
+import asyncio
+from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from orchestrator.domain import account, api_answers, errors
-from orchestrator.domain.ids import BatchId
 from orchestrator.domain.model import BatchRow
 from orchestrator.domain.result_lines import errored_result
 from orchestrator.domain.states import BatchState
-from orchestrator.engine import api_calls
-from orchestrator.engine.context import Context, Tick, run_slots, slot_ticks
-from orchestrator.engine.request_body import BatchBody
+from orchestrator.engine import api_calls, attribution
+from orchestrator.engine.affording import Affording
+from orchestrator.engine.context import Context
+from orchestrator.engine.doubt import UNPROVABLE
+from orchestrator.engine.request_body import BatchBody, TailFence, TakenOver
 from orchestrator.observability.logs import get_logger
 from orchestrator.ports.runtime import Headers
 
@@ -28,15 +30,14 @@ CUTS_ARE_TOO_LARGE: Final = 3
 #: network rather than of its size, so it takes many more of them.
 MAX_CUTS_SMALL_REQUEST: Final = 10
 _ONE_PIECE_BYTES: Final = 1024 * 1024
+#: How often it is tried to store an answer while the database does not answer.
+_STORE_AGAIN: Final = timedelta(seconds=1)
 
 
 class SubmitStage:
     """Takes batches in `planned`, and leaves them in `in_progress | planned | in_doubt | abandoned`.
 
-    A crash between the intent and the answer leaves `submitting`, which recovery calls in doubt. Uploads run side by
-    side, up to `max_uploads`; after a create that failed, one at a time until one works: in a storm at the API each
-    pause of the gate then leaves at most one more batch in doubt. active: the batches whose POST a task of this process
-    watches.
+    A crash between the intent and the answer leaves `submitting`: whoever looks at the batch next calls it in doubt.
     """
 
     def __init__(self, context: Context) -> None:
@@ -47,66 +48,76 @@ class SubmitStage:
         self._poll = context.store.poll
         self._doubt = context.store.doubt
         self._gates = api_calls.Gates(context)
+        self._affording = Affording(context)
         self._bisection = Bisection(context)
-        self.active: set[BatchId] = set()
+        self._fence = TailFence(self._store, context.clock)
+        self._admission = asyncio.Lock()
+        self._admitted = 0  #: batches of this process whose intent is not stored yet
 
-    async def tick(self, _now: datetime) -> int:
-        """Send planned batches until none is left or the API asks to wait. Returns how many POSTs were made."""
-        return await run_slots(self.work, self._context.settings.max_uploads, "upload")
+    async def admit(self) -> bool:
+        """Whether an intent would be taken; then a place is kept for it, which `advance` must be called to use.
 
-    def slots(self) -> dict[str, Tick]:
-        """The upload slots, each as a tick of its own."""
-        return slot_ticks(self.work, self._context.settings.max_uploads, "upload")
+        It would not if the limit is reached, or if a create failed and another is under way: after one that failed, one
+        at a time until one works. In a storm at the API each pause of the gate then leaves at most one more batch in
+        doubt. The planner keeps the limit, but halves or a lowered limit may pass it. `intend` asks again, over the
+        whole fleet: this spares the calls before it.
+        """
+        async with self._admission:
+            if await self._must_wait():
+                return False
+            self._admitted += 1
+            return True
 
-    async def work(self, number: int) -> int:
-        """One upload slot: sends batch after batch until none is left. After a failed create only slot 0 works."""
-        if number == 0:
-            await self._bisection.settle_parked(self._context.clock.now())
-        sent = 0
-        while (batch := await self._next(number)) is not None:
-            try:
-                sent += await self.advance(batch)
-            finally:
-                self.active.discard(batch.id)
-        return sent
-
-    async def _next(self, number: int) -> BatchRow | None:
-        now = self._context.clock.now()
-        waiting = await self._store.sendable(self._context.settings.max_uploads + 1)
-        if all(batch.id in self.active for batch in waiting):  # by far the most usual: nothing more is read
-            return None
-        if (
-            await self._gates.is_shut(api_calls.CREATE_GATE, now)
-            or (number > 0 and await self._gates.tries(api_calls.CREATE_GATE))
-            or await self._is_full()
-        ):
-            return None
-        for batch in waiting:
-            if batch.id not in self.active:  # another slot may have been faster
-                self.active.add(batch.id)
-                return batch
-        return None
-
-    async def _is_full(self) -> bool:
-        """Whether the limit on batches is reached: the planner keeps it, but halves or a lowered limit may pass it."""
+    async def _must_wait(self) -> bool:
         load = await self._plan.queue_load()
-        submitting = await self._store.stranded()
-        others = load.batches - load.waiting_batches - len(submitting)
-        return others + len(self.active) >= self._context.settings.max_in_flight_batches
+        on_their_way = load.batches - load.waiting_batches + self._admitted
+        if on_their_way >= self._context.settings.max_in_flight_batches:
+            return True
+        others = self._admitted or await self._store.stranded()
+        return bool(others and await self._gates.tries(api_calls.CREATE_GATE))
 
     async def advance(self, batch: BatchRow) -> int:
-        """Send one batch: cursor, intent, POST, answer. 1 if a POST was made.
+        """Send one batch that was admitted: cursor, intent, POST, answer. 1 if a POST was made.
 
-        If this is cancelled or dies after the intent, the batch stays `submitting`, and recovery calls it in doubt.
+        If this is cancelled or dies after the intent, the batch stays `submitting`.
         """
-        submitting = await self._prepare(batch)
+        try:
+            submitting = await self._prepare(batch)
+        finally:
+            self._admitted -= 1  # from here on the store counts it
         if submitting is None:
             return 0
         headers = Headers(api_version=batch.api_version, betas=batch.betas)
         log.info("batch.sending", batch_id=batch.id, requests=batch.count, bytes=batch.size_bytes)
-        answer = await self._context.provider.create(BatchBody(self._params, submitting), headers)
-        await self._apply(submitting, answer, self._context.clock.now())
+        answer = await self._post(submitting, headers)
+        if answer is not None:
+            await self._keep(submitting, answer)
         return 1
+
+    async def _post(self, batch: BatchRow, headers: Headers) -> api_answers.CreateAnswer | None:
+        """The answer to the one POST. None: taken over, so there is no batch of ours, and the row is another's.
+
+        What the store raises, it raises before the last bytes of the body: a clear no.
+        """
+        try:
+            return await self._context.provider.create(BatchBody(self._params, batch, self._fence.pass_by), headers)
+        except TakenOver:
+            log.warning("batch.taken_over", batch_id=batch.id)
+            return None
+        except errors.StoreUnreachable as exc:
+            return api_answers.NotSent(why=exc.message, cut=False)
+
+    async def _keep(self, batch: BatchRow, answer: api_answers.CreateAnswer) -> None:
+        """Store an answer that is in hand, for as long as this process lives: dropped, it would be a doubt of minutes.
+
+        Whether it still counts by then, and whether an earlier try was stored after all, the fence says.
+        """
+        while True:
+            try:
+                return await self._apply(batch, answer, self._context.clock.now())
+            except (errors.StoreFull, errors.StoreUnreachable) as exc:
+                log.warning("batch.answer_waits", batch_id=batch.id, why=exc.message)
+            await self._context.clock.sleep(_STORE_AGAIN)
 
     async def _prepare(self, batch: BatchRow) -> BatchRow | None:
         """Commit the cursor and the intent. None if the API cannot be asked now, or the batch moved."""
@@ -122,7 +133,9 @@ class SubmitStage:
         if (held := await self._held_elsewhere(batch, page.meta)) is not None:
             await api_calls.pause_for_account(self._context, held, page.meta, now)
             return None
-        return await self._store.intend(batch, api_calls.newest(page), page.meta, now)
+        await self._affording.bound_anew(batch, now)
+        most = self._context.settings.max_in_flight_batches
+        return await self._store.intend(batch, api_calls.newest(page), page.meta, now, most)
 
     async def _held_elsewhere(self, batch: BatchRow, meta: api_answers.ResponseMeta) -> BatchRow | None:
         """A batch of the same job that another account holds than the one that answers now."""
@@ -170,8 +183,20 @@ class SubmitStage:
         self._context.health.note_answer()
         if await self._store.accept(batch, answer.batch, answer.meta, now):
             await self._gates.open(api_calls.CREATE_GATE)
-        else:
-            await self._store.doubt(batch, f"the API answered with {answer.batch.id}, which is another batch", now)
+        elif not await self._store.doubt(
+            batch, f"the API answered with {answer.batch.id}, which is another batch", now
+        ):
+            await self._late(batch, answer.batch, now)
+
+    async def _late(self, batch: BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> None:
+        """A yes for a row that is another's by now is proof all the same: it ends a doubt, or tells of a duplicate."""
+        row = await self._doubt.claim_late(batch, remote, now)
+        log.warning("batch.late_yes", batch_id=batch.id, remote_id=remote.id, state=row.state)
+        if row.remote_id == remote.id:
+            await self._context.store.attention.unattend(row.job_id, UNPROVABLE, row.id)
+            await self._gates.forget_streak(api_calls.CREATE_GATE)
+        elif row.state is not BatchState.IN_DOUBT:
+            await attribution.stop_duplicate(self._context, row, remote, now)
 
     async def _not_sent(self, batch: BatchRow, answer: api_answers.NotSent, now: datetime) -> None:
         small = batch.count == 1 and batch.size_bytes <= _ONE_PIECE_BYTES
@@ -222,16 +247,20 @@ class Bisection:
         else:
             await self._split_or_fail(batch, _INVALID, answer.why, now)
 
-    async def settle_parked(self, now: datetime) -> None:
-        """Decide the parked halves whose siblings are decided."""
-        for batch, sibling in await self._store.parked():
-            if sibling is not None and _undecided(sibling):
-                continue
+    async def settle_parked(self, now: datetime) -> int:
+        """Decide the parked halves whose siblings are decided; how many."""
+        decided = [
+            (batch, sibling)
+            for batch, sibling in await self._store.parked()
+            if sibling is None or not _undecided(sibling)
+        ]
+        for batch, sibling in decided:
             if sibling is not None and sibling.state in _REFUSED and sibling.refusal == batch.refusal:
                 await self._pause_for_same_refusal(batch, sibling, now)
             else:
                 refusal_text = "" if batch.refusal is None else batch.refusal
                 await self._split_or_fail(batch, _INVALID, refusal_text, now)
+        return len(decided)
 
     async def _pause_for_same_refusal(self, batch: BatchRow, sibling: BatchRow, now: datetime) -> None:
         refusal_text = "" if batch.refusal is None else batch.refusal

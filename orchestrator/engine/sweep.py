@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 from orchestrator.domain import errors, waiting
-from orchestrator.domain.api_answers import RemoteBatch
+from orchestrator.domain.api_answers import RemoteBatch, RemoteStatus
 from orchestrator.domain.model import BatchRow
 from orchestrator.engine import api_calls, attribution
 from orchestrator.engine.context import Context
@@ -29,6 +29,7 @@ class SweepStage:
         self._gates = api_calls.Gates(context)
         self._next_scan: datetime | None = None
         self._second = attribution.SecondOpinion()
+        self._kept: set[str] = set()
 
     async def tick(self, now: datetime) -> int:
         """Sweep every `poll_interval_max`. Returns how many duplicates were found."""
@@ -63,6 +64,7 @@ class SweepStage:
                 shown = [*page.batches, *await attribution.retrieve_malformed(self._context, odd)]
                 suspects = [remote for remote in shown if any(_may_be(batch, remote) for batch in mine)]
                 found += await self._examine(suspects, undecided, now)
+                await self._keep(shown)
         if date is not None:
             await self._retire(given_up, undecided, date)
         return found
@@ -84,6 +86,17 @@ class SweepStage:
                 case attribution.Unsure() | attribution.Foreign():
                     undecided.add(remote.counts.total)
         return found
+
+    async def _keep(self, shown: list[RemoteBatch]) -> None:
+        """Duplicates that a late answer told of before they had results: cancelled, then kept, once by this process."""
+        unkept = await self._store.unkept()
+        for remote in shown:
+            batch = None if remote.id in self._kept else unkept.get(remote.id)
+            if batch is not None and remote.status is RemoteStatus.ENDED:
+                await attribution.keep_results(self._context, batch, remote)
+                self._kept.add(remote.id)
+            elif batch is not None and remote.status is RemoteStatus.IN_PROGRESS:
+                await attribution.ask_to_cancel(self._context, remote.id)
 
     async def _retire(self, given_up: list[BatchRow], undecided: set[int], date: datetime) -> None:
         """Let go of batches whose time is over, unless a suspect of their size is undecided."""

@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from orchestrator.domain.errors import OrchestratorError, ProviderError, UsageError, shortage
 from orchestrator.http_api import dashboard, job_cache, messages, metrics_route, request_scope, responses, upload_memory
-from orchestrator.http_api.api import openapi, routing
+from orchestrator.http_api.api import job_upload, openapi, routing
 from orchestrator.version import VERSION
 from orchestrator.views.problem_details import ProblemView
 
@@ -103,7 +103,7 @@ async def _http_error(request: Request, exc: Exception) -> Response:
         ProblemView(
             type=_SLUGS.get(wrong.status_code, "bad-request"),
             title=wrong.detail,
-            hint=_HINTS.get(wrong.status_code),
+            hint=wrong.hint if isinstance(wrong, job_upload.JsonWanted) else _HINTS.get(wrong.status_code),
             exit_code=_WRONG_REQUEST,
             status=wrong.status_code,
         )

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from orchestrator.domain.errors import BodyTooLarge
+from orchestrator.domain.errors import BodyTooLarge, StoreError
 from orchestrator.http_api.guard import access_rules, access_tokens
 from orchestrator.http_api.request_scope import LOGIN, LOGOUT, session_of
 from orchestrator.observability.logs import get_logger
@@ -67,21 +67,31 @@ class LoginMiddleware:
             return _see("/")
         if request.url.path == LOGOUT:
             return await self._logged_out(request)
-        return await self._by_token(request, token) if request.method == "POST" else self._asked(request, token)
+        return await (self._by_token if request.method == "POST" else self._asked)(request, token)
 
-    def _asked(self, request: Request, token: bytes) -> Response:
+    async def _asked(self, request: Request, token: bytes) -> Response:
         """A visit to the page, or a login link with a code (HEAD does not use the code up).
 
         The redirect removes the code from the address bar and the browser's history.
         """
         code = request.query_params.get("code") if request.method == "GET" else None
-        if code is not None and self._access.sessions.redeem(code, token):
+        if code is not None and await self._redeemed(code, token):
             return self._let_in(request, token, "/")
         if session_of(request) is not None:
             return _see("/")
         if code is not None:
             return self._refused(_OLD_LINK, "/")
         return login_page(said=_OUT if request.query_params.get("out") == "1" else None)
+
+    async def _redeemed(self, code: str, token: bytes) -> bool:
+        sessions = self._access.sessions
+        if sessions.redeem(code, token):
+            return True
+        try:
+            return await sessions.redeem_shared(code, token)
+        except StoreError as exc:
+            log.error("login.store_away", why=exc.message)
+            return False
 
     async def _by_token(self, request: Request, token: bytes) -> Response:
         fields = await _fields(request)
@@ -124,6 +134,10 @@ class LoginMiddleware:
                 await asyncio.to_thread(self._access.sessions.end, session)
             except OSError as exc:
                 log.error("logout.not_kept", why=exc.strerror, hint="a copy of the cookie opens again after a restart")
+            try:
+                await self._access.sessions.end_shared(session)
+            except StoreError as exc:
+                log.error("logout.not_shared", why=exc.message, hint="a copy of the cookie still opens other daemons")
             answer.delete_cookie(access_rules.cookie_name(request.scope["headers"]), httponly=True, samesite="strict")
         return answer
 

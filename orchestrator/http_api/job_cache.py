@@ -1,6 +1,7 @@
 """A short-lived cache of job JSON: clients that poll the same job at the same time share one read of the store.
 
-A cached job is at most a tenth of a second old, and never older than the last change made over HTTP.
+A cached job is at most a tenth of a second old, and never older than the last change made over HTTP, or, where several
+daemons share the store, than the last change of another that was heard of.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from orchestrator.domain import errors, model
 from orchestrator.views.job_views import JobView
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from orchestrator.ports.reads import Reader, Reads
@@ -39,14 +42,17 @@ class CachedJob:
 
 
 class JobCache:
-    """Reads jobs through *reader*."""
+    """Reads jobs through *reader*. latest: another object after every move that was heard of."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, latest: Callable[[], object] = lambda: None) -> None:
         self._reader = reader
+        self._latest = latest
+        self._seen = latest()
         self._held: dict[str, tuple[float, asyncio.Future[CachedJob]]] = {}
 
     async def get(self, ref: str, *, since: float = 0.0) -> CachedJob:
         """The job that *ref* means, as it was at *since* (the loop's time) or later. Raises NoSuchThing."""
+        self._look_for_moves()
         now = asyncio.get_running_loop().time()
         held = self._held.get(ref)
         if held is None or now - held[0] >= _HELD_S or held[0] < since:
@@ -55,6 +61,11 @@ class JobCache:
             held = self._held[ref] = (now, asyncio.ensure_future(self._reader.read(partial(_read, ref))))
             held[1].add_done_callback(_retrieve_error)
         return await asyncio.shield(held[1])
+
+    def _look_for_moves(self) -> None:
+        if (latest := self._latest()) is not self._seen:
+            self._seen = latest
+            self.invalidate()
 
     def invalidate(self) -> None:
         """Something changed: everybody who asks from now on sees it."""

@@ -54,6 +54,12 @@ class TcpListener:
     taken_port: int | None
     own_token: Path | None
 
+    @property
+    def port(self) -> int:
+        """The port that it is bound to."""
+        found: int = self.listener.getsockname()[1]
+        return found
+
     def dashboard_link(self) -> tuple[str, str]:
         """The dashboard's address for people, who may come through a proxy, and the path that opens it.
 

@@ -6,22 +6,29 @@ import asyncio
 import secrets
 import zlib
 from contextlib import aclosing
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 
 from orchestrator.domain import batches_api, errors
+from orchestrator.observability.logs import get_logger
+from orchestrator.views.job_views import LineProblemView
 from orchestrator.views.problem_details import CONTENT_TYPE, ProblemView, RefusedView, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from starlette.requests import Request
-    from starlette.types import Scope
+    from starlette.types import Scope, Send
 
+    from orchestrator.ports import streams
+
+
+log = get_logger(__name__)
 
 #: How soon it makes sense to ask again, in seconds, where a place was missing.
 RETRY_SOON: Final = MappingProxyType({"retry-after": "2"})
@@ -38,6 +45,21 @@ def problem_response(exc: errors.OrchestratorError) -> Response:
     if isinstance(exc, errors.ServerBusy):
         answer.headers.update(RETRY_SOON)
     return answer
+
+
+def input_refused(problems: Iterable[streams.InputProblem], count: int) -> Response:
+    """An input that was read and refused, with its first *problems*."""
+    return problem(
+        RefusedView(
+            title="the input was refused",
+            detail=f"{count:,} problems; nothing was stored or sent",
+            hint="fix the lines, or leave them out with skip_bad=1",
+            exit_code=errors.InputError.exit_code,
+            problems=[LineProblemView.of(each) for each in problems],
+            problem_count=count,
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        )
+    )
 
 
 def api_error_response(status: int, kind: str, message: str) -> Response:
@@ -86,3 +108,22 @@ async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
                 await asyncio.sleep(0)
             yield packer.flush(zlib.Z_SYNC_FLUSH)
     yield packer.flush()
+
+
+def download(pages: AsyncGenerator[bytes, None], media_type: str, accept_encoding: str) -> Response:
+    """A stream of *pages*."""
+    headers = {"vary": "accept, accept-encoding", "cache-control": "no-store"}
+    if takes_gzip(accept_encoding):
+        pages, headers["content-encoding"] = gzipped(pages), "gzip"
+    return CutStream(pages, media_type=media_type, headers=headers)
+
+
+class CutStream(StreamingResponse):
+    """A stream that is cut, without its final chunk, when it fails: so nobody mistakes it for the whole."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it all, or stop in the middle."""
+        try:
+            await super().stream_response(send)
+        except errors.OrchestratorError as exc:
+            log.warning("download.cut", why=exc.message)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.domain import humanize, model
 from orchestrator.version import VERSION
+from orchestrator.views.fleet_views import alive_count, fleet_attentions
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
 
 if TYPE_CHECKING:
     from orchestrator.http_api.services import Services
+    from orchestrator.ports.dispatch import FleetView
     from orchestrator.ports.reads import Reads, StoreLocation
 
 
@@ -22,7 +24,15 @@ async def findings_of(services: Services) -> list[Finding]:
     """Check engine, API, store, disk and limits."""
     meta, unfinished = await services.reader.read(_look)
     store = await asyncio.to_thread(_store, services.location, meta)
-    return [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]
+    fleet = await services.view_fleet()
+    found = [_engine(services, unfinished), *_api(services), *store, *limits(services.settings)]
+    return found if fleet is None else [*found, *_fleet(fleet)]
+
+
+def _fleet(fleet: FleetView) -> Iterator[Finding]:
+    yield Finding(check="fleet", verdict=OK, fact=f"{humanize.count(alive_count(fleet), 'daemon')} on this store")
+    for words in fleet_attentions(fleet):
+        yield Finding(check="fleet", verdict=WARN, fact=words, remedy="look at the daemons, and at what each is set to")
 
 
 def _look(reads: Reads) -> tuple[model.StoreMeta, int]:
@@ -38,9 +48,9 @@ def _engine(services: Services, unfinished: int) -> Finding:
 def _api(services: Services) -> Iterator[Finding]:
     health = services.health
     if services.identity.sandbox:
-        yield Finding(
-            check="api", verdict=OK, fact="SANDBOX: the local API is a part of this program and takes any key"
-        )
+        is_here = services.settings.database.url is None
+        what = "the local API is a part of this program" if is_here else "the API is a sandbox server"
+        yield Finding(check="api", verdict=OK, fact=f"SANDBOX: {what} and takes any key")
     elif health.api_worked:
         yield Finding(check="api", verdict=OK, fact="it has answered since the start")
     else:
@@ -56,5 +66,5 @@ def _store(location: StoreLocation, meta: model.StoreMeta) -> list[Finding]:
     kind = "sandbox work" if meta.sandbox else "real work"
     made = f"made on {meta.created_at:%Y-%m-%d}"
     facts = Finding(check="store", verdict=OK, fact=f"{location.name}: {kind}, {humanize.size(size)}, {made}")
-    found = [facts, *long_log(location.log_bytes), disk(location.folder, called="the store's folder")]
-    return [*found, *duplicates(meta.duplicates_total)]
+    room = [] if location.folder is None else [disk(location.folder, called="the store's folder")]
+    return [facts, *long_log(location.log_bytes), *room, *duplicates(meta.duplicates_total)]

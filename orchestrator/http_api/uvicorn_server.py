@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import uvicorn
+from typing_extensions import override
 
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.http_api.guard import connection_limits, protocol
 from orchestrator.http_api.responses import api_error_response, problem, speaks_as_the_api
 from orchestrator.observability.heavy_imports import gc_paused
+from orchestrator.prompt_server import PromptServer
 from orchestrator.views.problem_details import STOPPING, problem_of
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ async def serve_on(
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]), name="http.serve")
             await stop.wait()
-            server.should_exit = True
+            server.stop()
     finally:
         await server.close_all()
 
 
-class _EmbeddedServer(uvicorn.Server):
-    """uvicorn without signal handlers; it reports readiness, and leaves no request running."""
+class _EmbeddedServer(PromptServer):
+    """Reports readiness, and leaves no request running."""
 
     def __init__(self, app: ASGIApp, limits: connection_limits.ConnectionLimits, ready: Callable[[], None]) -> None:
         super().__init__(
@@ -78,15 +79,12 @@ class _EmbeddedServer(uvicorn.Server):
         )
         self._ready = ready
 
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(QUEUE)
         self._ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
     async def close_all(self) -> None:
         """Close what is open, and wait until the cancelled requests have cleaned up."""

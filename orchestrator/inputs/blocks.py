@@ -7,9 +7,11 @@ import os
 import select
 import stat
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.errors import InputError
+from orchestrator.domain.humanize import plain
 
 if TYPE_CHECKING:
     import threading
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 BLOCK_BYTES: Final = 1 << 18
 #: A thread that waits for a silent pipe looks this often whether it should stop; without it, Ctrl-C would hang.
 _LOOK_MS: Final = 200
+#: So many files of a folder are looked at for one of nearly the same name; less alike is another name.
+_LOOKED_AT: Final = 2_000
+_LIKE: Final = 0.8
 
 
 def read_blocks(path: str, stop: threading.Event) -> Iterator[bytes]:
@@ -80,5 +85,19 @@ def _refuse_what_is_no_file(path: str, fd: int, mode: int) -> None:
 
 
 def _unreadable(name: str, exc: OSError) -> InputError:
-    hint = "check the path" if isinstance(exc, FileNotFoundError) else "check the file and its permissions"
+    hint = path_hint(name) if isinstance(exc, FileNotFoundError) else "check the file and its permissions"
     return InputError(f"cannot read {name}", cause=exc.strerror, hint=hint)
+
+
+def path_hint(path: str) -> str:
+    """`did you mean reviews.jsonl?`: a file beside *path*, which is not there, of nearly the same name."""
+    import difflib  # late: only a mistake needs it
+
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry in islice(entries, _LOOKED_AT)]
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_LIKE)
+    return f"did you mean {plain(os.path.join(folder, near[0]))}?" if near else "check the path"  # noqa: PTH118 - as it was written

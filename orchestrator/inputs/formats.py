@@ -12,7 +12,7 @@ from orchestrator.domain.errors import InputError
 from orchestrator.domain.limits import FILE_WINDOW_BYTES, UPLOAD_WINDOW_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 _MAGIC_BYTES: Final = 4
 _GZIP: Final = b"\x1f\x8b"
@@ -90,9 +90,9 @@ class Unpacker:
         return _NotCompressed()
 
 
-def unpacked_text(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+def unpacked_text(name: str, blocks: Iterable[bytes], *, bounds: Bounds = OF_FILES) -> Generator[bytes, None, None]:
     """The text of a whole file, given its *blocks*. Raises InputError as `Unpacker` does."""
-    unpacker = Unpacker(name)
+    unpacker = Unpacker(name, bounds=bounds)
     for block in blocks:
         yield from unpacker.feed(block)
     yield from unpacker.end()
@@ -200,8 +200,11 @@ def _cut_short(name: str) -> InputError:
 
 
 _UNPACK: Final = "unpack it first; .gz and .zst are read as is"
-_EXPORT: Final = "write its content as JSON Lines: one request per line, as a JSON object"
+_EXPORT: Final = (
+    "save its content as CSV, TSV or Parquet and give a prompt (-p), or write JSON Lines: one request per line"
+)
 _TAR_AT: Final = 257
+_PARQUET: Final = "give it as a file of its own, with a prompt (-p)"
 #: Where the names of a zip's first members stand; an Office document begins with such ones.
 _FIRST_NAMES: Final = 4096
 _OFFICE_NAMES: Final = (b"[Content_Types].xml", b"_rels/.rels", b"mimetypeapplication/vnd.")
@@ -232,7 +235,7 @@ _KINDS: Final = (
     (b"\xff\x06\x00\x00sNaPpY", ForeignKind("a snappy archive", _UNPACK)),
     (b"\x1f\x9d", ForeignKind("a .Z archive (of compress)", _UNPACK)),
     (b"\x1f\xa0", ForeignKind("a .Z archive (of compress)", _UNPACK)),
-    (b"PAR1", ForeignKind("a Parquet file", _EXPORT)),
+    (b"PAR1", ForeignKind("a Parquet file", _PARQUET)),
     (b"PARE", ForeignKind("an encrypted Parquet file", _EXPORT)),
     (b"ARROW1", ForeignKind("an Arrow file", _EXPORT)),
     (b"FEA1", ForeignKind("a Feather file", _EXPORT)),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain.line_splitter import LineSplitter, LongLine
 from orchestrator.inputs.formats import OF_FILES, Bounds, Unpacker
-from orchestrator.inputs.line_parser import KEPT_RAW_BYTES, SHAPE, read_line
-from orchestrator.ports.streams import Chunker, InputItem, InputLine, InputProblem
+from orchestrator.inputs.line_parser import SHAPE, read_line
+from orchestrator.ports.streams import KEPT_RAW_BYTES, Chunker, InputItem, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, why_unreadable
+from orchestrator.domain.json_text import UNREADABLE, is_utf8, kind_of, one_line, why_unreadable
 from orchestrator.domain.limits import LARGE_LINE_BYTES
+from orchestrator.domain.param_problem import ParamProblem
 from orchestrator.domain.params import ParamRules, problems_in
-from orchestrator.ports.streams import InputLine, InputProblem
+from orchestrator.ports.streams import KEPT_RAW_BYTES, InputLine, InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-#: How much of a refused line is kept in its problem.
-KEPT_RAW_BYTES: Final = 64 * 1024
-
 SHAPE: Final = '{"custom_id": "…", "params": {…}}'
+_CONVERT: Final = "`orchestrator convert FILE -m MODEL -o requests.jsonl` makes requests of such lines"
 _ONE_PER_LINE: Final = "write each request as one line of JSON; jq -c . in.json > out.jsonl does it"
 _PARAMS_KEYS: Final = frozenset({"model", "max_tokens", "messages", "system", "tools", "temperature", "thinking"})
 
@@ -29,7 +28,12 @@ _PARAMS_KEYS: Final = frozenset({"model", "max_tokens", "messages", "system", "t
 #: `,"params":0` would add. A line with less to spare cannot say a key twice.
 _FRAME_BYTES: Final = 26
 _LEAST_DUPLICATE_BYTES: Final = 11
-
+#: `,"row":`, and a second `,"row":0`.
+_ROW_FRAME_BYTES: Final = 7
+_LEAST_SECOND_ROW_BYTES: Final = 8
+_KEYS: Final = ("custom_id", "params", "row")
+_ROW_SHAPE: Final = 'write it as an object of columns, such as "row": {"id": 7}, or leave it out'
+_NO_ROW: Final = msgspec.Raw()
 
 #: A line may have any number of keys, each of them a problem.
 _MOST_PROBLEMS: Final = 20
@@ -39,6 +43,7 @@ _SPACE: Final = b" \t\r\n"
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     custom_id: str
     params: msgspec.Raw
+    row: msgspec.Raw = _NO_ROW
 
 
 _envelope: Final = msgspec.json.Decoder(_Envelope)
@@ -47,6 +52,7 @@ _envelope: Final = msgspec.json.Decoder(_Envelope)
 class _Named(msgspec.Struct, forbid_unknown_fields=True):
     custom_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    row: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _OTHER_KEY: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
@@ -58,52 +64,56 @@ _text: Final = msgspec.json.Decoder(str)
 def read_line(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
     """The request in *line* (the *number*-th, not blank, without its newline), or all of its problems.
 
-    Never raises on bad input. The params are the very bytes of the line.
+    Never raises on bad input. The params and the row are the very bytes of the line; a row that has line feeds is
+    put into one.
     """
     try:
         envelope = _envelope.decode(line)
     except UNREADABLE:
         return _explain(line, number, rules)
-    params, custom_id = bytes(envelope.params), envelope.custom_id
+    params, custom_id, row = bytes(envelope.params), envelope.custom_id, b""
+    room = _FRAME_BYTES + _LEAST_DUPLICATE_BYTES
+    if envelope.row is not _NO_ROW:
+        row = bytes(envelope.row)
+        if row[:1] != b"{":
+            return _explain(line, number, rules)
+        room = _FRAME_BYTES + _ROW_FRAME_BYTES + len(row) + _LEAST_SECOND_ROW_BYTES
     if (
-        len(line) - len(params) - len(custom_id) < _FRAME_BYTES + _LEAST_DUPLICATE_BYTES
+        len(line) - len(params) - len(custom_id) < room
         and custom_id
         and "\0" not in custom_id
         and (line.isascii() or is_utf8(line))
         and not problems_in(params, rules)
     ):
-        return InputLine(number, custom_id, params)
+        return InputLine(number, custom_id, params, one_line(row))
     return _explain(line, number, rules)
 
 
 def _explain(line: bytes, number: int, rules: ParamRules) -> InputLine | list[InputProblem]:
     """The slow path: finds every problem, and still accepts a line that only looked odd."""
     raw = line[:KEPT_RAW_BYTES]
-    problems = [
-        InputProblem(line=number, field=field, message=message, remedy=remedy, raw=raw)
-        for field, message, remedy in islice(_problems(line, rules), _MOST_PROBLEMS)
-    ]
+    problems = [InputProblem.of(found, number, raw) for found in islice(_problems(line, rules), _MOST_PROBLEMS)]
     if problems:
         return problems
     envelope = _envelope.decode(line)
-    return InputLine(number, envelope.custom_id, bytes(envelope.params))
+    return InputLine(number, envelope.custom_id, bytes(envelope.params), one_line(bytes(envelope.row)))
 
 
-def _no_object(line: bytes) -> tuple[str, str, str]:
+def _no_object(line: bytes) -> ParamProblem:
     """The problem of a line that does not begin as an object."""
     try:
         msgspec.json.decode(line)
     except UNREADABLE as exc:  # a line of CSV may begin with a number, and is none for that
-        return "", why_unreadable(line, exc), _ONE_PER_LINE
-    return "", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}"
+        return ParamProblem("", why_unreadable(line, exc), _ONE_PER_LINE)
+    return ParamProblem("", f"must be an object, not {kind_of(line.lstrip())}", f"write {SHAPE}")
 
 
-def _problems(line: bytes, rules: ParamRules) -> Iterator[tuple[str, str, str]]:
+def _problems(line: bytes, rules: ParamRules) -> Iterator[ParamProblem]:
     if not is_utf8(line):
-        yield "", "is not valid UTF-8", "save the file as UTF-8"
+        yield ParamProblem("", "is not valid UTF-8", "save the file as UTF-8")
         return
     if b"\0" in line:
-        yield "", f"has a NUL byte (byte {line.index(0) + 1})", "remove it, or save the file as UTF-8"
+        yield ParamProblem("", f"has a NUL byte (byte {line.index(0) + 1})", "remove it, or save the file as UTF-8")
         return
     try:
         fields = _fields_of(line)
@@ -114,16 +124,18 @@ def _problems(line: bytes, rules: ParamRules) -> Iterator[tuple[str, str, str]]:
         yield _no_object(line)
         return
     except UNREADABLE as exc:
-        yield "", why_unreadable(line, exc), _ONE_PER_LINE
+        yield ParamProblem("", why_unreadable(line, exc), _ONE_PER_LINE)
         return
     yield from _key_problems(line, fields)
-    if "requests" in fields:
+    if "requests" in fields or _foreign(fields):
         return
     yield from _custom_id_problems(fields.get("custom_id"))
     if "params" in fields:
         yield from problems_in(fields["params"], rules)
-    elif "body" not in fields:
-        yield "params", "is missing", f"write {SHAPE}"
+    else:
+        yield ParamProblem("params", "is missing", f"write {SHAPE}")
+    if "row" in fields and kind_of(fields["row"]) != "an object":
+        yield ParamProblem("row", f"must be an object, not {kind_of(fields['row'])}", _ROW_SHAPE)
 
 
 class _OtherKey(ValueError):
@@ -142,38 +154,53 @@ def _fields_of(line: bytes) -> dict[str, bytes]:
     except msgspec.ValidationError as exc:
         other = _OTHER_KEY.search(str(exc))
         raise _OtherKey("" if other is None else other[1]) from exc
-    members = {"custom_id": named.custom_id, "params": named.params}
+    members = {"custom_id": named.custom_id, "params": named.params, "row": named.row}
     return {key: bytes(value) for key, value in members.items() if value is not msgspec.UNSET}
 
 
-def _key_problems(line: bytes, fields: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
-    if "body" in fields and "params" not in fields:
-        yield "", "is in OpenAI's batch format (method, url, body)", f"write {SHAPE} with Messages API parameters"
+def _key_problems(line: bytes, fields: Mapping[str, bytes]) -> Iterator[ParamProblem]:
+    if foreign := _foreign(fields):
+        yield ParamProblem("", foreign, _CONVERT, is_alike=True)
     elif "requests" in fields:
-        yield "requests", "is the body of a create call, not one request", "jq -c '.requests[]' in.json > out.jsonl"
+        yield ParamProblem(
+            "requests", "is the body of a create call, not one request", "jq -c '.requests[]' in.json > out.jsonl"
+        )
     else:
-        for key in sorted(fields.keys() - {"custom_id", "params"}):
+        for key in sorted(fields.keys() - set(_KEYS)):
             remedy = "put it inside params" if key in _PARAMS_KEYS else f"remove it; a line is {SHAPE}"
-            yield _shown(key), "is not a key of a request", remedy
-    for key in ("custom_id", "params"):
+            yield ParamProblem(_shown(key), "is not a key of a request", remedy)
+    for key in _KEYS:
         if key in fields and _says_twice(line, key, fields):
-            yield key, "is there more than once in this line", "keep one of them"
+            yield ParamProblem(key, "is there more than once in this line", "keep one of them")
+
+
+def _foreign(fields: Mapping[str, bytes]) -> str | None:
+    """What a line is that was written for another API; of a large line only one key is known."""
+    if "params" in fields:
+        return None
+    if "body" in fields or fields.keys() == {"method"} or fields.keys() == {"url"}:
+        return "is in OpenAI's batch format (method, url, body)"
+    return "is a chat row (messages), not a request" if "messages" in fields else None
 
 
 def _says_twice(line: bytes, key: str, fields: Mapping[str, bytes]) -> bool:
     """True if *key* is repeated: a decoder would silently use the last. Parses only lines with room for a repeat."""
+    has_row = "row" in fields
     spare = len(line) - sum(len(value) for value in fields.values()) - (_FRAME_BYTES - len('""'))
-    if spare < _LEAST_DUPLICATE_BYTES:
+    spare -= _ROW_FRAME_BYTES * has_row
+    if spare < (_LEAST_SECOND_ROW_BYTES if has_row else _LEAST_DUPLICATE_BYTES):
         return False
-    params = fields.get("params", b"")
-    rest = line.replace(params, b"0") if params.startswith(b"{") else line  # only the keys around it matter
-    if len(rest) > LARGE_LINE_BYTES:  # it has nothing but the two, and white space
+    rest = line  # only the keys around the objects matter; one may hold the other
+    for value in sorted((fields.get("params", b""), fields.get("row", b"")), key=len, reverse=True):
+        rest = rest.replace(value, b"0") if value.startswith(b"{") else rest
+    if len(rest) > LARGE_LINE_BYTES:  # it has nothing but these, and white space
         own = len(fields.get("custom_id", b"").translate(None, _SPACE))
-        return len(rest.translate(None, _SPACE)) - own > _FRAME_BYTES
+        most = _FRAME_BYTES + _LEAST_SECOND_ROW_BYTES * has_row
+        return len(rest.translate(None, _SPACE)) - own > most
     try:
         keys = json.loads(rest, object_pairs_hook=_keys, parse_int=str, parse_float=str)
     except RecursionError:
-        return True  # without the params only a second value can be that deep
+        return True  # without these only a second value can be that deep
     return bool(keys.count(key) > 1)
 
 
@@ -181,15 +208,17 @@ def _keys(pairs: list[tuple[str, object]]) -> list[str]:
     return [key for key, _ in pairs]
 
 
-def _custom_id_problems(value: bytes | None) -> Iterator[tuple[str, str, str]]:
+def _custom_id_problems(value: bytes | None) -> Iterator[ParamProblem]:
     if value is None:
-        yield "custom_id", "is missing", "give every request a custom_id of its own"
+        yield ParamProblem("custom_id", "is missing", "give every request a custom_id of its own")
     elif kind_of(value) != "a string":
-        yield "custom_id", f"must be a string, not {kind_of(value)}", 'write it in quotes, such as "custom_id": "42"'
+        yield ParamProblem(
+            "custom_id", f"must be a string, not {kind_of(value)}", 'write it in quotes, such as "custom_id": "42"'
+        )
     elif value == b'""':
-        yield "custom_id", "is empty", "give every request a custom_id of its own"
+        yield ParamProblem("custom_id", "is empty", "give every request a custom_id of its own")
     elif "\0" in _text.decode(value):
-        yield "custom_id", "has a NUL character", "remove it"
+        yield ParamProblem("custom_id", "has a NUL character", "remove it")
 
 
 def _shown(key: str) -> str:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 #: How many items are taken before other tasks get their turn.
 _BREATH_ITEMS: Final = 64
+_KEYS: Final = frozenset({"custom_id", "params", "row"})
+_NO_REQUEST: Final = "has neither custom_id nor params"
+_ROWS: Final = 'is it a row? rows are handed in with prompt="… {{ column }} …"'
+_OF_FILES: Final = {"requests": "a file goes to submit_file", "rows": "of a table give the path"}
+#: What tells a frame of data, which iterates into its columns, and how its rows are had: polars, Arrow, pandas.
+_FRAMES: Final = (
+    ("iter_rows", "df.iter_rows(named=True)"),
+    ("to_pylist", "table.to_pylist()"),
+    ("iterrows", 'df.to_dict("records")'),
+)
 
 
 class ObjectSource(Source):
@@ -38,7 +48,7 @@ class ObjectSource(Source):
     """
 
     def __init__(self, requests: Iterable[object] | AsyncIterable[object], *, name: str, rules: ParamRules) -> None:
-        _refuse_one(requests)
+        refuse_one(requests, "requests")
         self._requests = requests
         self._name = name
         self._rules = rules
@@ -70,7 +80,7 @@ class ObjectSource(Source):
         and gives the loop a turn after every few items.
         """
         chunker, number = Chunker(), 0
-        async for request in _one_by_one(self._requests):
+        async for request in one_by_one(self._requests):
             number += 1
             for item in self._read(request, number):
                 if full := chunker.add(item):
@@ -83,6 +93,8 @@ class ObjectSource(Source):
         self._ended = True
 
     def _read(self, request: object, number: int) -> list[InputItem]:
+        if isinstance(request, Mapping) and request and not request.keys() & _KEYS:
+            return [InputProblem(line=number, field="", message=_NO_REQUEST, remedy=_ROWS, raw=b"")]
         try:
             line = encode_json(request)
         except NotJsonError as exc:
@@ -100,7 +112,8 @@ def source_from_objects(
     return ObjectSource(requests, name=name, rules=rules)
 
 
-async def _one_by_one(requests: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
+async def one_by_one(requests: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
+    """The items of either, with a turn for other tasks after every few."""
     if isinstance(requests, AsyncIterable):
         async for request in requests:
             yield request
@@ -111,19 +124,23 @@ async def _one_by_one(requests: Iterable[object] | AsyncIterable[object]) -> Asy
             await asyncio.sleep(0)
 
 
-def _refuse_one(requests: object) -> None:
-    """Refuse what iterates into other things than requests: a text, a dict, a file."""
-    kind = type(requests).__name__
-    if isinstance(requests, str | os.PathLike | IOBase):
-        raise UsageError(
-            f"requests is of type {kind}", hint="hand over an iterable of requests; a file goes to submit_file"
-        )
-    if isinstance(requests, Mapping | bytes | bytearray | memoryview) or hasattr(requests, "model_dump"):
-        raise UsageError(
-            f"requests is of type {kind}", hint="hand over an iterable of requests; one request alone is [request]"
-        )
-    if not isinstance(requests, Iterable | AsyncIterable) or isinstance(requests, type):
-        raise UsageError(f"requests is of type {kind}, which cannot be iterated", hint="hand over a list of requests")
+def refuse_one(many: object, called: str) -> None:
+    """Raise UsageError for what iterates into other things than requests or rows, which are *called* so.
+
+    A text, a dict, a file, a frame of data.
+    """
+    kind = type(many).__name__
+    if isinstance(many, str | os.PathLike | IOBase):
+        raise UsageError(f"{called} is of type {kind}", hint=f"hand over an iterable of {called}; {_OF_FILES[called]}")
+    for attribute, how in _FRAMES:
+        if not isinstance(many, type) and callable(getattr(many, attribute, None)):
+            with_prompt = "" if called == "rows" else " with a prompt"
+            raise UsageError(f"{called} is of type {kind}", hint=f"hand over its rows{with_prompt}: {how}")
+    if isinstance(many, Mapping | bytes | bytearray | memoryview) or hasattr(many, "model_dump"):
+        hint = f"hand over an iterable of {called}; one alone is [{called.removesuffix('s')}]"
+        raise UsageError(f"{called} is of type {kind}", hint=hint)
+    if not isinstance(many, Iterable | AsyncIterable) or isinstance(many, type):
+        raise UsageError(f"{called} is of type {kind}, which cannot be iterated", hint=f"hand over a list of {called}")
 
 
 def _for_a_program(problem: InputProblem) -> InputProblem:

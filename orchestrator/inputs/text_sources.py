@@ -50,6 +50,28 @@ class _TextSource(Source):
         return self._intake.size_bytes
 
 
+def unpacks_to_too_much(name: str, most_bytes: int) -> BodyTooLarge:
+    """The error for an upload of more than *most_bytes*, unpacked."""
+    cause = f"at most {most_bytes:,} bytes are taken, unpacked"
+    return BodyTooLarge(f"{name} is too large", cause=cause, hint="[server] max_body is the cap")
+
+
+async def chunks_in_thread(
+    steps: Generator[list[InputItem], None, None], stop: threading.Event
+) -> AsyncGenerator[Sequence[InputItem], None]:
+    """The chunks of *steps*, each made in a worker thread. *stop*: set when nobody wants more; *steps* end early then.
+
+    Reading, unpacking and validating a chunk takes milliseconds to minutes (a pipe): one step at a time is done there.
+    """
+    try:
+        while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
+            yield chunk
+    finally:
+        stop.set()
+        with contextlib.suppress(ValueError):  # still running in its thread: it sees the flag, ends, and closes
+            steps.close()
+
+
 class JsonLinesSource(_TextSource):
     """Requests from a file or standard input, plain, `.gz` or `.zst`. Nothing is opened before `chunks` is iterated."""
 
@@ -61,17 +83,8 @@ class JsonLinesSource(_TextSource):
         self._stop = threading.Event()
 
     @override
-    async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
-        steps = self._steps()
-        try:
-            # Reading, unpacking and validating a chunk takes milliseconds to minutes (a pipe), so it is done in a
-            # thread, one step at a time: the one place in this package where a thread is used.
-            while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
-                yield chunk
-        finally:
-            self._stop.set()
-            with contextlib.suppress(ValueError):  # still running in its thread: it sees the flag, ends, and closes
-                steps.close()
+    def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
+        return chunks_in_thread(self._steps(), self._stop)
 
     def _steps(self) -> Generator[list[InputItem], None, None]:
         chunker = self._intake
@@ -120,11 +133,7 @@ class StreamSource(_TextSource):
     async def _in_thread(self, steps: Iterator[list[InputItem]]) -> AsyncIterator[list[InputItem]]:
         while (chunk := await asyncio.to_thread(next, steps, None)) is not None:
             if self._intake.size_bytes > self._max_text_bytes:
-                raise BodyTooLarge(
-                    f"{self._name} is too large",
-                    cause=f"at most {self._max_text_bytes:,} bytes are taken, unpacked",
-                    hint="[server] max_body is the cap",
-                )
+                raise unpacks_to_too_much(self._name, self._max_text_bytes)
             await self._claim.hold(self._intake.large_bytes)
             if chunk:
                 yield chunk

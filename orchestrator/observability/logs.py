@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, cast
 
 from typing_extensions import override
 
+from orchestrator.domain.urls import without_password
+
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
@@ -34,6 +36,8 @@ _SECRET_NAMES: Final = frozenset(
     | {"secret", "cookie", "set_cookie", "anthropic_api_key", "anthropic_auth_token"}
 )
 _SECRET_TEXT: Final = re.compile(r"(?:sk-ant-|(?<=Bearer )|(?<=bearer ))[A-Za-z0-9._~+/=-]+")
+
+_DATABASE: Final = re.compile(r"postgres(?:ql)?://[^\s\"'<>]+", re.IGNORECASE)
 
 
 class Logger(Protocol):
@@ -165,8 +169,8 @@ def mask_secrets(_logger: object, _method: str, event: MutableMapping[str, Any])
 
 
 def mask_text(text: str) -> str:
-    """*text* without API keys and bearer tokens."""
-    return _SECRET_TEXT.sub(MASK, text)
+    """*text* without API keys, bearer tokens and passwords of databases."""
+    return _DATABASE.sub(lambda found: without_password(found[0]), _SECRET_TEXT.sub(MASK, text))
 
 
 def _masked(name: object, value: object) -> object:
@@ -207,8 +211,8 @@ def _formatter(*, as_json: bool, out: TextIO) -> logging.Formatter:
     )
 
 
-#: Events of ours that a client can cause as often as it likes.
-FLOODABLE: Final = frozenset({"download.cut", "login.refused"})
+#: Events of ours that a client can cause as often as it likes, or that repeat for as long as something is away.
+FLOODABLE: Final = frozenset({"download.cut", "login.refused", "fleet.database_away"})
 _WINDOW_S: Final = 60.0
 #: Kinds that are told apart; beyond them all are one kind.
 _MOST: Final = 256

@@ -55,6 +55,8 @@ _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIM
 CALL_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 TURNAROUND_BOUNDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0, 86400.0)
 LIST_LAG_BOUNDS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
+RATIO_BOUNDS: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0)
+TURN_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _TICK_S: Final = 1.0
 #: The lag that is shown is the largest of so many ticks: a scrape every minute misses none.
@@ -92,6 +94,8 @@ class Meters(NullMeter):
         self.call_seconds: dict[str, Histogram] = {}
         self.turnaround = Histogram(TURNAROUND_BOUNDS)
         self.list_lag = Histogram(LIST_LAG_BOUNDS)
+        self.turn_waits = Histogram(TURN_BOUNDS)
+        self.estimate_ratios = Histogram(RATIO_BOUNDS)
         self.tokens: Counter[str] = Counter()
         self._loop_lags: deque[float] = deque(maxlen=_REMEMBERED_TICKS)
 
@@ -103,6 +107,10 @@ class Meters(NullMeter):
     @override
     def turned_around(self, took: timedelta) -> None:
         self.turnaround.add(took.total_seconds())
+
+    @override
+    def cost_known(self, ratio: float) -> None:
+        self.estimate_ratios.add(ratio)
 
     @override
     def listed(self, lag: timedelta) -> None:
@@ -187,6 +195,10 @@ class Tracing(Meter):
     @override
     def turned_around(self, took: timedelta) -> None:
         self._inner.turned_around(took)
+
+    @override
+    def cost_known(self, ratio: float) -> None:
+        self._inner.cost_known(ratio)
 
     @override
     def listed(self, lag: timedelta) -> None:

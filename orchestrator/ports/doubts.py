@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.domain import api_answers, ids, model
+from orchestrator.domain.billing import Payment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Reconciliation:
     """The search at the API for what a store lacks, because it was put back from a copy.
 
     cause: 'behind' (its mark knows of more intents) or 'copied' (a person took a copy into use). missing: how many
-    intents it lacks, as far as is known. Whose clock: `wait_since` is ours, the others are the API's. looks: whole
+    intents it lacks, as far as is known. Times are by the API's clock, but `wait_since`: it names
+    the wait, which begins anew when more is found missing. looks: whole
     looks in a row that left nothing open. organization, workspace: of the account that its batches were sent with.
     """
 
@@ -54,14 +56,19 @@ class StrayOutcome(StrEnum):
     DROPPED = "dropped"  #: none of its requests waits for a result
 
 
+class DuplicateResult(NamedTuple):
+    """A result of a batch that was given up, and existed. number: of the request."""
+
+    number: int
+    body: bytes
+    payment: Payment | None
+
+
 class DoubtStore(Protocol):
     """Batches in doubt (promise 2)."""
 
     async def in_doubt(self) -> list[model.BatchRow]:
         """Batches in doubt: their POST got no clear answer."""
-
-    async def restart_waits(self, now: datetime) -> int:
-        """At the start: begin the waits by our own clock again. Those that the API's Date ended stay ended."""
 
     async def note_date(self, batches: Iterable[model.BatchRow], date: datetime) -> None:
         """Commit the API's first Date after the doubt began, so that a crash loop does not restart the wait."""
@@ -77,6 +84,12 @@ class DoubtStore(Protocol):
 
     async def claim(self, batch: model.BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> bool:
         """*remote* is proven to be *batch*, which is now in progress."""
+
+    async def claim_late(self, batch: model.BatchRow, remote: api_answers.RemoteBatch, now: datetime) -> model.BatchRow:
+        """*remote* is the API's own answer to the POST of *batch*, which was taken over before it came: claim it.
+
+        Only if it is in doubt still, and *remote* is no other's. Returns the row as it is then.
+        """
 
 
 class EvidenceStore(Protocol):
@@ -114,10 +127,16 @@ class SweepStore(Protocol):
         """Store remote batches that may turn out to be ours."""
 
     async def duplicate(self, batch: model.BatchRow, remote_id: str, now: datetime) -> bool:
-        """Count and log, once, that *batch*, which was closed, exists at the API."""
+        """Count and log, once, that *batch*, which was closed, exists at the API.
 
-    async def keep_duplicate_results(self, remote_id: str, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Store the results of such a batch, (number, result), apart from those of its requests."""
+        What is not kept of its results by now may have been billed: its cost is not known.
+        """
+
+    async def unkept(self) -> dict[str, ids.BatchId]:
+        """Duplicates of closed batches, by remote id, whose results are not all kept, and may not be there yet."""
+
+    async def keep_duplicate_results(self, batch: ids.BatchId, remote_id: str, rows: Sequence[DuplicateResult]) -> None:
+        """Store results of a duplicate of *batch* apart from those of its requests, each once, and their cost."""
 
 
 class ReconcileStore(Protocol):
@@ -126,11 +145,11 @@ class ReconcileStore(Protocol):
     async def open(self) -> Reconciliation | None:
         """The search that is under way; None: there is none."""
 
+    async def begin(self, now: datetime) -> None:
+        """Begin a search, or begin it anew: commits that were seen here are not there any more."""
+
     async def pending(self) -> tuple[Reconciliation | None, list[Stray]]:
         """The search that is under way, and the strays of jobs that may need them, the oldest first."""
-
-    async def restart_wait(self, now: datetime) -> None:
-        """At the start: begin the wait by our own clock again, unless the API's Date ended it."""
 
     async def note_date(self, date: datetime) -> None:
         """Commit the API's first Date since the search began, so that a crash loop does not restart the wait."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from orchestrator.domain import ids, job_spec, model
+from orchestrator.domain.budgets import Scope
+from orchestrator.domain.param_change import NO_CHANGE, ParamChange
 from orchestrator.ports.streams import InputLine, InputProblem, Source
 
 T = TypeVar("T")
@@ -17,11 +19,13 @@ T = TypeVar("T")
 class IngestOptions:
     """How an input is taken in.
 
-    force_new: start a new job although the same content is there; skip_bad: leave bad lines out instead of refusing the
-    whole; max_problems: how many problems are listed (all are counted).
+    force_new: start a new job although the same content is there; repeats_within: but not if one of the same content
+    and source was made so recently; skip_bad: leave bad lines out instead of refusing the whole; max_problems: how many
+    problems are listed (all are counted).
     """
 
     force_new: bool = False
+    repeats_within: timedelta | None = None
     skip_bad: bool = False
     max_problems: int = 20
 
@@ -32,7 +36,9 @@ class IngestResult:
 
     job: None if it was refused as a whole (nothing is left of it then). attached: the job was there already.
     problems: the first of them, in file order; problem_count: all. refused: lines left out by `skip_bad`.
-    renamed_from: what the job that was there was called; None: it is called as before.
+    renamed_from: what the job that was there was called; None: it is called as before. under_cap: how a new job will go
+    under its cap, in a sentence; None: there is nothing to say. not_applied: options that the job that was there has
+    otherwise and keeps, in a sentence; None: none.
     """
 
     job: model.JobSnapshot | None
@@ -41,9 +47,27 @@ class IngestResult:
     problem_count: int
     refused: int
     renamed_from: str | None = None
+    under_cap: str | None = None
+    not_applied: str | None = None
 
 
-class Commands(Protocol):
+class BudgetCommands(Protocol):
+    """Caps of jobs, and budgets of all jobs together, in nano-dollars."""
+
+    async def cap_job(self, job: ids.JobId, cap: int | None) -> bool:
+        """Set the cap of *job*, or take it away (None). True: a cap had stopped it, and it goes on.
+
+        Raises GuardRefused when the job is over.
+        """
+
+    async def set_budget(self, scope: Scope, cap: int | None) -> int:
+        """Set the budget of *scope*, or take it away (None); how many jobs go on that a cap had stopped.
+
+        A person's budget comes before that of the settings. Raises UsageError for the scope of a job.
+        """
+
+
+class Commands(BudgetCommands, Protocol):
     """Commands on jobs and batches. They raise NoSuchThing, GuardRefused and InputError."""
 
     async def ingest(self, source: Source, new: job_spec.NewJob, terms: IngestOptions) -> IngestResult:
@@ -62,8 +86,13 @@ class Commands(Protocol):
     async def cancel(self, job: ids.JobId) -> bool:
         """Cancel a job; results that came are kept. False: it is over already."""
 
-    async def retry(self, job: ids.JobId, only: str | None) -> int:
-        """Queue failed and canceled requests again, all or those of one error type; returns how many."""
+    async def retry(self, job: ids.JobId, only: Collection[str], change: ParamChange = NO_CHANGE) -> int:
+        """Queue settled requests again, their params changed; returns how many.
+
+        only: `failed`, `canceled`, `invalid`, error types, and the stop reasons `refusal` and `max_tokens`, whose
+        answers were paid for. None of them: all that failed or was canceled. Raises InputError, and queues nothing, if
+        a request could not be handed in as it is then.
+        """
 
     async def purge(self, job: ids.JobId) -> bool:
         """Delete a job's params and results; its counts, errors and history stay. False: it was purged already.
@@ -73,6 +102,9 @@ class Commands(Protocol):
 
     async def purge_older(self, older_than: timedelta) -> list[model.JobSnapshot]:
         """Purge every job that has been over for *older_than*; returns them as they were."""
+
+    async def reprice(self, job: ids.JobId) -> int:
+        """Price the answers of *job* whose cost is not known, by the prices that are known now; how many it could."""
 
     async def adopt(self, remote_id: str, job: ids.JobId | None) -> str:
         """Take over a remote batch; returns a sentence about what was done.

@@ -1,23 +1,31 @@
-"""The store's facets beside the stages: ingest, purge, samples, notices."""
+"""The store's facets beside the stages: ingest, retry, purge, samples, notices, and prefixes that requests share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from orchestrator.domain import ids, job_spec, model, notices
+from orchestrator.domain.billing import Payment
+from orchestrator.domain.job_estimate import JobEstimate
+from orchestrator.domain.known_answers import AnswersKnown
+from orchestrator.domain.param_change import ParamChange
+from orchestrator.domain.priming import PrefixGroup, SharedTokens
 from orchestrator.ports.streams import InputLine, InputProblem
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The SHA-256 (hex) and the size of a whole source, decompressed."""
+    """The SHA-256 (hex) and the size of a whole source, decompressed. estimate: kept with the job that it becomes."""
 
     hash: str
     size_bytes: int
+    estimate: JobEstimate | None = None
 
 
 class IngestOutcome(StrEnum):
@@ -39,12 +47,13 @@ class DuplicatesCursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """A line whose custom_id the job has already, at `first_line`. params: the beginning of its own, to show it."""
+    """A line whose custom_id the job has already, at `first_line`. params, row: the beginning of its own."""
 
     line: int
     custom_id: str
     first_line: int
     params: bytes
+    row: bytes = b""
 
 
 class IngestStore(Protocol):
@@ -64,6 +73,14 @@ class IngestStore(Protocol):
         leave_out: they are taken out of the import. Returns them and where to go on; None: there are no more.
         """
 
+    def twins(self, job: ids.JobId, *, stays_open: bool) -> AsyncGenerator[Sequence[bytes], None]:
+        """Make twins of those requests of a complete import that have the params of an earlier one, if it says dedupe.
+
+        Yields their params, as handed in, slice by slice. To be walked to its end after the last `repeated`, before
+        `conclude`. stays_open: later requests are held against these.
+        """
+        ...
+
     async def extend(self, job: ids.JobId, lines: Sequence[InputLine], now: datetime) -> list[Duplicate]:
         """Add *lines* to an open job, all or none: with duplicates, which are returned, nothing is added."""
 
@@ -74,15 +91,30 @@ class IngestStore(Protocol):
         """Store refused lines with the reasons."""
 
     async def conclude(
-        self, job: ids.JobId, new: job_spec.NewJob, content: Content, now: datetime, *, force_new: bool
+        self,
+        job: ids.JobId,
+        new: job_spec.NewJob,
+        content: Content,
+        now: datetime,
+        *,
+        force_new: bool,
+        repeats_since: datetime | None = None,
     ) -> tuple[IngestOutcome, model.JobRow]:
         """The whole input is in: the job runs, unless one of the same content is there, or one of the file as it was.
+
+        With *force_new* only one of the same content and source that was made since *repeats_since* is there.
 
         The key of *new* comes first: it stands for one job, even *force_new*. Raises KeyReused if that job has other
         content. A job that is there gets the name that was chosen in *new*; raises GuardRefused where that name means
         another job. Looking and finishing are one transaction: of two that bring the same at once, one runs. Returns
         what it came to, and the job as it ran before (the import is then the caller's to discard) or runs now.
         """
+
+    async def known_answers(self, kind: str | None, models: Collection[str]) -> AnswersKnown:
+        """The answers so far to requests of *kind* (`domain.job_estimate.KindOfRequests`), and of each of *models*."""
+
+    async def shared(self, job: ids.JobId) -> list[SharedTokens]:
+        """What the prefixes of *job* come to that enough of its requests share for one of them to go ahead."""
 
     async def importing(self) -> list[model.JobRow]:
         """Jobs that are importing, once everything that was asked for before is written."""
@@ -110,6 +142,70 @@ class PurgeStore(Protocol):
 
     async def purge_some(self) -> bool:
         """Delete a slice of what marked jobs had; False when nothing is left. May run concurrently with itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retriable:
+    """A settled request that may be tried again. params: as handed in; change: what was changed of them before.
+
+    retries: how often it was tried again: of a request that somebody else queues meanwhile it is another number.
+    """
+
+    number: int
+    custom_id: str
+    line: int
+    retries: int
+    params: bytes
+    change: ParamChange
+
+
+class ChangedRequest(NamedTuple):
+    """A request that is queued again with params of *size_bytes*. spec: all that is changed of them (`ParamChange`)."""
+
+    number: int
+    retries: int
+    spec: bytes
+    size_bytes: int
+
+
+class RetryStore(Protocol):
+    """Queues settled requests again; their twins go with them. Raises GuardRefused for a purged job.
+
+    only: `failed`, `canceled`, `invalid`, error types, and stop reasons of `result_outcome.RETRIED_STOPS`, which are
+    of answers that were paid for: such an answer stays, as an attempt. None of them: all that failed or was canceled.
+    """
+
+    async def retry(self, job: ids.JobId, only: Collection[str], now: datetime) -> int:
+        """Queue requests as they were sent last, slice by slice, each a transaction; returns how many."""
+
+    async def page(self, job: ids.JobId, only: Collection[str], above: int, limit_bytes: int) -> list[Retriable]:
+        """The next such requests above a number, twins aside: some *limit_bytes* of params. Of a canceled job none."""
+
+    async def retry_changed(self, job: ids.JobId, changed: Sequence[ChangedRequest], now: datetime) -> int:
+        """Queue those of *changed* that are as they were read, in one transaction; returns how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpriced:
+    """An answer whose cost is not known. price_id, extra: as stored; None of what an earlier version stored."""
+
+    request_id: ids.RequestId
+    result_id: int
+    batch_id: ids.BatchId
+    created_at: datetime  #: of the batch, by the API's clock
+    price_id: int | None
+    extra: str | None
+    body: bytes
+
+
+class RepriceStore(Protocol):
+    """Prices answers later."""
+
+    async def unpriced(self, job: ids.JobId, above: ids.RequestId, limit: int) -> list[Unpriced]:
+        """The next successes of *job* above that request whose cost is not known, in input order."""
+
+    async def priced(self, job: ids.JobId, found: Sequence[tuple[Unpriced, Payment]]) -> int:
+        """Store what these answers cost; how many had no cost until now. The ledger moves with them."""
 
 
 class SampleStore(Protocol):
@@ -144,3 +240,46 @@ class NoticeStore(Protocol):
 
     async def delete_old(self, before: datetime) -> int:
         """Delete finished deliveries created before *before*; returns how many."""
+
+
+#: Gets (number, params bytes) of requests, one by one.
+Cut = Callable[[Iterator[tuple[int, int]]], T]
+Members = list[tuple[int, int]]
+
+
+class PilotMember(NamedTuple):
+    """A queued request of a pilot. prefix: the number of the one that it has; None: it has none."""
+
+    number: int
+    size_bytes: int
+    prefix: int | None
+
+
+class PrefixStore(Protocol):
+    """Prefixes of a job that enough requests share, and their requests."""
+
+    async def shared(self, job: ids.JobId, least: int) -> list[SharedTokens]:
+        """What those prefixes of *job* come to that at least *least* requests share; none: it has no such prefix."""
+
+    async def groups(
+        self, job: ids.JobId, least: int, limit: int, *, among: Collection[int] | None = None
+    ) -> list[PrefixGroup]:
+        """The first *limit* of them that have waiting requests, in the order of the input; only those *among*."""
+
+    async def piloted(self, job: ids.JobId, limit: int) -> list[PilotMember]:
+        """The first *limit* requests of the pilot of *job* that wait to be sent, in file order."""
+
+    async def loss(self, job: ids.JobId) -> str | None:
+        """Why the cache costs *job* more than none, by the answers to those that others went ahead of; None: not so."""
+
+    async def waiting(self, groups: Sequence[PrefixGroup], *, each: int | None, limit: int) -> list[Members]:
+        """(number, params bytes) of the waiting requests of each of *groups*, in file order, up to *limit* in all.
+
+        each: at most so many of each group.
+        """
+
+    async def free(self, job: ids.JobId, least: int, limit: int, cut: Cut[T]) -> T:
+        """The answer of *cut* to the next *limit* queued requests of *job* that do not wait for a prefix."""
+
+    async def emptied(self, groups: Sequence[PrefixGroup]) -> None:
+        """None of the waiting requests of *groups* is queued any more."""

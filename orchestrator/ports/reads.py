@@ -7,14 +7,19 @@ call has a snapshot of its own. A list is a page by key: it costs what it shows,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from contextlib import AbstractContextManager
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from typing_extensions import override
 
-from orchestrator.domain import model, notices, queries
+from orchestrator.domain import model, notices, queries, spending
+from orchestrator.domain.budgets import Limit
 from orchestrator.domain.ids import BatchId, JobId, RemoteId
+from orchestrator.domain.known_answers import AnswersKnown
+from orchestrator.domain.result_choice import RequestChoice
+from orchestrator.domain.row_columns import RowColumn
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.streams import InputProblem
 
@@ -46,7 +51,10 @@ class RemoteJobReads(Protocol):
         """Jobs that were over at *until* and are not purged, the oldest first."""
 
     def status(self, job: model.JobSnapshot) -> model.JobStatus:
-        """The job with its counts and troubles, in constant time, however large the job."""
+        """The job with its counts and troubles, in constant time, however large the job.
+
+        Only invalid answers beside other failures are counted, one entry of an index each.
+        """
 
     def refused(self, job: JobId, *, after: int = 0, limit: int = 1000) -> list[InputProblem]:
         """Lines that `--skip-bad` left out, with the reasons, in file order; a page ends with a whole line.
@@ -61,11 +69,35 @@ class RemoteRequestReads(Protocol):
     def request(self, job: JobId, custom_id: str) -> queries.RequestDetails:
         """One request with every attempt that failed. Raises NoSuchThing."""
 
-    def results(self, job: JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
+    def chosen_requests(self, job: JobId, choice: RequestChoice, *, above: int, limit: int) -> list[queries.RequestRow]:
+        """The next requests after the number *above* that are wanted, in input order, with what their answers took."""
+
+    def request_lines(
+        self, job: JobId, choice: RequestChoice, *, after: str | None, limit: int, rows: bool = False
+    ) -> list[queries.RequestLine]:
+        """The next requests that are wanted as lines of an input, in its order. after: the custom_id of the last one.
+
+        rows: each with the row that it was made of. There may be fewer than *limit* before the end, since a page has
+        a few megabytes at most; none is the end. Raises Purged, and NoSuchThing for *after*.
+        """
+
+    def results(
+        self, job: JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+    ) -> list[queries.ResultRow]:
         """The next settled requests after the number *above*, in input order. Raises Purged.
 
-        A server may give fewer than *limit* before the end; no results are the end.
+        rows: each with the row that it was made of. trial: only those of trials, or of a pilot. A server may give fewer
+        than *limit* before the end; no results are the end.
         """
+
+    def row_columns(self, job: JobId) -> tuple[RowColumn, ...]:
+        """The columns of the rows of *job*, settled or not, in the order of the first row that has them.
+
+        Raises Purged. It opens every row, and no answer.
+        """
+
+    def request_costs(self, job: JobId, *, above: int, limit: int) -> list[queries.RequestCost]:
+        """What the next settled requests after the number *above* cost, in input order. Raises Purged."""
 
     def errors(self, job: JobId, *, groups: int = 50, examples: int = 3) -> list[queries.ErrorGroup]:
         """Failed requests grouped by cause, the largest group first."""
@@ -101,8 +133,27 @@ class RemoteNoticeReads(Protocol):
         """The newest deliveries, newest first; of *state*, if given."""
 
 
+class CostReads(Protocol):
+    """What was spent."""
+
+    def cost(self, job: model.JobSnapshot) -> spending.JobCost:
+        """What *job* has cost, by the models of its answers."""
+
+    def spending(self, by: spending.SpendBy, *, since: date | None = None) -> list[spending.Spending]:
+        """What was spent on batches that the API created on *since* (UTC) or later, in the order of names.
+
+        Jobs are in the order in which they were made.
+        """
+
+    def budgets(self, now: datetime) -> list[Limit]:
+        """The budgets of all jobs together, as they stand at *now*; shortly before midnight UTC those of both days.
+
+        Where batches were made later than *now*, as in the sandbox, whose time runs ahead: on the day of the last one.
+        """
+
+
 class RemoteReads(
-    RemoteJobReads, RemoteRequestReads, RemoteBatchReads, RemoteHistoryReads, RemoteNoticeReads, Protocol
+    RemoteJobReads, RemoteRequestReads, RemoteBatchReads, RemoteHistoryReads, RemoteNoticeReads, CostReads, Protocol
 ):
     """Everything that can also be read from a server."""
 
@@ -110,11 +161,27 @@ class RemoteReads(
         """The identity of the store."""
 
 
+class KindReads(CostReads, Protocol):
+    """What was spent, in vain and day by day."""
+
+    def spent_by_kind(self) -> list[spending.KindSpending]:
+        """By model and kind, since ever; the most first."""
+
+    def known_answers(self, kind: str | None, models: Collection[str]) -> AnswersKnown:
+        """As `IngestStore.known_answers`."""
+
+    def daily_spending(self, *, since: date) -> list[spending.DaySpending]:
+        """As `spending`, each model on each day; in the order of days, then of models."""
+
+
 class StoreReads(Protocol):
     """The store as a whole."""
 
     def meta(self) -> model.StoreMeta:
         """The identity of the store, and what it plans by."""
+
+    def page_key(self) -> bytes:
+        """A key for what pages carry from one daemon to another; by it nobody learns the secret that it is made of."""
 
     def totals(self) -> queries.Totals:
         """Sums over all jobs."""
@@ -156,16 +223,19 @@ class RequestReads(RemoteRequestReads, Protocol):
     def request_at(self, job: JobId, number: int) -> queries.RequestDetails:
         """As `request`, by the number in the job."""
 
+    def costs_of(self, job: JobId, numbers: Collection[int]) -> dict[int, int | None]:
+        """What those of *numbers* that are settled cost, as in `ResultRow`; of a purged job nothing."""
+
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
         """The numbers of the requests before and after this one; None where there is none."""
 
     def settled_results(
-        self, job: JobId, *, after: queries.SettledCursor, limit: int
+        self, job: JobId, *, after: queries.SettledCursor, limit: int, rows: bool = False
     ) -> tuple[list[queries.ResultRow], queries.SettledCursor]:
         """The next results in the order in which batches settled, and where to go on. Raises Purged.
 
-        Results that no batch brought come last, when the job is over. It is complete when nothing came and the job is
-        over. A request that is retried comes once more when it settles again.
+        rows: as in `results`. Results that no batch brought come last, when the job is over. It is complete when
+        nothing came and the job is over. A request that is retried comes once more when it settles again.
         """
 
     def failed_of_type(self, job: JobId, error_type: str) -> int:
@@ -230,7 +300,9 @@ class NoticeReads(RemoteNoticeReads, Protocol):
         """How many deliveries are in each state; every state is a key."""
 
 
-class Reads(StoreReads, JobReads, RequestReads, BatchReads, HistoryReads, NoticeReads, RemoteReads, Protocol):
+class Reads(
+    StoreReads, KindReads, JobReads, RequestReads, BatchReads, HistoryReads, NoticeReads, RemoteReads, Protocol
+):
     """Everything that can be read of a store of this machine."""
 
 
@@ -249,14 +321,33 @@ class Reader(Protocol):
 
 
 class StoreLocation(Protocol):
-    """Where a store is, for people and programs that ask how it fares; looked up anew each time."""
+    """Where a store is, for people and programs that use it or ask how it fares; looked up anew each time.
+
+    Nothing is opened before it is asked for. What cannot be read raises StoreError, unless it says otherwise.
+    """
 
     def __str__(self) -> str:
-        """What a person calls it: a path."""
+        """What a person calls it: a path, or an address without its password."""
 
     @property
     def name(self) -> str:
         """The same, short."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether every process may write to it at any time; else one owns it, and the others ask that one."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store."""
+
+    @property
+    def can_be_adopted(self) -> bool:
+        """Whether there is a store, or the mark of one that is gone."""
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine works on it now, as far as can be told from here."""
 
     @property
     def size_bytes(self) -> int:
@@ -267,5 +358,35 @@ class StoreLocation(Protocol):
         """What its log takes beside that; 0 where there is none, as in a store that nobody has open."""
 
     @property
-    def folder(self) -> Path:
-        """The folder whose disk it fills; a folder above where that is yet to be made."""
+    def folder(self) -> Path | None:
+        """The folder whose disk it fills, or one above where that is yet to be made; None: a server's."""
+
+    @property
+    def socket(self) -> Path:
+        """Where an engine of this process listens. Raises UsageError."""
+
+    def engine_sockets(self) -> Sequence[Path]:
+        """Where engines of this store may listen on this machine, the newest first."""
+
+    @property
+    def token_file(self) -> Path:
+        """Where daemons of this user keep a token of their own making."""
+
+    def logged_out_file(self, port: int) -> Path:
+        """Where the daemon on TCP *port* remembers which logins were ended."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Files that nobody may write over."""
+
+    def require(self) -> None:
+        """Raise NoSuchThing if there is no store."""
+
+    def open_reader(self) -> AbstractContextManager[Reads]:
+        """Read it, whoever owns it, in one snapshot for the whole block. Raises NoSuchThing if there is none."""
+
+    def audit(self) -> list[str]:
+        """Read all of it, which may be in use: what is wrong with it."""
+
+    def migrate(self, *, now: datetime, sandbox: bool) -> tuple[int, int]:
+        """Bring its schema forward; the versions before and after. Raises StoreOwned."""

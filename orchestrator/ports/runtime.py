@@ -1,16 +1,19 @@
-"""What an engine runs on, injected: the API, the courier of webhook notices, time, chance, measurements, and memory."""
+"""What an engine runs on, injected: the API, the courier of notices, time, chance, measurements, memory, prices."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol, Self
 
 from typing_extensions import override
 
 from orchestrator.domain import api_answers, ids, model, notices
+from orchestrator.domain.api_versions import OLD_API_VERSION
+from orchestrator.domain.billing import Rates
+from orchestrator.domain.job_spec import NewJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,11 @@ class Headers:
 
     api_version: str
     betas: tuple[str, ...]
+
+    @classmethod
+    def to_count(cls, new: NewJob) -> Self:
+        """What tokens are counted with before all requests of *new* are read: the oldest version takes every one."""
+        return cls(api_version=OLD_API_VERSION if new.picks_version else new.api_version, betas=tuple(new.betas))
 
 
 class CreateBody(Protocol):
@@ -44,7 +52,17 @@ class Download:
     chunks: AsyncIterator[bytes]
 
 
-class Provider(Protocol):
+class TokenCounter(Protocol):
+    """The API, as far as it counts."""
+
+    async def count_tokens(self, params: bytes, headers: Headers) -> int:
+        """How many input tokens the request in *params* has, by the API, free of charge: to within a few percent.
+
+        Sent are only the fields that such a call takes, whatever else *params* has.
+        """
+
+
+class Provider(TokenCounter, Protocol):
     """The API. Reads raise ProviderUnreachable, ProviderBusy, ProviderRefused or ProviderNotFound; nothing else.
 
     Reads and `cancel`/`delete` may be tried up to three times within five seconds, by the provider itself. `create`
@@ -103,6 +121,12 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The time, aware, UTC."""
 
+    def elapsed(self) -> timedelta:
+        """The time since some instant, counting on while the process, or the machine, stands still.
+
+        Two readings tell how old an answer is, even to a process that was stopped in between.
+        """
+
     async def sleep(self, pause: timedelta) -> None:
         """Sleep for *pause*; only cancellation ends it early."""
 
@@ -141,6 +165,9 @@ class Meter(Protocol):
     def batch_over(self, batch: model.BatchRow, at: datetime) -> None:
         """A batch is settled."""
 
+    def cost_known(self, ratio: float) -> None:
+        """What a finished job has cost, as a part of what was expected when it was made."""
+
     def job_over(self, job: model.JobRow, at: datetime) -> None:
         """A job is over; *job* is as it was just before."""
 
@@ -167,6 +194,9 @@ class NullMeter(Meter):
     def batch_over(self, batch: model.BatchRow, at: datetime) -> None: ...
 
     @override
+    def cost_known(self, ratio: float) -> None: ...
+
+    @override
     def job_over(self, job: model.JobRow, at: datetime) -> None: ...
 
 
@@ -185,3 +215,63 @@ class UnlimitedMemory(MemoryReservation):
 
     @override
     async def hold(self, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The rates of a batch of `model` on `day`, UTC. source: where they come from, for people, with its version."""
+
+    model: str
+    day: date
+    rates: Rates
+    source: str
+
+
+class Prices(Protocol):
+    """The prices of batches, which change without the engine. Asked once for a model and a day, never for a request.
+
+    On an event loop they are loaded first.
+    """
+
+    async def load(self) -> None:
+        """Make ready what prices are looked up in, if nobody has yet; the event loop goes on meanwhile."""
+
+    def price(self, model: str, day: date) -> Price | None:
+        """The price of *model*, as an answer or a request names it; None if it is not known. Never that of another."""
+
+    def begins(self, model: str, day: date) -> date | None:
+        """The first day after *day* from which the user's own list has a price of *model*; None: it has none."""
+
+
+class PricesAtHand(Prices):
+    """Prices that are in memory from the start, and have no list of the user's."""
+
+    @override
+    async def load(self) -> None:
+        return
+
+    @override
+    def begins(self, model: str, day: date) -> date | None:
+        return None
+
+
+class NoPrices(PricesAtHand):
+    """Knows no price."""
+
+    @override
+    def price(self, model: str, day: date) -> Price | None:
+        return None
+
+
+async def rates_now(prices: Prices, models: Iterable[str], now: datetime) -> dict[str, Rates]:
+    """As `rates_on`, of the day of *now*; the prices are loaded first, if there is a model."""
+    wanted = list(models)
+    if wanted:
+        await prices.load()
+    return rates_on(prices, wanted, now.astimezone(UTC).date())
+
+
+def rates_on(prices: Prices, models: Iterable[str], day: date) -> dict[str, Rates]:
+    """The rates of those of *models* that have a price on *day*."""
+    found = {model: prices.price(model, day) for model in models}
+    return {model: price.rates for model, price in found.items() if price is not None}

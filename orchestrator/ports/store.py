@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from orchestrator.domain import api_answers, ids, model, result_outcome
+from orchestrator.domain import api_answers, ids, model
 from orchestrator.domain.packing import Pack
+from orchestrator.domain.priming import PrefixTake
+from orchestrator.ports.budgets import BudgetStore
+from orchestrator.ports.dispatch import UnitKind
 from orchestrator.ports.doubts import DoubtStore, EvidenceStore, ReconcileStore, StrayStore, SweepStore
-from orchestrator.ports.job_store import IngestStore, NoticeStore, PurgeStore, SampleStore
+from orchestrator.ports.job_store import (
+    IngestStore,
+    NoticeStore,
+    PrefixStore,
+    PurgeStore,
+    RepriceStore,
+    RetryStore,
+    SampleStore,
+)
 from orchestrator.ports.reads import Reader, Reads
+from orchestrator.ports.results import CollectStore, SettleStore
 
 T = TypeVar("T")
 
@@ -29,6 +41,18 @@ class Plannable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanLook:
+    """What stage plan begins with, in one read: whoever sets a cap, in whatever process, the next look is under it.
+
+    to_price: batches under a cap of which nobody knows yet what they can cost at most; none is sent meanwhile.
+    first: as `PlanStore.plannable`.
+    """
+
+    to_price: list[model.BatchRow]
+    first: list[Plannable]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLoad:
     """Batches and requests of all jobs that have not ended at the API, or are about to be sent."""
 
@@ -38,16 +62,11 @@ class QueueLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadProgress:
-    """How many results of an ended batch are stored, by the API's result type."""
+class Window:
+    """The most batches and requests that may be in the API's queue, or about to be sent there."""
 
-    count: int
-    by_kind: dict[str, int]
-
-    @property
-    def seen(self) -> int:
-        """How many requests of the batch have a result."""
-        return sum(self.by_kind.values())
+    batches: int
+    requests: int
 
 
 class PlanStore(Protocol):
@@ -55,6 +74,9 @@ class PlanStore(Protocol):
 
     async def queue_load(self) -> QueueLoad:
         """How much of the API's queue is ours."""
+
+    async def look(self, *, limit: int) -> PlanLook:
+        """What there is to do, with *limit* jobs at most."""
 
     async def plannable(self, *, limit: int, skip: int = 0) -> list[Plannable]:
         """Running jobs with queued requests, up to *limit* behind the first *skip*.
@@ -71,8 +93,19 @@ class PlanStore(Protocol):
     async def nonce(self, job: ids.JobId, chance: ids.Nonce) -> ids.Nonce:
         """The nonce of a new batch of *job*: *chance* with the store's MAC, which later proves whose the batch is."""
 
-    async def plan(self, job: model.JobRow, pack: Pack, nonce: ids.Nonce, now: datetime) -> ids.BatchId | None:
-        """Store a planned batch of *pack*; None, and nothing is stored, if the job or a request changed meanwhile."""
+    async def plan(
+        self,
+        job: model.JobRow,
+        pack: Pack,
+        nonce: ids.Nonce,
+        window: Window,
+        now: datetime,
+        uses: Sequence[PrefixTake] = (),
+    ) -> ids.BatchId | None:
+        """Store a planned batch of *pack*, if it fits into *window* as the queue is now. uses: what it has of prefixes.
+
+        None, and nothing is stored, if it does not, or if the job, a request or a prefix changed meanwhile.
+        """
 
     async def fail_queued(
         self, job: ids.JobId, number: int, error: tuple[str, str], body: bytes, now: datetime
@@ -89,14 +122,25 @@ class SubmitStore(Protocol):
     async def sendable(self, limit: int) -> list[model.BatchRow]:
         """Planned batches of running jobs, the most urgent first."""
 
+    async def find(self, batch: ids.BatchId) -> model.BatchRow | None:
+        """The batch as it is now."""
+
+    async def is_sendable(self, batch: model.BatchRow) -> bool:
+        """Whether `sendable` would give *batch*, as it is now."""
+
     async def intend(
         self,
         batch: model.BatchRow,
         cursor: api_answers.RemoteBatch | None,
         meta: api_answers.ResponseMeta,
         now: datetime,
+        most: int | None = None,
     ) -> model.BatchRow | None:
-        """Commit the intent to POST; from here on only a clear answer or doubt can follow."""
+        """Commit the intent to POST; from here on only a clear answer or doubt can follow.
+
+        None also if the gate of creates is shut; if *most* batches are at the API, or on their way to it, already; or
+        if the last create failed and another batch is being sent: then one at a time, until one works.
+        """
 
     async def accept(
         self, batch: model.BatchRow, remote: api_answers.RemoteBatch, meta: api_answers.ResponseMeta, now: datetime
@@ -106,11 +150,18 @@ class SubmitStore(Protocol):
     async def give_back(self, batch: model.BatchRow, why: str, now: datetime, *, cut: bool) -> bool:
         """Clearly refused: the batch is planned again, with its nonce. cut: the connection broke inside the body."""
 
+    async def is_sending(self, batch: model.BatchRow) -> bool:
+        """Whether the POST of *batch*, as `intend` gave it, is still its sender's. False: it was taken over."""
+
     async def doubt(self, batch: model.BatchRow, why: str, now: datetime) -> bool:
         """No clear answer: the batch may or may not exist."""
 
     async def stranded(self) -> list[model.BatchRow]:
         """Batches left in `submitting`: by a crash, or by a task that was cancelled."""
+
+    async def due(self) -> Sequence[tuple[UnitKind, ids.BatchId, int]]:
+        """Every batch that somebody must send, call in doubt or download, now or later, with its job's priority."""
+        ...
 
 
 class BisectStore(Protocol):
@@ -138,7 +189,7 @@ class ParamsStore(Protocol):
     """The params of a batch, streamed."""
 
     async def slice(self, batch: ids.BatchId, above: int, limit_bytes: int) -> list[tuple[int, bytes]]:
-        """(number, params) of the batch's requests above *above*, in order, up to the end of a payload block.
+        """(number, params as they are sent) of the batch's requests above *above*, up to the end of a payload block.
 
         Empty at the end; else at least *limit_bytes* of params, if so many are left, and at most one block more.
         """
@@ -156,8 +207,8 @@ class GateStore(Protocol):
     async def shut(self, name: str, until: datetime, why: str, now: datetime) -> None:
         """Allow no call of this kind before *until*; counts the refusals in a row."""
 
-    async def open(self, name: str) -> None:
-        """A call succeeded: remove the gate."""
+    async def open(self, name: str, set_at: datetime | None = None) -> None:
+        """A call succeeded: remove the gate. set_at: only if it was not shut anew since then."""
 
 
 class PollStore(Protocol):
@@ -195,55 +246,6 @@ class AttentionStore(Protocol):
         """Remove the message: its cause is gone."""
 
 
-class CollectStore(Protocol):
-    """Results, each stored once, however often they are downloaded (promise 3)."""
-
-    async def numbers(self, job: ids.JobId, custom_ids: Sequence[str]) -> dict[str, int]:
-        """The numbers of these requests by the user's own ids: for a batch that was made elsewhere."""
-
-    async def to_collect(self, now: datetime, limit: int) -> list[model.BatchRow]:
-        """Ended batches whose download is due, the oldest first."""
-
-    async def store_lines(self, batch: model.BatchRow, lines: Sequence[model.JudgedLine], now: datetime) -> int:
-        """Store a chunk of a download; a line of a request that has its result already changes nothing."""
-
-    async def progress(self, batch: model.BatchRow) -> DownloadProgress:
-        """How much of the batch is here, by the API's result types."""
-
-    async def again(self, batch: model.BatchRow, due: datetime, date: datetime | None, *, full: bool) -> bool:
-        """Download again at *due*. full: the last download was complete; date: the API's Date of it."""
-
-    async def collected(self, batch: model.BatchRow, now: datetime) -> bool:
-        """The batch is collected: every wire id was seen, and the counts agree with the API's."""
-
-    async def give_up(self, batch: model.BatchRow, error: tuple[str, str], body: bytes, now: datetime) -> int:
-        """Fail the requests without a result, with *error* (type, message): the batch is collected."""
-
-
-class SettleStore(Protocol):
-    """The final outcome of requests, and the end of jobs."""
-
-    async def to_settle(self) -> list[model.BatchRow]:
-        """Collected batches."""
-
-    async def outcomes(self, batch: model.BatchRow) -> dict[result_outcome.Outcome, int]:
-        """How many undecided attempts of a collected batch had which outcome."""
-
-    async def settle(
-        self, batch: model.BatchRow, max_attempts: int, now: datetime
-    ) -> dict[result_outcome.Settlement, int] | None:
-        """Settle a slice of the requests that did not succeed, and count what became of them; None: all are settled."""
-
-    async def finish_jobs(self, now: datetime) -> list[model.JobRow]:
-        """End jobs that have nothing left to do: finished, or canceled after a cancel. Returns them as they were."""
-
-    async def to_delete(self, limit: int) -> list[model.BatchRow]:
-        """Settled batches that still exist at the API, as far as we know."""
-
-    async def deleted(self, batch: model.BatchRow, now: datetime) -> None:
-        """Note that *batch* is deleted at the API."""
-
-
 class CommandStore(Protocol):
     """What a person asks for."""
 
@@ -264,9 +266,6 @@ class CommandStore(Protocol):
 
     async def canceling(self) -> list[model.JobRow]:
         """Jobs being canceled that have queued requests left (a batch was given up meanwhile, or a crash came)."""
-
-    async def retry(self, job: ids.JobId, only: str | None, now: datetime) -> int:
-        """Queue failed and canceled requests again (of one error type, or all); returns how many."""
 
     async def paused(self) -> list[model.JobRow]:
         """Paused jobs."""
@@ -313,9 +312,17 @@ class EngineStore(Protocol):
     notices: NoticeStore
     samples: SampleStore
     purge: PurgeStore
+    budgets: BudgetStore
+    reprice: RepriceStore
+    retries: RetryStore
+    prefixes: PrefixStore
 
     async def check_files(self) -> None:
         """Raise StoreLost if a file of the store was removed or replaced since it was opened."""
+
+    async def discard_leftovers(self) -> int:
+        """Take away what killed imports left; how many. In a store of one process: before any import begins."""
+        ...
 
 
 class Store(EngineStore, Reader, Protocol):
@@ -324,10 +331,6 @@ class Store(EngineStore, Reader, Protocol):
     @property
     def lost(self) -> str | None:
         """Why nothing can be stored any more, for a person. None: it can."""
-        ...
-
-    async def discard_leftovers(self) -> int:
-        """Take away what killed imports left; how many. For the start, before any import begins."""
         ...
 
     async def read_bulk(self, look: Callable[[Reads], T]) -> T:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATH: Final = "/v1/messages/batches"
+_COUNT_PATH: Final = "/v1/messages/count_tokens"
 _CHUNK_BYTES: Final = 1 << 18
 #: Makes the SDK (2.12) return before the body is read, as its own `with_streaming_response` does.
 _STREAMED: Final = {"X-Stainless-Raw-Response": "stream", "accept": "application/binary"}
@@ -133,9 +134,7 @@ class AnthropicProvider(Provider):
 
     def _named(self, clients: Clients, headers: Headers) -> dict[str, str]:
         """The headers of a create beside those of the SDK and of its body."""
-        named = {"anthropic-version": headers.api_version}
-        if headers.betas:
-            named["anthropic-beta"] = ",".join(headers.betas)
+        named = _as_sent(headers)
         if self._passed is not None and clients.address is not None and not clients.address.is_usual:
             named[LOOP_HEADER] = self._passed.header
         return named
@@ -175,6 +174,17 @@ class AnthropicProvider(Provider):
         path = _path(remote_id)
         response = await self._ask("delete", lambda sdk: sdk.delete(path, cast_to=_raw()), _REPEATABLE)
         _readable(lambda: parsing.read_deleted(response.content), response)
+
+    @override
+    async def count_tokens(self, params: bytes, headers: Headers) -> int:
+        options: RequestOptions = {"headers": {"content-type": "application/json", **_as_sent(headers)}}
+        body = parsing.countable(params)
+        response = await self._ask(
+            "count_tokens",
+            lambda sdk: sdk.post(_COUNT_PATH, cast_to=_raw(), content=body, options=options),
+            _REPEATABLE,
+        )
+        return _readable(lambda: parsing.read_token_count(response.content), response)
 
     @asynccontextmanager
     @override
@@ -271,6 +281,11 @@ def _why(problem: errors.NeedsPerson | errors.UsageError) -> str:
 
 def _path(remote_id: str, action: str = "") -> str:
     return f"{_PATH}/{quote(remote_id, safe='')}{action}"
+
+
+def _as_sent(headers: Headers) -> dict[str, str]:
+    betas = {"anthropic-beta": ",".join(headers.betas)} if headers.betas else {}
+    return {"anthropic-version": headers.api_version, **betas}
 
 
 def _raw() -> type[httpx2.Response]:

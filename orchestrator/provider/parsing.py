@@ -19,6 +19,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from orchestrator.domain import api_answers
+from orchestrator.domain.billing import MOST_TOKENS
 from orchestrator.domain.error_text import error_fields
 from orchestrator.domain.json_text import UNREADABLE, ItemScanner
 
@@ -69,6 +70,23 @@ class _DeletedObject(msgspec.Struct):
     type: Literal["message_batch_deleted"]
 
 
+class _TokenCount(msgspec.Struct):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _Countable(msgspec.Struct, omit_defaults=True):
+    """The fields of params that a call of `count_tokens` takes. Others are refused there ("Extra inputs")."""
+
+    model: msgspec.Raw
+    messages: msgspec.Raw
+    system: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    tools: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    tool_choice: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    thinking: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output_config: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    cache_control: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class _ErrorDetails(msgspec.Struct):
     error_code: str | None = None
 
@@ -92,6 +110,8 @@ class _ListPage(msgspec.Struct):
 
 _batch: Final = msgspec.json.Decoder(_Batch)
 _deleted: Final = msgspec.json.Decoder(_DeletedObject)
+_token_count: Final = msgspec.json.Decoder(_TokenCount)
+_countable: Final = msgspec.json.Decoder(_Countable)
 _error: Final = msgspec.json.Decoder(_ErrorBody)
 _details: Final = msgspec.json.Decoder(_ErrorDetails)
 _page: Final = msgspec.json.Decoder(_ListPage)
@@ -126,6 +146,22 @@ def read_deleted(body: bytes) -> str:
     """The id of the batch that *body* says is deleted. Raises Unreadable."""
     try:
         return _deleted.decode(body).id
+    except UNREADABLE as exc:
+        raise Unreadable(str(exc)) from exc
+
+
+def countable(params: bytes) -> bytes:
+    """The body of a call of `count_tokens` for the request in *params*, which intake has checked.
+
+    Source: the API's reference of that call, SDK 2.12 `MessageCountTokensParams`.
+    """
+    return msgspec.json.encode(_countable.decode(params))
+
+
+def read_token_count(body: bytes) -> int:
+    """How many input tokens *body* says. Raises Unreadable."""
+    try:
+        return _token_count.decode(body).input_tokens
     except UNREADABLE as exc:
         raise Unreadable(str(exc)) from exc
 

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from orchestrator.provider.settings import ADDRESS_HINT, ApiAddress, ProviderSet
 if TYPE_CHECKING:
     import httpx2
     from anthropic import AsyncAnthropic
+
 
 #: At DEBUG the SDK logs whole request bodies (prompts) and httpcore2 every header, the key among them (measured with
 #: SDK 2.12). `ANTHROPIC_LOG=debug` switches that on when the SDK is imported: they are silenced after the import.
@@ -122,7 +124,10 @@ def address_of(settings: ProviderSettings, credentials: Credentials | None = Non
 def _http_client(
     settings: ProviderSettings, transport: httpx2.AsyncBaseTransport | None, how: Mapping[str, Any], *, keep_alive: bool
 ) -> httpx2.AsyncClient:
-    """An httpx2 client as the SDK makes it (TCP keep-alive), but without redirects. how: proxies and certificates."""
+    """An httpx2 client as the SDK makes it (TCP keep-alive), but without redirects.
+
+    how: proxies and certificates. keep_alive: else it is for creates, each on a bounded connection of its own.
+    """
     import anthropic
     import httpx2
 
@@ -131,10 +136,37 @@ def _http_client(
     if transport is not None:
         return httpx2.AsyncClient(transport=transport, timeout=timeout, limits=limits, follow_redirects=False)
     with client_errors_hidden():
-        return anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)
+        client = anthropic.DefaultAsyncHttpxClient(timeout=timeout, limits=limits, follow_redirects=False, **how)
+    if not keep_alive:
+        client.event_hooks = {"request": [bound]}
+    return client
 
 
 def silence_libraries() -> None:
     """Let the HTTP libraries and the SDK log warnings and errors only."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+#: Linux doubles it, for its own bookkeeping.
+SEND_BUFFER_BYTES: Final = 1 << 20
+#: How long written bytes may wait for their acknowledgement. Shorter would cut an API that does not read for a while.
+_UNACKNOWLEDGED_MS: Final = 5 * 60 * 1000
+_CONNECTED: Final = ".connect_tcp.complete"
+
+
+async def bound(request: httpx2.Request) -> None:
+    """A hook of creates: what a kernel holds of a body, and sends when its process is stopped or dead, is bounded.
+
+    Unbounded, that is up to 4 MB (Linux), and more bytes than a wait of ours for what left must outlast.
+    By the library's trace of a request and not by its own socket options, which it sets on no way to a proxy (2.16).
+    """
+    request.extensions["trace"] = _traced
+
+
+async def _traced(event: str, info: dict[str, Any]) -> None:
+    if event.endswith(_CONNECTED):
+        opened = info["return_value"].get_extra_info("socket")
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 import zstandard
 from typing_extensions import override
 
+from orchestrator.config.safe_files import symlinks_on_the_way
 from orchestrator.domain.errors import OutputError, OutputNotWritten, is_no_space, stdout_not_written
 from orchestrator.domain.humanize import readable
 from orchestrator.ports.streams import Sink, is_stdout
-from orchestrator.results import shared_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_WHERE: Final = "in a folder that everybody may write to"
 _SAFE: Final = "the results are safe in the store"
 WRITE_BYTES: Final = 1 << 20
 #: zlib's "gzip wrapper"; it writes no time into the header, so the same results give the same file.
@@ -199,8 +200,8 @@ class PipeSink(Sink):
 
     def _write(self, chunk: bytes) -> None:
         if self._fd is None:
-            shared_folders.refuse_foreign_links(self._path)
-            shared_folders.refuse_foreign(self._path.resolve())
+            refuse_foreign_links(self._path)
+            refuse_foreign(self._path.resolve())
             # Not blocking: opening a pipe that nobody reads would hang; so it fails with ENXIO.
             self._fd = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(self._fd, True)
@@ -233,7 +234,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise PermissionError(13, "its folder is not writable, and a file is only ever replaced as a whole")
         if os.geteuid() != 0:  # root may replace it
-            shared_folders.refuse_foreign(target)
+            refuse_foreign(target)
     except OSError as exc:
         message, cause, hint = _error_texts(Path(path), exc)
         raise OutputError(message, cause=cause, hint=hint) from exc
@@ -252,7 +253,7 @@ def _target_of(path: Path) -> Path:
 
     Renaming over a folder fails late; over a device it would succeed, and break the machine.
     """
-    shared_folders.refuse_foreign_links(path)
+    refuse_foreign_links(path)
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, "its links lead in a circle")
@@ -272,7 +273,7 @@ def _take_over(fd: int, target: Path) -> None:
         old = target.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(old.st_mode) or shared_folders.is_foreign(target, old):
+    if not stat.S_ISREG(old.st_mode) or is_foreign(target, old):
         return
     mode, new = stat.S_IMODE(old.st_mode) & 0o777, os.fstat(fd)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
@@ -345,3 +346,31 @@ def _error_texts(path: Path, exc: OSError) -> tuple[str, str | None, str]:
         case _:
             hint = "choose another path"
     return f"cannot write {readable(os.fspath(path))}", cause, hint
+
+
+def is_foreign(path: Path, found: os.stat_result) -> bool:
+    """True if another user may have put *path* there: its status *found* has neither us nor the folder's owner.
+
+    In folders that everybody may write to (/tmp). The rule is the kernel's (fs.protected_symlinks, protected_regular,
+    protected_fifos), which does not cover renames and may be off: Linux, Documentation/admin-guide/sysctl/fs.rst.
+    """
+    folder = path.parent.stat()
+    return bool(folder.st_mode & stat.S_IWOTH) and found.st_uid not in (os.geteuid(), folder.st_uid)
+
+
+def refuse_foreign_links(path: Path) -> None:
+    """Raise PermissionError if a link of another user, in such a folder, is on the way to *path*."""
+    for link in symlinks_on_the_way(path.absolute()):
+        found = link.lstat()
+        if is_foreign(link, found):
+            raise PermissionError(13, f"{link} is a link of another user (uid {found.st_uid}) {_WHERE}")
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise PermissionError if *path* itself belongs to another user, in such a folder."""
+    try:
+        found = path.lstat()
+    except OSError:  # nothing is there, or no file: told elsewhere
+        return
+    if is_foreign(path, found):
+        raise PermissionError(13, f"it is there already, of another user (uid {found.st_uid}), {_WHERE}")

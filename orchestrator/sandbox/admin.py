@@ -1,4 +1,4 @@
-"""The sandbox's own routes, below `/sandbox/`, without a key: statistics, the ledger, faults, time."""
+"""The sandbox's own routes, below `/sandbox/`, without a key: statistics, the ledger, the bill, faults, time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import msgspec
 
-from orchestrator.sandbox.callers import DEFAULT_WORKSPACE
 from orchestrator.sandbox.exchange import SLICE_BYTES, SandboxRequest, SandboxResponse, one_piece, read_all
 from orchestrator.sandbox.faults import parse_faults
 from orchestrator.sandbox.machine import Machine
+from orchestrator.sandbox.sandbox_settings import DEFAULT_WORKSPACE
 from orchestrator.sandbox.seeded import ScaledClock
 
 _MAX_BODY = 1_000_000
@@ -69,11 +69,13 @@ class Admin:
                     return SandboxResponse(status=200, headers=headers, body=self._ledger())
                 case "GET", "/sandbox/stats":
                     return _say(200, self._machine.stats())
+                case "GET", "/sandbox/bill":
+                    return _say(200, self._machine.bill())
                 case "POST", _:
                     return self._order(request.path, body)
                 case _:
                     return _say(404, {"error": "no such route"})
-        except (ValueError, msgspec.DecodeError) as exc:
+        except (ValueError, LookupError, msgspec.DecodeError) as exc:
             return _say(400, {"error": str(exc)})
 
     def _order(self, path: str, body: bytes) -> SandboxResponse:

@@ -1,6 +1,6 @@
 """Canned result lines: the same for the same request, and recognisable as canned.
 
-The shapes are those of live captures (2026-09) and of the types of SDK 2.12; token figures are characters / 4.
+The shapes are those of live captures (2026-09) and of the types of SDK 2.12.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 
 import msgspec
 
+from orchestrator.sandbox.bill import AnswerUsage, SideCall, TokenCounts, usage_of
 from orchestrator.sandbox.faults import FaultPlan
-from orchestrator.sandbox.request_rows import CHARS_PER_TOKEN, Fate, Row
+from orchestrator.sandbox.request_rows import Fate, Row
 from orchestrator.sandbox.sandbox_batch import Outcome, SandboxBatch
 from orchestrator.sandbox.seeded import word
 
-CANNED: Final = "SANDBOX canned answer to: "
 #: What lines are spoilt with for good, and where.
 RESULT: Final = b'"result":{'
 BAD_BYTES: Final = b'"note":"caf\xe9",'
@@ -41,43 +41,70 @@ def result_lines(batch: SandboxBatch, *, seed: int, download: int, plan: FaultPl
         for place in _shuffled(len(rows), word(seed, "rows", batch.id, number)):
             row = rows[place]
             if row.hidden == 0 or (row.hidden == 1 and download > 1):
-                yield from _altered(render(row, batch.outcome(row), batch.id), row, alter)
+                yield from _altered(render(row, batch.outcome(row), batch), row, alter)
 
 
-def render(row: Row, outcome: Outcome, batch_id: str) -> bytes:
-    """One line of results, with its newline."""
+def render(row: Row, outcome: Outcome, batch: SandboxBatch) -> bytes:
+    """One line of the results of *batch*, with its newline."""
     if outcome == "succeeded":
-        result = _succeeded(row, batch_id)
+        result = _succeeded(row, batch)
     elif outcome == "errored":
-        result = _errored(row, batch_id)
+        result = _errored(row, batch.id)
     else:
         result = b'{"type":"%b"}' % outcome.encode()
     return b'{"custom_id":"%b","result":%b}\n' % (row.custom_id.encode(), result)
 
 
-def _succeeded(row: Row, batch_id: str) -> bytes:
-    text = CANNED + row.echo
+def _succeeded(row: Row, batch: SandboxBatch) -> bytes:
     refused = row.fate is Fate.REFUSED
-    read, written, hour = (0, 0, False) if row.cache is None else row.cache
+    usage = usage_of(row, batch)
     return (
         b'{"type":"succeeded","message":{"id":"msg_%b","type":"message","role":"assistant","model":%b,'
-        b'"content":[%b],"stop_reason":"%b","stop_sequence":null,"stop_details":null,"container":null,'
-        b'"diagnostics":null,"usage":{"input_tokens":%d,"cache_creation_input_tokens":%d,'
-        b'"cache_read_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":%d,'
-        b'"ephemeral_1h_input_tokens":%d},"output_tokens":%d,"server_tool_use":null,"service_tier":"batch",'
-        b'"inference_geo":"not_available"}}}'
+        b'"content":[%b],"stop_reason":"%b","stop_sequence":null,"stop_details":%b,"container":null,'
+        b'"diagnostics":null,"usage":{%b,"server_tool_use":%b,"service_tier":"batch","inference_geo":%b%b}}}'
     ) % (
-        _row_token(row, batch_id),
+        _row_token(row, batch.id),
         _encode(row.model),
-        b"" if refused else b'{"type":"text","text":%b,"citations":null}' % _encode(text),
-        b"refusal" if refused else b"end_turn",
-        max(1, row.chars // CHARS_PER_TOKEN - read - written),
-        written,
-        read,
-        0 if hour else written,
-        written if hour else 0,
-        1 if refused else max(1, min(row.max_tokens, len(text) // CHARS_PER_TOKEN)),
+        b"" if refused else b'{"type":"text","text":%b,"citations":null}' % _encode(row.text),
+        b"refusal" if refused else row.stop.encode(),
+        b"null" if row.extras is None else _stop_details(row.extras.category),
+        _counts(usage.tokens),
+        b'{"web_fetch_requests":0,"web_search_requests":%d}' % usage.searches if usage.searches else b"null",
+        _encode(usage.geo),
+        _iterations(usage) if usage.beside else b"",
     )
+
+
+def _counts(tokens: TokenCounts) -> bytes:
+    """The token lines of a usage."""
+    return (
+        b'"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"cache_creation":'
+        b'{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":%d},"output_tokens":%d'
+    ) % (
+        tokens.input,
+        tokens.write_5m + tokens.write_1h,
+        tokens.read,
+        tokens.write_5m,
+        tokens.write_1h,
+        tokens.output,
+    )
+
+
+def _iterations(usage: AnswerUsage) -> bytes:
+    """The answer's own iteration, whose tokens are the top level's, and the others."""
+    calls = (SideCall("message", usage.model, usage.tokens), *usage.beside)
+    return b',"iterations":[%b]' % b",".join(
+        b'{"type":"%b",%b%b}' % (call.kind.encode(), _counts(call.tokens), _model_of(call)) for call in calls
+    )
+
+
+def _model_of(call: SideCall) -> bytes:
+    """Only an advisor's iteration says its model."""
+    return b',"model":%b' % _encode(call.model) if call.kind == "advisor_message" else b""
+
+
+def _stop_details(category: str) -> bytes:
+    return b'{"type":"refusal","category":"%b","explanation":null}' % category.encode() if category else b"null"
 
 
 def _errored(row: Row, batch_id: str) -> bytes:

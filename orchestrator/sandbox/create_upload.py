@@ -8,19 +8,21 @@ from dataclasses import dataclass
 
 from orchestrator.domain.batches_api import MessageBatchObject
 from orchestrator.domain.create_body import BodyReader, Item
-from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.prompt_cache import BatchUses
 from orchestrator.sandbox.request_rows import Fate, Row, RowMaker
 from orchestrator.sandbox.sandbox_batch import BLOCK_ROWS, encode_rows
+from orchestrator.sandbox.sandbox_settings import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedRows:
-    """A complete and valid body: its rows in blocks, their tally, and the params that met a fault."""
+    """A complete and valid body: its rows in blocks, their tally, the params that met a fault, the cached prefixes."""
 
     total: int
     blocks: list[bytes]
     tally: Counter[tuple[int, Fate]]
     faulted: set[bytes]
+    uses: BatchUses
 
 
 Admit = Callable[[Caller, Callable[[], UploadedRows]], MessageBatchObject]
@@ -37,6 +39,7 @@ class CreateUpload:
         self._rows: list[Row] = []
         self._blocks: list[bytes] = []
         self._tally: Counter[tuple[int, Fate]] = Counter()
+        self._uses = BatchUses()
 
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body. Raises ApiError 413 when it gets too large."""
@@ -50,7 +53,11 @@ class CreateUpload:
         self._take(self._reader.finish())
         self._flush()
         return UploadedRows(
-            total=self._reader.count, blocks=self._blocks, tally=self._tally, faulted=self._maker.faulted
+            total=self._reader.count,
+            blocks=self._blocks,
+            tally=self._tally,
+            faulted=self._maker.faulted,
+            uses=self._uses,
         )
 
     def _take(self, items: Iterator[Item]) -> None:
@@ -58,6 +65,8 @@ class CreateUpload:
             row = self._maker.make(item)
             self._rows.append(row)
             self._tally[row.bucket, row.fate] += 1
+            if row.prefixes:
+                self._uses.add(row)
             if len(self._rows) == BLOCK_ROWS:
                 self._flush()
 

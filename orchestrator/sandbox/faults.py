@@ -2,8 +2,8 @@
 
 An option string is `name=rate` separated by commas:
 `error=.05,expire=.08,create.429=.05,drop_after_accept=.02,list_lag=30`. The name of a call's fault may carry an
-endpoint (`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`); without one it applies to every endpoint
-where it makes sense. A rate is from 0 to 1. `meanings` explains each name.
+endpoint (`create.`, `list.`, `retrieve.`, `cancel.`, `delete.`, `results.`, `count_tokens.`); without one it applies to
+every endpoint where it makes sense. A rate is from 0 to 1. `meanings` explains each name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.sandbox.seeded import unit
 
 T = TypeVar("T")
 
-ENDPOINTS: Final = ("create", "list", "retrieve", "cancel", "delete", "results")
+ENDPOINTS: Final = ("create", "list", "retrieve", "cancel", "delete", "results", "count_tokens")
 
 LOW_CREDIT: Final = (
     "Your credit balance is too low to access the Anthropic API. "
@@ -92,19 +92,31 @@ _CUTS: Final = ("cut_clean", "cut_line", "cut_reset")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFault:
-    """How a row fails: its fate (see `request_rows.Fate`) and, for an errored row, the error.
+    """What happens to a row: its fate (see `request_rows.Fate`) and, for an errored row, the error.
 
-    hidden: 1: its line is missing in the first download, 2: in every one.
+    hidden: 1: its line is missing in the first download, 2: in every one. What else an answer uses: `categories`: of a
+    refusal before any output, one of them; `beside`: a type of iteration; searches: that many at most; `geo`: where;
+    `stop`: why the answer ended, if not by itself; `spoils`: what is wrong with the JSON of a schema ("text" or
+    "schema"). `words`: the meaning, where the rest does not say it.
     """
 
     fate: str
     kind: str | None = None
     message: str | None = None
     hidden: int = 0
+    categories: tuple[str, ...] = ()
+    beside: str = ""
+    searches: int = 0
+    geo: str = ""
+    stop: str = ""
+    spoils: str = ""
+    words: str = ""
 
     @property
     def meaning(self) -> str:
         """The effect on the row, for people."""
+        if self.words:
+            return self.words
         if self.fate == "e":
             return f"errored: {self.kind}, {self.message}"
         if self.hidden:
@@ -133,6 +145,24 @@ ROW_FAULTS: Final[Mapping[str, RowFault]] = MappingProxyType(
         ),
         "odd_error": RowFault(fate="e", kind="novel_error", message="An error of a type not known yet"),
         "refusal": RowFault(fate="r"),
+        "free_refusal": RowFault(
+            fate="r", categories=("cyber", "general_harms"), words="a refusal before any output, which is not billed"
+        ),
+        "billed_refusal": RowFault(
+            fate="r",
+            categories=("bio", "frontier_llm", "reasoning_extraction"),
+            words="a refusal before any output, of a category that is billed",
+        ),
+        "compaction": RowFault(fate="s", beside="compaction", words="an answer with a compaction, billed on top"),
+        "advisor": RowFault(fate="s", beside="advisor_message", words="an answer with another model's advice, on top"),
+        "web_search": RowFault(fate="s", searches=5, words="an answer after up to five web searches"),
+        "geo_us": RowFault(fate="s", geo="us", words="an answer from the US, as a workspace's default has it"),
+        "cut": RowFault(fate="s", stop="max_tokens", words="half an answer, with the stop_reason max_tokens"),
+        "paused_turn": RowFault(fate="s", stop="pause_turn", words="half an answer, with the stop_reason pause_turn"),
+        "bad_json": RowFault(fate="s", spoils="text", words="where a schema was asked for, an answer that is not JSON"),
+        "bad_schema": RowFault(
+            fate="s", spoils="schema", words="where a schema was asked for, JSON that does not fit it"
+        ),
         "missing": RowFault(fate="s", hidden=2),
         "missing_once": RowFault(fate="s", hidden=1),
     }

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, is_no_space
+from orchestrator.sandbox.prompt_cache import BatchUses, PromptCache
 from orchestrator.sandbox.request_rows import Fate
 from orchestrator.sandbox.sandbox_batch import BLOCK_ROWS, SandboxBatch, decode_rows
 
@@ -191,6 +192,7 @@ class Replayed:
     last_at: datetime | None = None
     lives: int = 0
     kills: list[str] = field(default_factory=list)
+    cache: PromptCache = field(default_factory=PromptCache)
 
 
 def replay(lines: Iterable[bytes]) -> Replayed:
@@ -207,7 +209,7 @@ def replay(lines: Iterable[bytes]) -> Replayed:
         if record is None:
             break
         if isinstance(record, _CreatedRecord):
-            taken = _take_rows(record, source, held.faulted)
+            taken = _take_rows(record, source, held)
             if taken is None:
                 break
             batch, more = taken
@@ -235,13 +237,14 @@ def _apply(record: _LaterRecord, by_id: dict[str, SandboxBatch], held: Replayed)
             pass
 
 
-def _take_rows(record: _CreatedRecord, source: Iterator[bytes], faulted: set[bytes]) -> tuple[SandboxBatch, int] | None:
+def _take_rows(record: _CreatedRecord, source: Iterator[bytes], held: Replayed) -> tuple[SandboxBatch, int] | None:
     """The batch of a header and the bytes of its rows; None when rows are missing or torn."""
     batch = _bare(record)
     if record.foreign:
         batch.tally[0, Fate.SUCCEEDED] = record.total
         return batch, 0
     found: set[bytes] = set()
+    uses = BatchUses()
     for first in range(0, record.total, BLOCK_ROWS):
         block = _take_block(source, min(BLOCK_ROWS, record.total - first))
         if block is None:
@@ -249,9 +252,11 @@ def _take_rows(record: _CreatedRecord, source: Iterator[bytes], faulted: set[byt
         batch.blocks.append(block)
         for row in decode_rows(block):
             batch.tally[row.bucket, row.fate] += 1
+            uses.add(row)
             if row.faulted:
                 found.add(row.digest)
-    faulted |= found
+    held.faulted |= found
+    held.cache.admit(batch, uses)
     return batch, sum(map(len, batch.blocks))
 
 

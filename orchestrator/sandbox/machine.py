@@ -12,33 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
-from orchestrator.domain.batches_api import (
-    DEFAULT_PAGE,
-    ApiError,
-    BatchListObject,
-    DeletedBatch,
-    MessageBatchObject,
-    batch_not_found,
-    check_page,
-    delete_too_early,
-    invalid_request,
-    no_results,
-    not_found,
-)
+from orchestrator.domain import batches_api
 from orchestrator.domain.create_body import BodyReader
-from orchestrator.sandbox.callers import Caller
+from orchestrator.sandbox.bill import Accounts, Bill, BilledRow, billed_rows
 from orchestrator.sandbox.canned_results import result_lines
+from orchestrator.sandbox.count_call import TokenCounting
 from orchestrator.sandbox.create_upload import CreateUpload, UploadedRows
 from orchestrator.sandbox.faults import FaultPlan
 from orchestrator.sandbox.journal import Recorder, Replayed, replay
 from orchestrator.sandbox.ledger import LedgerRow, ledger_rows
 from orchestrator.sandbox.listing import Listing, place_of
 from orchestrator.sandbox.model_catalog import info
-from orchestrator.sandbox.request_rows import CHARS_PER_TOKEN, Fate, RowMaker
-from orchestrator.sandbox.sandbox_batch import SandboxBatch
-from orchestrator.sandbox.sandbox_settings import MachineSettings
+from orchestrator.sandbox.prompt_cache import PromptCache
+from orchestrator.sandbox.request_rows import Fate, RowMaker
+from orchestrator.sandbox.sandbox_batch import SandboxBatch, Traffic
+from orchestrator.sandbox.sandbox_settings import Caller, MachineSettings
 from orchestrator.sandbox.seeded import token, unit
 
 ANYBODY: Final = Caller()
@@ -49,7 +37,7 @@ class Machine:
 
     *now* must give aware UTC instants that never go back. *journal*, if given, is called with bytes to append before an
     answer exists; `replay` reads them back. `calls` counts the calls by endpoint, `bodies_received` the complete create
-    bodies, `batches_created` the accepted ones.
+    bodies, `batches_created` the accepted ones, `traffic` what there is at once.
     """
 
     def __init__(
@@ -68,10 +56,14 @@ class Machine:
         self.calls: Counter[str] = Counter()
         self.bodies_received = 0
         self.batches_created = 0
+        self.traffic = Traffic()
         self._recorder = Recorder(journal)
         self._batches: list[SandboxBatch] = []
         self._by_id: dict[str, SandboxBatch] = {}
         self._faulted: set[bytes] = set()
+        self._cache = PromptCache()
+        self._accounts = Accounts()
+        self._counting = TokenCounting(seed=seed, models=self.settings.models)
         self._looks: Counter[str] = Counter()
         self._downloads: Counter[str] = Counter()
         self._listing = Listing(seed=seed, plan=self.plan)
@@ -85,7 +77,7 @@ class Machine:
         )
         return CreateUpload(caller=caller, reader=reader, maker=maker, admit=self._admit)
 
-    def create(self, body: bytes | Iterable[bytes], caller: Caller = ANYBODY) -> MessageBatchObject:
+    def create(self, body: bytes | Iterable[bytes], caller: Caller = ANYBODY) -> batches_api.MessageBatchObject:
         """Create a batch from a whole body.
 
         Raises ApiError 400 or 413 as `BodyReader` says, 429 over the queue limit.
@@ -95,7 +87,7 @@ class Machine:
             intake.feed(piece)
         return intake.accept()
 
-    def retrieve(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
+    def retrieve(self, batch_id: str, caller: Caller = ANYBODY) -> batches_api.MessageBatchObject:
         """The batch as it is now. Raises ApiError 404."""
         self.calls["retrieve"] += 1
         return self._show(self._find(batch_id, caller), caller)
@@ -104,9 +96,9 @@ class Machine:
         self,
         before_id: str | None = None,
         after_id: str | None = None,
-        limit: int = DEFAULT_PAGE,
+        limit: int = batches_api.DEFAULT_PAGE,
         caller: Caller = ANYBODY,
-    ) -> BatchListObject:
+    ) -> batches_api.BatchListObject:
         """A page of the workspace's batches, newest first.
 
         Those older than *after_id*, or those just newer than *before_id*.
@@ -115,7 +107,7 @@ class Machine:
         cursor that does not exist.
         """
         self.calls["list"] += 1
-        check_page(before_id, after_id, limit)
+        batches_api.check_page(before_id, after_id, limit)
         shown = self._listed(caller)
         if before_id is not None:
             end = place_of(shown, before_id)
@@ -126,9 +118,9 @@ class Machine:
         data = [self._show(batch, caller) for batch in shown[start:end]]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         more = end < len(shown) if before_id is None else start > 0
-        return BatchListObject(data=data, has_more=more, first_id=first, last_id=last)
+        return batches_api.BatchListObject(data=data, has_more=more, first_id=first, last_id=last)
 
-    def cancel(self, batch_id: str, caller: Caller = ANYBODY) -> MessageBatchObject:
+    def cancel(self, batch_id: str, caller: Caller = ANYBODY) -> batches_api.MessageBatchObject:
         """Cancel a batch: finished requests keep their results, the rest is canceled within seconds.
 
         Raises ApiError 404.
@@ -138,22 +130,22 @@ class Machine:
         now = self.now()
         if batch.has_ended(now):
             if self.settings.refuse_late_cancel:
-                raise invalid_request(f"Message Batch {batch_id} has already ended.")
+                raise batches_api.invalid_request(f"Message Batch {batch_id} has already ended.")
         elif batch.cancel_at is None:
             self._recorder.canceled(batch_id, now)
             batch.cancel_at = now
         return self._show(batch, caller)
 
-    def delete(self, batch_id: str, caller: Caller = ANYBODY) -> DeletedBatch:
+    def delete(self, batch_id: str, caller: Caller = ANYBODY) -> batches_api.DeletedBatch:
         """Delete an ended batch. Raises ApiError 400 while it runs, 404."""
         self.calls["delete"] += 1
         batch = self._find(batch_id, caller)
         now = self.now()
         if not batch.has_ended(now):
-            raise delete_too_early()
+            raise batches_api.delete_too_early()
         self._recorder.deleted(batch_id, now)
         batch.deleted = True
-        return DeletedBatch(batch_id)
+        return batches_api.DeletedBatch(batch_id)
 
     def results(self, batch_id: str, caller: Caller = ANYBODY) -> Iterator[bytes]:
         """The result lines, made while they are read.
@@ -163,23 +155,17 @@ class Machine:
         self.calls["results"] += 1
         batch = self._find(batch_id, caller)
         if not batch.has_results(self.now()):
-            raise no_results(batch_id)
+            raise batches_api.no_results(batch_id)
         self._downloads[batch_id] += 1
         return result_lines(batch, seed=self.seed, download=self._downloads[batch_id], plan=self.plan)
 
-    def count_tokens(self, params: bytes) -> dict[str, int]:
-        """`POST /v1/messages/count_tokens`: characters / 4. Raises ApiError 400, 404 for an unknown model."""
+    def count_tokens(self, params: bytes, caller: Caller = ANYBODY) -> dict[str, int]:
+        """`POST /v1/messages/count_tokens`. Raises ApiError 400, 404 for an unknown model, 429 over its own limit."""
         self.calls["count_tokens"] += 1
-        try:
-            model = msgspec.json.decode(params, type=dict[str, msgspec.Raw]).get("model")
-            name = None if model is None else msgspec.json.decode(model, type=str)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise invalid_request(f"The request body is not valid JSON: {exc}") from exc
-        if name is None:
-            raise invalid_request("model: Field required")
-        if name not in self.settings.models:
-            raise not_found(f"model: {name}")
-        return {"input_tokens": max(1, len(params) // CHARS_PER_TOKEN)}
+        a_minute = self.settings.count_tokens_a_minute
+        if a_minute is not None:
+            self._counting.admit(caller.workspace, self.now(), a_minute=a_minute)
+        return {"input_tokens": self._counting.count(params)}
 
     def models(self) -> dict[str, object]:
         """`GET /v1/models`: all of them on one page."""
@@ -197,21 +183,31 @@ class Machine:
         """`GET /v1/models/{id}`. Raises ApiError 404."""
         self.calls["models"] += 1
         if model_id not in self.settings.models:
-            raise not_found(f"model: {model_id}")
+            raise batches_api.not_found(f"model: {model_id}")
         return info(self.settings.models[model_id])
 
     def ledger(self) -> Iterator[LedgerRow]:
         """The outcome of every request of every accepted create, deleted batches included, foreign ones not."""
         return ledger_rows(self._batches, self.now())
 
+    def bill(self) -> Bill:
+        """What the API charges for all that was answered until now. Raises LookupError for a model without a price."""
+        return self._accounts.bill(self._batches, self.now())
+
+    def billed_rows(self) -> Iterator[BilledRow]:
+        """The requests behind `bill`, with the cost of each."""
+        return billed_rows(self._batches, self.now())
+
     def stats(self) -> dict[str, object]:
-        """Counters for tests and people: calls, faults, batches created, bodies received, the machine's time."""
+        """Counters for tests and people: calls, faults, what was created and received, the most at once, its time."""
         return {
             "now": self.now(),
             "calls": dict(self.calls),
             "faults_met": {name: times for name, times in self.plan.struck.items() if times},
             "batches_created": self.batches_created,
             "bodies_received": self.bodies_received,
+            "most_open_creates": self.traffic.most_open_creates,
+            "most_in_flight": self.traffic.most_in_flight,
             "requests_accepted": sum(batch.total for batch in self._batches if not batch.foreign),
         }
 
@@ -245,7 +241,10 @@ class Machine:
             self._batches.append(batch)
             self._by_id[batch.id] = batch
             self.batches_created += not batch.foreign
+            if not batch.foreign:
+                self.traffic.add(batch)
         self._faulted |= held.faulted
+        self._cache = held.cache
         self.plan.life = held.lives
         self._recorder.born(self.now())
 
@@ -267,7 +266,7 @@ class Machine:
         """Record that the process is killed at *point*: the last record of this life."""
         self._recorder.killed(point, self.now())
 
-    def _admit(self, caller: Caller, accept: Callable[[], UploadedRows]) -> MessageBatchObject:
+    def _admit(self, caller: Caller, accept: Callable[[], UploadedRows]) -> batches_api.MessageBatchObject:
         """Make a batch of a complete body. Raises ApiError 400 for its faults, 429 when the queue would overflow."""
         self.bodies_received += 1
         taken = accept()
@@ -278,8 +277,10 @@ class Machine:
         batch = self._new_batch(total, caller.workspace, caller.api_version, foreign=False)
         batch.blocks, batch.tally = taken.blocks, taken.tally
         self._keep(batch)
+        self._cache.admit(batch, taken.uses)
         self._faulted |= taken.faulted
         self.batches_created += 1
+        self.traffic.add(batch)
         self.add_foreign(total, workspace=caller.workspace, count=neighbours - neighbours // 2)
         return batch.show_new()
 
@@ -314,10 +315,10 @@ class Machine:
     def _find(self, batch_id: str, caller: Caller) -> SandboxBatch:
         batch = self._by_id.get(batch_id)
         if batch is None or batch.deleted or batch.workspace != caller.workspace or batch.is_hidden(self.now()):
-            raise batch_not_found(batch_id)
+            raise batches_api.batch_not_found(batch_id)
         self._looks[batch_id] += 1
         if self.plan.happens("flicker404", self.plan.life, batch_id, self._looks[batch_id]):
-            raise batch_not_found(batch_id)
+            raise batches_api.batch_not_found(batch_id)
         return batch
 
     def _listed(self, caller: Caller) -> Sequence[SandboxBatch]:
@@ -325,7 +326,7 @@ class Machine:
         mine = (batch for batch in reversed(self._batches) if batch.workspace == caller.workspace)
         return [batch for batch in mine if self._listing.shows(batch, now)]
 
-    def _show(self, batch: SandboxBatch, caller: Caller) -> MessageBatchObject:
+    def _show(self, batch: SandboxBatch, caller: Caller) -> batches_api.MessageBatchObject:
         return batch.show(self.now(), caller, live_counts=self.settings.live_counts)
 
     def _check_queue(self, workspace: str, total: int) -> None:
@@ -338,4 +339,4 @@ class Machine:
         queued = sum(batch.total for batch in mine if not batch.has_ended(now))
         if queued + total > limit:
             message = f"This request would exceed your account's limit of {limit} batch requests in the queue."
-            raise ApiError(429, "rate_limit_error", message, headers=(("retry-after", "1"),))
+            raise batches_api.ApiError(429, "rate_limit_error", message, headers=(("retry-after", "1"),))

@@ -15,19 +15,8 @@ from urllib.parse import parse_qs
 import msgspec
 from typing_extensions import override
 
-from orchestrator.domain.batches_api import (
-    SANDBOX_ORGANIZATION,
-    ApiError,
-    BatchListObject,
-    MessageBatchObject,
-    invalid_request,
-    method_not_allowed,
-    not_found,
-    page_limit,
-    too_large,
-)
+from orchestrator.domain import batches_api
 from orchestrator.sandbox.admin import Admin
-from orchestrator.sandbox.callers import Caller, identify
 from orchestrator.sandbox.exchange import (
     SLICE_BYTES,
     ConnectionCut,
@@ -42,6 +31,7 @@ from orchestrator.sandbox.faults import ENDPOINTS
 from orchestrator.sandbox.journal import JournalError
 from orchestrator.sandbox.listing import malformed_page
 from orchestrator.sandbox.machine import Machine
+from orchestrator.sandbox.sandbox_settings import Caller, identify
 from orchestrator.sandbox.seeded import ScaledClock, token, unit
 
 _BATCHES: Final = "/v1/messages/batches"
@@ -68,8 +58,12 @@ class Router(Responder):
         try:
             headers = self._headers(request_id)
             return await self._serve(request, headers)
-        except (ApiError, JournalError) as exc:
-            error = exc if isinstance(exc, ApiError) else ApiError(500, "api_error", f"SANDBOX: {exc}: {exc.cause}")
+        except (batches_api.ApiError, JournalError) as exc:
+            error = (
+                exc
+                if isinstance(exc, batches_api.ApiError)
+                else batches_api.ApiError(500, "api_error", f"SANDBOX: {exc}: {exc.cause}")
+            )
             content = error.body(request_id)
             headers += [*error.headers, ("content-type", "application/json"), ("content-length", str(len(content)))]
             is_last = error.status == 413
@@ -80,14 +74,14 @@ class Router(Responder):
         return [
             ("date", format_datetime(self._machine.touch(), usegmt=True)),
             ("request-id", request_id),
-            ("anthropic-organization-id", SANDBOX_ORGANIZATION),
+            ("anthropic-organization-id", batches_api.SANDBOX_ORGANIZATION),
         ]
 
     async def _serve(self, request: SandboxRequest, headers: Headers) -> SandboxResponse:
         endpoint, name = _endpoint(request)
         try:
             caller = identify(request.headers, request.base_url, self._machine.settings)
-        except ApiError:
+        except batches_api.ApiError:
             self._machine.calls[endpoint] += 1
             raise
         headers.append(("anthropic-workspace-id", caller.workspace))
@@ -98,13 +92,17 @@ class Router(Responder):
                 return met
         match endpoint:
             case "create":
-                return await self._create(request, caller, headers, fault)
+                with self._machine.traffic.create(self._machine.now()):
+                    return await self._create(request, caller, headers, fault)
             case "results":
                 return self._results(name, caller, headers, fault)
             case _:
-                body = await read_all(request.body, _SMALL_BODY)
+                body = await read_all(request.body, _SMALL_BODY + 1)
+                if len(body) > _SMALL_BODY:
+                    self._machine.calls[endpoint] += 1
+                    raise batches_api.too_large()
                 said = self._object(endpoint, name, request.query, body, caller)
-                if endpoint == "retrieve" and isinstance(said, MessageBatchObject):
+                if endpoint == "retrieve" and isinstance(said, batches_api.MessageBatchObject):
                     headers += self._pause(said)
                 return _json(said, headers)
 
@@ -122,7 +120,7 @@ class Router(Responder):
             case "delete":
                 said = machine.delete(name, caller)
             case "count_tokens":
-                said = machine.count_tokens(body)
+                said = machine.count_tokens(body, caller)
             case _:
                 said = machine.model(name) if name else machine.models()
         return said
@@ -157,7 +155,7 @@ class Router(Responder):
         intake = self._machine.begin_create(caller)
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._machine.settings.max_body_bytes:
-            raise too_large()
+            raise batches_api.too_large()
         async for piece in request.body:
             for start in range(0, len(piece), SLICE_BYTES):
                 intake.feed(piece[start : start + SLICE_BYTES])
@@ -166,18 +164,18 @@ class Router(Responder):
                 raise ConnectionCut("reset")
         if fault == "413":
             self._machine.bodies_received += 1
-            raise too_large()
+            raise batches_api.too_large()
         batch = intake.accept()
         if fault is not None:
             return self._fault_response(fault)
         return _json(batch, headers)
 
-    def _list(self, query: str, caller: Caller) -> BatchListObject:
+    def _list(self, query: str, caller: Caller) -> batches_api.BatchListObject:
         given = {name: values[-1] for name, values in parse_qs(query).items()}
         try:
-            limit = page_limit(given.get("limit"))
+            limit = batches_api.page_limit(given.get("limit"))
             self._check_limit(limit)
-        except ApiError:
+        except batches_api.ApiError:
             self._machine.calls["list"] += 1
             raise
         return self._machine.list(given.get("before_id"), given.get("after_id"), limit, caller)
@@ -186,9 +184,9 @@ class Router(Responder):
         """Raise ApiError 400 for a page larger than the plan allows."""
         most = self._machine.plan.amount("list_limit")
         if most and limit > most:
-            raise invalid_request(f"limit: Input should be less than or equal to {most:g}")
+            raise batches_api.invalid_request(f"limit: Input should be less than or equal to {most:g}")
 
-    def _pause(self, batch: MessageBatchObject) -> Headers:
+    def _pause(self, batch: batches_api.MessageBatchObject) -> Headers:
         """The retry-after that live captures show on a batch that still runs."""
         pause = self._machine.settings.retry_after_in_progress
         return [] if pause is None or batch.processing_status == "ended" else [("retry-after", str(pause))]
@@ -248,7 +246,7 @@ def _endpoint(request: SandboxRequest) -> tuple[str, str]:
     if path == "/v1/models" or path.startswith("/v1/models/"):
         return _allowed(request.method, {"GET": "models"}), path.removeprefix("/v1/models").lstrip("/")
     if not path.startswith(f"{_BATCHES}/"):
-        raise not_found("Not found")
+        raise batches_api.not_found("Not found")
     name, _, action = path.removeprefix(f"{_BATCHES}/").partition("/")
     match action:
         case "":
@@ -258,12 +256,12 @@ def _endpoint(request: SandboxRequest) -> tuple[str, str]:
         case "results":
             return _allowed(request.method, {"GET": "results"}), name
         case _:
-            raise not_found("Not found")
+            raise batches_api.not_found("Not found")
 
 
 def _allowed(method: str, endpoints: dict[str, str]) -> str:
     if method not in endpoints:
-        raise method_not_allowed()
+        raise batches_api.method_not_allowed()
     return endpoints[method]
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from orchestrator.domain.batches_api import MessageBatchObject, RequestCountsObject
-from orchestrator.sandbox.callers import Caller
 from orchestrator.sandbox.request_rows import BUCKETS, Fate, Row
+from orchestrator.sandbox.sandbox_settings import Caller
 
 BLOCK_ROWS: Final = 512
 
@@ -29,6 +30,7 @@ OUTCOMES: Final[dict[Fate, Outcome]] = {
     Fate.EXPIRED: "expired",
     Fate.CANCELED: "canceled",
 }
+_HOUR_S: Final = 3600
 _decode_row: Final = msgspec.json.Decoder(Row)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -43,13 +45,25 @@ def decode_rows(block: bytes) -> list[Row]:
     return _decode_row.decode_lines(block)
 
 
+class CachedTokens(NamedTuple):
+    """The tokens of a prompt that were read from the cache, or written to it with either lifetime."""
+
+    read: int = 0
+    write_5m: int = 0
+    write_1h: int = 0
+
+
+_UNCACHED: Final = CachedTokens()
+
+
 @dataclass(slots=True, kw_only=True)
 class SandboxBatch:
     """One batch. `work_ends_at` is when its last request would be done if nobody cancels and nothing expires.
 
     `overrun` is how long after `expires_at` an unfinished batch really ends. `tally` counts its rows by (bucket, fate).
     A foreign batch belongs to another client of the workspace: its rows are generated when they are asked for. Deleted
-    batches stay for the ledger.
+    batches stay for the ledger. `warm`: the prefixes that lay in the prompt cache when it started, each with the last
+    bucket whose rows read it; later ones find it gone.
     """
 
     id: str
@@ -65,6 +79,7 @@ class SandboxBatch:
     overrun: timedelta
     tally: Counter[tuple[int, Fate]]
     blocks: list[bytes] = field(default_factory=list)
+    warm: dict[int, int] = field(default_factory=dict)
     foreign: bool = False
     cancel_at: datetime | None = None
     deleted: bool = False
@@ -90,6 +105,26 @@ class SandboxBatch:
     def outcome(self, row: Row) -> Outcome:
         """The outcome of a row at the end: its fate, if it was done before the batch was stopped."""
         return OUTCOMES[row.fate] if row.bucket < self._done_before() else self._leftover()
+
+    def cached(self, row: Row) -> CachedTokens:
+        """What a row that was answered read: its longest prefix that lay there. Breakpoints after that are written."""
+        if not row.prefixes:
+            return _UNCACHED
+        read = max((prefix.tokens for prefix in row.prefixes if row.bucket <= self.warm.get(prefix.key, -1)), default=0)
+        there, hour = read, 0
+        for prefix in row.prefixes:
+            if prefix.ttl_s and prefix.tokens > there:
+                hour += prefix.tokens - there if prefix.ttl_s == _HOUR_S else 0
+                there = prefix.tokens
+        return CachedTokens(read, there - read - hour, hour)
+
+    def starts_at(self, bucket: int) -> datetime:
+        """When the rows of *bucket* are begun; they are answered when the next bucket is."""
+        return self.created_at + (self.work_ends_at - self.created_at) * bucket / BUCKETS
+
+    def done_at(self, now: datetime) -> int:
+        """Rows of lower buckets were answered until *now*."""
+        return min(self._bucket_at(now), self._done_before())
 
     def counts(self, now: datetime, *, live: bool = False) -> RequestCountsObject:
         """The counts that the API shows at *now*: all processing until the end, unless *live*."""
@@ -168,4 +203,31 @@ class SandboxBatch:
         for number in range(first, min(first + BLOCK_ROWS, self.total)):
             name = f"theirs-{self.ordinal}-{number}"
             digest = sha256(name.encode()).digest()
-            yield Row(name, digest, "claude-haiku-4-5", 100, 100, "a neighbour's question", 0, Fate.SUCCEEDED)
+            yield Row(name, digest, "claude-haiku-4-5", 100, 25, "a neighbour's question", 0, Fate.SUCCEEDED)
+
+
+class Traffic:
+    """Open creates, and batches that have not ended. most_…: the highest that each ever was; neighbours' do not count.
+
+    A create is open from its head until its answer is made; most_in_flight counts it with the batches.
+    """
+
+    def __init__(self) -> None:
+        self.open_creates = self.most_open_creates = self.most_in_flight = 0
+        self._working: list[SandboxBatch] = []
+
+    @contextmanager
+    def create(self, now: datetime) -> Iterator[None]:
+        """One create, which begins *now* and is open for the block."""
+        self.open_creates += 1
+        self._working = [batch for batch in self._working if not batch.has_ended(now)]
+        self.most_open_creates = max(self.most_open_creates, self.open_creates)
+        self.most_in_flight = max(self.most_in_flight, self.open_creates + len(self._working))
+        try:
+            yield
+        finally:
+            self.open_creates -= 1
+
+    def add(self, batch: SandboxBatch) -> None:
+        """It was accepted."""
+        self._working.append(batch)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, cast
 
 import uvicorn
+from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from orchestrator.prompt_server import PromptServer
 from orchestrator.sandbox.exchange import ConnectionCut, SandboxRequest, SandboxResponse
 from orchestrator.sandbox.router import Router
 
@@ -103,26 +105,24 @@ async def serve(app: AsgiApp, port: int, *, ready: Callable[[int], None] | None 
         await asyncio.Event().wait()
 
 
-class _LoopbackServer(uvicorn.Server):
-    """uvicorn without its signal handlers, which says when it is ready and stops at once."""
+class _LoopbackServer(PromptServer):
+    """Says when it is ready, and stops at once."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
 
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
+    @override
     def stop(self) -> None:
         """Break open connections and end."""
         for connection in list(self.server_state.connections):
             cast("SandboxProtocol", connection).break_off(reset=True)
-        self.should_exit = True
+        super().stop()
 
 
 def _config(app: AsgiApp) -> uvicorn.Config:

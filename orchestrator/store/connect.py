@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.domain import errors
+from orchestrator.domain.ids import BatchId
+from orchestrator.ports.dispatch import UnitKind
+from orchestrator.store.sql_connection import Values
 
 #: The log's index is made when the store is opened; that there is no room for it has an error of its own.
 _FULL: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
@@ -52,6 +58,52 @@ _READER_PRAGMAS: Final = (
     "PRAGMA cache_size = -2048",
 )
 
+#: Measured for requests: 4.1 us of CPU a row by `executemany`, 2.5 in twenties, 2.2 in hundreds, 2.1 in 500s. And after
+#: each statement another thread may take the interpreter: beside a busy one 3.5 us a row in hundreds, 1.7 in 500s.
+_ROWS: Final = 500
+#: What is left is updated in pieces of so many rows; failures, measured: 10.4 us a row one by one, 4.0 so, 3.5 in 500s.
+_FEWER_ROWS: Final = (_ROWS, 20, 1)
+
+
+class SqliteConnection(sqlite3.Connection):
+    """A connection for the store's steps, see `SqlConnection`. Only one process writes a file, so there is no turn."""
+
+    def insert_rows(self, sql: str, rows: Sequence[tuple[Any, ...]], /) -> None:
+        """What SQLite and Python do once per statement is shared by hundreds of rows."""
+        whole = len(rows) - len(rows) % _ROWS
+        many = _repeated(sql, _ROWS)
+        for start in range(0, whole, _ROWS):
+            self.execute(many, tuple(chain.from_iterable(rows[start : start + _ROWS])))
+        self.executemany(sql, rows[whole:])
+
+    def update_rows(self, sql: str, rows: Sequence[tuple[Any, ...]], /) -> int:
+        """As `insert_rows`."""
+        written = start = 0
+        for size in _FEWER_ROWS:
+            while len(rows) - start >= size:
+                values = tuple(chain.from_iterable(rows[start : start + size]))
+                written += self.execute(_repeated(sql, size), values).rowcount
+                start += size
+        return written
+
+    def stream(self, sql: str, values: Values = (), /) -> sqlite3.Cursor:
+        """Rows are read as they are asked for in any case."""
+        return self.execute(sql, values)
+
+    def due(self, kind: UnitKind, batch: BatchId, priority: int, /) -> None:
+        """Nobody need be told: the engine of this process looks by itself."""
+
+    def assert_in_turn(self) -> None:
+        """It is: BEGIN IMMEDIATE."""
+
+
+@cache
+def _repeated(sql: str, times: int) -> str:
+    """The same statement for so many rows."""
+    head, values, rest = sql.rpartition("VALUES (")
+    row, end, tail = rest.partition(")")
+    return head + values + f"{row}{end}, (" * (times - 1) + row + end + tail
+
 
 def refuse_what_is_no_file(path: Path) -> None:
     """Raise UsageError for a folder, a device or a pipe: no store is there, and none could be made."""
@@ -63,7 +115,7 @@ def refuse_what_is_no_file(path: Path) -> None:
         raise errors.UsageError(f"the store {path} is not a file", hint="choose another path with --db")
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
+def connect_writer(path: Path) -> SqliteConnection:
     """The read-write connection; there is one per store, held by the owner of the lock file."""
     with translating_errors(path):
         connection = _open(path, "mode=rw", _WRITER_PRAGMAS)
@@ -72,7 +124,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect_reader(path: Path, *, untouched: bool = False) -> sqlite3.Connection:
+def connect_reader(path: Path, *, untouched: bool = False) -> SqliteConnection:
     """A read-only connection; works at any time, whoever owns the store.
 
     untouched: not even a -shm file is made; only for a file that nobody has open and that has no -wal.
@@ -81,7 +133,7 @@ def connect_reader(path: Path, *, untouched: bool = False) -> sqlite3.Connection
         return _open(path, _UNTOUCHED if untouched else "mode=ro", _READER_PRAGMAS)
 
 
-def connect_onlooker(path: Path) -> sqlite3.Connection:
+def connect_onlooker(path: Path) -> SqliteConnection:
     """A read-only connection that also works where nothing can be written, which reading with a WAL needs.
 
     On a full or read-only disk, or in a folder without write permission, SQLite cannot make the log's index. Where no
@@ -97,13 +149,23 @@ def connect_onlooker(path: Path) -> sqlite3.Connection:
         return _open(path, _UNTOUCHED, _READER_PRAGMAS)
 
 
-def _open(path: Path, how: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+def connect_in_memory() -> SqliteConnection:
+    """As a writer's, to a database that no file has and that ends with it."""
+    return _open_address("file::memory:", _WRITER_PRAGMAS)
+
+
+def _open(path: Path, how: str, pragmas: tuple[str, ...]) -> SqliteConnection:
+    return _open_address(f"{path.absolute().as_uri()}?{how}", pragmas)
+
+
+def _open_address(address: str, pragmas: tuple[str, ...]) -> SqliteConnection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{how}",
+        address,
         uri=True,
         isolation_level=None,
         timeout=_BUSY_MS / 1000,
         check_same_thread=False,
+        factory=SqliteConnection,
     )
     try:
         for pragma in pragmas:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import heapq
 import json
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain.ids import JobId, RequestId
 from orchestrator.ports.job_store import DuplicatesCursor
 from orchestrator.store import sql_text
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("custom_ids")
 
@@ -41,50 +41,44 @@ class RepeatedId:
     run: int
 
 
-def append_run(job: JobId, known: Iterable[Known], c: sqlite3.Connection) -> None:
-    """Store ids as a run of their own. They may repeat each other, or ids of other runs: `repeats` tells."""
+def append_run(job: JobId, known: Iterable[Known], c: SqlConnection) -> None:
+    """Store ids as a run of their own. They may repeat each other, or ids of other runs: `repeats` tells.
+
+    Nothing is stored for an import that was discarded.
+    """
+    if c.execute(SQL["importing"], {"id": job}).fetchone() is None:
+        return
     run = max(_runs(job, c), default=_GROWING) + 1
-    sql_text.insert_rows(c, SQL["add"], [(job, run, custom_id, request) for custom_id, request in sorted(known)])
+    c.insert_rows(SQL["add"], [(job, run, custom_id, request) for custom_id, request in sorted(known)])
 
 
-def grow(job: JobId, known: Iterable[Known], c: sqlite3.Connection) -> None:
+def grow(job: JobId, known: Iterable[Known], c: SqlConnection) -> None:
     """Store ids of an open job, each of which `find` did not know."""
-    sql_text.insert_rows(c, SQL["add"], [(job, _GROWING, custom_id, request) for custom_id, request in sorted(known)])
+    c.insert_rows(SQL["add"], [(job, _GROWING, custom_id, request) for custom_id, request in sorted(known)])
 
 
-def find(job: JobId, custom_id: str, c: sqlite3.Connection) -> RequestId | None:
+def find(job: JobId, custom_id: str, c: SqlConnection) -> RequestId | None:
     """The request with this custom id."""
-    return finder(job, c)(custom_id)
+    return find_many(job, [custom_id], c).get(custom_id)
 
 
-def finder(job: JobId, c: sqlite3.Connection) -> Callable[[str], RequestId | None]:
-    """`find` for many ids of one job, inside one transaction: its runs are asked for once."""
-    runs = _runs(job, c)
-
-    def found(custom_id: str) -> RequestId | None:
-        for run in runs:
-            row = c.execute(SQL["in_run"], (job, run, custom_id)).fetchone()
-            if row is not None:
-                return RequestId(row[0])
-        return None
-
-    return found
-
-
-def find_many(job: JobId, custom_ids: Sequence[str], c: sqlite3.Connection) -> dict[str, RequestId]:
+def find_many(job: JobId, custom_ids: Sequence[str], c: SqlConnection) -> dict[str, RequestId]:
     """The requests with these custom ids; ids without a request are left out."""
-    values = {"id": job, "custom_ids": json.dumps(list(custom_ids))}
+    listed = json.dumps([custom_id for custom_id in custom_ids if "\0" not in custom_id])
+    alone = [custom_id for custom_id in custom_ids if "\0" in custom_id]  # SQLite's JSON would cut it there
     found: dict[str, RequestId] = {}
     for run in _runs(job, c):
-        found.update(c.execute(SQL["many_in_run"], {**values, "run": run}).fetchall())
+        found.update(c.execute(SQL["many_in_run"], {"id": job, "run": run, "custom_ids": listed}).fetchall())
+        for custom_id in alone:
+            found.update(c.execute(SQL["in_run"], {"id": job, "run": run, "custom_id": custom_id}).fetchall())
     return found
 
 
 def repeats(
-    job: JobId, after: DuplicatesCursor, most: int, c: sqlite3.Connection
+    job: JobId, after: DuplicatesCursor, most: int, c: SqlConnection
 ) -> tuple[list[RepeatedId], DuplicatesCursor | None]:
     """At most *most* repeated ids above *after*, ascending, and the next cursor (None at the end)."""
-    runs = [c.execute(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
+    runs = [c.stream(SQL["above"], (job, run, after.custom_id, after.request)) for run in _runs(job, c)]
     found: list[RepeatedId] = []
     at, last, first = after.custom_id, after.request, after.first
     try:
@@ -104,15 +98,15 @@ def repeats(
     return found, None
 
 
-def forget(job: JobId, repeated: Iterable[RepeatedId], c: sqlite3.Connection) -> None:
+def forget(job: JobId, repeated: Iterable[RepeatedId], c: SqlConnection) -> None:
     """Delete repeated ids; the first of each stays."""
     c.executemany(SQL["forget"], [(job, one.run, one.custom_id, one.request) for one in repeated])
 
 
-def forget_run(job: JobId, c: sqlite3.Connection) -> bool:
+def forget_run(job: JobId, c: SqlConnection) -> bool:
     """Delete one run of a job; False if there was none."""
     return c.execute(SQL["forget_run"], {"id": job}).rowcount > 0
 
 
-def _runs(job: JobId, c: sqlite3.Connection) -> list[int]:
+def _runs(job: JobId, c: SqlConnection) -> list[int]:
     return [row[0] for row in c.execute(SQL["runs"], {"id": job})]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
@@ -11,12 +10,13 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from orchestrator.domain import account, errors
+from orchestrator.domain import account, errors, money
 from orchestrator.domain.ids import MAX_INTEGER
 from orchestrator.domain.notices import Delivery, DeliveryResult, DeliveryState, Endpoint, EndpointSpec, Notice
 from orchestrator.ports.job_store import NoticeStore
 from orchestrator.ports.reads import NoticeReads
 from orchestrator.store import facet, sql_rows, sql_text
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("deliveries")
 _LONGEST_ERROR: Final = 1000
@@ -29,16 +29,19 @@ _NOTICE_TYPES: Final[Mapping[tuple[str, str | None], str]] = MappingProxyType(
         ("job.moved", "paused"): "job.attention",
         ("batch.moved", "in_doubt"): "batch.in_doubt",
         ("batch.moved", "ended"): "batch.expired",  # only if the API said so, see _type_of
+        ("budget.warned", None): "budget.warned",
+        ("budget.reached", None): "budget.reached",
+        ("cache.poor", None): "cache.poor",
     }
 )
 
 
-class SqliteNoticeStore(facet.Facet, NoticeStore):
+class SqlNoticeStore(facet.Facet, NoticeStore):
     """Rows of `endpoint` and `delivery`."""
 
     @override
     @facet.transaction
-    def mirror(self, c: sqlite3.Connection, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
+    def mirror(self, c: SqlConnection, endpoints: Sequence[EndpointSpec], now: datetime) -> None:
         c.execute(SQL["retire"])
         for endpoint in endpoints:
             events = f" {' '.join(endpoint.events)} " if endpoint.events else ""
@@ -47,20 +50,20 @@ class SqliteNoticeStore(facet.Facet, NoticeStore):
 
     @override
     @facet.snapshot
-    def due(self, c: sqlite3.Connection, now: datetime, limit: int, *, each: int) -> list[Notice]:
+    def due(self, c: SqlConnection, now: datetime, limit: int, *, each: int) -> list[Notice]:
         values = {"now": sql_rows.to_text(now), "limit": limit, "each": each}
         return [_notice(row) for row in sql_rows.dict_rows(c.execute(SQL["due"], values))]
 
     @override
     @facet.transaction
-    def delivered(self, c: sqlite3.Connection, notice: Notice, status: int, now: datetime) -> bool:
+    def delivered(self, c: SqlConnection, notice: Notice, status: int, now: datetime) -> bool:
         values = {"id": notice.delivery_id, "tries": notice.tries, "status": status, "now": sql_rows.to_text(now)}
         return sql_rows.moved(c, SQL["delivered"], values)
 
     @override
     @facet.transaction
     def put_off(
-        self, c: sqlite3.Connection, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime
+        self, c: SqlConnection, notice: Notice, outcome: DeliveryResult, until: datetime | None, now: datetime
     ) -> bool:
         values = {
             "id": notice.delivery_id,
@@ -74,13 +77,13 @@ class SqliteNoticeStore(facet.Facet, NoticeStore):
 
     @override
     @facet.transaction
-    def replay(self, c: sqlite3.Connection, delivery: int, now: datetime) -> bool:
+    def replay(self, c: SqlConnection, delivery: int, now: datetime) -> bool:
         values = {"id": delivery, "now": sql_rows.to_text(now)}
         return sql_rows.moved(c, SQL["replay"], values)
 
     @override
     @facet.transaction
-    def test(self, c: sqlite3.Connection, url: str | None, now: datetime) -> list[int]:
+    def test(self, c: SqlConnection, url: str | None, now: datetime) -> list[int]:
         values = {"url": url, "now": sql_rows.to_text(now)}
         return [row[0] for row in c.execute(SQL["test"], values)]
 
@@ -95,7 +98,7 @@ class SqliteNoticeStore(facet.Facet, NoticeStore):
 
 
 def enqueue_notices(  # noqa: PLR0913, PLR0917 - an event: its number, what happened to which, and when
-    c: sqlite3.Connection, event: int | None, kind: str, new: str | None, job: int | None, batch: int | None, at: str
+    c: SqlConnection, event: int | None, kind: str, new: str | None, job: int | None, batch: int | None, at: str
 ) -> None:
     """Enqueue a notice of *event* for every endpoint that subscribes to it, in the event's own transaction.
 
@@ -136,14 +139,21 @@ def _type_of(kind: str, new: str | None, job: dict[str, Any], batch: dict[str, A
     return _NOTICE_TYPES[kind, new]
 
 
-def _job_data(row: dict[str, Any], c: sqlite3.Connection) -> dict[str, Any]:
+def _job_data(row: dict[str, Any], c: SqlConnection) -> dict[str, Any]:
     counts = ("total", "queued", "batched", "succeeded", "failed", "canceled")
     return {
         "id": row["public_id"],
         "state": row["state"],
         "requests": {name: row[name] for name in counts},
         "stop_reasons": dict(c.execute(SQL["noticed_stops"], {"id": row["id"]}).fetchall()),
+        "cost": _cost_data(row),
     }
+
+
+def _cost_data(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what would have to be added up: a notice is put down while others wait for the store."""
+    spent, unpriced = row["spent_nanos"], row["unpriced"]
+    return {"currency": "USD", "spent": None if unpriced and not spent else money.as_text(spent), "unpriced": unpriced}
 
 
 def _batch_data(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,12 @@ Light: a command that only reads loads neither asyncio nor aiosqlite.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-if TYPE_CHECKING:
-    from orchestrator.store.connection import Database
+from orchestrator.store.database import Database
+from orchestrator.store.sql_connection import SqlConnection
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -20,7 +19,7 @@ P = ParamSpec("P")
 class SnapshotReads:
     """Reads from *connection*, whatever snapshot that is in. The parts of `ports.reads.Reads` are built on it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: SqlConnection) -> None:
         self._c = connection
 
 
@@ -33,7 +32,7 @@ class Facet:
 
 F = TypeVar("F", bound=Facet)
 #: A facet's method as it is written, with the connection, and as it is called.
-Written = Callable[Concatenate[F, sqlite3.Connection, P], T]
+Written = Callable[Concatenate[F, SqlConnection, P], T]
 Called = Callable[Concatenate[F, P], Coroutine[Any, Any, T]]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from typing_extensions import override
@@ -15,18 +15,24 @@ from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
+from orchestrator.ports.dispatch import UnitKind
 from orchestrator.ports.job_store import SampleStore
 from orchestrator.ports.reads import HistoryReads
 from orchestrator.store import facet, sql_rows, sql_text
 from orchestrator.store.deliveries import enqueue_notices
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("history")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = "9999"
+#: States of a batch in which somebody has something to do with it.
+_UNITS: Final[Mapping[str, UnitKind]] = MappingProxyType(
+    {BatchState.PLANNED: UnitKind.SUBMIT, BatchState.ENDED: UnitKind.COLLECT}
+)
 
 
 def record(  # noqa: PLR0913 - the columns of the event log, all but two optional
-    c: sqlite3.Connection,
+    c: SqlConnection,
     now: datetime,
     kind: str,
     *,
@@ -38,11 +44,15 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
 ) -> None:
     """Append to the event log, in the transaction of the change it records. *why* is cut at 2,000 characters.
 
-    The only writer of `event`: so the notices that an event asks for are enqueued here, with it.
+    The only writer of `event`: so the notices that an event asks for are enqueued here, with it, and the unit of work
+    that a batch becomes.
     """
+    c.assert_in_turn()  # else numbers could be committed out of their order, and a reader would miss one
     text = None if why is None else why[:2000]
-    event = c.execute(SQL["record"], (sql_rows.to_text(now), job, batch, kind, old, new, text)).lastrowid
+    event = c.execute(SQL["record"], (sql_rows.to_text(now), job, batch, kind, old, new, text)).fetchone()[0]
     enqueue_notices(c, event, kind, new, job, batch, sql_rows.to_text(now))
+    if batch is not None and (unit := _UNITS.get(new or "")) is not None:
+        c.due(unit, BatchId(batch), c.execute(SQL["priority"], (job,)).fetchone()[0])
 
 
 class HistoryReader(facet.SnapshotReads, HistoryReads):
@@ -92,7 +102,7 @@ def _sample(row: dict[str, Any]) -> Sample:
     return Sample(**{**row, "at": sql_rows.from_text(row["at"]), "watched": bool(row["watched"])})
 
 
-class SqliteSampleStore(facet.Facet, SampleStore):
+class SqlSampleStore(facet.Facet, SampleStore):
     """Rows of `sample`; nothing is written while nothing changes."""
 
     @override
@@ -103,12 +113,12 @@ class SqliteSampleStore(facet.Facet, SampleStore):
         return load_now is not None
 
 
-def _changed(c: sqlite3.Connection) -> tuple[int, ...] | None:
+def _changed(c: SqlConnection) -> tuple[int, ...] | None:
     """How busy all jobs are; None: as at the last sample. Read first: a quiet daemon writes nothing."""
     load_now: tuple[int, ...] = c.execute(SQL["busy"]).fetchone()
     return None if load_now == c.execute(SQL["last"]).fetchone() else load_now
 
 
-def _add(row: tuple[str | int, ...], keep_from: datetime, c: sqlite3.Connection) -> None:
+def _add(row: tuple[str | int, ...], keep_from: datetime, c: SqlConnection) -> None:
     c.execute(SQL["forget_old"], {"before": sql_rows.to_text(keep_from)})
     c.execute(SQL["add"], row)

@@ -6,8 +6,8 @@ Signs nonces with the store's secret: by that the batches of a job are recognise
 from __future__ import annotations
 
 import glob
+import json
 import secrets
-import sqlite3
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -17,9 +17,10 @@ from typing import Any, Final
 from orchestrator.domain import errors
 from orchestrator.domain.ids import JobId, Nonce, is_signed, job_identity, signed
 from orchestrator.domain.model import JobSnapshot
-from orchestrator.store import history, sql_rows, sql_text
-from orchestrator.store.connection import Database
+from orchestrator.store import history, moved, sql_rows, sql_text
+from orchestrator.store.database import Database
 from orchestrator.store.mark import Mark, MarkRecord, mark_path
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("identity")
 
@@ -81,10 +82,14 @@ async def identify(
     """Compare the store with its mark, and open the mark. *marked*: what it said before the store was opened.
 
     Where the store is behind, or *adopt* says that a copy is to be used, a search at the API is opened: until it is
-    closed nothing is planned or sent. Raises GuardRefused for a copy that nobody adopted.
+    closed nothing is planned or sent. Raises GuardRefused for a copy, or a store that was moved away, that nobody
+    adopted.
     """
     meta = await database.read(read_meta)
-    found = standing(meta, marked)
+    word = await database.read(moved.word_of)
+    if word is not None and not adopt:
+        raise moved.refusal(word, path)
+    found = standing(meta, marked) if word is None else Standing.COPIED
     if found is Standing.COPIED and not adopt:
         raise copied(path)
     cause = Standing.BEHIND if found is Standing.COPIED and not meta["marked"] else found
@@ -119,7 +124,7 @@ def standing(meta: dict[str, Any], marked: MarkRecord | None) -> Standing:
     return Standing.COPIED
 
 
-def read_meta(c: sqlite3.Connection) -> dict[str, Any]:
+def read_meta(c: SqlConnection) -> dict[str, Any]:
     """The `meta` row, for `standing`."""
     return sql_rows.dict_rows(c.execute(SQL["meta"]))[0]
 
@@ -139,30 +144,33 @@ def copied(path: Path) -> errors.GuardRefused:
     )
 
 
-def _settle(
-    meta: dict[str, Any], marked: MarkRecord | None, cause: Standing, now: datetime, c: sqlite3.Connection
-) -> None:
+def _settle(meta: dict[str, Any], marked: MarkRecord | None, cause: Standing, now: datetime, c: SqlConnection) -> None:
     secret = secrets.token_hex(32) if marked is None or not marked.secret else marked.secret
     c.execute(SQL["keep_secret"], {"secret": secret})
     if cause is Standing.OWN:
         return
     there = 0 if marked is None else marked.intents
-    missing = max(there - meta["intents"], 0)
     c.execute(SQL["catch_up"], {"intents": there, "line": secrets.token_hex(8)})
-    values = {"cause": cause, "missing": missing, "now": sql_rows.to_text(now)}
+    begin_search(cause, max(there - meta["intents"], 0), now, c)
+
+
+def begin_search(cause: Standing, missing: int, now: datetime, c: SqlConnection) -> None:
+    """Plan and send nothing until the API was asked what this store may lack. missing: intents, where that is known."""
+    open_jobs = json.dumps({str(job): last for job, last in c.execute(SQL["open_jobs"])})
+    values = {"cause": cause, "missing": missing, "now": sql_rows.to_text(now), "open_jobs": open_jobs}
     if c.execute(SQL["open_search"], values).rowcount == 0:
         c.execute(SQL["reopen_search"], {"missing": missing, "now": sql_rows.to_text(now)})
     why = f"{missing} intents to send are missing: the API is asked what became of them"
     history.record(c, now, f"store.{cause}", why=why)
 
 
-def sign(chance: Nonce, job: JobId, c: sqlite3.Connection) -> Nonce:
+def sign(chance: Nonce, job: JobId, c: SqlConnection) -> Nonce:
     """The nonce that *chance* gives, with the store's MAC for *job*."""
     row = sql_rows.dict_rows(c.execute(SQL["job"], {"id": job}))[0]
     return signed(chance, secret_of(c), identity_of(sql_rows.to_job(row), c))
 
 
-def give_strays(job: JobSnapshot, c: sqlite3.Connection) -> None:
+def give_strays(job: JobSnapshot, c: SqlConnection) -> None:
     """Assign strays to a job that was submitted again after its rows were lost. Runs in that job's transaction."""
     rows = c.execute(SQL["ownerless"]).fetchall()
     if not rows:
@@ -173,13 +181,13 @@ def give_strays(job: JobSnapshot, c: sqlite3.Connection) -> None:
             c.execute(SQL["give"], {"job_id": job.id, "remote_id": remote_id})
 
 
-def secret_of(c: sqlite3.Connection) -> str:
+def secret_of(c: SqlConnection) -> str:
     """What this store's nonces are signed with."""
     secret: str = c.execute(SQL["secret"]).fetchone()[0]
     return secret
 
 
-def identity_of(job: JobSnapshot, c: sqlite3.Connection) -> str:
+def identity_of(job: JobSnapshot, c: SqlConnection) -> str:
     """The identity of *job* that survives its loss: the same when it is submitted again (`domain.ids.job_identity`)."""
     earlier = 0
     if job.content_hash:

@@ -6,19 +6,22 @@ Another kind of store plugs in here: `location_of` chooses, and nothing above kn
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from typing_extensions import override
 
 from orchestrator.config import PROJECT_FILE, default_socket_path
+from orchestrator.domain.errors import UsageError
 from orchestrator.ports.reads import Reader, StoreLocation
 from orchestrator.store import connect, ownership
 from orchestrator.store.mark import no_store, read_mark
-from orchestrator.store.read import StoreReader
+from orchestrator.store.sqlite_reader import StoreReader
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,15 +29,35 @@ if TYPE_CHECKING:
     from orchestrator.config import Settings
     from orchestrator.ports.reads import Reads
     from orchestrator.ports.store import Store
-    from orchestrator.store.connection import Start
+    from orchestrator.store.database import Start
     from orchestrator.store.maintenance import SpaceUsage, StoreFacts
+    from orchestrator.store.postgres.server_location import PostgresLocation
 
 T = TypeVar("T")
+_KNOCK_S: Final = 2.0
 
 
-def location_of(settings: Settings) -> SqliteLocation:
-    """Where the store of *settings* is; nothing need be there yet."""
+def location_of(settings: Settings) -> StoreLocation:
+    """Where the store of *settings* is; nothing need be there yet. Raises UsageError for a driver that is missing."""
+    if settings.database.url is None:
+        return file_location_of(settings)
+    return server_location_of(settings.database.url, settings)
+
+
+def file_location_of(settings: Settings) -> SqliteLocation:
+    """The file of *settings*, also where an address stands for it."""
     return SqliteLocation(settings.database.path)
+
+
+def server_location_of(url: str, settings: Settings) -> PostgresLocation:
+    """The store in the database at *url*. Raises UsageError where the extra for it is not installed."""
+    try:
+        from orchestrator.store.postgres.server_location import PostgresLocation
+    except ImportError as exc:
+        message = "a database on a PostgreSQL server needs packages that are not installed"
+        hint = "pip install 'batch-orchestrator[postgres]'"
+        raise UsageError(message, cause=str(exc), hint=hint) from exc
+    return PostgresLocation(url, settings.database)
 
 
 @contextmanager
@@ -47,20 +70,27 @@ def open_reader(settings: Settings) -> Iterator[Reads]:
         yield reads
 
 
-async def open_store(
+async def open_store(  # noqa: PLR0913 - what a store is opened with
     settings: Settings,
     *,
     now: datetime,
     sandbox: bool,
     adopt: bool = False,
     own: Callable[[Path], ownership.Lock] = ownership.Lock.take,
-    start: Start | None = None,
+    start: Start[Any] | None = None,
+    shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Store:
-    """Own the store of *settings*, made or migrated if need be. Closing it gives it back.
+    """Own the store of *settings*, made or migrated if need be; with a URL: use it as others do. `aclose` ends that.
 
-    adopt: a person takes a copy, or a store that was moved, into use. own: takes the lock; start: where SQLite runs
-    (simulations bring their own). Raises StoreOwned, StoreError; GuardRefused for a copy that nobody adopted.
+    adopt: a person takes a copy, or a store that was moved, into use. own: takes the lock of a file; start: where its
+    steps run (simulations bring their own); shared: arguments of `PostgresStore.open` that a fleet has. Raises
+    StoreOwned, StoreError; GuardRefused for a copy that nobody adopted.
     """
+    if settings.database.url is not None:
+        server = server_location_of(settings.database.url, settings).server
+        from orchestrator.store.postgres.postgres_store import PostgresStore
+
+        return await PostgresStore.open(server, now=now, sandbox=sandbox, adopt=adopt, start=start, **shared)
     from orchestrator.store.connection import Thread
     from orchestrator.store.identity import Trust
     from orchestrator.store.sqlite_store import SqliteStore
@@ -95,6 +125,27 @@ class SqliteLocation(StoreLocation):
 
     @property
     @override
+    def is_shared(self) -> bool:
+        return False
+
+    @property
+    @override
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    @property
+    @override
+    def can_be_adopted(self) -> bool:
+        return self.exists or ownership.beside(self._path, ".mark").exists()
+
+    @property
+    @override
+    def has_engine(self) -> bool:
+        """True if one listens on the socket. Sends nothing."""
+        return answers(self.socket)
+
+    @property
+    @override
     def size_bytes(self) -> int:
         return _size(self._path)
 
@@ -109,33 +160,26 @@ class SqliteLocation(StoreLocation):
         return next(parent for parent in self._path.parents if parent.exists())
 
     @property
-    def exists(self) -> bool:
-        """Whether there is a store."""
-        return self._path.exists()
-
-    @property
     def is_gone(self) -> bool:
         """Whether a store was here that sent batches, and its file is gone."""
         return not self.exists and (marked := read_mark(self._path)) is not None and marked.intents > 0
 
     @property
-    def can_be_adopted(self) -> bool:
-        """Whether there is a store, or the mark of one that is gone."""
-        return self.exists or ownership.beside(self._path, ".mark").exists()
-
-    @property
+    @override
     def socket(self) -> Path:
-        """Where the engine that owns this store listens. Raises UsageError."""
         return default_socket_path(self._path, os.environ)
 
-    @property
-    def token_file(self) -> Path:
-        """Where a daemon on this store keeps a token of its own making."""
-        return ownership.beside(self._path, ".token")
+    @override
+    def engine_sockets(self) -> tuple[Path, ...]:
+        return (self.socket,)
 
     @property
-    def logged_out_file(self) -> Path:
-        """Where a daemon on this store remembers which logins were ended."""
+    @override
+    def token_file(self) -> Path:
+        return ownership.beside(self._path, ".token")
+
+    @override
+    def logged_out_file(self, port: int) -> Path:
         return ownership.beside(self._path, ".logged-out")
 
     @property
@@ -144,18 +188,19 @@ class SqliteLocation(StoreLocation):
         return self._path.with_name(f"{self._path.name}.sandbox.jsonl")
 
     @property
+    @override
     def files(self) -> tuple[str, ...]:
-        """What nobody may write over: the file, its log, its lock."""
+        """The file, its log, its lock."""
         return tuple(f"{self._path}{ending}" for ending in ("", "-wal", "-shm", ".lock"))
 
+    @override
     def require(self) -> None:
-        """Raise NoSuchThing if there is no store."""
         if not self.exists:
             raise no_store(self._path)
 
+    @override
     @contextmanager
     def open_reader(self) -> Iterator[Reads]:
-        """As the function of that name."""
         with connect.translating_errors(), StoreReader.open(self._path) as reads:
             yield reads
 
@@ -169,8 +214,8 @@ class SqliteLocation(StoreLocation):
 
         return back_up(self._path, target)
 
+    @override
     def audit(self) -> list[str]:
-        """Read all of the store, which may be in use: what is wrong with it. Raises StoreError."""
         from orchestrator.store.maintenance import audit
 
         return audit(self._path)
@@ -193,8 +238,8 @@ class SqliteLocation(StoreLocation):
 
         compact(self._path)
 
+    @override
     def migrate(self, *, now: datetime, sandbox: bool) -> tuple[int, int]:
-        """Bring its schema forward; the versions before and after. Raises StoreOwned, StoreError."""
         from orchestrator.store.migrate import prepare
 
         with self.lock():
@@ -206,7 +251,7 @@ class SqliteLocation(StoreLocation):
 class DirectReader(Reader):
     """Reads a store that another process may own: each look opens it anew, in a thread, so that nobody is kept."""
 
-    def __init__(self, location: SqliteLocation) -> None:
+    def __init__(self, location: StoreLocation) -> None:
         self._location = location
 
     @override
@@ -236,6 +281,20 @@ async def _locked(own: Callable[[Path], ownership.Lock], path: Path) -> ownershi
 def _give_back(taking: asyncio.Future[ownership.Lock]) -> None:
     if not taking.cancelled() and taking.exception() is None:
         taking.result().release()
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on the socket at *path*; nothing is sent."""
+    knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    knocking.settimeout(_KNOCK_S)
+    try:
+        knocking.connect(os.fspath(path))
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        knocking.close()
 
 
 def _size(path: Path) -> int:

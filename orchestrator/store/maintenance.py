@@ -15,10 +15,10 @@ from typing import Final
 from orchestrator.domain import errors
 from orchestrator.domain.humanize import size
 from orchestrator.store import connect, ownership, sql_text
+from orchestrator.store.audit import contradictions
 from orchestrator.store.identity import Standing, read_meta, standing
 from orchestrator.store.mark import MARKED_SINCE, read_mark
 from orchestrator.store.migrate import shipped_migrations
-from orchestrator.store.payload import Block
 
 SQL: Final = sql_text.load("maintenance")
 CHECKS_SQL: Final = sql_text.load("checks")
@@ -84,42 +84,14 @@ def audit(path: Path) -> list[str]:
         connection.close()
 
 
-def _findings(c: sqlite3.Connection) -> Iterator[str]:
+def _findings(c: connect.SqliteConnection) -> Iterator[str]:
     damage = [row[0] for row in c.execute(CHECKS_SQL["damage"])]
     if damage != ["ok"]:
         yield from (f"SQLite finds damage: {words}" for words in damage)
         return  # the rest would stumble over it
     for table, count in c.execute(CHECKS_SQL["orphans"]):
         yield f"{count} rows of {table} refer to nothing"
-    for (job,) in c.execute(CHECKS_SQL["miscounted"]):
-        yield f"job {job}: its counts are not those of its requests"
-    for (job,) in c.execute(CHECKS_SQL["misstopped"]):
-        yield f"job {job}: its counts of stop reasons are not those of its requests"
-    for (job,) in c.execute(CHECKS_SQL["unknown"]):
-        yield f"job {job}: not every request can be found by its custom_id"
-    unanswered = c.execute(CHECKS_SQL["unanswered"]).fetchone()[0]
-    if unanswered:
-        yield f"{unanswered} requests have no result although they should"
-    for (job,) in c.execute(CHECKS_SQL["left_over"]):
-        yield f"job {job}: it was purged, and not all of it is gone"
-    yield from _payload(c)
-
-
-def _payload(c: sqlite3.Connection) -> Iterator[str]:
-    """Every request's params, unpacked: each block carries a checksum."""
-    seen = 0
-    for first, count, data in c.execute(CHECKS_SQL["blocks"]):
-        members = c.execute(CHECKS_SQL["requests_from"], (first, first + count - 1)).fetchall()
-        try:
-            block = Block(first, count, data)
-            for key, size_bytes in members:
-                block.params(key, size_bytes)
-        except errors.StoreError as exc:
-            yield f"the payload of the requests from {first & 0xFFFFFFFF} of job {first >> 32}: {exc.cause}"
-        seen += len(members)
-    missing = c.execute(CHECKS_SQL["requests"]).fetchone()[0] - seen
-    if missing:
-        yield f"{missing} requests have no payload"
+    yield from contradictions(c)
 
 
 def back_up(path: Path, target: Path) -> int:

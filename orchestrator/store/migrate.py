@@ -1,7 +1,7 @@
 """Creates and upgrades the database file: numbered SQL migrations, forward only, each with a checksum.
 
-A newer or foreign file is refused and not touched. A new store is built beside its place and renamed when it is
-whole. Before an upgrade the file is copied with SQLite's own `VACUUM INTO` (never by opening it ourselves).
+A newer or foreign file is refused and not touched. A new store is built in memory, written beside its place and renamed
+when it is whole. Before an upgrade the file is copied with SQLite's own `VACUUM INTO` (never by opening it ourselves).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import random
 import secrets
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from orchestrator.store.mark import MARKED_SINCE, Mark, MarkRecord, read_mark
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 22
 SQL: Final = sql_text.load("migrate")
 
 
@@ -45,11 +46,14 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def shipped_migrations() -> list[Migration]:
-    """The migrations of this program, in order: inside the wheel, or at the root of a source checkout."""
+def shipped_migrations(dialect: str = "") -> list[Migration]:
+    """The migrations of this program, in order: inside the wheel, or at the root of a source checkout.
+
+    dialect: "postgres" for those of a server.
+    """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "_migrations", package.parent / "migrations"):
-        files = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+        files = sorted((folder / dialect).glob("[0-9][0-9][0-9][0-9]_*.sql"))
         if files:
             return [Migration(version=int(f.name[:4]), name=f.stem[5:], sql=f.read_text("utf-8")) for f in files]
     raise errors.StoreError("this installation has no migrations", hint="install the package again")
@@ -66,18 +70,25 @@ def prepare(path: Path, *, now: datetime, sandbox: bool, migrations: Sequence[Mi
             f"{path} is a symbolic link to nothing", hint="remove it, or choose another path with --db"
         )
     if not path.exists():
-        _create(path, wanted, now, sandbox=sandbox)
+        create(path, now=now, fill=lambda c: _introduce(c, now, sandbox=sandbox), migrations=wanted)
         return
     done = _inspect(path, known=wanted[-1].version, sandbox=sandbox)
-    _check_history(done, wanted, path)
+    check_history(done, wanted, path)
     if len(done) < len(wanted):
         _upgrade(path, wanted[len(done) :], len(done), now)
 
 
-def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
+def create(
+    path: Path,
+    *,
+    now: datetime,
+    fill: Callable[[connect.SqliteConnection], object],
+    migrations: Sequence[Migration] | None = None,
+) -> None:
     """Build the store beside *path* and rename it when it is whole: so an empty file there is never a store of ours.
 
-    A folder that is new is 0700; the file is 0600, and SQLite gives its -wal and -shm the same mode.
+    *fill* says who it is. A folder that is new is 0700; the file is 0600, and SQLite gives its -wal and -shm the same
+    mode.
     """
     ownership.make_private_folder(path.parent)
     log = _beside(path, "-wal")
@@ -91,7 +102,8 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
     _remove(draft)  # of a start that was killed
     try:
         _make_file(draft)
-        _fill(draft, wanted, now, sandbox=sandbox)
+        _fill(draft, shipped_migrations() if migrations is None else migrations, now, fill)
+        ownership.sync(draft)
     except BaseException:
         _remove(draft)  # where the disk is full it would lie in the way
         raise
@@ -99,16 +111,34 @@ def _create(path: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: 
     ownership.sync(path.parent)
 
 
-def _fill(draft: Path, wanted: Sequence[Migration], now: datetime, *, sandbox: bool) -> None:
+def _fill(
+    draft: Path, wanted: Sequence[Migration], now: datetime, fill: Callable[[connect.SqliteConnection], object]
+) -> None:
     """Make *draft* a whole store in one file. Closing writes its log back as well, but says nothing if it cannot."""
     with closing(connect.connect_writer(draft)) as connection, connect.translating_errors(draft):
-        _teach(connection)
+        with closing(connect.connect_in_memory()) as empty:
+            empty.deserialize(_empty_store(tuple(wanted)))
+            empty.backup(connection)
+        connection.execute("BEGIN IMMEDIATE")
         for migration in wanted:
-            _apply(connection, migration, now)
-        _introduce(connection, now, sandbox=sandbox)
+            _record(connection, migration, now)
+        connection.execute("COMMIT")
+        fill(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     if connect.has_log(draft):
         raise errors.StoreError(f"the new store {draft} could not be written whole", hint="check the disk")
+
+
+@lru_cache(maxsize=1)
+def _empty_store(migrations: tuple[Migration, ...]) -> bytes:
+    """What *migrations* make of nothing. In memory, where none of them waits for the disk, and once in a process."""
+    with closing(connect.connect_in_memory()) as connection:
+        _teach(connection)
+        for migration in migrations:
+            connection.execute("BEGIN IMMEDIATE")
+            _change(connection, migration)
+            connection.execute("COMMIT")
+        return connection.serialize()
 
 
 def _remove(draft: Path) -> None:
@@ -179,26 +209,32 @@ def _inspect(path: Path, *, known: int, sandbox: bool) -> list[tuple[int, str]]:
             is_sandbox = bool(connection.execute(SQL["sandbox"]).fetchone()[0])
     finally:
         connection.close()
-    if is_sandbox != sandbox:
-        kind, remedy = ("sandbox", "add") if is_sandbox else ("real", "drop")
-        raise errors.StoreError(f"{path} holds {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
+    check_kind(path, is_sandbox=is_sandbox, sandbox=sandbox)
     return done
 
 
-def _check_history(done: Sequence[tuple[int, str]], wanted: Sequence[Migration], path: Path) -> None:
+def check_kind(where: Path | str, *, is_sandbox: bool, sandbox: bool) -> None:
+    """Refuse to mix the sandbox's work with real work. Raises StoreError."""
+    if is_sandbox != sandbox:
+        kind, remedy = ("sandbox", "add") if is_sandbox else ("real", "drop")
+        raise errors.StoreError(f"{where} holds {kind} work", hint=f"{remedy} --sandbox, or choose another --db")
+
+
+def check_history(done: Sequence[tuple[int, str]], wanted: Sequence[Migration], where: Path | str) -> None:
+    """Refuse a store whose migrations, (version, checksum), are not how *wanted* begins. Raises StoreError."""
     if len(done) > len(wanted):
-        raise newer_schema(path, done[-1][0])
+        raise newer_schema(where, done[-1][0], wanted[-1].version)
     for (version, checksum), migration in zip(done, wanted, strict=False):
         if version != migration.version or checksum != migration.checksum:
             raise errors.StoreError(
-                f"{path} was made with another form of migration {version}", hint="use the program that made it"
+                f"{where} was made with another form of migration {version}", hint="use the program that made it"
             )
 
 
-def newer_schema(path: Path, version: int) -> errors.StoreError:
-    """The refusal of a file of a later program."""
+def newer_schema(where: Path | str, version: int, known: int = SCHEMA_VERSION) -> errors.StoreError:
+    """The refusal of a store of a later program."""
     return errors.StoreError(
-        f"{path} was written by a newer version of this program (schema {version}, we know {SCHEMA_VERSION})",
+        f"{where} was written by a newer version of this program (schema {version}, we know {known})",
         hint="upgrade the program; nothing was changed",
     )
 
@@ -216,21 +252,28 @@ def _apply(connection: sqlite3.Connection, migration: Migration, now: datetime) 
     """One migration, its record and the version mark in one transaction; what it left is checked before the commit."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if migration.version == 1:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(SQL["make_history"])
-        for statement in _statements(migration.sql):
-            connection.execute(statement)
-        connection.execute(
-            SQL["applied"], (migration.version, migration.name, migration.checksum, sql_rows.to_text(now))
-        )
-        connection.execute(f"PRAGMA user_version = {int(migration.version)}")
-        _verify(connection, migration)
+        _change(connection, migration)
+        _record(connection, migration, now)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _change(connection: sqlite3.Connection, migration: Migration) -> None:
+    if migration.version == 1:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(SQL["make_history"])
+    for statement in _statements(migration.sql):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {int(migration.version)}")
+    _verify(connection, migration)
+
+
+def _record(connection: sqlite3.Connection, migration: Migration, now: datetime) -> None:
+    values = (migration.version, migration.name, migration.checksum, sql_rows.to_text(now))
+    connection.execute(SQL["applied"], values)
 
 
 def _verify(connection: sqlite3.Connection, migration: Migration) -> None:
@@ -261,9 +304,14 @@ def _statements(script: str) -> list[str]:
 
 def _introduce(connection: sqlite3.Connection, now: datetime, *, sandbox: bool) -> None:
     """Write the store's identity, once."""
+    connection.execute(SQL["introduce"], new_identity(now, sandbox=sandbox))
+
+
+def new_identity(now: datetime, *, sandbox: bool) -> tuple[str, str, int, int]:
+    """Who a new store is: its lineage, since when, whether it is the sandbox's, its spread."""
     # Chance without a seed on purpose: this number makes our full batches differ from everybody else's.
     size_jitter = random.SystemRandom().randint(1, 999)
-    connection.execute(SQL["introduce"], (uuid.uuid4().hex, sql_rows.to_text(now), int(sandbox), size_jitter))
+    return uuid.uuid4().hex, sql_rows.to_text(now), int(sandbox), size_jitter
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -1,7 +1,10 @@
-"""Blocks of params: neighbours compressed together, so that what they share is stored once.
+"""Blocks of params, and of rows: neighbours compressed together, so that what they share is stored once.
 
 What a store takes of its input is in `benchmarks/README.md` (`store_size`). Every block has a checksum (zstd's own), so
 a damaged one raises.
+
+What is stored stays as it was handed in. Where params are changed (`param_change`), that is applied wherever they are
+read to be sent.
 """
 
 from __future__ import annotations
@@ -9,13 +12,20 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from hashlib import sha256
+from itertools import accumulate, pairwise
 from typing import Final, Self
 
 import zstandard
 
 from orchestrator.domain import errors
+from orchestrator.domain.ids import JobId
+from orchestrator.domain.json_text import UNREADABLE
+from orchestrator.domain.param_change import ParamChange, applied, change_of
+from orchestrator.store import sql_text
+from orchestrator.store.sql_connection import SqlConnection
 
+SQL: Final = sql_text.load("retrying")
 _LEVEL: Final = 1
 #: Level 1 looks back 512 KiB: a larger block finds nothing more to share, and every upload holds one, opened.
 BLOCK_BYTES: Final = 512 * 1024
@@ -81,12 +91,64 @@ class Block:
 
     def params(self, key: int, size_bytes: int) -> bytes:
         """The params of the request *key*, which must have *size_bytes*."""
+        params = self.part(key)
+        if len(params) != size_bytes:
+            raise _damaged(f"request {key} has {len(params)} bytes of params, not {size_bytes}")
+        return params
+
+    def part(self, key: int) -> bytes:
+        """What is in here of the request *key*, whatever its size."""
         index = key - self._first
-        start, end = self._starts[index], self._starts[index + 1]
-        if end - start != size_bytes:
-            raise _damaged(f"request {key} has {end - start} bytes of params, not {size_bytes}")
-        return self._bytes[start:end]
+        return self._bytes[self._starts[index] : self._starts[index + 1]]
+
+    def count_filled(self) -> int:
+        """How many requests have something in here."""
+        return sum(end > start for start, end in pairwise(self._starts))
+
+
+class Changes:
+    """The changes of requests that are read one after the other: each is asked for once."""
+
+    def __init__(self, c: SqlConnection) -> None:
+        self._c = c
+        self._found: dict[int, ParamChange] = {}
+
+    def params(self, block: Block, key: int, size_bytes: int, change: int | None) -> bytes:
+        """The params of the request *key* as they are sent, which must have *size_bytes*."""
+        if change is None:
+            return block.params(key, size_bytes)
+        params = self.applied(block.part(key), change)
+        if len(params) != size_bytes:
+            raise _damaged(f"request {key} has {len(params)} bytes of params as they are changed, not {size_bytes}")
+        return params
+
+    def applied(self, params: bytes, change: int) -> bytes:
+        """*params*, which were handed in, changed."""
+        try:
+            return applied(params, self.of(change))
+        except UNREADABLE as exc:
+            raise _damaged(f"params cannot be read: {exc}") from exc
+
+    def of(self, change: int) -> ParamChange:
+        """The change of that number."""
+        found = self._found.get(change)
+        if found is None:
+            row = self._c.execute(SQL["spec"], {"id": change}).fetchone()
+            if row is None or row[0] is None:
+                raise _damaged(f"there is no change {change} of params")
+            found = self._found[change] = change_of(row[0].encode())
+        return found
+
+
+def number_of_change(job: JobId, spec: bytes, c: SqlConnection) -> int:
+    """The number of the change *spec*, which is stored if *job* has none like it."""
+    values = {"job_id": job, "digest": sha256(spec).hexdigest()}
+    while (row := c.execute(SQL["change"], values).fetchone()) is None:
+        c.execute(SQL["add_change"], {**values, "spec": spec.decode()})
+    number: int = row[0]
+    return number
 
 
 def _damaged(cause: str) -> errors.StoreError:
+    """The error of a block from which a request cannot be read."""
     return errors.StoreError("a payload block is damaged", cause=cause, hint="restore the store from a backup")

@@ -1,4 +1,4 @@
-"""Facet of purge: deletes the params and results of jobs that are over. Counts, ids, errors and history stay.
+"""Facet of purge: deletes the params, rows and results of jobs that are over. Counts, ids, errors and history stay.
 
 A job is marked first: from then on no body of it is shown. Its rows are deleted in slices, each a short transaction,
 so that other work goes on between them. A crash leaves the mark, and the next purge goes on from there.
@@ -6,12 +6,11 @@ so that other work goes on between them. A crash leaves the mark, and the next p
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from typing_extensions import override
 
@@ -23,14 +22,13 @@ from orchestrator.domain.states import OVER, JobState
 from orchestrator.ports.job_store import PurgeStore
 from orchestrator.store import facet, history, sql_rows, sql_text
 from orchestrator.store.read import JobReader
-
-T = TypeVar("T")
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("purging")
 #: Requests that are looked up at once. Their results are deleted in the order in which they lie, not in that of the
 #: requests: a page of results that came shuffled is written once, not once per result.
 _WINDOW: Final = 50_000
-#: Rows, and blocks of params (up to 512 KiB each), of one transaction.
+#: Rows, and blocks of params or of a table's rows (up to 512 KiB each), of one transaction.
 _ROWS: Final = 2_000
 _BLOCKS: Final = 64
 
@@ -47,15 +45,16 @@ class _Window:
     upto: int
     results: Sequence[tuple[int, int]]
     blocks: Sequence[int]
+    row_blocks: Sequence[int]
     is_last: bool
 
 
-class SqlitePurgeStore(facet.Facet, PurgeStore):
+class SqlPurgeStore(facet.Facet, PurgeStore):
     """Deletes by windows over the requests; where it was is kept in the job's row."""
 
     @override
     @facet.transaction
-    def mark(self, c: sqlite3.Connection, job: JobId, by: str, now: datetime) -> bool:
+    def mark(self, c: SqlConnection, job: JobId, by: str, now: datetime) -> bool:
         found = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["job"], {"id": job}))[0])
         if found.purged_at is not None:
             return False
@@ -70,7 +69,7 @@ class SqlitePurgeStore(facet.Facet, PurgeStore):
 
     @override
     @facet.snapshot
-    def over_since(self, c: sqlite3.Connection, until: datetime) -> list[JobSnapshot]:
+    def over_since(self, c: SqlConnection, until: datetime) -> list[JobSnapshot]:
         return JobReader(c).over_since(until)
 
     @override
@@ -78,10 +77,12 @@ class SqlitePurgeStore(facet.Facet, PurgeStore):
         window = await self._db.read_bulk(_next_window)
         if window is None:
             return False
-        for results in _slices(window.results, _ROWS):
+        for results in sql_rows.slices(window.results, _ROWS):
             await self._db.write(partial(_forget_results, results))
-        for blocks in _slices(window.blocks, _BLOCKS):
-            await self._db.write(partial(_forget_blocks, blocks))
+        for blocks in sql_rows.slices(window.blocks, _BLOCKS):
+            await self._db.write(partial(_forget_blocks, "forget_block", blocks))
+        for blocks in sql_rows.slices(window.row_blocks, _BLOCKS):
+            await self._db.write(partial(_forget_blocks, "forget_row_block", blocks))
         for above in range(window.above, window.upto, _ROWS):
             values = {"above": above, "upto": min(above + _ROWS, window.upto)}
             await self._db.write(partial(_change, "forget_attempts", values))
@@ -97,10 +98,11 @@ class SqlitePurgeStore(facet.Facet, PurgeStore):
         while await self._db.write(partial(_change, "forget_refused", {"id": job, "limit": _ROWS})):
             pass
         await self._db.write(partial(_change, "forget_spares", {"id": job}))
+        await self._db.write(partial(_change, "forget_changes", {"id": job}))
         await self._db.write(partial(_change, "purged_whole", {"id": job}))
 
 
-def _next_window(c: sqlite3.Connection) -> _Window | None:
+def _next_window(c: SqlConnection) -> _Window | None:
     found = c.execute(SQL["purging"]).fetchone()
     if found is None:
         return None
@@ -109,29 +111,25 @@ def _next_window(c: sqlite3.Connection) -> _Window | None:
     rows = c.execute(SQL["window"], {"above": above, "high": high, "limit": _WINDOW}).fetchall()
     upto = rows[-1][0] if rows else above
     # The last blocks may begin above the last request: those that were left out of an import keep their place.
-    blocks = c.execute(SQL["blocks"], {"above": above, "upto": upto if rows else high}).fetchall()
+    span = {"above": above, "upto": upto if rows else high}
     return _Window(
         job=job,
         above=above,
         upto=upto,
         results=sorted((result, request) for request, result in rows if result is not None),
-        blocks=[first for (first,) in blocks],
+        blocks=[first for (first,) in c.execute(SQL["blocks"], span)],
+        row_blocks=[first for (first,) in c.execute(SQL["row_blocks"], span)],
         is_last=not rows,
     )
 
 
-def _slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _forget_results(results: Sequence[tuple[int, int]], c: sqlite3.Connection) -> None:
+def _forget_results(results: Sequence[tuple[int, int]], c: SqlConnection) -> None:
     c.executemany(SQL["forget_result"], results)
 
 
-def _forget_blocks(blocks: Sequence[int], c: sqlite3.Connection) -> None:
-    c.executemany(SQL["forget_block"], [(first,) for first in blocks])
+def _forget_blocks(query: str, blocks: Sequence[int], c: SqlConnection) -> None:
+    c.executemany(SQL[query], [(first,) for first in blocks])
 
 
-def _change(query: str, values: dict[str, int], c: sqlite3.Connection) -> int:
+def _change(query: str, values: dict[str, int], c: SqlConnection) -> int:
     return c.execute(SQL[query], values).rowcount

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import hmac
 import json
-import sqlite3
-from collections.abc import Collection, Generator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -21,11 +19,11 @@ from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId, RemoteId
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.reads import BatchReads, JobReads, Reads, StoreReads
 from orchestrator.ports.streams import InputProblem
-from orchestrator.store import connect, facet, history, sql_rows, sql_text
+from orchestrator.store import facet, history, sql_rows, sql_text
 from orchestrator.store.deliveries import NoticeReader
-from orchestrator.store.mark import no_store
-from orchestrator.store.migrate import APPLICATION_ID, SCHEMA_VERSION, newer_schema
+from orchestrator.store.read_costs import CostReader, cost_of_job
 from orchestrator.store.read_requests import RequestReader
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("read")
 BATCH_SQL: Final = sql_text.load("batches")
@@ -49,9 +47,8 @@ class BatchReader(facet.SnapshotReads, BatchReads):
         states: frozenset[BatchState] = frozenset(),
         job: JobId | None = None,
     ) -> list[model.BatchRow]:
-        values = {"before": MAX_INTEGER if before is None else before, "job": job}
-        with closing(_newest(values, states, self._c)) as rows:
-            return [sql_rows.to_batch(row) for row in islice(rows, limit)]
+        values = {"before": MAX_INTEGER if before is None else before, "job": job, "limit": limit}
+        return [sql_rows.to_batch(row) for row in _newest(values, states, self._c)]
 
     @override
     def batch(self, ref: str) -> model.Batch:
@@ -84,22 +81,13 @@ class BatchReader(facet.SnapshotReads, BatchReads):
         ]
 
 
-def _newest(
-    values: dict[str, Any], states: frozenset[BatchState], c: sqlite3.Connection
-) -> Generator[dict[str, Any], None, None]:
-    """Rows, newest first. Each state is one range of an index: the ranges are merged, read only as far as needed."""
+def _newest(values: dict[str, Any], states: frozenset[BatchState], c: SqlConnection) -> list[dict[str, Any]]:
+    """Rows, newest first. Each state is one range of an index: of each as many as are wanted at most, merged."""
     if values["job"] is None and not states:
-        cursors = [c.execute(BATCH_SQL["newest"], values)]
-    else:
-        query = BATCH_SQL["newest_in"] if values["job"] is None else BATCH_SQL["newest_of_in"]
-        cursors = [c.execute(query, {**values, "state": state}) for state in states or BatchState]
-    columns = [column[0] for column in cursors[0].description]
-    try:
-        for row in heapq.merge(*cursors, key=itemgetter(0), reverse=True):
-            yield dict(zip(columns, row, strict=True))
-    finally:
-        for cursor in cursors:
-            cursor.close()
+        return sql_rows.dict_rows(c.execute(BATCH_SQL["newest"], values))
+    query = BATCH_SQL["newest_in"] if values["job"] is None else BATCH_SQL["newest_of_in"]
+    found = [sql_rows.dict_rows(c.execute(query, {**values, "state": state})) for state in states or BatchState]
+    return list(islice(heapq.merge(*found, key=itemgetter("id"), reverse=True), values["limit"]))
 
 
 class JobReader(facet.SnapshotReads, StoreReads, JobReads):
@@ -115,6 +103,12 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             size_jitter=row["spread"],
             duplicates_total=row["duplicates_total"],
         )
+
+    @override
+    def page_key(self) -> bytes:
+        from orchestrator.store.identity import secret_of  # brings what a command that reads does without
+
+        return hmac.digest(secret_of(self._c).encode(), b"pages", "sha256")
 
     @override
     def find(self, ref: str) -> model.JobSnapshot:
@@ -156,6 +150,7 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
         values = {
             "limit": limit,
             "before": MAX_INTEGER if before is None else before,
+            "any_state": int(not where.states),
             "states": json.dumps(sorted(where.states)),
             "tags": json.dumps(sorted(where.tags)),
             "text": where.text,
@@ -196,9 +191,10 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             resubmitted=sums["resubmitted"],
             duplicates_total=self.meta().duplicates_total,
             oldest_unfinished_at=sql_rows.from_text_or_none(sums["oldest"]),
+            invalid_answers=self._number("all_invalid"),
         )
 
-    def _number(self, query: str, **values: str) -> int:
+    def _number(self, query: str, **values: str | int) -> int:
         number: int = self._c.execute(SQL[query], values).fetchone()[0]
         return number
 
@@ -229,6 +225,8 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             sweep_until=None if closed is None else closed + waiting.SWEEP_FOR,
             sandbox=self.meta().sandbox,
             asked_again_at=self.asked_again_at(job),
+            cost=cost_of_job(job, self._c).total,
+            invalid_answers=self._number("invalid", id=job.id) if job.schema and job.requests.failed else 0,
         )
 
     @override
@@ -247,47 +245,8 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
         ]
 
 
-class SqliteReads(JobReader, RequestReader, BatchReader, history.HistoryReader, NoticeReader, Reads):
+class SqlReads(JobReader, CostReader, RequestReader, BatchReader, history.HistoryReader, NoticeReader, Reads):
     """All reads, inside one snapshot."""
-
-
-class StoreReader(SqliteReads):
-    """A read-only connection of its own, for one command: `with StoreReader.open(path) as reads: …`."""
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the store at *path*. Raises NoSuchThing if there is none, StoreError if it is not ours."""
-        if not path.exists():
-            raise no_store(path)
-        connect.refuse_what_is_no_file(path)
-        connection = connect.connect_onlooker(path)
-        try:
-            with connect.translating_errors():
-                application = connection.execute("PRAGMA application_id").fetchone()[0]
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if application != APPLICATION_ID:
-                raise errors.StoreError(f"{path} is not a store of this program", hint="choose another path with --db")
-            if version > SCHEMA_VERSION:
-                raise newer_schema(path, version)
-            if version < SCHEMA_VERSION:
-                raise errors.StoreError(
-                    f"{path} was written by an earlier version of this program (schema {version})",
-                    hint="stop an engine of that version, then `orchestrator db migrate`; a copy is left beside it",
-                )
-        except BaseException:
-            connection.close()
-            raise
-        return cls(connection)
-
-    def __enter__(self) -> Self:
-        """One snapshot for the whole block."""
-        with connect.translating_errors():
-            self._c.execute("BEGIN")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the connection."""
-        self._c.close()
 
 
 def _attention(row: dict[str, Any]) -> model.Attention:

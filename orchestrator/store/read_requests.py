@@ -7,10 +7,10 @@ index of their own, or through the batches that they can be in, whose rows are m
 from __future__ import annotations
 
 import heapq
-import sqlite3
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from itertools import islice
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import accumulate, groupby, islice, repeat
 from typing import Any, Final
 
 from typing_extensions import override
@@ -18,15 +18,23 @@ from typing_extensions import override
 from orchestrator.domain import queries, result_outcome
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
+from orchestrator.domain.json_text import one_line
+from orchestrator.domain.result_choice import RequestChoice
+from orchestrator.domain.result_lines import input_line
+from orchestrator.domain.row_columns import RowColumn
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.reads import RequestReads
-from orchestrator.store import custom_ids, facet, sql_rows, sql_text
-from orchestrator.store.payload import Block
+from orchestrator.store import custom_ids, facet, source_rows, sql_rows, sql_text
+from orchestrator.store.payload import Block, Changes
+from orchestrator.store.sql_connection import Rows, SqlConnection
 
 SQL: Final = sql_text.load("requests")
 _SUBMIT_SQL: Final = sql_text.load("submit")
 #: Looked up, not called: an enum's constructor is what takes longest in reading a result.
 _STATES: Final = {state.value: state for state in RequestState}
+_OWN_IDS: Final = "the custom_id is the one of your input file"
+#: A page of requests as lines is cut behind so many bytes of params.
+_LINES_BYTES: Final = 4 << 20
 
 
 class RequestReader(facet.SnapshotReads, RequestReads):
@@ -36,18 +44,73 @@ class RequestReader(facet.SnapshotReads, RequestReads):
     def requests(
         self, job: JobId, *, above: int = 0, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
     ) -> list[queries.RequestRow]:
-        with closing(_merged(job, above, where, self._c)) as rows:
+        return self._listed(job, above, limit, (where,))
+
+    @override
+    def chosen_requests(self, job: JobId, choice: RequestChoice, *, above: int, limit: int) -> list[queries.RequestRow]:
+        rows = self._listed(job, above, limit, choice.filters())
+        if self._purged(job) is not None:
+            return rows
+        keys = {"ids": json.dumps([request_id(job, row.number) for row in rows])}
+        tokens = {number_of(key): counts for key, *counts in self._c.execute(SQL["tokens_of"], keys)}
+        costs = self.costs_of(job, [row.number for row in rows])
+        return [
+            replace(row, input_tokens=fresh, output_tokens=out, cost_nanos=costs.get(row.number))
+            for row in rows
+            for fresh, out in [tokens.get(row.number, (None, None))]
+        ]
+
+    @override
+    def request_lines(
+        self, job: JobId, choice: RequestChoice, *, after: str | None, limit: int, rows: bool = False
+    ) -> list[queries.RequestLine]:
+        self._refuse_purged(job, "requests")
+        above = 0 if after is None else self._place_of(job, after)
+        listed = self._listed(job, above, limit, choice.filters())
+        sizes = accumulate((row.params_bytes for row in listed), initial=0)
+        page = [row for row, before in zip(listed, sizes, strict=False) if before < _LINES_BYTES]
+        keys = [request_id(job, row.number) for row in page]
+        made_of = source_rows.of_requests(keys, self._c) if rows else repeat(b"")
+        found = zip(page, _params_of(keys, self._c), made_of, strict=False)
+        return [
+            queries.RequestLine(row.custom_id, input_line(row.custom_id, one_line(params), own) + b"\n")
+            for row, params, own in found
+        ]
+
+    def _place_of(self, job: JobId, custom_id: str) -> int:
+        key = custom_ids.find(job, custom_id, self._c)
+        if key is None:
+            raise NoSuchThing(f"no request {custom_id!r} to go on after", hint=_OWN_IDS)
+        return number_of(key)
+
+    def _listed(
+        self, job: JobId, above: int, limit: int, filters: Collection[queries.RequestFilter]
+    ) -> list[queries.RequestRow]:
+        """The page of what matches one of *filters*."""
+        answers = [answer for where in filters for answer in _answers(job, above, limit, where, self._c)]
+        try:
+            rows = (row for row, _ in groupby(heapq.merge(*answers)))  # a request may match several
             return [_row(row) for row in islice(rows, limit)]
+        finally:
+            for answer in answers:
+                answer.close()
 
     @override
     def request(self, job: JobId, custom_id: str) -> queries.RequestDetails:
         key = custom_ids.find(job, custom_id, self._c)
-        return self._view(key, f"no request {custom_id!r} in this job", "the custom_id is the one of your input file")
+        return self._view(key, f"no request {custom_id!r} in this job", _OWN_IDS)
 
     @override
     def request_at(self, job: JobId, number: int) -> queries.RequestDetails:
         key = request_id(job, number) if 0 < number <= MAX_NUMBER else None
         return self._view(key, f"no request {number} in this job", "requests are numbered from 1, in input order")
+
+    @override
+    def costs_of(self, job: JobId, numbers: Collection[int]) -> dict[int, int | None]:
+        if self._purged(job) is not None:
+            return {}
+        values = {"ids": json.dumps([request_id(job, number) for number in numbers])}
+        return {number_of(key): cost for key, cost in self._c.execute(SQL["costs_of"], values)}
 
     @override
     def neighbours(self, job: JobId, number: int) -> tuple[int | None, int | None]:
@@ -61,21 +124,45 @@ class RequestReader(facet.SnapshotReads, RequestReads):
             raise NoSuchThing(missing, hint=hint)
         row = rows[0]
         failed_attempts = sql_rows.dict_rows(self._c.execute(SQL["trips"], {"request_id": row["id"]}))
-        params = None
+        params, original, source_row = None, None, b""
         if self._purged(JobId(row["job_id"])) is None:
             block = Block.of(row["id"], self._c.execute(_SUBMIT_SQL["block_of"], {"id": row["id"]}).fetchone())
-            params = block.params(row["id"], row["params_bytes"])
-        return _request(row, params, tuple(_trip(trip) for trip in failed_attempts))
+            change = row["sent_change"]
+            if change is None:
+                params = block.params(row["id"], row["params_bytes"])
+            else:
+                original = block.part(row["id"])
+                params = Changes(self._c).applied(original, change)
+            (source_row,) = source_rows.of_requests([row["id"]], self._c)
+        found = _request(row, params, source_row or None, tuple(_trip(trip) for trip in failed_attempts))
+        return found if original is None else replace(found, original_params=original)
 
     @override
-    def results(self, job: JobId, *, above: int, limit: int) -> list[queries.ResultRow]:
+    def results(
+        self, job: JobId, *, above: int, limit: int, rows: bool = False, trial: bool = False
+    ) -> list[queries.ResultRow]:
+        self._refuse_purged(job)
+        span = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER)}
+        return self._results("results", {**span, "limit": limit, "every": int(not trial)}, with_rows=rows)
+
+    @override
+    def row_columns(self, job: JobId) -> tuple[RowColumn, ...]:
+        self._refuse_purged(job)
+        return source_rows.columns_of(job, self._c)
+
+    @override
+    def request_costs(self, job: JobId, *, above: int, limit: int) -> list[queries.RequestCost]:
         self._refuse_purged(job)
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
-        return self._results("results", values)
+        rows = self._c.execute(SQL["costs"], values)
+        return [
+            queries.RequestCost(number_of(key), custom_id, _STATES[state], *rest)
+            for key, custom_id, state, *rest in rows
+        ]
 
     @override
     def settled_results(
-        self, job: JobId, *, after: queries.SettledCursor, limit: int
+        self, job: JobId, *, after: queries.SettledCursor, limit: int, rows: bool = False
     ) -> tuple[list[queries.ResultRow], queries.SettledCursor]:
         self._refuse_purged(job)
         found: list[queries.ResultRow] = []
@@ -85,15 +172,15 @@ class RequestReader(facet.SnapshotReads, RequestReads):
                 return found, place
             above = after.number if event == after.event else 0
             values = {"batch_id": batch, "above": request_id(job, above), "limit": limit - len(found)}
-            rows = self._results("results_of_batch", values)
-            found += rows
-            place = queries.SettledCursor(event=event, number=rows[-1].number if rows else above)
+            some = self._results("results_of_batch", values, with_rows=rows)
+            found += some
+            place = queries.SettledCursor(event=event, number=some[-1].number if some else above)
         if len(found) == limit or not self._c.execute(SQL["is_over"], {"id": job}).fetchone()[0]:
             return found, place
         above = after.number if after.event is None else 0
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit - len(found)}
-        if rows := self._results("other_results", values):
-            return found + rows, queries.SettledCursor(event=None, number=rows[-1].number)
+        if others := self._results("other_results", values, with_rows=rows):
+            return found + others, queries.SettledCursor(event=None, number=others[-1].number)
         return found, place
 
     def _settlings(self, job: JobId, after: queries.SettledCursor) -> list[tuple[int, int]]:
@@ -102,10 +189,21 @@ class RequestReader(facet.SnapshotReads, RequestReads):
             return []
         return self._c.execute(SQL["settlings"], {"id": job, "from": after.event}).fetchall()
 
-    def _results(self, query: str, values: dict[str, Any]) -> list[queries.ResultRow]:
-        rows = self._c.execute(SQL[query], values)
+    def _results(self, query: str, values: dict[str, Any], *, with_rows: bool) -> list[queries.ResultRow]:
+        found = self._c.execute(SQL[query], values)
+        if with_rows:
+            return self._joined(found.fetchall())
         return [
-            queries.ResultRow(number_of(key), custom_id, _STATES[state], body) for key, custom_id, state, body in rows
+            queries.ResultRow(number_of(key), custom_id, _STATES[state], body, cost, b"", reused_from)
+            for key, custom_id, state, body, cost, reused_from in found
+        ]
+
+    def _joined(self, found: list[Any]) -> list[queries.ResultRow]:
+        """The results in *found*, each with the row that its request was made of."""
+        rows = source_rows.of_requests([key for key, *_ in found], self._c)
+        return [
+            queries.ResultRow(number_of(key), custom_id, _STATES[state], body, cost, row, reused_from)
+            for (key, custom_id, state, body, cost, reused_from), row in zip(found, rows, strict=True)
         ]
 
     @override
@@ -135,28 +233,17 @@ class RequestReader(facet.SnapshotReads, RequestReads):
         row = self._c.execute(SQL["purged"], {"id": job}).fetchone()
         return None if row is None else str(row[0])
 
-    def _refuse_purged(self, job: JobId) -> None:
+    def _refuse_purged(self, job: JobId, what: str = "results") -> None:
         if (public_id := self._purged(job)) is not None:
             raise Purged(
-                f"the results of job {public_id} were deleted",
+                f"the {what} of job {public_id} were deleted",
                 cause="it was purged; its counts, errors and history are still there",
                 hint="submit the same input again: it becomes a new job",
             )
 
 
-def _merged(
-    job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Connection
-) -> Generator[tuple[Any, ...], None, None]:
-    """Rows of the `page…` queries in order of their ids; each cursor is read only as far as its rows are wanted."""
-    cursors = list(_cursors(job, above, where, c))
-    try:
-        yield from heapq.merge(*cursors)
-    finally:
-        for cursor in cursors:
-            cursor.close()
-
-
-def _cursors(job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+def _answers(job: JobId, above: int, limit: int, where: queries.RequestFilter, c: SqlConnection) -> Iterator[Rows]:
+    """Answers of the `page…` queries, at most *limit* rows each, in order of their ids: merged they are the page."""
     values = {
         "id": job,
         "above": request_id(job, above),
@@ -166,6 +253,7 @@ def _cursors(job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Co
         "error_message": where.error_message,
         "cause": where.cause,
         "stop": None,
+        "limit": limit,
     }
     if where.state is not None and not c.execute(SQL["count_in"], values).fetchone()[0]:
         return
@@ -182,7 +270,7 @@ def _cursors(job: JobId, above: int, where: queries.RequestFilter, c: sqlite3.Co
         yield from _in_state(where, values, c)
 
 
-def _stopped(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
+def _stopped(where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection) -> Iterator[Rows]:
     """Only what succeeded has a stop reason, and no error."""
     if where.state not in (None, RequestState.SUCCEEDED) or (where.error_type, where.error_message) != (None, None):
         return
@@ -194,8 +282,9 @@ def _stopped(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.Co
         yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
 
 
-def _in_state(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
-    match where.state:
+def _in_state(where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection) -> Iterator[Rows]:
+    wants_failures = where.state is None and (where.error_type, where.error_message, where.cause) != (None, None, None)
+    match RequestState.FAILED if wants_failures else where.state:
         case None:
             yield c.execute(SQL["page"], values)
         case RequestState.QUEUED:
@@ -209,6 +298,16 @@ def _in_state(where: queries.RequestFilter, values: dict[str, Any], c: sqlite3.C
         case RequestState.BATCHED | RequestState.SUCCEEDED:
             for (batch,) in c.execute(SQL["batches_of"], values).fetchall():
                 yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
+
+
+def _params_of(keys: Collection[RequestId], c: SqlConnection) -> Iterator[bytes]:
+    """The params of each of *keys*, ascending, as they are sent: a block that holds several is opened once."""
+    changes, block = Changes(c), None
+    sent = dict(c.execute(SQL["sent_changes"], {"ids": json.dumps(list(keys))}).fetchall())
+    for key in keys:
+        if block is None or not block.holds(key):
+            block = Block.of(key, c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
+        yield changes.applied(block.part(key), sent[key]) if key in sent else block.part(key)
 
 
 def _row(row: tuple[Any, ...]) -> queries.RequestRow:
@@ -235,19 +334,32 @@ def _trip(row: dict[str, Any]) -> queries.Attempt:
         error_message=row["error_message"],
         api_request_id=row["api_request_id"],
         at=sql_rows.from_text(row["at"]),
+        outcome=row["outcome"],
+        cost_nanos=row["cost_nanos"],
     )
 
 
 def _request(
-    row: dict[str, Any], params: bytes | None, failed_attempts: tuple[queries.Attempt, ...]
+    row: dict[str, Any], params: bytes | None, source_row: bytes | None, failed_attempts: tuple[queries.Attempt, ...]
 ) -> queries.RequestDetails:
-    plain = ("custom_id", "line", "attempts", "error_type", "error_message", "api_request_id", "stop_reason")
+    plain = (
+        "custom_id",
+        "line",
+        "attempts",
+        "error_type",
+        "error_message",
+        "api_request_id",
+        "stop_reason",
+        "reused_from",
+    )
     return queries.RequestDetails(
         number=number_of(row["id"]),
         state=RequestState(row["state"]),
         batch_id=None if row["batch_id"] is None else BatchId(row["batch_id"]),
         params=params,
+        row=source_row,
         result=row["body"],
         failed_attempts=failed_attempts,
+        cost_nanos=row["cost_nanos"] if row["state"] in ("succeeded", "failed", "canceled") else None,
         **{name: row[name] for name in (*plain, *queries.TOKENS)},
     )

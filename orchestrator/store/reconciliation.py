@@ -6,7 +6,6 @@ Strays are remote batches with a nonce of this store that no batch of it has.
 from __future__ import annotations
 
 import json
-import sqlite3
 from array import array
 from datetime import datetime
 from typing import Any, Final
@@ -20,51 +19,51 @@ from orchestrator.domain.model import BatchRow, JobRow
 from orchestrator.domain.packing import Pack
 from orchestrator.domain.states import JobState
 from orchestrator.ports.doubts import ReconcileStore, Reconciliation, Stray, StrayOutcome, StrayStore
-from orchestrator.store import facet, history, sql_rows, sql_text, submit
-from orchestrator.store.identity import secret_of
+from orchestrator.store import facet, history, job_control, retrying, sql_rows, sql_text, submit
+from orchestrator.store.identity import Standing, begin_search, secret_of
 from orchestrator.store.plan import add_batch
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("reconciliation")
-CONTROL_SQL: Final = sql_text.load("job_control")
 _SENT_SINCE: Final = "its requests were sent after this copy of the store was made"
 
 
-class SqliteReconcileStore(facet.Facet, ReconcileStore):
+class SqlReconcileStore(facet.Facet, ReconcileStore):
     """Rows of `reconciliation`, at most one of them open."""
 
     @override
     @facet.snapshot
-    def open(self, c: sqlite3.Connection) -> Reconciliation | None:
+    def open(self, c: SqlConnection) -> Reconciliation | None:
         return _open(c)
 
     @override
+    @facet.transaction
+    def begin(self, c: SqlConnection, now: datetime) -> None:
+        begin_search(Standing.BEHIND, 0, now, c)
+
+    @override
     @facet.snapshot
-    def pending(self, c: sqlite3.Connection) -> tuple[Reconciliation | None, list[Stray]]:
+    def pending(self, c: SqlConnection) -> tuple[Reconciliation | None, list[Stray]]:
         return _open(c), [sql_rows.to_stray(row) for row in sql_rows.dict_rows(c.execute(SQL["waiting"]))]
 
     @override
-    async def restart_wait(self, now: datetime) -> None:
-        if await self.open() is not None:  # else nothing is written
-            await self._db.write(lambda c: c.execute(SQL["restart_wait"], {"now": sql_rows.to_text(now)}).rowcount)
-
-    @override
     @facet.transaction
-    def note_date(self, c: sqlite3.Connection, date: datetime) -> None:
+    def note_date(self, c: SqlConnection, date: datetime) -> None:
         c.execute(SQL["note_date"], {"date": sql_rows.to_text(date)})
 
     @override
     @facet.transaction
-    def end_wait(self, c: sqlite3.Connection, until: datetime) -> None:
+    def end_wait(self, c: SqlConnection, until: datetime) -> None:
         c.execute(SQL["end_wait"], {"until": sql_rows.to_text(until)})
 
     @override
     @facet.transaction
-    def looked(self, c: sqlite3.Connection, *, is_open: bool) -> None:
-        c.execute(SQL["looked"], {"open": is_open})
+    def looked(self, c: SqlConnection, *, is_open: bool) -> None:
+        c.execute(SQL["looked"], {"open": int(is_open)})
 
     @override
     @facet.transaction
-    def close(self, c: sqlite3.Connection, now: datetime) -> bool:
+    def close(self, c: SqlConnection, now: datetime) -> bool:
         if not sql_rows.moved(c, SQL["close"], {"now": sql_rows.to_text(now)}):
             return False
         history.record(c, now, "store.reconciled", why="the API was asked for all that this copy could lack")
@@ -72,16 +71,16 @@ class SqliteReconcileStore(facet.Facet, ReconcileStore):
 
     @override
     @facet.snapshot
-    def unfinished(self, c: sqlite3.Connection) -> list[JobId]:
+    def unfinished(self, c: SqlConnection) -> list[JobId]:
         return [JobId(row[0]) for row in c.execute(SQL["unfinished"])]
 
     @override
     @facet.snapshot
-    def jobs_with_attention(self, c: sqlite3.Connection, kind: str) -> list[JobId]:
+    def jobs_with_attention(self, c: SqlConnection, kind: str) -> list[JobId]:
         return [JobId(row[0]) for row in c.execute(SQL["told"], {"kind": kind})]
 
 
-def _open(c: sqlite3.Connection) -> Reconciliation | None:
+def _open(c: SqlConnection) -> Reconciliation | None:
     rows = sql_rows.dict_rows(c.execute(SQL["open"]))
     if not rows:
         return None
@@ -101,12 +100,12 @@ def _open(c: sqlite3.Connection) -> Reconciliation | None:
     )
 
 
-class SqliteStrayStore(facet.Facet, StrayStore):
+class SqlStrayStore(facet.Facet, StrayStore):
     """Rows of `stray`, and batches that are made of them."""
 
     @override
     @facet.snapshot
-    def owner(self, c: sqlite3.Connection, nonce: Nonce) -> JobId | None:
+    def owner(self, c: SqlConnection, nonce: Nonce) -> JobId | None:
         secret = secret_of(c)
         for row in sql_rows.dict_rows(c.execute(SQL["jobs"])):
             identity = job_identity(
@@ -123,9 +122,8 @@ class SqliteStrayStore(facet.Facet, StrayStore):
     @override
     @facet.transaction
     def keep(
-        self, c: sqlite3.Connection, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None
+        self, c: SqlConnection, remote: RemoteBatch, nonce: Nonce, job: JobId | None, numbers: array[int] | None
     ) -> None:
-        found = None if job is None else c.execute(SQL["up_to"], {"job_id": job}).fetchone()
         values = {
             "remote_id": remote.id,
             "nonce": nonce,
@@ -134,19 +132,19 @@ class SqliteStrayStore(facet.Facet, StrayStore):
             "expires_at": sql_rows.to_text(remote.expires_at),
             "job_id": job,
             "numbers": None if numbers is None else numbers.tobytes(),
-            "up_to": None if found is None else found[0],
+            "up_to": None if job is None else _up_to(job, c),
         }
         c.execute(SQL["keep"], values)
 
     @override
     @facet.transaction
-    def absorb(self, c: sqlite3.Connection, stray: Stray, now: datetime) -> StrayOutcome:
+    def absorb(self, c: SqlConnection, stray: Stray, now: datetime) -> StrayOutcome:
         if stray.numbers is None or c.execute(SQL["is_waiting"], {"remote_id": stray.remote_id}).fetchone() is None:
             return StrayOutcome.WAITS
         members = _members(stray, c)
         if any(row["batch_state"] not in (None, "planned") for row in members):
             return StrayOutcome.WAITS
-        free = [row for row in members if row["state"] != "succeeded"]
+        free = [row for row in members if row["state"] != "succeeded" and row["twin_of"] is None]
         if not free:
             c.execute(SQL["drop"], {"remote_id": stray.remote_id})
             return StrayOutcome.DROPPED
@@ -161,12 +159,19 @@ class SqliteStrayStore(facet.Facet, StrayStore):
 
     @override
     @facet.transaction
-    def claim_planned(self, c: sqlite3.Connection, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
+    def claim_planned(self, c: SqlConnection, batch: BatchRow, remote: RemoteBatch, now: datetime) -> bool:
         values = {"created_at": sql_rows.to_text(remote.created_at), "expires_at": sql_rows.to_text(remote.expires_at)}
         return _claim(batch, remote.id, values, now, c)
 
 
-def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
+def _up_to(job: JobId, c: SqlConnection) -> int | None:
+    """The number above which what *job* has here may not be what the remote batch has."""
+    found = c.execute(SQL["open_jobs"]).fetchone()
+    number: int | None = None if found is None else json.loads(found[0]).get(str(job))
+    return number
+
+
+def _members(stray: Stray, c: SqlConnection) -> list[dict[str, Any]]:
     """The rows of its requests, without numbers that the job does not have."""
     numbers = array("I", stray.numbers or b"")
     most = stray.up_to
@@ -174,23 +179,22 @@ def _members(stray: Stray, c: sqlite3.Connection) -> list[dict[str, Any]]:
     return sql_rows.dict_rows(c.execute(SQL["members"], {"keys": json.dumps(keys)}))
 
 
-def _free_planned(batches: set[int], now: datetime, c: sqlite3.Connection) -> None:
+def _free_planned(batches: set[int], now: datetime, c: SqlConnection) -> None:
     for key in sorted(batches):
         for row in sql_rows.dict_rows(c.execute(SQL["planned"], {"id": key})):
             if submit.abandon_batch(sql_rows.to_batch(row), _SENT_SINCE, now, c):
                 c.execute(submit.SQL["release"], {"id": key})
 
 
-def _retry(job: JobRow, rows: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> None:
+def _retry(job: JobRow, rows: list[dict[str, Any]], now: datetime, c: SqlConnection) -> None:
     if not rows:
         return
-    if sql_rows.moved(c, CONTROL_SQL["reopen"], {"id": job.id}):
+    if job_control.reopen(job.id, c):
         history.record(c, now, "job.moved", job=job.id, old=job.state, new=JobState.RUNNING, why=_SENT_SINCE)
-    c.executemany(CONTROL_SQL["retry"], [(row["id"],) for row in rows])
-    c.executemany(CONTROL_SQL["forget_result"], [(row["result_id"],) for row in rows if row["result_id"] is not None])
+    retrying.queue_again(job.id, [retrying.Settled(row["id"], row["result_id"], row["state"]) for row in rows], now, c)
 
 
-def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: datetime, c: sqlite3.Connection) -> BatchRow:
+def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: datetime, c: SqlConnection) -> BatchRow:
     numbers = array("I", (number_of(RequestId(row["id"])) for row in free))
     items = sum(limits.item_bytes(row["params_bytes"], number) for row, number in zip(free, numbers, strict=True))
     pack = Pack(numbers=numbers, size_bytes=limits.body_bytes(items, len(numbers)), full=True)
@@ -202,7 +206,7 @@ def _as_batch(stray: Stray, job: JobRow, free: list[dict[str, Any]], now: dateti
     return batch
 
 
-def _claim(batch: BatchRow, remote_id: str, times: dict[str, str], now: datetime, c: sqlite3.Connection) -> bool:
+def _claim(batch: BatchRow, remote_id: str, times: dict[str, str], now: datetime, c: SqlConnection) -> bool:
     values = {"id": batch.id, "fence": batch.fence, "remote_id": remote_id, "now": sql_rows.to_text(now), **times}
     if not sql_rows.moved(c, SQL["intended"], values):
         return False

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from orchestrator.domain import model
 from orchestrator.domain.api_answers import ApiCounts
 from orchestrator.domain.error_text import cause_of
 from orchestrator.domain.ids import BatchId, JobId, Nonce
+from orchestrator.domain.pilot import PilotState
+from orchestrator.domain.priming import CacheUse
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.doubts import Stray
 from orchestrator.store import sql_text
+from orchestrator.store.sql_connection import Rows, SqlConnection
 
 
 def to_text(at: datetime) -> str:
@@ -24,6 +26,11 @@ def to_text(at: datetime) -> str:
 def to_text_or_none(at: datetime | None) -> str | None:
     """`to_text`, for a column that may be empty."""
     return None if at is None else to_text(at)
+
+
+def day_of(at: datetime) -> str:
+    """The day in UTC: what money is filed under."""
+    return to_text(at)[:10]
 
 
 def from_text(text: str) -> datetime:
@@ -37,6 +44,7 @@ def from_text_or_none(text: str | None) -> datetime | None:
 
 
 SQL: Final = sql_text.load("rows")
+T = TypeVar("T")
 
 _BATCH_TIMES: Final = (
     "cursor_created_at",
@@ -57,7 +65,7 @@ _BATCH_TIMES: Final = (
 )
 
 
-def dict_rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def dict_rows(cursor: Rows) -> list[dict[str, Any]]:
     """Every row of *cursor* as column → value."""
     columns = [column[0] for column in cursor.description]
     return [dict(zip(columns, row, strict=True)) for row in cursor]
@@ -71,6 +79,9 @@ def split_list(text: str) -> tuple[str, ...]:
 def join_list(texts: Collection[str]) -> str:
     """How betas and tags are stored; none of them has a comma."""
     return ",".join(sorted(texts))
+
+
+_COUNTS: Final = ("twins", "twins_waiting", "twins_succeeded", "trial")
 
 
 def to_job(row: dict[str, Any]) -> model.JobRow:
@@ -87,9 +98,13 @@ def to_job(row: dict[str, Any]) -> model.JobRow:
         source_bytes=row["source_bytes"],
         key=row["key"],
         api_version=row["api_version"],
+        version_reason=row["version_reason"],
         betas=split_list(row["betas"]),
         priority=row["priority"],
         tags=split_list(row["tags"]),
+        cache=CacheUse(row["cache"]),
+        schema=row["answer_schema"],
+        retry_invalid=row["retry_invalid"],
         still_open=bool(row["still_open"]),
         added_at=from_text(row["added_at"]),
         resumes=row["resumes"],
@@ -99,6 +114,11 @@ def to_job(row: dict[str, Any]) -> model.JobRow:
         resubmitted=row["resubmitted"],
         purged_at=from_text_or_none(row["purged_at"]),
         purged_by=row["purged_by"],
+        cap_nanos=row["cap_nanos"],
+        per_request_nanos=row["per_request_nanos"],
+        pilot=None if row["pilot"] is None else PilotState(row["pilot"]),
+        dedupe=bool(row["dedupe"]),
+        **{name: row[name] for name in _COUNTS},
         requests=model.RequestCounts(
             total=row["total"],
             queued=row["queued"],
@@ -122,6 +142,7 @@ def to_batch(row: dict[str, Any]) -> model.BatchRow:
     )
     plain = ("count", "size_bytes", "digest", "api_version", "resumes", "depth", "cuts", "refusal", "cursor_id")
     more = ("organization", "workspace", "doubt_looks", "remote_id", "downloads", "download_tries", "fence")
+    money = ("worst_nanos", "reserved_nanos")
     return model.BatchRow(
         id=BatchId(row["id"]),
         job_id=JobId(row["job_id"]),
@@ -134,17 +155,17 @@ def to_batch(row: dict[str, Any]) -> model.BatchRow:
         collected=bool(row["collected"]),
         adopted=bool(row["adopted"]),
         partial=bool(row["partial"]),
-        **{name: row[name] for name in (*plain, *more)},
+        **{name: row[name] for name in (*plain, *more, *money)},
         **times,
     )
 
 
-def to_jobs(cursor: sqlite3.Cursor) -> list[model.JobRow]:
+def to_jobs(cursor: Rows) -> list[model.JobRow]:
     """Every row of a `SELECT * FROM job`."""
     return [to_job(row) for row in dict_rows(cursor)]
 
 
-def to_batches(cursor: sqlite3.Cursor) -> list[model.BatchRow]:
+def to_batches(cursor: Rows) -> list[model.BatchRow]:
     """Every row of a `SELECT * FROM batch`."""
     return [to_batch(row) for row in dict_rows(cursor)]
 
@@ -205,26 +226,65 @@ def failure(error_type: str, message: str) -> dict[str, str]:
     return {"error_type": error_type, "error_message": message, "cause": cause_of(message)}
 
 
-def moved(connection: sqlite3.Connection, sql: str, values: dict[str, Any]) -> bool:
+def moved(connection: SqlConnection, sql: str, values: dict[str, Any]) -> bool:
     """Run a guarded UPDATE. False: another transaction moved the row, so the caller must stop."""
     return connection.execute(sql, values).rowcount == 1
 
 
-#: A result before it has a number: the request's key; tokens of input, output, cache read, cache write 5m and 1h; body.
-NewResult = tuple[int, int | None, int | None, int | None, int | None, int | None, bytes]
+_Number = int | None
 
 
-def store_results(rows: Iterable[NewResult], c: sqlite3.Connection) -> tuple[int, int]:
-    """Store *rows*. Returns the first and the last number.
+class NewResults(NamedTuple):
+    """Results before they have numbers, by columns: there are thousands, and their sums are asked for as well.
 
-    The requests' rows must show these numbers in the same transaction.
+    keys: of their requests. prices: the numbers of their prices. nanos: their costs.
+    """
+
+    keys: Sequence[int]
+    input: Sequence[_Number]
+    output: Sequence[_Number]
+    read: Sequence[_Number]
+    write_5m: Sequence[_Number]
+    write_1h: Sequence[_Number]
+    bodies: Sequence[bytes]
+    prices: Sequence[_Number]
+    nanos: Sequence[_Number]
+
+
+#: One result with web searches, and what other models have on top (`ledger.columns`).
+FullResult = tuple[int, _Number, _Number, _Number, _Number, _Number, bytes, _Number, _Number, _Number, str | None]
+
+
+#: As many as a writer may be given numbers for at once.
+RESULTS_AT_ONCE: Final = 16_384
+
+
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """*items* in runs of *size*; the last may be shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def store_results(new: NewResults, c: SqlConnection, full: Sequence[FullResult] = ()) -> tuple[int, int]:
+    """Store at most RESULTS_AT_ONCE *new* ones and, after them, *full* ones. Returns the first and the last number.
+
+    The requests' rows must show these numbers in the same transaction. Two statements: a column that is nearly always
+    empty costs as much as another.
     """
     first: int = c.execute(SQL["next_result"]).fetchone()[0]
-    numbered = [(number, *row) for number, row in enumerate(rows, first)]
-    sql_text.insert_rows(c, SQL["add_result"], numbered)
-    return first, first + len(numbered) - 1
+    then = first + len(new.keys)
+    c.insert_rows(SQL["add_result"], list(zip(range(first, then), *new, strict=True)))
+    if full:
+        c.insert_rows(SQL["add_full_result"], [(number, *row) for number, row in enumerate(full, then)])
+    return first, then + len(full) - 1
 
 
-def store_result(key: int, body: bytes, c: sqlite3.Connection) -> int:
-    """Store one result; its number."""
-    return store_results([(key, None, None, None, None, None, body)], c)[0]
+def failed_results(keys: Sequence[int], bodies: Sequence[bytes]) -> NewResults:
+    """Results of requests that failed: what their answers cost lies with their attempts."""
+    none = [None] * len(keys)
+    return NewResults(keys, none, none, none, none, none, bodies, none, none)
+
+
+def store_result(key: int, body: bytes, c: SqlConnection) -> int:
+    """Store the result of one request that failed; its number."""
+    return store_results(failed_results([key], [body]), c)[0]

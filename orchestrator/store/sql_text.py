@@ -1,47 +1,62 @@
-"""The text of the statements: named queries from `sql/*.sql`, and INSERTs of many rows at once.
+"""The text of the statements: named queries from `sql/*.sql`, and what each is in PostgreSQL.
 
-A query is `-- name: x`, a comment of why, then the statement. What SQLite and Python do once per statement is shared by
-hundreds of rows.
+A query is `-- name: x`, a comment of why, then the statement. It is SQLite's; most are PostgreSQL's as well.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from orchestrator.store.postgres.dialect import Statement
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
+class Query(str):
+    """The text of one statement."""
+
+    __slots__ = ("_made", "_place")
+    _place: tuple[str, str]
+    _made: Statement | None
+
+    def __new__(cls, text: str, file: str, name: str) -> Self:
+        """The query *name* of `sql/<file>.sql`."""
+        query = super().__new__(cls, text)
+        query._place = file, name
+        query._made = None
+        return query
+
+    @property
+    def twin(self) -> str:
+        """The text that PostgreSQL has in its place, or this one."""
+        from orchestrator.store.postgres import dialect
+
+        return dialect.twins(self._place[0]).get(self._place[1], str(self))
+
+    @property
+    def postgres(self) -> Statement:
+        """The same for PostgreSQL; made when it is first asked for."""
+        if self._made is None:
+            from orchestrator.store.postgres import dialect
+
+            self._made = dialect.translated(self.twin)
+        return self._made
+
+
 @cache
-def load(name: str) -> Mapping[str, str]:
+def load(name: str) -> Mapping[str, Query]:
     """The queries of `sql/<name>.sql`, by their names."""
+    return MappingProxyType({key: Query(text, name, key) for key, text in read_queries(name).items()})
+
+
+def read_queries(name: str) -> Mapping[str, str]:
+    """The text of each query of `sql/<name>.sql`, by their names."""
     text = resources.files(__package__).joinpath("sql", f"{name}.sql").read_text("utf-8")
     parts = _NAME.split(text)[1:]
-    return MappingProxyType(dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True)))
-
-
-#: Measured for requests: 4.1 us of CPU a row by `executemany`, 2.5 in twenties, 2.2 in hundreds, 2.1 in 500s. And after
-#: each statement another thread may take the interpreter: beside a busy one 3.5 us a row in hundreds, 1.7 in 500s.
-_ROWS: Final = 500
-
-
-def insert_rows(c: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run *sql*, an INSERT that ends in `VALUES (…)`, for all *rows*, in order."""
-    whole = len(rows) - len(rows) % _ROWS
-    many = _repeated(sql, _ROWS)
-    for start in range(0, whole, _ROWS):
-        c.execute(many, tuple(chain.from_iterable(rows[start : start + _ROWS])))
-    c.executemany(sql, rows[whole:])
-
-
-@cache
-def _repeated(sql: str, times: int) -> str:
-    """The same INSERT for so many rows."""
-    head, values, row = sql.rpartition("VALUES ")
-    return head + values + ", ".join([row] * times)
+    return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))

@@ -1,62 +1,31 @@
-"""The open store: its lock, its connections, and one facet for each port."""
+"""The open store in SQLite: its lock, its file, and the mark beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from typing_extensions import override
 
-from orchestrator.ports.reads import Reads
-from orchestrator.ports.store import Store
-from orchestrator.store import history, ownership, submit
-from orchestrator.store.collect import SqliteCollectStore, SqliteSettleStore
-from orchestrator.store.connection import Database, Start, Thread
-from orchestrator.store.deliveries import SqliteNoticeStore
-from orchestrator.store.doubt import SqliteDoubtStore, SqliteEvidenceStore, SqliteSweepStore
+from orchestrator.store import ownership
+from orchestrator.store.connect import SqliteConnection
+from orchestrator.store.connection import MarkedIntents, SqliteDatabase, Thread
+from orchestrator.store.database import Start
 from orchestrator.store.identity import Trust, identify, refuse_strange
-from orchestrator.store.ingestion import SqliteIngestStore, discard_leftovers
-from orchestrator.store.job_control import SqliteCommandStore
 from orchestrator.store.mark import Mark, read_mark
 from orchestrator.store.migrate import prepare
-from orchestrator.store.plan import SqlitePlanStore
-from orchestrator.store.polling import SqliteAttentionStore, SqliteGateStore, SqlitePollStore
-from orchestrator.store.purging import SqlitePurgeStore
-from orchestrator.store.read import SqliteReads
-from orchestrator.store.reconciliation import SqliteReconcileStore, SqliteStrayStore
-
-T = TypeVar("T")
+from orchestrator.store.sql_store import SqlStore
 
 
-class SqliteStore(Store):
+class SqliteStore(SqlStore):
     """An open store with its owner's lock. Made by `open`; closed by `aclose`."""
 
-    def __init__(self, path: Path, database: Database, lock: ownership.Lock, mark: Mark) -> None:
+    def __init__(self, path: Path, database: SqliteDatabase, lock: ownership.Lock, mark: Mark) -> None:
         self.path = path
+        super().__init__(database, MarkedIntents(database, mark))
         self._database = database
         self._lock = lock
         self._mark = mark
-        self.ingest = SqliteIngestStore(database)
-        self.plan = SqlitePlanStore(database)
-        self.submit = submit.SqliteSubmitStore(database, mark)
-        self.bisect = submit.SqliteBisectStore(database)
-        self.params = submit.SqliteParamsStore(database)
-        self.gates = SqliteGateStore(database)
-        self.doubt = SqliteDoubtStore(database)
-        self.evidence = SqliteEvidenceStore(database)
-        self.sweep = SqliteSweepStore(database)
-        self.poll = SqlitePollStore(database)
-        self.collect = SqliteCollectStore(database)
-        self.settle = SqliteSettleStore(database)
-        self.commands = SqliteCommandStore(database)
-        self.attention = SqliteAttentionStore(database)
-        self.notices = SqliteNoticeStore(database)
-        self.purge = SqlitePurgeStore(database)
-        self.samples = history.SqliteSampleStore(database)
-        self.reconcile = SqliteReconcileStore(database)
-        self.strays = SqliteStrayStore(database)
 
     @classmethod
     async def open(
@@ -66,7 +35,7 @@ class SqliteStore(Store):
         lock: ownership.Lock,
         now: datetime,
         sandbox: bool,
-        start: Start = Thread.start,
+        start: Start[SqliteConnection] = Thread.start,
         trust: Trust = Trust.OWN,
     ) -> SqliteStore:
         """Migrate and open the store at *path*, whose *lock* the caller has taken. Blocks while it migrates.
@@ -78,7 +47,7 @@ class SqliteStore(Store):
         lock.hold_file(path)
         prepare(path, now=now, sandbox=sandbox)
         lock.hold_file(path)
-        database = await Database.start(path, start)
+        database = await SqliteDatabase.start(path, start)
         try:
             mark = await identify(database, path, read_mark(path), now, adopt=trust is Trust.ADOPTED)
         except BaseException:
@@ -95,19 +64,6 @@ class SqliteStore(Store):
     @override
     async def check_files(self) -> None:
         await self._database.check_files()
-
-    @override
-    async def discard_leftovers(self) -> int:
-        return await discard_leftovers(self._database)
-
-    @override
-    async def read(self, look: Callable[[Reads], T]) -> T:
-        """On a thread that no stage uses."""
-        return await self._database.look(lambda c: look(SqliteReads(c)))
-
-    @override
-    async def read_bulk(self, look: Callable[[Reads], T]) -> T:
-        return await self._database.read_bulk(lambda c: look(SqliteReads(c)))
 
     @override
     async def aclose(self) -> None:

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
-from orchestrator.domain.packing import Caps, pack
-from orchestrator.ports.streams import InputLine, InputProblem, Source
+from orchestrator.domain.billing import Rates
+from orchestrator.domain.packing import Caps
+from orchestrator.domain.prime_plan import PlannedBatch, PrimePlan
+from orchestrator.domain.priming import CacheUse
+from orchestrator.domain.version_choice import VersionChoice
+from orchestrator.ports.alike_problems import AlikeProblems
+from orchestrator.ports.streams import InputLine, InputProblem, Source, notices_of
 
 _PARTS: Final = 256
+#: So many of the requests that go ahead are named.
+SHOWN_AHEAD: Final = 20
+#: The rates of now of those of some models that have a price.
+RatesNow = Callable[[Collection[str]], Awaitable[Mapping[str, Rates]]]
+
+
+async def _no_rates(_models: Collection[str]) -> Mapping[str, Rates]:
+    return {}
 
 
 @dataclass(slots=True, kw_only=True)
 class CheckReport:
-    """Result of a check. batches: (requests, bytes of the exact body) each; problems: the first ones, by line."""
+    """Result of a check. batches: in the order in which they are sent; problems: the first ones, by line.
+
+    notices: of what is not wrong, for people.
+    ahead: the custom ids of requests that go ahead of others for the prompt cache, the first of them.
+    """
 
     requests: int = 0
     size_bytes: int = 0
-    batches: list[tuple[int, int]] = field(default_factory=list)
+    batches: list[PlannedBatch] = field(default_factory=list)
+    ahead: list[str] = field(default_factory=list)
     problems: list[InputProblem] = field(default_factory=list)
     problem_count: int = 0
+    notices: list[str] = field(default_factory=list)
+    version: VersionChoice = field(default_factory=VersionChoice)  #: what its requests need
 
 
 class IdRegister:
@@ -53,56 +73,31 @@ class IdRegister:
                     yield line, known
 
 
-class Packer:
-    """Cuts requests into batches as the planner does, holding the sizes of at most one batch."""
-
-    def __init__(self, caps: Caps) -> None:
-        self._caps = caps
-        self._rows: list[tuple[int, int]] = []
-        self._bytes = self._number = 0
-        self.batches: list[tuple[int, int]] = []
-
-    def add(self, params_bytes: int) -> None:
-        """Add the next request."""
-        self._number += 1
-        self._rows.append((self._number, params_bytes))
-        self._bytes += params_bytes
-        if len(self._rows) > self._caps.requests or self._bytes > self._caps.size_bytes:
-            self._cut()
-
-    def finish(self) -> None:
-        """Cut what is left."""
-        while self._rows:
-            self._cut()
-
-    def _cut(self) -> None:
-        cut = pack(self._rows, self._caps)
-        taken = max(1, len(cut.numbers))  # a request too large alone was a problem at intake; it takes no part
-        if cut.numbers:
-            self.batches.append((len(cut.numbers), cut.size_bytes))
-        self._rows = self._rows[taken:]
-        self._bytes = sum(size for _, size in self._rows)
-
-
-async def check_source(source: Source, caps: Caps, *, max_problems: int) -> CheckReport:
-    """Read *source* to its end. Raises InputError where reading itself fails."""
-    report, ids, packer = CheckReport(), IdRegister(), Packer(caps)
+async def check_source(
+    source: Source, caps: Caps, *, max_problems: int, use: CacheUse = CacheUse.OFF, rates: RatesNow = _no_rates
+) -> CheckReport:
+    """Read *source* to its end. use, rates: what is done about the cache, and what it costs. Raises InputError."""
+    report, ids, plan, alike = CheckReport(), IdRegister(), PrimePlan(use), AlikeProblems()
     chunks = source.chunks()
     async with aclosing(chunks):
         async for chunk in chunks:
+            lines = [item for item in chunk if isinstance(item, InputLine)]
+            report.requests += len(lines)
+            await asyncio.to_thread(plan.add, [(line.custom_id, line.params) for line in lines])
+            report.version.add_all(line.params for line in lines)
             for item in chunk:
                 if isinstance(item, InputLine):
-                    report.requests += 1
                     ids.add(item.custom_id, item.line)
-                    packer.add(len(item.params))
-                else:
+                elif not alike.take(item):
                     _note(report, item, max_problems)
     for line, first in await asyncio.to_thread(lambda: sorted(ids.repeats())):  # a second for a million
         report.requests -= 1
         _note(report, _repeat(source.name, line, first), max_problems)
-    packer.finish()
-    report.problems.sort(key=lambda problem: problem.line)
-    report.size_bytes, report.batches = source.size_bytes, packer.batches
+    report.problems = sorted(alike.told(report.problems), key=lambda problem: problem.line)
+    known = await rates(plan.models)
+    report.notices = list(notices_of(source))
+    report.size_bytes, report.ahead = source.size_bytes, plan.ahead(known)[:SHOWN_AHEAD]
+    report.batches = await asyncio.to_thread(plan.batches, caps, known)
     return report
 
 

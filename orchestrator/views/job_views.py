@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import msgspec
@@ -10,13 +9,26 @@ import msgspec
 from orchestrator.domain.errors import GuardRefused
 from orchestrator.domain.humanize import IMPORT_ENDS
 from orchestrator.domain.ids import BatchId, JobId
+from orchestrator.domain.job_spec import DEFAULT_RETRY_INVALID
 from orchestrator.domain.model import Attention, JobSnapshot, JobStatus, RequestCounts
+from orchestrator.domain.prime_plan import Turn
 from orchestrator.domain.result_outcome import MOST_STOP_NAMES
 from orchestrator.domain.states import BatchState, JobState
 from orchestrator.ports.streams import InputProblem
-from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
+from orchestrator.views.cost_views import CostView
+from orchestrator.views.view import (
+    Count,
+    RawOrNull,
+    Timestamp,
+    View,
+    bytes_if_set,
+    parse_time,
+    raw_or_null,
+    time_text,
+)
 
 if TYPE_CHECKING:
+    from orchestrator.domain.job_spec import NewJob
     from orchestrator.views.check_report import CheckReport
 
 StopReasons = Annotated[
@@ -57,8 +69,14 @@ class AttentionView(View, frozen=True, kw_only=True):
 class JobView(View, frozen=True, kw_only=True):
     """One job. `stop_reasons`: how its successes ended, such as "refusal".
 
+    `invalid_answers`: how many of the failed have an answer that does not match the schema.
+    `twins`: requests that get the answer of an identical one (`dedupe`); of them `twins_waiting` are queued, and
+    `twins_succeeded` have it.
+    `trial`: only so many of its requests are sent; null: all.
     `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again. `content_hash`
-    is the SHA-256 of its input, null if it was left open.
+    is the SHA-256 of its input, null if it was left open. `schema`: what its answers have to match, or null; those that
+    do not are asked for again up to `retry_invalid` times. `version_reason`: why it is not sent with the newest API
+    version, where its requests decided.
     """
 
     id: str
@@ -70,19 +88,29 @@ class JobView(View, frozen=True, kw_only=True):
     requests: RequestCounts
     batches: BatchCounts
     stop_reasons: StopReasons
+    invalid_answers: Count = 0
+    twins: Count = 0
+    twins_waiting: Count = 0
+    twins_succeeded: Count = 0
+    trial: Count | None = None
     resubmitted: Count
     created_at: Timestamp
     finished_at: Timestamp | None
     purged_at: Timestamp | None
     next_expiry: Timestamp | None
     sweep_until: Timestamp | None
+    cost: CostView | None = None
     attention: list[AttentionView]
     source: str
     content_hash: str | None = None
     api_version: str
+    version_reason: str | None = None
     betas: list[str]
     priority: int
     tags: tuple[str, ...] = ()
+    schema: RawOrNull | msgspec.UnsetType = msgspec.UNSET
+    retry_invalid: Count = DEFAULT_RETRY_INVALID
+    dedupe: bool = False
     still_open: bool
     sandbox: bool
 
@@ -100,19 +128,29 @@ class JobView(View, frozen=True, kw_only=True):
             requests=job.requests,
             batches=status.batches,
             stop_reasons=status.stop_reasons,
+            invalid_answers=status.invalid_answers,
+            twins=job.twins,
+            twins_waiting=job.twins_waiting,
+            twins_succeeded=job.twins_succeeded,
+            trial=job.trial,
             resubmitted=job.resubmitted,
             created_at=time_text(job.created_at),
             finished_at=time_text(job.finished_at),
             purged_at=time_text(job.purged_at),
             next_expiry=time_text(status.next_expiry),
             sweep_until=time_text(status.sweep_until),
+            cost=None if status.cost is None else CostView.of(status.cost),
             attention=[AttentionView.of(each) for each in status.attention],
             source=job.source,
             content_hash=job.content_hash or None,
             api_version=job.api_version,
+            version_reason=job.version_reason,
             betas=list(job.betas),
             priority=job.priority,
             tags=job.tags,
+            schema=raw_or_null(None if job.schema is None else job.schema.encode()),
+            retry_invalid=job.retry_invalid,
+            dedupe=job.dedupe,
             still_open=job.still_open,
             sandbox=status.sandbox,
         )
@@ -123,11 +161,13 @@ class JobView(View, frozen=True, kw_only=True):
             job=self._job(number),
             batches={state.value: self.batches[state.value] for state in BatchState},
             stop_reasons=self.stop_reasons,
+            invalid_answers=self.invalid_answers,
             attention=tuple(each.to_attention() for each in self.attention),
             next_expiry=parse_time(self.next_expiry),
             sweep_until=parse_time(self.sweep_until),
             sandbox=self.sandbox,
             asked_again_at=parse_time(self.asked_again_at),
+            cost=None if self.cost is None else self.cost.to_cost(),
         )
 
     def _job(self, number: JobId) -> JobSnapshot:
@@ -142,15 +182,23 @@ class JobView(View, frozen=True, kw_only=True):
             content_hash=self.content_hash,
             key=None,
             api_version=self.api_version,
+            version_reason=self.version_reason,
             betas=tuple(self.betas),
             priority=self.priority,
             tags=self.tags,
+            schema=None if (schema := bytes_if_set(self.schema)) is None else schema.decode(),
+            retry_invalid=self.retry_invalid,
             still_open=self.still_open,
             created_at=parse_time(self.created_at),
             finished_at=parse_time(self.finished_at),
             resubmitted=self.resubmitted,
             purged_at=parse_time(self.purged_at),
             requests=self.requests,
+            dedupe=self.dedupe,
+            twins=self.twins,
+            twins_waiting=self.twins_waiting,
+            twins_succeeded=self.twins_succeeded,
+            trial=self.trial,
         )
 
 
@@ -182,13 +230,17 @@ class LineProblemView(View, frozen=True, kw_only=True):
 class IngestResultView(View, frozen=True, kw_only=True):
     """Result of handing in an input. attached: a job with this content existed. refused: lines left out by `skip_bad`.
 
-    renamed_from: the former name of the existing job, if it was given the requested one.
+    renamed_from: the former name of the existing job, if it was given the requested one. under_cap: how a new job will
+    go under its cap, in a sentence. not_applied: options that the existing job has otherwise and keeps, in a sentence;
+    `max_cost` is applied: it becomes the cap of a job that is not over.
     """
 
     job: JobView
     attached: bool
     refused: Count
     renamed_from: str | None
+    under_cap: str | None
+    not_applied: str | None
 
 
 class AddedView(View, frozen=True, kw_only=True):
@@ -202,6 +254,13 @@ class QueuedView(View, frozen=True, kw_only=True):
     """How many requests were queued again."""
 
     queued: Count
+    job: JobView
+
+
+class RepricedView(View, frozen=True, kw_only=True):
+    """How many answers have a cost now that had none."""
+
+    priced: Count
     job: JobView
 
 
@@ -231,33 +290,51 @@ class PlannedView(View, frozen=True, kw_only=True):
     bytes: Count
 
 
+class PlannedBatchView(PlannedView, frozen=True, kw_only=True):
+    """One of the batches of an input.
+
+    turn: `ahead` of others, with one request of each prefix that these share in the prompt cache; `after` such a one
+    has ended; else `at_once`.
+    """
+
+    turn: Turn
+
+
 class CheckView(View, frozen=True, kw_only=True):
-    """The contents of an input; nothing was stored or sent."""
+    """The contents of an input; nothing was stored or sent. ahead: ids of requests that go ahead, twenty at most.
+
+    version_reason: why it would not be sent with the newest API version, where its requests decide.
+    """
 
     source: str
     valid: bool
     requests: Count
     bytes: Count
-    batches: list[PlannedView]
+    batches: list[PlannedBatchView]
+    ahead: list[str]
     problems: list[LineProblemView]
     problem_count: Count
     api_version: str
+    version_reason: str | None
     betas: list[str]
     sandbox: bool
 
     @classmethod
-    def of(cls, name: str, plan: CheckReport, api_version: str, betas: Collection[str], *, sandbox: bool) -> Self:
-        """The view of *plan*, the report on the source *name*."""
+    def of(cls, name: str, plan: CheckReport, new: NewJob, *, sandbox: bool) -> Self:
+        """The view of *plan*, the report on the source *name* of *new*."""
+        sent = new.with_version(plan.version)
         return cls(
             source=name,
             valid=plan.problem_count == 0,
             requests=plan.requests,
             bytes=plan.size_bytes,
-            batches=[PlannedView(requests=requests, bytes=size_bytes) for requests, size_bytes in plan.batches],
+            batches=[PlannedBatchView(requests=many, bytes=size, turn=turn) for many, size, turn in plan.batches],
+            ahead=plan.ahead,
             problems=[LineProblemView.of(problem) for problem in plan.problems],
             problem_count=plan.problem_count,
-            api_version=api_version,
-            betas=sorted(set(betas)),
+            api_version=sent.api_version,
+            version_reason=sent.version_reason,
+            betas=list(sent.betas),
             sandbox=sandbox,
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Annotated, Any, Final, Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import msgspec
 
@@ -12,19 +13,30 @@ from orchestrator.domain.json_text import mask_lone_surrogates
 from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
 from orchestrator.domain.queries import Attempt, ErrorGroup, RequestDetails, RequestRow, ResultRow
 from orchestrator.domain.result_lines import result_of
+from orchestrator.domain.row_columns import ColumnKind, RowColumn
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.streams import InputProblem
+from orchestrator.views.cost_views import Money, money_text, parse_money
 from orchestrator.views.job_views import LineProblemView
-from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
-
-#: JSON that is passed on byte for byte.
-RawObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
-RawOrNull = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["object", "null"]})]
-_NULL: Final = b"null"
+from orchestrator.views.view import (
+    Count,
+    RawObject,
+    RawOrNull,
+    Timestamp,
+    View,
+    bytes_if_set,
+    bytes_or_none,
+    parse_time,
+    raw_or_null,
+    time_text,
+)
 
 
 class RequestRowView(View, frozen=True, kw_only=True):
-    """One request in a list. `number` is its place in the job, `line` the one in its source."""
+    """One request in a list. `number` is its place in the job, `line` the one in its source.
+
+    cost: of all its answers, once it is settled; null as the tokens where it is not known.
+    """
 
     number: int
     custom_id: str
@@ -36,6 +48,9 @@ class RequestRowView(View, frozen=True, kw_only=True):
     stop_reason: str | None
     batch: int | None
     params_bytes: Count
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: Money | None = None
 
     @classmethod
     def of(cls, row: RequestRow) -> Self:
@@ -51,7 +66,16 @@ class RequestRowView(View, frozen=True, kw_only=True):
             stop_reason=row.stop_reason,
             batch=row.batch_id,
             params_bytes=row.params_bytes,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            cost=money_text(row.cost_nanos),
         )
+
+    def to_row(self) -> RequestRow:
+        """Convert back to a `RequestRow`."""
+        known = {name: value for name, value in self.fields().items() if name not in ("batch", "cost")}
+        batch = None if self.batch is None else BatchId(self.batch)
+        return RequestRow(**known, batch_id=batch, cost_nanos=parse_money(self.cost))
 
 
 class RequestsView(View, frozen=True, kw_only=True):
@@ -62,7 +86,7 @@ class RequestsView(View, frozen=True, kw_only=True):
 
 
 class AttemptView(View, frozen=True, kw_only=True):
-    """An attempt that did not succeed, and why."""
+    """An attempt that did not succeed, and why. kind: of its result, as the API said it; outcome: what that meant."""
 
     batch: int
     kind: str
@@ -70,6 +94,8 @@ class AttemptView(View, frozen=True, kw_only=True):
     error_message: str | None
     api_request_id: str | None
     at: Timestamp
+    outcome: str = ""
+    cost: Money | None = None
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
@@ -81,6 +107,8 @@ class AttemptView(View, frozen=True, kw_only=True):
             error_message=attempt.error_message,
             api_request_id=attempt.api_request_id,
             at=time_text(attempt.at),
+            outcome=attempt.outcome,
+            cost=money_text(attempt.cost_nanos),
         )
 
     def to_attempt(self) -> Attempt:
@@ -92,6 +120,8 @@ class AttemptView(View, frozen=True, kw_only=True):
             error_message=self.error_message,
             api_request_id=self.api_request_id,
             at=parse_time(self.at),
+            outcome=self.outcome,
+            cost_nanos=parse_money(self.cost),
         )
 
 
@@ -106,7 +136,12 @@ class UsageView(View, frozen=True, kw_only=True):
 
 
 class RequestView(View, frozen=True, kw_only=True):
-    """One request. `params` and `result` are as they came, and null once purged."""
+    """One request. `params` are as they are sent, `result` and `row` as they came, all of them null once purged.
+
+    original_params: as they were handed in; not there: they are sent so. row: of a table, what the request was made of;
+    null as well if it was handed in without. reused_from: the custom_id of the identical request that is sent for it
+    (`dedupe`); null: it is sent itself.
+    """
 
     job: str
     number: int
@@ -121,9 +156,13 @@ class RequestView(View, frozen=True, kw_only=True):
     api_request_id: str | None
     stop_reason: str | None
     usage: UsageView
+    cost: Money | None = None
+    reused_from: str | None = None
     batch: int | None
     params: RawOrNull
+    original_params: RawOrNull | msgspec.UnsetType = msgspec.UNSET
     result: RawOrNull
+    row: RawOrNull | msgspec.UnsetType = msgspec.UNSET
     trips: list[AttemptView]
 
     @classmethod
@@ -143,9 +182,15 @@ class RequestView(View, frozen=True, kw_only=True):
             api_request_id=request.api_request_id,
             stop_reason=request.stop_reason,
             usage=UsageView(**{name: getattr(request, name) for name in UsageView.__struct_fields__}),
+            cost=money_text(request.cost_nanos),
+            reused_from=request.reused_from,
             batch=request.batch_id,
-            params=_raw(request.params),
-            result=_raw(request.result),
+            params=raw_or_null(request.params),
+            original_params=(
+                msgspec.UNSET if request.original_params is None else raw_or_null(request.original_params)
+            ),
+            result=raw_or_null(request.result),
+            row=raw_or_null(request.row),
             trips=[AttemptView.of(attempt) for attempt in request.failed_attempts],
         )
 
@@ -174,29 +219,75 @@ class RequestView(View, frozen=True, kw_only=True):
             api_request_id=self.api_request_id,
             stop_reason=self.stop_reason,
             batch_id=None if self.batch is None else BatchId(self.batch),
-            params=_body(self.params),
-            result=_body(self.result),
+            params=bytes_or_none(self.params),
+            original_params=bytes_if_set(self.original_params),
+            result=bytes_or_none(self.result),
+            row=bytes_if_set(self.row),
             failed_attempts=tuple(attempt.to_attempt() for attempt in self.trips),
+            cost_nanos=parse_money(self.cost),
+            reused_from=self.reused_from,
             **usage,
         )
 
 
 class ResultRowView(View, frozen=True, kw_only=True):
-    """One settled request. number: its place in the input; result: the API's own object."""
+    """One settled request. number: its place in the input; result: the API's own object; cost: null if not known.
+
+    row: what it was made of, or null; there only if it was asked for. reused_from: the custom_id of the identical
+    request whose answer it is (`dedupe`); not there: it is its own.
+    """
 
     number: int
     custom_id: str
     state: RequestState
+    cost: Money | None = None
+    reused_from: str | msgspec.UnsetType = msgspec.UNSET
     result: RawObject
+    row: RawOrNull | msgspec.UnsetType = msgspec.UNSET
 
     @classmethod
-    def of(cls, row: ResultRow) -> Self:
+    def of(cls, row: ResultRow, *, with_row: bool = False) -> Self:
         """The view of *row*; a request that was never sent gets a result in the API's form."""
-        return cls(number=row.number, custom_id=row.custom_id, state=row.state, result=msgspec.Raw(result_of(row)))
+        return cls(
+            number=row.number,
+            custom_id=row.custom_id,
+            state=row.state,
+            cost=money_text(row.cost_nanos),
+            reused_from=msgspec.UNSET if row.reused_from is None else row.reused_from,
+            result=msgspec.Raw(result_of(row)),
+            row=raw_or_null(row.row or None) if with_row else msgspec.UNSET,
+        )
 
     def to_row(self) -> ResultRow:
         """Convert back to a `ResultRow`."""
-        return ResultRow(self.number, self.custom_id, self.state, _body(self.result))
+        row, cost = bytes_if_set(self.row), parse_money(self.cost)
+        reused_from = None if self.reused_from is msgspec.UNSET else self.reused_from
+        made_of = b"" if row is None else row
+        return ResultRow(
+            self.number, self.custom_id, self.state, bytes_or_none(self.result), cost, made_of, reused_from
+        )
+
+
+class RowColumnView(View, frozen=True, kw_only=True):
+    """A column of the rows that a job was made of. kind: of all of its values but null; "text" for several kinds."""
+
+    name: str
+    kind: ColumnKind
+
+
+class RowColumnsView(View, frozen=True, kw_only=True):
+    """The columns of a job's rows, in the order of the first row that has them; none for a job without rows."""
+
+    columns: list[RowColumnView]
+
+    @classmethod
+    def of(cls, columns: Iterable[RowColumn]) -> Self:
+        """The view of *columns*."""
+        return cls(columns=[RowColumnView(name=column.name, kind=column.kind) for column in columns])
+
+    def to_columns(self) -> tuple[RowColumn, ...]:
+        """Convert back to `RowColumn`s."""
+        return tuple(RowColumn(column.name, column.kind) for column in self.columns)
 
 
 class ResultPageView(View, frozen=True, kw_only=True):
@@ -215,6 +306,7 @@ class ResultPageView(View, frozen=True, kw_only=True):
             page, rows, place = msgspec.json.decode(masked, type=cls), [], 0
             for row in page.results:
                 result, place = _unmasked(content, masked, bytes(row.result), place)
+                place += 0 if row.row is msgspec.UNSET else len(bytes(row.row))  # a row may quote the next result
                 rows.append(msgspec.structs.replace(row, result=result))
             return msgspec.structs.replace(page, results=rows)
 
@@ -298,15 +390,6 @@ class ErrorsView(View, frozen=True, kw_only=True):
             source=status.job.source,
             sandbox=status.sandbox,
         )
-
-
-def _raw(text: bytes | None) -> msgspec.Raw:
-    return msgspec.Raw(_NULL if text is None else text)
-
-
-def _body(raw: msgspec.Raw) -> bytes | None:
-    text = bytes(raw)
-    return None if text == _NULL else text
 
 
 def _unmasked(content: bytes, masked: bytes, result: bytes, after: int) -> tuple[msgspec.Raw, int]:

@@ -263,6 +263,7 @@ class TotalsView(View, frozen=True, kw_only=True):
     jobs: JobCounts
     batches: BatchCounts
     stop_reasons: StopReasons
+    invalid_answers: Count = 0
     in_flight_requests: Count
     next_expiry: Timestamp | None
     resubmitted: Count
@@ -277,6 +278,7 @@ class TotalsView(View, frozen=True, kw_only=True):
             jobs={state.value: count for state, count in totals.jobs.items()},
             batches={state.value: count for state, count in totals.batches.items()},
             stop_reasons=dict(totals.stop_reasons),
+            invalid_answers=totals.invalid_answers,
             in_flight_requests=totals.in_flight_requests,
             next_expiry=time_text(totals.next_expiry),
             resubmitted=totals.resubmitted,

@@ -6,7 +6,9 @@ job.
 
 One record per line (`b"\n"` occurs in none of them), its kind is its first byte:
 
+    ?{"schema"}                                         first, if at all: options that are too long for a query
     +[line, custom_id, params]
+    =[line, custom_id, params, row]                     with the row that the request was made of
     !{"line", "field", "message", "remedy", "raw"}      raw in base64
     #                                                   keep-alive: the source is slow, but still there
     .{"content_hash", "size_bytes"}                     the end; without it the stream was cut
@@ -27,7 +29,7 @@ from orchestrator.ports.runtime import MemoryReservation, UnlimitedMemory
 from orchestrator.ports.streams import Chunker, InputLine, InputProblem, Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 
 CONTENT_TYPE: Final = "application/x-orchestrator-lines"
@@ -37,6 +39,8 @@ KEEP_ALIVE_RECORD: Final = b"#%b\n" % (b" " * 1022)
 
 #: The face has checked every size; this bounds only what a foreign client could make us hold.
 _MAX_RECORD_BYTES: Final = MAX_INPUT_LINE_BYTES + (1 << 20)
+
+_MAX_OPTIONS_BYTES: Final = 512 << 10
 
 _text: Final = msgspec.json.Encoder().encode
 
@@ -50,8 +54,10 @@ class _End:
 
 
 _decode_line: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw]).decode
+_decode_line_with_row: Final = msgspec.json.Decoder(tuple[int, str, msgspec.Raw, msgspec.Raw]).decode
 _decode_problem: Final = msgspec.json.Decoder(InputProblem).decode
 _decode_end: Final = msgspec.json.Decoder(_End).decode
+_decode_options: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
@@ -63,6 +69,36 @@ async def encode_source(source: Source) -> AsyncGenerator[bytes, None]:
             yield encode_items(chunk)
     content_hash = None if is_refused else source.content_hash
     yield b".%b\n" % _text(_End(content_hash=content_hash, size_bytes=source.size_bytes))
+
+
+def encode_options(options: Mapping[str, str]) -> bytes:
+    """What stands before all else, if there are *options*."""
+    return b"?%b\n" % _text(options) if options else b""
+
+
+async def split_options(
+    blocks: AsyncGenerator[bytes, None],
+) -> tuple[dict[str, str], AsyncGenerator[bytes, None]]:
+    """The options at the head of a stream, and what follows them. Raises UsageError."""
+    held = bytearray()
+    async for block in blocks:
+        held += block
+        if held and (not held.startswith(b"?") or b"\n" in held):
+            break
+        if len(held) > _MAX_OPTIONS_BYTES:
+            raise _unreadable("its options are too long")
+    options, rest = bytes(held).split(b"\n", 1) if held.startswith(b"?") and b"\n" in held else (b"?{}", bytes(held))
+    try:
+        return _decode_options(options[1:]), _rejoined(rest, blocks)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _unreadable(str(exc)) from exc
+
+
+async def _rejoined(first: bytes, blocks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(blocks):
+        yield first
+        async for block in blocks:
+            yield block
 
 
 def encode_lines(items: Sequence[InputLine]) -> bytes:
@@ -83,6 +119,8 @@ def number_lines(items: Sequence[InputLine], *, above: int) -> list[InputLine]:
 def _record(item: InputLine | InputProblem) -> bytes:
     if isinstance(item, InputProblem):
         return b"!%b\n" % _text(item)
+    if item.row:
+        return b"=[%d,%b,%b,%b]\n" % (item.line, _text(item.custom_id), item.params, item.row)
     return b"+[%d,%b,%b]\n" % (item.line, _text(item.custom_id), item.params)
 
 
@@ -135,6 +173,9 @@ class DecodedSource:
             if kind == b"+":
                 line, custom_id, params = _decode_line(body)
                 return InputLine(line, custom_id, bytes(params))
+            if kind == b"=":
+                line, custom_id, params, row = _decode_line_with_row(body)
+                return InputLine(line, custom_id, bytes(params), bytes(row))
             if kind == b"!":
                 return _decode_problem(body)
             if kind == b"#":

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
 from orchestrator.domain import humanize
-from orchestrator.domain.result_outcome import stop_words
+from orchestrator.domain.pilot import trial_words
+from orchestrator.domain.result_outcome import invalid_words, stop_words
 from orchestrator.domain.states import BatchState, JobState
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.domain.model import Batch, JobSnapshot, JobStatus
     from orchestrator.ports.reads import RemoteReads
 
+#: How often, after a verb.
+_OFTEN = {0: "", 1: " once", 2: " twice"}
 AT_THE_API = frozenset({BatchState.IN_PROGRESS, BatchState.CANCELING})
 _DONE = (BatchState.ENDED, BatchState.SETTLED)
 _GIVEN_UP = (BatchState.VOID, BatchState.ABANDONED)
@@ -80,9 +83,14 @@ def batches_ended(status: JobStatus) -> tuple[int, int]:
 def batch_words(status: JobStatus) -> str:
     """`batches 1/2 ended, 1 in flight`; a plus where more will be planned."""
     ended, known = batches_ended(status)
-    more = "+" if status.job.requests.queued and status.job.state is not JobState.CANCELING else ""
+    more = "+" if status.job.to_send > 0 and status.job.state is not JobState.CANCELING else ""
     first = f"batches {ended}/{known}{more} ended" if known else "batches none planned yet"
     return ", ".join([first, *batch_parts(status)])
+
+
+def twin_words(job: JobSnapshot) -> list[str]:
+    """`399 identical to another, not sent`; nothing where there are none."""
+    return [f"{job.twins:,} identical to another, not sent"] if job.twins else []
 
 
 def batch_parts(status: JobStatus) -> list[str]:
@@ -139,6 +147,17 @@ def api_words(status: JobStatus, ages: str) -> str:
     return "; ".join(parts)
 
 
+def left_words(status: JobStatus) -> str:
+    """`500 of 5,000 requests settled, 9 batches are at the API, which works on them`: if the program ends now."""
+    found = status.job.requests
+    first = f"{found.settled:,} of {humanize.count(found.total, 'request')} settled"
+    there = sum(status.batches[state] for state in (*AT_THE_API, BatchState.SUBMITTING, BatchState.IN_DOUBT))
+    if not there:
+        return first
+    works = "is at the API, which works on it" if there == 1 else "are at the API, which works on them"
+    return f"{first}, {humanize.batches(there)} {works}"
+
+
 def time_left(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> timedelta | None:
     """An estimate from batches that ended: what is in flight, and then as many rounds as are still to be sent.
 
@@ -146,8 +165,9 @@ def time_left(status: JobStatus, ages: BatchAges, api_clock: ApiClock) -> timede
     """
     if ages.typical is None or ages.oldest_sent_at is None or ages.requests == 0:
         return None
-    found = status.job.requests
-    waiting = max(0, found.queued + found.batched - ages.requests)
+    job = status.job
+    wanted = job.to_send + job.requests.batched if job.trial is None else job.trial - job.requests.settled
+    waiting = max(0, wanted - ages.requests)
     rounds = 1 + -(-waiting // ages.requests)
     left = ages.typical / api_clock.speed * rounds - (api_clock.now - ages.oldest_sent_at)
     return max(left, timedelta(0))
@@ -192,7 +212,15 @@ def state_words(job: JobSnapshot) -> str:
     if job.state is JobState.FINISHED and job.requests.failed:
         everything = job.requests.failed == job.requests.total
         return f"{job.state}, {'all' if everything else f'{job.requests.failed:,}'} failed"
+    if job.trial is not None and job.state in {JobState.RUNNING, JobState.PAUSED}:
+        return f"trial of {job.trial:,} ended" if job.is_tried else f"{job.state.value} (trial of {job.trial:,})"
     return job.state.value if job.reason_code is None else f"{job.state.value} ({job.reason_code})"
+
+
+def _running_words(job: JobSnapshot) -> str:
+    if job.still_open:
+        return ", and open for more requests"
+    return "" if job.trial is None else f": a {trial_words(job.trial, job.requests.total)}"
 
 
 def sentence(status: JobStatus) -> str:
@@ -202,7 +230,7 @@ def sentence(status: JobStatus) -> str:
         case JobState.IMPORTING:
             return f"its input is being read: {humanize.count(found.total, 'request')} so far"
         case JobState.RUNNING:
-            return "running" if not job.still_open else "running, and open for more requests"
+            return "running" + _running_words(job)
         case JobState.PAUSED:
             return f"paused ({job.reason_code}): {humanize.plain(str(job.reason))}"
         case JobState.CANCELING:
@@ -211,6 +239,22 @@ def sentence(status: JobStatus) -> str:
             return f"finished: {humanize.count(found.total, 'request')}, all succeeded"
         case JobState.FINISHED | JobState.CANCELED:
             return f"{job.state}: {outcome_words(status)}"
+
+
+def purged_words(job: JobSnapshot) -> str:
+    """`its prompts and answers were deleted 2026-…`; empty while they are there."""
+    return "" if job.purged_at is None else f"its prompts and answers were deleted {humanize.instant(job.purged_at)}"
+
+
+def schema_words(job: JobSnapshot) -> str:
+    """`label, score; an invalid answer is asked for again once`; empty if answers need not match anything."""
+    schema = job.answer_schema
+    if schema is None:
+        return ""
+    fields = schema.fields
+    often = _OFTEN.get(job.retry_invalid, f" {job.retry_invalid} times")
+    what = humanize.plain(humanize.some(fields)) if fields else "JSON"
+    return f"{what}; an invalid answer is {'not ' if not job.retry_invalid else ''}asked for again{often}"
 
 
 def asked_again_words(at: datetime | None, now: datetime) -> str:
@@ -223,10 +267,11 @@ def asked_again_words(at: datetime | None, now: datetime) -> str:
 def outcome_words(status: JobStatus) -> str:
     """`197 succeeded, 3 failed`, and how many needed a second trip; how answers ended.
 
-    `3 succeeded: 1 refused, 1 cut at max_tokens`; beside others `181 succeeded (67 of them refused), 19 failed`.
+    `3 succeeded: 1 refused, 1 cut at max_tokens`; beside others `181 succeeded (67 of them refused), 19 failed`. Of
+    what failed: `19 failed (5 invalid answers)`.
     """
     found = status.job.requests
-    counts = ((found.succeeded, "succeeded"), (found.failed, "failed"), (found.canceled, "canceled"))
+    counts = ((found.succeeded, "succeeded"), (found.failed, _failed_words(status)), (found.canceled, "canceled"))
     first, *parts = [f"{number:,} {text}" for number, text in counts if number or text == "succeeded"]
     if status.job.resubmitted:
         parts.append(f"{status.job.resubmitted:,} resubmitted on the way")
@@ -238,6 +283,16 @@ def outcome_words(status: JobStatus) -> str:
     return ", ".join([first, *parts])
 
 
+def _failed_words(status: JobStatus) -> str:
+    return " ".join(["failed", *(f"({words})" for words in invalid_words(status.invalid_answers))])
+
+
+def answer_words(status: JobStatus) -> list[str]:
+    """`3 refused`, `12 cut at max_tokens`, `5 invalid answers`: what there is to say of answers."""
+    return [*stop_words(status.stop_reasons), *invalid_words(status.invalid_answers)]
+
+
 def exit_code_of(status: JobStatus) -> int:
-    """0 if every request succeeded, else 1; of a job that is over."""
-    return 0 if status.job.requests.succeeded == status.job.requests.total else 1
+    """0 if every request succeeded, else 1; of a job that is over, or of its trial that has ended."""
+    found = status.job.requests
+    return 0 if found.succeeded == (found.settled if status.job.is_tried else found.total) else 1

@@ -8,21 +8,25 @@ client decodes it and converts it back with a `to_…` method. Fields are encode
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, overload
+from typing import Annotated, Any, Final, overload
 
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 #: RFC 3339 in UTC, to the millisecond: `2026-11-23T06:18:52.123Z`.
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+#: JSON that is passed on byte for byte.
+RawObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+RawOrNull = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["object", "null"]})]
+_NULL: Final = b"null"
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON object of the API. Decoding ignores unknown keys: a newer server may send more."""
 
     def fields(self) -> dict[str, Any]:
-        """Keys and values, to merge with others."""
-        return msgspec.structs.asdict(self)
+        """Keys and values, to merge with others; without what is not there."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not msgspec.UNSET}
 
 
 @overload
@@ -46,3 +50,19 @@ def parse_time(text: Timestamp | None) -> datetime | None:
     if at.tzinfo is None:
         raise ValueError("a time without its zone")
     return at
+
+
+def raw_or_null(text: bytes | None) -> msgspec.Raw:
+    """*text*, which is JSON, as it is; null for None."""
+    return msgspec.Raw(_NULL if text is None else text)
+
+
+def bytes_or_none(raw: msgspec.Raw) -> bytes | None:
+    """The bytes of *raw*; None for null."""
+    text = bytes(raw)
+    return None if text == _NULL else text
+
+
+def bytes_if_set(raw: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
+    """The bytes of *raw*; None for null, and where there is nothing."""
+    return None if raw is msgspec.UNSET else bytes_or_none(raw)

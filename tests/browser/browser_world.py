@@ -44,7 +44,8 @@ def a_browser() -> Iterator[Browser]:
 class Daemon:
     """`orchestrator serve --sandbox`, and its address, which stays when it is started again."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, flags: Sequence[str]) -> None:
+        self._flags = flags
         self.url = f"http://127.0.0.1:{port}"
         self._listen = f"127.0.0.1:{port}"
         self._folder = folder
@@ -55,7 +56,7 @@ class Daemon:
         env = program_env("http://127.0.0.1:9", self._folder, SERVER__LISTEN=self._listen, **settings)
         with (self._folder / "serve.log").open("ab") as log:
             self._process = start(
-                "orchestrator", "serve", "--sandbox", env=env, cwd=self._folder, stdout=log, stderr=log
+                "orchestrator", "serve", *self._flags, env=env, cwd=self._folder, stdout=log, stderr=log
             )
         until(self._answers)
 
@@ -96,12 +97,15 @@ class Daemon:
 
 
 @contextmanager
-def a_daemon(folder: Path, **settings: str) -> Iterator[Daemon]:
-    """A daemon with an empty store in *folder*, which has a short path; killed at the end."""
+def a_daemon(folder: Path, flags: Sequence[str] = ("--sandbox",), /, **settings: str) -> Iterator[Daemon]:
+    """A daemon with an empty store in *folder*, which has a short path; killed at the end.
+
+    Outside of a sandbox its API is an address where nobody answers.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    daemon = Daemon(folder, port)
+    daemon = Daemon(folder, port, flags)
     try:
         daemon.start(**settings)
         yield daemon

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import pytest
 from browser.browser_world import QUICK, Daemon, a_browser, a_daemon, until
 from browser.payloads import payloads
 from playwright.sync_api import Page, expect
@@ -15,9 +16,9 @@ PAYLOADS: Final = list(payloads())
 #: Whether there is an element, an attribute or an address on the page that no template of ours has.
 FOREIGN: Final = """() => {
   const found = [];
-  const known = new Set(("A ARTICLE B BODY BR BUTTON CANVAS CIRCLE CODE DD DETAILS DIALOG DIV DL DT FIGCAPTION " +
-    "FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LI LINE LINK MAIN META NAV NOSCRIPT OL P PATH PRE RECT " +
-    "SCRIPT SECTION SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD TEXT TH THEAD TIME TITLE TR UL").split(" "));
+  const known = new Set(("A ARTICLE ASIDE B BODY BR BUTTON CANVAS CIRCLE CODE DD DETAILS DIALOG DIV DL DT FIGCAPTION " +
+    "FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LI LINE LINK MAIN META NAV NOSCRIPT OL P PATH PATTERN " +
+    "PRE RECT SCRIPT SECTION SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD TEXT TH THEAD TIME TITLE TR UL").split(" "));
   for (const each of document.querySelectorAll("*")) {
     if (!known.has(each.tagName.toUpperCase())) found.push(each.tagName);
     for (const { name, value } of each.attributes) {
@@ -42,6 +43,7 @@ def hostile(daemon: Daemon) -> str:
                 "system": payload,
                 "messages": [{"role": "user", "content": payload}],
             },
+            "row": {payload: payload, "list": [payload]},
         }
         for number, payload in enumerate(PAYLOADS)
     ]
@@ -67,7 +69,7 @@ def look_at_every_screen(page: Page, daemon: Daemon, job: str) -> None:
     last = len(PAYLOADS) + 1
     shown = look(page, f"{daemon.url}/jobs/{job}/requests/{last}")
     assert "<iframe srcdoc" in shown
-    look(page, f"{daemon.url}/jobs/{job}/requests/2")
+    assert "list" in look(page, f"{daemon.url}/jobs/{job}/requests/2")
     for above in range(0, last, 50):
         look(page, f"{daemon.url}/jobs/{job}?tab=requests&above={above}")
     paths = ["?tab=failures", "?tab=batches", "?tab=events", "?tab=requests&state=failed"]
@@ -78,6 +80,7 @@ def look_at_every_screen(page: Page, daemon: Daemon, job: str) -> None:
     look(page, f"{daemon.url}/jobs/{httpx2.URL('/', params={'x': PAYLOADS[3]}).query.decode()}")
 
 
+@pytest.mark.long
 def test_nothing_that_was_written_elsewhere_runs_or_becomes_markup() -> None:
     """Ids, names, file names, models, prompts, answers and errors, on every screen and through the live stream."""
     with (

@@ -67,6 +67,7 @@ def test_a_page_follows_a_job_to_its_end_without_a_reload(browser: Browser, page
         assert [url for url in asked if not url.startswith(daemon.url)] == []
 
 
+@pytest.mark.long
 def test_a_page_reconnects_by_itself_after_its_daemon_was_killed(page: Page, folder: Path) -> None:
     """Kill -9 and a new start: nothing is lost, and an open page is true again without a reload."""
     with a_daemon(folder, **SLOW) as daemon:
@@ -82,6 +83,7 @@ def test_a_page_reconnects_by_itself_after_its_daemon_was_killed(page: Page, fol
         assert page.evaluate("window.same") is True
 
 
+@pytest.mark.long
 def test_a_page_pauses_by_its_button_and_while_nobody_looks(page: Page, folder: Path) -> None:
     """A page that nobody looks at costs the daemon nothing; what happened meanwhile is shown when one looks again."""
     with a_daemon(folder, **SLOW) as daemon:
@@ -130,10 +132,12 @@ def test_a_file_that_is_dropped_becomes_a_job(page: Page, folder: Path) -> None:
         drop(page, "dropped.jsonl", lines(7))
         expect(page.locator("#report pre").first).to_contain_text("hello 0")
         expect(page.locator("#progress")).not_to_contain_text("checking", timeout=10_000)
+        page.get_by_label("Cap").fill("$10")
         page.locator("#submit").click()
         page.wait_for_url(re.compile(r"/jobs/dropped-"))
         expect(page.locator("#job-head")).to_contain_text("dropped")
         assert daemon.job("dropped")["requests"]["total"] == 7
+        assert daemon.job("dropped")["cost"]["cap"] == "10.000000000"
         drop_bad(page, daemon)
 
 
@@ -169,6 +173,7 @@ def test_acts_are_asked_about_and_done(page: Page, folder: Path) -> None:
         until(lambda: daemon.job("three")["state"] == "running")
 
 
+@pytest.mark.long
 def test_everything_is_reached_by_keys_and_the_filter_stands_in_the_address(page: Page, folder: Path) -> None:
     """Search, rows, screens, help and theme without a mouse; a link to a filter shows the same again."""
     with a_daemon(folder, **SLOW) as daemon:
@@ -211,7 +216,7 @@ def test_without_javascript_everything_is_read_and_done(browser: Browser, folder
         page.locator("#submit").click()
         expect(page.locator("h1")).to_contain_text("plain")
         page.get_by_role("link", name="events", exact=True).click()
-        expect(page.locator("#job-tab")).to_contain_text("planned")
+        expect(page.locator("#job-tab")).to_contain_text("job.created")  # nothing reloads it for later ones
         page.get_by_role("link", name="Cancel").click()
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".said")).to_have_text("1 job canceled")
@@ -234,6 +239,27 @@ def test_every_control_has_a_name_and_a_narrow_screen_shows_all(browser: Browser
             )
             assert (path, page.locator("h1").count(), page.locator("main").count()) == (path, 1, 1)
         context.close()
+
+
+@pytest.mark.long
+def test_what_was_spent_is_seen_and_said_on_a_telephone_too(browser: Browser, folder: Path) -> None:
+    """In dollars where the price is known, as a question mark with its reason where it is not."""
+    with a_daemon(folder, **QUICK) as daemon:
+        known = json.loads(lines(1).splitlines()[0])
+        unknown = {"custom_id": "x", "params": {**known["params"], "model": "claude-mythos-5-1"}}
+        daemon.submit([known, unknown], name="half")
+        until(lambda: daemon.job("half")["state"] == "finished")
+        for theme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=theme)
+            page = context.new_page()
+            for path in ("/", "/jobs", "/jobs/@last", "/jobs/@last/requests/2"):
+                page.goto(daemon.url + path)
+                assert (path, page.evaluate("document.documentElement.scrollWidth")) == (path, 390)
+                assert (path, "not known" in tree(page) or "at least" in tree(page)) == (path, True)
+            page.goto(f"{daemon.url}/jobs/@last")
+            expect(page.locator("#job-cost")).to_contain_text("1 answer without a price")
+            expect(page.locator("#job-tab .unknown")).to_have_count(1)
+            context.close()
 
 
 def tree(page: Page) -> str:

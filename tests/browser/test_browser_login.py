@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from browser.browser_world import QUICK, Daemon, a_browser, a_daemon
 from faces.client_world import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 TOKEN = "t" * 43
 
@@ -122,6 +122,7 @@ def test_a_link_leads_into_a_dashboard_that_works_and_out_again(page: Page, daem
     expect(page.get_by_label("Token")).to_be_visible()
 
 
+@pytest.mark.long
 def test_who_logs_out_is_out_in_every_tab(page: Page, daemon: Daemon) -> None:
     """H2: an open page's stream ends with the login that it began under, and the page asks for another."""
     page.goto(link(daemon))
@@ -153,6 +154,7 @@ def test_the_token_opens_the_page_that_was_asked_for(page: Page, daemon: Daemon)
     page.wait_for_url(f"{daemon.url}/")
 
 
+@pytest.mark.long
 def test_a_link_on_another_sites_page_leads_in_too(page: Page, daemon: Daemon, folder: Path) -> None:
     """H2: a strict cookie is kept back on that visit, the page asks once more; so does the file that --open gives."""
     lead = folder / "open.html"
@@ -187,6 +189,7 @@ def test_a_page_of_another_port_can_neither_read_nor_act(page: Page, daemon: Dae
     expect(page.locator("main")).not_to_contain_text("Your key is void")
 
 
+@pytest.mark.long
 def test_an_open_page_outlives_a_restart_and_asks_for_a_new_token(page: Page, daemon: Daemon, folder: Path) -> None:
     """H2: a login is not bound to a process, but to the token; who has it no more is led to the login by the page."""
     page.goto(link(daemon))
@@ -204,3 +207,40 @@ def test_an_open_page_outlives_a_restart_and_asks_for_a_new_token(page: Page, da
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"{daemon.url}/jobs")
     live(page)
+
+
+def dear() -> FilePayload:
+    """A file that may cost $160 and a little."""
+    params = {"model": "claude-haiku-4-5", "max_tokens": 64_000, "messages": [{"role": "user", "content": "Hello"}]}
+    rows = (json.dumps({"custom_id": str(number), "params": params}) for number in range(1000))
+    return {"name": "dear.jsonl", "mimeType": "", "buffer": "\n".join(rows).encode()}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scripts", [True, False])
+def test_what_may_cost_much_is_asked_about(browser: Browser, folder: Path, *, scripts: bool) -> None:
+    """The page says what it may cost; there is a job when that is ticked. Without a script the file is chosen again."""
+    write_token(folder, TOKEN)
+    with a_daemon(folder, (), SERVER__TOKEN_FILE=str(folder / "token")) as daemon:
+        entry = browser.new_page()
+        entry.goto(link(daemon))
+        live(entry)
+        context = browser.new_context(java_script_enabled=scripts, storage_state=entry.context.storage_state())
+        entry.close()
+        page = context.new_page()
+        page.goto(f"{daemon.url}/new")
+        page.set_input_files("#file", dear())
+        expect(page.locator("#confirm")).to_be_hidden()
+        if scripts:
+            expect(page.locator("#report")).to_contain_text("may cost $", timeout=20_000)
+        page.get_by_label("Name").fill("a dear one")
+        page.get_by_label("Prompt cache").select_option("off")
+        page.locator("#submit").click()
+        expect(page.locator("#confirm")).to_contain_text("1,000 requests to claude-haiku-4-5 may cost up to $160.")
+        page.get_by_label("confirmed").check()
+        if not scripts:
+            page.set_input_files("#file", dear())
+        page.locator("#submit").click()
+        expect(page.locator("h1")).to_contain_text("a dear one")
+        expect(page.locator(".said")).to_have_text("submitted")
+        context.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from proof.endings import dead_tasks, signals
 
 
+@pytest.mark.long
 def test_a_signal_at_any_moment_leaves_work_that_the_next_run_finishes() -> None:
     """T14: SIGINT, SIGTERM, SIGINT twice, SIGHUP, SIGSTOP and SIGCONT at a working `run` and a working `serve`."""
     tally = signals(count=10, seed=14)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import pytest
 from proof.scene import Audit, Scene, Size
 from support.processes import Stats, running_api
 
-from orchestrator.sandbox.callers import DEFAULT_WORKSPACE
+from orchestrator.sandbox.sandbox_settings import DEFAULT_WORKSPACE
 
 #: What becomes of a POST, each with its probability; the rest is accepted and answered.
 MIX = {
@@ -31,11 +32,13 @@ HANGS: dict[str, str] = {"API__TIMEOUT": "3s"}
 
 
 @contextmanager
-def scene(size: Size, *, seed: int = 0, settings: dict[str, str] | None = None) -> Iterator[Scene]:
-    """Requests and an API; batches take one to four hours of its time."""
+def scene(
+    size: Size, *, seed: int = 0, settings: dict[str, str] | None = None, hours: tuple[int, int] = (1, 4)
+) -> Iterator[Scene]:
+    """Requests and an API; batches take so many hours of its time, which are seconds here."""
     folder = Path(tempfile.mkdtemp(prefix="o-"))  # short: a unix socket lies in it
     try:
-        with running_api(speed=3600, batch_seconds=[3600, 14400], seed=seed) as api:
+        with running_api(speed=3600, batch_seconds=[3600 * each for each in hours], seed=seed) as api:
             yield Scene(folder, api, size, {} if settings is None else settings, "say {}".format)
     finally:
         shutil.rmtree(folder)
@@ -73,6 +76,7 @@ def mixed_worlds() -> dict[int, set[str]]:
         return dict(zip(SEEDS, pool.map(play_mixed, SEEDS), strict=True))
 
 
+@pytest.mark.long
 def test_whatever_becomes_of_the_posts_there_are_as_many_batches_as_there_should_be() -> None:
     """Promises 1 and 2: accepted and dropped, answered with 500, garbled, hanging, refused, in any mix; all met."""
     assert set.union(*mixed_worlds().values()) == set(MIX)
@@ -98,9 +102,10 @@ def a_person_was_asked(played: Scene, said: str, code: str, remedy: str) -> None
     assert played.burnt() == (0, 0)
 
 
+@pytest.mark.long
 def test_a_key_that_is_withdrawn_in_the_middle_of_a_run_costs_nothing() -> None:
     """Promise 6: exit 3 with the remedy; the same again as long as the key is bad; with a right one it goes on."""
-    with scene(FOUR, settings=TWO_AT_A_TIME) as played:
+    with scene(FOUR, settings=TWO_AT_A_TIME, hours=(2, 2)) as played:
         said = played.run_until(two_are_made, lambda: played.api.order("keys", keys={"new": DEFAULT_WORKSPACE}))
         a_person_was_asked(played, said, "credentials", "set a valid ANTHROPIC_API_KEY")
         a_person_was_asked(played, played.run(), "credentials", "set a valid ANTHROPIC_API_KEY")
@@ -111,9 +116,10 @@ def test_a_key_that_is_withdrawn_in_the_middle_of_a_run_costs_nothing() -> None:
         all_is_right(played)
 
 
+@pytest.mark.long
 def test_a_key_that_may_only_read_still_collects_what_is_in_flight() -> None:
     """Promise 6: what is at the API already is paid for, so it is fetched before the person is called."""
-    with scene(FOUR, settings=TWO_AT_A_TIME) as played:
+    with scene(FOUR, settings=TWO_AT_A_TIME, hours=(2, 2)) as played:
         said = played.run_until(two_are_made, lambda: played.api.order("faults", faults={"create.403": 1}))
         a_person_was_asked(played, said, "permission", "give the key access to this workspace")
         assert played.status()["requests"]["succeeded"] == 2 * FOUR.per_batch

@@ -16,7 +16,7 @@ PAGES: Final = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 #: Before a block that is not run: why not, or which test runs it.
-_REASON: Final = re.compile(r"<!-- (not run|run by): (.+?) -->\n$", re.DOTALL)
+_REASON: Final = re.compile(r"<!-- (not run|run by): ((?:(?!-->).)+) -->\n$", re.DOTALL)
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

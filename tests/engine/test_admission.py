@@ -10,11 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.world import API_VERSION, World, in_a_loop, message, new_world
 
 from orchestrator.domain.api_answers import CreateAnswer
 from orchestrator.domain.job_spec import NewJob
+from orchestrator.domain.model import BatchRow
 from orchestrator.domain.params import ParamRules
+from orchestrator.engine.api_calls import Gates
 from orchestrator.engine.context import Context
 from orchestrator.engine.request_body import BatchBody
 from orchestrator.inputs import source_from_objects
@@ -210,17 +213,35 @@ async def test_what_is_planned_while_an_upload_stands_still_goes_out_through_ano
         api = world.context.provider
         assert isinstance(api, SlowUploads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(world.runner.submit.work(0))
+            group.create_task(world.turns.uploads.work(0))
             await api.began.wait()
-            assert await world.runner.submit.work(1) == 0
+            assert await world.turns.uploads.work(1) == 0
             quick = await world.submit(10, name="quick")
             await world.tick("plan")
-            assert await world.runner.submit.work(1) == 1
+            assert await world.turns.uploads.work(1) == 1
             assert await world.states(slow.id) == ["submitting"]
             assert await world.states(quick.id) == ["in_progress"]
             assert await world.tick("recover") == 0
             api.go_on.set()
         assert await world.states(slow.id) == ["in_progress"]
+
+
+@pytest.mark.parametrize(("limit", "sent"), [(100, 4), (1, 1)])
+@in_a_loop
+async def test_slots_that_begin_together_ask_the_api_only_for_what_they_may_send(
+    tmp_path: Path, limit: int, sent: int
+) -> None:
+    """Promise 5: after a create that failed one goes first, and the last place in the window is one batch's."""
+    async with new_world(tmp_path / "store.db", max_requests=10, max_uploads=4, max_in_flight_batches=4) as world:
+        job = await world.submit(40)
+        await world.tick("plan")
+        assert await world.states(job.id) == ["planned"] * 4
+        world.context.settings = replace(world.context.settings, max_in_flight_batches=limit)
+        await Gates(world.context).shut("create", "a connection that was reset", None)
+        world.advance(timedelta(minutes=1))
+        before = world.machine.calls["list"]
+        await world.tick("submit")
+        assert (world.creates, world.machine.calls["list"] - before) == (sent, sent)
 
 
 @in_a_loop
@@ -246,6 +267,22 @@ async def test_a_clock_set_back_does_not_make_an_open_job_linger_for_a_day(tmp_p
 
 
 @in_a_loop
+async def test_what_a_daemon_writes_whose_clock_is_ahead_counts_at_once(tmp_path: Path) -> None:
+    """Promise 5: two daemons' times are never quite the same; nobody sends too early in the moment between them."""
+    async with new_world(tmp_path / "store.db", linger=timedelta(seconds=60)) as world:
+        new = NewJob(name="open", source="<open>", api_version=API_VERSION, betas=(), still_open=True)
+        await world.commands.ingest(small_source(4), new, IngestOptions(force_new=True))  # type: ignore[arg-type]
+        await Gates(world.context).shut("create", "429", 3)
+        world.advance(timedelta(seconds=-1), api=timedelta(0))
+        assert await world.tick("plan") == 0
+        assert await Gates(world.context).is_shut("create", world.clock.now())
+
+
+async def whatever_the_row_says(_batch: BatchRow) -> None:
+    """For a body that is only read."""
+
+
+@in_a_loop
 async def test_the_bytes_posted_are_what_was_planned_and_params_go_out_untouched(tmp_path: Path) -> None:
     """Plan: ±0 bytes; intake: `params` bytes are kept as they came, odd spacing and escapes included."""
     odd = [
@@ -263,6 +300,6 @@ async def test_the_bytes_posted_are_what_was_planned_and_params_go_out_untouched
         await world.tick("submit")
         bought = [row.params_sha256 for row in world.machine.ledger()]
         assert bought[1:] == [sha256(params).hexdigest() for params in odd]
-        body = b"".join([chunk async for chunk in BatchBody(world.store.params, batch).chunks()])
+        body = b"".join([chunk async for chunk in BatchBody(world.store.params, batch, whatever_the_row_says).chunks()])
         assert len(body) == batch.size_bytes
         assert json.loads(body)["requests"][2]["custom_id"] == f"{batch.nonce}-3"

@@ -140,11 +140,11 @@ async def test_retry_queues_only_the_errors_of_one_type(tmp_path: Path) -> None:
         before = (await world.status(job.id)).job.requests
         assert before.failed > 2
         world.machine.plan.set({})
-        assert await world.commands.retry(job.id, "overloaded_error") == before.failed - 1
+        assert await world.commands.retry(job.id, ("overloaded_error",)) == before.failed - 1
         await world.settle()
         after = (await world.status(job.id)).job.requests
         assert (after.succeeded, after.failed) == (19, 1)
-        assert await world.commands.retry(job.id, "overloaded_error") == 0
+        assert await world.commands.retry(job.id, ("overloaded_error",)) == 0
         assert set(world.bought().values()) == {1}
 
 
@@ -155,7 +155,7 @@ async def test_retry_of_a_canceled_job_goes_on_with_what_was_dropped(tmp_path: P
         job = await world.submit(20)
         await world.commands.cancel(job.id)
         await world.settle()
-        assert await world.commands.retry(job.id, "canceled") == 20
+        assert await world.commands.retry(job.id, ("canceled",)) == 20
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 20
 

@@ -120,7 +120,7 @@ async def test_a_doubt_that_ends_as_ours_does_not_shorten_what_the_api_asked_for
         world.machine.plan.set({"retry_after": 7200})
         world.script("create", "drop_after_accept")
         world.script("create", "429")
-        await world.tick("plan", "submit")
+        await world.tick("plan", "submit", "doubt")
         world.advance(3 * MINUTE)
         await world.tick("submit")
         assert world.creates == 2

@@ -77,7 +77,7 @@ async def test_lines_that_are_missing_once_come_with_the_second_download(tmp_pat
 async def test_results_that_never_come_fail_loudly_after_ten_downloads_and_a_day(tmp_path: Path) -> None:
     """Promise 3: `missing_result`, an errored line in the output, attention in `status`, never bought again."""
     async with new_world(tmp_path / "store.db") as world:
-        world.machine.plan.set({"missing": 0.05})
+        world.machine.plan.set({"missing": 0.2})
         job = await ended(world)
         for _ in range(23 * 6):
             await world.round()
@@ -179,7 +179,7 @@ async def test_a_download_put_off_by_a_clock_that_was_set_back_is_due_at_once(tm
         await world.tick("collect")
         world.advance(timedelta(hours=-24), api=timedelta(0))
         async with next_life(world) as second:
-            await second.tick("collect", "settle")
+            await second.tick("mend", "collect", "settle")
             assert await second.states(job.id) == ["settled"]
 
 

@@ -227,8 +227,10 @@ async def test_one_spoilt_reading_does_not_give_our_batch_away(tmp_path: Path) -
         world.script("create", "drop_after_accept")
         await world.tick("plan", "submit")
         world.machine.plan.set({"foreign_lines": 1, "garbled": 1})
+        await world.tick("doubt")  # the wait counts from here
         world.advance(timedelta(minutes=25))
         await world.tick("doubt")
+        assert world.machine.calls["results"] == 1, "it was read while it was spoilt"
         world.machine.plan.set({})
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 1

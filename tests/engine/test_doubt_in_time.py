@@ -160,7 +160,7 @@ async def test_a_list_that_changes_between_its_pages_hides_no_batch(tmp_path: Pa
         await world.tick("plan", "submit")
         api.ours.add(world.machine.list().data[0].id)
         world.machine.add_foreign(size, count=9)
-        world.runner = type(world.runner)(shifting)
+        world.wire(shifting)
         await bought_once(world, job)
         assert api.moved > 10
         assert api.deleted > cuts

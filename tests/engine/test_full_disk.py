@@ -13,6 +13,8 @@ from orchestrator.domain.errors import StoreFull
 from orchestrator.domain.ids import JobId
 from orchestrator.engine.runner import Runner
 
+pytestmark = pytest.mark.sqlite
+
 PLENTY = 1_000_000
 
 
@@ -82,7 +84,7 @@ async def test_a_full_disk_at_the_start_is_waited_out(tmp_path: Path) -> None:
         assert await world.store.submit.intend(batch, None, page.meta, world.clock.now())
         await fill(world, job.id)
         stop = asyncio.Event()
-        running = asyncio.create_task(Runner(world.context).run(stop))
+        running = asyncio.create_task(Runner(world.context).run(world.units, stop))
         for _ in range(100):
             await asyncio.sleep(0)
         assert not running.done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.world import API_VERSION, World, in_a_loop, new_world, next_life
@@ -28,7 +29,7 @@ def write(path: Path, ids: Sequence[str], *, extra: str = "") -> Path:
     return path
 
 
-async def take(world: World, path: Path, **terms: bool) -> IngestResult:
+async def take(world: World, path: Path, **terms: Any) -> IngestResult:
     """Hand a file in, as `run` does."""
     source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
     new = NewJob(name=path.stem, source=str(path), api_version=API_VERSION, betas=())
@@ -36,8 +37,9 @@ async def take(world: World, path: Path, **terms: bool) -> IngestResult:
 
 
 async def nothing_is_left(world: World) -> bool:
-    """No job, no request, no payload."""
-    query = "SELECT count(*) FROM job UNION SELECT count(*) FROM request UNION SELECT count(*) FROM payload"
+    """No job, no request, no payload, no row."""
+    tables = ("job", "request", "payload", "source_row")
+    query = " UNION ".join(f"SELECT count(*) FROM {table}" for table in tables)  # noqa: S608 - these
     found = await world.store._database.read(lambda c: c.execute(query).fetchall())
     return found == [(0,)]
 
@@ -65,7 +67,7 @@ async def test_a_changed_file_under_the_same_name_is_told_not_mixed(tmp_path: Pa
     """Promise 7: nothing is stored or sent; `--new` makes another job."""
     async with new_world(tmp_path / "store.db") as world:
         await take(world, write(tmp_path / "a.jsonl", ["x", "y"]))
-        with pytest.raises(InputError, match="not the same"):
+        with pytest.raises(InputError, match="does not make the same requests"):
             await take(world, write(tmp_path / "a.jsonl", ["x", "y", "z"]))
         assert len(await world.store.read(lambda reads: reads.jobs(limit=10))) == 1
         taken = await take(world, tmp_path / "a.jsonl", force_new=True)
@@ -119,11 +121,36 @@ async def test_an_import_that_fails_or_is_killed_leaves_nothing(tmp_path: Path) 
             await world.commands.ingest(CutSource(), new, IngestOptions())
         assert await nothing_is_left(world)
         job = await world.store.ingest.begin(new, "cut-1", world.clock.now())
-        await world.store.ingest.add(job.id, [InputLine(1, "x", PARAMS.encode())], world.clock.now())
+        await world.store.ingest.add(job.id, [InputLine(1, "x", PARAMS.encode(), b"{}")], world.clock.now())
         await world.round()
         assert world.creates == 0
         async with next_life(world) as second:
             assert await nothing_is_left(second)
+
+
+@in_a_loop
+async def test_what_is_refused_is_kept_with_its_row_and_can_be_handed_in_again(tmp_path: Path) -> None:
+    """A repeated id, and a line that is wrong: both lines as they were, the row of each with it."""
+    path = tmp_path / "a.jsonl"
+    line = f'{{"custom_id":"x","params":{PARAMS},"row":{{"id":"007"}}}}'
+    wrong = line.replace('"x"', '"y"').replace('"max_tokens":5', '"max_tokens":0')
+    path.write_text(f"{line}\n{line}\n{wrong}\n")
+    async with new_world(tmp_path / "store.db") as world:
+        taken = await take(world, path, skip_bad=True)
+        assert taken.job is not None
+        job = taken.job.id
+        refused = await world.store.read(lambda reads: reads.refused(job))
+        assert [problem.raw.decode() for problem in refused] == [line, wrong]
+        path.write_bytes(refused[0].raw)
+        again = await take(world, path, force_new=True)
+        assert again.job is not None
+        other = again.job.id
+        await world.settle()
+        for each in (job, other):
+            found = await world.store.read(lambda reads, each=each: reads.results(each, above=0, limit=9, rows=True))  # type: ignore[misc]
+            assert [result.row for result in found] == [b'{"id":"007"}']
+        attached = await take(world, path)
+        assert attached.attached
 
 
 @in_a_loop
@@ -175,7 +202,7 @@ async def test_an_intake_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
             assert all((job.state, job.requests.queued) == ("running", 5) for job in jobs if job.state != "importing")
             stored += task.cancelled() and any(job.name == f"job {turns}" for job in jobs)
         assert stored > 0, "none was cancelled while its last write was committed"
-        await world.tick("recover")  # M8: what a cancelled first write began is nobody's
+        await world.tick("imports")  # M8: what a cancelled first write began is nobody's
         rows = await world.store.read(lambda reads: reads.jobs(limit=99))
         assert {job.state for job in rows} == {"running"}
 
@@ -200,6 +227,7 @@ async def refuse_writes(world: World, *, refused: bool) -> None:
     await world.store._database._writer.run(lambda c: c.execute(f"PRAGMA query_only = {int(refused)}").fetchall())
 
 
+@pytest.mark.sqlite
 @in_a_loop
 async def test_what_a_failed_import_could_not_take_away_is_taken_away_later(tmp_path: Path) -> None:
     """M8. Its discard met the same disk: the engine tries again, and not only at the next start."""
@@ -211,11 +239,11 @@ async def test_what_a_failed_import_could_not_take_away_is_taken_away_later(tmp_
             await world.commands.ingest(source, new, IngestOptions())
         assert len(await world.store.read(lambda reads: reads.jobs(limit=9))) == 2
         with pytest.raises(StoreError):
-            await world.tick("recover")
+            await world.tick("imports")
         await refuse_writes(world, refused=False)
-        assert await world.tick("recover") == 1
+        assert await world.tick("imports") == 1
         assert [job.id for job in await world.store.read(lambda reads: reads.jobs(limit=9))] == [kept.id]
-        assert await world.tick("recover") == 0
+        assert await world.tick("imports") == 0
 
 
 @in_a_loop
@@ -224,8 +252,8 @@ async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -
     async with new_world(tmp_path / "store.db") as world:
 
         async def meanwhile() -> None:
-            world.context.imports.may_be_left = True
-            assert await world.tick("recover") == 0
+            world.context.imports.left.add("another-3f9a2c")
+            assert await world.tick("imports") == 0
             (job,) = await world.store.read(lambda reads: reads.jobs(limit=9))
             with pytest.raises(GuardRefused) as refused:
                 await world.commands.purge(job.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,26 @@ async def test_a_key_that_stands_for_something_else_is_refused_and_nothing_is_le
                 await hand_in(world, other, "k1", **more)
             assert refused.value.exit_code == 5
         assert await jobs(world) == ["k1"]
+
+
+@in_a_loop
+async def test_what_is_sent_again_without_a_key_is_the_job_before_for_a_while(tmp_path: Path) -> None:
+    """Promise 7: of two engines that get one repetition at once, one makes the job; what is meant anew is anew."""
+    async with new_world(tmp_path / "store.db") as world:
+        path, other = write(tmp_path / "a.jsonl", [f"r{n}" for n in range(50)]), world.beside()
+        again = IngestOptions(force_new=True, repeats_within=timedelta(hours=2))
+
+        async def sent(by: World, terms: IngestOptions) -> IngestResult:
+            source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
+            new = NewJob(name="a", source=str(path), api_version=API_VERSION, betas=())
+            return await by.commands.ingest(source, new, terms)
+
+        both = await asyncio.gather(sent(world, again), sent(other, again))
+        assert sorted(taken.attached for taken in both) == [False, True]
+        assert (await sent(world, IngestOptions(force_new=True))).attached is False
+        world.advance(timedelta(hours=3))
+        assert (await sent(other, again)).attached is False
+        assert len(await jobs(world)) == 3
 
 
 @in_a_loop

@@ -64,6 +64,7 @@ async def test_a_finished_job_is_told_once_with_its_counts(tmp_path: Path) -> No
             "state": "finished",
             "requests": counts,
             "stop_reasons": {"end_turn": 3},
+            "cost": {"currency": "USD", "spent": "0.000076500", "unpriced": 0},
         }
         assert notice["data"]["batch"] is None
         assert set(notice) == {"type", "timestamp", "data"}
@@ -249,3 +250,25 @@ async def test_what_is_over_is_forgotten_after_thirty_days(tmp_path: Path) -> No
         assert [state for _, state, _ in await states(world)] == ["waiting"]
         counts = await world.store.read(lambda reads: reads.delivery_counts())
         assert counts == {DeliveryState.WAITING: 1, DeliveryState.DELIVERED: 0, DeliveryState.FAILED: 0}
+
+
+@in_a_loop
+async def test_who_holds_the_stage_says_which_endpoints_there_are(tmp_path: Path) -> None:
+    """Daemons that start beside it change nothing; whoever takes the stage over has the last word, once."""
+    async with receiving() as receiver, new_world(tmp_path / "store.db", **with_courier(receiver)) as world:
+        other = world.beside()
+        for one, events in ((world, ("job.finished",)), (other, ("job.paused",))):
+            one.context.courier = world.context.courier
+            one.context.endpoints = [EndpointSpec(url=receiver.url, events=events)]
+            one.wire(one.context)
+
+        async def asked() -> list[tuple[str, ...]]:
+            return [known.events for known in await world.store.read(lambda reads: reads.endpoints())]
+
+        assert await asked() == []
+        await world.tick("notify")
+        assert await asked() == [("job.finished",)]
+        await other.tick("notify")
+        assert await asked() == [("job.paused",)]
+        await world.tick("notify")
+        assert await asked() == [("job.paused",)]

@@ -73,7 +73,7 @@ async def lost_answer(world: World) -> Any:
     """A batch of ours exists whose answer was lost; the wait is over."""
     job = await world.submit(10)
     world.script("create", "drop_after_accept")
-    await world.tick("plan", "submit")
+    await world.tick("plan", "submit", "doubt")
     assert await world.states(job.id) == ["in_doubt"]
     shown_by(world).blind = {batch.id for batch in world.machine._batches if not batch.foreign}
     world.advance(25 * MINUTE)
@@ -185,7 +185,7 @@ async def test_an_odd_entry_that_cannot_be_ours_is_nobody_to_wait_for(
         )
         job = await world.submit(10)
         world.script("create", "drop")
-        await world.tick("plan", "submit")
+        await world.tick("plan", "submit", "doubt")
         world.advance(25 * MINUTE)
         for _ in range(4):
             await world.tick("doubt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ async def test_a_crash_while_both_halves_are_given_up_fails_nothing(tmp_path: Pa
         await world.tick("plan", "submit")
         (first,) = [batch for batch, _ in await world.store.bisect.parked()]
         (other,) = await world.store.submit.sendable(1)
+        world.advance(timedelta(minutes=1))  # the refusal paused creates
         page = await world.provider.page(after_id=None, limit=1)
         sent = await world.store.submit.intend(other, None, page.meta, world.clock.now())
         assert sent is not None
@@ -137,7 +139,7 @@ async def test_a_crash_while_both_halves_are_given_up_fails_nothing(tmp_path: Pa
         await world.store.commands.pause(job.id, "refused", "words", world.clock.now())
         await world.store.bisect.abandon(first, "words", world.clock.now())
         async with next_life(world) as second:
-            await second.tick("submit")
+            await second.tick("mend")
             assert {batch.state.value for batch in await second.batches(job.id)} == {"abandoned"}
             await second.commands.resume(job.id)
             await second.settle()

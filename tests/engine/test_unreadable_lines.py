@@ -212,7 +212,7 @@ async def test_a_result_of_an_unknown_kind_is_kept_and_not_bought_again(tmp_path
         (group,) = await world.store.read(lambda reads: reads.errors(job.id))
         assert group.error_type == (kind.decode() if kind else "unknown_result")
         assert "kind that this program does not know" in group.error_message
-        assert await world.commands.retry(job.id, None) == 1
+        assert await world.commands.retry(job.id, ()) == 1
         await world.settle()
         assert world.creates == 2
 

@@ -11,6 +11,7 @@ import pytest
 from support.world import in_a_loop, new_world
 
 from orchestrator.engine.context import Wakeup, sleep_or_signal
+from orchestrator.engine.runner import Runner
 from orchestrator.ports.runtime import Clock
 from orchestrator.sandbox import MachineSettings
 
@@ -27,6 +28,10 @@ class Sleepless:
         """The time."""
         return self._clock.now()
 
+    def elapsed(self) -> timedelta:
+        """The same."""
+        return self._clock.elapsed()
+
     async def sleep(self, _pause: timedelta) -> None:
         """For ever."""
         await asyncio.Event().wait()
@@ -40,7 +45,7 @@ async def test_a_job_goes_its_whole_road_without_a_single_pause_ending(tmp_path:
         tmp_path / "store.db", machine=instant, wrap=lambda c: replace(c, clock=Sleepless(c.clock))
     ) as world:
         stop = asyncio.Event()
-        engine = asyncio.create_task(world.runner.run(stop))
+        engine = asyncio.create_task(Runner(world.context).run(world.units, stop))
         await asyncio.sleep(0)
         job = await world.submit(10)
         async with asyncio.timeout(60):
@@ -88,6 +93,10 @@ class HourGlass:
 
     def now(self) -> datetime:
         """Not asked."""
+        raise NotImplementedError
+
+    def elapsed(self) -> timedelta:
+        """Not asked either."""
         raise NotImplementedError
 
     async def sleep(self, _pause: timedelta) -> None:

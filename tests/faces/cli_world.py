@@ -19,6 +19,8 @@ from support.forked import DEVNULL, PIPE, ROOT, Process, run, start
 FAST: Final = {"ORCHESTRATOR_SANDBOX__SPEED": "100000", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.02s"}
 #: Batches take minutes: longer than any test.
 SLOW: Final = {"ORCHESTRATOR_SANDBOX__SPEED": "1", "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.05s"}
+#: Flags of a sandbox whose batches end at once, and whose prompt cache keeps for a real hour: at any pace of the test.
+KEEPING: Final = ("--speed", "1", "--batch-time", "0s", "0s")
 _PATIENCE_S: Final = 60
 
 
@@ -65,10 +67,11 @@ class Program:
         given: bytes = b"",
         patience_s: float = _PATIENCE_S,
         is_fresh: bool = False,
+        forks: bool = False,
     ) -> Done:
         """Run it to its end; *given* is its standard input. It fails if that takes longer than *patience_s*.
 
-        is_fresh: in an interpreter of its own, see `support.forked`.
+        is_fresh: in an interpreter of its own, forks: its own processes are forked, too; see `support.forked`.
         """
         ended = run(
             "orchestrator",
@@ -78,6 +81,7 @@ class Program:
             given=given,
             timeout=patience_s,
             is_fresh=is_fresh,
+            forks=forks,
         )
         done = Done(code=ended.returncode, out=ended.stdout.decode(), err=ended.stderr.decode())
         assert "Traceback" not in done.err, done.err
@@ -185,3 +189,11 @@ def program_in(folder: Path) -> Iterator[Program]:
     (folder / "home").mkdir()
     with tempfile.TemporaryDirectory(prefix="orc-") as runtime:
         yield Program(folder, Path(runtime))
+
+
+@contextmanager
+def sandbox_at(program: Program, *flags: str) -> Iterator[dict[str, str]]:
+    """A sandbox server, and the environment of whoever uses it."""
+    with program.started("sandbox", "--port", "0", "--speed", "100000", *flags) as server:
+        url = server.line().partition("=")[2].strip()
+        yield {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "sandbox"}

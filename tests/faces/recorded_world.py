@@ -26,6 +26,7 @@ from support.world import API_VERSION, World, message, new_world
 from orchestrator.assembly import Engine
 from orchestrator.cli.main import _invoke
 from orchestrator.cli.options import GlobalOptions
+from orchestrator.config import PricesSection
 from orchestrator.domain.batches_api import LoopGuard
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ids import JobId
@@ -38,6 +39,8 @@ from orchestrator.http_api.messages.batch_objects import BatchIds
 from orchestrator.inputs import source_from_objects
 from orchestrator.observability.telemetry import Meters
 from orchestrator.ports.engine import IngestOptions
+from orchestrator.prices.price_book import PriceBook
+from orchestrator.prompt_server import PromptServer
 from orchestrator.serving import services_of
 from orchestrator.store.location import SqliteLocation
 from orchestrator.version import VERSION
@@ -152,6 +155,7 @@ async def _engine(world: World) -> Engine:
         location=SqliteLocation(world.path),
         sandbox=True,
         settings=settings(world.path),
+        prices=PriceBook(PricesSection()),
         commands=world.commands,
         health=context.health,
         store=world.store,
@@ -168,12 +172,12 @@ async def _engine(world: World) -> Engine:
 async def _serving(app: Any) -> AsyncIterator[str]:
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
-    task = asyncio.create_task(server._serve([listener]))
+    server = PromptServer(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
+    task = asyncio.create_task(server.serve([listener]))
     try:
         yield "http://{}:{}".format(*listener.getsockname())
     finally:
-        server.should_exit = True
+        server.stop()
         await task
         listener.close()
 

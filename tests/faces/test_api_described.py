@@ -92,7 +92,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def schema(address: str) -> Any:
     return schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path=list(ENDLESS))
 

@@ -13,7 +13,7 @@ import pytest
 from faces.api_world import NDJSON, api, engine_with_services, finished, lines, served_api
 from faces.client_world import SLOW
 
-from orchestrator.domain.errors import OutOfMemory
+from orchestrator.domain.errors import OutOfMemory, StoreFull
 from orchestrator.engine.context import StageLiveness
 from orchestrator.http_api.app import build_app
 from orchestrator.http_api.messages import api_responses
@@ -202,7 +202,7 @@ def test_an_engine_says_that_it_lives_and_when_it_is_ready(tmp_path: Path) -> No
                 async with asyncio.timeout(60):
                     while (await client.get(f"{place}/readyz")).json() != {"ready": True}:
                         await engine.clock.sleep(timedelta(milliseconds=10))
-            engine.liveness.disk_full("collect")
+            engine.liveness.waits_for_store("collect", StoreFull("full"))
             answer = await client.get("readyz")
             assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
             assert answer.json()["detail"] == "there is no space left for the store"
@@ -220,7 +220,7 @@ def test_a_stage_that_rests_too_long_or_finds_no_space_is_trouble() -> None:
     assert liveness.trouble(AT + timedelta(seconds=31)) == "stage poll does not go round"
     liveness.working("poll")
     assert liveness.trouble(AT + timedelta(hours=1)) is None
-    liveness.disk_full("plan")
+    liveness.waits_for_store("plan", StoreFull("full"))
     assert liveness.trouble(AT) == "there is no space left for the store"
     liveness.idle("plan", AT)
     assert liveness.trouble(AT) is None

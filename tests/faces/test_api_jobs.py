@@ -14,7 +14,7 @@ from faces.client_world import SLOW, requests
 
 from orchestrator.config import format_duration
 from orchestrator.domain.errors import BadCursor
-from orchestrator.http_api.api.routing import decode_cursor, encode_cursor
+from orchestrator.domain.queries import decode_cursor, encode_cursor
 
 
 def form(*parts: tuple[str, bytes], boundary: str = "seam") -> dict[str, Any]:
@@ -56,6 +56,27 @@ def test_the_same_requests_are_the_same_job_in_whatever_form_they_come(tmp_path:
 
 
 JSON = {"content-type": "application/json"}
+
+
+def test_a_check_says_what_goes_ahead_for_the_cache(tmp_path: Path) -> None:
+    """As `orchestrator check` does; with cache auto a marker of one's own is a problem there, too."""
+
+    async def check() -> None:
+        system = [{"type": "text", "text": "word " * 4_400, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+        rows = requests(90)
+        for row in rows:
+            row["params"]["system"] = system
+        body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        async with api(tmp_path / "x.db") as (_, client):
+            told = (await client.post("check", content=body, headers=NDJSON)).json()
+            assert [(batch["requests"], batch["turn"]) for batch in told["batches"]] == [(1, "ahead"), (89, "after")]
+            assert told["ahead"] == [rows[0]["custom_id"]]
+            off = (await client.post("check", params={"cache": "off"}, content=body, headers=NDJSON)).json()
+            assert ([batch["turn"] for batch in off["batches"]], off["ahead"]) == (["at_once"], [])
+            auto = (await client.post("check", params={"cache": "auto"}, content=body, headers=NDJSON)).json()
+            assert (auto["valid"], auto["problem_count"]) == (False, 1)
+
+    asyncio.run(check())
 
 
 def test_a_form_gives_its_options_before_its_file_and_the_file_is_not_held(tmp_path: Path) -> None:
@@ -243,6 +264,31 @@ def test_a_request_is_shown_with_its_prompt_its_answer_and_its_cost(tmp_path: Pa
     asyncio.run(check())
 
 
+def test_requests_bring_their_rows_in_every_form_of_a_body(tmp_path: Path) -> None:
+    """JSON Lines, a form, one JSON object, and what is added to an open job; each is shown with its request."""
+    given = [{**request, "row": {"id": "007", "n": [number]}} for number, request in enumerate(requests(2))]
+    body = "".join(json.dumps(each) + "\n" for each in given).encode()
+    plain = {**requests(1, said="other")[0], "custom_id": "plain"}
+
+    async def check() -> None:
+        async with api(tmp_path / "x.db") as (_, client):
+            made = await client.post("jobs?name=table", content=body, headers=NDJSON)
+            assert made.status_code == 201
+            for again in (form(("name", b"table"), ("file", body)), {"json": {"name": "table", "requests": given}}):
+                answer = await client.post("jobs", **again)
+                assert answer.status_code == (200 if "content" in again else 201), "JSON is written in another way"
+            await client.post("jobs?name=open&open=1", content=body, headers=NDJSON)
+            await client.post("jobs/open/requests", content=json.dumps(plain), headers=NDJSON)
+            for job in ("table", "open"):
+                shown = (await client.get(f"jobs/{job}/requests/r1")).json()
+                assert shown["row"] == {"id": "007", "n": [1]}
+            assert (await client.get("jobs/open/requests/plain")).json()["row"] is None
+            wrong = await client.post("jobs", json={"requests": [{**plain, "row": [1]}]})
+            assert wrong.json()["problems"][0]["field"] == "row"
+
+    asyncio.run(check())
+
+
 def test_failures_are_grouped_listed_and_tried_again_by_cause(tmp_path: Path) -> None:
     """From the group to its requests, and back into the queue."""
 
@@ -258,7 +304,17 @@ def test_failures_are_grouped_listed_and_tried_again_by_cause(tmp_path: Path) ->
             assert [row["state"] for row in rows] == ["failed"] * 5
             assert (await client.post("jobs/bad/retry", json={"only": "api_error"})).json()["queued"] == 0
             assert (await client.post("jobs/bad/retry", json={"all": 1})).status_code == 400
-            assert (await client.post("jobs/bad/retry", json={"only": groups[0]["type"]})).json()["queued"] == 5
+            wrong = await client.post("jobs/bad/retry", json={"only": [groups[0]["type"]], "drop": ["model"]})
+            assert (wrong.status_code, wrong.json()["title"]) == (
+                422,
+                "request r0 would not be taken: params.model is missing",
+            )
+            both = await client.post("jobs/bad/retry", json={"set": {"max_tokens": 9}, "grow": True})
+            assert both.status_code == 400
+            mended = {"only": [groups[0]["type"], "api_error"], "set": {"max_tokens": 9}}
+            assert (await client.post("jobs/bad/retry", json=mended)).json()["queued"] == 5
+            found = (await client.get("jobs/bad/requests/r0")).json()
+            assert (found["params"]["max_tokens"], "original_params" in found) == (9, True)
 
     asyncio.run(check())
 

@@ -168,7 +168,7 @@ def test_head_is_answered_wherever_get_is(tmp_path: Path) -> None:
                     assert head.status_code == got.status_code != 405, at
                     assert head.headers["content-type"] == got.headers["content-type"], at
                 other = await client.put("/api/v1/jobs/j")
-                assert other.headers["allow"] == "DELETE, GET, HEAD"
+                assert other.headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
     asyncio.run(check())
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from orchestrator.cli.commands.doctor import exit_code_of
 from orchestrator.config import load_settings
 from orchestrator.domain.packing import Caps, pack
+from orchestrator.domain.prime_plan import Packer
 from orchestrator.store.location import SqliteLocation
-from orchestrator.views.check_report import IdRegister, Packer
+from orchestrator.views.check_report import IdRegister
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, long_log
 
 
@@ -35,14 +36,15 @@ def test_the_plan_is_what_will_be_sent(program: Program) -> None:
     assert (plan["valid"], plan["requests"]) == (True, 25)
     assert program("run", source, "--sandbox", env=env).code == 0
     sent = [program("batches", "show", str(n), "--json").facts for n in (1, 2, 3)]
-    assert [{"requests": batch["requests"], "bytes": batch["bytes"]} for batch in sent] == plan["batches"]
+    made = [{"requests": batch["requests"], "bytes": batch["bytes"], "turn": "at_once"} for batch in sent]
+    assert made == plan["batches"]
 
 
 def test_every_problem_has_its_line_and_a_remedy(program: Program) -> None:
     """Exit code 2; the same words as `run`, in the order of the file."""
     rows = [request(0), request(1, stream=True), request(0), request(2, temperature=0.5)]
     source = write_lines(program.folder / "in.jsonl", rows)
-    found = program("check", source, "--json")
+    found = program("check", source, "--json", "--api-version", "2026-10-21")
     assert found.code == 2
     problems = found.facts["problems"]
     assert [problem["line"] for problem in problems] == sorted(problem["line"] for problem in problems)
@@ -54,8 +56,12 @@ def test_every_problem_has_its_line_and_a_remedy(program: Program) -> None:
     assert all(problem["remedy"] for problem in problems)
     shown = program("check", source)
     assert "in.jsonl:3: custom_id" in shown.out
-    older = program("check", source, "--api-version", "2023-06-01", "--json").facts
-    assert older["problem_count"] == found.facts["problem_count"] - 1
+    chosen = program("check", source, "--json").facts
+    assert chosen["problem_count"] == found.facts["problem_count"] - 1
+    assert (chosen["api_version"], chosen["version_reason"]) == ("2023-06-01", "1 request sets temperature")
+    assert "version  API version 2023-06-01, because 1 request sets temperature" in _checked(
+        program, request(2, temperature=0)
+    )
 
 
 def test_problems_are_listed_up_to_a_cap_and_all_counted(program: Program) -> None:
@@ -168,3 +174,7 @@ def test_the_worst_finding_decides_the_exit_code() -> None:
     assert exit_code_of([network, key, hint]) == 3
     assert exit_code_of([network, key, store]) == 8
     assert exit_code_of([network]) == 6
+
+
+def _checked(program: Program, row: dict[str, object]) -> str:
+    return program("check", write_lines(program.folder / "one.jsonl", [row])).out

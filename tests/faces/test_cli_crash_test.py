@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
+from faces.cli_world import Done, Program, ids_in, program_in, request, results_in, write_lines
 
 from orchestrator.sandbox import CrashPoint
 
-PATIENCE_S = 200  # eight processes, each of which loads the SDK
+PATIENCE_S = 200
 
 
 @pytest.fixture
@@ -28,6 +28,12 @@ def _env(program: Program) -> dict[str, str]:
     return {"TMPDIR": str(program.folder / "tmp")}
 
 
+def crash_test(program: Program, source: str, *args: str, **env: str) -> Done:
+    """`run --crash-test`, whose lives are forked: eight fresh interpreters would take ten seconds to import the SDK."""
+    env = {**_env(program), **env}
+    return program("run", source, "--sandbox", "--crash-test", *args, env=env, patience_s=PATIENCE_S, forks=True)
+
+
 def _kept(program: Program) -> list[Path]:
     """Stores that crash tests left behind."""
     return list((program.folder / "tmp").glob("orchestrator-crash-test-*"))
@@ -37,9 +43,7 @@ def test_seven_kills_lose_nothing_and_buy_nothing_twice(program: Program) -> Non
     """Every point is met by a real process, the books are right, and so are the results; nothing else is touched."""
     rows = [request(n) for n in range(20)]
     source = write_lines(program.folder / "in.jsonl", [*rows[:5], rows[0], *rows[5:]])
-    done = program(
-        "run", source, "--sandbox", "--crash-test", "--skip-bad", "--json", env=_env(program), patience_s=PATIENCE_S
-    )
+    done = crash_test(program, source, "--skip-bad", "--json")
     assert done.code == 0, done.err
     facts = done.facts
     assert (facts["requests"], facts["lost"], facts["paid_twice"]) == (20, 0, 0)
@@ -65,14 +69,14 @@ def test_seven_kills_lose_nothing_and_buy_nothing_twice(program: Program) -> Non
     assert not _kept(program)
 
 
+@pytest.mark.long
 def test_a_broken_promise_is_told_and_the_evidence_kept(program: Program) -> None:
     """An API that lists a batch later than doubt waits for it is the one thing that is not promised: it is paid twice.
 
     The audit sees it, says so, and ends with 70; the store and the journal stay.
     """
     source = write_lines(program.folder / "in.jsonl", [request(n) for n in range(3)])
-    env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "list_lag=10000000"}
-    done = program("run", source, "--sandbox", "--crash-test", "-o", "out.jsonl.zst", env=env, patience_s=PATIENCE_S)
+    done = crash_test(program, source, "-o", "out.jsonl.zst", ORCHESTRATOR_SANDBOX__FAULTS="list_lag=10000000")
     assert done.code == 70
     lines = done.out.splitlines()
     last = lines[-1]
@@ -90,8 +94,9 @@ def test_a_broken_promise_is_told_and_the_evidence_kept(program: Program) -> Non
     assert [json.loads(line)["custom_id"] for line in answers] == ["r-0", "r-1", "r-2"]
 
 
+@pytest.mark.long
 def test_a_signal_ends_it_and_leaves_nothing(program: Program) -> None:
-    """Whoever stops the demonstration finds neither its store nor a process of it."""
+    """Whoever stops the demonstration finds neither its store nor a process of it. Its lives are fresh interpreters."""
     source = write_lines(program.folder / "in.jsonl", [request(0)])
     with program.started("run", source, "--sandbox", "--crash-test", env=_env(program)) as running:
         running.says("life 1  kill -9")
@@ -104,7 +109,7 @@ def test_a_signal_ends_it_and_leaves_nothing(program: Program) -> None:
 def test_a_wrong_input_is_refused_as_by_run(program: Program) -> None:
     """The first life says what is wrong, line by line; there is no second one."""
     source = write_lines(program.folder / "in.jsonl", [request(0), request(1, stream=True)])
-    done = program("run", source, "--sandbox", "--crash-test", env=_env(program))
+    done = crash_test(program, source)
     assert done.code == 2
     assert "in.jsonl:2: params.stream" in done.err
     assert done.err.count("error: ") == 1
@@ -118,7 +123,7 @@ def test_wrong_settings_are_refused_as_by_run(program: Program) -> None:
     env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "nonsense"}
     alone = program("run", source, "--sandbox", env=env)
     assert "unknown fault 'nonsense'" in alone.err
-    done = program("run", source, "--sandbox", "--crash-test", env=env)
+    done = crash_test(program, source, **env)
     assert (done.code, done.err) == (2, alone.err)
     assert not _kept(program)
 
@@ -126,8 +131,7 @@ def test_wrong_settings_are_refused_as_by_run(program: Program) -> None:
 def test_a_sandbox_that_stops_every_job_is_named_as_the_cause(program: Program) -> None:
     """A job that waits for a person cannot be resumed: its store goes with the test."""
     source = write_lines(program.folder / "in.jsonl", [request(0)])
-    env = {**_env(program), "ORCHESTRATOR_SANDBOX__FAULTS": "401"}
-    done = program("run", source, "--sandbox", "--crash-test", env=env)
+    done = crash_test(program, source, ORCHESTRATOR_SANDBOX__FAULTS="401")
     assert done.code == 3
     assert "error: the crash test needs a sandbox that works" in done.err
     assert "cause: the job was paused (credentials): 401" in done.err

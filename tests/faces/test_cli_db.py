@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,14 @@ def test_a_store_of_an_earlier_version_is_migrated_by_name(program: Program, tmp
     assert program("ls", "--sandbox", "--db", "s.db").code == 0
 
 
+def test_a_misspelt_address_is_nowhere_to_move_to(program: Program, tmp_path: Path) -> None:
+    """It would be a file, in a folder that is called as the password; the database's slip is refused as well."""
+    for db in ("s.db", "postgresql://o@h/x"):
+        refused = program("db", "move", "--db", db, "--to", "postgress://o:hush@h/x")
+        assert (refused.code, "postgresql://USER@HOST/NAME" in refused.err, "hush" in refused.err) == (2, True, False)
+    assert [each.name for each in tmp_path.iterdir() if "postgres" in each.name] == []
+
+
 @pytest.mark.parametrize("command", [("check",), ("migrate",), ("backup", "copy.db")])
 def test_without_a_store_there_is_nothing_to_care_for(
     program: Program, tmp_path: Path, command: tuple[str, ...]
@@ -83,3 +91,28 @@ def test_old_results_are_pruned_and_told_to_be_gone(program: Program, tmp_path: 
     assert program("status", job, "--json", *store).facts["state"] == "finished"
     assert program("run", "in.jsonl", "-o", "four.jsonl", *store).code == 0
     assert len(program("ls", "--json", *store).facts["jobs"]) == 2
+
+
+@pytest.mark.postgres
+def test_a_store_is_moved_into_a_database_and_back(program: Program, new_database: Callable[[], str]) -> None:
+    """The old one says where it went, with exit 5; the new one knows the finished job. Passwords are not shown."""
+    url = new_database().replace("postgres@", "postgres:secret@")
+    assert program("run", "in.jsonl", "--sandbox", "--db", "s.db", "-o", "one.jsonl").code == 0
+    done = program("db", "move", "--to", url, "--sandbox", "--db", "s.db")
+    assert (done.code, "secret" in done.err, "1 job with 4 requests moved" in done.err) == (0, False, True)
+    old = program("status", "--sandbox", "--db", "s.db")
+    assert (old.code, "was moved to postgresql://postgres:***@" in old.err) == (5, True)
+    assert program("results", "@last", "--sandbox", "--db", url).out.count("\n") == 4
+    assert program("db", "check", "--sandbox", "--db", url).code == 0
+    back = program("db", "move", "--to", "back.db", "--sandbox", "--db", url, "--json")
+    assert (back.facts["jobs"], back.facts["requests"]) == (1, 4)
+    assert "was moved to" in program("ls", "--sandbox", "--db", url).err
+    again = program("run", "in.jsonl", "--sandbox", "--db", "back.db", "-o", "two.jsonl")
+    assert (again.code, "is there already: finished" in again.err) == (0, True)
+
+
+@pytest.mark.parametrize(("db", "to"), [("s.db", "t.db"), ("postgresql://h/a", "postgresql://h/b")])
+def test_a_store_is_moved_from_one_kind_to_the_other(program: Program, db: str, to: str) -> None:
+    """Within one kind the kind's own programs do it: exit 2, and what those are."""
+    done = program("db", "move", "--to", to, "--db", db)
+    assert (done.code, "pg_dump" in done.err) == (2, True)

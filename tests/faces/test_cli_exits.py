@@ -118,6 +118,7 @@ def test_4_is_something_that_is_not_there(program: Program) -> None:
     assert program("batches", "disown", "msgbatch_1", "--sandbox").code == 4
 
 
+@pytest.mark.long
 def test_5_is_an_owner_that_does_not_answer(program: Program) -> None:
     """Another process holds the store's lock, and nobody listens on its socket."""
     assert program("submit", "in.jsonl", "--sandbox").code == 0

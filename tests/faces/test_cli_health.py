@@ -44,6 +44,7 @@ def test_a_killed_engine_is_not_healthy(program: Program) -> None:
     assert gone.facts["why"] == "the engine cannot be asked (ConnectionRefusedError)"
 
 
+@pytest.mark.long
 def test_a_hanging_engine_is_not_healthy(program: Program) -> None:
     """It takes connections, and says nothing."""
     address = default_socket_path(program.db, program.env())

@@ -29,6 +29,8 @@ HEAVY = {
     "tenacity",
     "pydantic",
     "prometheus_client",
+    "genai_prices",
+    "jsonschema_rs",
 }
 
 
@@ -142,6 +144,14 @@ def test_the_version_is_told_everywhere(program: Program) -> None:
     [
         (("stauts",), "did you mean `orchestrator status`?"),
         (("batches", "lss"), "did you mean `orchestrator batches ls`?"),
+        (("delete", "reviews"), "did you mean `orchestrator rm`?"),
+        (("webhooks", "list"), "did you mean `orchestrator webhooks ls`?"),
+        (("help",), "did you mean `orchestrator --help`?"),
+        (("version",), "did you mean `orchestrator --version`?"),
+        (("db", "help"), "did you mean `orchestrator db --help`?"),
+        (("req",), "did you mean `orchestrator requests`?"),
+        (("frobnicate",), "hint: orchestrator --help lists them all"),
+        (("in put.jsonl",), "`orchestrator run 'in put.jsonl'` runs it"),
         (("ls", "--limt", "3"), "--limit"),
         (("status", "revews"), "did you mean"),
     ],
@@ -150,12 +160,37 @@ def test_the_version_is_told_everywhere(program: Program) -> None:
 def test_a_slip_of_the_pen_is_answered_with_a_guess(program: Program, args: tuple[str, ...], guess: str) -> None:
     """Commands, options and jobs: the nearest one is named."""
     assert program("submit", "-", "--sandbox", "--name", "reviews", given=LINE).code == 0
+    (program.folder / "in put.jsonl").write_bytes(LINE)
     wrong = program(*args)
     assert wrong.code in {2, 4}
     error, hint = wrong.err.splitlines()
     assert error.startswith("error: ")
     assert hint.startswith("hint: ")
     assert guess in hint
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("run", "reviws.jsonl", "--sandbox"),
+        ("check", "reviws.jsonl"),
+        ("init", "reviws.jsonl"),
+        ("convert", "reviws.jsonl"),
+        ("run", "reviws.parquet", "-p", "{{ x }}", "-m", "claude-haiku-4-5", "--sandbox"),
+        ("run", "reviws.toml"),
+        ("check", "reviews.csv", "-m", "claude-haiku-4-5", "--prompt-file", "reviws.txt"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_not_there_may_be_one_of_nearly_the_same_name(program: Program, args: tuple[str, ...]) -> None:
+    """It is named; where none is like it, nothing is guessed."""
+    for suffix in ("jsonl", "parquet", "toml", "txt", "csv"):
+        (program.folder / f"reviews.{suffix}").write_text("id\n1\n")
+    wrong, other = program(*args), program("check", "wholly-other.jsonl")
+    assert wrong.code == 2
+    (meant,) = [word.replace("reviws", "reviews") for word in args if word.startswith("reviws")]
+    assert f"did you mean {meant}?" in wrong.err
+    assert "hint: check the path" in other.err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

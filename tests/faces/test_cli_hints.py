@@ -106,6 +106,20 @@ def test_a_signal_while_the_input_is_read_says_that_nothing_was_stored(
     assert program("ls", "--json").facts["jobs"] == []
 
 
+def test_a_signal_while_an_input_is_read_beside_a_stored_job_says_that_it_goes_on(program: Program) -> None:
+    """The engine of `run` may have sent its batches meanwhile: that nothing was sent would not be true."""
+    stored = write_lines(program.folder / "in.jsonl", [request(n) for n in range(3)])
+    assert program("submit", stored, "--sandbox").code == 0
+    words = ("orchestrator", "run", "-", "--sandbox")
+    with start(*words, cwd=program.folder, env=program.env(), stdin=PIPE, stderr=PIPE) as reader:
+        while program("status", "@last", "--sandbox", "--json").facts["requests"]["queued"] and reader.poll() is None:
+            select_a_moment()
+        reader.send_signal(signal.SIGINT)
+        _, told = reader.communicate(timeout=30)
+    assert reader.returncode == 130
+    assert b"interrupted: nothing is lost or sent twice\nto go on: orchestrator run - --sandbox\n" in told
+
+
 def test_skip_bad_is_advised_only_where_it_helps(program: Program) -> None:
     """Not when it was given, and not for a file that is wrong as a whole."""
     (program.folder / "array.json").write_text("[1, 2]")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import SLOW, Program, program_in, request, write_lines
 
-from orchestrator.cli.follow import LineProgress
+from orchestrator.cli.progress import LineProgress, Throughput
 from orchestrator.domain import humanize
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JobSnapshot, JobStatus, RequestCounts
@@ -42,9 +42,12 @@ def _status(state: JobState = JobState.RUNNING, batches: dict[str, int] | None =
         content_hash="0",
         key=None,
         api_version="2026-10-21",
+        version_reason=None,
         betas=(),
         tags=(),
         priority=10,
+        schema=None,
+        retry_invalid=1,
         still_open=False,
         created_at=NOW,
         finished_at=None,
@@ -66,6 +69,7 @@ def test_the_json_of_a_job_has_what_scripts_rely_on(program: Program) -> None:
     assert set(one["requests"]) == {"total", "queued", "batched", "succeeded", "failed", "canceled"}
     assert set(one["batches"]) == {state.value for state in BatchState}
     assert (one["name"], one["state"], one["sandbox"], one["requests"]["succeeded"]) == ("in", "finished", True, 4)
+    assert one.pop("caching")["prefixes"] == []  # which is read for `status` alone
     assert program("ls", "--json").facts["jobs"] == [one]
     assert program("wait", "@last", "--json").facts == program("watch", "@last", "--json").facts == one
 
@@ -99,6 +103,21 @@ def test_status_shows_the_job_that_needs_looking_at(program: Program) -> None:
     assert "no engine is running" in shown.err
     listed = program("ls", "--unfinished", "--json").facts["jobs"]
     assert [job["id"] for job in listed] == [first]
+
+
+def test_the_batches_of_a_job_are_listed_from_the_store(program: Program) -> None:
+    """The newest first, as `batches show` has each; a job that nobody knows is told as everywhere."""
+    job = program("run", "in.jsonl", "--sandbox", "--json", env={"ORCHESTRATOR_BATCHING__MAX_REQUESTS": "1"})
+    ref = str(job.facts["id"])
+    listed = program("batches", "ls", ref, "--json").facts
+    numbers = [batch["batch"] for batch in listed["batches"]]
+    assert numbers == sorted(numbers, reverse=True)
+    shown = program("batches", "show", str(numbers[0]), "--json").facts
+    assert {key: value for key, value in shown.items() if key in listed["batches"][0]} == listed["batches"][0]
+    first = program("batches", "ls", "@last", "--limit", "1")
+    assert "settled" in first.out
+    assert f"there are {len(numbers) - 1} more" in first.err
+    assert program("batches", "ls", "nobody").code == 4
 
 
 def test_a_batch_is_shown_with_its_history(program: Program) -> None:
@@ -156,6 +175,29 @@ def test_trouble_with_the_api_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     assert "the API does not answer, trying again: connection refused" in capsys.readouterr().err
 
 
+def test_who_leaves_is_told_with_numbers_what_stays_behind() -> None:
+    """What is settled, and what the API goes on with, whether anybody is there or not."""
+    status = _status(batches={"in_progress": 2, "in_doubt": 1, "ended": 4}, batched=90, queued=10, succeeded=1_200)
+    words = "1,200 of 1,300 requests settled, 3 batches are at the API, which works on them"
+    assert status_text.left_words(status) == words
+    assert status_text.left_words(_status(succeeded=1)) == "1 of 1 request settled"
+
+
+def test_the_throughput_is_of_the_last_ten_minutes() -> None:
+    """Batches end one by one: what came in before counts no more, and nothing is said before anything came."""
+    throughput = Throughput()
+    for minutes, settled in ((0, 100), (1, 100)):
+        throughput.see(settled, NOW + timedelta(minutes=minutes))
+    assert throughput.words() == ""
+    throughput.see(2_100, NOW + timedelta(minutes=2))
+    assert throughput.words() == "1,000 a minute"
+    for minutes in range(3, 13):
+        throughput.see(2_100, NOW + timedelta(minutes=minutes))
+    assert throughput.words() == ""
+    throughput.see(2_150, NOW + timedelta(minutes=13))
+    assert throughput.words() == "5 a minute"
+
+
 @pytest.mark.parametrize(
     ("duration", "text"),
     [
@@ -179,3 +221,54 @@ def test_durations_are_told_in_at_most_two_units(duration: timedelta, text: str)
 def test_sizes_are_decimal(size_bytes: int, text: str) -> None:
     """As the API's own limits are."""
     assert humanize.size(size_bytes) == text
+
+
+def test_the_history_of_a_job_goes_on_at_its_cursor(program: Program) -> None:
+    """Newest last, with clock times; pages lose nothing."""
+    assert program("run", "in.jsonl", "--sandbox").code == 0
+    whole = program("events", "@last", "--json").facts["events"]
+    first = program("events", "@last", "--json", "-n", "3").facts
+    rest = program("events", "@last", "--json", "--after", str(first["next"])).facts
+    assert first["events"] + rest["events"] == whole
+    assert (rest["next"], whole[-1]["new"], whole[-1]["job"]) == (None, "finished", whole[0]["job"])
+    shown = program("events", "@last", "-n", "3")
+    assert "importing -> running" in shown.out
+    assert shown.out.splitlines()[2].startswith(whole[0]["at"][:10])
+    assert f"--after {first['next']} shows them" in shown.err
+
+
+def test_rm_deletes_the_bodies_of_one_job_and_keeps_the_rest(program: Program) -> None:
+    """Only when it is over, and confirmed; what stays is told, and there."""
+    assert program("run", "in.jsonl", "--sandbox", "--name", "kept").code == 0
+    running = program("submit", "in.jsonl", "--sandbox", "--new", "--name", "gone").out.strip()
+    early = program("rm", "gone", "--yes")
+    assert (early.code, f"`orchestrator cancel {running}" in early.err) == (5, True)
+    assert program("cancel", "gone", "--sandbox").code == 0
+    asked = program("rm", "gone", "--sandbox")
+    assert (asked.code, "--yes confirms it" in asked.err) == (5, True)
+    assert program("results", "gone", "-o", "-").code == 0
+    done = program("rm", "gone", "-y", "--sandbox")
+    assert (done.code, "4 requests and their results are deleted" in done.out) == (0, True), done.err
+    assert "orchestrator db compact" in done.err
+    assert program("requests", "gone", "-o", "-").code == 4
+    assert program("rm", "gone", "--json", "--sandbox").facts["purged"] is False
+    assert program("status", "gone", "--json").facts["requests"]["canceled"] == 4
+    assert program("requests", "kept", "-o", "-").out.count("\n") == 4
+    assert "canceled, deleted " in program("ls").out
+    for command in ("status", "errors", "resume"):
+        shown = program(command, "gone", "--sandbox")
+        told = shown.out + shown.err
+        assert "its prompts and answers were deleted 20" in told
+        assert "orchestrator re" not in told
+
+
+def test_several_jobs_are_watched_at_once(program: Program) -> None:
+    """Each line tells of which job; it ends when all of them are over."""
+    for name in ("jan", "feb"):
+        assert program("run", "in.jsonl", "--sandbox", "--new", "--name", name).code == 0
+    ids = [program("status", name, "--json").facts["id"] for name in ("jan", "feb")]
+    shown = program("watch", "jan", "feb", ids[0])
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["JOB", *ids]
+    assert {f"{own} finished: 4 requests, all succeeded" for own in ids} <= set(shown.err.splitlines())
+    listed = program("watch", "jan", "feb", "--json").facts["jobs"]
+    assert [job["id"] for job in listed] == ids

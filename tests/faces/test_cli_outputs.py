@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from faces.cli_world import SLOW, Program, ids_in, program_in, request, results_in, write_lines
 from support.forked import folder_with_command
+from support.length import some_of
 
 NO_UTF8 = os.fsdecode(b"b\xe4d.jsonl")
 
@@ -102,6 +103,27 @@ def test_a_place_that_is_none_is_refused_before_the_work(program: Program, place
     assert not program.db.exists()
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_an_output_from_before_answers_were_replaced_is_the_jobs_own(program: Program, name: str) -> None:
+    """A refusal was asked for again: what the file has of it is not in the store any more, and was the job's."""
+    faults = {"ORCHESTRATOR_SANDBOX__FAULTS": "refusal=1"}
+    line = ("run", "in.jsonl", "--sandbox", "-o", name)
+    assert program(*line, env=faults).code == 0
+    assert program("retry", "@last", "--sandbox", "--only", "refusal").code == 0
+    done = program(*line)
+    assert done.code == 0, done.err
+    assert "refusal" not in (program.folder / name).read_text()
+
+
+def test_a_file_of_a_spreadsheet_is_neither_written_nor_read(program: Program) -> None:
+    """Its name promises what this program cannot make."""
+    done = program("run", "in.jsonl", "--sandbox", "-o", "out.xlsx")
+    assert (done.code, "files of spreadsheets are not written" in done.err) == (2, True)
+    (program.folder / "in.xlsx").write_bytes(b"PK\x03\x04")
+    done = program("check", "in.xlsx", "-p", "{{ text }}", "-m", "claude-haiku-4-5", "--sandbox")
+    assert (done.code, "save the sheet as CSV" in done.err) == (2, True)
+
+
 def test_a_failed_write_at_the_end_has_a_code_of_its_own(program: Program) -> None:
     """F12: 2 would say that nothing was sent; the same command with another place writes them."""
     done = program("run", "in.jsonl", "--sandbox", "-o", "/dev/full")
@@ -111,7 +133,7 @@ def test_a_failed_write_at_the_end_has_a_code_of_its_own(program: Program) -> No
     assert program("results", "@last", "-o", "nowhere/out.jsonl").code == 2
 
 
-@pytest.mark.parametrize("how", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-", ">&-", ">/dev/full"])
+@pytest.mark.parametrize("how", some_of([">&- 2>&-", "2>/dev/full", ">/dev/full", "2>&-", "<&- >&- 2>&-", ">&-"], 3))
 def test_work_goes_on_without_anybody_to_talk_to(program: Program, how: str) -> None:
     """F12: closed and full streams; the store is not opened under the number of a closed one."""
     done = shell(program, f"orchestrator run in.jsonl --sandbox -o out.jsonl {how}")
@@ -137,6 +159,7 @@ def test_what_was_asked_for_and_cannot_be_written_ends_with_9(program: Program, 
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_daemon_without_streams_runs(program: Program) -> None:
     """F12: `serve <&- >&- 2>&-`, as an old init script starts it."""
     line = "orchestrator serve --sandbox --json --listen '' <&- >&- 2>&- & echo $!"

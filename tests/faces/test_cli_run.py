@@ -60,7 +60,39 @@ def test_a_request_that_only_the_api_can_refuse_stays_in_its_place(program: Prog
     group = program("errors", "@last", "--json").facts["groups"][0]
     assert (group["type"], group["count"]) == ("invalid_request_error", 1)
     assert group["examples"] == [{"custom_id": "r-3", "line": 4}]
-    assert "1 request queued again" in program("retry", "@last", "--sandbox").out
+    assert "retry in-" in shown.err
+    assert "--only invalid_request_error --set max_tokens=VALUE" in shown.err
+    assert "write KEY=VALUE" in program("retry", "@last", "--sandbox", "--set", "max_tokens").err
+    refused = program("retry", "@last", "--sandbox", "--set", "temperature=0.5")
+    assert (refused.code, "takes no sampling parameters" in refused.err) == (2, True)
+    mended = program("retry", "@last", "--only", "invalid_request_error", "--set", "max_tokens=16", "--sandbox")
+    assert "1 request queued again, with another max_tokens" in mended.out
+    assert program("resume", "@last", "--sandbox").code == 0
+
+
+def test_answers_that_were_cut_are_asked_for_again_with_more_tokens(program: Program) -> None:
+    """The end of the run says how, and the command what becomes of the answers that were paid for."""
+    source = write_lines(program.folder / "in.jsonl", [request(n, max_tokens=16) for n in range(3)])
+    (program.folder / "orchestrator.toml").write_text('[sandbox]\nfaults = "cut=1"\n')
+    done = program("run", source, "--sandbox")
+    (program.folder / "orchestrator.toml").unlink()
+    assert "--only max_tokens --grow" in done.err
+    again = program("retry", "@last", "--only", "max_tokens", "--grow", "--sandbox")
+    assert "3 requests queued again, with more max_tokens" in again.out
+    assert "3 answers that were paid for will be replaced" in again.err
+    assert "cut" not in program("resume", "@last", "--sandbox").err
+
+
+def test_invalid_answers_that_were_cut_are_mended_by_the_command_that_is_told(program: Program) -> None:
+    """Not by the same request once more."""
+    (program.folder / "in.csv").write_text("text\na\nb\nc\n")
+    asks = ("-p", "{{ text }}", "-m", "claude-haiku-4-5", "--schema", "label", "--retry-invalid", "0")
+    cut = {"ORCHESTRATOR_SANDBOX__FAULTS": "cut=1"}
+    assert program("run", "in.csv", *asks, "--sandbox", env=cut).code == 1
+    told = program("errors", "@last", "--sandbox").err
+    assert ("--only max_tokens --grow" in told, "to try" in told) == (True, False)
+    again = program("retry", "@last", "--only", "max_tokens", "--grow", "--sandbox")
+    assert "3 requests queued again, with more max_tokens" in again.out
 
 
 def test_bad_lines_are_told_all_at_once_and_nothing_is_stored(program: Program) -> None:
@@ -120,6 +152,15 @@ def test_a_signal_detaches_safely_and_tells_how_to_go_on(program: Program, numbe
     assert resumed.code == 0
     assert ids_in(program.folder / "out.jsonl") == [f"r-{n}" for n in range(5)]
     assert sum(program("status", "--json").facts["batches"].values()) == 1
+
+
+def test_the_command_that_goes_on_says_sandbox_though_only_the_environment_did(program: Program) -> None:
+    """Pasted into another shell it would be real work."""
+    source = write_lines(program.folder / "in.jsonl", [request(0)])
+    with program.started("run", source, env={**SLOW, "ORCHESTRATOR_SANDBOX": "1"}) as running:
+        running.says("1 in flight")
+        stopped = running.signal(signal.SIGINT)
+    assert f"to go on: orchestrator run {source} --sandbox\n" in stopped.err
 
 
 def test_a_new_job_goes_on_by_its_id_not_by_the_same_command(program: Program) -> None:

@@ -13,7 +13,7 @@ import pytest
 from faces.client_world import QUICK, SLOW, requests, short_runtime_folder, until
 from support.world import in_a_loop
 
-from orchestrator import InputRefused, Job, JobTimeout, Orchestrator
+from orchestrator import FleetAnswerView, InputRefused, Job, JobTimeout, Orchestrator
 from orchestrator.domain.errors import (
     GuardRefused,
     InputError,
@@ -54,6 +54,27 @@ async def test_requests_go_in_and_results_come_out_in_order(tmp_path: Path) -> N
 
 
 @in_a_loop
+async def test_rows_come_back_with_their_results(tmp_path: Path) -> None:
+    """What a request was made of, as a dict; an open job takes them as well, and a file of results has none."""
+    given = [{**each, "row": {"id": "007", "of": each["custom_id"]}} for each in requests(3)]
+    async with quick(tmp_path) as orc:
+        job = await orc.submit([*given, {**given[0], "custom_id": "none", "row": {}}, *requests(5)[3:]])
+        rows = {result.custom_id: result.row async for result in job.results()}
+        assert rows == {**{each["custom_id"]: each["row"] for each in given}, "none": {}, "r3": None, "r4": None}
+        assert (await job.request("r1")).row == b'{"id":"007","of":"r1"}'
+        await job.export(tmp_path / "out.jsonl")
+        assert b'"row"' not in (tmp_path / "out.jsonl").read_bytes()
+        growing = await orc.open_job("growing")
+        assert await growing.add(given) == 3
+        await growing.close()
+        assert growing.job is not None
+        assert [result.row async for result in growing.job.results()] == [each["row"] for each in given]
+        with pytest.raises(InputRefused) as refused:
+            await orc.submit([{**given[0], "row": "text"}])
+        assert [problem.field for problem in refused.value.problems] == ["row"]
+
+
+@in_a_loop
 async def test_results_wait_for_the_job_by_themselves(tmp_path: Path) -> None:
     """Results are never half of the results, unless half of them is asked for."""
     async with quick(tmp_path) as orc:
@@ -75,6 +96,7 @@ async def test_the_same_requests_are_the_same_job(tmp_path: Path) -> None:
         force_new = await orc.submit(requests(5), name="nightly", new=True)
         assert force_new.id != first.id
         assert [status.job.public_id for status in await orc.jobs()] == [force_new.id, first.id]
+        assert await orc.fleet() == FleetAnswerView.of(None), "one process owns a file"
         assert (await orc.job("nightly")).id == force_new.id
 
 

@@ -153,6 +153,7 @@ async def test_a_job_is_steered_and_grows_through_the_socket(tmp_path: Path) -> 
         assert (await job.cancel()).job.state.value in {"canceling", "canceled"}
 
 
+@pytest.mark.long
 @in_a_loop
 async def test_a_killed_processs_job_goes_on_in_the_one_beside_it(tmp_path: Path) -> None:
     """Promise 1: kill the owner at any instant; whoever watched takes its place and finishes what was sent."""
@@ -222,6 +223,7 @@ async def test_two_that_start_at_once_agree_who_owns_the_store(tmp_path: Path) -
     assert [result for _, result in found] == [["r0", "r1", "r2"]] * 3
 
 
+@pytest.mark.long
 @in_a_loop
 async def test_an_owner_that_does_not_answer_is_a_guards_refusal(tmp_path: Path) -> None:
     """Exit code 5: an engine that owns the store and says nothing within 5 s is not waited for for ever."""

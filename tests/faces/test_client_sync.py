@@ -14,8 +14,10 @@ import pytest
 from faces.client_world import QUICK, SLOW, line_of, requests, running, short_runtime_folder
 from support.world import in_a_loop
 
-from orchestrator import InputRefused, JobTimeout, SyncOrchestrator
+from orchestrator import InputRefused, JobTimeout, Result, SyncOrchestrator
 from orchestrator.domain.errors import GuardRefused, StoreError, UsageError
+from orchestrator.domain.queries import ResultRow
+from orchestrator.domain.states import RequestState
 
 BEGIN = """
 import sys
@@ -51,6 +53,7 @@ def test_everything_works_without_a_loop(tmp_path: Path) -> None:
         filed = orc.submit_file(_file(tmp_path), skip_bad=True)
         assert (filed.refused_count, {problem.line for problem in filed.refused()}) == (1, {2})
         assert [status.job.name for status in orc.jobs()] == ["in", "plain"]
+        assert (orc.fleet().fleet, orc.fleet().daemons) == (False, [])
         assert orc.job("plain").id == job.id
         assert job.request("r7").state.value == "succeeded"
         assert (job.errors(), job.retry(), orc.embedded) == ([], 0, True)
@@ -90,6 +93,45 @@ def test_a_plain_iterable_is_read_in_the_callers_thread(tmp_path: Path) -> None:
         assert orc.submit(source()).status().job.requests.total == 3000
         assert threads == {threading.get_ident()}
         assert orc.submit(stream()).status().job.requests.total == 3
+
+
+def test_a_list_of_prompts_is_asked_in_one_line(tmp_path: Path) -> None:
+    """In their order; again it is the same job. What is no text is refused by its number, and nothing is stored."""
+    with quick(tmp_path) as orc:
+        prompts = [f"Say {number}." for number in range(30)]
+        found = orc.map(prompts, model="claude-haiku-4-5", name="asked")
+        assert [result.row for result in found] == [{"prompt": prompt} for prompt in prompts]
+        assert all(result.text for result in found)
+        assert len(orc.map(iter(prompts), model="claude-haiku-4-5")) == 30
+        assert [status.job.name for status in orc.jobs()] == ["asked"]
+        framed = orc.map(["Hallo"], model="claude-haiku-4-5", prompt="Translate: {{ prompt }}")
+        sent = orc.jobs()[0].job.public_id
+        assert b"Translate: Hallo" in (orc.job(sent).request(framed[0].custom_id).params or b"")
+        with pytest.raises(UsageError, match="prompt 2 is of type float"):
+            orc.map(["a", float("nan")], model="claude-haiku-4-5")  # type: ignore[list-item]
+        with pytest.raises(UsageError, match="prompts is one text"):
+            orc.map("a", model="claude-haiku-4-5")
+        with pytest.raises(UsageError, match="map gives a result of every prompt, and skip_bad leaves some out"):
+            orc.map(["a"], model="claude-haiku-4-5", skip_bad=True)
+        while len(orc.jobs()) > 2:  # the import that was broken off is being taken away
+            pass
+
+
+def test_a_notebook_shows_a_job_and_a_result_and_no_markup_of_theirs(tmp_path: Path) -> None:
+    """What a model, or a name, says stays text; without the orchestrator the job is shown by its id alone."""
+    with quick(tmp_path) as orc:
+        job = orc.submit(requests(3), name="<b>bold</b>")
+        job.wait(60)
+        card = job._repr_html_()
+        assert card is not None
+        assert all(each in card for each in ("&lt;b&gt;bold", "3 requests, all succeeded", 'max="3" value="3"'))
+        (result, *_) = job.results()
+        assert f"<td>{result.custom_id}</td>" in result._repr_html_()
+    assert job._repr_html_() is None
+    body = b'{"type":"succeeded","message":{"content":[{"type":"text","text":"<script>x</script>"}]}}'
+    odd = Result(ResultRow(number=1, custom_id="<i>", state=RequestState.SUCCEEDED, body=body))._repr_html_()
+    assert "&lt;script&gt;x" in odd
+    assert ("<script>" in odd, "<i>" in odd) == (False, False)
 
 
 def test_an_iterable_that_breaks_or_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:

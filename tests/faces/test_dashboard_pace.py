@@ -18,7 +18,7 @@ from orchestrator.domain.queries import ALL_JOBS
 from orchestrator.http_api.dashboard import batches_page, engine_pages, job_pages, request_page
 from orchestrator.http_api.dashboard.page import PageRequest
 from orchestrator.ports.reads import Reads
-from orchestrator.store.read import StoreReader
+from orchestrator.store.sqlite_reader import StoreReader
 from orchestrator.views import status_text
 
 SMALL: Final = 200
@@ -71,7 +71,7 @@ def steps(database: Path, look_at: Callable[[Reads], object]) -> int:
         return 0
 
     with StoreReader.open(database) as reads:
-        reads._c.set_progress_handler(count, GRAIN)
+        reads._file.set_progress_handler(count, GRAIN)
         look_at(cast("Reads", reads))
     return taken
 

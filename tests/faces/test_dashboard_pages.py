@@ -10,7 +10,8 @@ import re
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,13 @@ from faces.client_world import SLOW, requests, settings, short_runtime_folder, u
 
 from orchestrator.assembly import Engine
 from orchestrator.cli.jobs_text import status_lines
-from orchestrator.config import default_socket_path
+from orchestrator.config import default_socket_path, load_settings
 from orchestrator.daemon import running_engine
+from orchestrator.http_api.app import build_app
 from orchestrator.http_api.dashboard import page
 from orchestrator.http_api.dashboard.markdown import pieces
+from orchestrator.serving import services_of
+from orchestrator.system_clock import SystemClock
 from orchestrator.views import status_text
 from orchestrator.views.job_views import JobView
 
@@ -78,6 +82,39 @@ async def finished(client: httpx2.AsyncClient, job: str) -> None:
     await until(over)
 
 
+def test_the_page_of_a_request_shows_the_row_that_it_was_made_of(tmp_path: Path) -> None:
+    """Column by column, as text; of a request without a row there is nothing to show, nor of one that was purged."""
+    request = requests(1)[0]
+    wide = {f"c{number}": number for number in range(250)}
+    rows: list[dict[str, Any] | None] = [
+        {"id": "007", "<b>bold</b>": "<script>alert(1)</script>", "nested": {"a": [1, 2.50]}, "long": "x" * 5000},
+        None,
+        wide,
+        {},
+    ]
+    content = [
+        {**request, "custom_id": str(number)} | ({} if row is None else {"row": row}) for number, row in enumerate(rows)
+    ]
+    lines = "".join(json.dumps(each) + "\n" for each in content).encode()
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        job = await submitted(client, lines, "table")
+        await finished(client, job)
+        first, second, third, fourth = [(await client.get(f"/jobs/{job}/requests/{n}")).text for n in range(1, 5)]
+        assert "007</td>" in first
+        assert "&lt;b&gt;bold" in first
+        assert "<script>alert" not in first
+        assert f"{'x' * 2000}…" in first
+        assert ">Row</h2>" not in second
+        assert "150 more columns" in third
+        assert ">Row</h2>" in fourth
+        purged = await client.delete(f"/api/v1/jobs/{job}", headers={"origin": "http://engine"})
+        assert purged.status_code == 200
+        assert "007" not in (await client.get(f"/jobs/{job}/requests/1")).text
+
+    run(tmp_path, check)
+
+
 def test_every_screen_answers_and_says_what_there_is(tmp_path: Path) -> None:
     """Without JavaScript everything can be read, before the first job and after it."""
 
@@ -89,7 +126,10 @@ def test_every_screen_answers_and_says_what_there_is(tmp_path: Path) -> None:
         job = await submitted(client)
         await finished(client, job)
         shown = (await client.get(f"/jobs/{job}")).text
+        for path, kind in (("results", "jsonl"), ("results.csv", "csv")):
+            assert f'href="/api/v1/jobs/{job}/{path}" download="{job}.results.{kind}"' in shown
         assert "finished: 5 requests, all succeeded" in shown
+        assert "claude-haiku-4-5</td>" in shown
         for tab, said in (("requests", "r4"), ("failures", "No failures"), ("batches", "5 ok"), ("events", "settled")):
             assert said in (await client.get(f"/jobs/{job}?tab={tab}")).text
         request = (await client.get(f"/jobs/{job}/requests/3")).text
@@ -129,13 +169,46 @@ def test_a_page_says_nothing_that_another_port_of_this_host_put_into_a_cookie(tm
         assert 'class="said"' not in page.text
         job = await submitted(client)
         done = await client.post("/act", data={"verb": "pause", "job": job}, headers=HERE)
-        seal, words = done.cookies["said"].split(".", 1)
+        seal, until, words = done.cookies["said"].split(".", 2)
         client.cookies.clear()
-        for changed, shown in ((f"{seal}.2{words[1:]}", False), (f"{seal}.{words}", True)):
+        for changed, shown in (
+            (f"{seal}.{until}.2{words[1:]}", False),
+            (f"{seal}.{int(until) + 60}.{words}", False),
+            (f"{seal}.{until}.{words}", True),
+        ):
             page = await client.get("/jobs", headers={"cookie": f"said={changed}"})
             assert ('class="said"' in page.text) is shown
 
     run(tmp_path, check)
+
+
+class LaterClock(SystemClock):
+    """A clock half a minute after that of this machine."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=30)
+
+
+def test_what_an_action_did_is_said_by_every_daemon_of_the_store_for_half_a_minute(tmp_path: Path) -> None:
+    """No process remembers it: the key is the store's, and the end is under the seal."""
+
+    async def check(engine: Engine, client: httpx2.AsyncClient) -> None:
+        job = await submitted(client)
+        done = await client.post("/act", data={"verb": "pause", "job": job}, headers=HERE)
+        sealed = {"cookie": f"said={done.cookies['said']}"}
+        another = await services_of(engine, asyncio.Event())
+        for daemon, shown in (
+            (another, True),
+            (replace(another, clock=LaterClock()), False),
+            (replace(another, page_key=b"of another store"), False),
+        ):
+            transport = httpx2.ASGITransport(app=build_app(daemon))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://engine") as browser:
+                page = await browser.get("/jobs", headers=sealed)
+            assert ("1 job paused" in page.text) is shown
+        assert repr(another.page_key) not in repr(another)
+
+    run(tmp_path, check, **SLOW)
 
 
 def test_acts_work_without_javascript_and_only_from_these_pages(tmp_path: Path) -> None:
@@ -162,6 +235,46 @@ def test_acts_work_without_javascript_and_only_from_these_pages(tmp_path: Path) 
     run(tmp_path, check, **SLOW)
 
 
+def test_what_is_tried_again_is_chosen_and_changed_on_the_page(tmp_path: Path) -> None:
+    """With how many there are of each kind; a request's page shows both params."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        job = await submitted(client)
+        await finished(client, job)
+        assert f"/confirm?verb=retry&amp;job={job}" in (await client.get(f"/jobs/{job}")).text
+        asked = (await client.get(f"/confirm?verb=retry&job={job}&only=max_tokens")).text
+        assert 'name="only" value="max_tokens" checked' in asked
+        assert "answered, and ended by max_tokens" in asked
+        chosen = {"verb": "retry", "job": job, "only": "max_tokens", "grow": "1", "model": "claude-sonnet-4-5"}
+        done = await client.post("/act", data=chosen, headers=HERE)
+        assert "queued again" in (await client.get(done.headers["location"])).text
+        assert "Params as they were handed in" in (await client.get(f"/jobs/{job}/requests/1")).text
+
+    run(tmp_path, check, sandbox__faults="cut=1")
+
+
+def test_a_cap_is_set_on_the_pages(tmp_path: Path) -> None:
+    """In the form of a new job, and on the page of one that is there; an amount that is none changes nothing."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        async def cap(of: str) -> object:
+            return (await client.get(f"/api/v1/jobs/{of}")).json()["cost"]["cap"]
+
+        file = {"file": ("few.jsonl", LINES)}
+        refused = await client.post("/new", data={"max_cost": "much"}, files=file, headers=HERE)
+        assert (refused.status_code, "10.50usd" in refused.text) == (400, True)
+        made = await client.post("/new", data={"max_cost": "$10"}, files=file, headers=HERE)
+        job = made.headers["location"].removeprefix("/jobs/")
+        assert await cap(job) == "10.000000000"
+        assert f"/confirm?verb=cap&amp;job={job}" in (await client.get(f"/jobs/{job}")).text
+        assert 'name="amount"' in (await client.get(f"/confirm?verb=cap&job={job}")).text
+        for amount, status, found in (("5.50", 303, "5.500000000"), ("lots", 400, "5.500000000"), ("", 303, None)):
+            done = await client.post("/act", data={"verb": "cap", "job": job, "amount": amount}, headers=HERE)
+            assert (done.status_code, await cap(job)) == (status, found)
+
+    run(tmp_path, check, **SLOW)
+
+
 def test_a_file_is_handed_in_by_a_plain_form(tmp_path: Path) -> None:
     """Its problems are told by line, and nothing of it is kept; a good file becomes a job."""
 
@@ -180,6 +293,77 @@ def test_a_file_is_handed_in_by_a_plain_form(tmp_path: Path) -> None:
         assert (await client.post("/new", files=good)).status_code == 403
 
     run(tmp_path, check)
+
+
+def test_a_form_asks_before_much_is_spent(tmp_path: Path) -> None:
+    """409 with the number, and nothing is stored, until that amount is confirmed or the job has a cap."""
+
+    def key_file() -> Path:
+        key = tmp_path / "key"
+        key.write_text("test-key\n")
+        key.chmod(0o600)
+        return key
+
+    env = {
+        "HOME": str(tmp_path),
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+        "ORCHESTRATOR_API__KEY_FILE": str(key_file()),
+    }
+    flags = {"database.path": str(tmp_path / "x.db"), "budget.confirm_above": "$0.000000001"}
+    chosen = load_settings(flags=flags, env=env, cwd=tmp_path, config_file=None, sandbox=False)
+
+    async def check(client: httpx2.AsyncClient) -> None:
+        async def handed_in(body: bytes = LINES, **fields: str) -> httpx2.Response:
+            data, headers = {"name": "few", **fields}, {**HERE, "accept": "text/html"}
+            return await client.post("/new", data=data, files={"file": ("few.jsonl", body)}, headers=headers)
+
+        unknown = LINES.replace(b"claude-haiku-4-5", b"claude-nobody-9")
+        asked = await handed_in()
+        assert (asked.status_code, "5 requests to claude-haiku-4-5 may cost up to $0.0" in asked.text) == (409, True)
+        assert 'value="few"' in asked.text
+        assert (await client.get("/api/v1/jobs")).json()["jobs"] == []
+        (amount,) = re.findall(r'name="yes" value="([0-9.]+)"', asked.text)
+        assert (await handed_in(yes="0.000000002")).status_code == 409  # not what was asked about
+        assert (await handed_in(yes="certainly")).status_code == 400
+        assert (await handed_in(yes=amount, cache="off", pilot="10")).status_code == 303
+        assert (await handed_in()).status_code == 303  # it is a job already
+        assert 'value="0.000000000+"' in (await handed_in(unknown, yes=amount)).text
+        assert (await handed_in(unknown, yes="0+")).status_code == 303
+        assert (await handed_in(LINES.replace(b"hello", b"other"), max_cost="1")).status_code == 303
+
+    async def whole() -> None:
+        async with running_engine(chosen, sandbox=False):
+            transport = httpx2.AsyncHTTPTransport(uds=str(default_socket_path(tmp_path / "x.db", os.environ)))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://engine", timeout=20) as client:
+                await check(client)
+
+    asyncio.run(whole())
+
+
+def test_in_a_sandbox_a_form_asks_nothing(tmp_path: Path) -> None:
+    """It costs nothing. The options of the form are those of the job; a script is told where the job's page is."""
+
+    async def check(_: Engine, client: httpx2.AsyncClient) -> None:
+        data, file = {"cache": "off", "pilot": "10"}, {"file": ("few.jsonl", LINES)}
+        headers = {**HERE, "accept": "application/json"}
+        wrong = await client.post("/new", data={"pilot": "x"}, files=file, headers=headers)
+        assert (wrong.status_code, wrong.json()["type"]) == (400, "usage-error")
+        bad = await client.post("/new", files={"file": ("bad.jsonl", b"{}\n")}, headers=headers)
+        assert (bad.status_code, bad.json()["problem_count"] > 0) == (422, True)
+        made = await client.post("/new", data=data, files=file, headers=headers)
+        assert (made.status_code, made.json()["page"].startswith("/jobs/few-")) == (201, True)
+        assert "submitted" in (await client.get(made.json()["page"])).text
+        both = await client.post("/new", data={"limit": "2", "sample": "2"}, files=file, headers=headers)
+        assert (both.status_code, both.json()["title"]) == (400, "limit and sample exclude each other")
+        tried = {"file": ("tried.jsonl", LINES + LINES.replace(b'"custom_id": "', b'"custom_id": "x'))}
+        made = await client.post("/new", data={"sample": "2", "seed": "7"}, files=tried, headers=headers)
+
+        async def ended() -> bool:
+            return "trial of 2 ended" in (await client.get(made.json()["page"])).text
+
+        await until(ended)
+
+    run(tmp_path, check, budget__confirm_above="$0.000000001")
 
 
 def test_a_page_allows_only_what_is_its_own(tmp_path: Path) -> None:
@@ -254,11 +438,12 @@ def test_every_face_says_when_a_blocked_account_is_asked_again(tmp_path: Path) -
         assert await engine.read(lambda reads: reads.status(reads.find(job)).asked_again_at) is None
         await engine.commands.resume(found.id)
         assert await engine.store.commands.pause(found.id, "credentials", "no key", now)
-        view = (await client.get(f"/api/v1/jobs/{job}")).json()
+        answer = await client.get(f"/api/v1/jobs/{job}")
+        view = answer.json()
         assert (view["reason_code"], view["asked_again_at"][:19]) == ("credentials", f"{at:%Y-%m-%dT%H:%M:%S}")
         assert "The API is asked again" in (await client.get(f"/jobs/{job}")).text
         assert "asked again" in (await client.get("/")).text
-        status = msgspec.convert(view, JobView).to_status(found.id)
+        status = msgspec.json.decode(answer.content, type=JobView).to_status(found.id)
         ages = status_text.BatchAges()
         words = "\n".join(status_lines(status, ages, status_text.ApiClock(now=now)))
         assert f"the API is asked again in 3m, at {at:%H:%M:%S} UTC" in words

@@ -38,10 +38,20 @@ def test_the_guides_end_to_end_example_answers_every_request_once(tmp_path: Path
     assert second[1:] == first[1:]
 
 
+@pytest.mark.long
 def test_the_prompt_caching_example_answers_every_question(tmp_path: Path) -> None:
     """The guide's prompt caching example, without a loop, with the SDK's own message objects."""
     lines = run("prompt_caching.py", tmp_path / "x.db")
     assert [line.split(": ")[0] for line in lines[1:]] == [f"analysis-{i}" for i in range(4)]
+
+
+def test_the_dataframe_example_prints_the_answers_beside_the_rows(tmp_path: Path) -> None:
+    """A DataFrame in, a DataFrame out, each row with its answer."""
+    pytest.importorskip("pandas", reason="a tool of development: pip install pandas")
+    head, *rows = run("ask_about_a_dataframe.py", tmp_path / "x.db")
+    assert head.split() == ["id", "product", "answer", "status"]
+    assert [row.split()[0] for row in rows] == ["007", "008"]
+    assert all(ANSWER in row and row.endswith("succeeded") for row in rows)
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))

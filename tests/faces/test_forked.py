@@ -73,6 +73,7 @@ def without_news(said: str, folder: Path, runtime: str) -> str:
     return re.sub(r"\d[\d.,]*(?= ?([kMGT]?B|GiB|MiB|ms|s|min)\b)|(?<=_bytes\": )\d+", "N", said)
 
 
+@pytest.mark.long
 def test_forked_commands_end_and_say_what_those_of_a_fresh_interpreter_do(tmp_path: Path) -> None:
     """Codes, stdout and stderr of a dozen commands of every kind, in either kind of process."""
     forked, fresh = told(tmp_path / "forked", is_fresh=False), told(tmp_path / "fresh", is_fresh=True)

@@ -160,6 +160,8 @@ def test_uploads_and_downloads_leave_places_too() -> None:
         asked("GET", "/v1/messages/batches/x/results"),
         asked("POST", "/v1/messages/batches"),
         asked("GET", "/api/v1/jobs/x/results", b"follow=0"),
+        asked("GET", "/api/v1/jobs/x/results.csv"),
+        asked("GET", "/api/v1/jobs/x/results.parquet"),
     ):
         for _ in range(512):
             place = places.slot(scope)

@@ -43,7 +43,13 @@ async def drip(port: int, sent: bytes, drops: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ", head("/") + b"GET / HTTP/1.1\r\nhost"]
+    "sent",
+    [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nx: ",
+        pytest.param(head("/") + b"GET / HTTP/1.1\r\nhost", marks=pytest.mark.long),
+    ],
 )
 def test_who_does_not_end_a_header_is_let_go(sent: bytes) -> None:
     """T84: silent from the start, in the middle, or in the middle of a second request."""
@@ -167,6 +173,7 @@ def test_chunks_without_an_end_are_cut_off_at_the_cap() -> None:
     asyncio.run(check())
 
 
+@pytest.mark.long
 def test_ten_thousand_requests_on_one_connection_cost_no_memory() -> None:
     """T85: they are answered in turn, each before the next is looked at."""
 
@@ -205,6 +212,7 @@ PARAMETERS: Final = (
 )
 
 
+@pytest.mark.long
 def test_hostile_parameters_change_nothing_and_break_nothing(tmp_path: Path) -> None:
     """T87: in every parameter and in every place of a path: an answer of ours, never a 500, and the store as it was."""
 

@@ -60,6 +60,9 @@ def test_a_job_that_is_done_shows_in_the_metrics(tmp_path: Path) -> None:
     assert found["orchestrator_api_request_seconds_count", (("op", "create"),)] == 1
     assert found["orchestrator_batch_turnaround_seconds_count", ()] == 1
     assert found["orchestrator_tokens_total", (("kind", "output"),)] > 0
+    assert found["orchestrator_cost_usd_total", (("kind", "kept"), ("model", "claude-haiku-4-5"))] > 0
+    assert found["orchestrator_unpriced_answers", ()] == 0
+    assert [labels for name, labels in found if name.startswith("orchestrator_budget_")] == []
     assert found["orchestrator_requests", (("state", "succeeded"),)] == 5
     assert found["orchestrator_requests", (("state", "queued"),)] == 0
     assert found["orchestrator_jobs", (("state", "finished"),)] == 1
@@ -70,6 +73,24 @@ def test_a_job_that_is_done_shows_in_the_metrics(tmp_path: Path) -> None:
     assert found["orchestrator_store_bytes", ()] > 0
     assert found["process_resident_memory_bytes", ()] > 0
     assert [labels for name, labels in found if name == "orchestrator_build_info"] != []
+
+
+def test_a_budget_shows_with_what_is_taken_of_it(tmp_path: Path) -> None:
+    """Of each scope that has one: what is spent is the ledger's sum, and nothing is in flight any more."""
+    database = tmp_path / "x.db"
+
+    async def check() -> Samples:
+        async with Orchestrator(database, sandbox=True, budget__max_month="$50", **QUICK) as orc:
+            await (await orc.submit(requests(5))).wait()
+            return await samples(database)
+
+    found = asyncio.run(check())
+    month = (("scope", "month"),)
+    assert found["orchestrator_budget_usd", month] == 50
+    spent = found["orchestrator_cost_usd_total", (("kind", "kept"), ("model", "claude-haiku-4-5"))]
+    assert found["orchestrator_budget_spent_usd", month] == spent
+    assert found["orchestrator_budget_reserved_usd", month] == 0
+    assert sum(name.startswith("orchestrator_budget_") for name, _ in found) == 3
 
 
 def test_work_in_flight_shows_its_age_and_its_expiry(tmp_path: Path) -> None:

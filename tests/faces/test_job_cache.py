@@ -50,7 +50,8 @@ def test_two_hundred_who_ask_at_once_cost_one_read(tmp_path: Path) -> None:
         ):
             await client.post("jobs?name=three", content=LINES, headers=NDJSON)
             counted = Counted(engine)
-            job_cache = JobCache(counted)
+            latest: list[object] = [object()]
+            job_cache = JobCache(counted, lambda: latest[-1])
             seen = await asyncio.gather(*(job_cache.get("three") for _ in range(200)))
             assert counted.reads == 1
             assert len({glance.tag for glance in seen}) == 1
@@ -58,6 +59,9 @@ def test_two_hundred_who_ask_at_once_cost_one_read(tmp_path: Path) -> None:
             await job_cache.get("three")
             await job_cache.get("three", since=asyncio.get_running_loop().time() + 1)
             assert counted.reads == 3
+            latest.append(object())  # another daemon has moved something, and this one has heard of it
+            await job_cache.get("three")
+            assert counted.reads == 4
             for _ in range(2):
                 with pytest.raises(NoSuchThing):
                     await job_cache.get("four")

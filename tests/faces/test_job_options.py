@@ -25,9 +25,11 @@ from orchestrator.domain.job_spec import OPTIONS
 BAD: Final[dict[str, tuple[Any, ...]]] = {
     "name": ("", " ", "@last", "a\nb", "a\u2028b", "\x1b[2J", "x" * 501),
     "key": ("", "a\nb", "é", "x" * 256),
-    "api_version": ("latest", "2023-06-01\n", "٢٠٢٣-٠٦-٠١"),
+    "api_version": ("latest", "2023-06-01\n", "٢٠٢٣-٠٦-٠١", "2024-01-01"),
     "betas": (["a\nb"], ["a b"], [""], ["-x"], ["x" * 201], ["é"]),
     "priority": (0, 101),
+    "cache": ("", "on", "Prime"),
+    "retry_invalid": (-1, 11),
 }
 WRONG: Final = [(option, value) for option, values in BAD.items() for value in values]
 #: A page of our own asks.

@@ -267,7 +267,7 @@ def test_whoever_logged_out_is_out_after_a_restart_too(tmp_path: Path) -> None:
             client.cookies.clear()
             out = await client.post("/logout", headers={"origin": at.url, "cookie": f"{name}={ended}"})
             assert out.status_code == 303
-            file = SqliteLocation(tmp_path / "x.db").logged_out_file
+            file = SqliteLocation(tmp_path / "x.db").logged_out_file(int(port))
             assert file.stat().st_mode & 0o777 == 0o600
             assert not any(part in file.read_text() for part in (ended, ended.split(".")[2], token_in(tmp_path)))
         async with served(tmp_path, server__listen=f"127.0.0.1:{port}") as (at, client):

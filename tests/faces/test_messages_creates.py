@@ -126,6 +126,7 @@ def test_a_create_whose_client_is_gone_at_its_end_is_let_go(tmp_path: Path) -> N
         assert len(world.jobs()) == 1
 
 
+@pytest.mark.long
 def test_a_create_beyond_every_limit_of_the_api_is_one_batch(tmp_path: Path) -> None:
     """25,000 requests where the API's batch holds 10,000: three batches there, one here, and every result comes."""
 
@@ -192,6 +193,7 @@ def test_a_daemon_that_is_killed_before_its_answer_arrives_has_made_one_batch(tm
         assert [one.id for one in client.messages.batches.list()] == [made.id]
 
 
+@pytest.mark.long
 def test_a_download_that_the_end_of_the_daemon_cuts_is_no_short_success(tmp_path: Path) -> None:
     """A stream that ends cleanly too early would be taken for all there is."""
     with ExitStack() as stack:
@@ -210,6 +212,7 @@ def test_a_download_that_the_end_of_the_daemon_cuts_is_no_short_success(tmp_path
                 list(pieces)
 
 
+@pytest.mark.long
 def test_an_upload_that_the_end_of_the_daemon_cuts_is_to_be_tried_again(tmp_path: Path) -> None:
     """In the API's form, with a status that the SDK retries; and nothing is left of it."""
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 """One create of more requests than the API takes, with the unmodified SDK, against a daemon in a process of its own.
 
-A quarter million of them in the long tier of the proof: 45 MB in one call.
+A quarter million of them: 45 MB in one call.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 
 import anthropic
+import pytest
 from faces.client_world import line_of, running
 from faces.messages_world import ended, requests
-from support.length import IS_LONG
 
-REQUESTS = 250_000 if IS_LONG else 110_000
+REQUESTS = 250_000
 #: A daemon that serves until it is killed; it says where.
 DAEMON = """
 import sys, threading
@@ -33,6 +33,7 @@ def peak_bytes(pid: int) -> int:
     return int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) * 1024
 
 
+@pytest.mark.long
 def test_a_create_beyond_the_limits_of_the_api_is_answered_completely(tmp_path: Path) -> None:
     """What needs two or three creates at the API is one here, in a few MB of the daemon's memory."""
     tests = Path(__file__).parent.parent

@@ -17,6 +17,7 @@ from faces.client_world import SLOW
 from faces.messages_world import Served, ended, polled, requests, served
 
 from orchestrator.config import default_socket_path
+from orchestrator.domain.states import BatchState
 from orchestrator.ports.job_store import BY_RETENTION
 
 #: Batches of two requests, so that a create needs several.
@@ -145,19 +146,25 @@ def test_pages_go_forward_and_backward(tmp_path: Path) -> None:
         assert (empty.data, empty.first_id, empty.last_id, empty.has_more) == ([], None, None, False)
 
 
+def batches_of(world: Served) -> dict[str, int]:
+    """How many batches of the only job are in each state."""
+    found: dict[str, int] = world.wait_for(
+        lambda: world.engine.read(lambda reads: reads.status(reads.jobs(limit=1)[0]).batches)
+    )
+    return found
+
+
 def test_a_canceled_batch_is_canceling_first_and_ends_with_what_it_had(tmp_path: Path) -> None:
     """Cancel says `canceling`, can be repeated, and is harmless after the end."""
     with served(tmp_path, **SLOW, **SMALL) as world, sdk(world) as client:
         made = client.messages.batches.create(requests=requests(6))
-        polled(
-            lambda: world.jobs()[0].requests.batched,
-            lambda batched: batched > 0,
-        )
+        polled(lambda: batches_of(world), lambda batches: batches[BatchState.IN_PROGRESS] == 3)
         canceled = client.messages.batches.cancel(made.id)
         assert (canceled.processing_status, canceled.ended_at, total(canceled)) == ("canceling", None, 6)
         assert canceled.cancel_initiated_at is not None
         again = client.messages.batches.cancel(made.id)
         assert again.cancel_initiated_at == canceled.cancel_initiated_at
+        polled(lambda: batches_of(world), lambda batches: batches[BatchState.CANCELING] == 3)
     with served(tmp_path) as world, sdk(world) as client:  # the same store, whose API ends its batches
         done = ended(client, made.id)
         assert (done.request_counts.canceled, total(done)) == (6, 6)

@@ -61,6 +61,17 @@ def test_every_metric_of_the_alerts_and_of_the_dashboard_exists(tmp_path: Path) 
         assert used <= set(known), used - set(known)
 
 
+def test_the_dashboard_shows_spending_budgets_and_estimates() -> None:
+    """A panel has each; of a budget, what is spent and reserved beside it."""
+    queries = [" ".join(target["expr"] for target in panel["targets"]) for panel in panels()]
+    for names in (
+        {"orchestrator_cost_usd_total"},
+        {f"orchestrator_budget_{part}usd" for part in ("", "spent_", "reserved_")},
+        {"orchestrator_estimate_ratio_bucket"},
+    ):
+        assert any(names <= set(NAME.findall(query)) for query in queries), names
+
+
 def test_every_metric_is_explained_and_shown(tmp_path: Path) -> None:
     """The page of the metrics lists what there is, and nothing else."""
     known = {re.sub(r"_(bucket|sum|count)$", "", name) for name in told(tmp_path / "x.db")}

@@ -52,7 +52,7 @@ def public(kind: type) -> set[str]:
 def test_the_front_has_no_names_that_are_for_the_commands_alone() -> None:
     """What only the commands and the blocking twin need is private."""
     assert public(orchestrator.Orchestrator) == {
-        "embedded", "health", "job", "jobs", "open_job", "submit", "submit_file",
+        "embedded", "estimate", "fleet", "health", "job", "jobs", "map", "open_job", "submit", "submit_file",
     }  # fmt: skip
     assert public(orchestrator.OpenJob) == {"add", "close", "job"}
 

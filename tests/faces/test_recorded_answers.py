@@ -20,17 +20,25 @@ V1: Final = "/api/v1"
 #: A list, a page of it, one entry of it, and what is refused.
 REST: Final = (
     *("/version", "/livez", "/readyz", "/api/v1/health", "/api/v1/totals", "/api/v1/limits"),
+    f"{V1}/fleet",
     *(f"{V1}/jobs{more}" for more in ("", "?limit=2", "?state=finished&q=mixed", "?cursor=x", "?none=1")),
     *(f"{V1}/batches{more}" for more in ("", "?limit=2", "?state=in_doubt", "/1", "/nothing")),
     *(f"{V1}/jobs/{ref}" for ref in ("all%20good", "mixed", "all%20failed", "purged", "canceled", "open", "@last")),
     *(f"{V1}/jobs/{ref}" for ref in ("in%20doubt", "waits", "on%20the%20third%20try", "nothing")),
     *(f"{V1}/jobs/on%20the%20third%20try/{inside}" for inside in ("errors", "batches", "events", "results")),
     *(f"{V1}/jobs/on%20the%20third%20try/requests{more}" for more in ("", "?limit=2", "?stop_reason=refusal", "?x=1")),
+    *(f"{V1}/jobs/on%20the%20third%20try/requests.jsonl{more}" for more in ("", "?only=succeeded&limit=1&after=r1")),
+    f"{V1}/jobs/purged/requests.jsonl",
     *(f"{V1}/jobs/on%20the%20third%20try/requests/r{number}" for number in (1, 2, 3, 4, 99)),
     *(f"{V1}/jobs/on%20the%20third%20try/results/page{more}" for more in ("", "?limit=2&above=3")),
     *(f"{V1}/jobs/purged/{inside}" for inside in ("requests", "requests/r1", "results", "results/page", "errors")),
     *(f"{V1}/jobs/bad%20lines/{inside}" for inside in ("refused", "requests", "requests/a")),
     *(f"{V1}/jobs/all%20failed/errors?groups=1&examples=1", f"{V1}/jobs/canceled/requests?limit=0"),
+    *(f"{V1}/jobs/{ref}/cost" for ref in ("mixed", "purged", "all%20failed", "nothing")),
+    *(
+        f"{V1}/spend{more}"
+        for more in ("", "?by=model", "?by=job&since=2026-11-23", "?since=2026-11-25", "?since=soon")
+    ),
     *(f"{V1}/events{more}" for more in ("", "?after=40&limit=3")),
     *(f"{V1}/remote-batches", f"{V1}/remote-batches?limit=1"),
     *(f"{V1}/webhooks{more}" for more in ("", "/deliveries", "/deliveries?limit=1&state=delivered")),
@@ -79,6 +87,11 @@ COMMANDS: Final = (
     *(("status", ref) for ref in ("all good", "mixed", "purged", "open", "in doubt", "no credit", "nothing")),
     ("errors", "on the third try"),
     ("errors", "all failed", "--examples", "1"),
+    ("requests", "on the third try", "-n", "2"),
+    ("show", "on the third try", "r3"),
+    ("show", "purged", "r1"),
+    ("events", "waits", "-n", "2"),
+    ("requests", "mixed", "--only", "failed", "--stop", "refusal"),
     ("batches", "show", "1"),
     ("webhooks", "ls"),
 )

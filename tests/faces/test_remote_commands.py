@@ -58,9 +58,16 @@ def test_run_hands_over_waits_and_writes_the_results_here(daemon: Daemon) -> Non
     [
         ("status", "mixed", "--json"),
         ("ls", "--json"),
+        ("requests", "mixed", "--json"),
+        ("requests", "mixed", "--only", "failed"),
+        ("show", "mixed", "r-3"),
+        ("events", "mixed"),
+        ("show", "mixed", "r-1", "--json"),
+        ("requests", "mixed", "--only", "failed", "-o", "-", "--rows"),
         ("ls", "--unfinished", "--json"),
         ("errors", "mixed", "--json"),
         ("batches", "show", "1", "--json"),
+        ("batches", "ls", "mixed", "--json"),
         ("webhooks", "ls", "--json"),
         ("results", "mixed"),
         ("wait", "mixed", "--json"),
@@ -70,7 +77,7 @@ def test_run_hands_over_waits_and_writes_the_results_here(daemon: Daemon) -> Non
 def test_from_afar_a_command_says_what_it_says_on_the_spot(daemon: Daemon, args: tuple[str, ...]) -> None:
     """`--json` has the same keys and values, results the same bytes, and the exit code is the same."""
     there, here = daemon(*args), on_the_spot(daemon, *args)
-    assert (there.code, there.out) == (here.code, here.out)
+    assert (there.code, there.out) == (here.code, here.out), there.err
 
 
 def test_the_screens_name_the_way_back_to_the_server(daemon: Daemon) -> None:
@@ -206,6 +213,50 @@ def test_old_jobs_are_pruned_on_the_server(tmp_path: Path) -> None:
         assert own("db", "prune", "--older-than", "1ms", "--dry-run", "--json").facts["pruned"] == []
 
 
-def test_check_asks_nobody(daemon: Daemon) -> None:
-    """An input can be checked while the server is away."""
-    assert daemon.guest("check", "mixed.jsonl", "--server", "http://127.0.0.1:9").code == 0
+def test_check_asks_the_server_what_it_knows_of_such_jobs(daemon: Daemon) -> None:
+    """As on the spot, by its history and its API; nothing is stored. What it is not asked is told by bytes."""
+    path = daemon.guest.folder / "more.jsonl"
+    source = write_lines(path, [request(number) for number in range(20, 30)])
+    told = daemon("check", source, "--json").facts["estimate"]
+    there = on_the_spot(daemon, "check", str(path), "--json").facts["estimate"]
+    assert told == there
+    assert (told["requests"], told["calls"], told["rough"]) == (10, 10, None)
+    assert "answers of earlier jobs" in told["output"]["basis"]
+    for command in ((source, "--offline"), ("-",)):
+        blind = daemon("check", *command, "--json", given=path.read_bytes()).facts["estimate"]
+        assert (blind["requests"], blind["calls"]) == (10, 0)
+        assert "answers of earlier jobs" not in blind["output"]["basis"]
+    assert source not in daemon("ls", "--json").out
+    assert not daemon.guest.db.exists()
+
+
+def test_an_input_can_be_checked_while_the_server_is_away(daemon: Daemon) -> None:
+    """That is said, and the estimate is rough."""
+    done = daemon.guest("check", "mixed.jsonl", "--server", "http://127.0.0.1:9", "--json")
+    assert done.code == 0
+    assert "tokens are told by bytes alone, without its history" in done.err
+    assert done.facts["estimate"]["calls"] == 0
+
+
+def test_a_job_is_priced_again_by_the_server(daemon: Daemon) -> None:
+    """By its prices, as on the spot; the list itself is of this machine's settings, and says so."""
+    priced = daemon("prices", "--reprice", "mixed", "--json").facts
+    assert priced == on_the_spot(daemon, "prices", "--reprice", "mixed", "--json").facts
+    assert (priced["priced"], priced["jobs"][0]["job"]["cost"]["unpriced"]) == (0, 0)
+    assert daemon("prices", "--reprice", "--all", "--json").facts["priced"] == 0
+    refused = daemon("prices")
+    assert refused.code == 2
+    assert "does not work with a server: it shows the prices by the settings of this machine" in refused.err
+
+
+def test_a_job_is_removed_from_afar(daemon: Daemon) -> None:
+    """Not while it is unfinished; then its bodies go, and its counts stay."""
+    assert daemon("submit", "mixed.jsonl", "--new", "--name", "to go", "--limit", "2").code == 0
+    assert daemon("wait", "to go").code == 0
+    early = daemon("rm", "to go", "-y")
+    assert (early.code, "cancel it first: `orchestrator cancel " in early.err) == (5, True), early.err
+    assert daemon("cancel", "to go").code == 0
+    assert daemon("wait", "to go").code == 1
+    done = daemon("rm", "to go", "-y", "--json").facts
+    assert (done["purged"], done["job"]["requests"]["canceled"]) == (True, 3)
+    assert daemon("requests", "to go", "-o", "-").code == 4

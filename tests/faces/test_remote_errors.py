@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from faces.cli_world import Program, ids_in, program_in, request, results_in, write_lines
 from faces.remote_world import Daemon, daemon_in
 from support.forked import run
 
+from orchestrator import SyncOrchestrator
 from orchestrator.client.errors import ServerSilent
 from orchestrator.client.server_address import Server
 from orchestrator.client.transport import ServerTransport
@@ -50,7 +52,14 @@ def something_else(status: int, *headers: tuple[str, str], body: bytes = b"<h1>h
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with served(Handler) as url:
+        yield url
+
+
+@contextmanager
+def served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of *handler*; its address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -58,6 +67,27 @@ def something_else(status: int, *headers: tuple[str, str], body: bytes = b"<h1>h
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def before_fleets(daemon: Daemon) -> Iterator[str]:
+    """The way to *daemon*, as one of a version that has no `/api/v1/fleet`: it says so itself."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.replace("/api/v1/fleet", "/api/v1/of-a-later-version")
+            answer = httpx2.get(f"{daemon.url}{path}", headers=dict(self.headers), timeout=60)
+            self.send_response(answer.status_code)
+            for name in ("Content-Type", "Content-Length"):
+                self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as url:
+        yield url
 
 
 def secret(folder: Path, text: str = "t" * 43, mode: int = 0o600) -> Path:
@@ -126,6 +156,22 @@ def test_a_machine_without_a_home_can_ask_a_server(daemon: Daemon) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_daemon_of_a_version_before_fleets_tells_its_jobs(daemon: Daemon) -> None:
+    """There was one process on a store then: what is said of jobs is all there is to say."""
+    write_lines(daemon.guest.folder / "in.jsonl", [request(1)])
+    with before_fleets(daemon) as url:
+        flags = ("--server", url, "--token-file", str(daemon.token_file))
+        none = daemon.guest("status", *flags)
+        assert (none.code, none.out, "there is no job yet" in none.err) == (4, "", True)
+        assert daemon("run", "in.jsonl").code == 0
+        told, facts = daemon.guest("status", *flags), daemon.guest("status", "--json", *flags).facts
+        assert (told.code, "state      finished" in told.out, "fleet" in told.out) == (0, True, False)
+        assert (facts["state"], "daemons" in facts) == ("finished", False)
+        with SyncOrchestrator(server=url, token=daemon.token_file.read_text().strip()) as orc:
+            found = orc.fleet()
+        assert (found.fleet, found.daemons) == (False, [])
+
+
 def test_nobody_there_is_exit_code_six(program: Program) -> None:
     """As with the API: what is stored there is safe."""
     for command in (("ls",), ("submit", "in.jsonl"), ("run", "in.jsonl"), ("pause", "x")):
@@ -183,6 +229,7 @@ def test_a_store_and_a_server_exclude_each_other(program: Program) -> None:
     assert (done.code, "exclude each other" in done.err) == (2, True)
 
 
+@pytest.mark.long
 def test_a_daemon_that_is_killed_and_started_again_is_waited_for(tmp_path: Path) -> None:
     """Promise 1 from afar: kill -9 the daemon while `run --server` waits; the run ends with every result."""
     with daemon_in(tmp_path) as daemon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -72,13 +73,37 @@ async def test_a_program_hands_its_requests_to_a_daemon_elsewhere(daemon: Daemon
         assert [group.error_type for group in await job.errors()] == ["not_found_error"]
         assert (await orc.submit([*requests(450), bad], betas=["b"])).attached
         assert job.id in {each.job.public_id for each in await orc.jobs()}
+        assert (await orc.fleet()).fleet is False
         assert (await orc.job("far")).id == job.id
         assert await job.retry("nothing_error") == 0
+        with pytest.raises(InputError, match="request bad would not be taken"):
+            await job.retry("not_found_error", set={"max_tokens": 0})
         with pytest.raises(GuardRefused, match="is finished: it cannot be canceled"):
             await job.cancel()
         with pytest.raises(NoSuchThing):
             await orc.job("nobody")
+        assert await job.retry(["not_found_error", "api_error"], set={"model": "claude-haiku-4-5"}, grow=True) == 1
+        assert (await job.wait(timedelta(seconds=60))).job.requests.succeeded == 451
+        mended = await job.request("bad")
+        before, after = json.loads(mended.original_params or b""), json.loads(mended.params or b"")
+        assert before == bad["params"]
+        assert after == {**before, "model": "claude-haiku-4-5", "max_tokens": 2 * before["max_tokens"]}
     assert [path.name for path in everything_in(tmp_path)] == ["out.jsonl"]
+
+
+@in_a_loop
+async def test_rows_go_there_and_back(daemon: Daemon) -> None:
+    """Byte for byte, in pages; whatever answers and rows quote of each other."""
+    said = [{"role": "user", "content": 'say "result":{"type":"succeeded"}'}]
+    given = [
+        {"custom_id": f"t{number}", "params": {**requests(1)[0]["params"], "messages": said}, "row": row}
+        for number, row in enumerate([{"id": "007", "result": {"type": "succeeded"}}, {}, {"é": [1.50, None]}])
+    ]
+    async with at(daemon) as orc:
+        job = await orc.submit([*given, *requests(1, said="no row")], name="rows")
+        assert [result.row async for result in job.results()] == [*(each["row"] for each in given), None]
+        assert (await job.request("t2")).row == '{"é":[1.5,null]}'.encode()
+        assert (await job.request("r0")).row is None
 
 
 @in_a_loop

@@ -47,22 +47,30 @@ def test_the_last_line_says_how_answers_ended() -> None:
     assert status_text.outcome_words(over(stops=stops, succeeded=3)) == "3 succeeded: 1 refused, 1 cut at max_tokens"
     assert status_text.sentence(over(stops=stops, succeeded=3)).endswith("3 succeeded: 1 refused, 1 cut at max_tokens")
     words = status_text.outcome_words(over(stops={"pause_turn": 2}, succeeded=3, failed=1))
-    assert words == "3 succeeded (2 of them paused (pause_turn)), 1 failed"
+    assert words == "3 succeeded (2 of them paused turns), 1 failed"
     words = status_text.outcome_words(
         over(stops={"end_turn": 111, "refusal": 67, "max_tokens": 3}, succeeded=181, failed=19)
     )
     assert words == "181 succeeded (67 of them refused, 3 cut at max_tokens), 19 failed"
     assert status_text.outcome_words(over(stops={"end_turn": 3}, succeeded=3, failed=1)) == "3 succeeded, 1 failed"
+    odd = over(stops={"refusal": 3, "max_tokens": 12, "pause_turn": 1}, succeeded=1000)
+    assert status_text.outcome_words(odd) == "1,000 succeeded: 3 refused, 12 cut at max_tokens, 1 paused turn"
+    invalid = replace(over(failed=5), invalid_answers=5)
+    assert status_text.outcome_words(invalid) == "0 succeeded, 5 failed (5 invalid answers)"
+    invalid = replace(over(stops={"refusal": 1}, succeeded=2, failed=5), invalid_answers=1)
+    assert status_text.outcome_words(invalid) == "2 succeeded (1 of them refused), 5 failed (1 invalid answer)"
     hostile = status_text.outcome_words(over(stops={"\x1b[31m": 1}, succeeded=1))
     assert hostile.isprintable()
 
 
 def test_status_and_ls_say_it_too_and_json_has_every_count() -> None:
     """F13: a line of its own in `status`, a column in `ls` where there is something to say, all of it in JSON."""
-    found = over(stops={"end_turn": 1, "refusal": 1, "brand_new": 2}, succeeded=4)
+    found = over(stops={"end_turn": 1, "refusal": 1, "brand_new": 2}, succeeded=4, failed=2)
+    found = replace(found, invalid_answers=2)
     api_clock = ApiClock(now=found.job.created_at)
-    assert "answers    1 refused, 2 brand_new" in list(status_lines(found, BatchAges(), api_clock))
-    assert "1 refused, 2 brand_new" in jobs_table([found, over(succeeded=1)], api_clock)
+    words = "1 refused, 2 brand_new, 2 invalid answers"
+    assert f"answers    {words}" in list(status_lines(found, BatchAges(), api_clock))
+    assert words in jobs_table([found, over(succeeded=1)], api_clock)
     assert "ANSWERS" not in jobs_table([over(stops={"end_turn": 1}, succeeded=1)], api_clock)
     view = JobView.of(found)
     assert view.stop_reasons == found.stop_reasons

@@ -102,6 +102,7 @@ def test_a_daemon_tells_that_a_job_is_finished(program: Program) -> None:
     assert SECRET not in engine.err + shown
 
 
+@pytest.mark.long
 def test_a_test_and_a_replay_reach_the_running_engine(program: Program) -> None:
     """By the commands; the same notice again has the same id."""
     with receiver_beside(500, 200) as receiver:

@@ -38,8 +38,11 @@ def wheel(folder: Path) -> Path:
 def test_the_wheel_carries_migrations_and_types(wheel: Path) -> None:
     """Without its migrations an installed program could not make a store."""
     names = zipfile.ZipFile(wheel).namelist()
-    shipped = {Path(name).name for name in names if name.startswith("orchestrator/_migrations/")}
-    assert shipped == {file.name for file in (ROOT / "migrations").glob("*.sql")}
+    prefix = "orchestrator/_migrations/"
+    shipped = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    written = {str(file.relative_to(ROOT / "migrations")) for file in (ROOT / "migrations").rglob("*.sql")}
+    assert shipped == written
+    assert any(name.startswith("postgres/") for name in written)
     assert "orchestrator/py.typed" in names
     assert any(name.startswith("orchestrator/store/sql/") for name in names)
     pages = Path("orchestrator/http_api/dashboard")

@@ -11,8 +11,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NoReturn
+
+from support.postgres import PostgresServer, brief_server
 
 from proof import report, tier
 from proof.deaths import Death
@@ -21,10 +24,11 @@ from proof.profiles import PROFILES
 from proof.world import run_world
 
 
-def hunt(profile: str, seeds: int, first: int) -> int:
+def hunt(profile: str, seeds: int, first: int, server: PostgresServer | None) -> int:
     """Worlds of one kind until one breaks a promise; one line of JSON; 0 if one did, 1 if none."""
     began = time.monotonic()
-    tasks = [Task(profile=profile, seed=seed) for seed in range(first, first + seeds)]
+    url = None if server is None else server.url
+    tasks = [Task(profile=profile, seed=seed, server=url) for seed in range(first, first + seeds)]
     found: list[tuple[int, str]] = []
     with workers() as pool:
         for task, outcome in run_all(pool, tasks, stop_at_first=True):
@@ -41,12 +45,12 @@ def hunt(profile: str, seeds: int, first: int) -> int:
     return 0 if found else 1
 
 
-def replay(profile: str, seed: int, steps: Sequence[int]) -> int:
+def replay(profile: str, seed: int, steps: Sequence[int], server: PostgresServer | None) -> int:
     """One world again, with everything that happens in it; 1 if it breaks a promise."""
     prepare_process()
     chosen = replace(PROFILES[profile], crashes=len(steps)) if steps else PROFILES[profile]
     deaths = iter([Death(step=step) for step in steps]) if steps else None
-    outcome = run_world(chosen, seed, deaths=deaths, tell=_say)
+    outcome = run_world(chosen, seed, deaths=deaths, tell=_say, server=server)
     _say(f"{outcome.batches} batches at the API, {outcome.crashes} crashes, trace {outcome.trace}")
     for violation in outcome.violations:
         _say(f"VIOLATION {violation}")
@@ -62,15 +66,15 @@ def main(argv: Sequence[str]) -> int:
     try:
         match chosen.command:
             case "run":
-                if chosen.again is not None:
-                    return tier.again(chosen.again, chosen.minutes, chosen.seed)
-                return tier.run(chosen.minutes, chosen.seed)
+                return _run(chosen.again, chosen.store, chosen.minutes, chosen.seed)
             case "report":
                 return report.write()
             case "replay":
-                return replay(chosen.profile, chosen.seed, chosen.step)
+                with _server(chosen.store) as server:
+                    return replay(chosen.profile, chosen.seed, chosen.step, server)
             case _:
-                return hunt(chosen.profile, chosen.seeds, chosen.first)
+                with _server(chosen.store) as server:
+                    return hunt(chosen.profile, chosen.seeds, chosen.first, server)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted; parts of a long tier that are done are kept in {tier.PARTS.parent.name}/\n")
         return 130
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=_minutes,
         required=True,
-        help="by the clock; fixed parts take some ten minutes on two cores and are never cut",
+        help="by the clock; fixed parts take some ten minutes on two cores; planted bugs come after it, 90 more",
     )
     long.add_argument("--seed", type=int, default=1_000_000, help="of the first world")
     long.add_argument(
@@ -94,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", help="write docs/proof.md and docs/proof.json from the last long tier")
     one = commands.add_parser("replay", help="run one world again and print what happens in it")
     hunted = commands.add_parser("hunt", help="look for a world that breaks a promise; exit code 0: found, 1: none did")
+    for command in (long, one, hunted):
+        command.add_argument(
+            "--store", choices=("sqlite", "postgres"), default="sqlite", help="postgres: on a server of its own"
+        )
     for command in (one, hunted):
         command.add_argument("--profile", choices=sorted(PROFILES), metavar="WORLD", required=True, help=worlds)
     one.add_argument("--seed", type=int, required=True, help="as the violation says")
@@ -103,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     hunted.add_argument("--seeds", type=int, required=True, help="how many, at most")
     hunted.add_argument("--first", type=int, default=1, help="the first seed")
     return parser
+
+
+def _run(part: str | None, store: str, minutes: float, seed: int) -> int:
+    if part is not None:
+        return tier.again(part, minutes, seed)
+    return (tier.run if store == "sqlite" else tier.run_on_server)(minutes, seed)
+
+
+def _server(store: str) -> AbstractContextManager[PostgresServer | None]:
+    return nullcontext() if store == "sqlite" else brief_server()
 
 
 def _minutes(text: str) -> float:

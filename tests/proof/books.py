@@ -12,8 +12,8 @@ from typing import Final
 from orchestrator.domain.batches_api import ApiError
 from orchestrator.domain.ids import JobId, Nonce, number_of, split_wire_id
 from orchestrator.domain.states import JobState
-from orchestrator.sandbox.callers import Caller
 from orchestrator.sandbox.machine import Machine
+from orchestrator.sandbox.sandbox_settings import Caller
 
 STATES: Final = ("queued", "batched", "succeeded", "failed", "canceled")
 FINAL: Final = frozenset({"succeeded", "failed", "canceled"})

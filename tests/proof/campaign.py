@@ -10,24 +10,28 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from support.forked import DEVNULL, Process, start
+from support.postgres import PostgresServer
 from support.processes import Api, program_env, running_api
+
+from proof.shelf import Shelf, looking, shelf_in
 
 PATIENCE_S: Final = 120
 PARAMS: Final = b'{"model":"claude-haiku-4-5","max_tokens":16,"messages":[{"role":"user","content":"say %d"}]}'
 #: Looks are close together: an hour at the API is a second here.
 QUICK: Final = {"LIMITS__POLL_INTERVAL": "0.1s", "LIMITS__POLL_INTERVAL_MAX": "0.1s", "LIMITS__DOUBT_WAIT": "10m"}
+#: On a server: what a killed life had in hand is soon taken over.
+QUICK_FLEET: Final = {"FLEET__HEARTBEAT": "1s"}
 #: What the last life of a campaign is given: the rest at once.
 UNBOUND: Final = {"LIMITS__MAX_IN_FLIGHT_REQUESTS": "1000000", "LIMITS__MAX_UPLOADS": "4"}
 
@@ -92,6 +96,7 @@ class Campaign:
     api: Api
     settings: Mapping[str, str]
     digests: Mapping[str, str] = field(repr=False)
+    shelf: Shelf
 
     @property
     def source(self) -> Path:
@@ -105,12 +110,12 @@ class Campaign:
 
     @property
     def db(self) -> Path:
-        """The store."""
+        """The store, where it is a file."""
         return self.folder / "store" / "store.db"
 
     def env(self, **settings: str) -> dict[str, str]:
         """The environment of a life."""
-        return program_env(self.api.base_url, self.folder, **{**self.settings, **settings})
+        return program_env(self.api.base_url, self.folder, **{**self.settings, **self.shelf.settings, **settings})
 
     @contextmanager
     def life(self, *arguments: str, **settings: str) -> Iterator[Life]:
@@ -127,12 +132,11 @@ class Campaign:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the store says, through a connection that can only read; nothing while there is no store yet."""
-        if not self.db.exists():
+        if not self.shelf.has_store:
             return []
-        with closing(sqlite3.connect(f"{self.db.as_uri()}?mode=ro", uri=True)) as connection:
-            if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'batch'").fetchone() == (0,):
-                return []
-            return connection.execute(query).fetchall()
+        with looking(self.shelf) as store:
+            found: list[tuple[Any, ...]] = store.execute(query).fetchall()
+            return found
 
     def count(self, query: str) -> int:
         """The one number that *query* gives."""
@@ -148,8 +152,7 @@ class Campaign:
 
     def check_store(self) -> None:
         """Between two lives: the file is whole, and every job's counts are those of its requests. Raises Broken."""
-        found = self.rows("PRAGMA quick_check")
-        if found != [("ok",)]:
+        if found := self.shelf.check():
             raise Broken(f"the store is damaged: {found}")
         wrong = self.rows(MISCOUNTED)
         if wrong:
@@ -190,26 +193,35 @@ class Campaign:
 
 #: Jobs whose counts are not those of their requests.
 MISCOUNTED: Final = """
-SELECT total, queued || ' ' || batched || ' ' || succeeded || ' ' || failed || ' ' || canceled AS counts, real
-  FROM (SELECT job.*, (SELECT count(*) || ': ' || coalesce(sum(state = 'queued'), 0) || ' '
-                           || coalesce(sum(state = 'batched'), 0) || ' ' || coalesce(sum(state = 'succeeded'), 0)
-                           || ' ' || coalesce(sum(state = 'failed'), 0) || ' ' || coalesce(sum(state = 'canceled'), 0)
-                         FROM request WHERE request.id BETWEEN job.id << 32 AND ((job.id + 1) << 32) - 1) AS real
-          FROM job)
- WHERE real <> total || ': ' || counts
+SELECT total, queued || ' ' || batched || ' ' || succeeded || ' ' || failed || ' ' || canceled AS counts, counted
+  FROM (SELECT job.*, (SELECT count(*) || ': ' || count(*) FILTER (WHERE state = 'queued') || ' '
+                           || count(*) FILTER (WHERE state = 'batched') || ' '
+                           || count(*) FILTER (WHERE state = 'succeeded') || ' '
+                           || count(*) FILTER (WHERE state = 'failed') || ' '
+                           || count(*) FILTER (WHERE state = 'canceled')
+                         FROM request WHERE request.id BETWEEN job.id << 32 AND ((job.id + 1) << 32) - 1) AS counted
+          FROM job) AS each_job
+ WHERE counted <> total || ': ' || queued || ' ' || batched || ' ' || succeeded || ' ' || failed || ' ' || canceled
 """
 #: Batches that the store knows to be at the API.
 KNOWN: Final = "SELECT count(*) FROM batch WHERE remote_id IS NOT NULL"
 
 
 @contextmanager
-def campaign(requests: int, settings: Mapping[str, str], **api_options: object) -> Iterator[Campaign]:
-    """A campaign with an input of *requests* lines; its folder has a short path, for a unix socket lies in it."""
+def campaign(
+    requests: int, settings: Mapping[str, str], *, server: PostgresServer | None = None, **api_options: object
+) -> Iterator[Campaign]:
+    """A campaign with an input of *requests* lines; its folder has a short path, for a unix socket lies in it.
+
+    server: where its store lies; None: in a file.
+    """
     folder = Path(tempfile.mkdtemp(prefix="o-"))
     try:
         with running_api(**{"speed": 3600, **api_options}) as api:
             digests = _write_input(folder / "in.jsonl", requests)
-            yield Campaign(folder=folder, api=api, settings={**QUICK, **settings}, digests=digests)
+            with shelf_in(folder, server) as shelf:
+                quick = {**QUICK, **({} if server is None else QUICK_FLEET)}
+                yield Campaign(folder=folder, api=api, settings={**quick, **settings}, digests=digests, shelf=shelf)
     finally:
         shutil.rmtree(folder)
 

@@ -16,6 +16,10 @@ from proof.mischief import CALLS, STORMS
 STATES: Final = (*(state.value for state in BatchState), *(f"job {state.value}" for state in JobState))
 FAULTS: Final = (
     "crash",
+    "stands still",
+    "unit handed out again",
+    "unit late",
+    "store restored",
     "clock ahead",
     "clock behind",
     "suspended",

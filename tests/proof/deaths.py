@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 #: Where a death hurts most: what the network does around a POST and a download.
@@ -46,8 +46,15 @@ class Death:
 NEVER: Final = Death(step=10**12)
 
 
-def drawn(chance: random.Random) -> Death:
-    """One death by chance: half of them near commits and POSTs, where it matters."""
+def drawn(chance: random.Random, later: int = 1) -> Death:
+    """One death by chance: half of them near commits and POSTs, where it matters. later: so many times, at most."""
+    death = _drawn(chance)
+    return (
+        death if later == 1 else replace(death, step=death.step * later, times=death.times * chance.randint(1, later))
+    )
+
+
+def _drawn(chance: random.Random) -> Death:
     kind = chance.random()
     if kind < 0.45:
         return Death(step=int(10 ** chance.uniform(0.3, 3.4)))

@@ -1,4 +1,4 @@
-"""An event loop with virtual time in which processes can be killed.
+"""An event loop with virtual time in which processes can be killed, or stand still.
 
 Time stands still while anything can run, and jumps to the next timer when nothing can: a day takes as long as what
 happens in it. Nothing runs beside the loop: threads are replaced by calls on the spot, SQLite runs on the caller's
@@ -40,6 +40,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.after_step: Callable[[int], None] = lambda _process: None
         self._virtual = 0.0
         self._dead: set[int] = set()
+        self._frozen: dict[int, list[asyncio.Handle]] = {}
         self._tasks: dict[int, list[asyncio.Task[Any]]] = {}
         self._clock_resolution = _TICK
         self.set_task_factory(self._make_task)  # type: ignore[arg-type]  # the stub knows factories without context
@@ -57,9 +58,22 @@ class SimLoop(asyncio.BaseEventLoop):
     def kill(self, process: int) -> None:
         """SIGKILL: the process runs nothing more. Not from inside one of its own tasks."""
         self._dead.add(process)
+        self._frozen.pop(process, None)
         for task in self._tasks.pop(process, []):
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # it will never be done
             _dispose(task.get_coro())
+
+    def freeze(self, process: int) -> None:
+        """SIGSTOP: from now on the process runs nothing, until it is thawed; what comes due waits."""
+        self._frozen.setdefault(process, [])
+
+    def thaw(self, process: int) -> None:
+        """SIGCONT: all that came due meanwhile runs, in that order."""
+        self._ready.extend(self._frozen.pop(process, ()))  # type: ignore[attr-defined]
+
+    def is_frozen(self, process: int) -> bool:
+        """True between `freeze` and `thaw`."""
+        return process in self._frozen
 
     def is_dead(self, process: int) -> bool:
         """True after `kill`."""
@@ -87,6 +101,9 @@ class SimLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             process = handle._context.get(PROCESS, 0)
             if handle._cancelled or process in self._dead:
+                continue
+            if process in self._frozen:
+                self._frozen[process].append(handle)
                 continue
             handle._run()
             self.steps[process] += 1

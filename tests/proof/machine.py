@@ -36,7 +36,7 @@ FOR_EVER: Final = 10**9
 #: How long a call is waited for, in real time: so long that a busy computer never decides what happens.
 PATIENCE: Final = timedelta(minutes=4)
 KEYS: Final = {"ours": "wrkspc_a", "theirs": "wrkspc_b"}
-STAGES: Final = ("recover", "plan", "submit", "doubt", "poll", "collect", "settle", "sweep")
+STAGES: Final = ("recover", "mend", "plan", "submit", "doubt", "poll", "collect", "settle", "sweep")
 #: What one call may meet; half of the creates lose an answer. Not the faults that hang: they take real time.
 FAULTS: Final = {
     "create": (
@@ -156,7 +156,7 @@ class OrchestratorMachine(RuleBasedStateMachine):
     def retry(self, at: int) -> None:
         """What failed or was canceled is wanted after all."""
         job = self.job(at)
-        if self.run(self.world.commands.retry(job.id, None)):
+        if self.run(self.world.commands.retry(job.id, ())):
             job.state, job.sent = JobState.RUNNING, None
             job.settled = {number: row for number, row in job.settled.items() if row.state == "succeeded"}
 

@@ -34,6 +34,7 @@ CALLS: Final = tuple(
 )
 ROWS: Final = ("error", "overloaded", "timeout", "expire", "cancel", "invalid", "credit_row", "odd_error", "refusal")
 LINES: Final = ("garbled", "duplicated", "foreign_lines", "blank_lines", "missing_once")
+SPOILT: Final = ("bad_json", "bad_schema", "cut")
 ODD_LINES: Final = ("bad_bytes", "odd_kind")
 ODD_STATUSES: Final = ("results.202", "results.203", "results.204", "results.206", "list.203", "create.202")
 STORMS: Final = ("create.429", "create.500", "create.529", "list.500", "list.429", "results.500", "create.refuse")
@@ -57,6 +58,7 @@ class Mischief:
     lags: Sequence[float] = (0, 5, 60, 900)
     accepted_rate: float = 0.0
     odd: bool = False
+    spoils: bool = False
     twin_sizes: Sequence[int] = ()
     kinds: Sequence[str] = ("phase", "storm", "hide", "delay", "twins", "jump", "disk", "delete_cursor")
 
@@ -97,6 +99,8 @@ class Mischief:
         }
         if self.odd:
             options |= self._oddities()
+        if self.spoils:
+            options |= dict.fromkeys(SPOILT, chance.choice((0.1, 0.3))) | {"sticky": float(chance.random() < 0.3)}
         self.machine.plan.set(options)
 
     def _oddities(self) -> dict[str, float]:

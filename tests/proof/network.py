@@ -52,6 +52,7 @@ class Internet:
     on_event: Callable[[int, str], None] = lambda _process, _what: None
     on_defect: Callable[[str], None] = lambda _words: None
     acting: int = 0  #: creates that came whole and that the API has not acted on
+    kernel_sends: bool = False  #: what a process handed over goes out although it dies or stands still
 
     def transport(self, process: int) -> Network:
         """The network as *process* sees it."""
@@ -93,9 +94,22 @@ class Network(httpx2.AsyncBaseTransport):
             raise
         return httpx2.Response(status, headers=headers, stream=_Body(call, self._open), request=request)
 
+    async def _ask(self, call: _Call) -> None:
+        """The next bytes are about to be given: a process that is stopped here gives them first when it goes on."""
+        if self._internet.kernel_sends:
+            self._internet.on_event(self._process, f"{call.name} asks")
+            await asyncio.sleep(0)
+
+    def flush(self) -> None:
+        """The process stands still, or is dead: the kernel sends what it was handed."""
+        for call in self._open:
+            call.flush()
+
     def cut(self) -> None:
         """The process is dead: the kernel closes its connections."""
         for call in self._open:
+            if self._internet.kernel_sends:
+                call.flush()
             call.client_gone()
         self._open.clear()
 
@@ -107,9 +121,12 @@ class Network(httpx2.AsyncBaseTransport):
             if call.answer.done():
                 break  # it is answered before the body is through
             call.upload.put_nowait(piece)
+            call.sent += len(piece)
             await self._internet.wait(self._internet.pace.piece)
-        call.whole = not call.answer.done()
-        call.upload.put_nowait(_END)
+            await self._ask(call)
+        if not call.whole:
+            call.whole = not call.answer.done()
+            call.upload.put_nowait(_END)
 
 
 class _Call:
@@ -122,10 +139,21 @@ class _Call:
         self.answer: asyncio.Future[tuple[int, list[tuple[str, str]]]] = internet.loop.create_future()
         self.server: asyncio.Task[None] | None = None
         self.whole = False
+        self.sent = 0
         self.gone = False
         self._net = internet
         self._process = process
         self._request = request
+
+    def flush(self) -> None:
+        """All that was announced has been handed over: it arrives, whatever becomes of the client."""
+        if (
+            not self.whole
+            and not self.answer.done()
+            and self.sent == int(self._request.headers.get("content-length", "0"))
+        ):
+            self.whole = True
+            self.upload.put_nowait(_END)
 
     def client_gone(self) -> None:
         """Nobody listens any more. A body that is not whole never will be."""

@@ -12,8 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
+from multiprocessing.util import Finalize
 from typing import Final
+
+from support.postgres import PostgresServer
 
 from proof.chronicle import Cell
 from proof.deaths import Death
@@ -26,12 +30,16 @@ _CHUNK: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One world to run. deaths: how each life ends; None: drawn from the seed. crashes: instead of the profile's."""
+    """One world to run. deaths: how each life ends; None: drawn from the seed. crashes: instead of the profile's.
+
+    server: the URL of the server that its store lies on; None: it is a file.
+    """
 
     profile: str
     seed: int
     deaths: tuple[Death, ...] | None = None
     crashes: int | None = None
+    server: str | None = None
 
     def run(self) -> Outcome:
         """Run it here."""
@@ -40,12 +48,21 @@ class Task:
             profile = replace(profile, crashes=self.crashes)
         # A death counts its own events down: each run has its own.
         deaths = None if self.deaths is None else iter([replace(death) for death in self.deaths])
-        return run_world(profile, self.seed, deaths=deaths)
+        return run_world(profile, self.seed, deaths=deaths, server=None if self.server is None else _at(self.server))
 
     def replay(self) -> str:
         """The one command that runs this world again and prints what happened."""
         points = "" if self.deaths is None else "".join(f" --step {death.step}" for death in self.deaths)
-        return f'make proof-replay WORLD="{self.profile}" SEED={self.seed} STEPS="{points.strip()}"'
+        store = "" if self.server is None else " STORE=postgres"
+        return f'make proof-replay WORLD="{self.profile}" SEED={self.seed} STEPS="{points.strip()}"{store}'
+
+
+@cache
+def _at(url: str) -> PostgresServer:
+    """The server, for all worlds of this process, which takes its databases away when it ends."""
+    server = PostgresServer(url)
+    Finalize(None, server.clear, exitpriority=1)
+    return server
 
 
 @dataclass(slots=True)
@@ -128,7 +145,7 @@ def run_all(
     stopped = False
     while True:
         while not stopped and len(running) < 2 * (os.cpu_count() or 1):
-            chunk = list(islice(left, _CHUNK))
+            chunk = _chunk(left)
             if not chunk or (until is not None and time.monotonic() >= until):
                 stopped = True
                 break
@@ -140,6 +157,11 @@ def run_all(
             for task, outcome in future.result():
                 yield task, outcome
                 stopped = stopped or (stop_at_first and bool(outcome.violations))
+
+
+def _chunk(left: Iterator[Task]) -> list[Task]:
+    """What a worker is given at once: one world on a server, which takes a minute, or a few others."""
+    return [first, *islice(left, 0 if first.server else _CHUNK - 1)] if (first := next(left, None)) else []
 
 
 def run_chunk(tasks: Sequence[Task]) -> list[tuple[Task, Outcome]]:

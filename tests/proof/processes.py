@@ -16,12 +16,13 @@ from functools import partial
 from typing import Final
 
 from support.forked import IS_FRESH
+from support.postgres import PostgresServer, brief_server
 from support.windows import Window
 
 from proof.campaign import KNOWN, Broken, Campaign, Life, campaign, until, violation
-from proof.tally import Tally
+from proof.tally import Tally, suffix
 
-__all__ = ["random_kills", "six_windows"]
+__all__ = ["random_kills", "six_windows", "with_server"]
 
 _KILLS_PER_RUN: Final = 25
 #: Seconds after its start within which a life is killed: the first of them are imports, unless it is forked.
@@ -31,6 +32,8 @@ _PER_BATCH: Final = 50
 _BATCHES_PER_KILL: Final = 4
 
 AROUND_THE_POST: Final = [window for window in Window if window is not Window.RESULTS]
+#: How long a life has once it calls the API; on a server it first waits for what the last one had in hand.
+_LIVES_S: Final = {"sqlite": 0.8, "postgres": 2.4}
 _ROUNDS_PER_RUN: Final = 3
 _LARGE: Final = 9_600  #: requests whose results are stored in two writes: more than 4 MiB
 _HOLD_AT: Final = 4_800_000
@@ -43,24 +46,37 @@ _ENDED: Final = "SELECT count(*) FROM batch WHERE state = 'ended' AND collected 
 Run = Callable[[Counter[str]], None]
 
 
-def random_kills(*, kills: int = 50, seed: int = 7, lanes: int = 2) -> Tally:
+def random_kills(*, kills: int = 50, seed: int = 7, lanes: int = 2, server: PostgresServer | None = None) -> Tally:
     """T10: `kill -9` at random moments of `run`; in every other run the API loses a fifth of its answers as well.
 
-    lanes: how many runs, each with a store and an API of its own, go side by side.
+    lanes: how many runs, each with a store and an API of its own, go side by side. server: where the stores lie.
     """
     sizes = _split(kills, _KILLS_PER_RUN, lanes)
-    runs = [partial(_killed_run, size, f"{seed}/{number}", number % 2 == 1) for number, size in enumerate(sizes)]
-    return _tally("T10 kill -9 at random", kills, runs, lanes, f"random_kills(kills={kills}, seed={seed})")
+    runs = [
+        partial(_killed_run, size, f"{seed}/{number}", number % 2 == 1, server) for number, size in enumerate(sizes)
+    ]
+    title = f"T10 kill -9 at random{suffix(server)}"
+    return _tally(title, kills, runs, lanes, _replay(f"random_kills(kills={kills}, seed={seed}", server))
 
 
-def six_windows(*, rounds: int = 3, seed: int = 11, lanes: int = 2) -> Tally:
+def six_windows(*, rounds: int = 3, seed: int = 11, lanes: int = 2, server: PostgresServer | None = None) -> Tally:
     """T11: each round kills once exactly inside each of the six windows around the POST; the API does the killing."""
     sizes = _split(rounds, _ROUNDS_PER_RUN, lanes)
-    runs: list[Run] = [partial(_post_run, size, f"{seed}/{number}") for number, size in enumerate(sizes)]
-    runs += [partial(_results_run, size) for size in _split(rounds, _KILLS_PER_RUN, 1)]
+    runs: list[Run] = [partial(_post_run, size, f"{seed}/{number}", server) for number, size in enumerate(sizes)]
+    runs += [partial(_results_run, size, server) for size in _split(rounds, _KILLS_PER_RUN, 1)]
     trials = rounds * len(Window)
-    replay = f"six_windows(rounds={rounds}, seed={seed})"
-    return _tally("T11 kill -9 inside the six windows", trials, runs, lanes, replay)
+    replay = _replay(f"six_windows(rounds={rounds}, seed={seed}", server)
+    return _tally(f"T11 kill -9 inside the six windows{suffix(server)}", trials, runs, lanes, replay)
+
+
+def _replay(call: str, server: PostgresServer | None) -> str:
+    return f"{call})" if server is None else f"with_server(lambda server: {call}, server=server))"
+
+
+def with_server(run: Callable[[PostgresServer], Tally]) -> Tally:
+    """*run* with a server of its own."""
+    with brief_server() as server:
+        return run(server)
 
 
 def _split(total: int, most: int, lanes: int) -> list[int]:
@@ -87,7 +103,7 @@ def _tally(test: str, trials: int, runs: Sequence[Run], lanes: int, replay: str)
 # --- T10 ------------------------------------------------------------------------------------------------------------
 
 
-def _killed_run(kills: int, seed: str, loses_answers: bool, facts: Counter[str]) -> None:
+def _killed_run(kills: int, seed: str, loses_answers: bool, server: PostgresServer | None, facts: Counter[str]) -> None:
     chance = random.Random(seed)
     settings = {
         "BATCHING__MAX_REQUESTS": str(_PER_BATCH),
@@ -96,10 +112,10 @@ def _killed_run(kills: int, seed: str, loses_answers: bool, facts: Counter[str])
     faults = "drop_after_accept=.2" if loses_answers else ""
     batches = kills * _BATCHES_PER_KILL
     api = {"batch_seconds": [1200, 3600], "faults": faults, "latency_s": 0.4}  # a kill often meets a POST under way
-    with campaign(batches * _PER_BATCH, settings, **api) as lives:
+    with campaign(batches * _PER_BATCH, settings, server=server, **api) as lives:
         for kill in range(kills):
             with lives.life() as life:
-                _kill_at_random(lives, life, chance, kill)
+                _kill_at_random(lives, life, chance, kill, _LIVES_S["sqlite" if server is None else "postgres"])
         lives.check_store()
         _note_events(lives, facts)
         lives.finish()
@@ -107,12 +123,15 @@ def _killed_run(kills: int, seed: str, loses_answers: bool, facts: Counter[str])
             raise Broken(f"{lives.count(KNOWN)} batches were bought for the work of {batches}")
 
 
-def _kill_at_random(lives: Campaign, life: Life, chance: random.Random, kill: int) -> None:
-    """Every third time from the start on, in recovery and intake too; else some time after it began to call the API."""
+def _kill_at_random(lives: Campaign, life: Life, chance: random.Random, kill: int, lives_s: float) -> None:
+    """Every third time from the start on, in recovery and intake too; else some time after it began to call the API.
+
+    lives_s: that time, at most.
+    """
     moment = chance.uniform(*_FROM_THE_START)
     if kill % 3:
         lives.until_it_works(life)
-        moment = chance.uniform(0, 0.8)
+        moment = chance.uniform(0, lives_s)
     if life.ends_within(moment):
         raise Broken(f"it was done before kill {kill + 1}, with {life.end()}: {life.err}")
     life.send(signal.SIGKILL)
@@ -129,7 +148,7 @@ def _note_events(lives: Campaign, facts: Counter[str]) -> None:
 # --- T11 ------------------------------------------------------------------------------------------------------------
 
 
-def _post_run(rounds: int, seed: str, facts: Counter[str]) -> None:
+def _post_run(rounds: int, seed: str, server: PostgresServer | None, facts: Counter[str]) -> None:
     """The windows around the POST. One batch is on its way at a time, so what lies in a window is known."""
     chance = random.Random(seed)
     settings = {
@@ -137,7 +156,7 @@ def _post_run(rounds: int, seed: str, facts: Counter[str]) -> None:
         "LIMITS__MAX_IN_FLIGHT_REQUESTS": str(_PER_BATCH),
         "LIMITS__MAX_UPLOADS": "1",
     }
-    with campaign(rounds * 20 * _PER_BATCH, settings, batch_seconds=[600, 1200]) as lives:
+    with campaign(rounds * 20 * _PER_BATCH, settings, server=server, batch_seconds=[600, 1200]) as lives:
         for _ in range(rounds):
             for window in chance.sample(AROUND_THE_POST, k=len(AROUND_THE_POST)):
                 with lives.life() as life:
@@ -150,10 +169,10 @@ def _post_run(rounds: int, seed: str, facts: Counter[str]) -> None:
         lives.finish(BATCHING__MAX_REQUESTS=str(_LARGE))
 
 
-def _results_run(rounds: int, facts: Counter[str]) -> None:
+def _results_run(rounds: int, server: PostgresServer | None, facts: Counter[str]) -> None:
     """One large batch, whose download is cut again and again after a part of it was stored."""
     settings = {"BATCHING__MAX_REQUESTS": str(_LARGE)}
-    with campaign(_LARGE, settings, batch_seconds=[600, 1200]) as lives:
+    with campaign(_LARGE, settings, server=server, batch_seconds=[600, 1200]) as lives:
         for _ in range(rounds):
             with lives.life() as life:
                 lives.api.arm(Window.RESULTS, life.pid, hold_at=_HOLD_AT)

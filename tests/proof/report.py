@@ -48,6 +48,11 @@ every POST before its body, and the end of every world.
 | I12 | a store never has two owners |
 | I13 | the engine dies of nothing but a kill (or a disk that is full before it is up) |
 | I14 | the same seed gives the same trace |
+| I15 | what answers cost, the ledger and what a job has spent agree in every committed snapshot, the unknown included |
+| I16 | billed <= spent + reserved <= cap for every job with a cap in every committed snapshot, by the API's own bill |
+| I17 | while the pilot of a job goes nothing else of it is sent; it ends with its last request, and the job waits |
+| I18 | of requests that share a marked prefix one goes ahead, the others once its batch has ended, all marked alike |
+| I19 | of identical requests one is sent, where a job says so; the others wait, or have what it has |
 """
 
 _ASSUMED: Final = """## What is taken for granted
@@ -59,7 +64,10 @@ _ASSUMED: Final = """## What is taken for granted
 - A 529 with the API's own error body means "not created".
 - A disk that keeps what it has synced. The worlds' stores lie on a RAM disk; power cuts are not part of this proof.
 - Simulated pauses may be longer than asked for (a busy machine), never shorter. Worlds that need the same second of two
-  threads do not exist in the simulation: SQLite and the engine share one thread there; the process parts have both.
+  threads do not exist in the simulation: the database's steps and the engine share one thread there; the process parts
+  have both.
+- Rows that end in (PostgreSQL) have their stores on a server, which answers always, and whose disk is not full; I12 is
+  about files. `python -m fleet.chaos` restarts the server and cuts daemons off from it.
 """
 
 
@@ -69,7 +77,7 @@ def write() -> int:
         sys.stderr.write("there is nothing to report yet: `make proof MINUTES=60` comes first\n")
         return 2
     said: dict[str, Any] = json.loads(PARTS.read_text(encoding="utf-8"))
-    said |= {"machine": _machine(said["cores"])}
+    said |= {"machine": _machine(said["cores"], said.get("postgres"))}
     PAGE.write_text("\n".join(_page(said)) + "\n", encoding="utf-8")
     DATA.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.stdout.write(f"{PAGE.relative_to(ROOT)} and {DATA.relative_to(ROOT)} are written\n")
@@ -82,6 +90,8 @@ def _page(said: Mapping[str, Any]) -> Iterator[str]:
     yield _HEAD
     when = f"Begun {said['began']}, {said['minutes']:g} minutes by the clock"
     yield f"{when}, {said['machine']}.\n"
+    if len({part["commit"] for part in parts}) > 1:
+        yield "Each row says on which commit it ran: those of an earlier one were not run again since.\n"
     if said["missing"]:
         yield f"**Unfinished**: the run was cut; not run were {', '.join(said['missing'])}.\n"
     yield f"## Violations: {len(violations)}\n"
@@ -120,7 +130,7 @@ def _coverage(cells: list[list[Any]]) -> Iterator[str]:
         return
     hit = {(fault, state): times for fault, state, times in cells}
     yield "## Which fault met which state (T8)\n"
-    yield "How often a fault struck while a batch, or a job, was in a state, in the worlds of T1, T3, T4 and T6.\n"
+    yield "How often a fault struck while a batch, or a job, was in a state, in worlds with stores in files.\n"
     yield from matrix(hit)
     yield ""
     yield from unreached(hit)
@@ -144,9 +154,10 @@ def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:,}"
 
 
-def _machine(cores: int) -> str:
-    python = platform.python_version()
-    return f"{cores} cores, {platform.system()} {platform.machine()}, Python {python}, SQLite {sqlite3.sqlite_version}"
+def _machine(cores: int, postgres: str | None) -> str:
+    server = "" if postgres is None else f", PostgreSQL {postgres}"
+    programs = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}{server}"
+    return f"{cores} cores, {platform.system()} {platform.machine()}, {programs}"
 
 
 __all__ = ["DATA", "PAGE", "Path", "write"]

@@ -20,7 +20,7 @@ from typing import Any, Final
 from support.forked import DEVNULL, PIPE, Process, run, start
 from support.processes import Api, Stats, program_env
 
-from orchestrator.sandbox.canned_results import CANNED
+from orchestrator.sandbox.request_rows import CANNED
 
 MODEL: Final = "claude-haiku-4-5"
 KILLED: Final = -9

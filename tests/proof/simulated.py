@@ -10,10 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from typing import Final
 
+from support.postgres import PostgresServer
+
 from proof.chronicle import Cell
 from proof.deaths import MOMENTS, Death
 from proof.pool import Seen, Task, run_all
-from proof.tally import Tally
+from proof.tally import Tally, suffix
 
 TITLES: Final = {
     "everything": "T1 everything at once",
@@ -21,7 +23,21 @@ TITLES: Final = {
     "odd answers": "T1 answers that are not as documented: entries, lines, pages, statuses",
     "crash loop": "T6 a crash every five minutes, for ever",
     "restored": "T61 an earlier copy of the store is put back, again and again",
+    "primed": "T82 jobs whose requests share a prompt, one of which goes ahead, and everything at once",
+    "primed batches": "T82 a crash at every await, and both sides of every commit, of a job with one that goes ahead",
+    "capped": "T80 jobs with caps, and everything at once",
+    "capped late": "T80 the same with a list later than doubt_wait: duplicates are paid for within the cap",
+    "budgeted": "T80 jobs under budgets of a day and of all together, over a midnight",
+    "fleet budgeted": "T80 the same with several engines on one store",
+    "fleet capped": "T80 the same with several engines on one store",
+    "piloted": "T81 jobs with pilots and trials, and everything at once",
+    "identical": "T83 jobs with identical requests that are sent once, and everything at once",
+    "structured": "T84 answers that do not match their schema, under caps, and everything at once",
+    "mended": "T85 answers that were cut are asked for again with more tokens, and everything at once",
     "late list": "T3 a list later than doubt_wait: every duplicate is reported",
+    "fleet": "T70 several engines on one store, units handed out twice, late and to the frozen, and everything at once",
+    "fleet twins": "T70 the same with equal counts in doubt at once",
+    "fleet alone": "T70 the same with an API that only loses answers",
     "three batches": "T2 a crash at every await and both sides of every commit",
     "lost answers": "T2 the same in a life that resolves doubts",
 }
@@ -37,10 +53,12 @@ FOUND: Final = (
     ("restored", 28, "a doubt took what its own store had sent after the copy for a neighbour's"),
     ("restored", 3016, "a copy that had been adopted was put back once more, and was not seen to be older"),
     ("everything", 53, "an engine that started on a full disk ended"),
+    ("fleet capped", 3, "an engine ended because another had planned what it was about to cut to a cap"),
+    ("fleet alone", 8, "with a planted bug: who stood still before its last bytes made a second batch of a void one"),
 )
 _POINTS: Final = "three batches"
 _BATCHES: Final = 3
-_TRANSACTIONS: Final = 53  #: that such a life begins; most of them commit
+_TRANSACTIONS: Final = 63  #: that such a life begins; half of them commit
 
 
 def worlds(
@@ -51,12 +69,17 @@ def worlds(
     worlds: int | None = None,
     seconds: float | None = None,
     cells: Counter[Cell] | None = None,
+    server: PostgresServer | None = None,
 ) -> Tally:
-    """Worlds of one kind: *worlds* of them, or for *seconds*. *cells* collects which fault met which state."""
+    """Worlds of one kind: *worlds* of them, or for *seconds*. *cells* collects which fault met which state.
+
+    server: where their stores lie; None: in files.
+    """
     began = time.monotonic()
     seeds: Iterable[int] = count(first) if worlds is None else range(first, first + worlds)
     seen = Seen()
-    tasks = (Task(profile=profile, seed=seed) for seed in seeds)
+    url = None if server is None else server.url
+    tasks = (Task(profile=profile, seed=seed, server=url) for seed in seeds)
     for task, outcome in run_all(pool, tasks, until=None if seconds is None else began + seconds):
         seen.add(task, outcome)
     if cells is not None:
@@ -64,7 +87,7 @@ def worlds(
     more: dict[str, float | str] = {"first seed": first, "last seed": first + seen.worlds - 1}
     if profile == "late list":
         more["duplicates, all reported"] = seen.duplicates
-    return _rated(seen, TITLES[profile], "worlds", began, **more)
+    return _rated(seen, f"{TITLES[profile]}{suffix(server)}", "worlds", began, **more)
 
 
 def every_point(pool: ProcessPoolExecutor, profile: str = _POINTS, *, seed: int = 1) -> Tally:
@@ -82,20 +105,22 @@ def every_point(pool: ProcessPoolExecutor, profile: str = _POINTS, *, seed: int 
     return _rated(seen, TITLES[profile], "points", began)
 
 
-def points_of_each_kind(pool: ProcessPoolExecutor, *, every: int, slices: int, number: int, seed: int = 1) -> Tally:
+def points_of_each_kind(
+    pool: ProcessPoolExecutor, *, every: int, slices: int, number: int, seed: int = 1, profile: str = _POINTS
+) -> Tally:
     """T2, a part of `every_point` in which each kind of point is met.
 
     Both sides of every commit, all that the network does around each POST and download, and one callback in *every*,
     each time at another place of the row, so that no rhythm of the engine hides any. number: which of *slices*.
     """
     began = time.monotonic()
-    points = _length_of_a_life(_POINTS, seed)
+    points = _length_of_a_life(profile, seed)
     deaths = [
         *(Death(commit=one, before=before) for one in range(1, _TRANSACTIONS + 1) for before in (True, False)),
         *(Death(moment=moment, times=times) for moment in MOMENTS for times in range(1, _BATCHES + 1)),
         *(Death(step=row + 1 + row // every * 7 % every) for row in range(0, points - every, every)),
     ]
-    tasks = [Task(profile=_POINTS, seed=seed, deaths=(death,)) for death in deaths[number::slices]]
+    tasks = [Task(profile=profile, seed=seed, deaths=(death,)) for death in deaths[number::slices]]
     return _rated(_judged(pool, tasks, None), "T2 points of each kind", "points", began)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from support.postgres import PostgresServer
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
@@ -25,3 +27,8 @@ class Tally:
     def upper_bound(self) -> float | None:
         """With no violation in N trials, the rate is below 3/N with 95 % confidence (rule of three)."""
         return None if self.violations or not self.trials else 3 / self.trials
+
+
+def suffix(server: PostgresServer | None) -> str:
+    """What the name of a part ends with, by where its stores lie; None: in files."""
+    return "" if server is None else " (PostgreSQL)"

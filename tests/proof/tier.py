@@ -1,8 +1,9 @@
 """The long tier: every part of the proof, the sampled ones as long as there is time.
 
 What is exhaustive or named is never scaled down (some ten minutes on two cores); what is left of the time goes to the
-sampled parts, by their shares. Each part is written down as soon as it is done (`.proof/parts.json`), so that a tier
-that is cut keeps what it has, and the report says what is missing.
+sampled parts, by their shares. The planted bugs come last, and take what they take: an hour and a half. Each part is
+written down as soon as it is done (`.proof/parts.json`), so that a tier that is cut keeps what it has, and the report
+says what is missing.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from support.postgres import PostgresServer, brief_server
+
 from proof import simulated
 from proof.cancellations import cancellations
-from proof.cases import run_in_full, run_named_cases
+from proof.cases import run_in_full, run_long, run_named_cases
 from proof.chronicle import Cell
 from proof.endings import dead_tasks, signals
 from proof.pool import prepare_process, workers
@@ -36,14 +39,36 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PARTS: Final = ROOT / ".proof" / "parts.json"
 #: Of the time that the fixed parts leave.
 SHARES: Final = {
-    "everything": 0.38,
-    "twins": 0.13,
-    "odd answers": 0.09,
+    "everything": 0.10,
+    "structured": 0.02,
+    "mended": 0.02,
+    "piloted": 0.02,
+    "identical": 0.02,
+    "primed": 0.02,
+    "capped": 0.05,
+    "capped late": 0.03,
+    "fleet capped": 0.02,
+    "budgeted": 0.04,
+    "fleet budgeted": 0.02,
+    "twins": 0.10,
+    "odd answers": 0.08,
     "restored": 0.06,
     "late list": 0.05,
     "crash loop": 0.05,
-    "pairs": 0.09,
-    "kills": 0.15,
+    "fleet": 0.08,
+    "fleet twins": 0.03,
+    "fleet alone": 0.03,
+    "pairs": 0.07,
+    "kills": 0.09,
+}
+#: Of a tier on PostgreSQL, where a world takes some eight times as long.
+SHARES_ON_SERVER: Final = {
+    "everything": 0.2,
+    "fleet": 0.15,
+    "fleet twins": 0.1,
+    "fleet alone": 0.1,
+    "fleet capped": 0.1,
+    "kills": 0.35,
 }
 _KILLS_AT_ONCE: Final = 50
 
@@ -92,13 +117,13 @@ def run(minutes: float, seed: int) -> int:
     prepare_process()
     with workers() as pool:
         fixed = _fixed(pool, seed)
-        notes = Notes([*fixed, "planted bugs", *SHARES])
+        notes = Notes([*fixed, *SHARES, "planted bugs"])
         for name, part in fixed.items():
             notes.run(name, part)
-        notes.run("planted bugs", partial(_planted, notes))
         left_s = max(ends_at - time.monotonic(), 0)
         for name, share in SHARES.items():
             notes.run(name, partial(_sampled, pool, name, left_s * share, seed, notes.cells))
+    notes.run("planted bugs", partial(_planted, notes))
     return 1 if any(tally.violations for tally in notes.tallies) else 0
 
 
@@ -109,12 +134,38 @@ def again(name: str, minutes: float, seed: int) -> int:
     cells = Counter({(fault, state): times for fault, state, times in said["cells"]})
     with workers() as pool:
         tally = _sampled(pool, name, minutes * 60, seed, cells)
-    part = asdict(tally) | {"upper_bound": tally.upper_bound, "commit": commit()}
-    said["parts"] = [part if old["test"] == tally.test else old for old in said["parts"]]
-    said["minutes"] = round(said["minutes"] + tally.seconds / 60, 1)
     said["cells"] = [[*cell, times] for cell, times in sorted(cells.items())]
-    PARTS.write_text(json.dumps(said, indent=1), encoding="utf-8")
+    _take_in(tally, said)
     return 1 if tally.violations else 0
+
+
+def run_on_server(minutes: float, seed: int) -> int:
+    """What meets the store, with stores on a PostgreSQL server; beside what the last tier said, which must be there."""
+    if not PARTS.exists():
+        sys.stderr.write("there is nothing to put it beside yet: `make proof MINUTES=60` comes first\n")
+        return 2
+    prepare_process()
+    told = 0
+    with brief_server() as server, workers() as pool:
+        parts: dict[str, Part] = {"six windows": partial(six_windows, rounds=3, seed=seed, server=server)}
+        for name, share in SHARES_ON_SERVER.items():
+            parts[name] = partial(_sampled, pool, name, minutes * 60 * share, seed, Counter(), server)
+        version = {"postgres": server.execute("SHOW server_version")[0][0].split()[0]}
+        for name, part in parts.items():
+            tally = part()
+            _take_in(tally, json.loads(PARTS.read_text(encoding="utf-8")) | version)
+            sys.stdout.write(f"{name}: {tally.trials:,} {tally.unit}, {len(tally.violations)} violations\n")
+            told += len(tally.violations)
+    return 1 if told else 0
+
+
+def _take_in(tally: Tally, said: dict[str, Any]) -> None:
+    """Put a part into what was *said*, in the place of the earlier one if there is one."""
+    part = asdict(tally) | {"upper_bound": tally.upper_bound, "commit": commit()}
+    parts = [part if old["test"] == tally.test else old for old in said["parts"]]
+    said["parts"] = parts if part in parts else [*parts, part]
+    said["minutes"] = round(said["minutes"] + tally.seconds / 60, 1)
+    PARTS.write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def commit() -> str:
@@ -132,6 +183,7 @@ def _fixed(pool: ProcessPoolExecutor, seed: int) -> dict[str, Part]:
         "traces twice": lambda: simulated.traces_twice(pool, first=seed, worlds=20),
         "named cases": run_named_cases,
         "tests in full": run_in_full,
+        "long tests": run_long,
         "six windows": lambda: six_windows(rounds=12, seed=seed),
         "signals": lambda: signals(count=20, seed=seed),
         "dead tasks": lambda: dead_tasks(seed=seed),
@@ -146,21 +198,28 @@ def _planted(notes: Notes) -> Tally:
     return tally
 
 
-def _sampled(pool: ProcessPoolExecutor, name: str, seconds: float, seed: int, cells: Counter[Cell]) -> Tally:
+def _sampled(
+    pool: ProcessPoolExecutor,
+    name: str,
+    seconds: float,
+    seed: int,
+    cells: Counter[Cell],
+    server: PostgresServer | None = None,
+) -> Tally:
     """As much of one part as fits into *seconds*."""
     if name == "pairs":
         return simulated.pairs_of_points(pool, seed=1, seconds=seconds)
     if name == "kills":
-        return _kills(seconds, seed)
-    return simulated.worlds(pool, name, first=seed, seconds=seconds, cells=cells)
+        return _kills(seconds, seed, server)
+    return simulated.worlds(pool, name, first=seed, seconds=seconds, cells=cells, server=server)
 
 
-def _kills(seconds: float, seed: int) -> Tally:
+def _kills(seconds: float, seed: int, server: PostgresServer | None) -> Tally:
     """Campaigns of random kills, one after the other, until the time is over; one at least."""
     began = time.monotonic()
     done: list[Tally] = []
     while not done or time.monotonic() - began < seconds:
-        done.append(random_kills(kills=_KILLS_AT_ONCE, seed=seed + len(done)))
+        done.append(random_kills(kills=_KILLS_AT_ONCE, seed=seed + len(done), server=server))
     facts: Counter[str] = Counter()
     for tally in done:
         facts.update({name: value for name, value in tally.facts.items() if isinstance(value, int)})

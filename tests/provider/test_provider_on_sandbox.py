@@ -115,6 +115,26 @@ async def test_a_batch_is_canceled_and_a_late_cancel_shows_it_ended(face: str) -
         assert (await provider.cancel(made.batch.id)).status is RemoteStatus.ENDED
 
 
+class TakenOverRequests(Requests):
+    """The same body, which ends before its last two bytes with an error."""
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """All but two bytes."""
+        yield self._body[:-2]
+        raise TimeoutError("the batch was taken over")
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_body_without_its_last_two_bytes_is_never_a_batch(face: str) -> None:
+    """Promise 2: so a sender that lost its batch ends its POST; its own error comes out, no answer."""
+    sandbox = build_sandbox(SandboxSettings(seed=1, speed=0))
+    async with _on(face, sandbox) as provider:
+        with pytest.raises(TimeoutError, match="taken over"):
+            await provider.create(TakenOverRequests(500), HEADERS)
+        assert isinstance(await provider.create(Requests(3), HEADERS), Accepted)
+        assert sandbox.machine.batches_created == 1
+
+
 #: What a create means under each fault of the sandbox.
 ENDS: dict[str, tuple[type[CreateAnswer], ...]] = {
     "400": (Invalid,),

@@ -48,7 +48,7 @@ def bomb(size_bytes: int) -> bytes:
     return b"".join((*(packer.compress(b" " * MB) for _ in range(size_bytes // MB)), packer.flush()))
 
 
-BOMB = bomb(256 * MB)
+BOMB = bomb(64 * MB)
 
 
 @pytest.fixture(scope="module", autouse=True)

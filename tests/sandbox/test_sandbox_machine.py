@@ -103,6 +103,22 @@ def test_two_intakes_at_once_do_not_mix() -> None:
         assert set(world.outcomes(batch.id)) == {f"{name}-{n}" for n in range(900)}
 
 
+def test_the_books_tell_how_much_there_was_at_once() -> None:
+    """Open creates, and with them the batches that have not ended: what a client's limits are judged by."""
+    world = World(batch_seconds=(60, 60))
+    traffic = world.machine.traffic
+    for _ in range(2):
+        with traffic.create(world.at):
+            world.machine.create(body(1))
+    with traffic.create(world.at), traffic.create(world.at):
+        pass
+    world.advance(HOUR)
+    with traffic.create(world.at):
+        world.machine.add_foreign(5, count=3)
+    stats = world.machine.stats()
+    assert (traffic.open_creates, stats["most_open_creates"], stats["most_in_flight"]) == (0, 2, 4)
+
+
 def test_importing_the_sandbox_loads_no_http_library() -> None:
     """The command's start-up time is a promise."""
     heavy = ("httpx2", "uvicorn", "anthropic", "starlette", "asyncio")

@@ -52,7 +52,9 @@ def test_every_answer_fits_the_published_schema(schemas: dict[str, Any]) -> None
                 check(schemas, "MessageBatchIndividualResponse", json.loads(line))
             check(schemas, "DeleteMessageBatchResponse", (await client.delete(f"{BATCHES}/{made['id']}")).json())
             check(schemas, "ErrorResponse", (await client.get(f"{BATCHES}/{made['id']}")).json())
-            counted = await client.post("/v1/messages/count_tokens", json=params())
+            counted = await client.post(
+                "/v1/messages/count_tokens", json={"model": "claude-opus-5", "messages": params()["messages"]}
+            )
             check(schemas, "CountMessageTokensResponse", counted.json())
             check(schemas, "ListResponse_ModelInfo_", (await client.get("/v1/models")).json())
             check(schemas, "ModelInfo", (await client.get("/v1/models/claude-opus-5")).json())

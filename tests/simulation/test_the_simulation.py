@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from proof.loop import PROCESS, SimLoop, Stuck, run
 from proof.oracle import Oracle
+from proof.shelf import FileShelf, ServerShelf
+from support.stores import Databases, RawServer
 from support.world import in_a_loop, new_world
 
 
@@ -84,6 +86,9 @@ BROKEN = (
     ("I4", "UPDATE job SET succeeded = succeeded + 1, total = total + 1"),
     ("I5", "UPDATE request SET error_type = 'x' WHERE state = 'succeeded'"),
     ("I3", "DELETE FROM result"),
+    ("I15", "UPDATE job SET spent_nanos = spent_nanos + 1"),
+    ("I15", "UPDATE result SET cost_nanos = NULL"),
+    ("I15", "UPDATE ledger SET unpriced = 1"),
     ("I11", "UPDATE batch SET state = 'in_progress', settled_at = NULL, collected = 0"),
 )
 
@@ -96,7 +101,7 @@ async def test_the_judge_sees_a_store_that_breaks_its_promise(tmp_path: Path, ru
         await world.submit(3)
         await world.settle()
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as c:
-            oracle = Oracle(tmp_path / "store.db", world.machine)
+            oracle = Oracle(FileShelf(tmp_path / "store.db"), world.machine)
             oracle.snapshot(c)
             assert oracle.violations == []
             for (name,) in c.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -106,11 +111,24 @@ async def test_the_judge_sees_a_store_that_breaks_its_promise(tmp_path: Path, ru
         assert any(words.startswith(rule) for words in oracle.violations), oracle.violations
 
 
+@pytest.mark.postgres
+@in_a_loop
+async def test_the_judge_finds_the_key_in_a_database(tmp_path: Path, on_postgres: Databases) -> None:
+    """I7, where no file can be looked through: every row of every table, its texts and its bytes."""
+    async with new_world(tmp_path / "store.db"):
+        shelf = ServerShelf(on_postgres.url_of(tmp_path / "store.db"))
+        assert shelf.has_store
+        assert shelf.holding("sk-ant-secret") == []
+        with closing(RawServer(on_postgres.url_of(tmp_path / "store.db"))) as c:
+            c.execute("INSERT INTO stop_reason (name) VALUES (?)", ("a sk-ant-secret",))
+        assert shelf.holding("sk-ant-secret") == ["stop_reason"]
+
+
 @in_a_loop
 async def test_the_judge_sees_a_post_without_an_intent(tmp_path: Path) -> None:
     """I8: a body whose nonce is not among the stored intents."""
     async with new_world(tmp_path / "store.db") as world:
-        oracle = Oracle(tmp_path / "store.db", world.machine)
+        oracle = Oracle(FileShelf(tmp_path / "store.db"), world.machine)
         body = b'{"requests":[{"custom_id":"abcdefghij0123456789-1","params":'
         assert not oracle.body_arrives(body[:12], set())
         assert oracle.body_arrives(body, {"abcdefghij0123456789"})

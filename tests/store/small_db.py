@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from support.inline import Inline
 
 from orchestrator.store.connect import connect_writer
-from orchestrator.store.connection import Database, Thread
+from orchestrator.store.connection import SqliteDatabase, Thread
+from orchestrator.store.sql_connection import SqlConnection
 
 PAIRS = 3  #: rows that one step writes: a step that is cut leaves a number that this does not divide
 
@@ -23,17 +23,17 @@ def make(path: Path) -> None:
 
 
 @asynccontextmanager
-async def database(path: Path, *, inline: bool = False) -> AsyncIterator[Database]:
+async def database(path: Path, *, inline: bool = False) -> AsyncIterator[SqliteDatabase]:
     """The program's own connections on it."""
     make(path)
-    opened = await Database.start(path, Inline.start if inline else Thread.start)
+    opened = await SqliteDatabase.start(path, Inline.start if inline else Thread.start)
     try:
         yield opened
     finally:
         await opened.aclose()
 
 
-def write_pair(step: int, c: sqlite3.Connection) -> int:
+def write_pair(step: int, c: SqlConnection) -> int:
     """One step of PAIRS rows; every tenth fails in its middle."""
     for row in range(PAIRS):
         c.execute("INSERT INTO pair (step) VALUES (?)", (step,))
@@ -42,7 +42,7 @@ def write_pair(step: int, c: sqlite3.Connection) -> int:
     return step
 
 
-def count(c: sqlite3.Connection) -> int:
+def count(c: SqlConnection) -> int:
     """Rows stored."""
     value: int = c.execute("SELECT count(*) FROM pair").fetchone()[0]
     return value

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
+import msgspec
+from support import stores
 from support.inline import Inline
 
 from orchestrator.domain.api_answers import ApiCounts, RemoteBatch, RemoteStatus, ResponseMeta
@@ -16,31 +19,29 @@ from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.model import BatchRow, JobRow, JudgedLine
 from orchestrator.domain.packing import Caps, pack
 from orchestrator.domain.result_outcome import Outcome
+from orchestrator.ports.doubts import DuplicateResult
 from orchestrator.ports.job_store import Content
-from orchestrator.ports.store import Store
+from orchestrator.ports.store import Store, Window
 from orchestrator.ports.streams import InputLine
-from orchestrator.store.connection import Thread
-from orchestrator.store.ownership import Lock
+from orchestrator.store import maintenance
+from orchestrator.store.audit import contradictions
+from orchestrator.store.connect import SqliteConnection
+from orchestrator.store.identity import Trust
 from orchestrator.store.sqlite_store import SqliteStore
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 META = ResponseMeta(date=NOW, organization="org-1", workspace="ws-1")
 WIDE = Caps(requests=100_000, size_bytes=256_000_000)
+ROOM = Window(batches=10_000, requests=100_000_000)
 PARAMS = b'{"model":"m","max_tokens":1,"messages":[]}'
 BODY = b'{"type":"succeeded","message":{}}'
 
 
 @asynccontextmanager
-async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[SqliteStore]:
-    """The store at *path*, locked and open for the block."""
-    start = Inline.start if inline else Thread.start
-    lock = Lock.take(path, patience_s=0)
-    try:
-        store = await SqliteStore.open(path, lock=lock, now=NOW, sandbox=False, start=start)
-    except BaseException:
-        lock.release()
-        raise
+async def open_store(path: Path, *, inline: bool = False, trust: Trust = Trust.OWN) -> AsyncIterator[SqliteStore]:
+    """The store at *path*, open for the block; in the database of the test's kind."""
+    store = await stores.open_store(path, now=NOW, sandbox=False, start=Inline.start if inline else None, trust=trust)
     try:
         yield store
     finally:
@@ -50,6 +51,16 @@ async def open_store(path: Path, *, inline: bool = False) -> AsyncIterator[Sqlit
 def lines(ids: Iterable[str], *, first_line: int = 1, params: bytes = PARAMS) -> list[InputLine]:
     """One line for each of *ids*."""
     return [InputLine(number, custom_id, params) for number, custom_id in enumerate(ids, first_line)]
+
+
+def row_of(custom_id: str) -> bytes:
+    """The row that a request of `lines_of_table` was made of."""
+    return b'{"id": "%b", "text": "\xc3\xa9"}' % custom_id.encode()
+
+
+def lines_of_table(ids: Iterable[str], *, first_line: int = 1) -> list[InputLine]:
+    """As `lines`, each with a row."""
+    return [msgspec.structs.replace(line, row=row_of(line.custom_id)) for line in lines(ids, first_line=first_line)]
 
 
 def new_job(name: str = "job", *, still_open: bool = False, priority: int = 10) -> NewJob:
@@ -77,7 +88,7 @@ async def running_job(store: Store, count: int = 4, name: str = "job", **more: b
 async def planned(store: Store, job: JobId, limit: int = 1000, nonce: str = "a") -> BatchRow:
     """A planned batch of the next queued requests of *job*."""
     found = await store.plan.queued(job, limit, lambda rows: pack(rows, WIDE))
-    made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), NOW)
+    made = await store.plan.plan(await store.commands.get(job), found, Nonce(nonce * 20), ROOM, NOW)
     assert made is not None
     return await batch_of(store, made)
 
@@ -148,9 +159,19 @@ def lost(number: int, outcome: Outcome = Outcome.AGAIN, kind: str = "expired") -
     return JudgedLine(number, kind, outcome, b'{"type":"%b"}' % kind.encode(), api_request_id="req_1")
 
 
-def raw(path: Path) -> sqlite3.Connection:
-    """A connection of the test's own, behind the store's back; for looking, and for breaking rules on purpose."""
-    connection = sqlite3.connect(path, isolation_level=None)
+def duplicates(*numbers: int) -> list[DuplicateResult]:
+    """Results of a batch that was given up, and existed; nobody knows what they cost."""
+    return [DuplicateResult(number, BODY, None) for number in numbers]
+
+
+def raw(path: Path) -> SqliteConnection:
+    """A connection of the test's own, behind the store's back; for looking, and for breaking rules on purpose.
+
+    To a database on a server it is no file's, but speaks as one.
+    """
+    if not stores.are_files():
+        return cast("SqliteConnection", stores.RawServer(stores.url_of(path)))
+    connection = sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
@@ -166,3 +187,11 @@ def dump(path: Path) -> list[str]:
     """Everything that is stored, as text."""
     with closing(raw(path)) as connection:
         return list(connection.iterdump())
+
+
+def audit(path: Path) -> list[str]:
+    """What is wrong with the store at *path*, all of which is read."""
+    if stores.are_files():
+        return maintenance.audit(path)
+    with closing(stores.RawServer(stores.url_of(path))) as connection:
+        return list(contradictions(cast("SqliteConnection", connection)))

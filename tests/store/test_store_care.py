@@ -8,13 +8,26 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from store.store_world import NOW, collected, lines, lost, new_job, open_store, raw, running_job, settle_all, won
+from store.store_world import (
+    NOW,
+    collected,
+    lines_of_table,
+    lost,
+    new_job,
+    open_store,
+    raw,
+    running_job,
+    settle_all,
+    won,
+)
 
 from orchestrator.domain.errors import GuardRefused, OutputError, StoreError
 from orchestrator.store.maintenance import audit, back_up
 from orchestrator.store.migrate import prepare, shipped_migrations
-from orchestrator.store.read import StoreReader
+from orchestrator.store.sqlite_reader import StoreReader
 from orchestrator.store.sqlite_store import SqliteStore
+
+pytestmark = pytest.mark.sqlite
 
 #: Three jobs: one over (a success and a failure), one that runs, one whose import is not complete.
 NAMES = ["over", "runs", "imports"]
@@ -27,7 +40,7 @@ async def fill(store: SqliteStore) -> None:
     await store.settle.finish_jobs(NOW)
     await running_job(store, 3, name="runs")
     job = await store.ingest.begin(new_job("imports"), "imports-id", NOW)
-    await store.ingest.add(job.id, lines(["a", "b"]), NOW)
+    await store.ingest.add(job.id, lines_of_table(["a", "b"]), NOW)
 
 
 def filled(path: Path) -> Path:
@@ -90,6 +103,9 @@ DAMAGE: list[tuple[str, str]] = [
     ("DELETE FROM payload WHERE first_id >> 32 = 2", "have no payload"),
     ("UPDATE payload SET data = substr(data, 1, length(data) - 1)", "the payload of the requests from 1 of job 1"),
     ("UPDATE request SET params_bytes = params_bytes + 1 WHERE id & 7 = 3", "the payload of the requests from"),
+    ("DELETE FROM source_row", "2 of its requests have a row, and 0 are there"),
+    ("UPDATE source_row SET data = substr(data, 1, length(data) - 1)", "the rows of the requests from 1 of job"),
+    ("UPDATE job SET row_count = 0", "0 of its requests have a row, and 2 are there"),
     ("UPDATE request SET batch_id = 77 WHERE state = 'succeeded'", "refer to nothing"),
 ]
 

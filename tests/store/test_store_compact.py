@@ -14,7 +14,9 @@ from store.store_world import NOW, collected, finish, lines, new_job, open_store
 
 from orchestrator.ports.job_store import BY_PERSON
 from orchestrator.store.maintenance import audit, compact, space_of
-from orchestrator.store.read import StoreReader
+from orchestrator.store.sqlite_reader import StoreReader
+
+pytestmark = pytest.mark.sqlite
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,6 +8,7 @@ import inspect
 import logging
 import random
 import sqlite3
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from functools import partial
@@ -20,7 +21,10 @@ from store.small_db import PAIRS, count, database, make, write_pair
 
 from orchestrator.domain.errors import StoreError
 from orchestrator.store.connect import connect_reader, connect_writer
-from orchestrator.store.connection import in_transaction
+from orchestrator.store.connection import Thread, in_transaction
+from orchestrator.store.sql_connection import SqlConnection
+
+pytestmark = pytest.mark.sqlite
 
 
 def halves(path: Path) -> list[int]:
@@ -111,7 +115,7 @@ def test_a_step_owns_the_write_lock_before_it_reads(tmp_path: Path) -> None:
     with closing(connect_writer(tmp_path / "store.db")) as c, closing(sqlite3.connect(tmp_path / "store.db")) as other:
         other.execute("PRAGMA busy_timeout = 0").fetchall()
 
-        def step(_c: sqlite3.Connection) -> None:
+        def step(_c: SqlConnection) -> None:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("BEGIN IMMEDIATE")
 
@@ -166,6 +170,19 @@ def test_the_executor_of_aiosqlite_is_as_this_program_knows_it() -> None:
     assert list(made.parameters)[:3] == ["self", "connector", "iter_chunk_size"], "the constructor takes a connector"
 
 
+def test_a_connection_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
+    """It would report its end to a loop that is closed by then, as a traceback."""
+    before = threading.enumerate()
+
+    async def start() -> None:
+        with pytest.raises(StoreError):
+            await Thread.start(partial(connect_writer, tmp_path / "missing" / "store.db"))
+        assert threading.enumerate() == before
+
+    for _ in range(100):
+        asyncio.run(start())
+
+
 def test_the_settings_of_both_kinds_of_connection(tmp_path: Path) -> None:
     """Reliability T62: power loss is survived only with FULL (2) in WAL mode, checked where it runs."""
     names = (
@@ -200,7 +217,7 @@ def test_readers_see_only_what_is_committed_and_write_nothing(tmp_path: Path) ->
         async with database(tmp_path / "store.db") as db:
             seen: list[int] = []
 
-            def slow(c: sqlite3.Connection) -> None:
+            def slow(c: SqlConnection) -> None:
                 write_pair(1, c)
                 with closing(connect_reader(tmp_path / "store.db")) as other:
                     seen.append(count(other))
@@ -221,7 +238,7 @@ def test_whatever_a_step_raises_it_is_rolled_back(tmp_path: Path, error: type[Ba
     """`except Exception` would miss two of these and leave the transaction open."""
     make(tmp_path / "store.db")
 
-    def step(c: sqlite3.Connection) -> None:
+    def step(c: SqlConnection) -> None:
         write_pair(1, c)
         raise error
 
@@ -259,7 +276,7 @@ def test_a_log_that_an_outside_reader_made_long_is_shortened_afterwards(tmp_path
     with closing(connect_writer(path)) as c:
         c.execute("CREATE TABLE bulk (id INTEGER PRIMARY KEY, data BLOB)")
 
-        def more(c: sqlite3.Connection) -> None:
+        def more(c: SqlConnection) -> None:
             c.execute("INSERT OR REPLACE INTO bulk VALUES (1, randomblob(8000000))")
 
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

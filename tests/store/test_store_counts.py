@@ -11,9 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store.store_world import META, NOW, finish, lines, lost, new_job, open_store, raw, remote, settle_all, won
+from store.store_world import META, NOW, ROOM, finish, lines, lost, new_job, open_store, raw, remote, settle_all, won
+from support.length import some_of
 
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.model import BatchRow, JudgedLine
@@ -50,7 +52,7 @@ class Walk:
         caps = Caps(requests=self.chance.randint(1, 6), size_bytes=10**6)
         found = await self.store.plan.queued(self.job, 20, lambda rows: pack(rows, caps))
         if found.numbers:
-            await self.store.plan.plan(await self.store.commands.get(self.job), found, self.nonce(), NOW)
+            await self.store.plan.plan(await self.store.commands.get(self.job), found, self.nonce(), ROOM, NOW)
 
     async def send(self) -> None:
         """An intent and one of its ends."""
@@ -101,7 +103,7 @@ class Walk:
         elif choice in {1, 2}:
             await control.resume(self.job, NOW)
         elif choice == 3:
-            await control.retry(self.job, None, NOW)
+            await self.store.retries.retry(self.job, (), NOW)
         elif self.chance.random() < 0.2:
             await control.cancel(self.job, NOW)
 
@@ -110,7 +112,7 @@ class Walk:
         return [number for number, _ in taken]
 
     def _line(self, number: int) -> JudgedLine:
-        outcome = self.chance.choice(list(Outcome))
+        outcome = self.chance.choice([each for each in Outcome if each is not Outcome.REPLACED])
         return won(number) if outcome is Outcome.SUCCEEDED else lost(number, outcome)
 
     async def step(self) -> None:
@@ -122,10 +124,8 @@ class Walk:
         await self.chance.choice(steps)()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), inline=st.booleans())
-def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, inline: bool) -> None:
-    """`status` answers from counts: they must be right whatever happened, and add up at any instant."""
+def walked(seed: int, *, inline: bool) -> None:
+    """A walk of sixty steps; after each the counts are compared with counting."""
 
     async def walk(path: Path) -> Counter[str]:
         reached: Counter[str] = Counter()
@@ -144,6 +144,22 @@ def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, i
     with tempfile.TemporaryDirectory() as folder:
         reached = asyncio.run(walk(Path(folder) / "store.db"))
         assert reached["batched"] + reached["queued"] > 0
+
+
+@pytest.mark.sqlite
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), inline=st.booleans())
+def test_counts_are_what_counting_gives_in_every_committed_snapshot(seed: int, inline: bool) -> None:
+    """`status` answers from counts: they must be right whatever happened, and add up at any instant."""
+    walked(seed, inline=inline)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("seed", some_of(range(25), 3))
+@pytest.mark.usefixtures("on_postgres")
+def test_counts_on_a_server_are_what_counting_gives(seed: int) -> None:
+    """The same there, where the triggers are others; on threads and on none in turn."""
+    walked(seed, inline=seed % 2 == 0)
 
 
 def check(outside: Any) -> Counter[str]:

@@ -14,8 +14,11 @@ import pytest
 from store.small_db import PAIRS, count, database, make, write_pair
 
 from orchestrator.domain.errors import StoreError, StoreFull
-from orchestrator.store.connect import connect_writer
+from orchestrator.store.connect import SqliteConnection, connect_writer
 from orchestrator.store.connection import in_transaction
+from orchestrator.store.sql_connection import SqlConnection
+
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.mark.parametrize("inline", [False, True])
@@ -36,13 +39,13 @@ def test_a_full_disk_is_said_and_work_goes_on_when_there_is_space(tmp_path: Path
             await db.write(many)
             assert await db.read(count) == PAIRS + 2000
 
-    def many(c: sqlite3.Connection) -> None:
+    def many(c: SqlConnection) -> None:
         c.executemany("INSERT INTO pair (step) VALUES (?)", [(10**12 + i,) for i in range(2000)])
 
     asyncio.run(main())
 
 
-class FailsAtCommit(sqlite3.Connection):
+class FailsAtCommit(SqliteConnection):
     """A connection whose COMMIT meets a disk that is full, as SQLite then behaves: rolled back, FULL raised."""
 
     fails = False

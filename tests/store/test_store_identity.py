@@ -18,6 +18,8 @@ from orchestrator.store.migrate import prepare, shipped_migrations
 from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import SqliteStore
 
+pytestmark = pytest.mark.sqlite
+
 #: The last schema without a mark.
 UNMARKED = 5
 

@@ -13,6 +13,8 @@ import pytest
 from store.store_world import raw
 from support.forked import PIPE, start_script
 
+pytestmark = pytest.mark.sqlite
+
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
 WRITER = """
@@ -28,7 +30,7 @@ WRITER = """
                 job = await store.ingest.begin(new_job(), f"{life}-{turn}-{os.urandom(2).hex()}", NOW)
                 print("begun", job.id, 0, flush=True)
                 for part in range(3):
-                    chunk = lines((f"{part}-{i}" for i in range(50)), first_line=1 + 50 * part)
+                    chunk = lines_of_table((f"{part}-{i}" for i in range(50)), first_line=1 + 50 * part)
                     await store.ingest.add(job.id, chunk, NOW)
                     print("added", job.id, 50 * (part + 1), flush=True)
                 await finish(store, job.id, "h")
@@ -36,7 +38,7 @@ WRITER = """
                 batch = await store.plan.queued(job.id, 1000, list)
                 nonce = os.urandom(10).hex()
                 made = await store.plan.plan(await store.commands.get(job.id),
-                                             pack(batch, WIDE), Nonce(nonce), NOW)
+                                             pack(batch, WIDE), Nonce(nonce), ROOM, NOW)
                 (sendable,) = [b for b in await store.submit.sendable(10_000) if b.id == made]
                 sent = await store.submit.intend(sendable, None, META, NOW)
                 print("intended", job.id, 150, flush=True)
@@ -88,9 +90,11 @@ def check(path: Path, acks: dict[int, dict[str, int]]) -> None:
         assert c.execute("PRAGMA foreign_key_check").fetchall() == []
         jobs = {row[0]: row[1:] for row in c.execute("SELECT id, total, queued, batched, succeeded FROM job")}
         rows = dict(c.execute("SELECT job_id, count(*) FROM request GROUP BY job_id"))
+        kept = dict(c.execute("SELECT first_id >> 32, sum(count) FROM source_row GROUP BY 1"))
         results = dict(c.execute("SELECT request_id >> 32, count(*) FROM result GROUP BY 1"))
         states = dict(c.execute("SELECT job_id, state FROM batch"))
     for job, (total, queued, batched, succeeded) in jobs.items():
+        assert total in {0, kept.get(job, 0)}, "a chunk's rows came with it"
         assert total == rows.get(job, 0) == queued + batched + succeeded
         assert results.get(job, 0) == succeeded
         assert succeeded in {0, 75, 150}, "a chunk is stored whole or not at all"

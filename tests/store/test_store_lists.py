@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store.store_world import (
@@ -16,26 +18,29 @@ from store.store_world import (
     finish,
     in_progress,
     lines,
+    lines_of_table,
     lost,
     new_job,
     open_store,
     raw,
     remote,
+    row_of,
     running_job,
     settle_all,
     won,
 )
 
-from orchestrator.domain.errors import NoSuchThing
+from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.model import JudgedLine
-from orchestrator.domain.queries import RequestDetails, RequestFilter, SettledCursor
+from orchestrator.domain.queries import RequestDetails, RequestFilter, RequestLine, RequestRow, SettledCursor
+from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import RequestState
 from orchestrator.ports.job_store import DuplicatesCursor
 from orchestrator.ports.reads import Reads
 from orchestrator.store.connect import connect_reader
-from orchestrator.store.read import SqliteReads
+from orchestrator.store.read import SqlReads
 from orchestrator.store.sqlite_store import SqliteStore
 
 
@@ -90,6 +95,65 @@ def test_requests_are_listed_by_state_cause_and_batch_in_input_order(tmp_path: P
             assert await store.read(numbers(job, batch=first, state=failed)) == [2]
             await store.commands.cancel(job, NOW)
             assert await store.read(numbers(job, state=RequestState.CANCELED)) == [7, 8, 9, 10]
+
+    asyncio.run(run())
+
+
+def chosen(job: JobId, choice: RequestChoice, above: int = 0, limit: int = 100) -> Callable[[Reads], list[RequestRow]]:
+    """A list of the requests that are wanted."""
+    return lambda reads: reads.chosen_requests(job, choice, above=above, limit=limit)
+
+
+def test_requests_that_match_in_several_ways_are_listed_once(tmp_path: Path) -> None:
+    """By their state and by the type of their error, say; with what their answers took."""
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = await mixed_job(store)
+            choice = RequestChoice(only=frozenset({"succeeded", "failed", "expired", "invalid", "queued"}))
+            rows = await store.read(chosen(job, choice))
+            assert [row.number for row in rows] == [1, 2, 3, 4, 7, 8, 9, 10]
+            assert [row.number for row in await store.read(chosen(job, choice, above=2, limit=3))] == [3, 4, 7]
+            took = [(row.input_tokens, row.output_tokens, row.cost_nanos) for row in rows[:5]]
+            assert took == [(3, 5, 0), (None, None, 0), (3, 5, 0), (None, None, 0), (None, None, None)]
+            neither = RequestChoice(states=frozenset({RequestState.FAILED}), stops=frozenset({"end_turn"}))
+            assert await store.read(chosen(job, neither)) == []
+
+    asyncio.run(run())
+
+
+def test_requests_come_back_as_the_lines_that_were_handed_in(tmp_path: Path) -> None:
+    """Page by page and by choice, each on one line, with its row where it is wanted; of a purged job none."""
+    spread = b'{"model":"m",\n "max_tokens":1, "messages":[{"role":"user","content":"a \\n b"}]}'
+
+    async def run() -> None:
+        async with open_store(tmp_path / "store.db") as store:
+            job = (await store.ingest.begin(new_job(), "job-id", NOW)).id
+            await store.ingest.add(job, lines_of_table(["a", "b"]), NOW)
+            await store.ingest.add(job, lines(["c"], first_line=3, params=spread), NOW)
+            await finish(store, job)
+            await settled_batch(store, job, [lost(1), won(2), lost(3)], "a", limit=3)
+
+            def read(after: str | None = None, **how: Any) -> Callable[[Reads], list[RequestLine]]:
+                wanted = {"choice": ALL_OF_A_JOB, "limit": 2, **how}
+                return lambda reads: reads.request_lines(job, after=after, **wanted)
+
+            first = await store.read(read(rows=True))
+            assert [line.custom_id for line in first] == ["a", "b"]
+            assert first[0].text == b'{"custom_id":"a","params":%b,"row":%b}\n' % (PARAMS, row_of("a"))
+            (last,) = await store.read(read("b", rows=True))
+            assert last.text.count(b"\n") == 1
+            assert json.loads(last.text) == {"custom_id": "c", "params": json.loads(spread)}
+            assert await store.read(read("c")) == []
+            failed = RequestChoice(only=frozenset({"failed"}))
+            assert [line.custom_id for line in await store.read(read(choice=failed))] == ["a", "c"]
+            with pytest.raises(NoSuchThing, match="nobody"):
+                await store.read(read("nobody"))
+            await store.settle.finish_jobs(NOW)
+            assert await store.purge.mark(job, "person", NOW)
+            with pytest.raises(Purged, match="requests of job job-id were deleted"):
+                await store.read(read())
+            assert [row.cost_nanos for row in await store.read(chosen(job, ALL_OF_A_JOB))] == [None] * 3
 
     asyncio.run(run())
 
@@ -212,9 +276,9 @@ def instructions(path: Path, look: Callable[[Reads], object]) -> int:
         return 0
 
     with closing(connect_reader(path)) as c:
-        look(SqliteReads(c))  # reads the schema
+        look(SqlReads(c))  # reads the schema
         c.set_progress_handler(count, 1)
-        look(SqliteReads(c))
+        look(SqlReads(c))
         c.set_progress_handler(None, 0)
     return steps
 
@@ -243,6 +307,7 @@ async def rare_job(store: SqliteStore, count: int) -> JobId:
     return job
 
 
+@pytest.mark.sqlite
 def test_a_list_costs_the_same_for_a_thousand_requests_and_for_a_hundred_thousand(tmp_path: Path) -> None:
     """The dashboard stays fast: the few of a state among many are found, not looked for."""
 

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import orchestrator
+
+pytestmark = pytest.mark.sqlite
 
 PACKAGE = Path(orchestrator.__file__).parent
 

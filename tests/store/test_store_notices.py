@@ -57,6 +57,7 @@ def payloads(c: sqlite3.Connection, after: int = 0) -> list[tuple[str, str, str]
     return [(url, kind, text.replace(f'"event":{event},', '"event":0,')) for url, kind, text, event in rows]
 
 
+@pytest.mark.sqlite
 def test_notices_that_wait_in_an_older_store_are_kept_and_new_ones_say_the_same(tmp_path: Path) -> None:
     """The upgrade takes the trigger away: the program then writes the same bytes for the same event."""
     path = tmp_path / "store.db"
@@ -74,7 +75,8 @@ def test_notices_that_wait_in_an_older_store_are_kept_and_new_ones_say_the_same(
         last = c.execute("SELECT max(id) FROM event").fetchone()[0]
         for kind, new, has_job, has_batch in EVENTS:
             record(c, NOW, kind, new=new, job=1 if has_job else None, batch=1 if has_batch else None)
-        assert payloads(c, after=last) == by_trigger
+        cost = ',"cost":{"currency":"USD","spent":"0.000000000","unpriced":0}'  # which the trigger did not tell
+        assert [(*told[:2], told[2].replace(cost, "")) for told in payloads(c, after=last)] == by_trigger
     types = [kind for url, kind, _ in by_trigger if url == "https://a"]
     assert types == ["job.attention", "job.finished", "job.canceled", *["job.attention"] * 3, "batch.in_doubt",
                      "batch.expired"]  # fmt: skip

@@ -15,6 +15,8 @@ import pytest
 from orchestrator.domain.errors import StoreError, StoreOwned
 from orchestrator.store.ownership import Lock, lock_path
 
+pytestmark = pytest.mark.sqlite
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -106,7 +108,7 @@ WATCHED = """
                 batch = await collected(store, job.id, [won(n) for n in range(1, 21)], nonce)
                 await settle_all(store, batch)
                 await store.settle.finish_jobs(NOW)
-                from orchestrator.store.read import StoreReader
+                from orchestrator.store.sqlite_reader import StoreReader
                 with StoreReader.open(Path(base)) as reads:
                     assert reads.find("@last").requests.succeeded == 20
     asyncio.run(main())

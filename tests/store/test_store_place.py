@@ -17,6 +17,8 @@ from store.test_store_ownership import python
 from orchestrator.domain.errors import StoreError, StoreLost, StoreOwned
 from orchestrator.store.ownership import Lock
 
+pytestmark = pytest.mark.sqlite
+
 
 def _remove(path: Path) -> None:
     for name in ("", "-wal", "-shm"):

@@ -37,7 +37,8 @@ from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState
 from orchestrator.ports.reads import Reads
 from orchestrator.store.connect import connect_reader
-from orchestrator.store.read import SqliteReads, StoreReader
+from orchestrator.store.read import SqlReads
+from orchestrator.store.sqlite_reader import StoreReader
 from orchestrator.store.sqlite_store import SqliteStore
 
 
@@ -61,7 +62,7 @@ def steps_of(path: Path, job: JobId) -> int:
         return 0
 
     with closing(connect_reader(path)) as c:
-        reads = SqliteReads(c)
+        reads = SqlReads(c)
         reads.status(reads.get(job))  # reads the schema
         c.set_progress_handler(count, 1)
         status = reads.status(reads.get(job))
@@ -70,6 +71,7 @@ def steps_of(path: Path, job: JobId) -> int:
     return steps
 
 
+@pytest.mark.sqlite
 def test_status_costs_the_same_for_a_thousand_requests_and_for_two_hundred_thousand(tmp_path: Path) -> None:
     """`status` answers from maintained counts: SQLite's own instructions are counted, not time."""
 
@@ -221,6 +223,7 @@ def test_batches_are_found_by_number_and_remote_id_and_events_are_paged(tmp_path
     asyncio.run(run())
 
 
+@pytest.mark.sqlite
 def test_a_reader_of_its_own_sees_one_snapshot_while_the_engine_goes_on(tmp_path: Path) -> None:
     """`status` beside a running engine: all of one committed state, and it never waits."""
 
@@ -239,6 +242,7 @@ def test_a_reader_of_its_own_sees_one_snapshot_while_the_engine_goes_on(tmp_path
     asyncio.run(run())
 
 
+@pytest.mark.sqlite
 def test_a_store_whose_owner_was_killed_can_be_read(tmp_path: Path) -> None:
     """The log is still there and nobody owns the store: `status` reads what was acknowledged."""
     path, copy = tmp_path / "store.db", tmp_path / "copy.db"

@@ -189,14 +189,14 @@ def test_retry_queues_failures_again_and_never_a_success(tmp_path: Path) -> None
             batch = await collected(store, job.id, [won(1), lost(2, Outcome.FAILED, "errored"), lost(3)])
             await settle_all(store, batch, max_attempts=1)
             await store.settle.finish_jobs(NOW)
-            assert await store.commands.retry(job.id, "no_such_type", NOW) == 0
+            assert await store.retries.retry(job.id, ("no_such_type",), NOW) == 0
             assert (await store.commands.get(job.id)).state == "finished"
-            assert await store.commands.retry(job.id, "expired", NOW) == 1
+            assert await store.retries.retry(job.id, ("expired",), NOW) == 1
             view = await store.read(lambda reads: reads.request(job.id, "r3"))
             assert (view.state, view.attempts, view.result, len(view.failed_attempts)) == ("queued", 0, None, 1)
             assert (await store.commands.get(job.id)).state == "running"
-            assert await store.commands.retry(job.id, None, NOW) == 1
-            assert await store.commands.retry(job.id, None, NOW) == 0
+            assert await store.retries.retry(job.id, (), NOW) == 1
+            assert await store.retries.retry(job.id, (), NOW) == 0
             counts = (await store.commands.get(job.id)).requests
             assert (counts.succeeded, counts.queued) == (1, 2)
 

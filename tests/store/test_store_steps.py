@@ -12,6 +12,7 @@ from store.store_world import (
     LATER,
     META,
     NOW,
+    ROOM,
     batch_of,
     collected,
     dump,
@@ -113,7 +114,7 @@ def test_a_command_that_comes_before_the_intent_wins(tmp_path: Path, command: st
             now = await store.commands.get(job.id)
             assert now.requests.batched == (4 if command == "pause" else 0)
             found = Pack(numbers=[1], size_bytes=100, full=False)
-            assert await store.plan.plan(now, found, NONCES[0], NOW) is None
+            assert await store.plan.plan(now, found, NONCES[0], ROOM, NOW) is None
 
     asyncio.run(run())
 
@@ -147,7 +148,7 @@ def test_a_plan_is_whole_or_nothing(tmp_path: Path) -> None:
             assert not await store.plan.fail_queued(job.id, 2, ("too_large", "m"), b"{}", NOW)
             stale = Pack(numbers=[1, 2, 3], size_bytes=100, full=False)
             before = dump(store.path)
-            assert await store.plan.plan(job, stale, NONCES[0], NOW) is None
+            assert await store.plan.plan(job, stale, NONCES[0], ROOM, NOW) is None
             assert dump(store.path) == before
             assert await store.plan.queued(job.id, 10, list) == [(1, 42), (3, 42), (4, 42)]
             load = await store.plan.queue_load()

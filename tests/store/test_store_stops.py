@@ -13,6 +13,7 @@ import pytest
 from store.store_world import (
     LATER,
     NOW,
+    audit,
     collected,
     ended,
     finish,
@@ -32,9 +33,8 @@ from orchestrator.domain.model import JudgedLine
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.result_outcome import KNOWN_STOPS, MOST_STOP_NAMES, OTHER_STOP, USUAL_STOPS, Outcome
 from orchestrator.domain.states import RequestState
-from orchestrator.store.maintenance import audit
 from orchestrator.store.migrate import prepare, shipped_migrations
-from orchestrator.store.read import StoreReader
+from orchestrator.store.sqlite_reader import StoreReader
 from orchestrator.store.sqlite_store import SqliteStore
 
 
@@ -158,6 +158,7 @@ def test_requests_are_listed_by_stop_reason(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.sqlite
 def test_a_few_refusals_among_many_answers_are_found_at_once(tmp_path: Path) -> None:
     """F13: a list costs what it shows. The index leaves out the usual ends, so settling does not pay for it."""
 
@@ -179,6 +180,7 @@ def test_a_few_refusals_among_many_answers_are_found_at_once(tmp_path: Path) -> 
     asyncio.run(run())
 
 
+@pytest.mark.sqlite
 def test_a_store_knows_the_usual_names_by_the_numbers_of_the_domain(tmp_path: Path) -> None:
     """F13: the same names in the domain and in the schema, and an index that leaves out the usual ends."""
     path = tmp_path / "store.db"
@@ -214,7 +216,7 @@ def test_failures_that_differ_in_numbers_are_one_group(tmp_path: Path) -> None:
                 (await store.read(lambda reads: reads.batches_page(job=job.id, limit=1)))[0], 3, NOW
             )
             await store.settle.finish_jobs(NOW)
-            await store.commands.retry(job.id, None, NOW)
+            await store.retries.retry(job.id, (), NOW)
             assert await store.read(lambda reads: reads.errors(job.id)) == []
 
     asyncio.run(run())
@@ -277,6 +279,7 @@ def fill(c: sqlite3.Connection, version: int) -> None:
 UNCOUNTED = 4
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("version", range(1, UNCOUNTED + 1))
 def test_what_an_older_program_settled_is_counted_after_the_upgrade(tmp_path: Path, version: int) -> None:
     """F13, F15: from every earlier schema; what its bodies do not say stays unknown, and is not counted."""

@@ -25,9 +25,12 @@ import sys
 import tempfile
 import time
 import traceback
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import orchestrator
+from orchestrator.store.migrate import prepare
 
 #: What the program imports only where it is used.
 _LATE: Final = (
@@ -35,10 +38,14 @@ _LATE: Final = (
     "anthropic.resources.messages.batches",
     "anthropic.types.messages",
     "anyio._backends._asyncio",
+    "click._textwrap",
     "concurrent.futures.thread",
     "difflib",
     "encodings.idna",
+    "genai_prices.data",
+    "genai_prices.update_prices",
     "httpcore2",
+    "jsonschema_rs",
     "rich.console",
     "rich.live",
     "rich.progress",
@@ -75,6 +82,8 @@ def _import_everything() -> None:
     for name in _LATE:
         with contextlib.suppress(ImportError):  # faster, not needed
             importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as folder:  # what the first store of a process takes is theirs as well
+        prepare(Path(folder) / "store.db", now=datetime.now(UTC), sandbox=True)
     gc.collect()
     gc.freeze()  # the pages of what is imported stay shared
 
@@ -149,6 +158,7 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
     time.tzset()
     tempfile.tempdir = None
     sys.argv = ["", *order["arguments"]]
+    sys.executable = order.get("executable", sys.executable)
     os._exit(_run(order["module"], order["code"]))
 
 

@@ -131,12 +131,15 @@ def start(
     stdout: Stream = None,
     stderr: Stream = None,
     is_fresh: bool = False,
+    forks: bool = False,
 ) -> Process:
-    """`python -m module arguments`."""
+    """`python -m module arguments`. forks: so are the processes that it starts by `sys.executable -P -m`."""
     if is_fresh or IS_FRESH or _is_read_at_start(env):
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
     order = {"module": module, "code": None, "arguments": arguments, "cwd": str(cwd or Path.cwd())}
+    if forks:
+        order["executable"] = str(folder_with_command() / "python")
     return _forked(order, env, (stdin, stdout, stderr))
 
 
@@ -160,11 +163,11 @@ def run(
     given: bytes = b"",
     timeout: float,
     is_fresh: bool = False,
+    forks: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run it to its end with *given* as its standard input. Raises subprocess.TimeoutExpired."""
-    with start(
-        module, *arguments, env=env, cwd=cwd, stdin=PIPE, stdout=PIPE, stderr=PIPE, is_fresh=is_fresh
-    ) as process:
+    pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+    with start(module, *arguments, env=env, cwd=cwd, is_fresh=is_fresh, forks=forks, **pipes) as process:
         try:
             out, err = process.communicate(given, timeout=timeout)
         except BaseException:
@@ -175,16 +178,20 @@ def run(
 
 
 def folder_with_command() -> Path:
-    """A folder for PATH with `orchestrator`, for shells. A closed stream gets a fresh interpreter."""
+    """A folder for PATH with `orchestrator`, for shells. A closed stream gets a fresh interpreter.
+
+    Its `python` runs the program as well, and nothing else.
+    """
     if IS_FRESH:
         return Path(sys.executable).parent
     folder = Path(_server()).with_name("bin")
     with _starting:
         if not folder.exists():
             folder.mkdir()
-            command = folder / "orchestrator"
-            command.write_text(_COMMAND.format(python=sys.executable, address=_started_server()))
-            command.chmod(0o755)
+            for name, before in (("orchestrator", ()), ("python", ("-P", "-m", "orchestrator"))):
+                command = folder / name
+                command.write_text(_COMMAND.format(python=sys.executable, address=_started_server(), before=before))
+                command.chmod(0o755)
     return folder
 
 
@@ -192,15 +199,18 @@ def folder_with_command() -> Path:
 _COMMAND: Final = """\
 #!{python} -IS
 import os, sys
+before = list({before!r})
+words = sys.argv[1 + len(before):]
+assert sys.argv[1:1 + len(before)] == before
 try:
     for number in range(3):
         os.fstat(number)
 except OSError:
-    os.execv({python!r}, [{python!r}, "-m", "orchestrator", *sys.argv[1:]])
+    os.execv({python!r}, [{python!r}, "-m", "orchestrator", *words])
 import json, signal, socket
 numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-order = {{"module": "orchestrator", "code": None, "arguments": sys.argv[1:], "cwd": os.getcwd(),
+order = {{"module": "orchestrator", "code": None, "arguments": words, "cwd": os.getcwd(),
          "env": dict(os.environ), "umask": os.umask(0), "ignored": ignored}}
 pid, early = 0, []  # a signal that comes before there is a process to pass it to waits for one
 for number in numbers:
@@ -217,7 +227,8 @@ for number in range(3):
     os.dup2(null, number)
 code = os.waitstatus_to_exitcode(int(connection.recv(100)))
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 os._exit(code)
 """

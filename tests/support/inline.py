@@ -1,29 +1,29 @@
-"""SQLite on the caller's thread: for simulations, where it must not run beside virtual time."""
+"""The store on the caller's thread: for simulations, where it must not run beside virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from orchestrator.store.connection import Step
+from orchestrator.store.database import Closable
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Closable)
 
 
-class Inline:
-    """See `orchestrator.store.connection.Worker`."""
+class Inline(Generic[C]):
+    """See `orchestrator.store.database.Worker`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: C) -> None:
         self._connection = connection
 
     @classmethod
-    async def start(cls, connector: Callable[[], sqlite3.Connection]) -> Inline:
+    async def start(cls, connector: Callable[[], C]) -> Inline[C]:
         """Open the connection here."""
         return cls(connector())
 
-    async def run(self, step: Step[T]) -> T:
+    async def run(self, step: Callable[[C], T]) -> T:
         """Run *step* at once; yields to the loop before and after, as a thread would."""
         await asyncio.sleep(0)
         result = step(self._connection)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import pytest
 
 #: True in `make proof`, which runs the tests that ask for this (`proof.tier`).
 IS_LONG: Final = os.environ.get("ORCHESTRATOR_TEST_LONG") == "1"
@@ -20,3 +22,10 @@ def points_of_each_kind(kinds: Sequence[str], *, every: int) -> list[int]:
     first = {kind: number for number, kind in reversed(list(enumerate(kinds)))}
     some = {row + row // every * 7 % every for row in range(0, len(kinds) - every + 1, every)}
     return sorted({*first.values(), *some})
+
+
+def some_of(params: Iterable[Any], count: int) -> list[Any]:
+    """Of the *params* of a test the first *count* for `make test`; the others are of the long tier."""
+    return [
+        each if number < count else pytest.param(each, marks=pytest.mark.long) for number, each in enumerate(params)
+    ]

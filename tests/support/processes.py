@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import httpx2
 import msgspec
 
 from support.forked import PIPE, ROOT, TESTS, start
 from support.windows import Window
+
+#: Sockets lie in it, by the folder that is theirs: below that folder their paths may be longer than the system takes.
+_RUNTIME: Final = tempfile.TemporaryDirectory(prefix="r-")
 
 
 class Api:
@@ -46,9 +53,9 @@ class Api:
         """POST to one of the sandbox's own routes, `faults`, `script` or `keys`."""
         self._client.post(f"{self.base_url}/sandbox/{what}", json=body).raise_for_status()
 
-    def arm(self, window: Window, pid: int, *, hold_at: int = 0) -> None:
-        """Kill *pid* inside *window*, once."""
-        order = {"window": window, "pid": pid, "hold_at": hold_at}
+    def arm(self, window: Window, pid: int, *, hold_at: int = 0, number: int = signal.SIGKILL) -> None:
+        """Kill *pid* inside *window*, once; or send it the signal *number*."""
+        order = {"window": window, "pid": pid, "hold_at": hold_at, "number": number}
         self._client.post(f"{self.base_url}/window", json=order).raise_for_status()
 
     def go(self) -> None:
@@ -62,13 +69,15 @@ class Api:
 
 
 class Stats(msgspec.Struct):
-    """The API's counters; `now` is its own time."""
+    """The API's counters; `now` is its own time, most_… the most there ever was at once."""
 
     now: datetime
     calls: dict[str, int]
     batches_created: int
     bodies_received: int
     requests_accepted: int
+    most_open_creates: int
+    most_in_flight: int
     faults_met: dict[str, int] = {}
 
 
@@ -80,7 +89,7 @@ def running_api(**options: object) -> Iterator[Api]:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())
-            with httpx2.Client(timeout=60) as client:
+            with httpx2.Client(timeout=60, verify=False) as client:
                 yield Api(port, client)
         finally:
             process.kill()
@@ -89,11 +98,13 @@ def running_api(**options: object) -> Iterator[Api]:
 def program_env(base_url: str, folder: Path, **settings: str) -> dict[str, str]:
     """An environment for the program: nothing of ours leaks in; settings as LIMITS__POLL_INTERVAL="0.1s"."""
     kept: Mapping[str, str] = {k: v for k, v in os.environ.items() if k in {"PATH", "LANG", "TMPDIR", "VIRTUAL_ENV"}}
+    runtime = Path(_RUNTIME.name, sha256(bytes(folder)).hexdigest()[:12])
+    runtime.mkdir(mode=0o700, exist_ok=True)
     return {
         **kept,
         "PYTHONPATH": str(ROOT),
         "HOME": str(folder),
-        "XDG_RUNTIME_DIR": str(folder),
+        "XDG_RUNTIME_DIR": str(runtime),
         "ANTHROPIC_BASE_URL": base_url,
         "ANTHROPIC_API_KEY": "test-key",
         "ORCHESTRATOR_DATABASE__PATH": str(folder / "store" / "store.db"),

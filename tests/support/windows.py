@@ -39,11 +39,15 @@ _CREATE: Final = ("POST", _BATCHES)
 
 @dataclass(slots=True)
 class Strike:
-    """An order to kill. hold_at: bytes of a result file after which the stream waits for a `go`, then it strikes."""
+    """An order to kill. hold_at: bytes of a result file after which the stream waits for a `go`, then it strikes.
+
+    number: the signal; SIGSTOP lets the client live on where it is.
+    """
 
     window: Window
     pid: int
     hold_at: int = 0
+    number: int = signal.SIGKILL
     held: bool = False
     struck: bool = False
     over: bool = False
@@ -52,7 +56,7 @@ class Strike:
         """Strike, if nobody has yet."""
         if not self.struck:
             self.struck = True
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, self.number)
 
     def concerns(self, scope: Message) -> bool:
         """True for the exchange that this window lies in."""
@@ -99,7 +103,7 @@ class Windows:
         elif scope["method"] == "POST":
             order = json.loads((await receive())["body"])
             self._go.clear()
-            self._strike = Strike(Window(order["window"]), order["pid"], order["hold_at"])
+            self._strike = Strike(Window(order["window"]), order["pid"], order["hold_at"], order["number"])
         strike = self._strike
         said = {} if strike is None else {"held": strike.held, "struck": strike.struck, "over": strike.over}
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -25,20 +25,22 @@ from orchestrator.domain.model import BatchRow, JobRow, JobSnapshot, JobStatus
 from orchestrator.domain.params import ParamRules
 from orchestrator.domain.waiting import Pace
 from orchestrator.engine.commands import EngineCommands
-from orchestrator.engine.context import Context, EngineSettings
+from orchestrator.engine.context import Context, EngineSettings, Tick
 from orchestrator.engine.export import export
-from orchestrator.engine.runner import Runner
+from orchestrator.engine.runner import Turns
+from orchestrator.engine.units import EngineUnits
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.engine import IngestOptions
 from orchestrator.provider.client import AnthropicProvider
 from orchestrator.provider.credentials import find, from_file
 from orchestrator.provider.settings import ProviderSettings
 from orchestrator.sandbox import Machine, MachineSettings, Sandbox, SandboxSettings, ScaledClock, build_sandbox
-from orchestrator.store.connection import Start
+from orchestrator.store.database import Start
 from orchestrator.store.identity import Trust
-from orchestrator.store.ownership import Lock
 from orchestrator.store.sqlite_store import SqliteStore
+from support import stores
 from support.inline import Inline
+from support.prices import PriceTable
 
 P = ParamSpec("P")
 
@@ -82,14 +84,20 @@ class HandClock:
 
     def __init__(self, api: ScaledClock) -> None:
         self._now = START
+        self._slept = timedelta(0)
         self._api = api
 
     def now(self) -> datetime:
         """The time."""
         return self._now
 
+    def elapsed(self) -> timedelta:
+        """What was moved by hand: a pause takes no time here, so no answer grows old by one of another task."""
+        return self._now - START - self._slept
+
     async def sleep(self, pause: timedelta) -> None:
         """Move time on: nobody else lives in this world."""
+        self._slept += pause
         self.advance(pause)
         await asyncio.sleep(0)
 
@@ -128,10 +136,35 @@ class World:
     store: SqliteStore
     provider: AnthropicProvider
     context: Context
-    runner: Runner
     commands: EngineCommands
     life: int = 1
     dead: bool = False
+    units: EngineUnits = field(init=False)
+    turns: Turns = field(init=False)
+    stages: dict[str, Tick] = field(init=False)
+
+    def wire(self, context: Context) -> None:
+        """The stages on *context*, to be ticked in the order of the road."""
+        self.units = EngineUnits(context)
+        self.turns = Turns(context, self.units.look)
+        ticks = {**{name: make() for name, make in self.units.makers.items()}, **self.turns.ticks()}
+        first = ("recover", "mend", "reconcile", "plan", "submit", "doubt", "poll", "collect")
+        self.stages = {name: ticks.pop(name) for name in first} | ticks
+
+    def beside(self) -> World:
+        """Another engine on the same store, with a memory of its own: a fleet of two."""
+        mine = self.context
+        context = Context(
+            store=mine.store,
+            provider=mine.provider,
+            prices=mine.prices,
+            clock=mine.clock,
+            entropy=SeededEntropy(2),
+            settings=mine.settings,
+        )
+        other = replace(self, context=context, commands=EngineCommands(context))
+        other.wire(context)
+        return other
 
     @property
     def machine(self) -> Machine:
@@ -159,6 +192,18 @@ class World:
         params: Sequence[dict[str, object]] | None = None,
         priority: int = 10,
         ids: Sequence[str] | None = None,
+        cache: str = "prime",
+        pilot: int | None = None,
+        after_pilot: str = "wait",
+        limit: int | None = None,
+        sample: int | None = None,
+        seed: int | None = None,
+        force_new: bool = True,
+        dedupe: bool = False,
+        still_open: bool = False,
+        max_cost: str | None = None,
+        schema: str | None = None,
+        retry_invalid: int = 1,
     ) -> JobRow:
         """Take *count* requests in, `r1`…; or one for each of *params*, or of *ids*."""
         many = count if ids is None else len(ids)
@@ -166,8 +211,25 @@ class World:
         names = [f"r{i}" for i in range(1, len(bodies) + 1)] if ids is None else ids
         requests = [{"custom_id": own, "params": body} for own, body in zip(names, bodies, strict=True)]
         source = source_from_objects(requests, name=f"<{name}>", rules=ParamRules(api_version=API_VERSION))
-        new = NewJob(name=name, source=f"<{name}>", api_version=API_VERSION, betas=(), priority=priority)
-        taken = await self.commands.ingest(source, new, IngestOptions(force_new=True))
+        new = NewJob(
+            name=name,
+            source=f"<{name}>",
+            api_version=API_VERSION,
+            betas=(),
+            priority=priority,
+            cache=cache,
+            pilot=pilot,
+            after_pilot=after_pilot,
+            limit=limit,
+            sample=sample,
+            seed=seed,
+            dedupe=dedupe,
+            still_open=still_open,
+            max_cost=max_cost,
+            schema=schema,
+            retry_invalid=retry_invalid,
+        )
+        taken = await self.commands.ingest(source, new, IngestOptions(force_new=force_new))
         assert taken.job is not None, taken.problems
         return await self.store.commands.get(taken.job.id)
 
@@ -175,12 +237,12 @@ class World:
         """Tick these stages in order, now."""
         moved = 0
         for stage in stages:
-            moved += await self.runner.stages[stage](self.clock.now())
+            moved += await self.stages[stage](self.clock.now())
         return moved
 
     async def round(self) -> int:
         """Tick every stage once, in the order of the road."""
-        return await self.tick(*self.runner.stages)
+        return await self.tick(*self.stages)
 
     async def settle(self, *, step: timedelta = timedelta(minutes=1), rounds: int = 400) -> None:
         """Let time pass and stages tick until every job is over or waits for a person."""
@@ -293,7 +355,7 @@ async def new_world(
     machine: MachineSettings | None = None,
     key: str | Path = "sandbox",
     patience: timedelta = PATIENT,
-    start: Start = Inline.start,
+    start: Start[Any] = Inline.start,
     wrap: Callable[[Context], Context] = lambda context: context,
     adopt: bool = False,
     **changes: object,
@@ -310,14 +372,8 @@ async def new_world(
         sandbox = build_sandbox(SandboxSettings(machine=chosen, speed=0), clock=api_clock)
     if clock is None:
         clock = HandClock(sandbox.clock)
-    lock = Lock.take(path, patience_s=0)
-    try:
-        store = await SqliteStore.open(
-            path, lock=lock, now=clock.now(), sandbox=True, start=start, trust=Trust.ADOPTED if adopt else Trust.OWN
-        )
-    except BaseException:
-        lock.release()
-        raise
+    trust = Trust.ADOPTED if adopt else Trust.OWN
+    store = await stores.open_store(path, now=clock.now(), sandbox=True, start=start, trust=trust)
     provider = AnthropicProvider(
         ProviderSettings(base_url="http://127.0.0.1", timeout=patience),
         transport=sandbox.transport(),
@@ -328,16 +384,17 @@ async def new_world(
         Context(
             store=store,
             provider=provider,
+            prices=PriceTable(),
             clock=clock,
             entropy=SeededEntropy(seed),
             settings=replace(settings, **changes),  # type: ignore[arg-type]  # names are checked by `replace`
         )
     )
-    runner = Runner(context)
-    world = World(path, sandbox, clock, store, provider, context, runner, EngineCommands(context), life=seed)
+    world = World(path, sandbox, clock, store, provider, context, EngineCommands(context), life=seed)
+    world.wire(context)
     try:
         await store.discard_leftovers()
-        await runner.recover.start(clock.now())
+        await world.turns.recover(clock.now())
         yield world
     finally:
         await world.die()

@@ -32,4 +32,4 @@ def test_functions_fit_a_screen_and_do_something(code: Measured) -> None:
 
 def test_a_file_is_not_mostly_imports(code: Measured) -> None:
     """Many imports are many small files: what belongs together is one module."""
-    assert code.imports <= 0.11 * code.code
+    assert code.imports <= 0.115 * code.code

@@ -13,14 +13,15 @@ import pytest
 from anthropic import _constants as sdk_constants
 
 from orchestrator.config import (
-    DEFAULT_API_VERSION,
     KEYS,
     Settings,
+    database_flags,
     effective,
     load_settings,
     render_example,
     setting_rows,
 )
+from orchestrator.domain.api_versions import NEWEST_API_VERSION
 from orchestrator.domain.errors import UsageError
 
 
@@ -58,9 +59,15 @@ class Place:
             sandbox=sandbox,
         )
 
-    def refusal(self, env: Mapping[str, str] | None = None, *, flags: Mapping[str, object] | None = None) -> UsageError:
+    def refusal(
+        self,
+        env: Mapping[str, str] | None = None,
+        *,
+        flags: Mapping[str, object] | None = None,
+        config_file: Path | None = None,
+    ) -> UsageError:
         with pytest.raises(UsageError) as caught:
-            self.load(env, flags=flags)
+            self.load(env, flags=flags, config_file=config_file)
         return caught.value
 
 
@@ -84,7 +91,7 @@ def test_without_any_file_the_defaults_hold(place: Place) -> None:
 
 def test_the_default_api_version_is_the_one_of_the_sdk() -> None:
     """A new SDK with another version must be noticed, because parameters are checked against it."""
-    assert sdk_constants.ANTHROPIC_API_VERSION == DEFAULT_API_VERSION
+    assert sdk_constants.ANTHROPIC_API_VERSION == NEWEST_API_VERSION
 
 
 def test_flag_beats_environment_beats_project_file_beats_user_file(place: Place) -> None:
@@ -236,6 +243,9 @@ def test_a_folder_in_the_place_of_a_file_is_refused(place: Place) -> None:
         ("sandbox.speed", "nan"),
         ("log.level", "loud"),
         ("server.allowed_hosts", "a,,b"),
+        ("budget.max_job", "0"),
+        ("budget.max_day", "$0.00"),
+        ("budget.max_month", "0usd"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_variable(place: Place, name: str, value: str) -> None:
@@ -246,6 +256,17 @@ def test_a_value_out_of_range_is_refused_with_the_variable(place: Place, name: s
     assert "expected" in error.message
     assert error.hint is not None
     assert error.hint.startswith(f"write for instance: {variable}=")
+
+
+def test_a_budget_of_nothing_is_refused_as_by_the_command(place: Place) -> None:
+    """It would stop every job: a slip of a shell, that makes 0 of $0.50. To be asked from nothing on is no slip."""
+    place.project_file("[budget]\nmax_day = 0\n")
+    error = place.refusal(config_file=place.cwd / "orchestrator.toml")
+    assert "[budget] max_day: expected more than 0 dollars" in error.message
+    assert (error.cause, error.hint) == ("it is 0", 'write for instance: max_day = "$50"')
+    place.project_file('[budget]\nmax_day = "none"\nmax_job = "$0.000000001"\nconfirm_above = 0\n')
+    budget = place.load(config_file=place.cwd / "orchestrator.toml").budget
+    assert (budget.max_day, budget.max_job, budget.confirm_above) == (None, 1, 0)
 
 
 def test_values_from_the_environment_are_read_as_what_they_are(place: Place) -> None:
@@ -330,3 +351,110 @@ def test_importing_the_settings_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"anthropic", "sqlite3", "aiosqlite", "rich", "click", "asyncio", "structlog", "tenacity", "difflib"}
     assert not heavy & set(done.stdout.split())
+
+
+URL = "postgresql://orch:hush@db.example.com/orch?sslmode=require"
+
+
+def shown(settings: Settings) -> dict[str, str | None]:
+    return {row.name: row.text for row in setting_rows(settings)}
+
+
+def test_a_database_on_a_server_is_named_by_its_address(place: Place) -> None:
+    """Promise 9: from a variable, a file or a flag; nobody shows its password."""
+    settings = place.load({"ORCHESTRATOR_DATABASE__URL": URL})
+    assert settings.database.url == URL
+    assert shown(settings)["database.url"] == '"postgresql://orch:***@db.example.com/orch?sslmode=require"'
+    assert settings.origin("database.url") == "ORCHESTRATOR_DATABASE__URL"
+    assert place.load().database.url is None
+    place.user_file(f"[database]\nurl = '{URL}'\npassword_file = 'pw'\n[fleet]\nname = 'w-1'\nheartbeat = '4s'\n")
+    settings = place.load()
+    assert settings.database.url == URL
+    assert settings.database.password_file == place.home / ".config/orchestrator/pw"
+    assert (settings.fleet.name, settings.fleet.heartbeat) == ("w-1", timedelta(seconds=4))
+
+
+@pytest.mark.parametrize(
+    ("db", "url", "path"),
+    [(URL, URL, "a.db"), ("postgres://db/orch", "postgres://db/orch", "a.db"), ("mine.db", None, "mine.db")],
+)
+def test_db_is_an_address_or_a_file_and_beats_both(place: Place, db: str, url: str | None, path: str) -> None:
+    """`--db FILE` means that file, also where a variable names a server."""
+    env = {"ORCHESTRATOR_DATABASE__URL": "postgresql://other/x", "ORCHESTRATOR_DATABASE__PATH": "a.db"}
+    settings = place.load(env, flags=database_flags(db))
+    assert (settings.database.url, settings.database.path) == (url, place.cwd / path)
+    assert database_flags(None) == {"database.url": None}
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        "postgress://o:hush@db/orch",
+        "postgresql+psycopg://o:hush@db/x",
+        "postgresql:/o:hush@db/x",
+        "postgresql:o:hush@db",
+    ],
+)
+def test_a_misspelt_address_is_no_file(place: Place, slip: str) -> None:
+    """Each machine of a fleet would make a file of its own, in a folder that is called as the password."""
+    for flags, env in ((database_flags(slip), {}), ({}, {"ORCHESTRATOR_DATABASE__PATH": slip})):
+        with pytest.raises(UsageError, match="postgresql://orch@db") as refused:
+            place.load(env, flags=flags)
+        assert "hush" not in f"{refused.value}{refused.value.cause}{refused.value.hint}"
+
+
+@pytest.mark.parametrize("name", ["a:b.db", "postgres.db", "c/postgres:x/y.db"])
+def test_a_colon_in_the_name_of_a_file_makes_no_address(place: Place, name: str) -> None:
+    assert place.load(flags=database_flags(name)).database.path == place.cwd / name
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "mysql://orch:hush@db/orch",
+        "POSTGRESQL://orch:hush@db/orch",
+        "orch:hush@db/orch",
+        "postgresql://orch:hu@sh@db/orch",
+        "postgresql://orch:hu/sh@db/orch",
+        "postgresql://orch:hush @db/orch",
+        "postgresql://orch:hush@db/orch#x",
+        "postgresql://db/orch?password=hush&x",
+        "postgresql://db/orch?pass%77ord=hush",
+        "postgresql://db/orch?sslpassword=hush&=",
+        "host=db password=hush",
+    ],
+)
+def test_a_wrong_address_is_refused_without_its_password(place: Place, bad: str) -> None:
+    """The setting is named, and the password is not."""
+    for env, flags in (({"ORCHESTRATOR_DATABASE__URL": bad}, {}), ({}, {"database.url": bad})):
+        refused = place.refusal(env, flags=flags)
+        assert "[database] url: expected an address such as" in refused.message
+        assert "sh" not in str(refused.cause)
+
+
+def test_a_password_is_no_setting(place: Place) -> None:
+    """Promise 9: the remedy is a file that holds it alone."""
+    place.project_file("[database]\npassword = 'hush'\n")
+    refused = place.refusal()
+    assert "looks like a password" in refused.message
+    assert "password_file" in str(refused.hint)
+    assert "hush" not in str(refused)
+
+
+def test_a_fleet_waits_long_enough_in_doubt(place: Place) -> None:
+    """Promise 2: what a daemon that was taken over had half sent must not arrive after the wait."""
+    env = {"ORCHESTRATOR_DATABASE__URL": URL, "ORCHESTRATOR_LIMITS__DOUBT_WAIT": "9m59s"}
+    refused = place.refusal(env)
+    assert "doubt_wait = 9m59s" in refused.message
+    assert "at least 10m" in str(refused.hint)
+    assert place.load({**env, "ORCHESTRATOR_LIMITS__DOUBT_WAIT": "10m"}).database.url == URL
+    assert place.load(env, sandbox=True).limits.doubt_wait == timedelta(minutes=9, seconds=59)
+    del env["ORCHESTRATOR_DATABASE__URL"]
+    assert place.load(env).limits.doubt_wait == timedelta(minutes=9, seconds=59)
+
+
+def test_sandbox_mode_keeps_what_was_set_of_the_database(place: Place) -> None:
+    """Its own file is a default, and changes nothing else."""
+    settings = place.load({"ORCHESTRATOR_DATABASE__URL": URL, "ORCHESTRATOR_DATABASE__KEEP_BODIES": "3d"}, sandbox=True)
+    assert settings.database.url == URL
+    assert settings.database.keep_bodies == timedelta(days=3)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.length import IS_LONG
 
 from orchestrator.domain.batches_api import ApiError
 from orchestrator.domain.create_body import BodyReader
@@ -39,7 +40,8 @@ def read(content: bytes, cuts: list[int]) -> list[tuple[str, bytes]]:
     return items + [(item.custom_id, bytes(item.params)) for item in reader.finish()]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.long
+@settings(max_examples=300 if IS_LONG else 80, deadline=None, derandomize=True)
 @given(
     rows=st.lists(PARAMS, min_size=1, max_size=6),
     style=st.sampled_from([(",", ":"), (", ", ": "), (" ,\n ", " : ")]),

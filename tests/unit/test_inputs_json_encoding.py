@@ -27,8 +27,9 @@ import msgspec
 import pydantic
 import pytest
 
+from orchestrator.domain.api_versions import STRICTER_API_VERSION
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
+from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import source_from_objects
 from orchestrator.ports.streams import InputLine, InputProblem
 

@@ -15,8 +15,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.domain.api_versions import STRICTER_API_VERSION
 from orchestrator.domain.errors import InputError
-from orchestrator.domain.params import STRICTER_API_VERSION, ParamRules
+from orchestrator.domain.params import ParamRules
 from orchestrator.inputs import source_from_stream
 from orchestrator.inputs.line_parser import read_line
 from orchestrator.ports.streams import InputLine, InputProblem

@@ -56,3 +56,10 @@ def test_a_name_made_of_a_file_is_one_that_a_job_may_have() -> None:
     ):
         assert OPTIONS["name"].is_valid(name_of(source)), source
     assert name_of("/x/reviews.jsonl.gz") == "reviews"
+
+
+def test_what_was_chosen_is_handed_on_also_where_it_is_the_default() -> None:
+    """A server has to know of it: a job that is there may have another."""
+    new = JobOptions(retry_invalid=1).new_job("x", default_name="x", default_version="2023-06-01")
+    told = dict(new.items())
+    assert (told["retry_invalid"], "priority" in told) == ("1", False)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from orchestrator.observability.logs import NOISY, OWN, configure_logging, get_logger
+from orchestrator.observability.logs import FLOODABLE, NOISY, OWN, configure_logging, get_logger
 
 SECRET = "sk-ant-api03-do_not-print-me"  # noqa: S105 - the point of the test
 
@@ -27,6 +27,17 @@ def _logging_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+def test_what_may_repeat_for_long_is_written_once_a_minute() -> None:
+    """A client's doing, or a database that is away: tried every second, it would fill the log."""
+    out = io.StringIO()
+    configure_logging(level="info", fmt="json", stream=out)
+    assert "fleet.database_away" in FLOODABLE
+    for event in sorted(FLOODABLE):
+        for number in range(3):
+            get_logger("orchestrator.x").warning(event, why=f"try {number}")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == sorted(FLOODABLE)
 
 
 class Terminal(io.StringIO):
@@ -104,7 +115,7 @@ def test_libraries_are_heard_from_warning_up_whatever_they_set(name: str) -> Non
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
 def test_secrets_are_masked_wherever_they_stand(fmt: str) -> None:
-    """Promise 9, the second net: names that tell, texts that look like a key, at any depth, in anybody's logs."""
+    """Promise 9, the second net: names that tell, texts that look like a key or have a password, in anybody's logs."""
 
     class Opaque:
         def __repr__(self) -> str:
@@ -118,6 +129,7 @@ def test_secrets_are_masked_wherever_they_stand(fmt: str) -> None:
         api_key="do_not-print-me",
         headers=[{"X-Api-Key": b"do_not-print-me", "Authorization": "Bearer do_not-print-me"}],
         note=(f"key {SECRET}", SECRET.encode()),
+        database="postgresql://orch:do_not-print-me@db/orch",
         client=Opaque(),
     )
     logging.getLogger("httpx2").warning("sent %s and Bearer do_not-print-me", SECRET)

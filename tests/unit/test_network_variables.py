@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,5 +181,8 @@ def test_no_variable_brings_a_proxy_between_us_and_this_machine(host: str, schem
 
 def test_what_goes_in_clear_text_is_not_for_a_proxy() -> None:
     """M6, F23: a gateway without TLS is one of your own network."""
-    assert client_options("http://litellm:4000", {"HTTP_PROXY": "http://p:1"}) == {"trust_env": False}
+    options = client_options("http://litellm:4000", {"HTTP_PROXY": "http://p:1"})
+    assert options["trust_env"] is False
+    assert options["verify"].verify_mode is ssl.CERT_REQUIRED  # an https address that it was led to is refused
+    assert options["verify"].get_ca_certs() == []
     assert not is_direct(API)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.domain.result_lines import decode_split
-from orchestrator.domain.result_outcome import Outcome, Settlement, judge, settlement_of
+from orchestrator.domain.result_outcome import Outcome, Settlement, Tries, TryLimits, judge, settlement_of
 
 SLOW = "The request timed out while trying to download the file. Please try again later."
 CREDIT = "Your credit balance is too low to access the Anthropic API."
@@ -72,11 +72,33 @@ def test_a_request_is_queued_again_only_where_it_was_not_its_fault(
     outcome: Outcome, attempts: int, is_canceling: bool, is_asked: bool, expected: Settlement
 ) -> None:
     """Promise 5: attempts are burnt by the server's errors alone, and end at the limit."""
-    assert settlement_of(outcome, attempts, 3, is_canceling=is_canceling, is_asked=is_asked) is expected
+    limits = TryLimits(attempts=3)
+    assert settlement_of(outcome, Tries(attempts), limits, is_canceling=is_canceling, is_asked=is_asked) is expected
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
+@pytest.mark.parametrize(
+    ("outcome", "tries", "is_canceling", "expected"),
+    [
+        (Outcome.INVALID, Tries(0, 0), False, Settlement.INVALID_AGAIN),
+        (Outcome.INVALID, Tries(1, 1), False, Settlement.INVALID),
+        (Outcome.INVALID, Tries(2, 0), False, Settlement.INVALID_AGAIN),  # what the server spoilt is not its answer
+        (Outcome.INVALID, Tries(0, 0), True, Settlement.INVALID),  # paid for: its text is kept
+        (Outcome.AGAIN, Tries(2, 1), False, Settlement.AGAIN),
+        (Outcome.AGAIN, Tries(3, 1), False, Settlement.FAILED),
+    ],
+)
+def test_invalid_answers_have_a_limit_of_their_own(
+    outcome: Outcome, tries: Tries, is_canceling: bool, expected: Settlement
+) -> None:
+    """Each of them is paid for, so a person says how often they are asked for again; a canceled job asks for none."""
+    limits = TryLimits(attempts=3, invalid=1)
+    assert settlement_of(outcome, tries, limits, is_canceling=is_canceling, is_asked=False) is expected
+    none = settlement_of(Outcome.INVALID, Tries(0), TryLimits(attempts=3), is_canceling=False, is_asked=False)
+    assert none is Settlement.INVALID
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REPLACED])
 def test_what_is_settled_is_not_settled_again(outcome: Outcome) -> None:
     """It would be a bug of whoever asks."""
     with pytest.raises(ValueError, match="settled already"):
-        settlement_of(outcome, 0, 3, is_canceling=False, is_asked=False)
+        settlement_of(outcome, Tries(0), TryLimits(attempts=3), is_canceling=False, is_asked=False)

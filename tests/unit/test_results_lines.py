@@ -17,7 +17,6 @@ from orchestrator.domain.result_lines import (
     decode_split,
     errored_result,
     output_line,
-    output_lines,
     wire_ids_of,
 )
 
@@ -49,6 +48,7 @@ def test_a_success_brings_its_tokens_and_its_very_bytes() -> None:
         output_tokens=5,
         cache_read_tokens=3,
         cache_write_5m_tokens=2,
+        charges=None,
     )
 
 
@@ -200,7 +200,8 @@ def test_an_output_line_gives_back_the_users_own_id(custom_id: str) -> None:
     assert written.endswith(b',"result":' + MESSAGE + b"}\n")
     assert written.count(b"\n") == 1
     assert json.loads(written)["custom_id"] == custom_id
-    assert output_lines([(custom_id, MESSAGE)] * 2) == written * 2
+    copied = output_line("other", MESSAGE, custom_id)
+    assert json.loads(copied) == {"custom_id": "other", "result": json.loads(MESSAGE), "reused_from": custom_id}
 
 
 def test_built_results_have_the_apis_shape() -> None:

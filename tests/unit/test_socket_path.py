@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import default_socket_path
+from orchestrator.config import database_folder, database_sockets, default_socket_path
 from orchestrator.domain.errors import UsageError
 
 
@@ -28,6 +28,35 @@ def test_every_way_to_write_a_database_gives_the_same_socket(short: Path) -> Non
     assert len({default_socket_path(path, env) for path in paths}) == 1
     assert default_socket_path(short / "b.db", env) != default_socket_path(short / "a.db", env)
     assert default_socket_path(paths[0], env).name.removesuffix(".sock").removeprefix("orchestrator-").isalnum()
+
+
+def test_what_a_daemon_knows_of_a_database_has_a_folder_by_its_address(short: Path) -> None:
+    """Promise 9: no password is in the name, which is the same when the password is another."""
+    folders = {
+        database_folder(url, {"XDG_STATE_HOME": str(short)})
+        for url in (
+            "postgresql://orch@db/orch?sslmode=require&application_name=x",
+            "postgres://orch:hush@db/orch?application_name=x&sslmode=require&sslpassword=hush",
+            "postgresql://orch:other@db/orch?password=hush&application_name=x&sslmode=require",
+        )
+    }
+    (folder,) = folders
+    assert folder.parent == short / "orchestrator"
+    others = ["postgresql://orch@db/orch", "postgresql://orch@db2/orch", "postgresql://o@db/orch", "postgresql://db/x"]
+    home = {"HOME": str(short)}
+    assert len({database_folder(url, home) for url in others} | folders) == 5
+    assert database_folder(others[0], home).is_relative_to(short / ".local/state/orchestrator")
+    with pytest.raises(UsageError, match="no place for a daemon's token"):
+        database_folder(others[0], {})
+
+
+def test_daemons_on_one_database_have_sockets_side_by_side(short: Path) -> None:
+    """Several of them on one machine do not fight over a socket, and all of them are found."""
+    env = {"XDG_RUNTIME_DIR": str(short)}
+    folder, prefix = database_sockets("postgresql://orch:hush@db/orch", env)
+    assert (folder, prefix) == database_sockets("postgres://orch@db/orch", env)
+    assert folder == short
+    assert prefix != database_sockets("postgresql://orch@db/other", env)[1]
 
 
 @pytest.mark.parametrize("runtime", ["", "relative", "/does/not/exist"])

@@ -44,7 +44,8 @@ def test_what_is_settled_void_or_abandoned_stays_so() -> None:
     """Promise 1: terminal is terminal."""
     for state in (BatchState.SETTLED, BatchState.VOID, BatchState.ABANDONED):
         assert BATCH_STEPS[state] == frozenset()
-    assert REQUEST_STEPS[RequestState.SUCCEEDED] == frozenset()
+    for request in (RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELED):
+        assert REQUEST_STEPS[request] == {RequestState.QUEUED}, "only by a person's retry"
 
 
 def test_nothing_comes_to_the_api_but_through_an_intent() -> None:

@@ -13,7 +13,7 @@ from orchestrator.domain.result_outcome import stop_name, stop_words
 def test_the_well_known_ends_are_told_in_words_and_others_by_their_names() -> None:
     """F13: refused, cut and paused are said; `end_turn` needs no word; what is new has its own name."""
     counts = {"end_turn": 9, "tool_use": 2, "max_tokens": 1, "refusal": 1_000, "pause_turn": 3, "brand_new": 4}
-    words = ["1,000 refused", "1 cut at max_tokens", "3 paused (pause_turn)", "4 brand_new", "2 tool_use"]
+    words = ["1,000 refused", "1 cut at max_tokens", "3 paused turns", "4 brand_new", "2 tool_use"]
     assert stop_words(counts) == words
     assert stop_words({"end_turn": 9}) == []
 

@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import command_errors, console, jobs_text, signals, store_access
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
-from orchestrator.cli.options import GlobalOptions
+from orchestrator.cli.options import GlobalOptions, job_argument
 from orchestrator.domain import api_answers, errors, humanize, model, states
 from orchestrator.store.location import location_of, open_reader
 from orchestrator.views import batch_views, view
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
   orchestrator batches ls                                  the API's newest batches, and whose they are
+  orchestrator batches ls reviews                          those of one job, as the store has them
   orchestrator batches show msgbatch_013Zva2CMHLNnXjNJJ    one of ours, with its history
   orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ   it is the batch that is in doubt
   orchestrator batches adopt msgbatch_013Zva2CMHLNnXjNJJ requests.jsonl
@@ -38,7 +39,7 @@ _SERVER_LIMIT: Final = 1000
 
 batches = group(
     {
-        "ls": CommandEntry("List the batches at the API, and whose they are.", "batches"),
+        "ls": CommandEntry("List the batches at the API, and whose they are; or those of a job.", "batches"),
         "show": CommandEntry("Show one batch of ours with its history.", "batches", "show_batch"),
         "adopt": CommandEntry("Take a batch for ours.", "steer"),
         "disown": CommandEntry("Say that a batch is not ours.", "steer"),
@@ -56,9 +57,16 @@ class KnownBatches:
 
 
 @command(EXAMPLES)
+@job_argument(required=False)
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N batches.")
-def ls(options: GlobalOptions, limit: int) -> None:
-    """A batch is "elsewhere" if this store did not make it, or cannot prove to have made it."""
+def ls(options: GlobalOptions, job: str | None, limit: int) -> None:
+    """A batch is "elsewhere" if this store did not make it, or cannot prove to have made it.
+
+    With a JOB: its batches in the store, the newest first; the API is not asked.
+    """
+    if job is not None:
+        _list_of_job(options, job, limit)
+        return
     server = options.remote()
     listed, more = _here(options, limit) if server is None else _there(options, server, limit)
     if options.as_json:
@@ -70,6 +78,22 @@ def ls(options: GlobalOptions, limit: int) -> None:
         console.show(f"in doubt: batch {doubt.batch} of {doubt.job}, {humanize.count(doubt.requests, 'request')}")
     if listed.has_more:
         console.say(options, f"there are more: --limit {limit * 4} shows them")
+
+
+def _list_of_job(options: GlobalOptions, ref: str, limit: int) -> None:
+    with store_access.open_reads(options) as reads:
+        job = reads.find(ref)
+        found = reads.batches(job.id)[::-1]
+        sandbox = reads.meta().sandbox
+    has_more = len(found) > limit
+    if options.as_json:
+        listed = [batch_views.BatchView.of(batch, job).fields() for batch in found[:limit]]
+        console.show_json({"job": job.public_id, "batches": listed, "has_more": has_more, "sandbox": sandbox})
+        return
+    console.show_banner(options, sandbox=sandbox)
+    console.show(_own_table(found[:limit]) if found else f"{job.public_id} has no batches yet")
+    if has_more:
+        console.say(options, f"there are {len(found) - limit:,} more: --limit {len(found)} shows them")
 
 
 def _there(
@@ -197,6 +221,17 @@ def _history(reads: RemoteReads, batch: model.Batch) -> list[model.Event]:
         found += [event for event in page if event.batch_id == batch.id]
         after = page[-1].id
     return found
+
+
+def _own_table(batches: Sequence[model.Batch]) -> str:
+    """The table of `batches ls JOB`."""
+    rows: list[tuple[str, ...]] = [("NO", "BATCH", "STATE", "REQUESTS", "SIZE", "SENT")]
+    for batch in batches:
+        sent = "" if batch.sent_at is None else batch.sent_at.strftime("%Y-%m-%d %H:%M:%S")
+        remote = "" if batch.remote_id is None else humanize.plain(batch.remote_id)
+        size = humanize.size(batch.size_bytes)
+        rows.append((str(batch.id), remote, batch.state.value, f"{batch.count:,}", size, sent))
+    return console.as_table(rows, right=(0, 3, 4))
 
 
 def _remote_table(remotes: Sequence[batch_views.RemoteBatchView]) -> str:

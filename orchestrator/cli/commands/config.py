@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-from orchestrator.cli.console import say, show, show_banner, show_json
+from orchestrator.cli.console import say, say_unused_path, show, show_banner, show_json
 from orchestrator.cli.group import CommandEntry, command, group
 from orchestrator.cli.options import GlobalOptions
+from orchestrator.cli.output_files import write_new
 from orchestrator.config import PROJECT_FILE, SettingRow, render_example, setting_rows
-from orchestrator.domain.errors import GuardRefused, OutputError
 
 _VALUE_WIDTH: Final = 38
 
@@ -37,13 +36,15 @@ config = group(
 
 @command(EXAMPLES)
 def show_settings(options: GlobalOptions) -> None:
-    rows = list(setting_rows(options.settings()))
+    loaded = options.settings()
+    rows = list(setting_rows(loaded))
     if options.as_json:
         settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
         show_json({"settings": settings, "sandbox": options.sandbox})
         return
     show_banner(options, sandbox=options.sandbox)
     show("\n".join(_setting_lines(rows)))
+    say_unused_path(options, loaded)
 
 
 def _setting_lines(rows: Sequence[SettingRow]) -> Iterator[str]:
@@ -59,19 +60,5 @@ def _setting_lines(rows: Sequence[SettingRow]) -> Iterator[str]:
 @command(EXAMPLES)
 def init(options: GlobalOptions) -> None:
     """Every setting is in it with its meaning and its default, commented out. A file that is there is left alone."""
-    path = Path.cwd() / PROJECT_FILE
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError:
-        raise GuardRefused(
-            f"{PROJECT_FILE} is there already; nothing was changed", hint="move it away to write a new one"
-        ) from None
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="go to another folder") from exc
-    try:
-        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - an open descriptor, made exclusively
-            file.write(render_example())
-    except OSError as exc:
-        path.unlink()  # half of it would be "there already" for the next try
-        raise OutputError(f"{path} cannot be written", cause=exc.strerror, hint="make space, then again") from exc
+    write_new(Path(PROJECT_FILE), render_example())
     say(options, f"wrote {PROJECT_FILE}: take the # away before what you want to change")

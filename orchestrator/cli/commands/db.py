@@ -1,4 +1,4 @@
-"""`db`: maintenance of the store's file: backup, audit, pruning, compaction, adoption, migration."""
+"""`db`: maintenance of the store: backup, audit, pruning, compaction, adoption, migration, a move elsewhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from orchestrator.cli.group import CommandEntry, HintedUsageError, command, grou
 from orchestrator.cli.options import Duration, GlobalOptions
 from orchestrator.config import Settings, format_duration
 from orchestrator.domain import humanize
-from orchestrator.store.location import SqliteLocation, location_of, open_store
+from orchestrator.domain.urls import is_database, is_like_an_address, without_password
+from orchestrator.store.location import SqliteLocation, location_of, open_store, server_location_of
 
 if TYPE_CHECKING:
+    from orchestrator.ports.reads import StoreLocation
     from orchestrator.store.maintenance import SpaceUsage
 
 EXAMPLES = """
@@ -26,6 +28,7 @@ Examples:
   orchestrator db compact                              give the space that they had back to the disk
   orchestrator db migrate                              bring a store of an earlier version forward
   orchestrator db adopt-store                          this is a copy, or was moved here: use it all the same
+  orchestrator db move --to postgresql://orch@db/orch  into a database on a server, or from there into a file
 
 To go back to a backup, stop the engine and put the copy where the store was; a -wal file beside it must go as well,
 the .mark file stays. The next engine sees that the copy is older than what was sent, and takes that in before it sends
@@ -44,6 +47,17 @@ the API for every batch of that time and takes in those that are its own, before
 with a key of another workspace. Never use two copies: what is still to be sent would be sent by both.
 """
 
+MOVE_EXAMPLES = """
+Examples:
+  orchestrator db move --to postgresql://orch@db/orch           the store is that database from now on
+  orchestrator --db postgresql://orch@db/orch db move --to s.db and a file again
+
+Stop every engine first. All of it goes along: jobs, results, batches at the API, history, deliveries that are due. The
+target must be empty; the password comes from [database] password_file, PGPASSFILE or PGPASSWORD. What arrived is read
+again and compared, and audited, before the old store is given up; opening that one then says where to. Killed at any
+moment, the old store is the one in use, or the same command ends the move. Then name the new one: --db, or [database].
+"""
+
 _FILE = "it works on the file itself, on the machine of the store"
 
 
@@ -59,6 +73,7 @@ db = group(
         "compact": _entry("Give space that is free in the file back to the disk."),
         "adopt-store": _entry("Take a copy of a store, or one that was moved, into use.", "adopt_store"),
         "migrate": _entry("Bring the store's schema forward."),
+        "move": _entry("Move the store into a database on a server, or into a file."),
     },
     EXAMPLES,
 )
@@ -70,7 +85,7 @@ def backup(options: GlobalOptions, target: Path) -> None:
     """TARGET must not exist. The copy is one committed state, one file, mode 0600, checked and synced before it is
     there.
     """
-    size_bytes = _existing(options).back_up(target)
+    size_bytes = _file(options, "pg_dump copies a database, also while it is in use").back_up(target)
     if options.as_json:
         console.show_json({"backup": str(target.absolute()), "bytes": size_bytes})
         return
@@ -79,7 +94,7 @@ def backup(options: GlobalOptions, target: Path) -> None:
 
 @command(EXAMPLES)
 def check(options: GlobalOptions) -> int:
-    """Pages, references, counts, results, and every request's payload. Exit codes: 0 sound, 8 not."""
+    """Pages, references, counts, results, and every request's payload and row. Exit codes: 0 sound, 8 not."""
     location = _existing(options)
     with location.open_reader() as reads:
         sandbox = reads.meta().sandbox
@@ -141,6 +156,36 @@ async def _adopt(settings: Settings, *, sandbox: bool) -> bool:
         await store.aclose()
 
 
+@command(MOVE_EXAMPLES)
+@click.option("--to", "target", required=True, metavar="URL|PATH", help="Where to; empty, or not there yet.")
+def move(options: GlobalOptions, target: str) -> None:
+    """The store that --db or the settings name is at --to from now on, and no longer where it was."""
+    settings = options.settings()
+    url = settings.database.url
+    if is_like_an_address(target) and not is_database(target):
+        raise HintedUsageError(
+            f"--to {without_password(target)} is neither a file nor an address of PostgreSQL",
+            hint="a database is written as postgresql://USER@HOST/NAME",
+        )
+    if is_database(target) == (url is not None):
+        raise HintedUsageError(
+            "a store is moved from a file into a database, or from a database into a file",
+            hint="of one kind: pg_dump and pg_restore, or stop the engine and move the file; then `db adopt-store`",
+        )
+    now = datetime.now(UTC)
+    if url is None:
+        there = server_location_of(target, settings)
+        report = there.take_in(Path(str(location_of(settings))), now=now, sandbox=options.sandbox)
+    else:
+        report = server_location_of(url, settings).give_out(Path(target).absolute(), now=now)
+    shown = without_password(target)
+    if options.as_json:
+        console.show_json({"database": shown, "jobs": report.jobs, "requests": report.requests})
+        return
+    moved = f"{humanize.count(report.jobs, 'job')} with {humanize.count(report.requests, 'request')}"
+    console.say(options, f"{moved} moved; the store is {shown} now: name it with --db, or in [database]")
+
+
 @command(EXAMPLES)
 @click.option(
     "--older-than", type=Duration(), metavar="DURATION", help="Over for so long.  [default: [database] keep_bodies]"
@@ -163,7 +208,7 @@ def prune(options: GlobalOptions, older_than: timedelta | None, *, dry_run: bool
         jobs = would
     else:
         jobs, _ = store_access.run_command(options, settings, lambda commands, _: commands.purge_older(age))
-    room = None if dry_run or options.remote() is not None else _existing(options).space()
+    room = None if dry_run else _room(options)
     if options.as_json:
         facts = {"pruned": [job.public_id for job in jobs], "dry_run": dry_run, "older_than": format_duration(age)}
         console.show_json({**facts, "free_inside_bytes": None if room is None else room.free_bytes})
@@ -187,7 +232,7 @@ def compact(options: GlobalOptions) -> None:
     """For after `db prune`. No engine may run meanwhile. It takes twice the size of what is kept beside the store for a
     while, and says so first; killed at any moment, the store is as it was, or compacted.
     """
-    location = _existing(options)
+    location = _file(options, "VACUUM is PostgreSQL's own: it runs by itself, and keeps the space for what comes")
     with store_access.open_reads(options) as reads:
         sandbox = reads.meta().sandbox
     with location.lock():
@@ -216,8 +261,23 @@ def _plan_of(room: SpaceUsage) -> str:
     )
 
 
-def _existing(options: GlobalOptions) -> SqliteLocation:
+def _room(options: GlobalOptions) -> SpaceUsage | None:
+    """The space of the store's file; None: it is a server's."""
+    location = None if options.remote() is not None else location_of(options.settings())
+    return location.space() if isinstance(location, SqliteLocation) else None
+
+
+def _existing(options: GlobalOptions) -> StoreLocation:
     """The store that the settings name. Raises NoSuchThing."""
     location = location_of(options.settings())
+    location.require()
+    return location
+
+
+def _file(options: GlobalOptions, otherwise: str) -> SqliteLocation:
+    """The same, if it is a file; *otherwise*: what a database on a server has in place of the command."""
+    location = location_of(options.settings())
+    if not isinstance(location, SqliteLocation):
+        raise HintedUsageError(f"{location} is a database on a server, not a file", hint=otherwise)
     location.require()
     return location

@@ -16,16 +16,20 @@ from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.config.network import check_exporter
 from orchestrator.domain import account, api_answers, batches_api, errors, humanize
-from orchestrator.store.location import SqliteLocation, location_of
+from orchestrator.ports.server_facts import StorePlace
+from orchestrator.store.location import SqliteLocation, file_location_of, server_location_of
 from orchestrator.version import VERSION
 from orchestrator.views.health_checks import FAIL, OK, WARN, Finding, disk, duplicates, limits, long_log
+from orchestrator.views.server_checks import server_findings
 from orchestrator.views.service_views import HealthView, VersionView
 
 if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.config import Settings
+    from orchestrator.ports.reads import StoreLocation
     from orchestrator.provider.settings import ApiAddress
     from orchestrator.store.maintenance import StoreFacts
+    from orchestrator.store.postgres.server_location import PostgresLocation
 
 #: Source: sqlite.org, "WAL-reset bug", fixed in 3.51.3: two connections that reset the same WAL can corrupt it.
 _SOUND_SQLITE: Final = (3, 51, 3)
@@ -40,10 +44,10 @@ def exit_code_of(findings: Iterable[Finding]) -> int:
 
 async def api_findings(settings: Settings, *, sandbox: bool) -> list[Finding]:
     """Key, API, clock."""
-    if sandbox:
+    if sandbox and settings.database.url is None:
         fact = "SANDBOX: the local API is a part of this program and takes any key"
         return [Finding(check="credentials", verdict=OK, fact=fact)]
-    return await _ask_api(settings)
+    return await _ask_api(settings, sandbox=sandbox)
 
 
 def _telemetry(settings: Settings) -> Iterator[Finding]:
@@ -57,14 +61,15 @@ def _telemetry(settings: Settings) -> Iterator[Finding]:
         yield Finding(check="telemetry", verdict=FAIL, fact=fact, remedy=exc.hint, exit_code=2)
 
 
-async def _ask_api(settings: Settings) -> list[Finding]:
+async def _ask_api(settings: Settings, *, sandbox: bool) -> list[Finding]:
     """Address and credentials; then one page of the list of batches, whose Date is compared with our clock."""
+    from orchestrator.api_side import START_SANDBOX
     from orchestrator.daemon import open_provider
     from orchestrator.provider.client import AnthropicProvider
 
     found: list[Finding] = []
     try:
-        async with open_provider(settings, sandbox=False) as provider:
+        async with open_provider(settings, sandbox=sandbox) as provider:
             if isinstance(provider, AnthropicProvider):
                 found.append(Finding(check="credentials", verdict=OK, fact=(await provider.warm()).describe()))
                 found += _address(provider.address)
@@ -80,6 +85,8 @@ async def _ask_api(settings: Settings) -> list[Finding]:
         return [*found, _refused(exc)]
     meta = page.meta
     caller = "" if meta.organization is None else f"; organization {meta.organization}, workspace {meta.workspace}"
+    if sandbox and meta.organization != batches_api.SANDBOX_ORGANIZATION:
+        return [*found, Finding(check="api", verdict=FAIL, fact="it is no sandbox", remedy=START_SANDBOX, exit_code=2)]
     found.append(Finding(check="api", verdict=OK, fact=f"it answers, and lists batches{caller}"))
     return [*found, _clock(meta, ours)]
 
@@ -144,20 +151,74 @@ def _clock(meta: api_answers.ResponseMeta, ours: datetime) -> Finding:
 
 def local_findings(settings: Settings, *, thorough: bool) -> list[Finding]:
     """Store, engine, SQLite, disk, limits."""
-    location = location_of(settings)
-    space = [
-        *long_log(location.log_bytes),
-        disk(location.folder, called=str(location.folder)),
-    ]
-    return [
-        *_store(settings, location, thorough=thorough),
-        *space,
-        *limits(settings),
-        *_telemetry(settings),
-    ]
+    url = settings.database.url
+    if url is None:
+        found = _file_findings(file_location_of(settings), thorough=thorough)
+    else:
+        found = _database_findings(server_location_of(url, settings), thorough=thorough)
+    return [*found, *limits(settings), *_prices(settings), *_telemetry(settings)]
 
 
-def _store(settings: Settings, location: SqliteLocation, *, thorough: bool) -> Iterator[Finding]:
+def _prices(settings: Settings) -> Iterator[Finding]:
+    """A price file that cannot be used, or a list that is older than `[prices] max_age`."""
+    from orchestrator.prices.price_book import PriceBook
+
+    try:
+        old = PriceBook(settings.prices).staleness(datetime.now(UTC).date())
+    except errors.UsageError as exc:
+        yield _untold("prices", exc, exit_code=2)
+        return
+    if old is not None:
+        yield Finding(check="prices", verdict=WARN, fact=old[0], remedy=old[1])
+
+
+def _database_findings(location: PostgresLocation, *, thorough: bool) -> Iterator[Finding]:
+    """A store in a database on a server, and the server."""
+    try:
+        from orchestrator.fleet.queue_schema import plan_upgrade
+
+        facts = location.look_over(plan_upgrade)
+        yield from server_findings(facts)
+        if facts.schema == facts.known and facts.place is not StorePlace.COPIED:
+            yield from _store_there(location, thorough=thorough)
+    except errors.UsageError as exc:
+        yield _untold("server", exc, exit_code=2)
+    except errors.OrchestratorError as exc:
+        yield _untold("server", exc, exit_code=8)
+    else:
+        if facts.place is StorePlace.EMPTY:
+            fact = f"none yet at {location}; the first `run` or `submit` makes it"
+            yield Finding(check="store", verdict=OK, fact=fact)
+
+
+def _untold(check: str, exc: errors.OrchestratorError, *, exit_code: int) -> Finding:
+    fact = exc.message if exc.cause is None else f"{exc.message}: {exc.cause}"
+    return Finding(check=check, verdict=FAIL, fact=fact, remedy=exc.hint, exit_code=exit_code)
+
+
+def _store_there(location: PostgresLocation, *, thorough: bool) -> Iterator[Finding]:
+    with location.open_reader() as reads:
+        meta, unfinished = reads.meta(), len(reads.unfinished())
+    wrong = location.audit() if thorough else []
+    kind, soundness = "sandbox work" if meta.sandbox else "real work", ", sound" if thorough else ""
+    size = humanize.size(location.size_bytes)
+    if wrong:
+        remedy = "restore a backup, or report this: `orchestrator db check` shows all of it"
+        yield Finding(check="store", verdict=FAIL, fact=wrong[0], remedy=remedy, exit_code=8)
+    else:
+        yield Finding(check="store", verdict=OK, fact=f"{location}: {kind}, {size}{soundness}")
+    yield _engine(location, unfinished=unfinished, sandbox=meta.sandbox)
+    yield from duplicates(meta.duplicates_total)
+
+
+def _file_findings(location: SqliteLocation, *, thorough: bool) -> Iterator[Finding]:
+    """A store that is a file, and its disk."""
+    yield from _store(location, thorough=thorough)
+    yield from long_log(location.log_bytes)
+    yield disk(location.folder, called=str(location.folder))
+
+
+def _store(location: SqliteLocation, *, thorough: bool) -> Iterator[Finding]:
     if location.is_gone:
         fact, remedy = (
             f"{location} is gone, but its mark is there",
@@ -180,7 +241,7 @@ def _store(settings: Settings, location: SqliteLocation, *, thorough: bool) -> I
         yield Finding(check="store", verdict=FAIL, fact=exc.message, remedy=exc.hint, exit_code=8)
         return
     yield _file(location, facts, sandbox=meta.sandbox, thorough=thorough)
-    yield _engine(settings, unfinished=len(jobs), sandbox=meta.sandbox)
+    yield _engine(location, unfinished=len(jobs), sandbox=meta.sandbox)
     yield _sqlite(facts.sqlite)
     yield from duplicates(meta.duplicates_total)
 
@@ -208,8 +269,8 @@ def _file(location: SqliteLocation, facts: StoreFacts, *, sandbox: bool, thoroug
     return Finding(check="store", verdict=OK, fact=f"{location}: {kind}, {size}, schema {facts.schema}{soundness}")
 
 
-def _engine(settings: Settings, *, unfinished: int, sandbox: bool) -> Finding:
-    if store_access.engine_socket_answers(settings):
+def _engine(location: StoreLocation, *, unfinished: int, sandbox: bool) -> Finding:
+    if location.has_engine:
         fact = f"one runs on this store; {humanize.count(unfinished, 'job')} not over"
         return Finding(check="engine", verdict=OK, fact=fact)
     if unfinished:
@@ -231,7 +292,7 @@ def _sqlite(version: tuple[int, ...]) -> Finding:
     return Finding(check="sqlite", verdict=OK, fact=f"{text} ({note})")
 
 
-def server_findings(options: GlobalOptions, server: Server) -> tuple[list[Finding], bool]:
+def remote_findings(options: GlobalOptions, server: Server) -> tuple[list[Finding], bool]:
     """Reachability, token, API and jobs of *server*; and whether it is a sandbox."""
     token = Finding(check="token", verdict=OK, fact=f"from {server.token_from}")
     began = time.monotonic()
@@ -278,21 +339,22 @@ def _server_api(health: HealthView) -> Finding:
 EXAMPLES = """
 Examples:
   orchestrator doctor
-  orchestrator doctor --thorough                read all of the database file, which takes as long as a copy of it
+  orchestrator doctor --thorough                read all of the database, which takes as long as a copy of it
+  orchestrator doctor --db postgresql://orch@db/orch       is that server fit for it?
   orchestrator doctor --server https://jobs.example.com    the way to a server, its token, and how it fares
   orchestrator doctor --json | jq '.checks[] | select(.verdict != "ok")'
 
 It asks the API for one page of the list of batches, which costs nothing, and changes nothing anywhere.
 
-Exit codes: 0 all well or only warnings, 2 an address, a proxy or certificates that cannot be used, 3 no usable
-credentials, 6 the API is out of reach, 8 the store or its disk.
+Exit codes: 0 all well or only warnings, 2 an address, a proxy, certificates or a price file that cannot be used, 3 no
+usable credentials, 6 the API is out of reach, 8 the store, its disk or its server.
 """
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @command(EXAMPLES)
-@click.option("--thorough", is_flag=True, help="Read all of the database file.")
+@click.option("--thorough", is_flag=True, help="Read all of the database.")
 def doctor(options: GlobalOptions, thorough: bool) -> int:
     findings, sandbox = _findings(options, thorough=thorough)
     findings = [_pasteable(options, finding) for finding in findings]
@@ -314,8 +376,9 @@ def _findings(options: GlobalOptions, *, thorough: bool) -> tuple[list[Finding],
     if server is not None:
         if thorough:
             raise HintedUsageError("--thorough reads the database file", hint="run it on the machine of the server")
-        return server_findings(options, server)
+        return remote_findings(options, server)
     settings = options.settings()
+    console.say_unused_path(options, settings)
     store_access.configure_log(options, settings)
     found = signals.run_async(lambda: api_findings(settings, sandbox=options.sandbox))
     return [*found, *local_findings(settings, thorough=thorough)], options.sandbox

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from orchestrator.cli import command_errors, signals
-from orchestrator.cli.console import coloured, say, say_api_address, say_banner, show_json
+from orchestrator.cli.console import coloured, say, say_api_address, say_banner, say_unused_path, show_json
 from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.cli.stdio import ignoring_closed_stdout
@@ -47,6 +47,10 @@ RELOADABLE: Final = frozenset(
         "limits.poll_interval_max",
         "limits.doubt_wait",
         "retry.max_attempts",
+        "cache.mode",
+        "prices.file",
+        "prices.factor",
+        "prices.max_age",
         _TOKEN,
         "server.allowed_hosts",
         "server.public_url",
@@ -84,13 +88,12 @@ class Reloader:
             renewed = {_KEY} if self._engine.provider.renew() else set()
             if self._renewed(found):
                 renewed.add(_TOKEN)
+            self._engine.prices.reload(found.prices)
         except (UsageError, NeedsPerson, StoreError) as exc:
             log.error("config.refused", why=exc.message, cause=exc.cause)
         else:
-            from orchestrator.engine.context import engine_settings
-
             self.settings = merged(self.settings, found)
-            self._engine.commands.retune(engine_settings(self.settings))
+            self._engine.retune(self.settings)
             self._logging(self.settings)
             live = (changed & RELOADABLE) | renewed
             log.info("config.reloaded", changed=sorted(live), needs_restart=sorted(changed - RELOADABLE))
@@ -136,7 +139,8 @@ A job that was paused for the account's sake goes on by itself once the account 
 
 It listens on [server] listen for the dashboard, the REST API (/api/v1) and the Message Batches API (/v1), and on a
 socket beside the store for the commands of the same user. On TCP it asks for a token: that of [server] token_file, else
-its own, in DATABASE.token beside the store, made at the first start. An address that others can reach needs a
+its own, in DATABASE.token beside the store (of a database on a server: below ~/.local/state/orchestrator), made at the
+first start. An address that others can reach needs a
 token_file. With --sandbox nobody needs one, unless a token_file is set.
 SIGHUP reads the settings again: limits, retries, log, token, key_file and allowed_hosts change at once; the log says
 what waits.
@@ -168,6 +172,7 @@ def serve(options: GlobalOptions, listen: str | None, token_file: str | None, *,
     asks = not (no_token or options.sandbox)
     _log_as(options, settings)
     say_banner(options, sandbox=options.sandbox)
+    say_unused_path(options, settings)
     api = say_api_address(options, settings, sandbox=options.sandbox)
     try:
         signals.run_async(lambda: _serve(options, settings, load, api=api, asks_anyway=asks, opens=opens))

@@ -15,11 +15,12 @@ from orchestrator.cli.console import say, show, show_json
 from orchestrator.cli.group import CommandEntry, HintedUsageError, command, group
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain.errors import GuardRefused, OrchestratorError, OutputError, StoreError, shortage
-from orchestrator.store.location import location_of
+from orchestrator.store.location import answers, location_of
 
 if TYPE_CHECKING:
     from orchestrator.client.server_address import Server
     from orchestrator.client.transport import Transport
+    from orchestrator.ports.reads import StoreLocation
 
 SERVICE_EXAMPLES = """
 Examples:
@@ -115,6 +116,7 @@ Exit codes: 0 ready, 1 not ready (or no engine runs).
 """
 
 _WITHIN_S: Final = 5.0
+_NONE_RUNS: Final = "no engine runs on this store"
 _READY: Final = "/readyz"
 #: Every engine ever has it: one that runs since before an update knows no /readyz.
 _ALIVE: Final = "/api/v1/version"
@@ -123,9 +125,7 @@ _ALIVE: Final = "/api/v1/version"
 @command(HEALTH_EXAMPLES)
 def health(options: GlobalOptions) -> int:
     server = options.remote()
-    fact = (
-        _engine_unready(location_of(options.settings()).socket) if server is None else _server_unready(options, server)
-    )
+    fact = _engines_unready(location_of(options.settings())) if server is None else _server_unready(options, server)
     ready = fact is None
     if options.as_json:
         show_json({"ready": ready, "why": fact})
@@ -148,6 +148,16 @@ def _server_unready(options: GlobalOptions, server: Server) -> str | None:
     return None
 
 
+def _engines_unready(location: StoreLocation) -> str | None:
+    """None if an engine of this machine is ready, else why the one that was asked last is not."""
+    why: str | None = _NONE_RUNS
+    for path in location.engine_sockets():
+        why = _engine_unready(path)
+        if why is None:
+            break
+    return why
+
+
 def _engine_unready(path: Path) -> str | None:
     """None if the engine that listens at *path* is ready, else why it is not."""
     try:
@@ -155,7 +165,7 @@ def _engine_unready(path: Path) -> str | None:
         if status == http.HTTPStatus.NOT_FOUND:
             status = _status(path, _ALIVE)
     except FileNotFoundError:
-        return "no engine runs on this store"
+        return _NONE_RUNS
     except TimeoutError:
         return f"the engine does not answer within {_WITHIN_S:g} s"
     except (OSError, http.client.HTTPException) as exc:
@@ -216,19 +226,22 @@ def _link(options: GlobalOptions) -> tuple[str, int | None]:
     """A link, and how many seconds it is valid. With --server it leads to the address that was given."""
     server = options.remote()
     if server is None:
-        from orchestrator.cli.store_access import engine_socket_answers
         from orchestrator.client.transport import SocketTransport
 
-        settings = options.settings()
-        if not engine_socket_answers(settings):
-            hint = "`orchestrator serve` starts one"
-            raise GuardRefused(f"no engine runs on {location_of(settings)}", hint=hint)
-        url, path, expires_in_s = _way_in(SocketTransport(location_of(settings).socket))
+        url, path, expires_in_s = _way_in(SocketTransport(_answering(location_of(options.settings()))))
         return f"{url}{path}", expires_in_s
     from orchestrator.client.transport import ServerTransport
 
     _, path, expires_in_s = _way_in(ServerTransport(server))
     return f"{server.url}{path}", expires_in_s
+
+
+def _answering(location: StoreLocation) -> Path:
+    """The socket of an engine on this machine. Raises GuardRefused where none listens."""
+    found = next(filter(answers, location.engine_sockets()), None)
+    if found is None:
+        raise GuardRefused(f"no engine runs on {location}", hint="`orchestrator serve` starts one")
+    return found
 
 
 def _way_in(way: Transport) -> tuple[str, str, int | None]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import click
 
 from orchestrator.api_side import check_network
-from orchestrator.cli import command_errors, console, input_options, store_access
+from orchestrator.cli import command_errors, console, input_options, job_files, jobs_text, store_access
 from orchestrator.cli.group import HintedUsageError, command
-from orchestrator.cli.options import GlobalOptions, JobRef, job_argument
+from orchestrator.cli.options import GlobalOptions, JobRef, Word, job_argument
 from orchestrator.config import Settings
 from orchestrator.domain import errors, humanize, ids, job_spec, model, queries, result_outcome, states
+from orchestrator.domain.param_change import ParamChange, parse_setting
+from orchestrator.domain.result_choice import INVALID
 from orchestrator.ports.engine import Commands
 from orchestrator.ports.reads import RemoteReader, RemoteReads
+from orchestrator.views import guarded_source
 from orchestrator.views.job_views import JobView, does_not_apply
 
 _STOPPED = frozenset({states.JobState.CANCELING, states.JobState.CANCELED})
@@ -39,6 +42,9 @@ RETRY_EXAMPLES = """
 Examples:
   orchestrator retry reviews                            every request that failed or was canceled
   orchestrator retry reviews --only overloaded_error    one cause, as `orchestrator errors` names it
+  orchestrator retry reviews --only max_tokens --grow   answers that were cut, with twice the max_tokens
+  orchestrator retry reviews --only refusal --set model=claude-opus-4-8
+  orchestrator retry reviews --only invalid_request_error --drop temperature --set max_tokens=8192
 """
 
 ADOPT_EXAMPLES = """
@@ -94,14 +100,37 @@ def cancel(options: GlobalOptions, job: str) -> None:
 
 @command(RETRY_EXAMPLES)
 @job_argument()
-@click.option("--only", metavar="TYPE", help="Only requests that failed with this error type.")
-def retry(options: GlobalOptions, job: str, only: str | None) -> None:
+@click.option(
+    "--only",
+    metavar="TYPE",
+    type=Word(("failed", "canceled", INVALID, *sorted(result_outcome.RETRIED_STOPS))),
+    multiple=True,
+    help="Only requests that are so: failed, canceled, invalid, an error type, or a stop reason: refusal, max_tokens.",
+)
+@click.option("--set", "setting", metavar="KEY=VALUE", multiple=True, help="Give a member of params another value.")
+@click.option("--drop", metavar="KEY", multiple=True, help="Leave a member of params out.")
+@click.option("--grow", is_flag=True, help="Double max_tokens, up to the most that the model gives.")
+def retry(
+    options: GlobalOptions,
+    job: str,
+    only: tuple[str, ...],
+    *,
+    setting: tuple[str, ...],
+    drop: tuple[str, ...],
+    grow: bool,
+) -> None:
+    """Without --only: what failed or was canceled. --only may be given several times. Answers that ended by a stop
+    reason were paid for: they are asked for anew, and what the old ones cost stays in the sums. A VALUE is JSON, or
+    else a text. What was handed in is kept: `orchestrator show` has both.
+    """
+    change = ParamChange(set=dict(_settings_in(setting)), drop=frozenset(drop), grow=grow)
+    change.refuse_contradictions()
     settings, found = _find(options, job)
 
     async def act(commands: Commands, reader: RemoteReader) -> _Retried:
         before = await reader.read(store_access.status_of(found.id))
-        queued = await commands.retry(found.id, only)
-        groups = [] if queued or only is None else await reader.read(_error_groups(found.id))
+        queued = await commands.retry(found.id, only, change)
+        groups = [] if queued or not only else await reader.read(_error_groups(found.id))
         return _Retried(
             queued=queued, before=before, now=await reader.read(store_access.status_of(found.id)), groups=groups
         )
@@ -114,9 +143,10 @@ def retry(options: GlobalOptions, job: str, only: str | None) -> None:
     if options.as_json:
         console.show_json({"queued": done.queued, "job": JobView.of(done.now)})
     else:
-        console.show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again")
-    if not done.queued and only is not None:
-        console.say(options, _types(done.groups))
+        console.show(f"{found.public_id}: {humanize.count(done.queued, 'request')} queued again{_with(change)}")
+    _tell_paid(options, only, done)
+    if not done.queued and only:
+        console.say(options, jobs_text.failure_types(done.groups))
     if done.queued and not has_engine:
         console.say(options, f"no engine is running; to go on: {console.resume_line(options, found.public_id, None)}")
 
@@ -137,14 +167,17 @@ def adopt(
     settings = options.settings()
     if path is not None and job is not None:
         raise HintedUsageError("INPUT and --job exclude each other", hint="name the file, or a job that was made of it")
+    if path is not None and job_files.is_job_file(path):
+        hint = "name a file of requests; or `submit` the job file while no engine runs, and adopt with --job"
+        raise HintedUsageError("a batch is not adopted for a job file", hint=hint)
     sandbox = store_access.is_sandbox_store(options)
     console.say_banner(options, sandbox=sandbox)
-    if not sandbox and not store_access.engine_is_running(options, settings):
+    if not sandbox and not store_access.is_done_elsewhere(options, settings):
         console.say_api_address(options, settings, sandbox=False)
         check_network(settings)
     if path is not None:
         sentence = _adopt_file(
-            options, settings, remote_id, input_options.InputOptions(path=path, job_options=job_options)
+            options, settings, remote_id, input_options.InputOptions(paths=(path,), job_options=job_options)
         )
     else:
         found = None if job is None else _find(options, job)[1].id
@@ -162,10 +195,17 @@ def _adopt_file(options: GlobalOptions, settings: Settings, remote_id: str, chos
             "a file can be adopted for only while no engine runs: it would send the requests again at once",
             hint="stop the engine, adopt, and start it again",
         )
-    source = chosen.source(settings)
+    source, new, terms = chosen.source(settings), chosen.new_job(settings), chosen.terms()
 
-    async def act(commands: Commands, _reader: RemoteReader) -> str:
-        taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
+    async def act(commands: Commands, reader: RemoteReader) -> str:
+        async def refuse(content_hash: str, sent: job_spec.NewJob) -> None:
+            job = guarded_source.attached_to(await guarded_source.living_jobs(reader), content_hash, sent, terms)
+            if job is not None and job.trial is not None:  # all of it, handed in again, would have the rest sent
+                why = f"job {job.public_id} of this file is a trial; nothing was changed"
+                raise errors.GuardRefused(why, hint=f"`batches adopt {remote_id} --job {job.public_id}`")
+
+        guarded = guarded_source.GuardedSource(source, new, refuse, skip_bad=terms.skip_bad)
+        taken = await commands.ingest(guarded, new, terms)
         if taken.job is None:
             for line in input_options.problems_as_text(source.name, taken.problems, taken.problem_count):
                 click.echo(line, err=True)
@@ -202,6 +242,32 @@ def _find(options: GlobalOptions, ref: str) -> tuple[Settings, model.JobSnapshot
     return settings, found
 
 
+def _settings_in(texts: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for text in texts:
+        try:
+            yield parse_setting(text)
+        except ValueError as exc:
+            raise HintedUsageError(f"--set {humanize.plain(text)}: {exc}", hint="give a key and its value") from exc
+
+
+def _with(change: ParamChange) -> str:
+    """What is changed, in words: `, with another model, without temperature, with more max_tokens`."""
+    told = [f"with another {key}" for key in sorted(change.set)]
+    told += [f"without {key}" for key in sorted(change.drop)]
+    told += ["with more max_tokens"] if change.grow else []
+    return humanize.plain("".join(f", {words}" for words in told))
+
+
+def _tell_paid(options: GlobalOptions, only: Sequence[str], done: _Retried) -> None:
+    """Say how many answers there were for what is queued again."""
+    stops = result_outcome.RETRIED_STOPS & set(only)
+    count = sum(done.before.stop_reasons.get(stop, 0) - done.now.stop_reasons.get(stop, 0) for stop in stops)
+    if done.queued and count > 0:
+        was, it = ("was", "it") if count == 1 else ("were", "they")
+        told = f"{humanize.count(count, 'answer')} that {was} paid for will be replaced"
+        console.say(options, f"{told}; what {it} cost stays in the job's cost")
+
+
 class _Retried(NamedTuple):
     """What a retry queued, the job before and after it, and, if nothing was queued, the causes of its failures."""
 
@@ -213,16 +279,6 @@ class _Retried(NamedTuple):
 
 def _error_groups(job: ids.JobId) -> Callable[[RemoteReads], list[queries.ErrorGroup]]:
     return lambda reads: reads.errors(job, groups=_MANY_GROUPS, examples=0)
-
-
-def _types(groups: Sequence[queries.ErrorGroup]) -> str:
-    """Which error types `--only` could name."""
-    if not groups:
-        return "no request of it has failed"
-    types = dict.fromkeys(group.error_type for group in groups)
-    return (
-        f"its failures are of {'this type' if len(types) == 1 else 'these types'}: {humanize.plain(', '.join(types))}"
-    )
 
 
 def _tell(options: GlobalOptions, status: model.JobStatus, sentence: str) -> None:

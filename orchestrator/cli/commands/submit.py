@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
-from orchestrator.cli import command_errors, console, input_options, jobs_text, output_files, store_access
+from orchestrator.cli import command_errors, confirm_cost, console, input_options, jobs_text, output_files, store_access
 from orchestrator.cli.group import command
+from orchestrator.cli.job_files import input_argument
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain import model, states
 from orchestrator.ports import engine, reads
@@ -16,12 +15,16 @@ Examples:
   orchestrator submit reviews.jsonl                  prints the job's id
   job=$(orchestrator submit reviews.jsonl) && orchestrator wait "$job"
   make-requests | orchestrator submit - --name nightly
+  orchestrator submit reviews.csv -p 'Classify: {{ text }}' -m claude-haiku-4-5
+  orchestrator submit job.toml                          a job file: `orchestrator init` writes one
 
 The same input is the same job: submitting it again prints the same id and stores nothing new (unless --new).
+What may cost more than [budget] confirm_above ($5) is asked about first; without a terminal it needs --yes.
 """
 
 
 @command(EXAMPLES)
+@input_argument
 @input_options.job_input_options
 def submit(options: GlobalOptions, chosen: input_options.InputOptions) -> None:
     """If no engine runs, nothing is sent until one does: orchestrator serve, run or resume."""
@@ -39,7 +42,8 @@ def submit_job(options: GlobalOptions, chosen: input_options.InputOptions) -> No
     async def act(
         commands: engine.Commands, reader: reads.RemoteReader
     ) -> tuple[engine.IngestResult, model.JobStatus | None]:
-        taken = await commands.ingest(source, chosen.new_job(settings), chosen.terms())
+        paid = confirm_cost.confirmed(options, settings, source, chosen, reader)
+        taken = await commands.ingest(paid, chosen.new_job(settings), chosen.terms())
         if taken.job is None:
             return taken, None
         known.append(console.resume_line(options, taken.job.public_id, None))
@@ -50,31 +54,28 @@ def submit_job(options: GlobalOptions, chosen: input_options.InputOptions) -> No
     (taken, status), has_engine = store_access.run_command(
         options, settings, act, lambda stopped: describe_stop(options, stopped, known[0] if known else None)
     )
-    job = job_of_ingest(taken, source.name, chosen)
-    jobs_text.say_taken_in(options, source.name, source.size_bytes, taken)
+    job = input_options.job_of_ingest(taken, source.name, chosen)
+    jobs_text.say_taken_in(options, source, taken)
     if status is not None:
         told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
+        told |= {"under_cap": taken.under_cap, "not_applied": taken.not_applied}
         console.show_json({**JobView.of(status).fields(), **told})
     else:
         console.show(job.public_id)
     _say_who_works(options, job, has_engine=has_engine)
 
 
-def describe_stop(options: GlobalOptions, stopped: command_errors.Stopped, go_on: str | None) -> None:
-    """What *stopped* says of a command that ingests an input. go_on: the command for the job, once there is one."""
+def describe_stop(
+    options: GlobalOptions, stopped: command_errors.Stopped, go_on: str | None, left: str | None = None
+) -> None:
+    """What *stopped* says of a command that ingests an input. go_on: the command for the job, once there is one.
+
+    left: how far the job is.
+    """
     stopped.fact = command_errors.UNTOUCHED if go_on is None else command_errors.STORED
+    if left is not None:
+        stopped.fact = f"{left}; {stopped.fact}"
     stopped.hint = console.same_line(options) if go_on is None else go_on
-
-
-def job_of_ingest(
-    taken: engine.IngestResult, source_name: str, chosen: input_options.InputOptions
-) -> model.JobSnapshot:
-    """The job of an ingested input. Says every problem of one that was refused, and raises InputError."""
-    if taken.job is not None:
-        return taken.job
-    for line in input_options.problems_as_text(source_name, taken.problems, taken.problem_count):
-        click.echo(line, err=True)
-    raise input_options.refused_input(source_name, taken, may_skip=not chosen.skip_bad)
 
 
 def _say_who_works(options: GlobalOptions, job: model.JobSnapshot, *, has_engine: bool) -> None:

@@ -51,6 +51,7 @@ _REFUSED: Final = {
     "--timeout": "it ends by itself, after some 20 seconds where the input is small",
     "--server": "it kills its own engines, here",
     "--db": "it makes a store of its own, so that yours is not touched, and removes it",
+    "-o of a table or text": "its audit reads JSON Lines",
 }
 
 
@@ -242,9 +243,10 @@ def _command(test: CrashTest) -> list[str]:
     args += ["-q"] if options.verbose == 0 else ["-v"] * options.verbose
     args += [] if options.config is None else [f"--config={options.config}"]
     args += [f"--{param.replace('_', '-')}={text}" for param, text in chosen.job_options.items()]
+    args += chosen.table.words()
     args += ["--skip-bad"] if chosen.skip_bad else []
     args += ["--overwrite"] if test.overwrite else []
-    return [sys.executable, "-P", "-m", "orchestrator", *args, "--", chosen.path]
+    return [sys.executable, "-P", "-m", "orchestrator", *args, "--", *chosen.paths]
 
 
 def _environment(db: Path, total: int, settings: Settings) -> dict[str, str]:
@@ -259,6 +261,7 @@ def _environment(db: Path, total: int, settings: Settings) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(code), os.environ.get("PYTHONPATH")))),
         "ORCHESTRATOR_DATABASE__PATH": str(db),
+        "ORCHESTRATOR_DATABASE__URL": "",
         "ORCHESTRATOR_BATCHING__MAX_REQUESTS": str(most),
         "ORCHESTRATOR_LIMITS__MAX_UPLOADS": "1",
         "ORCHESTRATOR_LIMITS__POLL_INTERVAL": "0.1s",

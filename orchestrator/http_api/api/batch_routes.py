@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Response
 
-from orchestrator.domain import api_answers, ids, states
+from orchestrator.domain import api_answers, ids, queries, states
 from orchestrator.http_api.api import job_routes, route_docs, routing
 from orchestrator.ports.reads import Reads
 from orchestrator.views import batch_views, job_views
@@ -29,7 +29,7 @@ async def batches(
 ) -> Response:
     """The batches of every job, the newest first."""
     return routing.json_response(
-        await services.reader.read(partial(_page, None, wanted, routing.decode_cursor(cursor), limit))
+        await services.reader.read(partial(_page, None, wanted, queries.decode_cursor(cursor), limit))
     )
 
 
@@ -43,7 +43,7 @@ async def of_job(
 ) -> Response:
     """The batches of one job, the newest first."""
     return routing.json_response(
-        await services.reader.read(partial(_page, found.job.id, wanted, routing.decode_cursor(cursor), limit))
+        await services.reader.read(partial(_page, found.job.id, wanted, queries.decode_cursor(cursor), limit))
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from orchestrator.domain import ids, model, notices
+from orchestrator.domain import ids, model, notices, queries
 from orchestrator.http_api.api import job_routes, route_docs, routing
 from orchestrator.http_api.services import Services
 from orchestrator.ports.reads import Reads
@@ -133,7 +133,7 @@ async def deliveries(
 ) -> Response:
     """The deliveries of the last 30 days, the newest first."""
     return routing.json_response(
-        await services.reader.read(partial(_delivery_page, state, routing.decode_cursor(cursor), limit))
+        await services.reader.read(partial(_delivery_page, state, queries.decode_cursor(cursor), limit))
     )
 
 

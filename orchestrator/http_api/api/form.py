@@ -10,15 +10,22 @@ from typing import Final, cast
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from orchestrator.domain import errors, job_spec
+from orchestrator.domain import errors, job_spec, table_spec
 
 _MAX_FIELD_BYTES: Final = 64 * 1024
+#: These may have as much as all together: a template may have a long text in it.
+_TEXTS: Final = frozenset(table_spec.ROW_OPTIONS[field].param for field in ("prompt", "system"))
 _MAX_FIELDS: Final = 200
 #: The names and values of all fields together.
 _MAX_FIELDS_BYTES: Final = 1 << 20
 _MAX_HEADER_BYTES: Final = 8 * 1024
 #: The fields that may come several times.
-_REPEATABLE: Final = frozenset(option.param for option in job_spec.OPTIONS.values() if option.is_list)
+_REPEATABLE: Final = frozenset(
+    (
+        *(option.param for option in job_spec.OPTIONS.values() if option.is_list),
+        *(option.param for option in table_spec.ROW_OPTIONS.values() if option.is_list),
+    )
+)
 _FILE: Final = "file"
 
 
@@ -134,7 +141,7 @@ class _Parts:
         if self._part == _FILE:
             self._file.append(data[start:end])
         else:
-            self._gather(self._held, data[start:end], _MAX_FIELD_BYTES)
+            self._gather(self._held, data[start:end], _MAX_FIELDS_BYTES if self._part in _TEXTS else _MAX_FIELD_BYTES)
 
     def _end(self) -> None:
         name = self._part

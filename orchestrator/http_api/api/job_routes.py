@@ -13,12 +13,13 @@ import msgspec
 from fastapi import Depends, Header, Query, Request, Response
 
 from orchestrator.domain import errors, ids, limits, model, queries, states
+from orchestrator.domain.priming import CacheUse
 from orchestrator.http_api import job_cache, responses, upload_memory
 from orchestrator.http_api.api import job_upload, route_docs, routing
 from orchestrator.http_api.services import Services
-from orchestrator.ports import engine, runtime, streams
+from orchestrator.ports import runtime, streams
 from orchestrator.ports.reads import Reads
-from orchestrator.views import check_report, job_views, problem_details, source_codec
+from orchestrator.views import check_report, estimate_views, job_views, problem_details, source_codec
 
 api = routing.router("jobs")
 
@@ -58,7 +59,7 @@ async def jobs(
 ) -> Response:
     """List jobs, the newest first."""
     where = queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
-    read_page = partial(_page, where, routing.decode_cursor(cursor), limit)
+    read_page = partial(_page, where, queries.decode_cursor(cursor), limit)
     return routing.json_response(await services.reader.read(read_page))
 
 
@@ -87,16 +88,21 @@ async def take_in(
         str | None, Header(description="Your own name of this hand-over: again with the same content, the same job.")
     ] = None,
 ) -> Response:
-    """Create a job from the body, all of it or nothing; or return the job that has the same content."""
+    """Create a job from the body, all of it or nothing; or return the job that has the same content.
+
+    Its cap becomes `max_cost`, if that is given: if a lower one had stopped it, it goes on.
+    """
     upload = await job_upload.parse_upload(request, services, options, key=idempotency_key)
     taken = await services.commands.ingest(upload.source, upload.new, upload.terms)
     if taken.job is None:
-        return _input_refused(taken)
+        return responses.input_refused(taken.problems, taken.problem_count)
     view = job_views.IngestResultView(
         job=await _view(services, taken.job),
         attached=taken.attached,
         refused=taken.refused,
         renamed_from=taken.renamed_from,
+        under_cap=taken.under_cap,
+        not_applied=taken.not_applied,
     )
     place = {"location": f"{routing.PREFIX}/jobs/{taken.job.public_id}"}
     return routing.json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
@@ -108,11 +114,34 @@ async def check(
 ) -> Response:
     """Check a body, and show the batches it would make; nothing is stored or sent."""
     upload = await job_upload.parse_upload(request, services, options)
-    plan = await check_report.check_source(upload.source, services.caps, max_problems=upload.terms.max_problems)
     new = upload.new
-    return routing.json_response(
-        job_views.CheckView.of(upload.source.name, plan, new.api_version, new.betas, sandbox=services.identity.sandbox)
+    use = CacheUse(new.cache or services.settings.cache.mode)
+    plan = await check_report.check_source(
+        streams.UnmarkedSource(upload.source) if use is CacheUse.AUTO else upload.source,
+        services.caps,
+        max_problems=upload.terms.max_problems,
+        use=use,
+        rates=lambda models: runtime.rates_now(services.prices, models, services.clock.now()),
     )
+    return routing.json_response(
+        job_views.CheckView.of(upload.source.name, plan, new, sandbox=services.identity.sandbox)
+    )
+
+
+@api.post(
+    "/estimate",
+    responses=route_docs.answers(estimate_views.EstimateView, 413, 415, 422),
+    openapi_extra=route_docs.JOB_BODY,
+)
+async def estimate(
+    request: Request, services: routing.ServicesDep, options: Annotated[job_upload.EstimateOptions, Query()]
+) -> Response:
+    """Say what a body will take and cost; nothing is stored, and no batch is made."""
+    upload = await job_upload.parse_upload(request, services, options)
+    found = await services.estimates.estimate(upload.source, upload.new, upload.terms, options.count)
+    if found.estimate is None:
+        return responses.input_refused(found.problems, found.problem_count)
+    return routing.json_response(estimate_views.EstimateView.of(found.estimate))
 
 
 @api.get(
@@ -153,10 +182,7 @@ async def add(request: Request, services: routing.ServicesDep, found: UniqueJobD
     source = job_upload.lines_source(request, services, name=job.name, api_version=job.api_version)
     added, wrong = await _read_all(source, upload_memory.claim_of(request))
     if wrong:
-        refused = engine.IngestResult(
-            job=None, attached=False, problems=tuple(wrong[:_LISTED]), problem_count=len(wrong), refused=0
-        )
-        return _input_refused(refused)
+        return responses.input_refused(wrong[:_LISTED], len(wrong))
     await services.commands.add(job.id, source_codec.number_lines(added, above=job.requests.total))
     return routing.json_response(job_views.AddedView(added=len(added), job=await _view(services, job)))
 
@@ -188,19 +214,40 @@ async def cancel(services: routing.ServicesDep, found: UniqueJobDep) -> Response
 
 @api.post(
     "/jobs/{ref}/retry",
-    responses=route_docs.answers(job_views.QueuedView, 404, 413, 415),
+    responses=route_docs.answers(job_views.QueuedView, 404, 413, 415, 422),
     openapi_extra=route_docs.RETRY_BODY,
 )
 async def retry(
     request: Request,
     services: routing.ServicesDep,
     found: UniqueJobDep,
-    only: Annotated[str | None, Query(description="Only requests of this error type.", max_length=200)] = None,
+    only: Annotated[
+        str | None, Query(description="Only these: an error type, or a stop reason.", max_length=200)
+    ] = None,
 ) -> Response:
-    """Queue failed and canceled requests again."""
-    in_body = await job_upload.parse_retry_filter(request)
-    queued = await services.commands.retry(found.job.id, only if in_body is None else in_body)
+    """Queue failed and canceled requests again, or those that the body says, with other params if it says so."""
+    told = await job_upload.parse_retry_body(request)
+    types = told.types or (() if only is None else (only,))
+    queued = await services.commands.retry(found.job.id, types, told.change)
     return routing.json_response(job_views.QueuedView(queued=queued, job=await _view(services, found.job)))
+
+
+@api.post("/jobs/{ref}/reprice", responses=route_docs.answers(job_views.RepricedView, 404))
+async def reprice(services: routing.ServicesDep, found: UniqueJobDep) -> Response:
+    """Price the answers of a job whose cost is not known, by the prices that the daemon knows now."""
+    priced = await services.commands.reprice(found.job.id)
+    return routing.json_response(job_views.RepricedView(priced=priced, job=await _view(services, found.job)))
+
+
+@api.patch(
+    "/jobs/{ref}",
+    responses=route_docs.answers(job_views.JobView, 404, 413, 415),
+    openapi_extra=route_docs.amount_body("max_cost"),
+)
+async def cap(request: Request, services: routing.ServicesDep, found: UniqueJobDep) -> Response:
+    """Set the most that a job may cost, or take the cap away. If a cap had stopped it, it goes on."""
+    await services.commands.cap_job(found.job.id, await job_upload.parse_amount_body(request, "max_cost"))
+    return routing.json_response(await _view(services, found.job))
 
 
 @api.delete("/jobs/{ref}", responses=route_docs.answers(job_views.PurgedView, 404))
@@ -243,25 +290,11 @@ async def _read_all(
         async for chunk in chunks:
             good += [item for item in chunk if isinstance(item, streams.InputLine)]
             wrong += [item for item in chunk if isinstance(item, streams.InputProblem)]
-            held += sum(len(item.params) for item in chunk if isinstance(item, streams.InputLine))
+            held += sum(len(item.params) + len(item.row) for item in chunk if isinstance(item, streams.InputLine))
             if held > limits.API_MAX_BYTES:
                 raise errors.InputError("that is too much at once", hint="add the requests in several steps")
             await claim.hold(held)
     return good, wrong
-
-
-def _input_refused(taken: engine.IngestResult) -> Response:
-    return responses.problem(
-        problem_details.RefusedView(
-            title="the input was refused",
-            detail=f"{taken.problem_count:,} problems; nothing was stored or sent",
-            hint="fix the lines, or leave them out with skip_bad=1",
-            exit_code=errors.InputError.exit_code,
-            problems=[job_views.LineProblemView.of(each) for each in taken.problems],
-            problem_count=taken.problem_count,
-            status=HTTPStatus.UNPROCESSABLE_ENTITY,
-        )
-    )
 
 
 def parse_etags(header: str) -> set[str]:

@@ -13,7 +13,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
 from orchestrator.domain import api_answers, model
-from orchestrator.http_api.api import batch_routes, event_routes, job_routes, request_routes, service_routes
+from orchestrator.http_api.api import (
+    batch_routes,
+    event_routes,
+    job_routes,
+    request_lists,
+    request_routes,
+    service_routes,
+)
 from orchestrator.http_api.api.route_docs import PROBLEM, error_responses, public_name
 from orchestrator.http_api.api.routing import PREFIX, router
 from orchestrator.version import VERSION
@@ -67,6 +74,7 @@ _ABOUT: Final = (
 
 _MODULES: Final = (
     job_routes,
+    request_lists,
     request_routes,
     batch_routes,
     event_routes,

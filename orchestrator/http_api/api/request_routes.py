@@ -1,12 +1,13 @@
 """Routes of a job's requests and their results.
 
-Requests: a list, one in full, failures by cause, and lines that were left out. Results: in pages, and a stream in the
-format of a result file.
+Requests: one in full, failures by cause, and lines that were left out; lists are in `request_lists`. Results: in pages,
+and a stream in the format of a result file.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -14,67 +15,19 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
 
 from orchestrator.domain import ids, model, queries, result_lines, states
-from orchestrator.domain.errors import GuardRefused, OrchestratorError
-from orchestrator.http_api.api import job_routes, route_docs, routing
-from orchestrator.http_api.responses import gzipped, takes_gzip
+from orchestrator.domain.answer_table import OutputFormat, OutputShape
+from orchestrator.domain.errors import GuardRefused
+from orchestrator.domain.result_choice import ResultChoice
+from orchestrator.http_api import responses
+from orchestrator.http_api.api import job_routes, result_tables, route_docs, routing
 from orchestrator.http_api.services import Services
-from orchestrator.observability.logs import get_logger
 from orchestrator.ports.reads import Reads
-from orchestrator.views import request_views
-
-log = get_logger(__name__)
+from orchestrator.views import cost_views, request_views
 
 api = routing.router("requests")
 result_api = routing.router("results")
-
-
-async def request_filter(
-    state: Annotated[states.RequestState | None, Query(description="Only requests in this state.")] = None,
-    batch: Annotated[int | None, Query(ge=1, le=ids.MAX_INTEGER, description="Only requests of this batch.")] = None,
-    error_type: Annotated[str | None, Query(max_length=1000, description="Only failures of this type.")] = None,
-    error_message: Annotated[
-        str | None, Query(max_length=10_000, description="Only failures with this message.")
-    ] = None,
-    error_cause: Annotated[
-        str | None, Query(max_length=1000, description="Only failures of this `cause`, as `errors` gives it.")
-    ] = None,
-    stop_reason: Annotated[
-        str | None, Query(max_length=100, description='Only answers that ended like this, such as "refusal".')
-    ] = None,
-) -> queries.RequestFilter:
-    """The filter in the query."""
-    return queries.RequestFilter(
-        state=state,
-        batch=None if batch is None else ids.BatchId(batch),
-        error_type=error_type,
-        error_message=error_message,
-        cause=error_cause,
-        stop_reason=stop_reason,
-    )
-
-
-@api.get("/jobs/{ref}/requests", responses=route_docs.answers(request_views.RequestsView, 404))
-async def requests(
-    services: routing.ServicesDep,
-    found: job_routes.JobDep,
-    where: Annotated[queries.RequestFilter, Depends(request_filter)],
-    cursor: routing.Cursor = None,
-    limit: routing.Limit = 100,
-) -> Response:
-    """The requests of a job, in input order."""
-    page = partial(_page, found.job.id, where, routing.decode_cursor(cursor), limit)
-    return routing.json_response(await services.bulk.read(page))
-
-
-def _page(
-    job: ids.JobId, where: queries.RequestFilter, above: int | None, limit: int, reads: Reads
-) -> request_views.RequestsView:
-    rows = reads.requests(job, above=0 if above is None else above, limit=limit + 1, where=where)
-    page, more = routing.cut_page(rows, limit, lambda row: row.number)
-    return request_views.RequestsView(requests=[request_views.RequestRowView.of(row) for row in page], next=more)
 
 
 @api.get("/jobs/{ref}/requests/{custom_id:path}", responses=route_docs.answers(request_views.RequestView, 404))
@@ -104,29 +57,65 @@ async def errors(
     return routing.json_response(request_views.ErrorsView.of(found, grouped))
 
 
-MEDIA_TYPE: Final = "application/x-ndjson"
 _PAGE: Final = 500
 _LOOK: Final = timedelta(seconds=15)
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "One line per settled request, as the API writes them. A stream that was not ended is cut.",
+        "description": "One line per settled request, as the API writes them; with `rows` each has its `row`, or null. "
+        "By `Accept` a table. A stream that was not ended is cut.",
         "content": {
-            MEDIA_TYPE: {
+            result_tables.LINES: {
                 "schema": {"type": "string"},
                 "example": '{"custom_id":"hello-1","result":{"type":"succeeded","message":{}}}\n',
-            }
+            },
+            **result_tables.CONTENTS,
         },
     }
 }
 
 
+TableDep = Annotated[result_tables.TableQuery, Depends(result_tables.table_query)]
+Follow = Annotated[Literal["0", "1"], Query(description="1: wait until the job is over.")]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ResultQuery:
-    """after: the request that the client read last; follow: wait for requests that are not settled yet."""
+    """after: the request that the client read last; follow: wait for requests that are not settled yet.
+
+    rows: each line with the row that its request was made of. only: which results.
+    """
 
     job: ids.JobId
     after: queries.RequestDetails | None
     follow: bool
+    rows: bool
+    only: ResultChoice
+
+    def lines(self, found: list[queries.ResultRow]) -> bytes:
+        """What is wanted of *found*, as it is sent."""
+        wanted = self.only.of(found)
+        return result_lines.joined_lines(wanted) if self.rows else result_lines.settled_lines(wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The query of a download."""
+
+    as_settled: bool
+    after: str | None
+    follow: bool
+    rows: bool
+
+
+async def _asked(
+    order: Annotated[
+        Literal["input", "settled"], Query(description="As handed in, or as the batches settled.")
+    ] = "input",
+    after: routing.AfterLine = None,
+    follow: Follow = "0",
+    rows: routing.WithRows = False,
+) -> _Asked:
+    return _Asked(as_settled=order == "settled", after=after, follow=follow == "1", rows=rows)
 
 
 @result_api.get(
@@ -137,47 +126,83 @@ class _ResultQuery:
 async def results(
     services: routing.ServicesDep,
     found: job_routes.JobDep,
-    order: Annotated[
-        Literal["input", "settled"], Query(description="As handed in, or as the batches settled.")
-    ] = "input",
-    after: Annotated[str | None, Query(description="`custom_id` of the last whole line: continue after it.")] = None,
-    follow: Annotated[Literal["0", "1"], Query(description="1: wait until the job is over.")] = "0",
+    asked: Annotated[_Asked, Depends(_asked)],
+    table: TableDep,
     accept_encoding: Annotated[str, Header(include_in_schema=False)] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """The results so far, one line each; gzipped if `Accept-Encoding` allows it.
 
     Resume a broken download with `after`: the `custom_id` of the last whole line, in either order. If the job was
-    retried meanwhile, start over. In input order, `follow` sends nothing before the job is over.
+    retried meanwhile, start over. In input order, `follow` sends nothing before the job is over. With `Accept:
+    text/csv`, `text/tab-separated-values`, `application/vnd.apache.parquet` or `text/plain` it is what `results.csv`,
+    `.tsv`, `.parquet` and `.txt` are.
     """
     job = found.job.id
     await services.bulk.read(lambda reads: reads.results(job, above=0, limit=1))  # purged: said before the first byte
+    shape = table.shape(result_tables.accepted_format(accept))
+    if shape.format is not OutputFormat.JSONL:
+        result_tables.refuse_places(shape.format, after=asked.after, as_settled=asked.as_settled)
+        return await _table(services, found, shape, accept_encoding, follow=asked.follow)
+    after = asked.after
     last = None if after is None else await services.bulk.read(lambda reads: reads.request(job, after))
-    walk = _ResultQuery(job=job, after=last, follow=follow == "1")
-    pages = _in_input_order(services, walk) if order == "input" else _as_settled(services, walk)
-    headers = {"vary": "accept-encoding", "cache-control": "no-store"}
-    if takes_gzip(accept_encoding):
-        pages, headers["content-encoding"] = gzipped(pages), "gzip"
-    return _CutStream(pages, media_type=MEDIA_TYPE, headers=headers)
+    walk = _ResultQuery(job=job, after=last, follow=asked.follow, rows=asked.rows, only=shape.only)
+    pages = _as_settled(services, walk) if asked.as_settled else _in_input_order(services, walk)
+    return responses.download(pages, result_tables.LINES, accept_encoding)
 
 
-class _CutStream(StreamingResponse):
-    """A stream that is cut, without its final chunk, when it fails: so nobody mistakes it for the whole."""
+async def _table(
+    services: Services, found: model.JobStatus, shape: OutputShape, accept_encoding: str, *, follow: bool
+) -> Response:
+    """The results as a table; with *follow* when the job is over."""
+    media_type = result_tables.MEDIA_TYPES[shape.format]
+    await result_tables.opened(services, found.job, shape)  # what is wrong with it is said before the first byte
+    pages = _table_pages(services, found.job, shape, follow=follow)
+    return responses.download(pages, media_type, "" if shape.format is OutputFormat.PARQUET else accept_encoding)
 
-    async def stream_response(self, send: Send) -> None:
-        """Send it all, or stop in the middle."""
-        try:
-            await super().stream_response(send)
-        except OrchestratorError as exc:
-            log.warning("download.cut", why=exc.message)
+
+async def _table_pages(
+    services: Services, job: model.JobSnapshot, shape: OutputShape, *, follow: bool
+) -> AsyncGenerator[bytes, None]:
+    while follow and not await services.reader.read(partial(_is_over, job.id)):
+        await _wait_for_move(services)
+    async with aclosing(result_tables.stream(services, job, shape)) as pages:
+        async for piece in pages:
+            yield piece
+
+
+def _table_route(kind: OutputFormat) -> Callable[..., Coroutine[Any, Any, Response]]:
+    """The route of one suffix."""
+
+    async def as_table(
+        services: routing.ServicesDep,
+        found: job_routes.JobDep,
+        table: TableDep,
+        follow: Follow = "0",
+        accept_encoding: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        return await _table(services, found, table.shape(kind), accept_encoding, follow=follow == "1")
+
+    as_table.__name__ = f"results_as_{kind.value}"
+    as_table.__doc__ = result_tables.ABOUT[kind]
+    return as_table
+
+
+for _kind in result_tables.MEDIA_TYPES:
+    result_api.get(
+        f"/jobs/{{ref}}/results.{_kind.value}",
+        response_class=StreamingResponse,
+        responses=result_tables.responses(_kind),
+    )(_table_route(_kind))
 
 
 async def _in_input_order(services: Services, walk: _ResultQuery) -> AsyncGenerator[bytes, None]:
     while walk.follow and not await services.reader.read(partial(_is_over, walk.job)):
         await _wait_for_move(services)
     above = 0 if walk.after is None else walk.after.number
-    while rows := await services.bulk.read(partial(_results, walk.job, above)):
-        above = rows[-1].number
-        yield result_lines.settled_lines(rows)
+    while found := await services.bulk.read(partial(_results, walk, above)):
+        above = found[-1].number
+        yield walk.lines(found)
 
 
 async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[bytes, None]:
@@ -185,9 +210,9 @@ async def _as_settled(services: Services, walk: _ResultQuery) -> AsyncGenerator[
     if walk.after is not None:
         place = await _place_of(services, walk.job, walk.after)
     while True:
-        rows, place, is_over = await services.bulk.read(partial(_settled, walk.job, place))
-        if rows:
-            yield result_lines.settled_lines(rows)
+        found, place, is_over = await services.bulk.read(partial(_settled, walk, place))
+        if found:
+            yield walk.lines(found)
         elif is_over or not walk.follow:
             return
         else:
@@ -203,7 +228,8 @@ async def _wait_for_move(services: Services) -> None:
 
 async def _place_of(services: Services, job: ids.JobId, last: queries.RequestDetails) -> queries.SettledCursor:
     """The place of *last* in settling order: behind the event that settled its batch."""
-    if last.batch_id is None:
+    is_late = last.state is states.RequestState.SUCCEEDED and last.attempts == 0  # a twin that came after its batch
+    if last.batch_id is None or is_late:
         return queries.SettledCursor(event=None, number=last.number)
     after, place = 0, None
     while page := await services.bulk.read(partial(_events, job, after)):
@@ -226,15 +252,15 @@ def _events(job: ids.JobId, after: int, reads: Reads) -> list[model.Event]:
     return reads.events(job, after=after)
 
 
-def _results(job: ids.JobId, above: int, reads: Reads) -> list[queries.ResultRow]:
-    return reads.results(job, above=above, limit=_PAGE)
+def _results(walk: _ResultQuery, above: int, reads: Reads) -> list[queries.ResultRow]:
+    return reads.results(walk.job, above=above, limit=_PAGE, rows=walk.rows)
 
 
 def _settled(
-    job: ids.JobId, after: queries.SettledCursor, reads: Reads
+    walk: _ResultQuery, after: queries.SettledCursor, reads: Reads
 ) -> tuple[list[queries.ResultRow], queries.SettledCursor, bool]:
-    rows, place = reads.settled_results(job, after=after, limit=_PAGE)
-    return rows, place, _is_over(job, reads)
+    found, place = reads.settled_results(walk.job, after=after, limit=_PAGE, rows=walk.rows)
+    return found, place, _is_over(walk.job, reads)
 
 
 #: An answer may have hundreds of kilobytes, and a page is held whole.
@@ -249,15 +275,44 @@ async def result_page(
     found: job_routes.JobDep,
     above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=_MOST_RESULTS, description="Maximum number of entries.")] = 100,
+    rows: routing.WithRows = False,
+    trial: Annotated[bool, Query(description="Only requests of its trials, or its pilot.")] = False,
 ) -> Response:
     """A page of settled requests in input order, with their numbers; /results streams all of them."""
-    return routing.json_response(await services.bulk.read(partial(_result_page, found.job.id, above, limit)))
+
+    def page(reads: Reads) -> request_views.ResultPageView:
+        return _result_page(reads.results(found.job.id, above=above, limit=limit, rows=rows, trial=trial), limit, rows)
+
+    return routing.json_response(await services.bulk.read(page))
 
 
-def _result_page(job: ids.JobId, above: int, limit: int, reads: Reads) -> request_views.ResultPageView:
-    rows = reads.results(job, above=above, limit=limit)
-    more = rows[-1].number if len(rows) == limit else None
-    return request_views.ResultPageView(results=[request_views.ResultRowView.of(row) for row in rows], next=more)
+def _result_page(found: list[queries.ResultRow], limit: int, with_rows: bool) -> request_views.ResultPageView:
+    more = found[-1].number if len(found) == limit else None
+    views = [request_views.ResultRowView.of(row, with_row=with_rows) for row in found]
+    return request_views.ResultPageView(results=views, next=more)
+
+
+@result_api.get("/jobs/{ref}/results/columns", responses=route_docs.answers(request_views.RowColumnsView, 404, 410))
+async def row_columns(services: routing.ServicesDep, found: job_routes.JobDep) -> Response:
+    """The columns of the rows that the job was made of, which tables of its results begin with."""
+    columns = await services.bulk.read(lambda reads: reads.row_columns(found.job.id))
+    return routing.json_response(request_views.RowColumnsView.of(columns))
+
+
+@result_api.get("/jobs/{ref}/costs", responses=route_docs.answers(cost_views.RequestCostsView, 404, 410))
+async def costs(
+    services: routing.ServicesDep,
+    found: job_routes.JobDep,
+    above: Annotated[int, Query(ge=0, le=ids.MAX_NUMBER, description="Only requests above this `number`.")] = 0,
+    limit: routing.Limit = 100,
+) -> Response:
+    """What settled requests cost, in input order."""
+    rows = await services.bulk.read(lambda reads: reads.request_costs(found.job.id, above=above, limit=limit))
+    view = cost_views.RequestCostsView(
+        costs=[cost_views.RequestCostView.of(row) for row in rows],
+        next=rows[-1].number if len(rows) == limit else None,
+    )
+    return routing.json_response(view)
 
 
 @result_api.get("/jobs/{ref}/refused", responses=route_docs.answers(request_views.LeftOutView, 404))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
+from orchestrator.domain import table_spec
 from orchestrator.domain.job_spec import OPTIONS
 from orchestrator.views import problem_details
 from orchestrator.views.view import View
@@ -71,7 +72,7 @@ _BYTES: Final = {
 }
 #: A body of requests alone (`job_upload.lines_source`).
 LINES_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BYTES}}
-#: A body that says what to retry (`job_upload.parse_retry_filter`).
+#: A body that says what to retry (`job_upload.parse_retry_body`).
 RETRY_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": False,
@@ -80,12 +81,38 @@ RETRY_BODY: Final[dict[str, Any]] = {
                 "schema": {
                     "type": "object",
                     "additionalProperties": False,
-                    "properties": {"only": {"type": ["string", "null"]}},
+                    "properties": {
+                        "only": {
+                            "type": ["string", "array", "null"],
+                            "items": {"type": "string"},
+                            "description": "failed, canceled, invalid, an error type, refusal, max_tokens.",
+                        },
+                        "set": {"type": "object", "description": "Members of params that get another value."},
+                        "drop": {"type": "array", "items": {"type": "string"}, "description": "That are left out."},
+                        "grow": {"type": "boolean", "description": "Twice the `max_tokens`, up to the model's most."},
+                    },
                 },
-                "example": {"only": "api_error"},
+                "example": {"only": ["max_tokens"], "grow": True},
             }
         },
     }
+}
+
+
+def amount_body(name: str) -> dict[str, Any]:
+    """A body that says an amount of dollars, called *name*; null is none (`job_upload.parse_amount_body`)."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name],
+        "properties": {name: {"type": ["string", "null"], "description": "Dollars, such as 10.00; null: none."}},
+    }
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": {name: "10.00"}}}}}
+
+
+_TABLES: Final = {
+    kind: {"schema": {"type": "string", "format": "binary", "description": "A table, with a template in the query."}}
+    for kind in table_spec.MEDIA_TYPES
 }
 #: A body that makes a job (`job_upload.parse_upload`).
 JOB_BODY: Final[dict[str, Any]] = {
@@ -93,12 +120,19 @@ JOB_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             **_BYTES,
+            **_TABLES,
             FORM: {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "description": "The file; options as fields before it.",
+                    "properties": {
+                        **{
+                            option.param: {**option.schema, "description": option.help}
+                            for option in table_spec.ROW_OPTIONS.values()
+                        },
+                        "file": {"type": "string", "format": "binary"},
+                    },
+                    "description": "The file, of requests, or with a template a table; options as fields before it.",
                 }
             },
             JSON: {

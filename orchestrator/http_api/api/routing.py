@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -15,7 +13,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from orchestrator.config import parse_duration
-from orchestrator.domain import errors, ids
+from orchestrator.domain import errors, queries
 from orchestrator.http_api.request_scope import teach_routes
 from orchestrator.http_api.services import Services
 from orchestrator.views.view import View
@@ -34,6 +32,9 @@ async def services_of(request: Request) -> Services:  # async, or every request 
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]
+#: Of a download of lines: where a broken one goes on.
+AfterLine = Annotated[str | None, Query(description="`custom_id` of the last whole line: continue after it.")]
+WithRows = Annotated[bool, Query(description="With the row that each request was made of.")]
 
 
 def router(tag: str, *, prefix: str = PREFIX) -> APIRouter:
@@ -63,13 +64,12 @@ def _parameter_names(dependant: Dependant) -> set[str]:
     for field in dependant.query_params:
         kind: object = field.field_info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            known |= set(kind.model_fields)
+            known |= {each.alias or name for name, each in kind.model_fields.items()}
         else:
             known.add(field.alias)
     return known.union(*(_parameter_names(each) for each in dependant.dependencies))
 
 
-_VERSION: Final = 1
 _MOST: Final = 1000
 
 Ref = Annotated[
@@ -83,33 +83,13 @@ Limit = Annotated[int, Query(ge=1, le=_MOST, description="Maximum number of entr
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
 
 
-def encode_cursor(place: int | str) -> str:
-    """An opaque cursor that holds *place*."""
-    return urlsafe_b64encode(msgspec.json.encode([_VERSION, place])).decode().rstrip("=")
-
-
-def decode_cursor(text: str | None) -> int | None:
-    """The number in a cursor; None without one. Raises BadCursor."""
-    if text is None:
-        return None
-    try:
-        held = msgspec.json.decode(
-            urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=tuple[Literal[1], int], strict=True
-        )
-    except (msgspec.DecodeError, binascii.Error, ValueError) as exc:
-        raise _bad_cursor() from exc
-    if not 0 <= held[1] <= ids.MAX_NUMBER or encode_cursor(held[1]) != text:
-        raise _bad_cursor()
-    return held[1]
-
-
 def cut_page(found: Sequence[T], limit: int, number: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
     """The first *limit* entries of *found*, and the cursor of the next page if *found* has more.
 
     number: the number of an entry, after which the next page begins.
     """
     page = found[:limit]
-    return page, encode_cursor(number(page[-1])) if len(found) > limit else None
+    return page, queries.encode_cursor(number(page[-1])) if len(found) > limit else None
 
 
 def parse_wait(text: str | None, *, longest: timedelta) -> timedelta:
@@ -120,12 +100,6 @@ def parse_wait(text: str | None, *, longest: timedelta) -> timedelta:
     if wait > longest:
         raise errors.UsageError(f"{text} is too long", hint=f"at most {longest.total_seconds():g}s")
     return wait
-
-
-def _bad_cursor() -> errors.BadCursor:
-    return errors.BadCursor(
-        "the cursor cannot be read", hint="give `next` of the page before as it is, or leave it out"
-    )
 
 
 def parse_duration_param(text: str, key: str) -> timedelta:

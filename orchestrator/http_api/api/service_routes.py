@@ -1,4 +1,4 @@
-"""Routes of the service: version, liveness, readiness, health, login, load, totals and limits."""
+"""Routes of the service: version, liveness, readiness, health, login, load, totals, limits and what was spent."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import os
 import tomllib
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
 from orchestrator.config import setting_rows
+from orchestrator.domain import spending
+from orchestrator.domain.budgets import Scope
 from orchestrator.domain.errors import GuardRefused, UsageError
 from orchestrator.http_api import responses, self_checks
-from orchestrator.http_api.api import route_docs, routing
+from orchestrator.http_api.api import job_routes, job_upload, route_docs, routing
 from orchestrator.http_api.guard.access_tokens import CODE_S
+from orchestrator.http_api.services import Services
 from orchestrator.version import VERSION
-from orchestrator.views import health_checks, job_views, problem_details, service_views
+from orchestrator.views import cost_views, fleet_views, health_checks, job_views, problem_details, service_views
 
 api = routing.router("service")
 root = routing.router("service", prefix="")
@@ -25,6 +28,7 @@ root = routing.router("service", prefix="")
 NOT_READY: Final = "not-ready"
 _NOT_YET: Final = 5
 _STORE_S: Final = 2.0
+SharedScope = Literal["day", "month", "total"]
 
 
 @root.get("/version", responses=route_docs.answers(service_views.VersionView))
@@ -143,6 +147,12 @@ def _plain(toml: str) -> int | str:
     return value
 
 
+@stats_api.get("/fleet", responses=route_docs.answers(fleet_views.FleetAnswerView))
+async def fleet(services: routing.ServicesDep) -> Response:
+    """The daemons on the store and what each of them holds; `fleet` is false where one process owns the store."""
+    return routing.json_response(fleet_views.FleetAnswerView.of(await services.view_fleet()))
+
+
 @stats_api.get("/doctor", responses=route_docs.answers(service_views.FindingsView))
 async def doctor(services: routing.ServicesDep) -> Response:
     """Health checks that do not ask the API; `orchestrator doctor` makes more."""
@@ -153,6 +163,53 @@ async def doctor(services: routing.ServicesDep) -> Response:
             checks=checks, healthy=all(finding.verdict != health_checks.FAIL for finding in found)
         )
     )
+
+
+@api.get("/jobs/{ref}/cost", responses=route_docs.answers(cost_views.JobCostView, 404))
+async def cost(services: routing.ServicesDep, found: job_routes.JobDep) -> Response:
+    """What a job has cost so far, by the models of its answers."""
+    whole = await services.reader.read(lambda reads: reads.cost(reads.get(found.job.id)))
+    return routing.json_response(cost_views.JobCostView.whole(whole))
+
+
+@api.get("/spend", responses=route_docs.answers(cost_views.SpendView))
+async def spend(
+    services: routing.ServicesDep,
+    by: Annotated[spending.SpendBy, Query(description="One line a day, model or job.")] = spending.SpendBy.DAY,
+    since: Annotated[
+        str | None,
+        Query(
+            description="Only batches that the API created in the last `7d`, or since the day `2026-11-23` (UTC).",
+            max_length=50,
+        ),
+    ] = None,
+) -> Response:
+    """What was spent by all jobs."""
+    day = cost_views.parse_since(since, datetime.now(UTC).date())
+    lines = await services.reader.read(lambda reads: reads.spending(by, since=day))
+    return routing.json_response(cost_views.SpendView.of(by, None if day is None else day.isoformat(), lines))
+
+
+@api.get("/budgets", responses=route_docs.answers(cost_views.BudgetsView))
+async def budgets(services: routing.ServicesDep) -> Response:
+    """The budgets of all jobs together, with what is spent and reserved of each."""
+    return routing.json_response(await _budgets(services))
+
+
+@api.put(
+    "/budgets/{scope}",
+    responses=route_docs.answers(cost_views.BudgetsView, 413, 415),
+    openapi_extra=route_docs.amount_body("cap"),
+)
+async def set_budget(request: Request, services: routing.ServicesDep, scope: SharedScope) -> Response:
+    """Set the budget of a day or month (UTC), or the total, or take it away. It comes before that of the settings."""
+    await services.commands.set_budget(Scope(scope), await job_upload.parse_amount_body(request, "cap"))
+    return routing.json_response(await _budgets(services))
+
+
+async def _budgets(services: Services) -> cost_views.BudgetsView:
+    found = await services.reader.read(lambda reads: reads.budgets(datetime.now(UTC)))
+    return cost_views.BudgetsView(budgets=[cost_views.BudgetView.of(limit) for limit in found])
 
 
 ROUTERS = (stats_api, api, root)

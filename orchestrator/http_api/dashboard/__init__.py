@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.routing import BaseRoute, Route
 
-from orchestrator.http_api.dashboard import actions, batches_page, engine_pages, job_pages, live_updates, request_page
+from orchestrator.http_api.dashboard import (
+    actions,
+    batches_page,
+    engine_pages,
+    job_pages,
+    live_updates,
+    new_job,
+    request_page,
+    table_preview,
+)
 from orchestrator.http_api.dashboard.page import base_context, page_response, page_route, serve_asset
 
 if TYPE_CHECKING:
@@ -35,7 +44,8 @@ def routes(services: Services) -> list[BaseRoute]:
         "/batches": batches_page.PAGE,
         "/events": engine_pages.EVENTS,
         "/health": engine_pages.HEALTH,
-        "/new": actions.NEW_JOB,
+        **({} if services.settings.database.url is None else {"/fleet": engine_pages.FLEET}),
+        "/new": new_job.PAGE,
         "/confirm": actions.CONFIRM,
     }
     screens = [(Route(path, page_route(page, services), methods=["GET"]), page) for path, page in pages.items()]
@@ -44,7 +54,8 @@ def routes(services: Services) -> list[BaseRoute]:
         Route("/live", live_updates.LiveUpdates(services, screens).stream, methods=["GET"]),
         Route("/chart.json", engine_pages.chart_endpoint(services), methods=["GET"]),
         Route("/act", actions.act(services), methods=["POST"]),
-        Route("/new", actions.submit_form(services), methods=["POST"]),
+        Route("/new", new_job.submit_form(services), methods=["POST"]),
+        Route("/new/preview", table_preview.show_preview(services), methods=["POST"]),
         Route("/static/{name:path}", serve_asset, methods=["GET"]),
     ]
 

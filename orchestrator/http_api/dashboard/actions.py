@@ -1,11 +1,12 @@
-"""What pages send: actions (a confirmation first if they cannot be undone), and the form for a new job.
+"""What pages send: actions, with a confirmation first if they cannot be undone.
 
-A POST is accepted only from a page of this same address, so that no other site can act through somebody's browser. The
-form works without JavaScript; with it, the file is streamed to the REST API.
+A POST is accepted only from a page of this same address, so that no other site can act through somebody's browser.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +18,11 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from orchestrator.domain import errors, humanize, job_spec, model
-from orchestrator.http_api.api.form import Form
-from orchestrator.http_api.api.job_upload import body_blocks
+from orchestrator.domain import errors, humanize, model, money, states
+from orchestrator.domain.param_change import ParamChange
+from orchestrator.domain.result_outcome import RETRIED_STOPS
 from orchestrator.http_api.dashboard import page
-from orchestrator.http_api.upload_memory import claim_of
-from orchestrator.ports import engine
+from orchestrator.http_api.dashboard.page import set_flash
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -58,8 +58,19 @@ _VERBS: Final = MappingProxyType(
             "Yes, cancel",
             "canceled",
         ),
+        "cap": _Action(
+            "What may {} cost at most?",
+            "It is never exceeded: what may be billed is set aside before it is sent. A job that its cap stopped goes "
+            "on if the new one is enough. 10, $10 or 10.50usd; empty: no cap.",
+            "Set the cap",
+            "",
+        ),
         "retry": _Action(
-            "Retry what failed in {}?", "Failed and canceled requests are queued again and paid for again.", "Retry", ""
+            "Try requests of {} again?",
+            "What is chosen is queued again and paid for again; if nothing is, all that failed or was canceled. "
+            "An answer that was paid for stays in the cost.",
+            "Retry",
+            "",
         ),
         "adopt": _Action(
             "Is this batch ours?", "Its results are taken for those of the batch in doubt.", "Yes, ours", ""
@@ -76,24 +87,52 @@ async def load_confirmation(request: page.PageRequest) -> dict[str, object]:
     verb = request.one_of("verb", frozenset(_VERBS))
     if verb is None:
         raise errors.UsageError("no action is chosen", hint="go back and choose one")
-    jobs = await request.services.reader.read(partial(_jobs, request.query.getlist("job")))
+    jobs, choices = await request.services.reader.read(partial(_subjects, request.query.getlist("job"), verb))
     remote = request.query.get("remote")
     if not jobs and remote is None:
         raise errors.UsageError("no job is selected", hint="go back and select some")
-    told, only = _VERBS[verb], request.query.get("only")
+    told, only = _VERBS[verb], request.query.getlist("only")
     subject = "this job" if len(jobs) == 1 else humanize.count(len(jobs), "job")
-    meaning = told.meaning if only is None else f"Only those that failed with {humanize.plain(only)}. {told.meaning}"
     return {
         "title": told.yes,
         "verb": verb,
         "question": told.question.format(subject),
-        "meaning": meaning,
+        "meaning": told.meaning,
         "yes": told.yes,
         "jobs": jobs,
         "remote": remote,
+        "choices": choices,
         "only": only,
+        "asks_amount": verb == "cap",
         "back": "/batches" if remote is not None else f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Requests of a job that may be tried again: what names them, what they are, how many."""
+
+    name: str
+    words: str
+    count: int
+
+
+def _subjects(refs: list[str], verb: str, reads: Reads) -> tuple[list[model.JobSnapshot], list[_Choice]]:
+    """The jobs, and, of one that is to be tried again, what there is to choose from."""
+    jobs = _jobs(refs, reads)
+    return jobs, _choices(jobs[0], reads) if verb == "retry" and len(jobs) == 1 else []
+
+
+def _choices(job: model.JobSnapshot, reads: Reads) -> list[_Choice]:
+    failed: Counter[str] = Counter()
+    for group in reads.errors(job.id, groups=_MOST, examples=0):
+        failed[group.error_type] += group.count
+    found = [_Choice(kind, f"failed: {humanize.plain(kind)}", count) for kind, count in sorted(failed.items())]
+    if job.requests.canceled:
+        found.append(_Choice("canceled", "canceled", job.requests.canceled))
+    stops = reads.status(job).stop_reasons
+    answered = [stop for stop in sorted(RETRIED_STOPS) if stops.get(stop)]
+    return found + [_Choice(stop, f"answered, and ended by {stop}", stops[stop]) for stop in answered]
 
 
 def _jobs(refs: list[str], reads: Reads) -> list[model.JobSnapshot]:
@@ -112,15 +151,15 @@ def act(services: Services) -> Callable[[Request], Awaitable[Response]]:
             where, flash = await _do(services, form)
         except errors.OrchestratorError as exc:
             return page.error_page(request, services, exc)
-        return redirect_with_flash(request, where, flash)
+        return redirect_with_flash(request, services, where, flash)
 
     return done
 
 
-def redirect_with_flash(request: Request, where: str, flash: str) -> Response:
+def redirect_with_flash(request: Request, services: Services, where: str, text: str) -> Response:
     """Redirect to a page that shows what was done; reloading it does not repeat the action."""
     answer = RedirectResponse(where, status_code=303, headers=page.HEADERS)
-    page.set_flash(answer, request, flash)
+    set_flash(answer, request, services, text)
     return answer
 
 
@@ -147,24 +186,38 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     if verb in {"adopt", "disown"} and isinstance(remote, str):
         asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)
         return "/batches", await asked
-    if verb not in {"pause", "resume", "cancel", "retry"} or not refs:
+    if verb not in {"pause", "resume", "cancel", "retry", "cap"} or not refs:
         raise errors.UsageError("no action is chosen", hint="go back and choose one")
     jobs = await services.reader.read(partial(_jobs, refs))
     where = f"/jobs/{jobs[0].public_id}" if len(jobs) == 1 else "/jobs"
     if verb == "retry":
-        only = form.get("only")
-        return where, await _retried(services, jobs, only if isinstance(only, str) else None)
+        return where, await _retried(services, jobs, form)
+    if verb == "cap":
+        return where, await _capped(services, jobs, str(form.get("amount", "")).strip())
     moves = {"pause": services.commands.pause, "resume": services.commands.resume, "cancel": services.commands.cancel}
     moved = sum([await moves[verb](job.id) for job in jobs])
     rest = "" if moved == len(jobs) else f"; {humanize.count(len(jobs) - moved, 'job')} in no state for it"
     return where, f"{humanize.count(moved, 'job')} {_VERBS[verb].done}{rest}"
 
 
-async def _retried(services: Services, jobs: list[model.JobSnapshot], only: str | None) -> str:
+async def _capped(services: Services, jobs: list[model.JobSnapshot], amount: str) -> str:
+    try:
+        cap = money.parse_cap(amount) if amount else None
+    except ValueError as exc:
+        raise errors.UsageError("the cap cannot be used", cause=str(exc), hint="go back and write it as 10.50") from exc
+    some = jobs if len(jobs) == 1 else [job for job in jobs if job.state not in states.OVER]
+    going_on = sum([await services.commands.cap_job(job.id, cap) for job in some])
+    rest = f"; {humanize.count(going_on, 'job')} tried again" if going_on else ""
+    return f"{'no cap any more' if cap is None else f'capped at {money.shown_cap(cap)}'}{rest}"
+
+
+async def _retried(services: Services, jobs: list[model.JobSnapshot], form: FormData) -> str:
+    only, name = [str(each) for each in form.getlist("only")], str(form.get("model", "")).strip()
+    change = ParamChange(set={"model": json.dumps(name).encode()} if name else {}, grow="grow" in form)
     queued, refused = 0, 0
     for job in jobs:
         try:
-            queued += await services.commands.retry(job.id, only)
+            queued += await services.commands.retry(job.id, only, change)
         except (errors.GuardRefused, errors.NoSuchThing):
             if len(jobs) == 1:
                 raise
@@ -174,53 +227,3 @@ async def _retried(services: Services, jobs: list[model.JobSnapshot], only: str 
 
 
 CONFIRM: Final = page.Page(template="confirm.html", load=load_confirmation, title="Sure?")
-
-
-_NOTHING: Final[dict[str, object]] = {"problems": None, "problem_count": 0}
-
-
-async def load_form(_: page.PageRequest) -> dict[str, object]:
-    """The empty form."""
-    return _NOTHING
-
-
-def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """The route of the form: the file is read as it arrives."""
-
-    async def taken_in(request: Request) -> Response:
-        try:
-            check_origin(request)
-            taken = await _ingest(request, services)
-        except errors.OrchestratorError as exc:
-            return page.error_page(request, services, exc)
-        if taken.job is None:
-            problems = {"problems": taken.problems, "problem_count": taken.problem_count}
-            return page.page_response(
-                "new.html", {**page.base_context(request, services), "title": NEW_JOB.title, **problems}, status=422
-            )
-        flash = "the same content is this job already" if taken.attached else "submitted"
-        if taken.renamed_from is not None:
-            flash += f"; it was called {taken.renamed_from}"
-        return redirect_with_flash(request, f"/jobs/{taken.job.public_id}", flash)
-
-    return taken_in
-
-
-async def _ingest(request: Request, services: Services) -> engine.IngestResult:
-    kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
-        raise errors.UsageError("this form is not from these pages", hint="choose a file and submit it")
-    form = Form(kind, body_blocks(request))
-    fields = await form.fields()
-    source, name = str(fields.get("source", "")), str(fields.get("name", "")).strip()
-    if not source:
-        raise errors.UsageError("no file was chosen", hint="choose one, and submit it again")
-    version = services.identity.api_version
-    tags = [tag for part in str(fields.get("tags", "")).split(",") if (tag := part.strip())]
-    options = job_spec.JobOptions(name=name or None, tags=tags)
-    new = options.new_job(source, default_name=job_spec.name_of(source), default_version=version)
-    opened = services.opener(form.blocks(), name=source, api_version=version, claim=claim_of(request))
-    return await services.commands.ingest(opened, new, engine.IngestOptions(skip_bad=fields.get("skip_bad") == "1"))
-
-
-NEW_JOB: Final = page.Page(template="new.html", load=load_form, title="New job")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.domain import model, result_outcome, states
+from orchestrator.http_api.dashboard import money_parts
 from orchestrator.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from enum import StrEnum
 
+    from orchestrator.domain.queries import RequestFilter
     from orchestrator.http_api.dashboard.page import PageRequest
 
 #: The segments of a job's bar, in their order: the count's name, what it is called, its class.
@@ -45,9 +47,11 @@ def job_row(status: model.JobStatus) -> dict[str, object]:
     return {
         "job": status.job,
         "stops": result_outcome.stop_words(status.stop_reasons),
+        "invalid": result_outcome.invalid_words(status.invalid_answers),
         "sentence": status_text.sentence(status),
         "segments": segments(found),
         "settled": settled,
+        "cost": money_parts.row_money(status.cost, settled),
         "percent": 0 if found.total == 0 else settled * 100 // found.total,
         "attention": len(status.attention),
         "next_expiry": status.next_expiry,
@@ -81,7 +85,7 @@ def state_chips(
 ) -> list[dict[str, object]]:
     """The filter by state, as links; empty states are left out, except the selected one, *on*."""
     shown = [each for each in known if counts[each] or each == on]
-    anew = {"before": None, "above": None, "stop": None}
+    anew = {"before": None, "above": None, "stop": None, "error": None, "cause": None}
     everything = {
         "text": "all",
         "count": sum(counts.values()),
@@ -102,11 +106,18 @@ def state_chips(
     ]
 
 
-def stop_chips(request: PageRequest, counts: Mapping[str, int], *, on: str | None) -> list[dict[str, object]]:
-    """The filter by stop reason, as links; none if every answer ended by itself."""
+def answer_chips(request: PageRequest, status: model.JobStatus, where: RequestFilter) -> list[dict[str, object]]:
+    """The filter by how answers ended, as links; none if every answer ended by itself, and none is invalid."""
+    counts, on = status.stop_reasons, where.stop_reason
     shown = [name for name in counts if name == on or result_outcome.stop_words({name: counts[name]})]
-    anew = {"before": None, "above": None, "state": None, "error": None, "cause": None}
-    return [
-        {"text": name, "count": counts.get(name, 0), "on": name == on, "href": request.link(stop=name, **anew)}
+    anew = {"before": None, "above": None, "state": None, "error": None, "cause": None, "stop": None}
+    chips = [
+        {"text": name, "count": counts[name], "on": name == on, "href": request.link(**{**anew, "stop": name})}
         for name in shown
     ]
+    kind = result_outcome.INVALID_ANSWER
+    if status.invalid_answers or where.error_type == kind:
+        href = request.link(**{**anew, "state": states.RequestState.FAILED.value, "error": kind})
+        is_on = where.error_type == kind
+        chips.append({"text": "invalid answers", "count": status.invalid_answers, "on": is_on, "href": href})
+    return chips

@@ -1,4 +1,4 @@
-"""Pages of the engine as a whole: the overview with the data of its charts, the event log, and health.
+"""Pages of the engine as a whole: the overview with the data of its charts, the event log, health, and the fleet.
 
 Throughput counts over real time: a sample holds until the next one, so silence counts as nothing.
 """
@@ -14,9 +14,12 @@ from starlette.responses import JSONResponse, Response
 
 from orchestrator.config import setting_rows
 from orchestrator.domain import account, model, queries, result_outcome, states
-from orchestrator.http_api.dashboard import components, live_updates, page
+from orchestrator.domain.errors import NoSuchThing
+from orchestrator.http_api.dashboard import components, live_updates, money_parts, page
 from orchestrator.http_api.self_checks import findings_of
+from orchestrator.ports.dispatch import UnitKind
 from orchestrator.views import status_text
+from orchestrator.views.fleet_views import alive_count, fleet_attentions, is_silent, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from orchestrator.http_api.services import Services
+    from orchestrator.ports.dispatch import FleetDaemon, FleetView
     from orchestrator.ports.reads import Reads
+
 
 _NEWEST: Final = 8
 _ASKING: Final = 20
@@ -52,6 +57,7 @@ def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, o
     return {
         "totals": totals,
         "stops": result_outcome.stop_words(totals.stop_reasons),
+        "invalid": result_outcome.invalid_words(totals.invalid_answers),
         "in_flight_batches": sum(totals.batches[state] for state in states.IN_FLIGHT),
         "next_expiry": totals.next_expiry if api_clock.speed == 1 else _expiry_by_our_clock(api_clock, reads),
         "in_doubt": totals.batches[states.BatchState.IN_DOUBT],
@@ -63,7 +69,17 @@ def _read_overview(api_clock: status_text.ApiClock, reads: Reads) -> dict[str, o
         "attentions": reads.attentions()[:_ASKING],
         "paused": [(job, reads.asked_again_at(job)) for job in paused if job.reason_code != account.BY_USER],
         "jobs": [components.job_row(reads.status(job)) for job in reads.jobs(limit=_NEWEST)],
+        **_spend(now, reads),
         "point": live_updates.chart_point(totals),
+    }
+
+
+def _spend(now: datetime, reads: Reads) -> dict[str, object]:
+    today = now.date()
+    days = reads.daily_spending(since=today - timedelta(days=money_parts.DAYS - 1))
+    return {
+        "spend": money_parts.daily_money(days, today),
+        "budgets": money_parts.shared_budgets(reads.budgets(now)),
     }
 
 
@@ -94,7 +110,7 @@ OVERVIEW: Final = page.Page(
     template="overview.html",
     load=load_overview,
     title="Overview",
-    parts=("parts/attention.html", "parts/tiles.html", "parts/newest.html"),
+    parts=("parts/attention.html", "parts/tiles.html", "parts/spend.html", "parts/newest.html"),
 )
 
 
@@ -154,3 +170,36 @@ async def load_health(request: page.PageRequest) -> dict[str, object]:
 
 
 HEALTH: Final = page.Page(template="health.html", load=load_health, title="Health", parts=("parts/findings.html",))
+
+
+async def load_fleet(request: page.PageRequest) -> dict[str, object]:
+    """Data of the page. Raises NoSuchThing where one process owns the store."""
+    fleet = await request.services.view_fleet()
+    if fleet is None:
+        raise NoSuchThing("this store has one daemon", hint="[database] url names one that several share")
+    return fleet_facts(fleet)
+
+
+def fleet_facts(fleet: FleetView) -> dict[str, object]:
+    """What the page shows of *fleet*."""
+    return {
+        "daemons": [_daemon_row(daemon, fleet) for daemon in fleet.daemons],
+        "waiting": fleet.waiting,
+        "alive": alive_count(fleet),
+        "troubles": list(fleet_attentions(fleet)),
+        "offset_ms": round(fleet.offset.total_seconds() * 1000),
+    }
+
+
+def _daemon_row(daemon: FleetDaemon, fleet: FleetView) -> dict[str, object]:
+    state = "silent" if is_silent(daemon, fleet.at) else "works" if daemon.works else "command"
+    return {
+        "daemon": daemon,
+        "state": state,
+        "stages": sorted(each.what for each in units_of(daemon, fleet, UnitKind.STAGE)),
+        "uploads": units_of(daemon, fleet, UnitKind.SUBMIT),
+        "downloads": units_of(daemon, fleet, UnitKind.COLLECT),
+    }
+
+
+FLEET: Final = page.Page(template="fleet.html", load=load_fleet, title="Fleet", parts=("parts/fleet-daemons.html",))

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.domain import ids, model, queries, states
-from orchestrator.http_api.dashboard import components, page
+from orchestrator.domain.result_outcome import RETRIED_STOPS
+from orchestrator.http_api.dashboard import components, money_parts, page
 from orchestrator.http_api.dashboard.timeline import timeline
 from orchestrator.views import status_text
 
@@ -85,10 +86,12 @@ def _read_job(request: page.PageRequest, tab: str, api_clock: status_text.ApiClo
         **components.job_row(status),
         "status": status,
         "counts": job.requests,
+        "schema": status_text.schema_words(job),
         "batch_words": status_text.batch_words(status),
         "api_words": status_text.api_words(status, _age_words(status, api_clock, reads)),
-        "acts": _available_actions(job),
+        "acts": _available_actions(status),
         "timeline": timeline(batches, reads.batch_histories([batch.id for batch in batches]), api_clock),
+        "money": money_parts.job_money(job.public_id, reads.cost(job)),
         "undrawn": max(sum(status.batches.values()) - len(batches), 0),
         **(
             {"still": "parts/job-tab.html"}
@@ -104,12 +107,13 @@ def _age_words(status: model.JobStatus, api_clock: status_text.ApiClock, reads: 
     return status_text.age_words(status, status_text.ages_of(flying, reads.spans(job)), api_clock)
 
 
-def _available_actions(job: model.JobSnapshot) -> list[str]:
+def _available_actions(status: model.JobStatus) -> list[str]:
     """The actions that the job's state allows."""
-    found = job.requests
+    job, found = status.job, status.job.requests
+    cut = any(status.stop_reasons.get(stop) for stop in RETRIED_STOPS)
     offered = {states.JobState.RUNNING: ["pause", "cancel"], states.JobState.PAUSED: ["resume", "cancel"]}
     acts = offered.get(job.state, [])
-    again = job.state in states.OVER and (found.failed or found.canceled) and job.purged_at is None
+    again = job.state in states.OVER and (found.failed or found.canceled or cut) and job.purged_at is None
     return [*acts, "retry"] if again else list(acts)
 
 
@@ -128,8 +132,12 @@ def _requests(request: page.PageRequest, status: model.JobStatus, reads: Reads) 
     counts = {each.value: getattr(job.requests, each) for each in states.RequestState}
     return {
         "requests": rows[:_PAGE],
+        "costs": {
+            number: money_parts.request_money(nanos)
+            for number, nanos in reads.costs_of(job.id, [row.number for row in rows[:_PAGE]]).items()
+        },
         "chips": components.state_chips(request, states.RequestState, counts, on=state),
-        "stop_chips": components.stop_chips(request, status.stop_reasons, on=where.stop_reason),
+        "answer_chips": components.answer_chips(request, status, where),
         "batch": batch,
         "error": where.error_type,
         "cause": where.cause,
@@ -140,7 +148,7 @@ def _requests(request: page.PageRequest, status: model.JobStatus, reads: Reads) 
 
 
 def _failures(_: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
-    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _available_actions(status.job)}
+    return {"groups": reads.errors(status.job.id), "can_retry": "retry" in _available_actions(status)}
 
 
 def _batches(request: page.PageRequest, status: model.JobStatus, reads: Reads) -> dict[str, object]:
@@ -165,5 +173,5 @@ JOB: Final = page.Page(
     template="job.html",
     load=load_job,
     title="Job",
-    parts=("parts/job-head.html", "parts/job-time.html", "parts/job-tab.html"),
+    parts=("parts/job-head.html", "parts/job-cost.html", "parts/job-time.html", "parts/job-tab.html"),
 )

@@ -1,8 +1,4 @@
-"""Dashboard pages: a template, its live parts, the function that loads its data; flash messages; static files.
-
-A flash message says once, on the next page, what an action did. It travels in a cookie: in the address, a link could
-make a page say anything. A page on another port of this host may set cookies here too, so the message carries a MAC of
-this process over the text and the browser's session.
+"""Dashboard pages: a template, its live parts, the function that loads its data; static files.
 
 Everything a template prints is escaped; no filter undoes that. The address of a static file holds a hash of its
 content, so browsers may cache it for ever.
@@ -12,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +21,7 @@ from minijinja import Environment
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from orchestrator.domain import errors, humanize
+from orchestrator.domain import errors, humanize, money
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
 from orchestrator.version import VERSION
@@ -35,9 +30,13 @@ from orchestrator.views import problem_details, view
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from orchestrator.http_api.services import Services
 
+
+_COOKIE: Final = "said"
+_FOR_S: Final = 30
 #: Nothing comes from elsewhere, nothing runs that is not a file of ours, and nobody may frame the page.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -109,11 +108,12 @@ def base_context(request: Request, services: Services) -> dict[str, object]:
     path = request.url.path
     return {
         "sandbox": services.identity.sandbox,
+        "shared": services.settings.database.url is not None,
         "theme": theme if theme in _THEMES else None,
         "path": path,
         "at": f"{path}?{request.url.query}" if request.url.query else path,
         "live": False,
-        "flash": get_flash(request),
+        "flash": get_flash(request, services),
         "logged_in": session_of(request) is not None,
     }
 
@@ -151,35 +151,6 @@ def error_page(request: Request, services: Services, exc: errors.OrchestratorErr
     return page_response("error.html", {**base_context(request, services), **told}, status=status)
 
 
-_COOKIE: Final = "said"
-_FOR_S: Final = 30
-_KEY: Final = secrets.token_bytes(32)
-
-
-def set_flash(answer: Response, request: Request, text: str) -> None:
-    """Show *text* on the next page that this browser opens within half a minute."""
-    value = f"{_seal(request, text)}.{quote(text)}"
-    secure = request.url.scheme == "https"
-    answer.set_cookie(_COOKIE, value, max_age=_FOR_S, httponly=True, samesite="strict", secure=secure)
-
-
-def get_flash(request: Request) -> str:
-    """The message for this page; "" if there is none, or if its MAC is not ours."""
-    seal, _, quoted = request.cookies.get(_COOKIE, "").partition(".")
-    text = unquote(quoted)
-    return text if hmac.compare_digest(seal.encode(), _seal(request, text).encode()) else ""
-
-
-def clear_flash(answer: Response) -> None:
-    """The message has been shown."""
-    answer.delete_cookie(_COOKIE)
-
-
-def _seal(request: Request, text: str) -> str:
-    session = session_of(request) or ""
-    return hmac.digest(_KEY, f"{session}\n{text}".encode(), "sha256").hex()
-
-
 _TEMPLATES: Final = resources.files(__package__) / "templates"
 
 
@@ -199,6 +170,8 @@ def _environment() -> Environment:
             "size": humanize.size,
             "span": humanize.span,
             "n": "{:,}".format,
+            "dollars": money.shown,
+            "cap": money.shown_cap,
             "iso": view.time_text,
             "ago": _ago,
             "exact": _exact,
@@ -271,3 +244,39 @@ def asset_body(name: str) -> bytes:
 @cache
 def _tag(name: str) -> str:
     return hashlib.sha256(asset_body(name)).hexdigest()[:12]
+
+
+def set_flash(answer: Response, request: Request, services: Services, text: str) -> None:
+    """Say *text* once, on the next page of this browser within half a minute, whichever daemon of the store shows that.
+
+    It travels in a cookie: in the address, a link could make a page say anything. A page on another port of this host
+    may set cookies here too, so it carries a MAC, under a key of the store, over text, end and the browser's session.
+    """
+    until = str(_now_s(services) + _FOR_S)
+    value = f"{_seal(request, services, until, text)}.{until}.{quote(text)}"
+    secure = request.url.scheme == "https"
+    answer.set_cookie(_COOKIE, value, max_age=_FOR_S, httponly=True, samesite="strict", secure=secure)
+
+
+def get_flash(request: Request, services: Services) -> str:
+    """The message for this page; "" if there is none, if its MAC is not the store's, or if its time is over."""
+    seal, _, rest = request.cookies.get(_COOKIE, "").partition(".")
+    until, _, quoted = rest.partition(".")
+    text = unquote(quoted)
+    is_ours = hmac.compare_digest(seal.encode(), _seal(request, services, until, text).encode())
+    return text if is_ours and _now_s(services) < int(until) else ""
+
+
+def clear_flash(answer: Response) -> None:
+    """The message has been shown."""
+    answer.delete_cookie(_COOKIE)
+
+
+def _now_s(services: Services) -> int:
+    """Seconds since 1970, by the clock that all daemons of the store share."""
+    return int(services.clock.now().timestamp())
+
+
+def _seal(request: Request, services: Services, until: str, text: str) -> str:
+    sealed = f"{session_of(request) or ''}\n{until}\n{text}"
+    return hmac.digest(services.page_key, sealed.encode(), "sha256").hex()

@@ -1,23 +1,31 @@
-"""The page of one request: its prompt, its answer, and every attempt."""
+"""The page of one request: the row that it was made of, its prompt, its answer, and every attempt."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from orchestrator.domain import errors, queries, states
-from orchestrator.http_api.dashboard import markdown, page
+from orchestrator.http_api.dashboard import markdown, money_parts, page
+from orchestrator.views.request_text import turns_of
 
 if TYPE_CHECKING:
+    from orchestrator.domain.answer_schema import AnswerSchema
     from orchestrator.ports.reads import Reads
 
 #: More of one text than this is not shown: the page says how much there is, and the API has it all.
 _SHOWN: Final = 100_000
+#: So many columns of a row are shown, and so much of each.
+_COLUMNS: Final = 100
+_CELL: Final = 2_000
+_SETTLED: Final = frozenset({states.RequestState.SUCCEEDED, states.RequestState.FAILED, states.RequestState.CANCELED})
 _DECODE: Final = msgspec.json.Decoder()
+_DECODE_ROW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 async def load(request: page.PageRequest) -> dict[str, object]:
@@ -31,26 +39,32 @@ async def load(request: page.PageRequest) -> dict[str, object]:
     view: queries.RequestDetails = facts["view"]
     params = _decoded(view.params)
     message = _message(view)
+    is_settled = view.state in _SETTLED
     return {
         **facts,
         "title": view.custom_id,
         "model": params.get("model") if isinstance(params.get("model"), str) else None,
+        "row": None if view.row is None else _row(view.row),
         "prompt": list(_prompt(params)),
         "answer": None if message is None else _answer(message),
+        "fields": None if message is None else _fields(message, facts["job"].answer_schema),
         "usage": _usage(view, message),
         "stop": None if message is None else message.get("stop_reason"),
         "raw_params": _pretty(view.params),
+        "raw_original": _pretty(view.original_params),
         "raw_result": _pretty(view.result),
         "curl": _curl(view.params, facts["job"].api_version),
-        "settled": view.state
-        in {states.RequestState.SUCCEEDED, states.RequestState.FAILED, states.RequestState.CANCELED},
+        "settled": is_settled,
+        "cost": money_parts.request_money(view.cost_nanos) if is_settled and facts["job"].purged_at is None else None,
     }
 
 
 def _read(ref: str, number: int, reads: Reads) -> dict[str, Any]:
     job = reads.find(ref)
     before, after = reads.neighbours(job.id, number)
-    return {"job": job, "view": reads.request_at(job.id, number), "before": before, "after": after}
+    view = reads.request_at(job.id, number)
+    original = None if view.reused_from is None else reads.request(job.id, view.reused_from).number
+    return {"job": job, "view": view, "before": before, "after": after, "original": original}
 
 
 def _decoded(text: bytes | None) -> dict[str, Any]:
@@ -61,6 +75,21 @@ def _decoded(text: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _row(text: bytes) -> dict[str, object]:
+    """Column and value, in order: text as it reads, anything else as the JSON that was handed in."""
+    return _cells(_DECODE_ROW.decode(text))
+
+
+def _cells(columns: Mapping[str, msgspec.Raw]) -> dict[str, object]:
+    shown = list(islice(columns.items(), _COLUMNS))
+    return {"cells": [(name, _cell(bytes(value))) for name, value in shown], "left_out": len(columns) - len(shown)}
+
+
+def _cell(value: bytes) -> str:
+    text: str = _DECODE.decode(value) if value.startswith(b'"') else value.decode()
+    return text if len(text) <= _CELL else f"{text[:_CELL]}…"
+
+
 def _message(view: queries.RequestDetails) -> dict[str, Any] | None:
     """The answer inside a result that succeeded."""
     message = _decoded(view.result).get("message")
@@ -69,12 +98,8 @@ def _message(view: queries.RequestDetails) -> dict[str, Any] | None:
 
 def _prompt(params: dict[str, Any]) -> Iterator[dict[str, object]]:
     """The turns of the prompt, in order; blocks that are not text are named."""
-    if (system := params.get("system")) is not None:
-        yield {"role": "system", "blocks": _blocks(system)}
-    turns = params.get("messages")
-    for turn in turns if isinstance(turns, list) else []:
-        if isinstance(turn, dict):
-            yield {"role": str(turn.get("role")), "blocks": _blocks(turn.get("content"))}
+    for role, said in turns_of(params):
+        yield {"role": role, "blocks": _blocks(said)}
 
 
 def _blocks(content: object) -> list[dict[str, object]]:
@@ -108,6 +133,16 @@ def _text_block(text: str) -> dict[str, object]:
 
 def _answer(message: dict[str, Any]) -> list[dict[str, object]]:
     return _blocks(message.get("content"))
+
+
+def _fields(message: dict[str, Any], schema: AnswerSchema | None) -> dict[str, object] | None:
+    """The members of an answer that fits its job's schema, as a row's."""
+    content = message.get("content")
+    if schema is None or not isinstance(content, list):
+        return None
+    texts = [block["text"] for block in content if isinstance(block, dict) and block.get("type") == "text"]
+    found = schema.members("".join(text for text in texts if isinstance(text, str)))
+    return None if found is None else _cells(found)
 
 
 def _usage(view: queries.RequestDetails, message: dict[str, Any] | None) -> list[tuple[str, int]]:

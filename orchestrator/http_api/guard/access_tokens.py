@@ -3,8 +3,9 @@
 The token file holds the token alone, and only its owner may read or replace it.
 
 A session is a random number under a MAC whose key derives from the token: it survives a restart, and dies with the
-token. Sessions that were logged out stand in a file beside the store, so that they stay closed after a restart. Nothing
-here knows HTTP.
+token. Sessions that were logged out stand in a file beside the store, so that they stay closed after a restart. Daemons
+that share a store and a token let in whom one of them let in: their sessions are of the store, not of a port, links are
+under a MAC as well, and what was ended or used stands in the store. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from orchestrator.config.safe_files import UnusableFileError, read_regular_file, read_secret
 from orchestrator.domain.errors import MAKE_SPACE, StoreError, StoreFull, UsageError, is_no_space
@@ -66,6 +67,16 @@ class FailureThrottle:
         self._times.append(self._ticks())
 
 
+class EndedLogins(Protocol):
+    """What daemons on one store have ended, as far as this one has heard."""
+
+    def __contains__(self, number: object) -> bool: ...
+
+    async def end(self, number: str, until: int) -> bool:
+        """End *number* for all; False if it was ended already. Raises StoreError: then no other daemon knows."""
+        ...
+
+
 class Sessions:
     """The logins at the address of *port*. key: always the digest of the current token.
 
@@ -76,15 +87,22 @@ class Sessions:
     def __init__(
         self, port: int, *, now: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic
     ) -> None:
-        self._port = port
+        self._place = str(port)
+        self._shared: EndedLogins | None = None
         self._now = now
         self._ticks = ticks
         self._codes: deque[_Code] = deque(maxlen=_MOST_CODES)
         self.wrong_tokens, self.wrong_codes = FailureThrottle(ticks), FailureThrottle(ticks)
         self.over = RevokedSessions()
 
+    def share(self, place: str, ended: EndedLogins) -> None:
+        """Let in, and keep out, whom the other daemons of *place*, a store, do."""
+        self._place, self._shared = place, ended
+
     def new_code(self, key: bytes) -> str:
         """A code that lets one browser in, once, within `CODE_S`."""
+        if self._shared is not None:
+            return self._sealed("code", key, int(self._now()) + CODE_S)
         code = secrets.token_urlsafe(_SECRET_BYTES)
         self._codes.append(_Code(digest=_digest(code), key=key, until=self._ticks() + CODE_S))
         return code
@@ -97,28 +115,48 @@ class Sessions:
             self._codes.remove(each)
         return any(each.until > self._ticks() and hmac.compare_digest(each.key, key) for each in same)
 
+    async def redeem_shared(self, code: str, key: bytes) -> bool:
+        """As `redeem`, for a code of any daemon on the store. Raises StoreError if the store does not answer."""
+        number = None if self._shared is None else self._opened("code", code, key)
+        if self._shared is None or number is None:
+            return False
+        return await self._shared.end(number, int(self._now()) + CODE_S)
+
     def begin(self, key: bytes) -> str:
         """The cookie value of a new session."""
-        until, number = int(self._now()) + SESSION_S, secrets.token_urlsafe(_SECRET_BYTES)
-        return f"{until}.{number}.{self._mac(key, until, number)}"
+        return self._sealed("session", key, int(self._now()) + SESSION_S)
 
     def find(self, value: str, key: bytes) -> str | None:
         """The session behind a cookie's *value*; None if there is none or it is over."""
-        found = _VALUE.fullmatch(value)
-        if found is None:
-            return None
-        until, number, mac = int(found[1]), found[2], found[3]
-        is_ours = hmac.compare_digest(mac, self._mac(key, until, number))
-        return number if is_ours and until > self._now() and number not in self.over else None
+        return self._opened("session", value, key)
 
     def end(self, number: str) -> None:
         """Revoke a session: copies of its cookie stop working. Raises OSError if a restart would forget that."""
         now = int(self._now())
         self.over.add(number, now + SESSION_S, now=now)
 
-    def _mac(self, key: bytes, until: int, number: str) -> str:
-        """The port is part of it: a cookie that a browser sends to another port of this host is worth nothing here."""
-        mac = hmac.digest(key, f"session\n{self._port}\n{until}\n{number}".encode(), "sha256")
+    async def end_shared(self, number: str) -> None:
+        """Revoke a session on the other daemons of the store, too. Raises StoreError if they do not hear of it."""
+        if self._shared is not None:
+            await self._shared.end(number, int(self._now()) + SESSION_S)
+
+    def _sealed(self, kind: str, key: bytes, until: int) -> str:
+        number = secrets.token_urlsafe(_SECRET_BYTES)
+        return f"{until}.{number}.{self._mac(kind, key, until, number)}"
+
+    def _opened(self, kind: str, value: str, key: bytes) -> str | None:
+        """The number in *value* if it is ours, of that kind, and not over."""
+        found = _VALUE.fullmatch(value)
+        if found is None:
+            return None
+        until, number, mac = int(found[1]), found[2], found[3]
+        is_ours = hmac.compare_digest(mac, self._mac(kind, key, until, number))
+        is_over = number in self.over or (self._shared is not None and number in self._shared)
+        return number if is_ours and until > self._now() and not is_over else None
+
+    def _mac(self, kind: str, key: bytes, until: int, number: str) -> str:
+        """The place is part of it: a cookie that a browser sends to another port of this host is worth nothing here."""
+        mac = hmac.digest(key, f"{kind}\n{self._place}\n{until}\n{number}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 

@@ -20,7 +20,7 @@ from orchestrator.domain.errors import BodyTooLarge, BodyTooSlow, ServerBusy
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
 
-_UPLOADS: Final = re.compile(r"/api/v1/(jobs|check|jobs/[^/]+/requests)|/v1/messages/batches|/new", re.ASCII)
+_UPLOADS: Final = re.compile(r"/api/v1/(jobs|check|estimate|jobs/[^/]+/requests)|/v1/messages/batches|/new", re.ASCII)
 _HINT: Final = "requests go to POST /api/v1/jobs as application/x-ndjson, of any size"
 
 
@@ -94,7 +94,9 @@ class LimitedBody:
 
 _STREAMS: Final = re.compile(r"/api/v1/(?:jobs/[^/]+/)?events/stream|/live", re.ASCII)
 _JOB: Final = re.compile(r"/api/v1/jobs/[^/]+", re.ASCII)
-_RESULTS: Final = re.compile(r"/api/v1/jobs/[^/]+/results|/v1/messages/batches/[^/]+/results", re.ASCII)
+_RESULTS: Final = re.compile(
+    r"/api/v1/jobs/[^/]+/results(?:\.csv|\.tsv|\.txt|\.parquet|/columns)?|/v1/messages/batches/[^/]+/results", re.ASCII
+)
 _LOOKS: Final = frozenset({"GET", "HEAD"})
 #: It is answered when the API has answered.
 _REMOTE: Final = frozenset({"/api/v1/remote-batches"})

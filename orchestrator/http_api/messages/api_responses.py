@@ -99,14 +99,14 @@ def _nearest(exc: errors.OrchestratorError) -> batches_api.ApiError:
             return batches_api.ApiError(422, "invalid_request_error", "idempotency-key: it was used for another create")
         case errors.GuardRefused() | errors.UsageError():
             return batches_api.invalid_request(exc.message)
-        case errors.ServerBusy() | errors.StoreFull() | errors.OutOfMemory():
+        case errors.ServerBusy() | errors.StoreFull() | errors.StoreUnreachable() | errors.OutOfMemory():
             return _overloaded(exc)
         case _:
             return _internal()
 
 
-def _overloaded(exc: errors.ServerBusy | errors.StoreFull | errors.OutOfMemory) -> batches_api.ApiError:
-    if isinstance(exc, errors.ServerBusy):
+def _overloaded(exc: errors.OrchestratorError) -> batches_api.ApiError:
+    if isinstance(exc, errors.ServerBusy | errors.StoreUnreachable):
         return batches_api.ApiError(503, "overloaded_error", exc.message, headers=tuple(RETRY_SOON.items()))
     lacking = "memory left to answer" if isinstance(exc, errors.OutOfMemory) else "space left to store"
     return batches_api.ApiError(529, "overloaded_error", f"There is no {lacking} the request.")

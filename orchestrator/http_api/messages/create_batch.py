@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from orchestrator.domain import batches_api, create_body, job_spec, limits, model, states
+from orchestrator.domain import batches_api, create_body, job_spec, limits, model
+from orchestrator.domain.priming import CacheUse
 from orchestrator.http_api.api.job_upload import body_blocks
 from orchestrator.http_api.upload_memory import claim_of
 from orchestrator.ports import engine, runtime, streams
@@ -23,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from orchestrator.http_api.services import Services
-    from orchestrator.ports.reads import Reader, Reads
 
 SOURCE: Final = "<messages api>"
 #: The SDK tries a create three times, and waits 600 s for each answer; then an upload has to fit in, too.
 _RETRIED_WITHIN: Final = timedelta(hours=2)
-_JOBS_AT_ONCE: Final = 200
 #: Every problem is counted, and the first is told; a new job in any case, for two creates are two batches.
 _TERMS: Final = engine.IngestOptions(force_new=True, max_problems=1)
+#: A create that is sent again is the one before, if that one was stored: by this daemon, or another on the same store.
+_RETRY_TERMS: Final = replace(_TERMS, repeats_within=_RETRIED_WITHIN)
 #: A 404 makes the sender pause for its API's address: a 400 would make it look for a request to blame, a 409 try again.
 _COMES_BACK: Final = (
     f"This batch comes back to the daemon that it was sent from ({batches_api.LOOP_HEADER}): ANTHROPIC_BASE_URL, or "
@@ -39,13 +41,14 @@ _COMES_BACK: Final = (
 
 
 class BatchCreator:
-    """Ingests creates. They finish one after the other, so that a retry sees the job of the attempt before it."""
+    """Ingests creates. The store takes one after the other in, so that a retry meets the job of the attempt before."""
 
     def __init__(self, services: Services) -> None:
-        self._commands, self._reader = services.commands, services.reader
+        self._commands = services.commands
         self._largest = limits.largest_params(services.caps.size_bytes)
-        self._ending = asyncio.Lock()
         self._passed = services.passed
+        # What the caller wrote is what the API gets: no marker is added, and its own are welcome.
+        self._cache = CacheUse.OFF if services.identity.cache == CacheUse.OFF else CacheUse.PRIME
 
     async def create(self, request: Request) -> model.JobSnapshot:
         """The job of the body of *request*. Raises ApiError as the API would, KeyReused, ClientDisconnect."""
@@ -55,63 +58,36 @@ class BatchCreator:
             async for _ in body_blocks(request):  # a sender that finds the connection closed cannot read why
                 pass
             raise
-        attempt = _CreateAttempt(request, new, self._reader, self._ending)
         source = BodySource(
             body_blocks(request),
             name=SOURCE,
             largest_params=self._largest,
             claim=claim_of(request),
-            is_known=attempt.is_known,
+            at_end=partial(_check_client, request),
         )
-        try:
-            taken = await self._commands.ingest(source, attempt.new, _TERMS)
-        finally:
-            attempt.close()
-        job = attempt.found if taken.job is None else taken.job
-        if job is None:
+        terms = _RETRY_TERMS if new.key is None and _is_retry(request) else _TERMS
+        taken = await self._commands.ingest(source, new, terms)
+        if taken.job is None:
             raise _refusal_of(taken, source)
-        return job
+        return taken.job
 
     def _admit(self, request: Request) -> job_spec.NewJob:
         """The job that the headers describe. Raises ApiError."""
         if not self._passed.take(",".join(request.headers.getlist(batches_api.LOOP_HEADER))):
             raise batches_api.not_found(_COMES_BACK)
-        return _new_job(request)
+        return _new_job(request, self._cache)
 
 
-class _CreateAttempt:
-    """One attempt of a create, from its first byte to its response."""
+async def _check_client(request: Request) -> None:
+    """Raise ClientDisconnect if the client has gone: it retries or gives up.
 
-    def __init__(self, request: Request, new: job_spec.NewJob, reader: Reader, ending: asyncio.Lock) -> None:
-        self.new = new
-        self.found: model.JobSnapshot | None = None
-        self._request = request
-        self._reader = reader
-        self._ending = ending
-        self._is_ending = False
-
-    async def is_known(self, content_hash: str) -> bool:
-        """True if an earlier attempt made this job; asked at the end of the body. No other create ends before `close`.
-
-        If the client has gone, the create is dropped: it retries or gives up, and a late attempt could become a second
-        job beside its own retry's.
-        """
-        await self._ending.acquire()
-        self._is_ending = True
-        if await self._request.is_disconnected():
-            raise ClientDisconnect
-        if self.new.key is None and _is_retry(self._request):
-            since = datetime.now(UTC) - _RETRIED_WITHIN
-            self.found = await self._reader.read(partial(_made_before, self.new, content_hash, since))
-        return self.found is not None
-
-    def close(self) -> None:
-        """The create is stored, or never will be."""
-        if self._is_ending:
-            self._ending.release()
+    A late attempt could become a second job beside its own retry's.
+    """
+    if await request.is_disconnected():
+        raise ClientDisconnect
 
 
-def _new_job(request: Request) -> job_spec.NewJob:
+def _new_job(request: Request, cache: CacheUse) -> job_spec.NewJob:
     headers = request.headers
     betas = {name.strip() for line in headers.getlist("anthropic-beta") for name in line.split(",")} - {""}
     for beta in sorted(betas):
@@ -120,7 +96,10 @@ def _new_job(request: Request) -> job_spec.NewJob:
     key = headers.get("idempotency-key")
     if key is not None and not job_spec.OPTIONS["key"].is_valid(key):
         raise batches_api.invalid_request("idempotency-key: 1 to 255 printable ASCII characters are expected")
-    return job_spec.JobOptions(betas=betas, key=key).new_job(
+    most = headers.get("x-orchestrator-max-cost")
+    if most is not None and not job_spec.OPTIONS["max_cost"].is_valid(most):
+        raise batches_api.invalid_request(f"x-orchestrator-max-cost: {job_spec.OPTIONS['max_cost'].rule}")
+    return job_spec.JobOptions(betas=betas, key=key, max_cost=most, cache=cache.value).new_job(
         SOURCE,
         default_name=f"sdk-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         default_version=batches_api.known_version(headers.get("anthropic-version")),
@@ -131,25 +110,6 @@ def _is_retry(request: Request) -> bool:
     """The SDK counts its retries in a header; nothing else tells them from a second create."""
     count = request.headers.get("x-stainless-retry-count", "0")
     return count.isascii() and count.isdigit() and int(count[:4]) > 0
-
-
-def _made_before(new: job_spec.NewJob, content_hash: str, since: datetime, reads: Reads) -> model.JobSnapshot | None:
-    """The newest job made here from the same body since *since*."""
-    page = reads.jobs(limit=_JOBS_AT_ONCE)
-    while page:
-        for job in page:
-            if job.created_at < since:
-                return None
-            if _is_same(job, new, content_hash):
-                return job
-        page = reads.jobs(limit=_JOBS_AT_ONCE, before=page[-1].id)
-    return None
-
-
-def _is_same(job: model.JobSnapshot, new: job_spec.NewJob, content_hash: str) -> bool:
-    made_here = job.source == SOURCE and job.state is not states.JobState.IMPORTING and job.purged_at is None
-    sent = (job.content_hash, job.api_version, job.betas)
-    return made_here and sent == (content_hash, new.api_version, new.betas)
 
 
 def _refusal_of(taken: engine.IngestResult, source: BodySource) -> batches_api.ApiError:
@@ -169,8 +129,8 @@ _ID_IN_RAW: Final = re.compile(rb'\{"custom_id":"([a-zA-Z0-9_-]+)"')
 class BodySource:
     """A `Source` from a body that arrives in *blocks*; holds at most one request and one block, accounted to *claim*.
 
-    *largest_params*: the cap of one request. *is_known* is called with the hash at the end of a valid body: True means
-    that it is a job already, and nothing of it may be stored.
+    *largest_params*: the cap of one request. *at_end* is called at the end of a valid body; what it raises, nothing of
+    the body is stored after.
     """
 
     def __init__(
@@ -180,7 +140,7 @@ class BodySource:
         name: str,
         largest_params: int,
         claim: runtime.MemoryReservation,
-        is_known: Callable[[str], Awaitable[bool]],
+        at_end: Callable[[], Awaitable[None]],
     ) -> None:
         self.refusal: batches_api.ApiError | None = None
         self.size_bytes = 0
@@ -188,7 +148,7 @@ class BodySource:
         self._name = name
         self._largest = largest_params
         self._claim = claim
-        self._is_known = is_known
+        self._at_end = at_end
         self._reader = create_body.BodyReader(
             max_requests=None, max_bytes=None, max_held=largest_params + _FRAME_BYTES, remembers_ids=False
         )
@@ -211,7 +171,7 @@ class BodySource:
         return self._digest.hexdigest()
 
     async def chunks(self) -> AsyncGenerator[Sequence[streams.InputLine | streams.InputProblem], None]:
-        """The requests in order; at the end one problem if the body is refused or known already."""
+        """The requests in order; at the end one problem if the body is refused."""
         async for block in self._blocks:
             for start in range(0, len(block), _SLICE_BYTES):
                 piece = block[start : start + _SLICE_BYTES]
@@ -223,8 +183,8 @@ class BodySource:
                 await asyncio.sleep(0)
         for last in self._finish():
             yield last
-        if self.refusal is None and await self._is_known(self.content_hash):
-            yield [_problem(0)]
+        if self.refusal is None:
+            await self._at_end()
 
     def _finish(self) -> Iterator[list[streams.InputLine | streams.InputProblem]]:
         try:

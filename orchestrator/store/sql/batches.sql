@@ -11,13 +11,13 @@ SELECT * FROM batch WHERE remote_id = :remote_id
 SELECT * FROM batch WHERE remote_id IN (SELECT value FROM json_each(:remote_ids))
 
 -- name: newest
-SELECT * FROM batch WHERE id < :before ORDER BY id DESC
+SELECT * FROM batch WHERE id < :before ORDER BY id DESC LIMIT :limit
 
 -- name: newest_in
-SELECT * FROM batch WHERE state = :state AND id < :before ORDER BY id DESC
+SELECT * FROM batch WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit
 
 -- name: newest_of_in
-SELECT * FROM batch WHERE job_id = :job AND state = :state AND id < :before ORDER BY id DESC
+SELECT * FROM batch WHERE job_id = :job AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit
 
 -- name: candidates
 SELECT remote.* FROM candidate JOIN remote USING (remote_id)

@@ -1,6 +1,10 @@
 -- name: add
 INSERT INTO known_id (job_id, run, custom_id, request_id) VALUES (?, ?, ?, ?)
 
+-- name: importing
+-- First of all: elsewhere the import may be discarded meanwhile.
+SELECT 1 FROM job WHERE id = :id AND state = 'importing'
+
 -- name: runs
 -- Which runs a job has, by one step of the key each.
 WITH RECURSIVE found (run) AS (
@@ -10,7 +14,7 @@ WITH RECURSIVE found (run) AS (
 SELECT run FROM found WHERE run IS NOT NULL
 
 -- name: in_run
-SELECT request_id FROM known_id WHERE job_id = ? AND run = ? AND custom_id = ?
+SELECT custom_id, request_id FROM known_id WHERE job_id = :id AND run = :run AND custom_id = :custom_id
 
 -- name: many_in_run
 SELECT custom_id, request_id FROM known_id

@@ -26,7 +26,7 @@ UPDATE delivery
 
 -- name: put_off
 UPDATE delivery
-   SET state = CASE WHEN :until IS NULL THEN 'failed' ELSE 'waiting' END, next_at = :until, tries = tries + 1,
+   SET state = CASE WHEN CAST(:until AS TEXT) IS NULL THEN 'failed' ELSE 'waiting' END, next_at = :until, tries = tries + 1,
        last_at = :now, last_status = :status, last_error = :error
  WHERE id = :id AND state = 'waiting' AND tries = :tries
 
@@ -36,8 +36,9 @@ UPDATE delivery SET state = 'waiting', next_at = :now, tries = 0
 
 -- name: test
 INSERT INTO delivery (endpoint_id, type, payload, state, created_at, next_at)
-SELECT id, 'webhook.test', '{"type":"webhook.test","timestamp":"' || :now || '","data":{}}', 'waiting', :now, :now
-  FROM endpoint WHERE active = 1 AND (:url IS NULL OR url = :url)
+SELECT id, 'webhook.test', '{"type":"webhook.test","timestamp":"' || CAST(:now AS TEXT) || '","data":{}}', 'waiting',
+       CAST(:now AS TEXT), CAST(:now AS TEXT)
+  FROM endpoint WHERE active = 1 AND (CAST(:url AS TEXT) IS NULL OR url = :url)
 RETURNING id
 
 -- name: forget
@@ -76,5 +77,5 @@ SELECT * FROM batch WHERE id = :id
 
 -- name: enqueue
 INSERT INTO delivery (endpoint_id, event_id, type, payload, state, created_at, next_at)
-SELECT id, :event, :type, :payload, 'waiting', :at, :at
-  FROM endpoint WHERE active = 1 AND (events = '' OR instr(events, ' ' || :type || ' ') > 0)
+SELECT id, CAST(:event AS BIGINT), CAST(:type AS TEXT), :payload, 'waiting', CAST(:at AS TEXT), CAST(:at AS TEXT)
+  FROM endpoint WHERE active = 1 AND (events = '' OR instr(events, ' ' || CAST(:type AS TEXT) || ' ') > 0)

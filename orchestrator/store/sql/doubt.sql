@@ -1,11 +1,8 @@
 -- name: in_doubt
 SELECT * FROM batch WHERE state = 'in_doubt' ORDER BY id
 
--- name: restart_wait
--- A new process cannot know how long the old one waited by its own clock; what the API's Date proved stays.
-UPDATE batch SET doubt_since = :now WHERE state = 'in_doubt'
-
 -- name: note_date
+-- Whoever waits by a clock of its own begins anew; what the API's Date proved stays.
 UPDATE batch SET doubt_date = :date WHERE id = :id AND state = 'in_doubt' AND doubt_date IS NULL
 
 -- name: end_wait
@@ -13,7 +10,7 @@ UPDATE batch SET doubt_until = :until, doubt_looks = 0, fence = fence + 1
  WHERE id = :id AND state = 'in_doubt' AND fence = :fence AND doubt_until IS NULL
 
 -- name: looked
-UPDATE batch SET doubt_looks = CASE WHEN :found THEN 0 ELSE doubt_looks + 1 END, fence = fence + 1
+UPDATE batch SET doubt_looks = CASE WHEN :found = 1 THEN 0 ELSE doubt_looks + 1 END, fence = fence + 1
  WHERE id = :id AND state = 'in_doubt' AND fence = :fence
 
 -- name: void
@@ -41,8 +38,8 @@ INSERT INTO candidate (batch_id, remote_id) VALUES (:batch_id, :remote_id) ON CO
 SELECT remote.* FROM candidate JOIN remote USING (remote_id) WHERE candidate.batch_id = :batch_id ORDER BY remote.remote_id
 
 -- name: judge
-UPDATE remote SET verdict = :verdict, batch_id = :batch_id,
-       unreadable_since = CASE :verdict WHEN 'unprovable' THEN unreadable_since END
+UPDATE remote SET verdict = CAST(:verdict AS TEXT), batch_id = :batch_id,
+       unreadable_since = CASE CAST(:verdict AS TEXT) WHEN 'unprovable' THEN unreadable_since END
  WHERE remote_id = :remote_id AND verdict IN ('unproven', 'unprovable')
 
 -- name: unreadable
@@ -73,10 +70,26 @@ UPDATE batch SET swept = 1 WHERE id = :id
 -- name: count_duplicate
 UPDATE meta SET duplicates_total = duplicates_total + 1
 
+-- name: unkept
+-- Told at once by a late answer, before there were results.
+SELECT remote.remote_id, batch.id FROM remote JOIN batch ON batch.id = remote.batch_id JOIN job ON job.id = batch.job_id
+ WHERE remote.verdict = 'ours' AND batch.state IN ('void', 'abandoned') AND batch.swept = 0 AND job.purged_at IS NULL
+   AND (SELECT count(*) FROM spare WHERE spare.remote_id = remote.remote_id) < remote.count
+
+-- name: kept
+SELECT number FROM spare WHERE remote_id = :remote_id
+
+-- name: spare_of
+-- Whose the results of a duplicate are, when it was made, and whether what it may cost is in the ledger. Not of a job that was
+-- purged meanwhile: nobody would delete them any more.
+SELECT job.id, substr(remote.created_at, 1, 10), remote.verdict = 'ours'
+  FROM remote JOIN batch ON batch.id = :batch_id JOIN job ON job.id = batch.job_id
+ WHERE remote.remote_id = :remote_id AND job.purged_at IS NULL
+
+-- name: missing
+-- How many results of a duplicate are not kept.
+SELECT count - (SELECT count(*) FROM spare WHERE spare.remote_id = remote.remote_id), substr(created_at, 1, 10)
+  FROM remote WHERE remote_id = :remote_id
+
 -- name: keep_spare
--- Not for a job that was purged meanwhile: nobody would delete it any more.
-INSERT INTO spare (remote_id, number, body)
-SELECT :remote_id, :number, :body
- WHERE NOT EXISTS (SELECT 1 FROM remote JOIN batch ON batch.id = remote.batch_id JOIN job ON job.id = batch.job_id
-                    WHERE remote.remote_id = :remote_id AND job.purged_at IS NOT NULL)
-ON CONFLICT DO NOTHING
+INSERT INTO spare (remote_id, number, body) VALUES (:remote_id, :number, :body)

@@ -1,6 +1,9 @@
 -- name: record
 -- The event log; always in the transaction of the change it records.
-INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+
+-- name: priority
+SELECT priority FROM job WHERE id = ?
 
 -- name: events
 SELECT * FROM event WHERE job_id = :id AND event.id > :after ORDER BY event.id LIMIT :limit

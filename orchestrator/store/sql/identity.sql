@@ -16,21 +16,24 @@ UPDATE meta SET marked = 1 WHERE marked = 0
 UPDATE meta SET intents = intents + 1 RETURNING intents
 
 -- name: catch_up
-UPDATE meta SET intents = max(intents, :intents), line = :line
+UPDATE meta SET intents = CASE WHEN intents < :intents THEN :intents ELSE intents END, line = :line
 
 -- name: open_search
--- Only what the API made after the last thing that this file knows of its clock can be missing here. What an open job was
--- given since is not known either: its numbers up to the last one here are what they were.
+-- Only what the API made after the last thing that this file knows of its clock can be missing here.
 INSERT INTO reconciliation (cause, missing, found_at, wait_since, since, open_jobs)
-SELECT :cause, :missing, :now, :now,
+SELECT CAST(:cause AS TEXT), CAST(:missing AS BIGINT), CAST(:now AS TEXT), CAST(:now AS TEXT),
        (SELECT max(at) FROM (SELECT max(cursor_date) AS at FROM batch UNION ALL SELECT max(created_at) FROM batch
                              UNION ALL SELECT max(ended_at) FROM batch UNION ALL SELECT max(doubt_date) FROM batch
                              UNION ALL SELECT max(closed_date) FROM batch
-                             UNION ALL SELECT max(first_download_date) FROM batch)),
-       (SELECT json_group_object(job.id, (SELECT max(first_id + count - 1) & 4294967295 FROM payload
-                                           WHERE first_id BETWEEN job.id << 32 AND (job.id << 32) + 4294967295))
-          FROM job WHERE coalesce(content_hash, '') = '' AND state <> 'importing')
+                             UNION ALL SELECT max(first_download_date) FROM batch) AS known),
+       CAST(:open_jobs AS TEXT)
  WHERE NOT EXISTS (SELECT 1 FROM reconciliation WHERE closed_at IS NULL)
+
+-- name: open_jobs
+-- What an open job was given since is not known either: its numbers up to the last one here are what they were.
+SELECT job.id, (SELECT max(first_id + count - 1) & 4294967295 FROM payload
+                 WHERE first_id BETWEEN job.id << 32 AND (job.id << 32) + 4294967295)
+  FROM job WHERE coalesce(content_hash, '') = '' AND state <> 'importing'
 
 -- name: reopen_search
 -- It fell behind again while it was searching: what it knew of the wait does not hold for the newer batches.

@@ -5,6 +5,13 @@ SELECT * FROM job
  WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing' AND purged_at IS NULL
  ORDER BY id DESC LIMIT 1
 
+-- name: job_repeated
+-- What a client sends again because it had no answer; two that it means are told apart by who asks.
+SELECT * FROM job
+ WHERE content_hash = :content_hash AND api_version = :api_version AND betas = :betas AND state <> 'importing' AND purged_at IS NULL
+   AND source = :source AND created_at >= :since
+ ORDER BY id DESC LIMIT 1
+
 -- name: job_with_key
 SELECT * FROM job WHERE key = :key
 
@@ -30,12 +37,14 @@ UPDATE job SET name = :name WHERE id = :id
 SELECT * FROM job WHERE state = 'importing'
 
 -- name: begin
-INSERT INTO job (public_id, name, state, source, api_version, betas, priority, tags, still_open, added_at, created_at)
-VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :tags, :still_open, :now, :now)
+INSERT INTO job (public_id, name, state, source, api_version, betas, priority, tags, cache, dedupe, still_open, added_at,
+                 created_at, cap_nanos, per_request_nanos, answer_schema, retry_invalid)
+VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :tags, :cache, :dedupe, :still_open, :now,
+        :now, :cap, :per_request, :schema, :retry_invalid)
 RETURNING *
 
 -- name: job_state
-SELECT state, still_open FROM job WHERE id = :id
+SELECT state, still_open, dedupe FROM job WHERE id = :id
 
 -- name: add_request
 INSERT INTO request (id, custom_id, line, params_bytes, state) VALUES (?, ?, ?, ?, 'queued')
@@ -47,29 +56,39 @@ INSERT INTO payload (first_id, count, data) VALUES (:first_id, :count, :data)
 -- Only an import, or an open job, takes requests.
 UPDATE job SET total = total + :count, queued = queued + :count, added_at = :now
  WHERE id = :id AND (state = 'importing' OR (still_open = 1 AND state IN ('running', 'paused')))
+RETURNING cache
 
 -- name: last
 -- The last number that was given. A request that was left out keeps its place in its block: it is not given again.
 SELECT first_id + count - 1 FROM payload WHERE first_id BETWEEN :low AND :high ORDER BY first_id DESC LIMIT 1
 
--- name: line
-SELECT line, params_bytes FROM request WHERE id = ?
+-- name: lines
+SELECT id, line, params_bytes FROM request WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: leave_out
-DELETE FROM request WHERE id = ?
+DELETE FROM request WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: add_refused
 INSERT INTO refused_line (job_id, line, field, problem, remedy, raw) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: finish
 UPDATE job SET state = 'running', content_hash = :content_hash, source_bytes = :size_bytes,
-       key = :key, key_content = :key_content, fence = fence + 1
+       key = :key, key_content = :key_content, pilot = :pilot, trial = :trial, api_version = :api_version,
+       version_reason = :version_reason, fence = fence + 1
  WHERE id = :id AND state = 'importing'
 RETURNING *
 
 -- name: close_open
 -- An open job takes no more requests: it may finish.
 UPDATE job SET still_open = 0, content_hash = coalesce(content_hash, ''), fence = fence + 1 WHERE id = :id AND still_open = 1
+
+-- name: discardable
+-- First of all in a slice: nobody writes for this import meanwhile.
+SELECT state FROM job WHERE id = :id
+
+-- name: discard_twins
+-- No more may wait than are queued, and those are deleted.
+UPDATE job SET twins = 0, twins_waiting = 0 WHERE id = :id AND twins > 0
 
 -- name: discard_requests
 DELETE FROM request WHERE id IN (SELECT id FROM request WHERE id BETWEEN :low AND :high LIMIT 5000)

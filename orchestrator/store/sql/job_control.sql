@@ -3,7 +3,9 @@ UPDATE job SET state = 'paused', reason_code = :code, reason = :reason, fence = 
  WHERE id = :id AND state = 'running'
 
 -- name: resume
-UPDATE job SET state = 'running', reason_code = NULL, reason = NULL, resumes = resumes + 1, fence = fence + 1
+-- After a trial all of it is sent.
+UPDATE job SET state = 'running', trial = CASE WHEN reason_code = 'trial' THEN NULL ELSE trial END, reason_code = NULL,
+       reason = NULL, resumes = resumes + 1, fence = fence + 1
  WHERE id = :id AND state = 'paused'
 
 -- name: unpark
@@ -19,33 +21,21 @@ UPDATE job SET state = 'canceling', reason_code = NULL, reason = NULL, still_ope
  WHERE id = :id AND state IN ('running', 'paused')
 
 -- name: cancel_queued
+-- Twins follow their originals, one of which may be answered yet.
 UPDATE request SET state = 'canceled' WHERE id IN
- (SELECT id FROM request WHERE job_id = :id AND state = 'queued' LIMIT 20000)
+ (SELECT id FROM request WHERE job_id = :id AND state = 'queued' AND twin_of IS NULL LIMIT 10000)
 
 -- name: canceling
-SELECT * FROM job WHERE state = 'canceling' AND queued > 0
+SELECT * FROM job WHERE state = 'canceling' AND queued > twins_waiting
 
 -- name: reopen
-UPDATE job SET state = 'running', finished_at = NULL, fence = fence + 1 WHERE id = :id AND state IN ('finished', 'canceled')
+-- What failed, or was canceled, within a trial or a pilot goes again within it: nobody has asked for the rest.
+UPDATE job SET state = 'running', finished_at = NULL, reason_code = NULL, reason = NULL, fence = fence + 1,
+       pilot = CASE WHEN trial IS NOT NULL OR state = 'paused' THEN 'wait' ELSE pilot END
+ WHERE id = :id AND (state IN ('finished', 'canceled') OR (state = 'paused' AND reason_code IN ('trial', 'pilot')))
 
 -- name: job_state
 SELECT state, public_id, purged_at FROM job WHERE id = :id
-
--- name: retry_all
--- Failed and canceled requests, a slice at a time; :only narrows it down to one error type ('canceled' for those).
--- Each slice goes on above the last: the job is walked once, and what fails again meanwhile is left alone.
-SELECT id, result_id FROM request
- WHERE id > :above AND id <= :high AND state IN ('failed', 'canceled')
-   AND (:only IS NULL OR error_type = :only OR (:only = 'canceled' AND state = 'canceled'))
- ORDER BY id LIMIT 20000
-
--- name: retry
-UPDATE request SET state = 'queued', batch_id = NULL, attempts = 0, retries = retries + 1, error_type = NULL,
-       error_message = NULL, cause = NULL, api_request_id = NULL, result_id = NULL
- WHERE id = ?
-
--- name: forget_result
-DELETE FROM result WHERE id = ?
 
 -- name: by_id
 SELECT * FROM job WHERE id = :id
@@ -58,7 +48,7 @@ UPDATE remote SET verdict = 'foreign', batch_id = NULL WHERE remote_id = :remote
 
 -- name: candidates_for
 -- Batches that this remote batch may be: what is proven, either way, is nobody's to decide any more.
-SELECT batch.* FROM candidate JOIN batch ON batch.id = candidate.batch_id JOIN remote USING (remote_id)
+SELECT batch.* FROM candidate JOIN batch ON batch.id = candidate.batch_id JOIN remote ON remote.remote_id = candidate.remote_id
  WHERE candidate.remote_id = :remote_id AND batch.state = 'in_doubt' AND remote.verdict IN ('unproven', 'unprovable')
  ORDER BY batch.id
 
@@ -66,10 +56,11 @@ SELECT batch.* FROM candidate JOIN batch ON batch.id = candidate.batch_id JOIN r
 -- A batch made elsewhere whose requests are exactly those of a job that has not been planned.
 INSERT INTO batch (job_id, nonce, state, count, size_bytes, digest, api_version, betas, planned_at, resumes, depth,
                    cursor_date, organization, workspace, sent_at, remote_id, created_at, expires_at, adopted)
-SELECT id, :nonce, 'in_progress', :count, 1, 'adopted', api_version, betas, :now, resumes, 0,
-       :created_at, :organization, :workspace, :now, :remote_id, :created_at, :expires_at, 1
-  FROM job WHERE id = :id AND state IN ('running', 'paused') AND total = :count AND queued = :count
-   AND NOT EXISTS (SELECT 1 FROM batch WHERE remote_id = :remote_id)
+SELECT id, :nonce, 'in_progress', CAST(:count AS BIGINT), 1, 'adopted', api_version, betas, CAST(:now AS TEXT), resumes, 0,
+       CAST(:created_at AS TEXT), :organization, :workspace, CAST(:now AS TEXT), CAST(:remote_id AS TEXT),
+       CAST(:created_at AS TEXT), :expires_at, 1
+  FROM job WHERE id = :id AND state IN ('running', 'paused') AND total = :count AND queued = :count AND twins = 0
+   AND NOT EXISTS (SELECT 1 FROM batch WHERE remote_id = CAST(:remote_id AS TEXT))
 RETURNING id
 
 -- name: take_all

@@ -45,8 +45,11 @@ SELECT * FROM gate WHERE name = :name
 SELECT * FROM gate WHERE name IN (SELECT value FROM json_each(:names))
 
 -- name: shut
+-- Never for a shorter time than it is: the answers of calls that were sent together come in any order.
 INSERT INTO gate (name, set_at, until, tries, why) VALUES (:name, :now, :until, 1, :why)
-ON CONFLICT (name) DO UPDATE SET set_at = excluded.set_at, until = excluded.until, why = excluded.why, tries = tries + 1
+ON CONFLICT (name) DO UPDATE
+   SET set_at = excluded.set_at, why = excluded.why, tries = gate.tries + 1,
+       until = CASE WHEN gate.until > excluded.until THEN gate.until ELSE excluded.until END
 
 -- name: open
-DELETE FROM gate WHERE name = :name
+DELETE FROM gate WHERE name = :name AND set_at = coalesce(:set_at, set_at)

@@ -26,6 +26,12 @@ SELECT first_id FROM payload WHERE first_id > :above AND first_id <= :upto ORDER
 -- name: forget_block
 DELETE FROM payload WHERE first_id = ?
 
+-- name: row_blocks
+SELECT first_id FROM source_row WHERE first_id > :above AND first_id <= :upto ORDER BY first_id
+
+-- name: forget_row_block
+DELETE FROM source_row WHERE first_id = ?
+
 -- name: advance
 UPDATE job SET purged_above = :upto WHERE id = :id AND purged_above = :above
 
@@ -37,6 +43,9 @@ UPDATE refused_line SET raw = x'' WHERE rowid IN
 -- Hardly ever any: a batch that was bought twice.
 DELETE FROM spare WHERE remote_id IN
  (SELECT remote.remote_id FROM batch JOIN remote ON remote.batch_id = batch.id WHERE batch.job_id = :id)
+
+-- name: forget_changes
+UPDATE param_change SET spec = NULL WHERE job_id = :id AND spec IS NOT NULL
 
 -- name: purged_whole
 UPDATE job SET purged_above = NULL WHERE id = :id AND purged_above IS NOT NULL

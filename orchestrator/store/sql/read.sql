@@ -14,12 +14,13 @@ SELECT * FROM job ORDER BY id DESC LIMIT 1
 SELECT public_id, name FROM job ORDER BY id DESC LIMIT 200
 
 -- name: jobs
--- :states and :tags are JSON lists; an empty one asks for all.
+-- :states and :tags are JSON lists. UTEXT: so that `lower` knows ASCII alone on both sides.
 SELECT * FROM job
  WHERE id < :before
-   AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
-   AND NOT EXISTS (SELECT 1 FROM json_each(:tags) WHERE NOT instr(',' || tags || ',', ',' || value || ','))
-   AND (:text IS NULL OR instr(lower(name), lower(:text)) OR instr(lower(public_id), lower(:text)))
+   AND (:any_state = 1 OR state IN (SELECT value FROM json_each(:states)))
+   AND NOT EXISTS (SELECT 1 FROM json_each(:tags) WHERE instr(',' || tags || ',', ',' || value || ',') = 0)
+   AND (CAST(:text AS TEXT) IS NULL OR instr(lower(name), lower(CAST(:text AS UTEXT))) > 0
+        OR instr(lower(public_id), lower(CAST(:text AS UTEXT))) > 0)
  ORDER BY id DESC LIMIT :limit
 
 -- name: newer_jobs
@@ -33,11 +34,32 @@ SELECT coalesce(sum(total), 0) AS total, coalesce(sum(queued), 0) AS queued, coa
   FROM job
 
 -- name: all_stops
-SELECT name, sum(count) FROM stop_count JOIN stop_reason ON stop_reason.id = stop GROUP BY stop ORDER BY 2 DESC
+SELECT name, sum(count) FROM stop_count JOIN stop_reason ON stop_reason.id = stop GROUP BY stop, name ORDER BY 2 DESC
 
 -- name: stops
 SELECT name, count FROM stop_count JOIN stop_reason ON stop_reason.id = stop
  WHERE job_id = :id ORDER BY count DESC, stop
+
+-- name: invalid
+-- Where nothing failed otherwise they are known; else they are counted off an index. Only a job with a schema has any.
+SELECT CASE WHEN EXISTS (SELECT 1 FROM request
+                           WHERE job_id = job.id AND request.state = 'failed' AND error_type < 'invalid_answer')
+              OR EXISTS (SELECT 1 FROM request
+                          WHERE job_id = job.id AND request.state = 'failed' AND error_type > 'invalid_answer')
+            THEN (SELECT count(*) FROM request
+                   WHERE job_id = job.id AND request.state = 'failed' AND error_type = 'invalid_answer')
+            ELSE failed END
+  FROM job WHERE id = :id
+
+-- name: all_invalid
+SELECT coalesce(sum(CASE WHEN EXISTS (SELECT 1 FROM request
+                           WHERE job_id = job.id AND request.state = 'failed' AND error_type < 'invalid_answer')
+              OR EXISTS (SELECT 1 FROM request
+                          WHERE job_id = job.id AND request.state = 'failed' AND error_type > 'invalid_answer')
+            THEN (SELECT count(*) FROM request
+                   WHERE job_id = job.id AND request.state = 'failed' AND error_type = 'invalid_answer')
+            ELSE failed END), 0)
+  FROM job WHERE answer_schema IS NOT NULL AND failed > 0
 
 -- name: job_states
 SELECT state, count(*) FROM job GROUP BY state
@@ -74,7 +96,7 @@ SELECT max(closed_date) FROM batch
 SELECT line, field, problem, remedy, raw FROM refused_line
  WHERE job_id = :id AND line > :after
    AND line <= (SELECT max(line) FROM (SELECT line FROM refused_line
-                                        WHERE job_id = :id AND line > :after ORDER BY line LIMIT :limit))
+                                        WHERE job_id = :id AND line > :after ORDER BY line LIMIT :limit) AS page)
  ORDER BY line
 
 -- name: meta

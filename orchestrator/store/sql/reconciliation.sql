@@ -1,10 +1,6 @@
 -- name: open
 SELECT * FROM reconciliation WHERE closed_at IS NULL
 
--- name: restart_wait
--- A new process cannot know how long the old one waited by its own clock; what the API's Date proved stays.
-UPDATE reconciliation SET wait_since = :now WHERE closed_at IS NULL
-
 -- name: note_date
 UPDATE reconciliation SET first_date = :date WHERE closed_at IS NULL AND first_date IS NULL
 
@@ -12,7 +8,7 @@ UPDATE reconciliation SET first_date = :date WHERE closed_at IS NULL AND first_d
 UPDATE reconciliation SET until = :until, looks = 0 WHERE closed_at IS NULL AND until IS NULL
 
 -- name: looked
-UPDATE reconciliation SET looks = CASE WHEN :open THEN 0 ELSE looks + 1 END WHERE closed_at IS NULL
+UPDATE reconciliation SET looks = CASE WHEN :open = 1 THEN 0 ELSE looks + 1 END WHERE closed_at IS NULL
 
 -- name: close
 UPDATE reconciliation SET closed_at = :now WHERE closed_at IS NULL AND until IS NOT NULL AND looks >= 1
@@ -33,12 +29,12 @@ SELECT job_id FROM attention WHERE kind = :kind
 SELECT * FROM (
   SELECT id, public_id, content_hash, api_version, betas, purged_at,
          row_number() OVER (PARTITION BY content_hash, api_version, betas ORDER BY id) - 1 AS earlier
-    FROM job WHERE state <> 'importing')
+    FROM job WHERE state <> 'importing') AS job
  WHERE purged_at IS NULL
 
--- name: up_to
--- The last number of a job that could be given more, when the search began.
-SELECT json_extract(open_jobs, '$."' || :job_id || '"') FROM reconciliation ORDER BY id DESC LIMIT 1
+-- name: open_jobs
+-- The last number of each job that could be given more, when the search began.
+SELECT open_jobs FROM reconciliation ORDER BY id DESC LIMIT 1
 
 -- name: keep
 -- A remote batch with a nonce of our form. What was found of it stays.
@@ -68,7 +64,7 @@ SELECT 1 FROM stray WHERE remote_id = :remote_id AND batch_id IS NULL AND droppe
 
 -- name: members
 -- What the requests of a stray are here. CROSS JOIN: from the list to the requests.
-SELECT request.id, request.state, request.params_bytes, request.result_id, batch.id AS batch_id, batch.state AS batch_state
+SELECT request.id, request.state, request.params_bytes, request.result_id, request.twin_of, batch.id AS batch_id, batch.state AS batch_state
   FROM json_each(:keys) AS wanted CROSS JOIN request ON request.id = wanted.value
   LEFT JOIN batch ON batch.id = request.batch_id AND request.state = 'batched'
  ORDER BY request.id
@@ -81,9 +77,9 @@ UPDATE batch SET partial = 1 WHERE id = :id
 
 -- name: intended
 -- A batch that is only planned here was sent after this copy was made: the intent that the copy lost is written again,
--- and its results prove the rest.
+-- and its results prove the rest. What it can cost is reserved as for one that was sent before there was a cap.
 UPDATE batch
-   SET state = 'submitting', sent_at = :now, cursor_date = :created_at, refusal = NULL, fence = fence + 1
+   SET state = 'submitting', sent_at = :now, cursor_date = :created_at, refusal = NULL, worst_nanos = NULL, fence = fence + 1
  WHERE id = :id AND state = 'planned' AND fence = :fence
    AND NOT EXISTS (SELECT 1 FROM batch AS other WHERE other.remote_id = :remote_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from store.conformance.contract import case
 from store.store_world import (
@@ -11,6 +12,7 @@ from store.store_world import (
     META,
     NOW,
     PARAMS,
+    ROOM,
     WIDE,
     batch_of,
     collected,
@@ -29,7 +31,8 @@ from orchestrator.domain.ids import Nonce
 from orchestrator.domain.packing import pack
 from orchestrator.domain.result_outcome import Outcome, Settlement
 from orchestrator.domain.states import BatchState, JobState, RequestState
-from orchestrator.ports.store import Store
+from orchestrator.ports.dispatch import UnitKind
+from orchestrator.ports.store import Store, Window
 
 NONCES = (Nonce("x" * 20), Nonce("y" * 20))
 
@@ -42,9 +45,11 @@ async def requests_are_planned_in_input_order_whole_or_not_at_all(store: Store) 
     found = await store.plan.queued(job.id, 3, lambda rows: pack(rows, WIDE))
     nonce = await store.plan.nonce(job.id, Nonce("a" * 20))
     assert (len(nonce), nonce == await store.plan.nonce(job.id, Nonce("a" * 20))) == (20, True)
-    made = await store.plan.plan(job, found, nonce, NOW)
+    for narrow in (Window(batches=0, requests=9), Window(batches=1, requests=2)):
+        assert await store.plan.plan(job, found, nonce, narrow, NOW) is None
+    made = await store.plan.plan(job, found, nonce, Window(batches=1, requests=3), NOW)
     assert made is not None
-    assert await store.plan.plan(job, found, Nonce("b" * 20), NOW) is None
+    assert await store.plan.plan(job, found, Nonce("b" * 20), ROOM, NOW) is None
     batch = await batch_of(store, made)
     assert (batch.state, batch.count, batch.nonce) == (BatchState.PLANNED, 3, nonce)
     counts = (await store.commands.get(job.id)).requests
@@ -59,6 +64,7 @@ async def jobs_take_turns_and_the_queue_is_measured(store: Store) -> None:
     assert [each.job.id for each in await store.plan.plannable(limit=9)] == [one.id, two.id]
     await submitting(store, one.id, limit=2)
     (first, second) = await store.plan.plannable(limit=9)
+    assert (await store.plan.look(limit=1)).first == [first]
     assert ((first.job.id, first.in_flight), (second.job.id, second.in_flight)) == ((two.id, 0), (one.id, 2))
     assert [each.job.id for each in await store.plan.plannable(limit=1, skip=1)] == [one.id]
     await planned(store, two.id, limit=3, nonce="b")
@@ -81,17 +87,39 @@ async def a_queued_request_that_fits_no_batch_fails_once(store: Store) -> None:
 
 
 @case
+async def what_somebody_must_do_something_with_is_due(store: Store) -> None:
+    """From the rows alone: a unit of work that was lost is found again, and a batch that the API has needs none."""
+    paused, job = await running_job(store, 6, "paused"), await running_job(store, 6)
+    await planned(store, paused.id)
+    await store.commands.pause(paused.id, "by_user", "asked", NOW)
+    batch = await planned(store, job.id, limit=2, nonce="b")
+    assert list(await store.submit.due()) == [(UnitKind.SUBMIT, batch.id, job.priority)]
+    sent = await store.submit.intend(batch, None, META, NOW)
+    assert sent is not None
+    assert list(await store.submit.due()) == [(UnitKind.SUBMIT, batch.id, job.priority)]
+    assert await store.submit.accept(sent, remote("a", 2), META, NOW)
+    assert list(await store.submit.due()) == []
+    taken = await batch_of(store, batch.id)
+    assert await store.poll.ended(taken, remote("a", 2), NOW)
+    assert list(await store.submit.due()) == [(UnitKind.COLLECT, batch.id, job.priority)]
+
+
+@case
 async def every_step_of_a_batch_is_refused_where_the_row_moved(store: Store) -> None:
     """The value that was read carries a fence: a stale one moves nothing."""
     job = await running_job(store, 6)
     batch = await planned(store, job.id, limit=2)
     assert [found.id for found in await store.submit.sendable(9)] == [batch.id]
+    assert (await store.submit.find(batch.id), await store.submit.is_sendable(batch)) == (batch, True)
     sent = await store.submit.intend(batch, remote("c", 1), META, NOW)
     assert sent is not None
+    assert (await store.submit.find(batch.id), await store.submit.is_sendable(sent)) == (sent, False)
     assert (sent.state, sent.cursor_id, sent.sent_at) == (BatchState.SUBMITTING, "msgbatch_c", NOW)
     assert await store.submit.intend(batch, None, META, NOW) is None
     assert await store.submit.sendable(9) == []
     assert [found.id for found in await store.submit.stranded()] == [batch.id]
+    assert await store.submit.is_sending(sent)
+    assert not await store.submit.is_sending(batch), "the word is for whoever holds the intent"
     stale = batch
     assert not await store.submit.accept(stale, remote("a", 2), META, NOW)
     assert not await store.submit.give_back(stale, "busy", NOW, cut=False)
@@ -116,6 +144,26 @@ async def a_batch_that_was_refused_waits_to_be_sent_again(store: Store) -> None:
     assert again is not None
     assert await store.submit.doubt(again, "reset", NOW)
     assert [found.id for found in await store.doubt.in_doubt()] == [sent.id]
+
+
+@case
+async def an_intent_asks_for_the_limit_and_the_gate(store: Store) -> None:
+    """None is sent before its time; after a create that failed no two side by side, but one alone may be tried."""
+    job = await running_job(store, 3)
+    first, second = await planned(store, job.id, 1), await planned(store, job.id, 1, nonce="b")
+    assert await store.submit.intend(first, None, META, NOW, 0) is None
+    for gate in ("create", "create.asked"):
+        await store.gates.shut(gate, LATER, "busy", NOW)
+        assert await store.submit.intend(first, None, META, LATER - timedelta(microseconds=1), 1) is None
+        sent = await store.submit.intend(first, None, META, LATER, 1)
+        assert sent is not None
+        assert await store.submit.intend(second, None, META, LATER, 9) is None
+        assert await store.submit.give_back(sent, "busy", NOW, cut=False)
+        first = await batch_of(store, first.id)
+        await store.gates.open(gate)
+    assert await store.submit.intend(first, None, META, NOW, 1) is not None
+    assert await store.submit.intend(second, None, META, NOW, 1) is None
+    assert await store.submit.intend(second, None, META, NOW, 2) is not None
 
 
 @case
@@ -181,14 +229,16 @@ async def the_params_of_a_batch_come_back_byte_for_byte(store: Store) -> None:
 async def a_gate_counts_refusals_until_a_call_works(store: Store) -> None:
     """None while there was none; among several, those that are shut."""
     assert await store.gates.get("create") is None
-    for tries in (1, 2):
-        await store.gates.shut("create", LATER, "busy", NOW)
+    for tries, until in ((1, LATER), (2, NOW)):  # which does not shorten it
+        await store.gates.shut("create", until, "busy", NOW)
         gate = await store.gates.get("create")
         assert gate is not None
         assert (gate.until, gate.tries, gate.why) == (LATER, tries, "busy")
     assert [gate.name for gate in await store.gates.among(["list", "create"])] == ["create"]
-    for _ in range(2):
-        await store.gates.open("create")
+    await store.gates.open("create", LATER)
+    assert await store.gates.get("create") is not None, "it was shut anew"
+    await store.gates.open("create", NOW)
+    await store.gates.open("create")
     assert await store.gates.among(["list", "create"]) == []
 
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from store.conformance.contract import case, restored
 from store.store_world import (
-    BODY,
     LATER,
     NOW,
     batch_of,
+    duplicates,
     in_doubt,
     planned,
     remote,
@@ -26,15 +26,14 @@ from orchestrator.ports.store import Store
 
 
 @case
-async def a_doubt_waits_by_our_clock_and_ends_by_the_api_s(store: Store) -> None:
+async def a_doubt_keeps_the_api_s_first_date(store: Store) -> None:
     """The first Date stays, whatever comes after; looks count from the end of the wait on."""
     job = await running_job(store)
     batch = await in_doubt(store, job.id)
     await store.doubt.note_date([batch], NOW)
     await store.doubt.note_date([batch], LATER)
-    assert await store.doubt.restart_waits(LATER) == 1
     (waiting,) = await store.doubt.in_doubt()
-    assert (waiting.doubt_since, waiting.doubt_date) == (LATER, NOW)
+    assert waiting.doubt_date == NOW
     assert await store.doubt.end_wait(waiting, LATER)
     assert not await store.doubt.end_wait(batch, NOW)
     assert not await store.doubt.looked(waiting, found=False), "the row moved since it was read"
@@ -93,6 +92,23 @@ async def a_proof_makes_a_remote_batch_ours_for_ever(store: Store) -> None:
 
 
 @case
+async def an_answer_that_comes_late_is_proof(store: Store) -> None:
+    """Of a batch in doubt; of one that is over it changes nothing, and an id that is another's proves nothing."""
+    job = await running_job(store, 6)
+    sent = await submitting(store, job.id, limit=2, nonce="a")
+    assert await store.submit.doubt(sent, "taken over", NOW)
+    claimed = await store.doubt.claim_late(sent, remote("z", 2), NOW)
+    assert (claimed.state, claimed.remote_id) == (BatchState.IN_PROGRESS, "msgbatch_z")
+    assert await store.doubt.claim_late(sent, remote("z", 2), NOW) == claimed
+    assert await store.evidence.unclaimed([remote("z", 2)]) == []
+    other = await in_doubt(store, job.id, limit=2, nonce="b")
+    assert (await store.doubt.claim_late(other, remote("z", 2), NOW)).state is BatchState.IN_DOUBT
+    assert await store.doubt.void(other, NOW, "never seen", NOW)
+    over = await store.doubt.claim_late(other, remote("y", 2), NOW)
+    assert (over.state, over.remote_id) == (BatchState.VOID, None)
+
+
+@case
 async def a_batch_that_was_bought_twice_is_counted_once(store: Store) -> None:
     """And its results are kept beside the job's."""
     job = await running_job(store)
@@ -104,7 +120,10 @@ async def a_batch_that_was_bought_twice_is_counted_once(store: Store) -> None:
     assert await store.sweep.duplicate(closed, "msgbatch_late", NOW)
     assert not await store.sweep.duplicate(closed, "msgbatch_late", NOW)
     for _ in range(2):
-        await store.sweep.keep_duplicate_results("msgbatch_late", [(1, BODY), (2, BODY)])
+        await store.sweep.keep_duplicate_results(batch.id, "msgbatch_late", duplicates(1, 2))
+    assert await store.sweep.unkept() == {"msgbatch_late": batch.id}, "two of its four results are missing"
+    await store.sweep.keep_duplicate_results(batch.id, "msgbatch_late", duplicates(3, 4))
+    assert await store.sweep.unkept() == {}
     assert (await store.read(lambda reads: reads.meta())).duplicates_total == 1
     events = await store.read(lambda reads: reads.events(job.id))
     assert [event.kind for event in events].count("batch.duplicate") == 1
@@ -116,13 +135,25 @@ async def a_store_that_lacks_nothing_searches_for_nothing(store: Store) -> None:
     job = await running_job(store)
     assert await store.reconcile.open() is None
     assert await store.reconcile.pending() == (None, [])
-    await store.reconcile.restart_wait(NOW)
     assert not await store.reconcile.close(NOW)
     await planned(store, job.id)
     assert len(await store.submit.sendable(9)) == 1
     await store.attention.attend(job.id, "searching", None, "words", NOW)
     assert await store.reconcile.jobs_with_attention("searching") == [job.id]
     assert await store.reconcile.jobs_with_attention("other") == []
+
+
+@case
+async def a_store_that_misses_commits_searches_from_then_on(store: Store) -> None:
+    """What was seen and is gone opens the search in the middle of a life; nothing is planned or sent until it ends."""
+    job = await running_job(store)
+    await planned(store, job.id, limit=1)
+    await store.reconcile.begin(NOW)
+    search = await store.reconcile.open()
+    assert search is not None
+    assert (search.cause, search.until, search.looks) == ("behind", None, 0)
+    assert await store.submit.sendable(9) == []
+    assert await store.plan.plannable(limit=9) == []
 
 
 @restored
@@ -136,12 +167,11 @@ async def a_store_that_was_put_back_sends_nothing_until_it_has_looked(store: Sto
     assert not await store.reconcile.close(NOW)
     await store.reconcile.note_date(NOW)
     await store.reconcile.note_date(LATER)
-    await store.reconcile.restart_wait(LATER)
     await store.reconcile.looked(is_open=False)
     await store.reconcile.end_wait(LATER)
     waited, strays = await store.reconcile.pending()
     assert waited is not None
-    assert (waited.wait_since, waited.first_date, waited.until, waited.looks, strays) == (LATER, NOW, LATER, 0, [])
+    assert (waited.first_date, waited.until, waited.looks, strays) == (NOW, LATER, 0, [])
     assert not await store.reconcile.close(NOW), "nobody looked since"
     await store.reconcile.looked(is_open=False)
     await store.reconcile.looked(is_open=True)

@@ -29,9 +29,17 @@ from orchestrator.domain.errors import GuardRefused, KeyReused, Purged
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.notices import DeliveryResult, DeliveryState, EndpointSpec
+from orchestrator.domain.param_change import ParamChange, applied, change_of
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState, JobState
-from orchestrator.ports.job_store import BY_PERSON, BY_RETENTION, Content, DuplicatesCursor, IngestOutcome
+from orchestrator.ports.job_store import (
+    BY_PERSON,
+    BY_RETENTION,
+    ChangedRequest,
+    Content,
+    DuplicatesCursor,
+    IngestOutcome,
+)
 from orchestrator.ports.store import Store
 from orchestrator.ports.streams import InputProblem
 
@@ -166,15 +174,34 @@ async def a_job_that_is_canceled_while_a_batch_was_out_has_queued_requests_again
 async def a_retry_queues_what_failed_again(store: Store) -> None:
     """All of it or one error type; a purged job has nothing left to send."""
     job = await over(store)
-    assert await store.commands.retry(job, "no_such_error", NOW) == 0
-    assert await store.commands.retry(job, None, NOW) == 1
-    assert await store.commands.retry(job, None, NOW) == 0
+    assert await store.retries.retry(job, ("no_such_error",), NOW) == 0
+    assert await store.retries.retry(job, (), NOW) == 1
+    assert await store.retries.retry(job, (), NOW) == 0
     again = await store.commands.get(job)
     assert (again.state, again.requests.queued, again.requests.succeeded) == (JobState.RUNNING, 1, 2)
     purged = await over(store, "purged")
     assert await store.purge.mark(purged, BY_PERSON, NOW)
     with pytest.raises(GuardRefused):
-        await store.commands.retry(purged, None, NOW)
+        await store.retries.retry(purged, (), NOW)
+
+
+@case
+async def a_request_is_tried_again_with_other_params(store: Store) -> None:
+    """As it was read and no otherwise; what was handed in stays, and is shown beside what is sent."""
+    job = await over(store)
+    (failed,) = await store.retries.page(job, (), 0, 1 << 20)
+    spec = ParamChange(set={"max_tokens": b"2"}).spec
+    size = len(applied(failed.params, change_of(spec)))
+    stale = ChangedRequest(failed.number, failed.retries + 1, spec, size)
+    assert await store.retries.retry_changed(job, [stale], NOW) == 0
+    assert (await store.commands.get(job)).state is JobState.FINISHED
+    assert await store.retries.retry_changed(job, [stale._replace(retries=failed.retries)], NOW) == 1
+    assert await store.retries.page(job, (), 0, 1 << 20) == []
+    found = await store.read(lambda reads: reads.request(job, failed.custom_id))
+    assert (found.state, found.original_params) == ("queued", failed.params)
+    assert found.params == applied(failed.params, change_of(spec))
+    ((number, sent),) = await store.budgets.queued_params(job, 0, 1 << 20)
+    assert (number, sent) == (failed.number, found.params)
 
 
 @case

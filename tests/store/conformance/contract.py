@@ -13,15 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast, get_type_hints
 
-from store.store_world import NOW, open_store, running_job
-from support.inline import Inline
+import psycopg
+from store.store_world import open_store, running_job
+from support import stores
 
 from orchestrator.ports.reads import Reads
 from orchestrator.ports.store import EngineStore, Store
 from orchestrator.store.identity import Trust
 from orchestrator.store.mark import mark_path
-from orchestrator.store.ownership import Lock
-from orchestrator.store.sqlite_store import SqliteStore
 
 T = TypeVar("T")
 Opened = AbstractAsyncContextManager[Store]
@@ -29,10 +28,14 @@ Opened = AbstractAsyncContextManager[Store]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of store: how to open a new one in a folder, and one with a running job that was put back from a copy."""
+    """A kind of store: how to open a new one in a folder, and one with a running job that was put back from a copy.
+
+    needs: a fixture that must be there for it.
+    """
 
     open: Callable[[Path], Opened]
     open_restored: Callable[[Path], Opened]
+    needs: str | None = None
 
 
 @asynccontextmanager
@@ -41,19 +44,28 @@ async def _restored_sqlite(folder: Path) -> AsyncIterator[Store]:
     async with open_store(path, inline=True) as store:
         await running_job(store)
     mark_path(path).unlink()
-    lock = Lock.take(path, patience_s=0)
-    store = await SqliteStore.open(path, lock=lock, now=NOW, sandbox=False, start=Inline.start, trust=Trust.ADOPTED)
-    try:
+    async with open_store(path, inline=True, trust=Trust.ADOPTED) as store:
         yield store
-    finally:
-        await store.aclose()
+
+
+@asynccontextmanager
+async def _restored_postgres(folder: Path) -> AsyncIterator[Store]:
+    path = folder / "store.db"
+    async with open_store(path, inline=True) as store:
+        await running_job(store)
+    with psycopg.connect(stores.url_of(path)) as elsewhere:
+        elsewhere.execute("UPDATE orchestrator.cluster SET system_identifier = 1")
+    async with open_store(path, inline=True, trust=Trust.ADOPTED) as store:
+        yield store
+
+
+def _new(folder: Path) -> Opened:
+    return open_store(folder / "store.db", inline=True)
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "sqlite": Kind(
-        open=lambda folder: open_store(folder / "store.db", inline=True),
-        open_restored=_restored_sqlite,
-    )
+    "sqlite": Kind(open=_new, open_restored=_restored_sqlite),
+    "postgres": Kind(open=_new, open_restored=_restored_postgres, needs="on_postgres"),
 }
 
 Case = Callable[[Store], Awaitable[None]]

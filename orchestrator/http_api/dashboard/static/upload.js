@@ -1,4 +1,5 @@
-// A file is shown, checked and sent as a stream of its bytes; without this script the form sends itself.
+// A file is shown, checked and sent as a stream of its bytes; without this script the form sends itself. Of a table the
+// server is shown the first bytes, and says its columns and what the template makes of its first rows.
 "use strict";
 (() => {
   const form = document.querySelector("#upload");
@@ -6,10 +7,19 @@
   const drop = document.querySelector("#drop");
   const report = document.querySelector("#report");
   const progress = document.querySelector("#progress");
+  const yes = document.querySelector("#yes");
   const button = document.querySelector("#submit");
   const HEAD = 65536;
   const BYTES = { "content-type": "application/octet-stream" }; // what is in it is told by its first bytes
+  const table = document.querySelector("#table");
+  const template = document.querySelector("#template");
+  const preview = document.querySelector("#preview");
+  const checkAll = document.querySelector("#check");
+  const FIRST = 262144; // of a table so much is shown to the server
+  const WHOLE = 786432; // Parquet is read from its end: a larger one is not looked at
   let file = null;
+  let isTable = false;
+  let looks = 0; // a newer look makes an older one void
   let turn = 0; // a newer choice makes an older answer void
 
   const element = (name, text, kind) => {
@@ -20,7 +30,7 @@
   };
   const size = (bytes) => bytes < 1e3 ? `${bytes} B` : bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
-  const preview = async () => {
+  const showLines = async () => {
     if (/\.(gz|zst)$/i.test(file.name)) return;
     const text = await file.slice(0, HEAD).text();
     const lines = text.split("\n").filter((line) => line.trim()).slice(0, 3);
@@ -49,32 +59,121 @@
     const head = `${count.toLocaleString("en")} problem${count === 1 ? "" : "s"}${first}: the file is refused unless bad lines are left out.`;
     report.prepend(element("p", head, "notice tone-bad"), table);
   };
-  const query = () => {
-    const found = new URLSearchParams({ source: file.name });
-    const name = document.querySelector("#name").value.trim();
-    if (name) found.set("name", name);
-    for (const tag of document.querySelector("#tags").value.split(",")) if (tag.trim()) found.append("tag", tag.trim());
-    if (document.querySelector("#skip-bad").checked) found.set("skip_bad", "1");
-    return found;
+  const ask = (question, amount) => {
+    yes.checked = false;
+    yes.value = amount;
+    document.querySelector("#question").textContent = question;
+    document.querySelector("#confirm").hidden = !question;
+    if (question) report.prepend(element("p", `${question}. Nothing was stored or sent: confirm it, or give it a cap.`, "notice tone-bad"));
   };
   const refused = (document) => {
-    if (document.problems) problems(document.problems, document.problem_count ?? document.problems.length);
+    if (document.question) ask(document.question, document.yes);
+    else if (document.problems) problems(document.problems, document.problem_count ?? document.problems.length);
     else report.prepend(element("p", [document.title, document.detail, document.hint].filter(Boolean).join(": "), "notice tone-bad"));
   };
+  // --- tables -----------------------------------------------------------------------------------------------------
+  const asked = (path, bytes, more = {}) => {
+    const body = new FormData();
+    for (const field of table.elements) {
+      const values = "lines" in field.dataset ? field.value.split("\n") : [field.value];
+      if (field.name) for (const value of values) if (value.trim()) body.append(field.name, value);
+    }
+    for (const [name, value] of Object.entries(more)) body.set(name, value);
+    body.set("file", bytes, file.name); // it stands last
+    return fetch(path, { method: "POST", body });
+  };
+  const ofFile = (path, query, more = {}) => isTable ? asked(path, file, more) : fetch(`${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams({ ...query, ...more })}`, { method: "POST", body: file, headers: BYTES });
+  const insert = (column) => {
+    const written = /^[A-Za-z_]\w*$/.test(column) ? `{{ ${column} }}` : `{{ row[${JSON.stringify(column)}] }}`;
+    template.setRangeText(written, template.selectionStart, template.selectionEnd, "end");
+    template.focus();
+    template.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const showColumns = (columns) => {
+    const place = document.querySelector("#columns");
+    place.hidden = !columns.length;
+    place.replaceChildren(...columns.map((column) => {
+      const chip = element("button", column, "chip");
+      chip.type = "button";
+      chip.addEventListener("click", () => insert(column));
+      return chip;
+    }));
+    document.querySelector("#column-names").replaceChildren(...columns.map((column) => {
+      const option = element("option");
+      option.value = column;
+      return option;
+    }));
+  };
+  const showRows = (found) => {
+    preview.replaceChildren(...found.problems.map((each) => {
+      const place = [each.line ? `line ${each.line}` : "", each.field].filter(Boolean).join(", ");
+      const said = element("p", `${place ? `${place}: ` : ""}${each.problem}`, "notice tone-bad");
+      if (each.remedy) said.append(element("br"), element("span", `→ ${each.remedy}`, "dim"));
+      return said;
+    }));
+    for (const row of found.rows) {
+      const shown = element("div");
+      shown.append(element("b", row.id, "mono"));
+      if (row.system) shown.append(element("pre", row.system, "dim"));
+      shown.append(element("pre", row.prompt));
+      preview.append(shown);
+    }
+  };
+  // True if the file is a table: then its columns are there, and the first prompts.
+  const looked = async (mine) => {
+    const look = ++looks;
+    const isParquet = /\.parquet$/i.test(file.name);
+    if (isParquet && file.size > WHOLE) {
+      setTable(true);
+      showColumns([]);
+      showRows({ rows: [], problems: [{ problem: "a Parquet file of this size is not shown", remedy: "it is read when it is checked, and when it is submitted" }] });
+      return true;
+    }
+    const bytes = isParquet ? file : file.slice(0, FIRST);
+    try {
+      const answer = await asked("/new/preview", bytes, { cut: file.size > bytes.size ? "1" : "0" });
+      if (mine !== turn || look !== looks) return isTable;
+      const found = answer.ok ? await answer.json() : { columns: null };
+      setTable(found.columns !== null);
+      if (isTable) {
+        showColumns(found.columns);
+        showRows(found);
+      }
+    } catch {
+      if (mine === turn && look === looks) preview.replaceChildren(element("p", "the preview cannot be had: the connection broke", "dim"));
+    }
+    return isTable;
+  };
+  const setTable = (wanted) => {
+    if (wanted && !isTable) progress.textContent = `${file.name}, ${size(file.size)}: a table`;
+    isTable = wanted;
+    table.hidden = table.disabled = !wanted;
+  };
+
   const choose = async (chosen) => {
     file = chosen;
     const mine = ++turn;
     report.replaceChildren();
+    ask("", "");
+    setTable(false);
     progress.textContent = `${file.name}, ${size(file.size)}: checking`;
-    await preview();
+    if (await looked(mine)) return;
+    if (mine !== turn) return;
+    await showLines();
+    await checked(mine);
+  };
+  const checked = async (mine) => {
     try {
-      const answer = await fetch(`/api/v1/check?${new URLSearchParams({ source: file.name })}`, { method: "POST", body: file, headers: BYTES });
+      const answer = await ofFile("/api/v1/check", { source: file.name });
       if (mine !== turn) return;
       if (answer.status === 404) throw new Error("this engine has no check");
       const found = await answer.json();
       progress.textContent = `${file.name}, ${size(file.size)}`;
       if (!answer.ok) refused(found);
-      else told(found);
+      else {
+        told(found);
+        if (found.valid) await estimated(mine);
+      }
     } catch {
       if (mine === turn) progress.textContent = `${file.name}, ${size(file.size)}: not checked, it is checked when it is submitted`;
     }
@@ -85,13 +184,26 @@
     report.prepend(element("p", found.valid ? `${plan}: ready to submit` : `without the bad lines: ${plan}`, found.valid ? "said" : "dim"));
     if (found.problem_count) problems(found.problems, found.problem_count);
   };
+  const dollars = (text) => `$${Number(text).toFixed(Number(text) < 1 ? 4 : 2)}`;
+  const estimated = async (mine) => {
+    const some = ["limit", "sample", "seed"].map((name) => [name, form.elements[name].value]).filter(([, value]) => value);
+    const answer = await ofFile("/api/v1/estimate?count=offline", { source: file.name }, Object.fromEntries(some));
+    if (mine !== turn || !answer.ok) return;
+    const { cost, price, trial } = await answer.json();
+    if (trial && trial.high !== null) report.prepend(element("p", `of it the trial of ${trial.requests.toLocaleString("en")}: ${dollars(trial.low)} to ${dollars(trial.high)}`, "dim"));
+    const unknown = price.unknown.map((each) => each.model).join(", ");
+    const said = cost.high === null ? "the cost is not known" : `may cost ${dollars(cost.low)} to ${dollars(cost.high)}, rough, by bytes`;
+    report.prepend(element("p", unknown ? `${said}: no price for ${unknown}` : said, "dim"));
+  };
   const submit = async () => {
     button.disabled = true;
     progress.textContent = "sending";
     try {
-      const answer = await fetch(`/api/v1/jobs?${query()}`, { method: "POST", body: file, headers: BYTES });
+      const body = new FormData(form);
+      body.set("file", file); // it stands last, also when it was dropped
+      const answer = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" } });
       const found = await answer.json();
-      if (answer.ok) return location.assign(`/jobs/${encodeURIComponent((found.job ?? found).id)}`);
+      if (answer.ok) return location.assign(found.page);
       report.replaceChildren();
       refused(found);
       progress.textContent = "";
@@ -115,5 +227,17 @@
     event.preventDefault();
     if (file) submit();
   });
+  let pause = 0; // after a key
+  table.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(() => file && looked(turn), 250);
+  });
+  checkAll.addEventListener("click", () => {
+    report.replaceChildren();
+    progress.textContent = `${file.name}, ${size(file.size)}: checking`;
+    checked(++turn);
+  });
+  checkAll.hidden = false;
+  table.hidden = table.disabled = true;
   input.required = false;
 })();

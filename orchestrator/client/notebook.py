@@ -1,0 +1,54 @@
+"""What a notebook shows of jobs and results, as HTML. All of it is escaped: answers are a model's, names anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from orchestrator.domain import humanize
+from orchestrator.views import cost_views, status_text
+
+if TYPE_CHECKING:
+    from orchestrator.client.result import Result
+    from orchestrator.domain.model import JobStatus
+
+#: Of a longer text a notebook shows the beginning.
+_MOST_TEXT: Final = 2_000
+
+
+def job_card(status: JobStatus) -> str:
+    """The state of a job, a bar of what is settled, what it cost, and what needs attention."""
+    job, found, cost = status.job, status.job.requests, status.cost
+    bar = f'<progress max="{found.total}" value="{found.settled}"></progress> {status_text.request_words(status)}'
+    rows = [
+        ("job", escape(f"{humanize.plain(job.name)} ({job.public_id})")),
+        ("state", escape(status_text.sentence(status))),
+        ("requests", bar),
+        ("batches", escape(status_text.batch_words(status).removeprefix("batches "))),
+        *([] if cost is None else [("cost", escape(cost_views.spent_words(cost.nanos, cost.unpriced)))]),
+        *(("attention", escape(humanize.plain(matter.message))) for matter in status.attention),
+    ]
+    return _table("SANDBOX job" if status.sandbox else "job", rows)
+
+
+def result_card(result: Result) -> str:
+    """The answer of one request, or why there is none, and what it cost."""
+    cost = result.cost
+    rows = [
+        ("request", escape(humanize.plain(result.custom_id))),
+        ("type", escape(", ".join(filter(None, (result.type, result.stop_reason))))),
+        ("error", escape(": ".join(filter(None, (result.error_type, result.error_message))))),
+        ("text", f"<pre>{escape(_shortened(result.text or ''))}</pre>" if result.text else ""),
+        ("cost", "" if cost is None else f"${cost.normalize():f}"),
+    ]
+    return _table("result", [row for row in rows if row[1]])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} …"
+
+
+def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><th>{name}</th><td>{shown}</td></tr>" for name, shown in rows)
+    return f"<table><caption>{title}</caption>{cells}</table>"
