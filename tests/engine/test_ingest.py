@@ -271,7 +271,7 @@ async def test_an_import_under_way_is_not_taken_for_a_leftover(tmp_path: Path) -
 async def test_what_is_kept_of_refused_lines_does_not_grow_with_them(tmp_path: Path) -> None:
     """M2: ten thousand problems with 64 KiB of their line each would be 640 MB; the lines are in the store."""
     async with new_world(tmp_path / "store.db") as world:
-        bad = "".join(f'{{"custom_id":"b{n}","params":{{}},"x":"{"y" * 60_000}"}}\n' for n in range(50))
+        bad = "".join(f'{{"custom_id":"b{n}","params":{{}},"x{n}":"{"y" * 60_000}"}}\n' for n in range(50))
         path = write(tmp_path / "bad.jsonl", ["a"], extra=bad)
         source = open_source(path, rules=ParamRules(api_version=API_VERSION), max_line_bytes=1_000_000)
         new = NewJob(name="bad", source=str(path), api_version=API_VERSION, betas=())

@@ -65,8 +65,12 @@ def test_every_problem_has_its_line_and_a_remedy(program: Program) -> None:
 
 
 def test_problems_are_listed_up_to_a_cap_and_all_counted(program: Program) -> None:
-    """A file with a million bad lines does not fill the screen."""
+    """A file with a million bad lines does not fill the screen, whether they have one cause or each its own."""
     source = write_lines(program.folder / "in.jsonl", [request(n, stream=True) for n in range(50)])
+    told = program("check", source)
+    assert told.out.count("stream") == 1
+    assert "50 lines have it (1, 2, 3, 4, 5, …)" in told.out
+    source = write_lines(program.folder / "in.jsonl", [request(n, max_tokens=-n) for n in range(50)])
     found = program("check", source, "--max-problems", "5", "--json").facts
     assert (len(found["problems"]), found["problem_count"]) == (5, 50)
     assert "… and 45 more" in program("check", source, "--max-problems", "5").out

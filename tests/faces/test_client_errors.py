@@ -54,7 +54,10 @@ def test_an_error_says_what_why_and_what_to_do() -> None:
 
 def test_refused_requests_are_told_with_their_fields_and_remedies(tmp_path: Path) -> None:
     """F24: the first problems are in the words of the error, up to twenty, and how many more there are."""
-    bad = [{**request, "params": {**request["params"], "max_tokens": 0}} for request in requests(30)]
+    bad = [
+        {**request, "params": {**request["params"], "max_tokens": -number}}
+        for number, request in enumerate(requests(30))
+    ]
     with short_runtime_folder(), SyncOrchestrator(tmp_path / "db", sandbox=True, **QUICK) as orc:
         with pytest.raises(InputRefused) as caught:
             orc.submit(bad)
