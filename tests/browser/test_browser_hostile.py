@@ -16,9 +16,10 @@ PAYLOADS: Final = list(payloads())
 #: Whether there is an element, an attribute or an address on the page that no template of ours has.
 FOREIGN: Final = """() => {
   const found = [];
-  const known = new Set(("A ARTICLE ASIDE B BODY BR BUTTON CANVAS CIRCLE CODE DD DETAILS DIALOG DIV DL DT FIELDSET FIGCAPTION " +
-    "FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LEGEND LI LINE LINK MAIN META NAV NOSCRIPT OL P PATH PATTERN " +
-    "PRE RECT SCRIPT SECTION SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD TEXT TH THEAD TIME TITLE TR UL").split(" "));
+  const known = new Set(("A ARTICLE ASIDE B BODY BR BUTTON CANVAS CIRCLE CODE DD DETAILS DIALOG DIV DL DT FIELDSET " +
+    "FIGCAPTION FIGURE FORM G H1 H2 H3 HEAD HEADER HTML INPUT KBD LABEL LEGEND LI LINE LINK MAIN META NAV NOSCRIPT " +
+    "OL P PATH PATTERN PRE RECT SCRIPT SECTION SMALL SPAN STRONG SUMMARY SVG TABLE TBODY TD TEXT TH THEAD TIME TITLE " +
+    "TR UL").split(" "));
   for (const each of document.querySelectorAll("*")) {
     if (!known.has(each.tagName.toUpperCase())) found.push(each.tagName);
     for (const { name, value } of each.attributes) {
