@@ -149,7 +149,8 @@ UNFINISHED: Final = frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCE
 class RequestFilter:
     """Requests of a job; a field that is None matches all. batch: the one that they belong to now.
 
-    error_type, error_message, cause: of what has failed, unless a state or a batch is said; of others, what came last.
+    id_prefix: what their custom ids begin with, letter by letter. error_type, error_message, cause: of what has failed,
+    unless a state or a batch is said; of others, what came last.
     """
 
     state: RequestState | None = None
@@ -158,6 +159,7 @@ class RequestFilter:
     error_message: str | None = None
     cause: str | None = None
     stop_reason: str | None = None
+    id_prefix: str | None = None
 
 
 ALL_REQUESTS: Final = RequestFilter()
@@ -180,6 +182,14 @@ class RequestRow:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_nanos: int | None = None  #: as in `ResultRow`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestBodies:
+    """What a request says and what was answered, as stored; None: it is not there, was purged, or is too long."""
+
+    params: bytes | None = None
+    result: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

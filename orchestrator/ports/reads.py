@@ -220,6 +220,20 @@ class RequestReads(RemoteRequestReads, Protocol):
     ) -> list[queries.RequestRow]:
         """The next requests after the number *above* that match *where*, in input order."""
 
+    def requests_before(
+        self, job: JobId, *, below: int | None, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
+    ) -> list[queries.RequestRow]:
+        """The requests before the number *below* that match *where*, the last first; None: from the end on."""
+
+    def with_counts(self, job: JobId, rows: Sequence[queries.RequestRow]) -> list[queries.RequestRow]:
+        """*rows*, a page of requests, with what their answers took, as in `chosen_requests`."""
+
+    def bodies_of(self, job: JobId, rows: Sequence[queries.RequestRow], *, most: int) -> list[queries.RequestBodies]:
+        """Params, as they are sent, and result of each of *rows*, a page; a body of more than *most* bytes is not read.
+
+        Opens a block of some hundred kilobytes for each of them, at most, so it is for readers of long reads.
+        """
+
     def request_at(self, job: JobId, number: int) -> queries.RequestDetails:
         """As `request`, by the number in the job."""
 

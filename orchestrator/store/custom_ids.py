@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from orchestrator.domain.ids import JobId, RequestId
 from orchestrator.ports.job_store import DuplicatesCursor
@@ -26,6 +27,9 @@ RUN: Final = 16_384
 #: Ids that one look for repeats merges: it keeps a connection busy for about half a second.
 _MERGED_AT_ONCE: Final = 300_000
 _GROWING: Final = 0
+#: Code points that no text has: halves of pairs, and the first behind them.
+_SURROGATES: Final = 0xD800
+_AFTER_SURROGATES: Final = 0xE000
 
 #: (custom id, request) as it is known.
 Known = tuple[str, int]
@@ -72,6 +76,33 @@ def find_many(job: JobId, custom_ids: Sequence[str], c: SqlConnection) -> dict[s
         for custom_id in alone:
             found.update(c.execute(SQL["in_run"], {"id": job, "run": run, "custom_id": custom_id}).fetchall())
     return found
+
+
+def between(prefix: str) -> tuple[str, str | None]:
+    """Ids that begin with *prefix* are from the first of these on, and before the second; None: up to the last.
+
+    Both databases compare texts by their code points.
+    """
+    for end in range(len(prefix), 0, -1):
+        if (last := ord(prefix[end - 1])) < sys.maxunicode:
+            following = chr(_AFTER_SURROGATES if last + 1 == _SURROGATES else last + 1)
+            return prefix, prefix[: end - 1] + following
+    return prefix, None
+
+
+def find_between(values: Mapping[str, Any], c: SqlConnection, *, is_backwards: bool) -> list[RequestId]:
+    """At most `limit` requests of the job `id` between `above` and `below`, whose ids are from `low` on, before `high`.
+
+    The first of them, or the last, the last first. Later runs have later requests, and what an open job grows by comes
+    after all of them: so a run is read only where those before it had too few.
+    """
+    query, limit = SQL["last_between" if is_backwards else "between"], values["limit"]
+    found: list[RequestId] = []
+    for run in sorted(_runs(values["id"], c), key=lambda run: (run == _GROWING, run), reverse=is_backwards):
+        if len(found) >= limit:
+            break
+        found += [key for (key,) in c.execute(query, {**values, "run": run}).fetchall()]
+    return found[:limit]
 
 
 def repeats(

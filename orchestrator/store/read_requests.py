@@ -1,21 +1,16 @@
-"""Reads inside a job: requests in lists and one by one, failures, results.
-
-A list is a page above a number. It costs what it shows, not what the job holds: requests of one state are reached by an
-index of their own, or through the batches that they can be in, whose rows are merged in the order of their numbers.
-"""
+"""Reads inside a job: requests in lists (see `request_pages`) and one by one, failures, results."""
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, groupby, islice, repeat
+from itertools import accumulate, repeat
 from typing import Any, Final
 
 from typing_extensions import override
 
-from orchestrator.domain import queries, result_outcome
+from orchestrator.domain import queries
 from orchestrator.domain.errors import NoSuchThing, Purged
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, number_of, request_id
 from orchestrator.domain.json_text import one_line
@@ -26,12 +21,11 @@ from orchestrator.domain.states import RequestState
 from orchestrator.ports.reads import RequestReads
 from orchestrator.store import custom_ids, facet, source_rows, sql_rows, sql_text
 from orchestrator.store.payload import Block, Changes
-from orchestrator.store.sql_connection import Rows, SqlConnection
+from orchestrator.store.request_pages import STATES, PageOfRequests
+from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = sql_text.load("requests")
 _SUBMIT_SQL: Final = sql_text.load("submit")
-#: Looked up, not called: an enum's constructor is what takes longest in reading a result.
-_STATES: Final = {state.value: state for state in RequestState}
 _OWN_IDS: Final = "the custom_id is the one of your input file"
 #: A page of requests as lines is cut behind so many bytes of params.
 _LINES_BYTES: Final = 4 << 20
@@ -44,13 +38,23 @@ class RequestReader(facet.SnapshotReads, RequestReads):
     def requests(
         self, job: JobId, *, above: int = 0, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
     ) -> list[queries.RequestRow]:
-        return self._listed(job, above, limit, (where,))
+        return PageOfRequests(job=job, above=above, limit=limit).read((where,), self._c)
+
+    @override
+    def requests_before(
+        self, job: JobId, *, below: int | None, limit: int, where: queries.RequestFilter = queries.ALL_REQUESTS
+    ) -> list[queries.RequestRow]:
+        end = MAX_NUMBER + 1 if below is None else below
+        return PageOfRequests(job=job, below=end, limit=limit, is_backwards=True).read((where,), self._c)
 
     @override
     def chosen_requests(self, job: JobId, choice: RequestChoice, *, above: int, limit: int) -> list[queries.RequestRow]:
-        rows = self._listed(job, above, limit, choice.filters())
+        return self.with_counts(job, PageOfRequests(job=job, above=above, limit=limit).read(choice.filters(), self._c))
+
+    @override
+    def with_counts(self, job: JobId, rows: Sequence[queries.RequestRow]) -> list[queries.RequestRow]:
         if self._purged(job) is not None:
-            return rows
+            return list(rows)
         keys = {"ids": json.dumps([request_id(job, row.number) for row in rows])}
         tokens = {number_of(key): counts for key, *counts in self._c.execute(SQL["tokens_of"], keys)}
         costs = self.costs_of(job, [row.number for row in rows])
@@ -66,7 +70,7 @@ class RequestReader(facet.SnapshotReads, RequestReads):
     ) -> list[queries.RequestLine]:
         self._refuse_purged(job, "requests")
         above = 0 if after is None else self._place_of(job, after)
-        listed = self._listed(job, above, limit, choice.filters())
+        listed = PageOfRequests(job=job, above=above, limit=limit).read(choice.filters(), self._c)
         sizes = accumulate((row.params_bytes for row in listed), initial=0)
         page = [row for row, before in zip(listed, sizes, strict=False) if before < _LINES_BYTES]
         keys = [request_id(job, row.number) for row in page]
@@ -77,23 +81,21 @@ class RequestReader(facet.SnapshotReads, RequestReads):
             for row, params, own in found
         ]
 
+    @override
+    def bodies_of(self, job: JobId, rows: Sequence[queries.RequestRow], *, most: int) -> list[queries.RequestBodies]:
+        if self._purged(job) is not None:
+            return [queries.RequestBodies()] * len(rows)
+        asked = sorted(request_id(job, row.number) for row in rows if row.params_bytes <= most)
+        params = dict(zip(asked, _params_of(asked, self._c), strict=True))
+        keys = [request_id(job, row.number) for row in rows]
+        answers = dict(self._c.execute(SQL["answers_of"], {"ids": json.dumps(keys), "most": most}).fetchall())
+        return [queries.RequestBodies(params=params.get(key), result=answers.get(key)) for key in keys]
+
     def _place_of(self, job: JobId, custom_id: str) -> int:
         key = custom_ids.find(job, custom_id, self._c)
         if key is None:
             raise NoSuchThing(f"no request {custom_id!r} to go on after", hint=_OWN_IDS)
         return number_of(key)
-
-    def _listed(
-        self, job: JobId, above: int, limit: int, filters: Collection[queries.RequestFilter]
-    ) -> list[queries.RequestRow]:
-        """The page of what matches one of *filters*."""
-        answers = [answer for where in filters for answer in _answers(job, above, limit, where, self._c)]
-        try:
-            rows = (row for row, _ in groupby(heapq.merge(*answers)))  # a request may match several
-            return [_row(row) for row in islice(rows, limit)]
-        finally:
-            for answer in answers:
-                answer.close()
 
     @override
     def request(self, job: JobId, custom_id: str) -> queries.RequestDetails:
@@ -156,7 +158,7 @@ class RequestReader(facet.SnapshotReads, RequestReads):
         values = {"above": request_id(job, above), "high": request_id(job, MAX_NUMBER), "limit": limit}
         rows = self._c.execute(SQL["costs"], values)
         return [
-            queries.RequestCost(number_of(key), custom_id, _STATES[state], *rest)
+            queries.RequestCost(number_of(key), custom_id, STATES[state], *rest)
             for key, custom_id, state, *rest in rows
         ]
 
@@ -194,7 +196,7 @@ class RequestReader(facet.SnapshotReads, RequestReads):
         if with_rows:
             return self._joined(found.fetchall())
         return [
-            queries.ResultRow(number_of(key), custom_id, _STATES[state], body, cost, b"", reused_from)
+            queries.ResultRow(number_of(key), custom_id, STATES[state], body, cost, b"", reused_from)
             for key, custom_id, state, body, cost, reused_from in found
         ]
 
@@ -202,7 +204,7 @@ class RequestReader(facet.SnapshotReads, RequestReads):
         """The results in *found*, each with the row that its request was made of."""
         rows = source_rows.of_requests([key for key, *_ in found], self._c)
         return [
-            queries.ResultRow(number_of(key), custom_id, _STATES[state], body, cost, row, reused_from)
+            queries.ResultRow(number_of(key), custom_id, STATES[state], body, cost, row, reused_from)
             for (key, custom_id, state, body, cost, reused_from), row in zip(found, rows, strict=True)
         ]
 
@@ -242,64 +244,6 @@ class RequestReader(facet.SnapshotReads, RequestReads):
             )
 
 
-def _answers(job: JobId, above: int, limit: int, where: queries.RequestFilter, c: SqlConnection) -> Iterator[Rows]:
-    """Answers of the `page…` queries, at most *limit* rows each, in order of their ids: merged they are the page."""
-    values = {
-        "id": job,
-        "above": request_id(job, above),
-        "high": request_id(job, MAX_NUMBER),
-        "state": where.state,
-        "error_type": where.error_type,
-        "error_message": where.error_message,
-        "cause": where.cause,
-        "stop": None,
-        "limit": limit,
-    }
-    if where.state is not None and not c.execute(SQL["count_in"], values).fetchone()[0]:
-        return
-    if where.stop_reason is not None:
-        found = c.execute(SQL["stop_of"], {"id": job, "stop_reason": where.stop_reason}).fetchone()
-        if found is None:
-            return
-        values["stop"] = found[0]
-    if where.batch is not None:
-        yield c.execute(SQL["page_of_batch"], {**values, "batch_id": where.batch})
-    elif where.stop_reason is not None:
-        yield from _stopped(where, values, c)
-    else:
-        yield from _in_state(where, values, c)
-
-
-def _stopped(where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection) -> Iterator[Rows]:
-    """Only what succeeded has a stop reason, and no error."""
-    if where.state not in (None, RequestState.SUCCEEDED) or (where.error_type, where.error_message) != (None, None):
-        return
-    if where.stop_reason not in result_outcome.USUAL_STOPS:
-        yield c.execute(SQL["page_stopped"], values)
-        return
-    values = {**values, "state": RequestState.SUCCEEDED}
-    for (batch,) in c.execute(SQL["batches_of"], values).fetchall():
-        yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
-
-
-def _in_state(where: queries.RequestFilter, values: dict[str, Any], c: SqlConnection) -> Iterator[Rows]:
-    wants_failures = where.state is None and (where.error_type, where.error_message, where.cause) != (None, None, None)
-    match RequestState.FAILED if wants_failures else where.state:
-        case None:
-            yield c.execute(SQL["page"], values)
-        case RequestState.QUEUED:
-            yield c.execute(SQL["page_queued"], values)
-        case RequestState.CANCELED:
-            yield c.execute(SQL["page_canceled"], values)
-        case RequestState.FAILED:
-            types = c.execute(SQL["error_types"], values).fetchall()
-            for kind in [kind for (kind,) in types if where.error_type in (None, kind)]:
-                yield c.execute(SQL["page_failed"], {**values, "error_type": kind})
-        case RequestState.BATCHED | RequestState.SUCCEEDED:
-            for (batch,) in c.execute(SQL["batches_of"], values).fetchall():
-                yield c.execute(SQL["page_of_batch"], {**values, "batch_id": batch})
-
-
 def _params_of(keys: Collection[RequestId], c: SqlConnection) -> Iterator[bytes]:
     """The params of each of *keys*, ascending, as they are sent: a block that holds several is opened once."""
     changes, block = Changes(c), None
@@ -308,22 +252,6 @@ def _params_of(keys: Collection[RequestId], c: SqlConnection) -> Iterator[bytes]
         if block is None or not block.holds(key):
             block = Block.of(key, c.execute(_SUBMIT_SQL["block_of"], {"id": key}).fetchone())
         yield changes.applied(block.part(key), sent[key]) if key in sent else block.part(key)
-
-
-def _row(row: tuple[Any, ...]) -> queries.RequestRow:
-    key, custom_id, line, state, attempts, error_type, error_message, stop_reason, batch_id, params_bytes = row
-    return queries.RequestRow(
-        number=number_of(key),
-        custom_id=custom_id,
-        line=line,
-        state=_STATES[state],
-        attempts=attempts,
-        error_type=error_type,
-        error_message=error_message,
-        stop_reason=stop_reason,
-        batch_id=None if batch_id is None else BatchId(batch_id),
-        params_bytes=params_bytes,
-    )
 
 
 def _trip(row: dict[str, Any]) -> queries.Attempt:

@@ -2790,9 +2790,9 @@ PLANTED: Final = (
         why="what is written back to be corrected has requests twice, and is refused when it is handed in",
         edits=(
             (
-                "orchestrator/store/read_requests.py",
-                "rows = (row for row, _ in groupby(heapq.merge(*answers)))",
-                "rows = heapq.merge(*answers)",
+                "orchestrator/store/request_pages.py",
+                "rows = (row for row, _ in groupby(heapq.merge(*answers, reverse=self.is_backwards)))",
+                "rows = heapq.merge(*answers, reverse=self.is_backwards)",
             ),
         ),
         test="tests/store/test_store_lists.py::test_requests_that_match_in_several_ways_are_listed_once[sqlite]",

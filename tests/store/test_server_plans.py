@@ -176,8 +176,10 @@ def look(job: JobId, batch: BatchId, reads: Reads) -> None:
     """Every list, some pages of each."""
     filters = [RequestFilter(state=state) for state in RequestState]
     filters += [RequestFilter(batch=batch), RequestFilter(error_type="expired"), RequestFilter(cause="x")]
-    for where in filters:
-        reads.requests(job, limit=PAGE, where=where)
+    for where in [*filters, *(replace(where, id_prefix="r1") for where in filters), RequestFilter(id_prefix="r9")]:
+        some = reads.requests(job, limit=PAGE, where=where)
+        reads.requests_before(job, below=REQUESTS // 2, limit=PAGE, where=where)
+        reads.bodies_of(job, reads.with_counts(job, some), most=1 << 20)
     failed = RequestChoice(only=frozenset({"failed"}))
     assert reads.chosen_requests(job, failed, above=0, limit=PAGE)
     assert reads.request_lines(job, failed, after=None, limit=PAGE, rows=True)

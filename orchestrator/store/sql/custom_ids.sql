@@ -20,6 +20,19 @@ SELECT custom_id, request_id FROM known_id WHERE job_id = :id AND run = :run AND
 SELECT custom_id, request_id FROM known_id
  WHERE job_id = :id AND run = :run AND custom_id IN (SELECT value FROM json_each(:custom_ids))
 
+-- name: between
+-- Those of a run that begin alike: an entry of the key each, in the order of the input.
+SELECT request_id FROM known_id
+ WHERE job_id = :id AND run = :run AND custom_id >= :low AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND request_id > :above AND request_id < :below
+ ORDER BY request_id LIMIT :limit
+
+-- name: last_between
+SELECT request_id FROM known_id
+ WHERE job_id = :id AND run = :run AND custom_id >= :low AND (CAST(:high AS TEXT) IS NULL OR custom_id < :high)
+   AND request_id > :above AND request_id < :below
+ ORDER BY request_id DESC LIMIT :limit
+
 -- name: above
 -- A run in its order, from just above a request; its number comes along for the one who merges runs.
 SELECT custom_id, request_id, run FROM known_id

@@ -9,6 +9,7 @@ from store.store_world import (
     BODY,
     LATER,
     NOW,
+    PARAMS,
     batch_of,
     collected,
     finish,
@@ -25,7 +26,7 @@ from store.store_world import (
 
 from orchestrator.domain.errors import Purged
 from orchestrator.domain.ids import JobId
-from orchestrator.domain.queries import SettledCursor
+from orchestrator.domain.queries import RequestBodies, RequestFilter, SettledCursor
 from orchestrator.domain.result_choice import ALL_OF_A_JOB, RequestChoice
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.row_columns import ColumnKind
@@ -82,6 +83,20 @@ async def requests_that_are_wanted_come_as_lines_of_an_input(store: Store) -> No
     for choice, wanted in ((ALL_OF_A_JOB, [2, 3]), (failed, [])):
         listed = await store.read(lambda reads, of=choice: reads.chosen_requests(job, of, above=1, limit=9))  # type: ignore[misc]
         assert [row.number for row in listed] == wanted
+
+
+@case
+async def requests_are_listed_from_the_end_and_by_how_their_ids_begin(store: Store) -> None:
+    """With what their answers took, and what they say, where that is not too long."""
+    job = await with_rows(store, lines_of_table(["a-1", "b-1", "a-2"]))
+    begin = RequestFilter(id_prefix="a-")
+    rows = await store.read(lambda reads: reads.requests_before(job, below=None, limit=9, where=begin))
+    assert [(row.number, row.input_tokens) for row in rows] == [(3, None), (1, None)]
+    counted = await store.read(lambda reads: reads.with_counts(job, rows))
+    assert [(row.number, row.cost_nanos) for row in counted] == [(3, 0), (1, 0)]
+    bodies = await store.read(lambda reads: reads.bodies_of(job, rows, most=1000))
+    assert bodies == [RequestBodies(params=PARAMS, result=BODY)] * 2
+    assert await store.read(lambda reads: reads.bodies_of(job, rows, most=1)) == [RequestBodies()] * 2
 
 
 @case
