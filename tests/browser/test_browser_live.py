@@ -129,6 +129,8 @@ def test_a_file_that_is_dropped_becomes_a_job(page: Page, folder: Path) -> None:
     """Dropped, previewed, checked, submitted: the page goes on to the job."""
     with a_daemon(folder, **QUICK) as daemon:
         page.goto(f"{daemon.url}/new")
+        expect(page.locator("#submit")).to_be_disabled()
+        expect(page.locator("#why")).to_have_text("not yet: choose a file, or paste a text")
         drop(page, "dropped.jsonl", lines(7))
         expect(page.locator("#report pre").first).to_contain_text("hello 0")
         expect(page.locator("#progress")).not_to_contain_text("checking", timeout=10_000)
@@ -142,13 +144,20 @@ def test_a_file_that_is_dropped_becomes_a_job(page: Page, folder: Path) -> None:
 
 
 def drop_bad(page: Page, daemon: Daemon) -> None:
-    """A file with a bad line is told by line, and nothing of it is stored."""
+    """Bad lines are told by cause; nothing is submitted while nothing can be, or nobody said that they are left out."""
     page.goto(f"{daemon.url}/new")
-    drop(page, "bad.jsonl", lines(2) + '{"custom_id": 7}\n')
-    expect(page.locator("#progress")).not_to_contain_text("checking", timeout=10_000)
+    bad = '{"custom_id": 7, "params": {}}\n' * 3
+    drop(page, "bad.jsonl", bad)
+    expect(page.locator("#why")).to_have_text("not yet: nothing in it can be sent", timeout=10_000)
+    expect(page.locator("#report li").first).to_contain_text("3 lines have it (1, 2, 3)")
+    page.get_by_text("or paste a text").click()
+    page.get_by_label("Text", exact=True).fill(lines(2) + bad)
+    expect(page.locator("#why")).to_contain_text("tick that they are left out", timeout=10_000)
+    expect(page.locator("#submit")).to_be_disabled()
+    page.get_by_label("leave bad lines out").check()
     page.locator("#submit").click()
-    expect(page.locator("#report")).to_contain_text("line 3", timeout=10_000)
-    expect(page).to_have_url(f"{daemon.url}/new")
+    page.wait_for_url(re.compile(r"/jobs/pasted-"))
+    assert daemon.job("pasted")["requests"]["total"] == 2
 
 
 def test_acts_are_asked_about_and_done(page: Page, folder: Path) -> None:

@@ -283,7 +283,7 @@ def test_a_file_is_handed_in_by_a_plain_form(tmp_path: Path) -> None:
         refused = await client.post("/new", data={"name": ""}, files=bad, headers=HERE)
         assert refused.status_code == 422
         assert "Nothing was stored or sent" in refused.text
-        assert "No such job" in (await client.get("/jobs")).text
+        assert "No job yet" in (await client.get("/jobs")).text
         for events in ("/events", "/api/v1/events"):  # which tell of the import; its job is gone
             assert (await client.get(events)).status_code == 200
         good = {"file": ("my reviews.jsonl", LINES)}

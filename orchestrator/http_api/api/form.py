@@ -30,15 +30,20 @@ _FILE: Final = "file"
 
 
 class Form:
-    """`fields`, then `blocks` of the part called "file". Raises UsageError for a form that is wrong."""
+    """`fields`, then `blocks` of the part called "file". Raises UsageError for a form that is wrong.
 
-    def __init__(self, content_type: str, blocks: AsyncGenerator[bytes, None]) -> None:
+    long: the names of further fields that may be as long as all together.
+    """
+
+    def __init__(
+        self, content_type: str, blocks: AsyncGenerator[bytes, None], *, long: frozenset[str] = frozenset()
+    ) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise _wrong("its Content-Type names no boundary")
         self._blocks = blocks
         try:
-            self._parts = _Parts(boundary)
+            self._parts = _Parts(boundary, _TEXTS | long)
         except FormParserError as exc:
             raise _wrong(str(exc)) from exc
 
@@ -66,7 +71,8 @@ class Form:
 class _Parts:
     """Callbacks of the parser: collect the fields, and buffer the file until `taken`."""
 
-    def __init__(self, boundary: bytes) -> None:
+    def __init__(self, boundary: bytes, texts: frozenset[str]) -> None:
+        self._texts = texts
         self.fields: dict[str, str | list[str]] = {}
         self.has_file = False
         self._count = 0
@@ -141,7 +147,8 @@ class _Parts:
         if self._part == _FILE:
             self._file.append(data[start:end])
         else:
-            self._gather(self._held, data[start:end], _MAX_FIELDS_BYTES if self._part in _TEXTS else _MAX_FIELD_BYTES)
+            most = _MAX_FIELDS_BYTES if self._part in self._texts else _MAX_FIELD_BYTES
+            self._gather(self._held, data[start:end], most)
 
     def _end(self) -> None:
         name = self._part

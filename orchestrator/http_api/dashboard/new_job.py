@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from orchestrator.domain import errors, job_spec, money, table_spec
 from orchestrator.domain.answer_schema import AnswerSchema
+from orchestrator.domain.api_versions import API_VERSIONS
 from orchestrator.domain.pilot import LEAST_PILOT, MOST_PILOT
 from orchestrator.domain.priming import CacheUse
 from orchestrator.http_api import responses
@@ -48,6 +49,14 @@ class _Refused(Exception):
 _Outcome: TypeAlias = engine.IngestResult | errors.OrchestratorError | _Unconfirmed | _Refused
 
 _EMPTY: Final[dict[str, object]] = {"problems": None, "problem_count": 0, "question": None, "yes": "", "given": {}}
+#: What a pasted text may be, in words.
+_KINDS: Final[Mapping[str, str]] = {
+    table_spec.TableKind.JSONL.value: "requests or rows as JSON Lines",
+    table_spec.TableKind.TSV.value: "cells of a spreadsheet, with tabs",
+    table_spec.TableKind.CSV.value: "CSV",
+    table_spec.TableKind.JSON.value: "a JSON array",
+    table_spec.TableKind.TXT.value: "prompts, one a line",
+}
 _CHOICES: Final = {
     "rough": cost_question.ROUGH,
     "cache_uses": [use.value for use in CacheUse],
@@ -55,16 +64,27 @@ _CHOICES: Final = {
     "most_pilot": MOST_PILOT,
     "retry_invalid": job_spec.DEFAULT_RETRY_INVALID,
     "most_retries": job_spec.OPTIONS["retry_invalid"].schema["maximum"],
+    "versions": API_VERSIONS,
+    "priority": job_spec.DEFAULT_PRIORITY,
+    "most_priority": job_spec.OPTIONS["priority"].schema["maximum"],
+    "pasted_kinds": _KINDS.items(),
 }
 #: Options that are whole numbers.
-_NUMBERS: Final = ("pilot", "limit", "sample", "seed", "retry_invalid")
+_NUMBERS: Final = ("priority", "pilot", "limit", "sample", "seed", "retry_invalid")
+#: The field of a text that stands for a file, and the one that says what it is.
+_PASTED: Final = "paste"
+_PASTED_AS: Final = "paste_as"
 #: After an amount that was confirmed: nobody can bound what it may cost.
 _AND_MORE: Final = "+"
 
 
 async def load_form(request: page.PageRequest) -> dict[str, object]:
     """The empty form."""
-    return {**_EMPTY, **_CHOICES, "defaults": request.services.settings.defaults}
+    return {**_EMPTY, **_CHOICES, **_from_settings(request.services)}
+
+
+def _from_settings(services: Services) -> dict[str, object]:
+    return {"defaults": services.settings.defaults, "fixed_version": services.identity.api_version}
 
 
 def submit_form(services: Services) -> Callable[[Request], Awaitable[Response]]:
@@ -117,7 +137,7 @@ def _form_again(request: Request, services: Services, told: Mapping[str, object]
         "title": PAGE.title,
         **_EMPTY,
         **_CHOICES,
-        "defaults": services.settings.defaults,
+        **_from_settings(services),
         **told,
     }
     return page.page_response("new.html", context, status=status)
@@ -133,20 +153,24 @@ async def _ingest(request: Request, services: Services) -> engine.IngestResult:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise errors.UsageError("this form is not from these pages", hint="choose a file and submit it")
-    form = Form(kind, body_blocks(request))
-    fields = table_preview.texts_of(await form.fields())
-    source = fields.get("source", "")
+    form = Form(kind, body_blocks(request), long=frozenset({_PASTED}))
+    given = await form.fields()
+    fields = table_preview.texts_of(given)
+    if fields.get(_PASTED):
+        fields[_PASTED] = str(given[_PASTED])  # blanks may be cells
+        source, blocks = await _pasted(form, fields)
+    else:
+        source, blocks = fields.get("source", ""), form.blocks()
     if not source:
-        raise errors.UsageError("no file was chosen", hint="choose one, and submit it again")
+        raise errors.UsageError("no file was chosen", hint="choose one, or paste a text, and submit it again")
     rows = table_preview.row_options(fields)
     if rows is None:
         table_spec.refuse_untold(source, None, TEMPLATE_HINT)
     new = _options(fields).new_job(
         source, default_name=job_spec.name_of(source), default_version=services.identity.api_version
     )
-    terms = engine.IngestOptions(skip_bad=fields.get("skip_bad") == "1")
+    terms = engine.IngestOptions(force_new=fields.get("new") == "1", skip_bad=fields.get("skip_bad") == "1")
     how: dict[str, Any] = {"name": source, "api_version": new.fixed_version, "claim": claim_of(request)}
-    blocks = form.blocks()
     if rows is None:
         opened = services.opener(blocks, **how)
     else:
@@ -160,6 +184,17 @@ async def _ingest(request: Request, services: Services) -> engine.IngestResult:
     return taken
 
 
+async def _pasted(form: Form, fields: Mapping[str, str]) -> tuple[str, AsyncGenerator[bytes, None]]:
+    """What a pasted text is called, and its bytes. Raises UsageError beside a file."""
+    if fields.get("source") or [block async for block in form.blocks() if block]:
+        raise errors.UsageError("there is a file and a pasted text", hint="submit one of them")
+    kind = fields.get(_PASTED_AS, "")
+    if kind not in _KINDS:
+        raise errors.UsageError("what was pasted is not told", hint=f"say its form: {', '.join(_KINDS)}")
+    text = fields[_PASTED].replace("\r\n", "\n")  # as forms break lines
+    return f"pasted.{kind}", table_preview.once(text.encode())
+
+
 def _options(fields: Mapping[str, str]) -> job_spec.JobOptions:
     numbers: dict[str, Any] = {
         name: table_preview.whole_number(name, text, job_spec.OPTIONS[name].rule)
@@ -168,13 +203,20 @@ def _options(fields: Mapping[str, str]) -> job_spec.JobOptions:
     }
     return job_spec.JobOptions(
         name=fields.get("name") or None,
-        tags=[tag for part in fields.get("tags", "").split(",") if (tag := part.strip())],
+        tags=_listed(fields.get("tags", "")),
+        key=fields.get("key") or None,
+        api_version=fields.get("api_version") or None,
+        betas=_listed(fields.get("betas", "")),
         max_cost=fields.get("max_cost") or None,
         cache=fields.get("cache") or None,
         dedupe=fields.get("dedupe") == "1",
         schema=fields.get("schema") or None,
         **numbers,
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [each for part in text.split(",") if (each := part.strip())]
 
 
 def _asking(services: Services, fields: Mapping[str, str]) -> cost_question.Asking:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from orchestrator.domain import errors, humanize, money
+from orchestrator.domain.urls import is_loopback
 from orchestrator.http_api.dashboard.components import state_badge
 from orchestrator.http_api.request_scope import session_of
 from orchestrator.version import VERSION
@@ -115,7 +117,16 @@ def base_context(request: Request, services: Services) -> dict[str, object]:
         "live": False,
         "flash": get_flash(request, services),
         "logged_in": session_of(request) is not None,
+        "flags": _flags(request, services),
     }
+
+
+def _flags(request: Request, services: Services) -> str:
+    """What leads a command to the store that is shown here: who is on this machine names it, others its address."""
+    if request.client is None or is_loopback(request.url.hostname or ""):
+        sandbox = " --sandbox" if services.identity.sandbox else ""
+        return f"--db {shlex.quote(services.identity.db)}{sandbox}"
+    return f"--server {shlex.quote(f'{request.url.scheme}://{request.url.netloc}')}"
 
 
 def page_response(template: str, context: dict[str, object], *, status: int = 200) -> Response:

@@ -125,11 +125,11 @@ class _Look:
         """What the first rows become, without one that is not here as a whole."""
         schema = self._fields.get("schema") if rows is not _COLUMNS else None
         source = self._services.row_opener(
-            _once(self._body),
+            once(self._body),
             replace(rows, most=_ROWS),
             schema=AnswerSchema.read(schema) if schema else None,
             name=self._fields.get("source", ""),
-            api_version=self._services.identity.api_version,
+            api_version=self._fields.get("api_version") or self._services.identity.api_version,
             claim=claim_of(self._request),
         )
         async with aclosing(source.chunks()) as chunks:
@@ -167,6 +167,7 @@ def _block(block: dict[str, Any]) -> str:
     return str(block["text"]) if block["type"] == "text" else f"[{block['type']}]"
 
 
-async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+async def once(body: bytes) -> AsyncGenerator[bytes, None]:
+    """*body* as blocks."""
     if body:
         yield body

@@ -9,6 +9,11 @@
   const progress = document.querySelector("#progress");
   const yes = document.querySelector("#yes");
   const button = document.querySelector("#submit");
+  const why = document.querySelector("#why");
+  const skipBad = document.querySelector("#skip-bad");
+  const version = document.querySelector("#api-version");
+  const paste = document.querySelector("#paste");
+  const pasteAs = document.querySelector("#paste-as");
   const HEAD = 65536;
   const BYTES = { "content-type": "application/octet-stream" }; // what is in it is told by its first bytes
   const table = document.querySelector("#table");
@@ -17,9 +22,13 @@
   const checkAll = document.querySelector("#check");
   const FIRST = 262144; // of a table so much is shown to the server
   const WHOLE = 786432; // Parquet is read from its end: a larger one is not looked at
+  const NOTHING = "choose a file, or paste a text";
   let file = null;
+  let off = NOTHING; // why it cannot be submitted
+  let isBad = false; // it has lines that are refused, and others
   let isTable = false;
   let looks = 0; // a newer look makes an older one void
+  const NO_TEMPLATE = "write a template, which makes a request of each row";
   let turn = 0; // a newer choice makes an older answer void
 
   const element = (name, text, kind) => {
@@ -46,18 +55,17 @@
     }
   };
   const problems = (found, count) => {
-    const table = element("table", undefined, "rows");
+    const list = element("ul", undefined, "problems");
     for (const each of found) {
-      const row = table.insertRow();
-      row.insertCell().textContent = each.line ? `line ${each.line}` : "file";
-      row.insertCell().append(element("span", each.field, "mono"));
-      const said = row.insertCell();
-      said.className = "wide";
+      const said = element("li");
+      if (each.line) said.append(element("span", `line ${each.line.toLocaleString("en")}`, "dim"), " ");
+      if (each.field) said.append(element("b", each.field, "mono"), " ");
       said.append(each.problem, element("br"), element("span", `→ ${each.remedy}`, "dim"));
+      list.append(said);
     }
     const first = count > found.length ? `, of which the first ${found.length} are shown` : "";
     const head = `${count.toLocaleString("en")} problem${count === 1 ? "" : "s"}${first}: the file is refused unless bad lines are left out.`;
-    report.prepend(element("p", head, "notice tone-bad"), table);
+    report.prepend(element("p", head, "notice tone-bad"), list);
   };
   const ask = (question, amount) => {
     yes.checked = false;
@@ -66,23 +74,33 @@
     document.querySelector("#confirm").hidden = !question;
     if (question) report.prepend(element("p", `${question}. Nothing was stored or sent: confirm it, or give it a cap.`, "notice tone-bad"));
   };
+  const allow = (reason, bad = false) => {
+    [off, isBad] = [reason, bad];
+    judge();
+  };
+  const judge = () => {
+    const reason = off || (isBad && !skipBad.checked ? "mend the bad lines, or tick that they are left out" : "");
+    button.disabled = reason !== "";
+    why.textContent = reason && `not yet: ${reason}`;
+  };
   const refused = (document) => {
     if (document.question) ask(document.question, document.yes);
     else if (document.problems) problems(document.problems, document.problem_count ?? document.problems.length);
     else report.prepend(element("p", [document.title, document.detail, document.hint].filter(Boolean).join(": "), "notice tone-bad"));
   };
   // --- tables -----------------------------------------------------------------------------------------------------
+  const chosen = () => version.value ? { api_version: version.value } : {};
   const asked = (path, bytes, more = {}) => {
     const body = new FormData();
     for (const field of table.elements) {
       const values = "lines" in field.dataset ? field.value.split("\n") : [field.value];
       if (field.name) for (const value of values) if (value.trim()) body.append(field.name, value);
     }
-    for (const [name, value] of Object.entries(more)) body.set(name, value);
+    for (const [name, value] of Object.entries({ ...chosen(), ...more })) body.set(name, value);
     body.set("file", bytes, file.name); // it stands last
     return fetch(path, { method: "POST", body });
   };
-  const ofFile = (path, query, more = {}) => isTable ? asked(path, file, more) : fetch(`${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams({ ...query, ...more })}`, { method: "POST", body: file, headers: BYTES });
+  const ofFile = (path, query, more = {}) => isTable ? asked(path, file, more) : fetch(`${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams({ ...query, ...chosen(), ...more })}`, { method: "POST", body: file, headers: BYTES });
   const insert = (column) => {
     const written = /^[A-Za-z_]\w*$/.test(column) ? `{{ ${column} }}` : `{{ row[${JSON.stringify(column)}] }}`;
     template.setRangeText(written, template.selectionStart, template.selectionEnd, "end");
@@ -127,6 +145,7 @@
       setTable(true);
       showColumns([]);
       showRows({ rows: [], problems: [{ problem: "a Parquet file of this size is not shown", remedy: "it is read when it is checked, and when it is submitted" }] });
+      allow(template.value.trim() ? "" : NO_TEMPLATE);
       return true;
     }
     const bytes = isParquet ? file : file.slice(0, FIRST);
@@ -138,6 +157,7 @@
       if (isTable) {
         showColumns(found.columns);
         showRows(found);
+        allow(template.value.trim() || found.problems.length ? "" : NO_TEMPLATE, found.problems.length > 0);
       }
     } catch {
       if (mine === turn && look === looks) preview.replaceChildren(element("p", "the preview cannot be had: the connection broke", "dim"));
@@ -150,9 +170,10 @@
     table.hidden = table.disabled = !wanted;
   };
 
-  const choose = async (chosen) => {
-    file = chosen;
+  const choose = async (picked) => {
+    file = picked;
     const mine = ++turn;
+    allow("it is being checked");
     report.replaceChildren();
     ask("", "");
     setTable(false);
@@ -169,13 +190,18 @@
       if (answer.status === 404) throw new Error("this engine has no check");
       const found = await answer.json();
       progress.textContent = `${file.name}, ${size(file.size)}`;
-      if (!answer.ok) refused(found);
-      else {
+      if (!answer.ok) {
+        refused(found);
+        allow("it cannot be read");
+      } else {
+        allow(found.valid || found.requests ? "" : "nothing in it can be sent", !found.valid);
         told(found);
         if (found.valid) await estimated(mine);
       }
     } catch {
-      if (mine === turn) progress.textContent = `${file.name}, ${size(file.size)}: not checked, it is checked when it is submitted`;
+      if (mine !== turn) return;
+      progress.textContent = `${file.name}, ${size(file.size)}: not checked, it is checked when it is submitted`;
+      allow("");
     }
   };
   const told = (found) => {
@@ -200,18 +226,42 @@
     progress.textContent = "sending";
     try {
       const body = new FormData(form);
+      for (const name of ["paste", "paste_as"]) body.delete(name); // it is the file
       body.set("file", file); // it stands last, also when it was dropped
       const answer = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" } });
       const found = await answer.json();
       if (answer.ok) return location.assign(found.page);
       report.replaceChildren();
       refused(found);
+      if (found.problems) allow("", true);
       progress.textContent = "";
     } catch {
       progress.textContent = "the connection broke: nothing of an upload that did not end is kept; submit it again";
     }
-    button.disabled = false;
+    judge();
   };
+  // What is pasted is a file from here on.
+  const pasted = () => {
+    const text = paste.value;
+    input.value = "";
+    if (text.trim()) return choose(new File([text], `pasted.${pasteAs.value}`));
+    turn += 1;
+    file = null;
+    report.replaceChildren();
+    setTable(false);
+    progress.textContent = "";
+    allow(NOTHING);
+  };
+  let typed = 0; // after a key
+  paste.addEventListener("input", () => {
+    const [first] = paste.value.trimStart();
+    pasteAs.value = first === "{" ? "jsonl" : first === "[" ? "json" : paste.value.split("\n", 1)[0].includes("\t") ? "tsv" : pasteAs.value;
+    clearTimeout(typed);
+    typed = setTimeout(pasted, 250);
+  });
+  pasteAs.addEventListener("change", pasted);
+  skipBad.addEventListener("change", judge);
+  version.addEventListener("change", () => file && choose(file));
 
   input.addEventListener("change", () => input.files.length && choose(input.files[0]));
   for (const name of ["dragenter", "dragover"]) {
@@ -225,7 +275,7 @@
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (file) submit();
+    if (file && !button.disabled) submit();
   });
   let pause = 0; // after a key
   table.addEventListener("input", () => {
@@ -239,5 +289,6 @@
   });
   checkAll.hidden = false;
   table.hidden = table.disabled = true;
-  input.required = false;
+  if (paste.value.trim()) pasted();
+  else judge();
 })();
