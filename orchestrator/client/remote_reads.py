@@ -268,6 +268,7 @@ def _wanted(choice: RequestChoice) -> dict[str, str | int | list[str] | None]:
         "error_type": within.error_type,
         "error_message": within.error_message,
         "error_cause": within.cause,
+        "custom_id_prefix": within.id_prefix,
     }
 
 

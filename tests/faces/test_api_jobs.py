@@ -302,6 +302,10 @@ def test_failures_are_grouped_listed_and_tried_again_by_cause(tmp_path: Path) ->
             cause = {"error_type": groups[0]["type"], "error_message": groups[0]["message"]}
             rows = (await client.get("jobs/bad/requests", params=cause)).json()["requests"]
             assert [row["state"] for row in rows] == ["failed"] * 5
+            last = await client.get("jobs/bad/requests", params={**cause, "from_number": 5, "custom_id_prefix": "r"})
+            assert [row["custom_id"] for row in last.json()["requests"]] == ["r4"]
+            one = await client.get("jobs/bad/requests.jsonl?custom_id_prefix=r3")
+            assert json.loads(one.text)["custom_id"] == "r3"
             assert (await client.post("jobs/bad/retry", json={"only": "api_error"})).json()["queued"] == 0
             assert (await client.post("jobs/bad/retry", json={"all": 1})).status_code == 400
             wrong = await client.post("jobs/bad/retry", json={"only": [groups[0]["type"]], "drop": ["model"]})

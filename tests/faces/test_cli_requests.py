@@ -65,6 +65,20 @@ def test_the_list_goes_on_at_its_cursor_and_says_what_became_of_each(program: Pr
     assert program("requests", "@last", "--cursor", "x").code == 2
 
 
+def test_requests_are_found_by_how_their_ids_begin_and_by_their_place(program: Program) -> None:
+    """Over the whole job, in the list and in what is written, whatever else is asked of them."""
+    begin = [f"row-{n}" for n in range(1, COUNT + 1) if str(n).startswith("1")]
+    assert ids(asked(program, "--id-prefix", "row-1", "-o", "-").out) == begin
+    page = asked(program, "--id-prefix", "row-1", "--from", "101", "-n", "3", "--json").facts
+    assert [row["custom_id"] for row in page["requests"]] == ["row-101", "row-102", "row-103"]
+    more = asked(program, "--id-prefix", "row-1", "--from", "101", "--cursor", page["next"], "--json").facts
+    assert more["requests"][0]["custom_id"] == "row-104"
+    failed = ids(asked(program, "--state", "failed", "-o", "-").out)
+    some = ids(asked(program, "--state", "failed", "--id-prefix", "row-1", "-o", "-").out)
+    assert some == [one for one in failed if one in begin]
+    assert "no such request" in asked(program, "--id-prefix", "Row-1").out
+
+
 @pytest.mark.parametrize("args", [("requests",), ("requests", "-o", "odd.jsonl"), ("results", "-o", "odd.csv")])
 def test_a_word_that_nothing_is_so_is_answered_with_what_was_meant(program: Program, args: tuple[str, ...]) -> None:
     """A slip is no empty answer: nothing is written. The word that `status` prints leads to ours."""
@@ -103,6 +117,7 @@ def test_what_is_written_can_be_handed_in_again(program: Program) -> None:
         (("-o", "-", "--json"), "cannot both go to stdout"),
         (("-o", "store.db"), "would replace the store"),
         (("-o", "x.jsonl", "--cursor", "WzEsNF0"), "leave one out"),
+        (("-o", "x.jsonl", "--from", "7"), "leave one out"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_a_remedy(program: Program, args: tuple[str, ...], told: str) -> None:

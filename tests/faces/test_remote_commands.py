@@ -60,6 +60,7 @@ def test_run_hands_over_waits_and_writes_the_results_here(daemon: Daemon) -> Non
         ("ls", "--json"),
         ("requests", "mixed", "--json"),
         ("requests", "mixed", "--only", "failed"),
+        ("requests", "mixed", "--id-prefix", "r", "--from", "3", "--state", "failed"),
         ("show", "mixed", "r-3"),
         ("events", "mixed"),
         ("show", "mixed", "r-1", "--json"),

@@ -13,6 +13,7 @@ from orchestrator.cli.group import HintedUsageError, command
 from orchestrator.cli.options import GlobalOptions, Word, job_argument
 from orchestrator.domain import humanize, money, queries, states
 from orchestrator.domain.answer_table import OutputFormat, told_format
+from orchestrator.domain.ids import MAX_NUMBER
 from orchestrator.domain.result_choice import HELP, OFFERED, RequestChoice
 from orchestrator.domain.result_outcome import KNOWN_STOPS
 from orchestrator.ports.streams import is_stdout
@@ -33,6 +34,7 @@ Examples:
   orchestrator requests reviews                                 the first of them: state, why, tokens, cost
   orchestrator requests reviews --state failed --json | jq -r '.requests[].custom_id'
   orchestrator requests reviews --stop refusal --stop max_tokens
+  orchestrator requests reviews --id-prefix 2024-12- --from 500000      whose ids begin so, from the 500,000th on
   orchestrator requests reviews --only invalid_request_error -o failed.jsonl
   orchestrator requests reviews --only failed -o - --rows | jq -c '.params.max_tokens = 4096' > again.jsonl
 """
@@ -58,7 +60,11 @@ _STATES: Final = [each.value for each in states.RequestState]
 @click.option(
     "--stop", metavar="REASON", type=Word(KNOWN_STOPS), multiple=True, help="Only answers that ended by it: refusal."
 )
+@click.option("--id-prefix", metavar="TEXT", help="Only requests whose custom_id begins with TEXT.")
 @click.option("-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="List at most N.")
+@click.option(
+    "--from", "start", metavar="N", type=click.IntRange(1, MAX_NUMBER), help="List from the N-th request of the input."
+)
 @click.option("--cursor", metavar="TEXT", help="Go on with the list: as the page before said.")
 @click.option("-o", "--output", metavar="FILE", help="Write them as an input to FILE; - is standard output.")
 @click.option("--rows", is_flag=True, help="With -o: each with the row of the table that it was made of.")
@@ -70,7 +76,9 @@ def requests(  # noqa: PLR0913 - one argument per option, as click hands them ov
     state: tuple[str, ...],
     only: tuple[str, ...],
     stop: tuple[str, ...],
+    id_prefix: str | None,
     limit: int,
+    start: int | None,
     cursor: str | None,
     output: str | None,
     rows: bool,
@@ -78,23 +86,28 @@ def requests(  # noqa: PLR0913 - one argument per option, as click hands them ov
 ) -> None:
     """Works at any time, whoever owns the store. The list is in input order; a file appears whole or not at all."""
     choice = RequestChoice(
-        states=frozenset(map(states.RequestState, state)), stops=frozenset(stop), only=frozenset(only)
+        states=frozenset(map(states.RequestState, state)),
+        stops=frozenset(stop),
+        only=frozenset(only),
+        within=queries.RequestFilter(id_prefix=id_prefix or None),
     )
     if output is None:
         if rows or overwrite:
             raise HintedUsageError("--rows and --overwrite are for a file", hint="name it: -o FILE")
-        _list(options, job, choice, limit, queries.decode_cursor(cursor))
+        above = max(queries.decode_cursor(cursor) or 0, (start or 1) - 1)
+        _list(options, job, choice, limit, above)
         return
-    if cursor is not None:
-        raise HintedUsageError("--cursor is for the list, and -o writes all that are wanted", hint="leave one out")
+    if cursor is not None or start is not None:
+        name = "--from" if cursor is None else "--cursor"
+        raise HintedUsageError(f"{name} is for the list, and -o writes all that are wanted", hint="leave one out")
     _write(options, job, choice, output, rows=rows, overwrite=overwrite)
 
 
-def _list(options: GlobalOptions, ref: str, choice: RequestChoice, limit: int, above: int | None) -> None:
+def _list(options: GlobalOptions, ref: str, choice: RequestChoice, limit: int, above: int) -> None:
     with store_access.open_reads(options) as reads:
         status = reads.status(reads.find(ref))
         choice_words.refuse_unknown(reads, status, choice.only, choice.stops)
-        found = reads.chosen_requests(status.job.id, choice, above=0 if above is None else above, limit=limit)
+        found = reads.chosen_requests(status.job.id, choice, above=above, limit=limit)
         more = reads.chosen_requests(status.job.id, choice, above=found[-1].number, limit=1) if found else []
         there = "" if found or above or not choice.only else choice_words.words_there_are(reads, status)
     after = queries.encode_cursor(found[-1].number) if more else None

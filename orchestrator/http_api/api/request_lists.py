@@ -44,6 +44,9 @@ async def request_filter(
     error_cause: Annotated[
         str | None, Query(max_length=1000, description="Only failures of this `cause`, as `errors` gives it.")
     ] = None,
+    custom_id_prefix: Annotated[
+        str | None, Query(max_length=1000, description="Only requests whose `custom_id` begins with it.")
+    ] = None,
 ) -> queries.RequestFilter:
     """The filter in the query."""
     return queries.RequestFilter(
@@ -51,6 +54,7 @@ async def request_filter(
         error_type=error_type,
         error_message=error_message,
         cause=error_cause,
+        id_prefix=custom_id_prefix or None,
     )
 
 
@@ -85,16 +89,18 @@ async def requests(
     choice: ChoiceDep,
     cursor: routing.Cursor = None,
     limit: routing.Limit = 100,
+    from_number: Annotated[
+        int, Query(ge=1, le=ids.MAX_NUMBER, description="Only requests of this `number`, and after it.")
+    ] = 1,
 ) -> Response:
     """The requests of a job, in input order."""
-    page = partial(_page, found.job.id, choice, queries.decode_cursor(cursor), limit)
+    above = max(queries.decode_cursor(cursor) or 0, from_number - 1)
+    page = partial(_page, found.job.id, choice, above, limit)
     return routing.json_response(await services.bulk.read(page))
 
 
-def _page(
-    job: ids.JobId, choice: RequestChoice, above: int | None, limit: int, reads: Reads
-) -> request_views.RequestsView:
-    rows = reads.chosen_requests(job, choice, above=0 if above is None else above, limit=limit + 1)
+def _page(job: ids.JobId, choice: RequestChoice, above: int, limit: int, reads: Reads) -> request_views.RequestsView:
+    rows = reads.chosen_requests(job, choice, above=above, limit=limit + 1)
     page, more = routing.cut_page(rows, limit, lambda row: row.number)
     return request_views.RequestsView(requests=[request_views.RequestRowView.of(row) for row in page], next=more)
 
