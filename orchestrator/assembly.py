@@ -70,9 +70,9 @@ class Runtime:
     fleet: Fleet | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Engine(Reader, Estimates):
-    """An engine in this process: what the faces may read, and what they may ask of it."""
+    """An engine in this process: what the faces may read, and what they may ask of it. settings: those in force."""
 
     location: StoreLocation
     sandbox: bool
@@ -112,6 +112,7 @@ class Engine(Reader, Estimates):
 
     def retune(self, settings: Settings) -> None:
         """Go on with *settings*, as far as the engine may take them over while it runs."""
+        self.settings = settings
         self.commands.retune(engine_settings(settings))
         if self.fleet is not None:
             self.fleet.retune(settings)

@@ -87,7 +87,7 @@ async def services_of(engine: Engine, stop: asyncio.Event, tcp: TcpListener | No
         feed=ChangeFeed(engine, EngineChanges(engine.wakeup, engine.clock), stop),
         clock=engine.clock,
         page_key=page_key,
-        settings=engine.settings,
+        settings_in_force=lambda: engine.settings,
         prices=engine.prices,
         caps=_caps(engine.settings, meta),
         why_not_ready=lambda: engine.trouble,

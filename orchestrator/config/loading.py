@@ -69,12 +69,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingRow:
-    """One row of `config show`. `text`: the value as TOML; None when it is not set: then `unset` says what applies."""
+    """One setting as it is shown, without any password.
+
+    text: the value as TOML; None when it is not set: then *unset* says what applies. is_set: it was set somewhere, if
+    only to the default. means: what it is, in lines.
+    """
 
     name: str
     text: str | None
     unset: str
     origin: str
+    is_set: bool
+    means: str
 
 
 def load_settings(
@@ -152,11 +158,20 @@ def setting_rows(settings: Settings) -> Iterator[SettingRow]:
             text=None if value is None else key.meaning.kind.show(value),
             unset=key.meaning.unset,
             origin=settings.origin(key.name),
+            is_set=settings.is_set(key.name),
+            means=key.meaning.means,
         )
     for number, webhook in enumerate(settings.webhooks, start=1):
         name = f"{WEBHOOKS}.{number}"
         origin = settings.origin(WEBHOOKS)
-        yield SettingRow(name=name, text=inline_table(webhook), unset="", origin=origin)
+        yield SettingRow(
+            name=name,
+            text=inline_table(webhook),
+            unset="",
+            origin=origin,
+            is_set=True,
+            means=WebhookSection.__doc__ or "",
+        )
 
 
 def _entries(

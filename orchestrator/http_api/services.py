@@ -83,7 +83,7 @@ class Services:
     job_cache: JobCache
     clock: runtime.Clock  #: of a fleet: the database's time
     page_key: bytes = field(repr=False)  #: for what a page carries to whichever daemon of the store shows the next
-    settings: Settings
+    settings_in_force: Callable[[], Settings]  #: they may be read again while it runs
     prices: runtime.Prices
     caps: packing.Caps  #: of one batch
     meters: Meters  #: counters of this process
@@ -94,3 +94,8 @@ class Services:
     taken_over: Callable[[], int]  #: units that came here because their holder was silent
     #: The dashboard's address, and a path that opens it (with a login code if one is needed); None: no dashboard.
     dashboard_link: Callable[[], tuple[str, str] | None]
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force now."""
+        return self.settings_in_force()

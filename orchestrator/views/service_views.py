@@ -13,6 +13,9 @@ from orchestrator.views.job_views import BatchCounts, PlannedView, StopReasons
 from orchestrator.views.view import Count, Timestamp, View, parse_time, time_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.config import SettingRow
     from orchestrator.domain.queries import Sample, Totals
     from orchestrator.ports.engine import EngineHealth
     from orchestrator.views.health_checks import Finding
@@ -218,6 +221,27 @@ class SentView(View, frozen=True, kw_only=True):
     """The numbers of the deliveries that were made."""
 
     sent: list[int]
+
+
+class SettingView(View, frozen=True, kw_only=True):
+    """A setting that is in force. value: as TOML, null where it is not set; origin: where it comes from."""
+
+    name: str
+    value: str | None
+    origin: str
+
+
+class SettingsView(View, frozen=True, kw_only=True):
+    """Every setting; secrets are none of them."""
+
+    settings: list[SettingView]
+    sandbox: bool
+
+    @classmethod
+    def of(cls, rows: Iterable[SettingRow], *, sandbox: bool) -> Self:
+        """The view of *rows*."""
+        found = [SettingView(name=row.name, value=row.text, origin=row.origin) for row in rows]
+        return cls(settings=found, sandbox=sandbox)
 
 
 class SampleView(View, frozen=True, kw_only=True):

@@ -238,7 +238,17 @@ def test_every_control_has_a_name_and_a_narrow_screen_shows_all(browser: Browser
         daemon.submit(requests(3), name="a-job-with-a-name-that-is-longer-than-a-telephone-is-wide")
         context = browser.new_context(viewport={"width": 390, "height": 800})
         page = context.new_page()
-        paths = ("/", "/jobs", "/jobs/@last", "/jobs/@last/requests/1", "/batches", "/events", "/new", "/health")
+        paths = (
+            "/",
+            "/jobs",
+            "/jobs/@last",
+            "/jobs/@last/requests/1",
+            "/batches",
+            "/events",
+            "/new",
+            "/health",
+            "/settings",
+        )
         for path in paths:
             page.goto(daemon.url + path)
             assert (path, page.evaluate("document.documentElement.scrollWidth")) == (path, 390)

@@ -39,8 +39,9 @@ def show_settings(options: GlobalOptions) -> None:
     loaded = options.settings()
     rows = list(setting_rows(loaded))
     if options.as_json:
-        settings = [{"name": row.name, "value": row.text, "origin": row.origin} for row in rows]
-        show_json({"settings": settings, "sandbox": options.sandbox})
+        from orchestrator.views.service_views import SettingsView
+
+        show_json(SettingsView.of(rows, sandbox=options.sandbox))
         return
     show_banner(options, sandbox=options.sandbox)
     show("\n".join(_setting_lines(rows)))

@@ -141,6 +141,13 @@ async def limits(services: routing.ServicesDep) -> Response:
     return routing.json_response(view)
 
 
+@stats_api.get("/settings", responses=route_docs.answers(service_views.SettingsView))
+async def settings(services: routing.ServicesDep) -> Response:
+    """The settings in force and where each comes from, as `config show` has them; without secrets."""
+    rows = setting_rows(services.settings)
+    return routing.json_response(service_views.SettingsView.of(rows, sandbox=services.identity.sandbox))
+
+
 def _plain(toml: str) -> int | str:
     """A TOML value as JSON: a number, or a text without quotes."""
     value: int | str = tomllib.loads(f"value = {toml}")["value"]

@@ -44,6 +44,7 @@ def routes(services: Services) -> list[BaseRoute]:
         "/batches": batches_page.PAGE,
         "/events": engine_pages.EVENTS,
         "/health": engine_pages.HEALTH,
+        "/settings": engine_pages.SETTINGS,
         **({} if services.settings.database.url is None else {"/fleet": engine_pages.FLEET}),
         "/new": new_job.PAGE,
         "/confirm": actions.CONFIRM,

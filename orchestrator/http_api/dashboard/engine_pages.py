@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import JSONResponse, Response
@@ -38,8 +39,6 @@ _LATELY: Final = timedelta(minutes=5)
 _HOUR: Final = timedelta(hours=1)
 _STEP: Final = timedelta(seconds=10)
 _EVENTS_PAGE: Final = 100
-#: Settings that the health page shows.
-_SECTIONS: Final = ("batching.", "limits.", "retry.", "sandbox.", "log.")
 
 
 async def load_overview(request: page.PageRequest) -> dict[str, object]:
@@ -160,15 +159,26 @@ EVENTS: Final = page.Page(template="events.html", load=load_events, title="Event
 
 
 async def load_health(request: page.PageRequest) -> dict[str, object]:
-    """What `doctor` checks without the network, and the settings. Shows no path and no secret."""
-    services = request.services
-    rows = [row for row in setting_rows(services.settings) if row.name.startswith(_SECTIONS) and row.text is not None]
+    """What `doctor` checks without the network."""
+    return {"findings": await findings_of(request.services)}
+
+
+async def load_settings(request: page.PageRequest) -> dict[str, object]:
+    """What is in force, by section: all, or what was set. No setting holds a secret, and passwords are not shown."""
+    rows = list(setting_rows(request.services.settings))
+    found = [row for row in rows if row.is_set]
+    only_set = request.one_of("only", frozenset({"set"})) is not None
+    shown = found if only_set else rows
     return {
-        "findings": await findings_of(services),
-        "settings": [(row.name, str(row.text)) for row in rows],
+        "sections": [(name, list(those)) for name, those in groupby(shown, key=lambda row: row.name.partition(".")[0])],
+        "chips": [
+            {"text": "all", "count": len(rows), "on": not only_set, "href": request.link(only=None)},
+            {"text": "that were set", "count": len(found), "on": only_set, "href": request.link(only="set")},
+        ],
     }
 
 
+SETTINGS: Final = page.Page(template="settings.html", load=load_settings, title="Settings")
 HEALTH: Final = page.Page(template="health.html", load=load_health, title="Health", parts=("parts/findings.html",))
 
 
