@@ -71,6 +71,7 @@ NAMED_CASES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 #: Tests that `make test` runs small (`support.length`).
 IN_FULL: Final = (
+    "tests/browser/test_browser_axe.py",
     "tests/engine/test_chaos.py",
     "tests/engine/test_crash_points.py",
     "tests/store/conformance/test_conformance.py",
