@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.console import as_table, coloured, near_path, pasteable, results_line, say
 from orchestrator.domain import account, humanize, model, queries, states
@@ -59,6 +60,8 @@ def status_lines(
     if job.tags:
         yield f"tags       {humanize.plain(', '.join(job.tags))}"
     yield f"created    {humanize.instant(job.created_at)}, {humanize.span(api_clock.now - job.created_at)} ago"
+    if job.submitted_by is not None:
+        yield f"by         {job.submitted_by}"
     if job.finished_at is not None:
         yield f"over       {humanize.instant(job.finished_at)}, after {humanize.span(job.finished_at - job.created_at)}"
     if deleted := status_text.purged_words(job):
@@ -111,13 +114,20 @@ def _notes(status: model.JobStatus) -> Iterator[str]:
         )
 
 
+_HEADINGS: Final = ("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "TAGS", "BY", "NAME")
+
+
 def jobs_table(statuses: Sequence[model.JobStatus], api_clock: status_text.ApiClock) -> str:
     """The table of `ls`."""
-    rows: list[tuple[str, ...]] = [("JOB", "STATE", "DONE", "FAILED", "BATCHES", "AGE", "ANSWERS", "TAGS", "NAME")]
-    rows += [_row(status, api_clock) for status in statuses]
-    # Nothing is to be said of answers, or no job has tags: no column for it.
-    used = [column for column in range(len(rows[0])) if column not in {6, 7} or any(row[column] for row in rows[1:])]
-    return as_table([tuple(row[column] for column in used) for row in rows], right=(2, 3, 4, 5))
+    rows = [_HEADINGS, *(_row(status, api_clock) for status in statuses)]
+    # Nothing is to be said of answers, no job has tags, or none a name: no column for it.
+    return as_table(_used(rows, may_lack={6, 7, 8}), right=(2, 3, 4, 5))
+
+
+def _used(rows: Sequence[tuple[str, ...]], *, may_lack: AbstractSet[int]) -> list[tuple[str, ...]]:
+    """*rows* without those of the columns *may_lack* in which nothing stands below the heading."""
+    used = [column for column in range(len(rows[0])) if column not in may_lack or any(row[column] for row in rows[1:])]
+    return [tuple(row[column] for column in used) for row in rows]
 
 
 def _row(status: model.JobStatus, api_clock: status_text.ApiClock) -> tuple[str, ...]:
@@ -132,6 +142,7 @@ def _row(status: model.JobStatus, api_clock: status_text.ApiClock) -> tuple[str,
         humanize.span(api_clock.now - job.created_at),
         ", ".join(status_text.answer_words(status)),
         humanize.plain(", ".join(job.tags)),
+        job.submitted_by or "",
         humanize.plain(job.name),
     )
 
@@ -148,18 +159,19 @@ def failure_types(groups: Sequence[queries.ErrorGroup]) -> str:
 
 def events_table(events: Iterable[model.Event]) -> str:
     """The history of a job."""
-    rows: list[tuple[str, ...]] = [("WHEN", "WHAT", "BATCH", "STEP", "WHY")]
+    rows: list[tuple[str, ...]] = [("WHEN", "WHAT", "BATCH", "STEP", "WHO", "WHY")]
     rows += [
         (
             humanize.instant(event.at),
             event.kind,
             "" if event.batch_id is None else str(event.batch_id),
             " -> ".join(state for state in (event.old, event.new) if state is not None),
+            event.actor or "",
             event.why or "",
         )
         for event in events
     ]
-    return as_table(rows, right=(2,))
+    return as_table(_used(rows, may_lack={4}), right=(2,))
 
 
 def say_taken_in(options: GlobalOptions, source: Source, taken: IngestResult) -> None:

@@ -188,9 +188,11 @@ class Orchestrator:
         found, unclear = await self._handle().reader.read(lambda reads: _found(reads, ref))
         return Job(self._handle, found, unclear=unclear)
 
-    async def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[model.JobStatus]:
-        """The newest jobs, newest first; those with all of *tags*."""
-        where = queries.JobFilter(tags=frozenset(tags))
+    async def jobs(
+        self, *, limit: int = 100, tags: Collection[str] = (), submitted_by: str | None = None
+    ) -> list[model.JobStatus]:
+        """The newest jobs, newest first; those with all of *tags*, handed in with the token of that name."""
+        where = queries.JobFilter(tags=frozenset(tags), submitted_by=submitted_by)
         return await self._handle().reader.read(
             lambda reads: [reads.status(job) for job in reads.jobs(limit=limit, where=where)]
         )

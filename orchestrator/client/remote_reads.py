@@ -221,6 +221,8 @@ class HttpReads(reads.RemoteReads):
 
     def _jobs(self, where: queries.JobFilter, *, most: int | None = None) -> Iterator[job_views.JobView]:
         query: Query = {"state": sorted(where.states), "tag": sorted(where.tags), "q": where.text}
+        if where.submitted_by is not None:  # a server of before knows no such parameter
+            query = {**query, "by": where.submitted_by}
         for page in self._pages(job_views.JobsView, "jobs", query, most=most):
             yield from page.jobs
 

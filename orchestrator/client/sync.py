@@ -139,9 +139,9 @@ class SyncOrchestrator:
         """The job that *ref* means."""
         return self._job(lambda orc: orc.job(ref))
 
-    def jobs(self, *, limit: int = 100, tags: Collection[str] = ()) -> list[JobStatus]:
-        """The newest jobs with all of *tags*."""
-        return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags))
+    def jobs(self, *, limit: int = 100, tags: Collection[str] = (), submitted_by: str | None = None) -> list[JobStatus]:
+        """The newest jobs with all of *tags*, handed in with the token of that name."""
+        return self._bridge.call(lambda orc: orc.jobs(limit=limit, tags=tags, submitted_by=submitted_by))
 
     def fleet(self) -> FleetAnswerView:
         """The daemons on the store."""

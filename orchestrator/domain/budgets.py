@@ -187,6 +187,11 @@ def warning(limit: Limit) -> str:
     return f"{shown(limit.spent)} of {_WORDS[limit.scope]}, {shown_cap(limit.cap)}, is spent"
 
 
+def set_by_person(scope: Scope, cap: int | None) -> str:
+    """What a person made of a budget."""
+    return f"{_WORDS[scope]} is {'none' if cap is None else shown_cap(cap)}"
+
+
 def by_settings(scope: Scope, cap: int | None) -> str:
     """What the settings of the process that plans made of a budget, for a person."""
-    return f"{_WORDS[scope]} is {'none' if cap is None else shown_cap(cap)} by the settings of the process that plans"
+    return f"{set_by_person(scope, cap)} by the settings of the process that plans"

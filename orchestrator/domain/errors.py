@@ -9,6 +9,7 @@ OrchestratorError                     exit
 ├── OutputError                        2   the results cannot be written where they were asked for
 │   └── OutputNotWritten               9   the work is done and stored, and then its output could not be written
 ├── NeedsPerson                        3   credentials, permission, billing, spend limit
+│   └── RoleRefused                    3   the role of the token that was shown does not allow it
 ├── NoSuchThing                        4   no such job, batch or request; no price for a model
 │   └── Purged                         4   the bodies of its job were deleted
 ├── GuardRefused                       5   a guard said no (an engine that owns the store, a confirmation)
@@ -97,6 +98,10 @@ class NeedsPerson(OrchestratorError):
     """Only a person can help: credentials, permission, billing, spend limit."""
 
     exit_code = 3
+
+
+class RoleRefused(NeedsPerson):
+    """The role of the token that was shown does not allow this; nothing was changed."""
 
 
 class NoSuchThing(OrchestratorError):

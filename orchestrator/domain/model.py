@@ -70,6 +70,7 @@ class JobSnapshot:
     twins_waiting: int = 0  #: those of them that are queued
     twins_succeeded: int = 0  #: those of them that have their answer
     trial: int | None = None  #: only so many of its requests are sent; None: all
+    submitted_by: str | None = None  #: the name of the token that handed it in; None: none was shown
 
     @property
     def to_send(self) -> int:
@@ -243,6 +244,7 @@ class Event:
     old: str | None
     new: str | None
     why: str | None
+    actor: str | None = None  #: the name of the token that it was asked with; None: none, or the daemon itself
 
 
 class JudgedLine(msgspec.Struct, frozen=True, gc=False):

@@ -133,11 +133,15 @@ class RequestCost(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Jobs in one of *states* (empty: any) with all of *tags*, and *text* in the name or the id, in any case."""
+    """Jobs in one of *states* (empty: any) with all of *tags*, and *text* in the name or the id, in any case.
+
+    submitted_by: that were handed in with the token of that name; None: any.
+    """
 
     states: frozenset[JobState] = frozenset()
     tags: frozenset[str] = frozenset()
     text: str | None = None
+    submitted_by: str | None = None
 
 
 ALL_JOBS: Final = JobFilter()

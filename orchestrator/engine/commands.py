@@ -163,7 +163,7 @@ class EngineCommands(Commands, OpenJobs, NoticeCommands):
     @override
     async def disown(self, remote_id: str) -> str:
         doubts = await self._store.doubts_about(remote_id)
-        if not await self._store.disown(remote_id):
+        if not await self._store.disown(remote_id, self._context.clock.now()):
             raise errors.NoSuchThing(f"{remote_id} is not an open candidate", hint="orchestrator batches ls shows them")
         for batch in doubts:
             await self._attention.unattend(batch.job_id, UNPROVABLE, batch.id)

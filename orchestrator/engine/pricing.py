@@ -139,7 +139,7 @@ async def reprice(context: Context, job: JobId) -> int:
     while some := await store.unpriced(job, above, _SLICE):
         found = [(each, payment) for each in some if (payment := _payment(prices, each)) is not None]
         if found:
-            count += await store.priced(job, found)
+            count += await store.priced(job, found, context.clock.now())
         above = some[-1].request_id
     return count
 

@@ -204,7 +204,7 @@ class RepriceStore(Protocol):
     async def unpriced(self, job: ids.JobId, above: ids.RequestId, limit: int) -> list[Unpriced]:
         """The next successes of *job* above that request whose cost is not known, in input order."""
 
-    async def priced(self, job: ids.JobId, found: Sequence[tuple[Unpriced, Payment]]) -> int:
+    async def priced(self, job: ids.JobId, found: Sequence[tuple[Unpriced, Payment]], now: datetime) -> int:
         """Store what these answers cost; how many had no cost until now. The ledger moves with them."""
 
 

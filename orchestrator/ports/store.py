@@ -273,7 +273,7 @@ class CommandStore(Protocol):
     async def get(self, job: ids.JobId) -> model.JobRow:
         """The job as it is now."""
 
-    async def disown(self, remote_id: str) -> bool:
+    async def disown(self, remote_id: str, now: datetime) -> bool:
         """Note a person's word that a remote batch is not ours. False: it is no candidate, or proven already."""
 
     async def adopt(

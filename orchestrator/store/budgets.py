@@ -10,9 +10,10 @@ from typing import Final
 from typing_extensions import override
 
 from orchestrator.domain import account
-from orchestrator.domain.budgets import BUDGET_WAITS, Limit, Scope, by_settings, is_raised, warning
+from orchestrator.domain.budgets import BUDGET_WAITS, Limit, Scope, by_settings, is_raised, set_by_person, warning
 from orchestrator.domain.ids import JobId, number_of
 from orchestrator.domain.model import BatchRow
+from orchestrator.domain.money import shown_cap
 from orchestrator.ports.budgets import BudgetStore, UnknownCosts
 from orchestrator.store import facet, history, job_control, polling, reservations, sql_rows, sql_text
 from orchestrator.store.limits import api_time, job_limit, shared_limits
@@ -113,12 +114,16 @@ class SqlBudgetStore(facet.Facet, BudgetStore):
     def cap_job(self, c: SqlConnection, job: JobId, cap: int | None, now: datetime) -> bool:
         before = next((limit.cap for limit in job_limit(job, c)), None)
         c.execute(SQL["cap_job"], {"id": job, "cap": cap})
+        if cap != before:
+            history.record(c, now, "job.capped", job=job, why="no cap" if cap is None else f"at {shown_cap(cap)}")
         return bool(_let_go_on(job, now, c, is_raised=is_raised(before, cap)))
 
     @override
     @facet.transaction
     def cap_scope(self, c: SqlConnection, scope: Scope, cap: int | None, set_by: str, now: datetime) -> int:
-        return _let_go_on(None, now, c, is_raised=_cap_scope(scope, cap, set_by, c))
+        is_more = _cap_scope(scope, cap, set_by, c)
+        history.record(c, now, "budget.set", why=set_by_person(scope, cap))
+        return _let_go_on(None, now, c, is_raised=is_more)
 
     @override
     async def follow_settings(self, caps: Mapping[Scope, int | None], now: datetime) -> None:

@@ -21,7 +21,7 @@ import aiosqlite
 from typing_extensions import override
 
 from orchestrator.store.connect import SqliteConnection, connect_reader, connect_writer, translating_errors
-from orchestrator.store.database import Database, IntentWitness, Start, Step, Worker
+from orchestrator.store.database import Database, IntentWitness, Start, Step, Worker, in_context
 from orchestrator.store.file_watch import FileWatch
 from orchestrator.store.mark import Mark
 
@@ -124,7 +124,7 @@ class SqliteDatabase(Database):
     @override
     async def write(self, step: Step[T]) -> T:
         """Raises StoreLost, and changes nothing, where the file is not at its place any more."""
-        return await self._writer.run(partial(in_transaction, step, files=self.files))
+        return await self._writer.run(partial(in_transaction, in_context(step), files=self.files))
 
     @override
     async def write_free(self, step: Step[T]) -> T:

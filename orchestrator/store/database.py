@@ -6,6 +6,7 @@ Light: a command that only reads loads neither asyncio nor a driver with threads
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Protocol, TypeVar
 
 from orchestrator.store.sql_connection import SqlConnection
@@ -14,6 +15,12 @@ T = TypeVar("T")
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
 Step = Callable[[SqlConnection], T]
+
+
+def in_context(step: Callable[[C], T]) -> Callable[[C], T]:
+    """*step*, which knows on whatever thread it runs who the caller is (`ports.caller`)."""
+    context = copy_context()
+    return lambda connection: context.run(step, connection)
 
 
 class Database(Protocol):

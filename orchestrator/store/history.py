@@ -15,6 +15,7 @@ from orchestrator.domain.ids import MAX_INTEGER, BatchId, JobId
 from orchestrator.domain.model import Event
 from orchestrator.domain.queries import Sample
 from orchestrator.domain.states import BatchState
+from orchestrator.ports import caller
 from orchestrator.ports.dispatch import UnitKind
 from orchestrator.ports.job_store import SampleStore
 from orchestrator.ports.reads import HistoryReads
@@ -42,14 +43,17 @@ def record(  # noqa: PLR0913 - the columns of the event log, all but two optiona
     new: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Append to the event log, in the transaction of the change it records. *why* is cut at 2,000 characters.
+    """Append to the event log, in the transaction of the change it records, with who asked for it.
+
+    *why* is cut at 2,000 characters.
 
     The only writer of `event`: so the notices that an event asks for are enqueued here, with it, and the unit of work
     that a batch becomes.
     """
     c.assert_in_turn()  # else numbers could be committed out of their order, and a reader would miss one
     text = None if why is None else why[:2000]
-    event = c.execute(SQL["record"], (sql_rows.to_text(now), job, batch, kind, old, new, text)).fetchone()[0]
+    values = (sql_rows.to_text(now), job, batch, kind, old, new, text, caller.current_name())
+    event = c.execute(SQL["record"], values).fetchone()[0]
     enqueue_notices(c, event, kind, new, job, batch, sql_rows.to_text(now))
     if batch is not None and (unit := _UNITS.get(new or "")) is not None:
         c.due(unit, BatchId(batch), c.execute(SQL["priority"], (job,)).fetchone()[0])

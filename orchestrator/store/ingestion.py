@@ -19,6 +19,7 @@ from orchestrator.domain.known_answers import AnswersKnown
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.priming import LEAST_ROWS, CacheUse, SharedTokens
 from orchestrator.domain.states import JobState
+from orchestrator.ports import caller
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.streams import InputLine, InputProblem
 from orchestrator.store import (
@@ -184,6 +185,7 @@ def _begin(new: NewJob, public_id: str, now: datetime, c: SqlConnection) -> JobR
         "per_request": new.per_request_nanos,
         "schema": new.schema,
         "retry_invalid": new.retry_invalid,
+        "submitted_by": caller.current_name(),
         "now": sql_rows.to_text(now),
     }
     job = sql_rows.to_job(sql_rows.dict_rows(c.execute(SQL["begin"], values))[0])

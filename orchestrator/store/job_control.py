@@ -74,9 +74,12 @@ class SqlCommandStore(facet.Facet, CommandStore):
 
     @override
     @facet.transaction
-    def disown(self, c: SqlConnection, remote_id: str) -> bool:
+    def disown(self, c: SqlConnection, remote_id: str, now: datetime) -> bool:
         candidate = sql_rows.moved(c, SQL["disown_candidate"], {"remote_id": remote_id})
-        return sql_rows.moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate
+        is_known = sql_rows.moved(c, SEARCH_SQL["drop"], {"remote_id": remote_id}) or candidate
+        if is_known:
+            history.record(c, now, "candidate.disowned", why=remote_id)
+        return is_known
 
     @override
     @facet.snapshot

@@ -28,7 +28,7 @@ from orchestrator.store.mark import MARKED_SINCE, Mark, MarkRecord, read_mark
 #: "ORCH" in ASCII: tells our files from other programs' SQLite files.
 APPLICATION_ID: Final = 0x4F524348
 #: How many migrations this program ships; a constant, so that a reader need not open their files (a test compares).
-SCHEMA_VERSION: Final = 22
+SCHEMA_VERSION: Final = 23
 SQL: Final = sql_text.load("migrate")
 
 

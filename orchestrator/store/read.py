@@ -154,6 +154,7 @@ class JobReader(facet.SnapshotReads, StoreReads, JobReads):
             "states": json.dumps(sorted(where.states)),
             "tags": json.dumps(sorted(where.tags)),
             "text": where.text,
+            "submitted_by": where.submitted_by,
         }
         return [sql_rows.to_job(row) for row in sql_rows.dict_rows(self._c.execute(SQL["jobs"], values))]
 

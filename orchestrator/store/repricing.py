@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from typing_extensions import override
 
+from orchestrator.domain import humanize
 from orchestrator.domain.billing import Kind, Payment, Tokens
 from orchestrator.domain.ids import MAX_NUMBER, BatchId, JobId, RequestId, request_id
 from orchestrator.ports.job_store import RepriceStore, Unpriced
-from orchestrator.store import facet, ledger, reservations, sql_rows
+from orchestrator.store import facet, history, ledger, reservations, sql_rows
 from orchestrator.store.sql_connection import SqlConnection
 
 SQL: Final = ledger.SQL
@@ -29,7 +31,7 @@ class SqlRepriceStore(facet.Facet, RepriceStore):
 
     @override
     @facet.transaction
-    def priced(self, c: SqlConnection, job: JobId, found: Sequence[tuple[Unpriced, Payment]]) -> int:
+    def priced(self, c: SqlConnection, job: JobId, found: Sequence[tuple[Unpriced, Payment]], now: datetime) -> int:
         # Batches first: who stores lines of one waits for its row, and meets nobody who waits for the job.
         for batch in sorted({each.batch_id for each, _ in found}):
             reservations.lock(batch, c)
@@ -42,6 +44,8 @@ class SqlRepriceStore(facet.Facet, RepriceStore):
         )
         for batch, some in _by_batch(new).items():
             _move_lines(ledger.Account(job, batch), some, prices, c)
+        if new:
+            history.record(c, now, "job.repriced", job=job, why=humanize.count(len(new), "answer"))
         return len(new)
 
 

@@ -81,7 +81,7 @@ def join_list(texts: Collection[str]) -> str:
     return ",".join(sorted(texts))
 
 
-_COUNTS: Final = ("twins", "twins_waiting", "twins_succeeded", "trial")
+_COUNTS: Final = ("twins", "twins_waiting", "twins_succeeded", "trial", "submitted_by")
 
 
 def to_job(row: dict[str, Any]) -> model.JobRow:
@@ -218,6 +218,7 @@ def to_event(row: dict[str, Any]) -> model.Event:
         old=row["old"],
         new=row["new"],
         why=row["why"],
+        actor=row["actor"],
     )
 
 

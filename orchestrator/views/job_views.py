@@ -73,6 +73,7 @@ class JobView(View, frozen=True, kw_only=True):
     `twins`: requests that get the answer of an identical one (`dedupe`); of them `twins_waiting` are queued, and
     `twins_succeeded` have it.
     `trial`: only so many of its requests are sent; null: all.
+    `submitted_by`: the name of the token that it was handed in with; null: none was shown.
     `reason` says why it is paused; at `asked_again_at` the daemon sees whether the account works again. `content_hash`
     is the SHA-256 of its input, null if it was left open. `schema`: what its answers have to match, or null; those that
     do not are asked for again up to `retry_invalid` times. `version_reason`: why it is not sent with the newest API
@@ -112,6 +113,7 @@ class JobView(View, frozen=True, kw_only=True):
     retry_invalid: Count = DEFAULT_RETRY_INVALID
     dedupe: bool = False
     still_open: bool
+    submitted_by: str | None = None
     sandbox: bool
 
     @classmethod
@@ -152,6 +154,7 @@ class JobView(View, frozen=True, kw_only=True):
             retry_invalid=job.retry_invalid,
             dedupe=job.dedupe,
             still_open=job.still_open,
+            submitted_by=job.submitted_by,
             sandbox=status.sandbox,
         )
 
@@ -189,6 +192,7 @@ class JobView(View, frozen=True, kw_only=True):
             schema=None if (schema := bytes_if_set(self.schema)) is None else schema.decode(),
             retry_invalid=self.retry_invalid,
             still_open=self.still_open,
+            submitted_by=self.submitted_by,
             created_at=parse_time(self.created_at),
             finished_at=parse_time(self.finished_at),
             resubmitted=self.resubmitted,

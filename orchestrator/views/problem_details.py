@@ -40,6 +40,7 @@ _PROBLEM_TYPES: Final = MappingProxyType(
         "usage-error": _ProblemType(error=errors.UsageError, status=400),
         "output-not-written": _ProblemType(error=errors.OutputNotWritten, status=500),
         "output-error": _ProblemType(error=errors.OutputError, status=500),
+        "role-refused": _ProblemType(error=errors.RoleRefused, status=403),
         "needs-person": _ProblemType(error=errors.NeedsPerson, status=409),
         "purged": _ProblemType(error=errors.Purged, status=410),
         "no-such-thing": _ProblemType(error=errors.NoSuchThing, status=404),

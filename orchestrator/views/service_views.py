@@ -92,7 +92,7 @@ class FindingsView(View, frozen=True, kw_only=True):
 
 
 class EventView(View, frozen=True, kw_only=True):
-    """A change of the state of a job or batch."""
+    """A change of the state of a job or batch. `actor`: the name of the token that asked for it, if one did."""
 
     id: int
     at: Timestamp
@@ -102,6 +102,7 @@ class EventView(View, frozen=True, kw_only=True):
     old: str | None
     new: str | None
     why: str | None
+    actor: str | None = None
 
     @classmethod
     def of(cls, event: Event, job: str | None) -> Self:
@@ -115,6 +116,7 @@ class EventView(View, frozen=True, kw_only=True):
             old=event.old,
             new=event.new,
             why=event.why,
+            actor=event.actor,
         )
 
     def to_event(self, job: JobId | None) -> Event:
@@ -128,6 +130,7 @@ class EventView(View, frozen=True, kw_only=True):
             old=self.old,
             new=self.new,
             why=self.why,
+            actor=self.actor,
         )
 
 

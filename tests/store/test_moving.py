@@ -35,11 +35,13 @@ from store.store_world import (
 from support import postgres
 
 from orchestrator.domain import errors
+from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.domain.ids import JobId
 from orchestrator.domain.job_estimate import JobEstimate
 from orchestrator.domain.model import JobRow
 from orchestrator.domain.notices import EndpointSpec
 from orchestrator.domain.result_outcome import Outcome
+from orchestrator.ports.caller import acting_for
 from orchestrator.ports.job_store import Content
 from orchestrator.store import moving
 from orchestrator.store.location import SqliteLocation
@@ -74,7 +76,8 @@ async def _fill(path: Path) -> None:
         await planned(store, (await running_job(store, 5, "planned")).id, limit=2, nonce="e")
         odd = await store.ingest.begin(new_job("odd", still_open=True), "odd-id", NOW)
         await store.ingest.add(odd.id, lines(["nul\x00nul", "\x01", "ö"]), NOW)
-        told = await store.ingest.begin(new_job("told"), "told-id", NOW)
+        with acting_for(Bearer(name="ana", role=AccessRole.SUBMIT)):
+            told = await store.ingest.begin(new_job("told"), "told-id", NOW)
         await store.ingest.add(told.id, lines_of_table(["a"]), NOW)
         estimate = JobEstimate(input_tokens=9, low_nanos=1, high_nanos=3, basis="bytes", kind="k")
         await store.ingest.conclude(

@@ -62,7 +62,7 @@ def test_a_verdict_is_final_and_a_candidate_hides_from_nobody(tmp_path: Path) ->
                 await store.evidence.add_candidates(batch, [remote("z", 2)])
             assert [b.id for b in await store.commands.doubts_about("msgbatch_z")] == [one.id, two.id]
             assert await store.evidence.judge("msgbatch_y", "foreign")
-            assert not await store.commands.disown("msgbatch_y"), "proven already"
+            assert not await store.commands.disown("msgbatch_y", NOW), "proven already"
             found = await store.evidence.unclaimed([remote("z", 2), remote("y", 2), remote("x", 2)])
             assert [r.id for r in found] == ["msgbatch_z", "msgbatch_x"]
             await store.evidence.readable("msgbatch_z", unreadable_at=NOW)

@@ -349,8 +349,8 @@ def test_what_an_older_version_stored_is_priced_from_its_body(tmp_path: Path) ->
                     c.execute("UPDATE job SET unpriced = 0")
             found = await store.reprice.unpriced(job.id, request_id(job.id, 0), 10)
             assert [(each.batch_id, each.body, each.price_id) for each in found] == [(batch.id, BODY, None)] * 2
-            assert await store.reprice.priced(job.id, [(found[0], payment())]) == 1
-            assert await store.reprice.priced(job.id, [(each, payment()) for each in found]) == 1
+            assert await store.reprice.priced(job.id, [(found[0], payment())], NOW) == 1
+            assert await store.reprice.priced(job.id, [(each, payment()) for each in found], NOW) == 1
             assert await store.reprice.unpriced(job.id, request_id(job.id, 0), 10) == []
             assert await models_shown(store) == [("claude-haiku-4-5", 3, money_text(3 * COST))]
 

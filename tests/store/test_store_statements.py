@@ -220,7 +220,7 @@ async def repriced(store: Counted, count: int) -> int:
     await store.collect.store_lines(batch, [paid(number, unknown) for number in range(1, count + 1)], NOW)
     found = await store.reprice.unpriced(job.id, request_id(job.id, 0), count)
     assert len(found) == count
-    return await store.cost(store.reprice.priced(job.id, [(each, known) for each in found]))
+    return await store.cost(store.reprice.priced(job.id, [(each, known) for each in found], NOW))
 
 
 async def collected_batch(store: Counted, count: int) -> BatchRow:

@@ -64,9 +64,11 @@ Examples:
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most N jobs.")
 @click.option("--unfinished", is_flag=True, help="Only jobs that are not over.")
 @click.option("--tag", "tags", multiple=True, help="Only jobs with this tag; may be repeated.")
-def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...]) -> None:
+@click.option("--by", metavar="NAME", help="Only jobs that were submitted with the token of this name.")
+def ls(options: GlobalOptions, limit: int, unfinished: bool, tags: tuple[str, ...], by: str | None) -> None:
     settings = options.settings()
-    where = queries.JobFilter(states=queries.UNFINISHED if unfinished else frozenset(), tags=frozenset(tags))
+    wanted = queries.UNFINISHED if unfinished else frozenset()
+    where = queries.JobFilter(states=wanted, tags=frozenset(tags), submitted_by=by)
     with store_access.open_reads(options, settings) as reads:
         sandbox = reads.meta().sandbox
         jobs = reads.jobs(limit=limit + 1, where=where)

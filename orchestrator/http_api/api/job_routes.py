@@ -45,20 +45,29 @@ async def status_of_one(ref: routing.Ref, services: routing.ServicesDep) -> mode
 UniqueJobDep = Annotated[model.JobStatus, Depends(status_of_one)]
 
 
-@api.get("/jobs", responses=route_docs.answers(job_views.JobsView))
-async def jobs(
-    services: routing.ServicesDep,
+async def filter_of(
     state: Annotated[
         list[states.JobState] | None,
         Query(max_length=len(states.JobState), description="Only jobs in one of these states."),
     ] = None,
     tag: Annotated[list[str] | None, Query(max_length=20, description="Only jobs with all of these tags.")] = None,
     q: Annotated[str | None, Query(description="Only jobs with this in the name or the id.", max_length=200)] = None,
+    by: Annotated[
+        str | None, Query(description="Only jobs submitted with the token of this name.", max_length=64)
+    ] = None,
+) -> queries.JobFilter:
+    """Which jobs a list is asked for."""
+    return queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q, submitted_by=by)
+
+
+@api.get("/jobs", responses=route_docs.answers(job_views.JobsView))
+async def jobs(
+    services: routing.ServicesDep,
+    where: Annotated[queries.JobFilter, Depends(filter_of)],
     cursor: routing.Cursor = None,
     limit: routing.Limit = 100,
 ) -> Response:
     """List jobs, the newest first."""
-    where = queries.JobFilter(states=frozenset(state or ()), tags=frozenset(tag or ()), text=q)
     read_page = partial(_page, where, queries.decode_cursor(cursor), limit)
     return routing.json_response(await services.reader.read(read_page))
 

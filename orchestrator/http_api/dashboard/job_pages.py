@@ -35,7 +35,8 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
     before = request.number("before")
     wanted = frozenset[states.JobState]() if state is None else frozenset({states.JobState(state)})
     tags = request.query.getlist("tag")
-    where = queries.JobFilter(states=wanted, tags=frozenset(tags), text=text or None)
+    by = request.query.get("by") or None
+    where = queries.JobFilter(states=wanted, tags=frozenset(tags), text=text or None, submitted_by=by)
     facts = await request.services.reader.read(
         partial(_read_jobs, where, None if before is None else ids.JobId(before))
     )
@@ -46,7 +47,8 @@ async def load_jobs(request: page.PageRequest) -> dict[str, object]:
         "state": state,
         "q": text,
         "tags": tags,
-        "without_tags": request.link(tag=None, before=None),
+        "by": by,
+        "without_tags": request.link(tag=None, by=None, before=None),
         "first": None if before is None else request.link(before=None),
         "more": request.link(before=jobs[_PAGE - 1].id) if len(jobs) > _PAGE else None,
     }

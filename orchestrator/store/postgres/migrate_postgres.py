@@ -20,7 +20,7 @@ from orchestrator.store.sql_connection import SqlConnection
 from orchestrator.store.sql_rows import to_text
 
 #: The number of the newest migration that this program ships for a server; a constant, as SQLite's is.
-SERVER_SCHEMA_VERSION: Final = 22
+SERVER_SCHEMA_VERSION: Final = 23
 #: The advisory lock of who migrates; "ORCM" in ASCII.
 MIGRATION_LOCK: Final = 0x4F52434D
 #: READ COMMITTED: a snapshot would be from before the wait for the lock. A migration takes as long as it takes, but a

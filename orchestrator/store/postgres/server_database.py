@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from typing_extensions import override
 
-from orchestrator.store.database import Closable, Database, Start, Step, Worker
+from orchestrator.store.database import Closable, Database, Start, Step, Worker, in_context
 from orchestrator.store.postgres.cluster import PlaceGuard
 from orchestrator.store.postgres.link import Due, Link, Mode, PostgresAddress, Raw, Role, Waited
 
@@ -77,11 +77,11 @@ class PostgresDatabase(Database):
     @override
     async def write(self, step: Step[T]) -> T:
         """In the turn of the whole fleet; READ COMMITTED, which is serial in the turn."""
-        return await self._run(Role.WRITER, Mode.TURN, step)
+        return await self._run(Role.WRITER, Mode.TURN, in_context(step))
 
     @override
     async def write_free(self, step: Step[T]) -> T:
-        return await self._run(Role.FREE_WRITER, Mode.FREE, step)
+        return await self._run(Role.FREE_WRITER, Mode.FREE, in_context(step))
 
     @override
     async def read(self, step: Step[T]) -> T:

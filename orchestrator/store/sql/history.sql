@@ -1,6 +1,6 @@
 -- name: record
 -- The event log; always in the transaction of the change it records.
-INSERT INTO event (at, job_id, batch_id, kind, old, new, why) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+INSERT INTO event (at, job_id, batch_id, kind, old, new, why, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
 
 -- name: priority
 SELECT priority FROM job WHERE id = ?

@@ -38,9 +38,9 @@ SELECT * FROM job WHERE state = 'importing'
 
 -- name: begin
 INSERT INTO job (public_id, name, state, source, api_version, betas, priority, tags, cache, dedupe, still_open, added_at,
-                 created_at, cap_nanos, per_request_nanos, answer_schema, retry_invalid)
+                 created_at, cap_nanos, per_request_nanos, answer_schema, retry_invalid, submitted_by)
 VALUES (:public_id, :name, 'importing', :source, :api_version, :betas, :priority, :tags, :cache, :dedupe, :still_open, :now,
-        :now, :cap, :per_request, :schema, :retry_invalid)
+        :now, :cap, :per_request, :schema, :retry_invalid, :submitted_by)
 RETURNING *
 
 -- name: job_state

@@ -21,6 +21,7 @@ SELECT * FROM job
    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) WHERE instr(',' || tags || ',', ',' || value || ',') = 0)
    AND (CAST(:text AS TEXT) IS NULL OR instr(lower(name), lower(CAST(:text AS UTEXT))) > 0
         OR instr(lower(public_id), lower(CAST(:text AS UTEXT))) > 0)
+   AND (CAST(:submitted_by AS TEXT) IS NULL OR submitted_by = CAST(:submitted_by AS TEXT))
  ORDER BY id DESC LIMIT :limit
 
 -- name: newer_jobs

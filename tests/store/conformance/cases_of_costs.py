@@ -77,8 +77,8 @@ async def a_cost_that_is_found_later_moves_every_sum(store: Store) -> None:
     job = await paid_job(store)
     (unpriced,) = await store.reprice.unpriced(job.id, RequestId(0), 10)
     found = [(unpriced, Payment(replace(UNKNOWN, source="s"), TOKENS, 400))]
-    assert await store.reprice.priced(job.id, found) == 1
-    assert await store.reprice.priced(job.id, found) == 0
+    assert await store.reprice.priced(job.id, found, NOW) == 1
+    assert await store.reprice.priced(job.id, found, NOW) == 0
     assert await store.reprice.unpriced(job.id, RequestId(0), 10) == []
     snapshot = await store.read(lambda reads: reads.get(job.id))
     cost = await store.read(lambda reads: reads.cost(snapshot))

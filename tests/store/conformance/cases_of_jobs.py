@@ -25,13 +25,16 @@ from store.store_world import (
     won,
 )
 
+from orchestrator.domain.access import AccessRole, Bearer
 from orchestrator.domain.errors import GuardRefused, KeyReused, Purged
 from orchestrator.domain.ids import JobId, Nonce
 from orchestrator.domain.job_spec import NewJob
 from orchestrator.domain.notices import DeliveryResult, DeliveryState, EndpointSpec
 from orchestrator.domain.param_change import ParamChange, applied, change_of
+from orchestrator.domain.queries import JobFilter
 from orchestrator.domain.result_outcome import Outcome
 from orchestrator.domain.states import BatchState, JobState
+from orchestrator.ports.caller import acting_for
 from orchestrator.ports.job_store import (
     BY_PERSON,
     BY_RETENTION,
@@ -223,10 +226,10 @@ async def a_person_says_that_a_candidate_is_not_ours(store: Store) -> None:
     doubted = await in_doubt(store, job.id)
     await store.evidence.add_candidates(doubted, [remote("p", 4)])
     assert [batch.id for batch in await store.commands.doubts_about("msgbatch_p")] == [doubted.id]
-    assert not await store.commands.disown("msgbatch_nobody")
-    assert await store.commands.disown("msgbatch_p")
+    assert not await store.commands.disown("msgbatch_nobody", NOW)
+    assert await store.commands.disown("msgbatch_p", NOW)
     assert [one.verdict for one in await store.evidence.candidates(doubted)] == ["foreign"]
-    assert not await store.commands.disown("msgbatch_p")
+    assert not await store.commands.disown("msgbatch_p", NOW)
 
 
 @case
@@ -304,3 +307,28 @@ async def a_sample_is_taken_where_something_changed(store: Store) -> None:
     assert [(one.at, one.queued, one.in_flight_batches, one.watched) for one in found] == [(LATER, 4, 1, False)]
     states = (await store.read(lambda reads: reads.totals())).batches
     assert states[BatchState.SUBMITTING] == 1
+
+
+@case
+async def who_asks_is_stored(store: Store) -> None:
+    """The name of the token stands with the job and with every step that somebody took, and with no other."""
+    with acting_for(Bearer(name="ana@example.com", role=AccessRole.SUBMIT)):
+        job = await running_job(store, 1, "hers")
+    other = await running_job(store, 1, "nobody's")
+    with acting_for(Bearer(name="root", role=AccessRole.ADMIN)):
+        assert await store.commands.pause(job.id, "by_user", "why", NOW)
+        assert not await store.budgets.cap_job(job.id, 5, NOW)
+    assert await store.commands.resume(job.id, NOW)
+    assert (await store.commands.get(job.id)).submitted_by == "ana@example.com"
+    assert (await store.commands.get(other.id)).submitted_by is None
+    events = await store.read(lambda reads: reads.events(job.id))
+    told = [(event.kind, event.new, event.actor) for event in events]
+    assert told == [
+        ("job.created", "importing", "ana@example.com"),
+        ("job.moved", "running", "ana@example.com"),
+        ("job.moved", "paused", "root"),
+        ("job.capped", None, "root"),
+        ("job.moved", "running", None),
+    ]
+    hers = JobFilter(submitted_by="ana@example.com")
+    assert [each.id for each in await store.read(lambda reads: reads.jobs(limit=9, where=hers))] == [job.id]
