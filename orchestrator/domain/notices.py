@@ -81,6 +81,13 @@ class Delivery:
     last_status: int | None
     last_error: str | None
 
+    @property
+    def last_answer(self) -> str:
+        """What came of the last try, in one line; empty before the first."""
+        if self.last_error is not None:
+            return self.last_error.split("\n")[0]
+        return "" if self.last_status is None else str(self.last_status)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:

@@ -119,7 +119,7 @@ def test_every_screen_answers_and_says_what_there_is(tmp_path: Path) -> None:
     """Without JavaScript everything can be read, before the first job and after it."""
 
     async def check(_: Engine, client: httpx2.AsyncClient) -> None:
-        for path in ("/", "/jobs", "/batches", "/events", "/new", "/health", "/settings"):
+        for path in ("/", "/jobs", "/batches", "/events", "/webhooks", "/new", "/health", "/settings"):
             empty = await client.get(path)
             assert (path, empty.status_code) == (path, 200)
             assert "SANDBOX" in empty.text

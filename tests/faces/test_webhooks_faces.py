@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import json
 import signal
 import threading
@@ -212,3 +213,33 @@ def _talking(program: Program) -> Iterator[httpx2.Client]:
     transport = httpx2.HTTPTransport(uds=str(socket))
     with httpx2.Client(transport=transport, base_url="http://engine/api/v1/", timeout=20) as client:
         yield client
+
+
+def test_the_dashboard_shows_tests_and_replays(program: Program) -> None:
+    """Endpoints, and of each notice its state, its tries, the last answer; buttons only where they can do something."""
+    with receiver_beside(410, 200) as receiver:
+        configure(program, receiver)
+        with program.started("serve", "--sandbox") as engine:
+            engine.says("the engine runs on")
+            with _talking(program) as api:
+
+                def act(**form: str) -> httpx2.Response:
+                    return api.post("http://engine/act", data=form, headers={"origin": "http://engine"})
+
+                def shown() -> str:
+                    return html.unescape(api.get("http://engine/webhooks", headers={"accept": "text/html"}).text)
+
+                assert ("No notice" in shown(), receiver.url in shown()) == (True, True)
+                assert act(verb="test", url="https://no.example").status_code == 404
+                assert act(verb="test").headers["location"] == "/webhooks"
+                await_state(program, 1, "failed")
+                page = shown()
+                assert "410 words" in page
+                assert 'name="notice" value="1"' in page
+                assert act(verb="replay", notice="x").status_code == 400
+                assert act(verb="replay", notice="99").status_code == 409
+                assert act(verb="replay", notice="1").status_code == 303
+                await_state(program, 1, "delivered")
+                assert act(verb="test", url=receiver.url).status_code == 303
+                await_state(program, 2, "delivered")
+                assert api.get("http://engine/webhooks?state=failed").text.count("data-row") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
@@ -69,7 +69,7 @@ def list_notices(options: GlobalOptions, *, state: str | None, limit: int) -> No
         show(humanize.plain(f"{endpoint.url}: {events if endpoint.active else 'not in the settings any more'}"))
     if found:
         show("")
-        show(as_table([("NOTICE", "TYPE", "STATE", "TRIES", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
+        show(as_table([("NOTICE", "TYPE", "STATE", "TRIES", "NEXT", "AGE", "ENDPOINT", "LAST"), *map(_row, found)]))
 
 
 @command(EXAMPLES)
@@ -100,13 +100,14 @@ def _asked(options: GlobalOptions, act: Callable[[NoticeCommands], Awaitable[T]]
 
 
 def _row(delivery: notices.Delivery) -> tuple[str, ...]:
-    last = delivery.last_error if delivery.last_error is not None else str(delivery.last_status or "")
+    now = datetime.now(UTC)
     return (
         str(delivery.id),
         delivery.type,
         delivery.state.value,
         str(delivery.tries),
-        humanize.span(datetime.now(UTC) - delivery.created_at),
+        "" if delivery.next_at is None else f"in {humanize.span(max(delivery.next_at - now, timedelta(0)))}",
+        humanize.span(now - delivery.created_at),
         delivery.url,
-        humanize.plain(last.split("\n")[0][:_LONGEST_WORDS]),
+        humanize.plain(delivery.last_answer[:_LONGEST_WORDS]),
     )

@@ -20,6 +20,7 @@ from orchestrator.http_api.dashboard import (
     new_job,
     request_page,
     table_preview,
+    webhooks_page,
 )
 from orchestrator.http_api.dashboard.page import base_context, page_response, page_route, serve_asset
 
@@ -45,6 +46,7 @@ def routes(services: Services) -> list[BaseRoute]:
         "/events": engine_pages.EVENTS,
         "/health": engine_pages.HEALTH,
         "/settings": engine_pages.SETTINGS,
+        "/webhooks": webhooks_page.PAGE,
         **({} if services.settings.database.url is None else {"/fleet": engine_pages.FLEET}),
         "/new": new_job.PAGE,
         "/confirm": actions.CONFIRM,

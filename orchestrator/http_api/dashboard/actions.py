@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.ports.reads import Reads
 
 _MOST: Final = 200
+_LONG_NUMBER: Final = 16
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -186,6 +187,8 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     if verb in {"adopt", "disown"} and isinstance(remote, str):
         asked = services.commands.adopt(remote, None) if verb == "adopt" else services.commands.disown(remote)
         return "/batches", await asked
+    if verb in {"test", "replay"}:
+        return "/webhooks", await _noticed(services, verb, form)
     if verb not in {"pause", "resume", "cancel", "retry", "cap"} or not refs:
         raise errors.UsageError("no action is chosen", hint="go back and choose one")
     jobs = await services.reader.read(partial(_jobs, refs))
@@ -198,6 +201,18 @@ async def _do(services: Services, form: FormData) -> tuple[str, str]:
     moved = sum([await moves[verb](job.id) for job in jobs])
     rest = "" if moved == len(jobs) else f"; {humanize.count(len(jobs) - moved, 'job')} in no state for it"
     return where, f"{humanize.count(moved, 'job')} {_VERBS[verb].done}{rest}"
+
+
+async def _noticed(services: Services, verb: str, form: FormData) -> str:
+    """A test to one endpoint or each, or a notice again."""
+    if verb == "test":
+        sent = await services.commands.test_notice(str(form.get("url", "")) or None)
+        return f"notice {', '.join(map(str, sent))} on its way"
+    text = str(form.get("notice", ""))
+    if not (text.isascii() and text.isdigit() and len(text) < _LONG_NUMBER):
+        raise errors.UsageError("no notice is chosen", hint="go back and choose one")
+    await services.commands.replay_notice(int(text))
+    return f"notice {text} on its way again"
 
 
 async def _capped(services: Services, jobs: list[model.JobSnapshot], amount: str) -> str:
