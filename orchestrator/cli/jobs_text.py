@@ -11,7 +11,6 @@ from orchestrator.cli.console import as_table, coloured, near_path, pasteable, r
 from orchestrator.domain import account, humanize, model, queries, states
 from orchestrator.domain.pilot import trial_words
 from orchestrator.domain.version_choice import version_words
-from orchestrator.ports.streams import notices_of
 from orchestrator.views import cost_views, status_text
 from orchestrator.views.retry_views import retry_hints
 
@@ -185,7 +184,7 @@ def say_taken_in(options: GlobalOptions, source: Source, taken: IngestResult) ->
     shown = humanize.plain(near_path(source.name))
     total = humanize.count(job.requests.total, "request")
     say(options, _line("done", "read", f"{shown}: {total}, {humanize.size(source.size_bytes)}, {bad}"))
-    for notice in notices_of(source):
+    for notice in taken.notices:
         say_line(options, "part", "notice", notice)
     if not taken.attached:
         said = "" if job.trial is None else f", a {trial_words(job.trial, job.requests.total)}"

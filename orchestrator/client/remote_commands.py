@@ -105,6 +105,7 @@ class RemoteEngine(engine.Commands, engine.OpenJobs, engine.NoticeCommands, esti
             renamed_from=answer.get("renamed_from"),
             under_cap=answer.get("under_cap"),
             not_applied=answer.get("not_applied"),
+            notices=streams.notices_of(source),
         )
 
     @override

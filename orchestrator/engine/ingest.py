@@ -30,7 +30,7 @@ from orchestrator.ports.alike_problems import AlikeProblems
 from orchestrator.ports.engine import IngestOptions, IngestResult
 from orchestrator.ports.job_store import Content, Duplicate, DuplicatesCursor, IngestOutcome, IngestStore
 from orchestrator.ports.runtime import Clock, Entropy, NoPrices, Prices, rates_on
-from orchestrator.ports.streams import KEPT_RAW_BYTES, InputLine, InputProblem, Source, UnmarkedSource
+from orchestrator.ports.streams import KEPT_RAW_BYTES, InputLine, InputProblem, Source, UnmarkedSource, notices_of
 
 log = get_logger(__name__)
 
@@ -139,6 +139,7 @@ class Ingestor:
         if reading.is_lost or reading.taken == 0:
             await self._discard(job)
             return reading.outcome(None, attached=False)
+        reading.notices = notices_of(source)
         new = new.with_version(reading.version)
         await self._find_twins(job, new, reading)
         how, found = await self._finish(job, source, new, reading)
@@ -216,6 +217,7 @@ class _Reading:
         self._marks = LikelyMarks()
         self._alike = AlikeProblems()
         self.under_cap: str | None = None  # how the job will go under its cap
+        self.notices: Sequence[str] = ()  # of the source
         self.taken = 0
         self.refused = 0  # lines with problems
         self._last_line = 0
@@ -261,6 +263,7 @@ class _Reading:
             problem_count=self._count,
             refused=0 if job is None else self.refused,
             under_cap=None if job is None or attached else self.under_cap,
+            notices=self.notices,
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match
 
-from orchestrator.domain import batches_api, errors
+from orchestrator.domain import batches_api, errors, humanize
 from orchestrator.observability.logs import get_logger
 from orchestrator.views.job_views import LineProblemView
 from orchestrator.views.problem_details import CONTENT_TYPE, ProblemView, RefusedView, problem_of
@@ -52,7 +52,7 @@ def input_refused(problems: Iterable[streams.InputProblem], count: int) -> Respo
     return problem(
         RefusedView(
             title="the input was refused",
-            detail=f"{count:,} problems; nothing was stored or sent",
+            detail=f"{humanize.count(count, 'problem')}; nothing was stored or sent",
             hint="fix the lines, or leave them out with skip_bad=1",
             exit_code=errors.InputError.exit_code,
             problems=[LineProblemView.of(each) for each in problems],

@@ -38,7 +38,7 @@ class IngestResult:
     problems: the first of them, in file order; problem_count: all. refused: lines left out by `skip_bad`.
     renamed_from: what the job that was there was called; None: it is called as before. under_cap: how a new job will go
     under its cap, in a sentence; None: there is nothing to say. not_applied: options that the job that was there has
-    otherwise and keeps, in a sentence; None: none.
+    otherwise and keeps, in a sentence; None: none. notices: what the source has to say beside problems.
     """
 
     job: model.JobSnapshot | None
@@ -49,6 +49,7 @@ class IngestResult:
     renamed_from: str | None = None
     under_cap: str | None = None
     not_applied: str | None = None
+    notices: Sequence[str] = ()
 
 
 class BudgetCommands(Protocol):

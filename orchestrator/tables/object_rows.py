@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from orchestrator.inputs import one_by_one, refuse_one
-from orchestrator.ports.streams import Chunker, InputItem, InputProblem, Source
+from orchestrator.ports.streams import Chunker, InputItem, InputProblem
 from orchestrator.tables.json_table import api_lines, is_request, request_among_rows
 from orchestrator.tables.object_values import row_of
 from orchestrator.tables.row_requests import RowRequests
+from orchestrator.tables.row_source import RecipeSource
 from orchestrator.tables.table import TableRow
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.domain.table_spec import Recipe
 
 
-class ObjectRows(Source):
+class ObjectRows(RecipeSource):
     """Requests made by *recipe* of the mappings in *rows*.
 
     Each is encoded the moment it is taken (`object_values`), so a caller may reuse and change its dict. The "line" of
@@ -38,20 +39,16 @@ class ObjectRows(Source):
         rules: ParamRules,
     ) -> None:
         refuse_one(rows, "rows")
+        super().__init__(RowRequests(recipe, rules, folder=Path()))
         self._rows = rows
-        self._requests = RowRequests(recipe, rules, folder=Path())
         self._size_bytes = 0
-
-    @property
-    @override
-    def content_hash(self) -> str:
-        return self._requests.content_hash
 
     @property
     @override
     def size_bytes(self) -> int:
         return self._size_bytes
 
+    @override
     async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         """Yield the requests and the problems, in order. Once only. Awaits nothing of its own but turns for others.
 

@@ -1,4 +1,4 @@
-"""`RowSource`: the rows of a table, each made a request by a recipe."""
+"""Rows, each made a request by a recipe: what all sources of them share, and `RowSource`, a table of this machine."""
 
 from __future__ import annotations
 
@@ -20,23 +20,15 @@ if TYPE_CHECKING:
     from orchestrator.tables.table import Table
 
 
-class RowSource(NoticingSource):
-    """Requests made of the rows of *given* by *recipe*.
+class RecipeSource(NoticingSource):
+    """*requests*, made of rows by a recipe.
 
-    The content is that of the requests and their rows: the same table with a recipe that makes the same of it is the
-    same job. Raises UsageError for a recipe that suits no row.
+    The content is that of the requests and their rows: the same rows with a recipe that makes the same of them are the
+    same job.
     """
 
-    def __init__(self, given: TableInput, recipe: Recipe, rules: ParamRules) -> None:
-        self._given = given
-        self._requests = RowRequests(recipe, rules, folder=given.folder)
-        self._stop = threading.Event()
-        self._table: Table | None = None
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._given.name
+    def __init__(self, requests: RowRequests) -> None:
+        self._requests = requests
 
     @property
     @override
@@ -45,13 +37,35 @@ class RowSource(NoticingSource):
 
     @property
     @override
-    def size_bytes(self) -> int:
-        return 0 if self._table is None else self._table.size_bytes
+    def notices(self) -> Sequence[str]:
+        return self._requests.notices
+
+
+class TableSource(RecipeSource):
+    """*requests*, made of the rows of a table that is opened once it is read."""
+
+    def __init__(self, requests: RowRequests) -> None:
+        super().__init__(requests)
+        self._stop = threading.Event()
+        self._table: Table | None = None
 
     @property
     @override
-    def notices(self) -> Sequence[str]:
-        return self._requests.notices
+    def size_bytes(self) -> int:
+        return 0 if self._table is None else self._table.size_bytes
+
+
+class RowSource(TableSource):
+    """Requests made of the rows of *given* by *recipe*. Raises UsageError for a recipe that suits no row."""
+
+    def __init__(self, given: TableInput, recipe: Recipe, rules: ParamRules) -> None:
+        super().__init__(RowRequests(recipe, rules, folder=given.folder))
+        self._given = given
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._given.name
 
     @override
     def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:

@@ -15,9 +15,10 @@ from typing_extensions import override
 from orchestrator.domain.errors import BodyTooLarge
 from orchestrator.domain.table_spec import TableKind, refuse_delimiter
 from orchestrator.inputs import OF_UPLOADS
-from orchestrator.ports.streams import InputItem, Source
+from orchestrator.ports.streams import InputItem
 from orchestrator.tables.kinds import HEAD_BYTES, kind_of_upload, text_table
 from orchestrator.tables.parquet_table import ParquetTable
+from orchestrator.tables.row_source import TableSource
 from orchestrator.tables.text_lines import TextPieces
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from orchestrator.ports.runtime import MemoryReservation
     from orchestrator.tables.row_requests import RowRequests
-    from orchestrator.tables.table import Table
 
 #: A Parquet file is read from its end: it lies in a temporary file meanwhile.
 MAX_PARQUET_BYTES: Final = 1 << 30
@@ -47,33 +47,22 @@ class UploadedTable:
     max_text_bytes: int
 
 
-class ArrivingRows(Source):
+class ArrivingRows(TableSource):
     """Requests made of the rows of an uploaded table; images are not read from the server's own files.
 
     It is read in a thread of its own, which waits for the blocks: those that all share would be taken by slow clients.
     """
 
     def __init__(self, upload: UploadedTable, requests: RowRequests) -> None:
+        super().__init__(requests)
         self._upload = upload
-        self._requests = requests
-        self._stop = threading.Event()
-        self._table: Table | None = None
 
     @property
     @override
     def name(self) -> str:
         return self._upload.name
 
-    @property
     @override
-    def content_hash(self) -> str:
-        return self._requests.content_hash
-
-    @property
-    @override
-    def size_bytes(self) -> int:
-        return 0 if self._table is None else self._table.size_bytes
-
     async def chunks(self) -> AsyncGenerator[Sequence[InputItem], None]:
         """Yield what the rows become, in order; once only.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import msgspec
 
@@ -29,6 +29,7 @@ from orchestrator.views.view import (
 
 if TYPE_CHECKING:
     from orchestrator.domain.job_spec import NewJob
+    from orchestrator.ports.engine import IngestResult
     from orchestrator.views.check_report import CheckReport
 
 StopReasons = Annotated[
@@ -236,7 +237,8 @@ class IngestResultView(View, frozen=True, kw_only=True):
 
     renamed_from: the former name of the existing job, if it was given the requested one. under_cap: how a new job will
     go under its cap, in a sentence. not_applied: options that the existing job has otherwise and keeps, in a sentence;
-    `max_cost` is applied: it becomes the cap of a job that is not over.
+    `max_cost` is applied: it becomes the cap of a job that is not over. notices: what is worth knowing of the input,
+    though nothing of it is wrong, each in a sentence.
     """
 
     job: JobView
@@ -245,6 +247,24 @@ class IngestResultView(View, frozen=True, kw_only=True):
     renamed_from: str | None
     under_cap: str | None
     not_applied: str | None
+    notices: list[str]
+
+    @classmethod
+    def of(cls, job: JobView, taken: IngestResult) -> Self:
+        """The view of *taken*, whose job is *job*."""
+        return cls(
+            job=job,
+            attached=taken.attached,
+            refused=taken.refused,
+            renamed_from=taken.renamed_from,
+            under_cap=taken.under_cap,
+            not_applied=taken.not_applied,
+            notices=list(taken.notices),
+        )
+
+    def beside_the_job(self) -> dict[str, Any]:
+        """Keys and values of what became of the input, without the job's own."""
+        return {name: value for name, value in self.fields().items() if name != "job"}
 
 
 class AddedView(View, frozen=True, kw_only=True):
@@ -307,7 +327,8 @@ class PlannedBatchView(PlannedView, frozen=True, kw_only=True):
 class CheckView(View, frozen=True, kw_only=True):
     """The contents of an input; nothing was stored or sent. ahead: ids of requests that go ahead, twenty at most.
 
-    version_reason: why it would not be sent with the newest API version, where its requests decide.
+    version_reason: why it would not be sent with the newest API version, where its requests decide. notices: what is
+    worth knowing of it, though nothing of it is wrong, each in a sentence.
     """
 
     source: str
@@ -316,6 +337,7 @@ class CheckView(View, frozen=True, kw_only=True):
     bytes: Count
     batches: list[PlannedBatchView]
     ahead: list[str]
+    notices: list[str]
     problems: list[LineProblemView]
     problem_count: Count
     api_version: str
@@ -334,6 +356,7 @@ class CheckView(View, frozen=True, kw_only=True):
             bytes=plan.size_bytes,
             batches=[PlannedBatchView(requests=many, bytes=size, turn=turn) for many, size, turn in plan.batches],
             ahead=plan.ahead,
+            notices=plan.notices,
             problems=[LineProblemView.of(problem) for problem in plan.problems],
             problem_count=plan.problem_count,
             api_version=sent.api_version,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from faces.api_world import api
+from support.world import in_a_loop
 
 from orchestrator.domain.answer_table import OutputFormat
 from orchestrator.http_api.api.result_tables import accepted_format
@@ -27,10 +28,10 @@ def test_a_table_with_a_template_is_a_job_and_comes_back_as_tables(tmp_path: Pat
         async with api(tmp_path / "x.db") as (_, client):
             how = form(**ASK, id_column="id", param='stop_sequences=["END"]')
             looked = (await client.post("check", **how)).json()
-            assert (looked["valid"], looked["requests"]) == (True, 2)
+            assert (looked["valid"], looked["requests"], looked["notices"]) == (True, 2, [])
             assert (await client.post("estimate", params={"count": "offline"}, **how)).json()["requests"] == 2
             taken = await client.post("jobs", **how)
-            assert taken.status_code == 201
+            assert (taken.status_code, taken.json()["notices"]) == (201, [])
             job = taken.json()["job"]
             assert job["name"] == "in"
             again = await client.post(
@@ -55,6 +56,15 @@ def test_a_table_with_a_template_is_a_job_and_comes_back_as_tables(tmp_path: Pat
             assert tried.json()["job"]["trial"] == 1
 
     asyncio.run(check())
+
+
+@in_a_loop
+async def test_cells_that_are_empty_are_told_by_a_check_and_by_a_hand_in(tmp_path: Path) -> None:
+    """Their rows ask all the same, and are paid for; it is no problem of the input."""
+    async with api(tmp_path / "x.db") as (_, client):
+        for path in ("check", "jobs"):
+            answer = await client.post(path, **form(body=b"id,text\n1,\n2,b\n", **ASK))
+            assert answer.json()["notices"] == ["1 row where text is empty"]
 
 
 @pytest.mark.parametrize(

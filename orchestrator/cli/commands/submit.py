@@ -8,7 +8,7 @@ from orchestrator.cli.job_files import input_argument
 from orchestrator.cli.options import GlobalOptions
 from orchestrator.domain import model, states
 from orchestrator.ports import engine, reads
-from orchestrator.views.job_views import JobView
+from orchestrator.views.job_views import IngestResultView, JobView
 
 EXAMPLES = """
 Examples:
@@ -57,9 +57,8 @@ def submit_job(options: GlobalOptions, chosen: input_options.InputOptions) -> No
     job = input_options.job_of_ingest(taken, source.name, chosen)
     jobs_text.say_taken_in(options, source, taken)
     if status is not None:
-        told = {"attached": taken.attached, "refused": taken.refused, "renamed_from": taken.renamed_from}
-        told |= {"under_cap": taken.under_cap, "not_applied": taken.not_applied}
-        console.show_json({**JobView.of(status).fields(), **told})
+        view = IngestResultView.of(JobView.of(status), taken)
+        console.show_json({**view.job.fields(), **view.beside_the_job()})
     else:
         console.show(job.public_id)
     _say_who_works(options, job, has_engine=has_engine)

@@ -105,14 +105,7 @@ async def take_in(
     taken = await services.commands.ingest(upload.source, upload.new, upload.terms)
     if taken.job is None:
         return responses.input_refused(taken.problems, taken.problem_count)
-    view = job_views.IngestResultView(
-        job=await _view(services, taken.job),
-        attached=taken.attached,
-        refused=taken.refused,
-        renamed_from=taken.renamed_from,
-        under_cap=taken.under_cap,
-        not_applied=taken.not_applied,
-    )
+    view = job_views.IngestResultView.of(await _view(services, taken.job), taken)
     place = {"location": f"{routing.PREFIX}/jobs/{taken.job.public_id}"}
     return routing.json_response(view, HTTPStatus.OK if taken.attached else HTTPStatus.CREATED, headers=place)
 
